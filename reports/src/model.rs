@@ -1,0 +1,295 @@
+//! The results model: one measured run, as it stands in `run.json`.
+//!
+//! This file is the border between measuring and showing. The harness fills a [`Run`] with samples and with the
+//! estimates it computed from them; everything in this crate only reads it. Durations are nanoseconds, sizes are
+//! bytes, rates are per second, unless a name says otherwise.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+/// The version of the schema that this crate writes, and the newest it can read.
+pub const SCHEMA_VERSION: u32 = 1;
+
+/// One run of the lab: what was measured, where, how, and what follows from it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Run {
+    /// [`SCHEMA_VERSION`] of the writer.
+    pub schema_version: u32,
+    /// Name of the run, also the name of its folder: `20261124T153000Z-bench`.
+    pub id: String,
+    /// When the run started, RFC 3339 in UTC.
+    pub started_at: String,
+    /// How long the whole run took.
+    pub elapsed_ns: u64,
+    /// Version of the lab that measured.
+    pub tool_version: String,
+    /// Revision of the source tree, with `-dirty` when it had changes; `None` outside a checkout.
+    pub revision: Option<String>,
+    /// The command that repeats this run, seed included.
+    pub command: String,
+    /// Seed of the order in which the cells were measured.
+    pub seed: u64,
+    /// Whether this was the short form of the job.
+    pub quick: bool,
+    /// Whether the user stopped the run before all cells were measured.
+    pub interrupted: bool,
+    /// The machine.
+    pub host: Host,
+    /// What was measured on: one entry per workload, with a fingerprint of its input.
+    pub inputs: Vec<Input>,
+    /// Every cell of the grid, in the order of the plan.
+    pub cells: Vec<Cell>,
+    /// Per-task overhead of each executor.
+    pub overhead: Vec<OverheadRow>,
+    /// Efficiency against task duration, one curve per executor.
+    pub efficiency: Vec<EfficiencyCurve>,
+    /// Where the curves cross each other or a threshold.
+    pub crossings: Vec<Crossing>,
+    /// What the figures say, in words; the first one is the headline.
+    pub findings: Vec<Finding>,
+    /// Combinations that were not measured, and why.
+    pub skipped: Vec<Skipped>,
+}
+
+/// The machine that measured.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Host {
+    /// Runs are comparable only when this is equal: CPU model, cores, kernel release, rustc.
+    pub fingerprint: String,
+    /// CPU model, as the system names it.
+    pub cpu_model: String,
+    /// CPUs that this process may use.
+    pub cores: u32,
+    /// Physical memory.
+    pub memory_bytes: u64,
+    /// Operating system and kernel release.
+    pub os: String,
+    /// Compiler that built the lab.
+    pub rustc: String,
+    /// Further facts, by name: governor, turbo, hypervisor, load average, cgroup quota, THP, ...
+    pub facts: BTreeMap<String, String>,
+    /// Why figures from this machine deserve care; empty on a fit machine.
+    pub warnings: Vec<String>,
+}
+
+/// What a workload ran on.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Input {
+    /// Name of the workload.
+    pub workload: String,
+    /// In words: `64 made files of 1 MiB, seed 42`.
+    pub description: String,
+    /// Equal for equal inputs; runs are comparable only when it is equal.
+    pub fingerprint: String,
+}
+
+/// One point of the grid: a workload on an executor with a number of workers.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Cell {
+    /// Unique in the run, and stable between runs: `sha256/process/w2`.
+    pub id: String,
+    /// Name of the workload.
+    pub workload: String,
+    /// Further parameters of the workload, by name: `payload_bytes`, `task_ns`, ...
+    pub params: BTreeMap<String, String>,
+    /// Name of the executor: `serial`, `thread`, `process`, `rayon`, `thread-per-task`, `process-per-task`.
+    pub executor: String,
+    /// Number of workers.
+    pub workers: u32,
+    /// Tasks in one sample.
+    pub tasks: u64,
+    /// Every sample, in the order of measuring.
+    pub samples: Vec<Sample>,
+    /// Whether the cell's answers were right.
+    pub verdict: Verdict,
+    /// Median of the samples' makespans with its interval; `None` without a valid sample.
+    pub makespan_ns: Option<Estimate>,
+    /// Median of the samples' throughputs with its interval.
+    pub tasks_per_second: Option<Estimate>,
+}
+
+/// One timed execution of all tasks of a cell, in a process of its own.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Sample {
+    /// Block of the schedule; samples of one block were measured next to each other.
+    pub block: u32,
+    /// Position in the whole schedule.
+    pub order: u32,
+    /// From the first submit until the last result, on a pool that was already warm.
+    pub makespan_ns: u64,
+    /// Tasks divided by makespan.
+    pub tasks_per_second: f64,
+    /// Time from a task's submit until its result was collected; `None` where there is nothing to wait for.
+    pub latency: Option<Latency>,
+    /// CPU time in user mode, workers included.
+    pub user_cpu_ns: u64,
+    /// CPU time in the kernel, workers included.
+    pub system_cpu_ns: u64,
+    /// Context switches by waiting, workers included.
+    pub voluntary_switches: u64,
+    /// Context switches by preemption, workers included.
+    pub involuntary_switches: u64,
+    /// Page faults served without the disk.
+    pub minor_faults: u64,
+    /// Page faults served from the disk.
+    pub major_faults: u64,
+    /// Highest proportional set size of the process tree seen; `None` where the system does not tell.
+    pub peak_pss_bytes: Option<u64>,
+    /// Tasks that ended in an error.
+    pub failed_tasks: u64,
+    /// Digest of the answers.
+    pub digest: String,
+}
+
+/// Percentiles of the tasks' latencies in one sample or cell.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Latency {
+    /// Median.
+    pub p50_ns: u64,
+    /// 90th percentile.
+    pub p90_ns: u64,
+    /// 99th percentile.
+    pub p99_ns: u64,
+    /// 99.9th percentile.
+    pub p999_ns: u64,
+    /// The slowest task.
+    pub max_ns: u64,
+}
+
+/// Whether a cell's answers were right.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "kind")]
+pub enum Verdict {
+    /// All digests equal the serial executor's.
+    Correct,
+    /// At least one digest differs: the cell is wrong, however fast it was.
+    Wrong {
+        /// Digest of the serial executor.
+        expected: String,
+        /// The digest that differs.
+        found: String,
+    },
+    /// The cell could not be measured.
+    Failed {
+        /// Why, in words.
+        error: String,
+    },
+    /// The run was stopped before this cell had a sample.
+    NotMeasured,
+}
+
+/// A median with the interval that order statistics give it.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Estimate {
+    /// The sample median.
+    pub median: f64,
+    /// Lower end of the interval.
+    pub low: f64,
+    /// Upper end of the interval.
+    pub high: f64,
+    /// The interval's coverage; with few samples it cannot reach 0.95, and this says what it reaches.
+    pub confidence: f64,
+    /// Number of samples.
+    pub n: u32,
+}
+
+/// Cost of one task on one executor, as `lab overhead` measures it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct OverheadRow {
+    /// Name of the executor, peer or limit.
+    pub name: String,
+    /// What it is.
+    pub group: OverheadGroup,
+    /// Number of workers.
+    pub workers: u32,
+    /// Submit many no-op tasks, then collect them all: tasks per second.
+    pub throughput: Option<Estimate>,
+    /// One task at a time, from submit until its result: median in nanoseconds.
+    pub round_trip_p50_ns: Option<Estimate>,
+    /// The same, 99th percentile.
+    pub round_trip_p99_ns: Option<Estimate>,
+    /// A task with a 1 MiB argument: MiB per second.
+    pub payload_mib_per_second: Option<Estimate>,
+    /// Why a figure is missing, or what to know about it.
+    pub note: String,
+}
+
+/// What a row of the overhead table is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OverheadGroup {
+    /// An executor of this project.
+    Ours,
+    /// Somebody else's.
+    Peer,
+    /// A bare primitive: what the hardware allows.
+    Limit,
+}
+
+/// Efficiency of one executor against the duration of its tasks.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct EfficiencyCurve {
+    /// Name of the executor.
+    pub executor: String,
+    /// Number of workers.
+    pub workers: u32,
+    /// Points by rising task duration.
+    pub points: Vec<EfficiencyPoint>,
+}
+
+/// One point of an [`EfficiencyCurve`].
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct EfficiencyPoint {
+    /// Duration of one task when it runs alone.
+    pub task_ns: f64,
+    /// Ideal time divided by measured time; 1 is perfect.
+    pub efficiency: Estimate,
+}
+
+/// Where a curve meets another one, or a threshold.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Crossing {
+    /// Unique in the run: `thread-vs-process`, `process-50`.
+    pub id: String,
+    /// In words: `process pool reaches 50 % efficiency`.
+    pub label: String,
+    /// Task duration at the crossing, with its interval; `None` when the curves do not meet in the measured range.
+    pub task_ns: Option<Estimate>,
+    /// Efficiency at the crossing, for the mark on the chart.
+    pub efficiency: Option<f64>,
+    /// Why there is no crossing, or what to know about it.
+    pub note: String,
+}
+
+/// One sentence that the figures support.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Finding {
+    /// The sentence, with its figures and intervals.
+    pub text: String,
+    /// Id of the section or chart that shows it: `scaling`, `overhead`, `efficiency`, `latency`, `machine`, `cells`.
+    pub evidence: String,
+    /// Whether it is good news, bad news or neither.
+    pub tone: Tone,
+}
+
+/// How to show a [`Finding`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Tone {
+    /// A plain statement.
+    Neutral,
+    /// Something that deserves care.
+    Caution,
+    /// Something is wrong.
+    Wrong,
+}
+
+/// A combination that was not measured.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Skipped {
+    /// Which one.
+    pub what: String,
+    /// Why.
+    pub reason: String,
+}
