@@ -1,1 +1,95 @@
-//! stub
+//! Python's `concurrent.futures` for Rust: one API over threads, processes, rayon and serial execution.
+//!
+//! An [`Executor`] takes tasks and gives [futures](TaskFuture). What runs them is chosen in one line: a
+//! [`ThreadPoolExecutor`], a [`ProcessPoolExecutor`] whose tasks can be killed and may crash without harming anybody else,
+//! a `RayonExecutor` (feature `rayon`), or a [`SerialExecutor`].
+//!
+//! ```
+//! use executor_core::{Executor, ProcessPoolExecutor, as_completed, partial};
+//!
+//! fn square(x: u64) -> u64 { x * x }
+//! fn add(a: u64, b: u64) -> u64 { a + b }
+//! fn scale(x: u64, factor: &u64) -> u64 { x * factor }
+//!
+//! fn main() -> Result<(), Box<dyn std::error::Error>> {
+//!     executor_core::init();                     // first line of main: in a worker process it never returns
+//!     let pool = ProcessPoolExecutor::builder().max_workers(2).build()?;      // swap this line, nothing else
+//!
+//!     assert_eq!(pool.submit(square, 12)?.result()?, 144);
+//!     assert_eq!(pool.submit(add, (1, 2))?.result()?, 3);             // a tuple for a function of several parameters
+//!
+//!     let squares: Vec<u64> = pool.map(square, 0..1000).collect::<Result<_, _>>()?;
+//!     let scaled = pool.map(partial(scale, 3), 0..10).into_vec()?;     // the configuration is sent once per worker
+//!     assert_eq!((squares[31], scaled[9]), (961, 27));
+//!
+//!     let futures = [pool.submit(square, 1)?, pool.submit(square, 2)?];
+//!     for done in as_completed(futures, None) {
+//!         println!("{}", done?.result()?);
+//!     }
+//!     Ok(())
+//! }                                              // drop = drain and join, like leaving a `with` block
+//! ```
+//!
+//! # What a task is
+//!
+//! A function item or a closure that captures nothing, and one argument that serde can write and read ([`Task`],
+//! [`Payload`]). That is what a worker process can be told. Threads also take any closure:
+//! [`ThreadPoolExecutor::spawn`].
+//!
+//! # What can go wrong
+//!
+//! A task's own `Result` is its output. Everything else is a [`TaskError`]: a panic with its place and stack, cancellation,
+//! a time limit, the death of its worker process with signal or exit code, a value that cannot be encoded. Each of these
+//! costs one task. A wait that runs out is not a task's error, and gives the future back.
+//!
+//! # Process pools
+//!
+//! Worker processes are this same program, started again. [`init`] must therefore be the first line of `main`; building a
+//! process pool without it is an error. Under `cargo test` the harness owns `main`; put [`test_worker!`] at the top level
+//! of the test binary instead. Process pools exist on Unix; on Windows the crate builds without
+//! [`ProcessPoolExecutor`], which is not there yet.
+#![deny(unsafe_code)]
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
+mod cancel;
+mod codec;
+mod deadline;
+mod error;
+mod executor;
+mod future;
+mod in_process;
+mod map;
+mod panic;
+#[cfg(unix)]
+mod process;
+#[cfg(feature = "rayon")]
+mod rayon;
+mod serial;
+mod stats;
+mod sync;
+#[cfg(unix)]
+mod sys;
+#[expect(unsafe_code, reason = "makes a zero-sized function out of nothing")]
+mod task;
+mod thread;
+mod wait;
+
+pub use cancel::CancelToken;
+pub use error::{AlreadyDone, BuildError, Cause, SubmitError, TaskError, TryMapError, WaitTimeout, WorkerExit};
+pub use executor::{Executor, Shutdown, ShutdownReport, Submit};
+pub use future::{Completed, Promise, TaskFuture, TaskId};
+pub use map::{Map, TryMap};
+#[cfg(unix)]
+pub use process::{ProcessPoolBuilder, ProcessPoolCore, ProcessPoolExecutor, in_worker, init, register_test_worker};
+#[cfg(feature = "rayon")]
+pub use rayon::{RayonBuilder, RayonCore, RayonExecutor};
+pub use serial::{SerialCore, SerialExecutor};
+pub use stats::Stats;
+pub use task::{ChunkOutput, Partial, PartialMarker, Payload, Task, TaskOptions, partial};
+pub use thread::{InitializerResult, ThreadPoolBuilder, ThreadPoolCore, ThreadPoolExecutor};
+pub use wait::{AsCompleted, Completion, ReturnWhen, Waited, as_completed, wait, wait_until_any};
+
+/// The first line of `main` in every program that uses process pools. There are none on this platform yet, so it does
+/// nothing.
+#[cfg(not(unix))]
+pub fn init() {}

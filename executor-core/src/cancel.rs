@@ -1,0 +1,248 @@
+//! [`CancelToken`]: cooperative cancellation, in threads and in worker processes alike.
+
+use std::{
+    any::Any,
+    cell::RefCell,
+    fmt,
+    sync::{
+        Arc, Mutex, PoisonError, Weak,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _, ser::Error as _};
+
+#[cfg(unix)]
+use crate::process::{Flag, RemoteFlag};
+
+/// Tells a task that its result is not wanted any more, for tasks that look.
+///
+/// Tokens form a tree: cancelling one cancels all below it. A token is an argument like any other, also for a task in a
+/// worker process, where [`is_cancelled`](Self::is_cancelled) reads a flag in shared memory. There a token can only be
+/// looked at: cancelling it in the worker is seen by that copy alone.
+///
+/// # Examples
+///
+/// ```
+/// use executor_core::{CancelToken, Executor, ThreadPoolExecutor};
+///
+/// fn count_until_cancelled(token: CancelToken) -> u64 {
+///     let mut count = 0;
+///     while !token.is_cancelled() {
+///         count += 1;
+///     }
+///     count
+/// }
+///
+/// let pool = ThreadPoolExecutor::new(1)?;
+/// let token = CancelToken::new();
+/// let future = pool.submit(count_until_cancelled, token.child())?;
+/// token.cancel();
+/// let _count = future.result()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone)]
+pub struct CancelToken {
+    inner: Inner,
+}
+
+#[derive(Clone)]
+enum Inner {
+    Local(Arc<Node>),
+    #[cfg(unix)]
+    Remote(RemoteFlag, Arc<AtomicBool>),
+}
+
+struct Node {
+    cancelled: AtomicBool,
+    links: Mutex<Links>,
+    /// Keeps the way up alive: a child is cancelled through its parents.
+    _parent: Option<Arc<Node>>,
+}
+
+#[derive(Default)]
+struct Links {
+    children: Vec<Weak<Node>>,
+    /// The flag that worker processes see, once the token was sent to one.
+    #[cfg(unix)]
+    flag: Option<Arc<Flag>>,
+}
+
+impl CancelToken {
+    /// A token that nothing has cancelled.
+    #[must_use]
+    pub fn new() -> Self {
+        Self { inner: Inner::Local(Arc::new(Node::new(None))) }
+    }
+
+    /// A token below this one: cancelled together with it, or by itself.
+    ///
+    /// In a worker process the child of a token that was sent there is another view of the same flag.
+    #[must_use]
+    pub fn child(&self) -> Self {
+        match &self.inner {
+            Inner::Local(parent) => {
+                let child = Arc::new(Node::new(Some(Arc::clone(parent))));
+                let mut links = parent.lock();
+                links.children.retain(|child| child.strong_count() > 0);
+                links.children.push(Arc::downgrade(&child));
+                // Under the parent's lock: a cancel either has passed, and is seen here, or will find the child.
+                // ORDERING: the lock orders it.
+                if parent.cancelled.load(Ordering::Relaxed) {
+                    child.cancelled.store(true, Ordering::Relaxed);
+                }
+                drop(links);
+                Self { inner: Inner::Local(child) }
+            }
+            #[cfg(unix)]
+            Inner::Remote(flag, local) => {
+                // ORDERING: a flag that stands for itself.
+                let cancelled = AtomicBool::new(local.load(Ordering::Relaxed));
+                Self { inner: Inner::Remote(*flag, Arc::new(cancelled)) }
+            }
+        }
+    }
+
+    /// Cancels this token and all below it, for good.
+    pub fn cancel(&self) {
+        match &self.inner {
+            Inner::Local(node) => node.cancel(),
+            #[cfg(unix)]
+            // ORDERING: as in `is_cancelled`.
+            Inner::Remote(_, local) => local.store(true, Ordering::Release),
+        }
+    }
+
+    /// Whether the token is cancelled: one load of memory, in a worker process too.
+    #[must_use]
+    pub fn is_cancelled(&self) -> bool {
+        // ORDERING: Acquire pairs with the Release of `cancel`: who sees the cancellation sees what came before it.
+        match &self.inner {
+            Inner::Local(node) => node.cancelled.load(Ordering::Acquire),
+            #[cfg(unix)]
+            Inner::Remote(flag, local) => flag.is_raised() || local.load(Ordering::Acquire),
+        }
+    }
+}
+
+impl Default for CancelToken {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Node {
+    fn new(parent: Option<Arc<Node>>) -> Self {
+        Self { cancelled: AtomicBool::new(false), links: Mutex::default(), _parent: parent }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Links> {
+        self.links.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn cancel(&self) {
+        let children = {
+            let mut links = self.lock();
+            // ORDERING: Release pairs with `is_cancelled`.
+            self.cancelled.store(true, Ordering::Release);
+            #[cfg(unix)]
+            if let Some(flag) = &links.flag {
+                flag.raise();
+            }
+            std::mem::take(&mut links.children)
+        };
+        for child in children.iter().filter_map(Weak::upgrade) {
+            child.cancel();
+        }
+    }
+}
+
+impl Serialize for CancelToken {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        #[cfg(unix)]
+        {
+            let remote = match &self.inner {
+                Inner::Remote(flag, _) => *flag,
+                Inner::Local(node) => {
+                    let mut links = node.lock();
+                    let flag = match &links.flag {
+                        Some(flag) => Arc::clone(flag),
+                        None => {
+                            let flag = Arc::new(Flag::new().map_err(S::Error::custom)?);
+                            // ORDERING: under the lock that `cancel` holds when it sets this.
+                            if node.cancelled.load(Ordering::Relaxed) {
+                                flag.raise();
+                            }
+                            links.flag = Some(Arc::clone(&flag));
+                            flag
+                        }
+                    };
+                    drop(links);
+                    let remote = flag.remote();
+                    Pins::add(flag);
+                    remote
+                }
+            };
+            remote.serialize(serializer)
+        }
+        #[cfg(not(unix))]
+        Err(S::Error::custom("a cancel token can only be sent to a process on Unix"))
+    }
+}
+
+impl<'de> Deserialize<'de> for CancelToken {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[cfg(unix)]
+        {
+            let flag = RemoteFlag::deserialize(deserializer)?;
+            flag.check().map_err(D::Error::custom)?;
+            Ok(Self { inner: Inner::Remote(flag, Arc::new(AtomicBool::new(false))) })
+        }
+        #[cfg(not(unix))]
+        Err(D::Error::custom("a cancel token can only be sent to a process on Unix"))
+    }
+}
+
+/// What encoded bytes refer to, kept alive for as long as somebody may read them.
+#[derive(Default)]
+pub(crate) struct Pins(Vec<Arc<dyn Any + Send + Sync>>);
+
+thread_local! {
+    static COLLECTED: RefCell<Option<Pins>> = const { RefCell::new(None) };
+}
+
+impl Pins {
+    /// Runs `encode`, and collects what is pinned meanwhile.
+    pub(crate) fn collect<R>(encode: impl FnOnce() -> R) -> (R, Self) {
+        let outer = COLLECTED.replace(Some(Self::default()));
+        let result = encode();
+        let pins = COLLECTED.replace(outer).unwrap_or_default();
+        (result, pins)
+    }
+
+    /// Pins `what` if somebody collects; otherwise it lives as long as its owner.
+    #[cfg(unix)]
+    fn add(what: Arc<dyn Any + Send + Sync>) {
+        COLLECTED.with_borrow_mut(|pins| {
+            if let Some(pins) = pins {
+                pins.0.push(what);
+            }
+        });
+    }
+
+    pub(crate) fn append(&mut self, mut other: Self) {
+        self.0.append(&mut other.0);
+    }
+}
+
+impl fmt::Debug for Pins {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Pins({})", self.0.len())
+    }
+}
+
+impl fmt::Debug for CancelToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CancelToken").field("cancelled", &self.is_cancelled()).finish()
+    }
+}

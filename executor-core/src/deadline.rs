@@ -1,0 +1,81 @@
+//! Time limits of tasks that run in this process: one thread that sleeps until the next limit, and only while there is one.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Condvar, Mutex, MutexGuard, PoisonError, Weak},
+    thread,
+    time::{Duration, Instant},
+};
+
+/// Something that has a time limit.
+pub(crate) trait Expire: Send + Sync {
+    fn expire(&self, ran_for: Duration);
+}
+
+struct Watched {
+    who: Weak<dyn Expire>,
+    limit: Duration,
+}
+
+struct Deadlines {
+    /// By time, and by a number that makes equal times different.
+    queue: BTreeMap<(Instant, u64), Watched>,
+    next: u64,
+    serving: bool,
+}
+
+static DEADLINES: Mutex<Deadlines> = Mutex::new(Deadlines { queue: BTreeMap::new(), next: 0, serving: false });
+static CHANGED: Condvar = Condvar::new();
+
+fn lock() -> MutexGuard<'static, Deadlines> {
+    DEADLINES.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Ends the watch when dropped.
+pub(crate) struct Watch(Option<(Instant, u64)>);
+
+/// Calls `who.expire` when `limit` has passed, unless the watch is dropped before.
+pub(crate) fn watch(who: Weak<dyn Expire>, limit: Duration) -> Watch {
+    // A limit too large for the clock is none.
+    let Some(end) = Instant::now().checked_add(limit) else { return Watch(None) };
+    let mut deadlines = lock();
+    let key = (end, deadlines.next);
+    deadlines.next += 1;
+    let earliest = deadlines.queue.first_key_value().is_none_or(|(first, _)| key < *first);
+    deadlines.queue.insert(key, Watched { who, limit });
+    if !deadlines.serving {
+        // Without a thread to watch, a limit is not kept, but the task itself is not harmed.
+        deadlines.serving = thread::Builder::new().name("executor-deadline".to_owned()).spawn(serve).is_ok();
+    } else if earliest {
+        CHANGED.notify_one();
+    }
+    Watch(Some(key))
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        if let Some(key) = self.0 {
+            lock().queue.remove(&key);
+        }
+    }
+}
+
+fn serve() {
+    let mut deadlines = lock();
+    loop {
+        let Some((&key, _)) = deadlines.queue.first_key_value() else {
+            deadlines = CHANGED.wait(deadlines).unwrap_or_else(PoisonError::into_inner);
+            continue;
+        };
+        let left = key.0.saturating_duration_since(Instant::now());
+        if left > Duration::ZERO {
+            deadlines = CHANGED.wait_timeout(deadlines, left).unwrap_or_else(PoisonError::into_inner).0;
+        } else if let Some(watched) = deadlines.queue.remove(&key) {
+            drop(deadlines);
+            if let Some(who) = watched.who.upgrade() {
+                who.expire(watched.limit + key.0.elapsed());
+            }
+            deadlines = lock();
+        }
+    }
+}

@@ -1,0 +1,202 @@
+//! Everything that can go wrong, in one place: a task ([`TaskError`]), a submit ([`SubmitError`]), building a pool
+//! ([`BuildError`]), waiting ([`WaitTimeout`]), `try_map` ([`TryMapError`]) and setting a promise twice ([`AlreadyDone`]).
+
+use std::{fmt, io, time::Duration};
+
+use serde::{Deserialize, Serialize};
+
+/// Why a task has no result.
+///
+/// A task's own `Result` is not in here: a task that returns `Err` finished, and its `Err` is its output.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum TaskError {
+    /// The task panicked. The worker lives on.
+    #[error("task panicked at {location}: {message}")]
+    Panicked {
+        /// The panic's message, or a placeholder when its payload was not a string.
+        message: String,
+        /// `file:line:column` of the panic.
+        location: String,
+        /// The stack at the panic, as text.
+        backtrace: String,
+    },
+    /// The task was cancelled before it started, or killed while it ran.
+    #[error("task was cancelled")]
+    Cancelled,
+    /// The task ran longer than its time limit. (A *wait* that runs out is not an error of the task.)
+    #[error("task was stopped by its time limit after {ran_for:?}")]
+    TimedOut {
+        /// How long the task had been running.
+        ran_for: Duration,
+    },
+    /// The worker process died while it ran this task.
+    #[error("worker process {pid} died while running the task: {exit}")]
+    WorkerDied {
+        /// Process id of the worker.
+        pid: u32,
+        /// How it ended.
+        exit: WorkerExit,
+    },
+    /// The worker could not allocate memory within its limit.
+    #[error("task exceeded its worker's memory limit")]
+    MemoryLimit,
+    /// An argument or a result could not be encoded.
+    #[error("failed to encode the {what}")]
+    Encode {
+        /// `argument`, `configuration` or `result`.
+        what: String,
+        /// What the codec says.
+        #[source]
+        cause: Cause,
+    },
+    /// An argument or a result could not be decoded.
+    #[error("failed to decode the {what}")]
+    Decode {
+        /// `argument`, `configuration` or `result`.
+        what: String,
+        /// What the codec says.
+        #[source]
+        cause: Cause,
+    },
+    /// The pool's initializer failed, so the pool runs no tasks.
+    #[error("the pool's initializer failed")]
+    InitializerFailed {
+        /// What the initializer said.
+        #[source]
+        cause: Cause,
+    },
+    /// No worker could be started to run the task.
+    #[error("no worker could be started")]
+    NoWorker {
+        /// Why not.
+        #[source]
+        cause: Cause,
+    },
+    /// The whole map's time limit ([`Map::timeout`](crate::Map::timeout)) passed before this item was done.
+    #[error("the time limit of the whole map has passed")]
+    DeadlineExceeded,
+    /// The executor shut down, or its promise was dropped, before the task had a result.
+    #[error("the executor was shut down before the task had a result")]
+    ShutDown,
+}
+
+impl TaskError {
+    pub(crate) fn encode(what: &str, cause: impl fmt::Display) -> Self {
+        Self::Encode { what: what.to_owned(), cause: Cause::new(cause) }
+    }
+
+    pub(crate) fn decode(what: &str, cause: impl fmt::Display) -> Self {
+        Self::Decode { what: what.to_owned(), cause: Cause::new(cause) }
+    }
+}
+
+/// How a worker process ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum WorkerExit {
+    /// Ended by this signal.
+    Signal(i32),
+    /// Ended by itself with this exit code.
+    Code(i32),
+    /// The system did not tell.
+    Unknown,
+}
+
+impl fmt::Display for WorkerExit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Signal(number) => write!(f, "signal {number}"),
+            Self::Code(code) => write!(f, "exit code {code}"),
+            Self::Unknown => f.write_str("cause unknown"),
+        }
+    }
+}
+
+/// The text of an error that happened elsewhere: in a codec, in an initializer, in another process.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cause(String);
+
+impl Cause {
+    pub(crate) fn new(cause: impl fmt::Display) -> Self {
+        Self(cause.to_string())
+    }
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Cause {}
+
+/// Why a task was not accepted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum SubmitError {
+    /// The queue is at its capacity; try again later, or use `submit`, which waits.
+    #[error("the executor's queue is full")]
+    Full,
+    /// The executor takes no more tasks.
+    #[error("the executor is shut down")]
+    ShutDown,
+}
+
+/// Why an executor could not be built.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BuildError {
+    /// `max_workers` was zero.
+    #[error("max_workers must be at least 1")]
+    NoWorkers,
+    /// `queue_capacity` was zero.
+    #[error("queue_capacity must be at least 1")]
+    NoCapacity,
+    /// A process pool needs `executor_core::init()`, and it was not called.
+    #[error(
+        "executor_core::init() was not called: make it the first line of main \
+         (in a test binary, put executor_core::test_worker!() at its top level)"
+    )]
+    MissingInit,
+    /// A process pool was asked for inside a task of another process pool.
+    #[error("a task in a worker process may not build a process pool of its own; use a thread pool there")]
+    InsideWorker,
+    /// The initializer's argument could not be encoded.
+    #[error("failed to encode the initializer's argument")]
+    Encode(#[source] TaskError),
+    /// The operating system refused something that the pool needs.
+    #[error("failed to {action}")]
+    System {
+        /// What was tried.
+        action: &'static str,
+        /// What the system said.
+        #[source]
+        cause: io::Error,
+    },
+}
+
+/// A wait ran out of time. The tasks go on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("{unfinished} of {total} futures were not done in time")]
+pub struct WaitTimeout {
+    /// Futures that are not done.
+    pub unfinished: usize,
+    /// Futures that were waited for.
+    pub total: usize,
+}
+
+/// Why a [`try_map`](crate::Executor::try_map) stopped.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum TryMapError<E> {
+    /// The task has no output.
+    #[error("task failed")]
+    Task(#[source] TaskError),
+    /// The task returned this error.
+    #[error("task returned an error: {0}")]
+    Output(E),
+}
+
+/// A [`Promise`](crate::Promise) was already done; what it holds stays. The value that came too late is in here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the promise is already done")]
+pub struct AlreadyDone<T>(pub T);

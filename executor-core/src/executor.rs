@@ -1,0 +1,226 @@
+//! The portable face of every executor: [`Executor`], and [`Submit`] for the part that a running map holds on to.
+
+use std::{marker::PhantomData, num::NonZeroUsize, time::Duration};
+
+use crate::{
+    error::SubmitError,
+    future::TaskFuture,
+    map::{Map, TryMap},
+    stats::Stats,
+    task::{Chunk, ChunkOutput, Payload, Task, TaskOptions},
+};
+
+/// How an executor ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shutdown {
+    /// Take no new tasks, and finish all that were submitted. With a deadline of zero this is Python's `wait=False`.
+    Drain,
+    /// Take no new tasks, cancel those that have not started, and finish those that run.
+    CancelQueued,
+    /// Take no new tasks, cancel those that have not started, and stop those that run: worker processes are killed; threads
+    /// cannot be, so the pool's [`CancelToken`](crate::CancelToken) is cancelled and what still runs is reported.
+    Kill,
+}
+
+/// What a shutdown left behind.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ShutdownReport {
+    /// Tasks that this call cancelled before they started.
+    pub cancelled: usize,
+    /// Running tasks that this call told to stop by force.
+    pub killed: usize,
+    /// Tasks that still run: the deadline passed, or nothing can stop them.
+    pub running: usize,
+    /// Tasks that still wait for a worker: the deadline passed.
+    pub queued: usize,
+}
+
+impl ShutdownReport {
+    /// Whether the executor is at rest.
+    #[must_use]
+    pub fn is_complete(&self) -> bool {
+        self.running == 0 && self.queued == 0
+    }
+}
+
+/// The part of an executor that takes tasks; cheap to clone, and does not keep the executor from shutting down.
+pub trait Submit: Clone + Send + Sync + 'static {
+    /// Submits one task.
+    ///
+    /// # Errors
+    ///
+    /// [`SubmitError`] when the executor does not take it. Everything else, such as an argument that cannot be encoded, is
+    /// told by the future.
+    fn submit_task<F, A, M>(
+        &self,
+        task: F,
+        args: A,
+        options: TaskOptions,
+    ) -> Result<TaskFuture<F::Output>, SubmitError>
+    where
+        F: Task<A, M>,
+        A: Payload,
+        F::Output: Payload,
+        M: 'static;
+
+    /// Submits many items of a map as one task. The default runs them one after the other, each with its own panics.
+    ///
+    /// # Errors
+    ///
+    /// As [`submit_task`](Self::submit_task).
+    fn submit_chunk<F, A, M>(
+        &self,
+        task: F,
+        items: Vec<A>,
+        options: TaskOptions,
+    ) -> Result<TaskFuture<ChunkOutput<F::Output>>, SubmitError>
+    where
+        F: Task<A, M>,
+        A: Payload,
+        F::Output: Payload,
+        M: 'static,
+    {
+        let chunk = Chunk::<F, (A, M)> { task, marker: PhantomData };
+        self.submit_task(chunk, items, options)
+    }
+
+    /// The largest number of workers that run tasks at the same time.
+    fn max_workers(&self) -> usize;
+}
+
+/// Runs tasks somewhere else: in threads, in processes, in rayon, or right here. Code written against this trait runs
+/// unchanged on every executor.
+///
+/// Dropping an executor waits for all its tasks, like leaving a `with` block in Python; dropping it while the thread
+/// panics cancels those that have not started first.
+///
+/// # Examples
+///
+/// ```
+/// use executor_core::{Executor, SerialExecutor, TaskError, ThreadPoolExecutor};
+///
+/// fn square(x: u64) -> u64 { x * x }
+///
+/// fn sum_of_squares(executor: &impl Executor) -> Result<u64, TaskError> {
+///     executor.map(square, 0..100).sum()
+/// }
+///
+/// assert_eq!(sum_of_squares(&SerialExecutor::new())?, sum_of_squares(&ThreadPoolExecutor::new(2)?)?);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub trait Executor {
+    /// What a map holds on to while it runs.
+    type Core: Submit;
+
+    /// The part that takes tasks.
+    fn core(&self) -> &Self::Core;
+
+    /// A snapshot of what the executor does.
+    fn stats(&self) -> Stats;
+
+    /// Ends the executor: see [`Shutdown`]. Waits for the end, at most for `deadline`, and returns what was left. It can
+    /// be called again, also to ask for more: `Drain` with a deadline, then `Kill`.
+    fn shutdown(&self, how: Shutdown, deadline: Option<Duration>) -> ShutdownReport;
+
+    /// Submits `task` to be called with `args`: one value, or a tuple for a function of several parameters. Waits for space
+    /// where the executor's queue is bounded.
+    ///
+    /// # Errors
+    ///
+    /// [`SubmitError::ShutDown`] when the executor takes no more tasks.
+    fn submit<F, A, M>(&self, task: F, args: A) -> Result<TaskFuture<F::Output>, SubmitError>
+    where
+        F: Task<A, M>,
+        A: Payload,
+        F::Output: Payload,
+        M: 'static,
+    {
+        self.submit_with(task, args, TaskOptions::new())
+    }
+
+    /// Like [`submit`](Self::submit), but never waits.
+    ///
+    /// # Errors
+    ///
+    /// [`SubmitError::Full`] when the queue is at its capacity, [`SubmitError::ShutDown`] when the executor takes no more
+    /// tasks.
+    fn try_submit<F, A, M>(&self, task: F, args: A) -> Result<TaskFuture<F::Output>, SubmitError>
+    where
+        F: Task<A, M>,
+        A: Payload,
+        F::Output: Payload,
+        M: 'static,
+    {
+        self.submit_with(task, args, TaskOptions::new().refuse_when_full(true))
+    }
+
+    /// Like [`submit`](Self::submit), with options for this task.
+    ///
+    /// # Errors
+    ///
+    /// As the options say: [`SubmitError::Full`], [`SubmitError::ShutDown`].
+    fn submit_with<F, A, M>(&self, task: F, args: A, options: TaskOptions) -> Result<TaskFuture<F::Output>, SubmitError>
+    where
+        F: Task<A, M>,
+        A: Payload,
+        F::Output: Payload,
+        M: 'static,
+    {
+        const { F::PORTABLE };
+        self.core().submit_task(task, args, options)
+    }
+
+    /// Calls `task` with each item, and yields the results in the order of the items. See [`Map`] for what can be set.
+    fn map<F, A, M, I>(&self, task: F, items: I) -> Map<Self::Core, F, M, I::IntoIter>
+    where
+        F: Task<A, M>,
+        A: Payload,
+        F::Output: Payload,
+        I: IntoIterator<Item = A>,
+        M: 'static,
+    {
+        const { F::PORTABLE };
+        Map::new(self.core().clone(), task, items.into_iter())
+    }
+
+    /// Like [`map`](Self::map) for tasks that return `Result`: ends at the first error of either kind, and cancels what has
+    /// not started.
+    fn try_map<F, A, M, I, T, E>(&self, task: F, items: I) -> TryMap<Self::Core, F, M, I::IntoIter>
+    where
+        F: Task<A, M, Output = Result<T, E>>,
+        A: Payload,
+        T: Payload,
+        E: Payload,
+        I: IntoIterator<Item = A>,
+        M: 'static,
+    {
+        TryMap::new(self.map(task, items))
+    }
+
+    /// The largest number of workers that run tasks at the same time.
+    fn max_workers(&self) -> usize {
+        self.core().max_workers()
+    }
+}
+
+impl<E: Executor + ?Sized> Executor for &E {
+    type Core = E::Core;
+
+    fn core(&self) -> &Self::Core {
+        (**self).core()
+    }
+
+    fn stats(&self) -> Stats {
+        (**self).stats()
+    }
+
+    fn shutdown(&self, how: Shutdown, deadline: Option<Duration>) -> ShutdownReport {
+        (**self).shutdown(how, deadline)
+    }
+}
+
+/// CPUs that this process may use: affinity and cgroup quota count.
+pub(crate) fn available_cpus() -> usize {
+    std::thread::available_parallelism().map_or(1, NonZeroUsize::get)
+}

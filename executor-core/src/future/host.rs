@@ -1,0 +1,71 @@
+//! What a pool's worker thread knows about itself, so that a task may wait for its own pool's tasks.
+//!
+//! A task that waits for a task of its own pool which nobody has started runs it in place. Where it has to block all the
+//! same, its pool is told, and may let another worker stand in for it.
+
+use std::{
+    cell::RefCell,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+/// A pool, as its own workers see it.
+pub(crate) trait Host: Send + Sync {
+    fn pool_id(&self) -> u64;
+
+    /// A worker is about to block. `true` when another one stands in for it meanwhile.
+    fn begin_wait(self: Arc<Self>) -> bool;
+
+    fn end_wait(&self);
+}
+
+thread_local! {
+    static HOST: RefCell<Option<Arc<dyn Host>>> = const { RefCell::new(None) };
+}
+
+/// A number for a new pool.
+pub(crate) fn new_pool_id() -> u64 {
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    // ORDERING: only uniqueness matters.
+    NEXT.fetch_add(1, Ordering::Relaxed)
+}
+
+/// Makes this thread a worker of `host` until it ends.
+pub(crate) fn enter_pool(host: Arc<dyn Host>) {
+    HOST.with_borrow_mut(|current| *current = Some(host));
+}
+
+/// The pool that this thread works for; 0 for none.
+pub(crate) fn current_pool() -> u64 {
+    HOST.with_borrow(|host| host.as_ref().map_or(0, |host| host.pool_id()))
+}
+
+/// Whether this thread may run tasks of `pool` while it waits for them.
+pub(crate) fn may_run_here(pool: u64) -> bool {
+    pool != 0 && pool == current_pool()
+}
+
+/// Stands for a worker that blocks; the pool hears of its end when this is dropped.
+pub(crate) struct WaitingHere {
+    host: Option<Arc<dyn Host>>,
+    /// Whether the pool can do its work while this thread blocks.
+    pub(crate) compensated: bool,
+}
+
+impl WaitingHere {
+    pub(crate) fn begin() -> Self {
+        let host = HOST.with_borrow(Clone::clone);
+        let compensated = host.clone().is_none_or(|host| host.begin_wait());
+        Self { host, compensated }
+    }
+}
+
+impl Drop for WaitingHere {
+    fn drop(&mut self) {
+        if let Some(host) = &self.host {
+            host.end_wait();
+        }
+    }
+}

@@ -1,0 +1,447 @@
+//! `map`: a builder that is an iterator.
+//!
+//! Items travel in chunks. How many go into one follows the measured time of an item, unless the user says. What was taken
+//! from the input and not yet yielded is bounded, so an endless input stays flat.
+
+use std::{
+    collections::VecDeque,
+    fmt,
+    marker::PhantomData,
+    time::{Duration, Instant},
+};
+
+use crate::{
+    error::{TaskError, TryMapError},
+    executor::Submit,
+    future::TaskFuture,
+    task::{ChunkOutput, Payload, Task, TaskOptions},
+    wait::{AsCompleted, as_completed},
+};
+
+/// A chunk should run for about this long: far above the cost of one task on any executor (about 20 us between processes
+/// over sockets), and short enough to balance and to cancel.
+const TARGET_CHUNK_TIME: Duration = Duration::from_millis(1);
+
+/// No chunk has more items than this unless the user says so.
+const MAX_CHUNK: usize = 8192;
+
+/// With a bounded buffer, this many chunks per worker are under way.
+const CHUNKS_PER_WORKER: usize = 4;
+
+/// The results of a task over many items, as an iterator in the order of the items; see
+/// [`Executor::map`](crate::Executor::map).
+///
+/// Nothing happens before the first call of `next` (or [`start`](Self::start)), but the clock of
+/// [`timeout`](Self::timeout) starts when the map is made. One item's error is that item's alone: the iteration goes on,
+/// unless [`stop_on_error`](Self::stop_on_error) says otherwise. Dropping the map cancels what has not started. When the
+/// executor shuts down meanwhile, the rest of the input is answered with one [`TaskError::ShutDown`].
+///
+/// # Examples
+///
+/// ```
+/// use executor_core::{Executor, ThreadPoolExecutor};
+///
+/// fn square(x: u64) -> u64 { x * x }
+///
+/// let pool = ThreadPoolExecutor::new(2)?;
+/// let first: Vec<u64> = pool.map(square, 0..).chunk_size(4).take(3).collect::<Result<_, _>>()?;
+/// assert_eq!(first, [0, 1, 4]);
+/// assert_eq!(pool.map(square, 0..1000).into_vec()?.len(), 1000);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[must_use = "a map does nothing until it is iterated or started"]
+pub struct Map<C, F, M, I>
+where
+    C: Submit,
+    F: Task<I::Item, M>,
+    I: Iterator,
+{
+    core: C,
+    task: F,
+    input: Option<I>,
+    made: Instant,
+    time_limit: Option<Duration>,
+    options: TaskOptions,
+    chunk_size: Option<usize>,
+    buffer_size: Option<usize>,
+    unordered: bool,
+    stop_on_error: bool,
+    /// Estimated time of one item in nanoseconds; `None` before the first chunk is back.
+    item_time: Option<f64>,
+    /// Items taken from the input and not yet yielded.
+    taken: usize,
+    under_way: UnderWay<F::Output>,
+    ready: VecDeque<Result<F::Output, TaskError>>,
+    ended: bool,
+    marker: PhantomData<fn() -> M>,
+}
+
+enum UnderWay<R> {
+    Ordered(VecDeque<Pending<R>>),
+    Unordered(AsCompleted<(usize, TaskFuture<ChunkOutput<R>>)>),
+}
+
+struct Pending<R> {
+    items: usize,
+    future: TaskFuture<ChunkOutput<R>>,
+}
+
+impl<C, F, M, I> Map<C, F, M, I>
+where
+    C: Submit,
+    F: Task<I::Item, M>,
+    I: Iterator,
+    I::Item: Payload,
+    F::Output: Payload,
+    M: 'static,
+{
+    pub(crate) fn new(core: C, task: F, input: I) -> Self {
+        Self {
+            core,
+            task,
+            input: Some(input),
+            made: Instant::now(),
+            time_limit: None,
+            options: TaskOptions::new(),
+            chunk_size: None,
+            buffer_size: None,
+            unordered: false,
+            stop_on_error: false,
+            item_time: None,
+            taken: 0,
+            under_way: UnderWay::Ordered(VecDeque::new()),
+            ready: VecDeque::new(),
+            ended: false,
+            marker: PhantomData,
+        }
+    }
+
+    /// The time for everything, counted from when the map was made. When it has passed, one
+    /// [`TaskError::DeadlineExceeded`] is yielded, what has not started is cancelled, and the iteration ends.
+    pub fn timeout(mut self, limit: Duration) -> Self {
+        self.time_limit = Some(limit);
+        self
+    }
+
+    /// The time for each item. Sets the chunk size to 1, so that each item can be stopped by itself.
+    pub fn task_timeout(mut self, limit: Duration) -> Self {
+        self.options = self.options.timeout(limit);
+        self.chunk_size = Some(1);
+        self
+    }
+
+    /// How many items travel together. Default: by measured time, aiming at about a millisecond of work.
+    ///
+    /// # Panics
+    ///
+    /// When `items` is zero.
+    pub fn chunk_size(mut self, items: usize) -> Self {
+        assert!(items > 0, "chunk_size must be at least 1");
+        if self.options.timeout.is_none() {
+            self.chunk_size = Some(items);
+        }
+        self
+    }
+
+    /// How many items are taken from the input before their results are asked for. Default: a few chunks per worker.
+    ///
+    /// # Panics
+    ///
+    /// When `items` is zero.
+    pub fn buffer_size(mut self, items: usize) -> Self {
+        assert!(items > 0, "buffer_size must be at least 1");
+        self.buffer_size = Some(items);
+        self
+    }
+
+    /// Yields results as they are done instead of in the order of the items.
+    pub fn unordered(mut self) -> Self {
+        self.unordered = true;
+        self
+    }
+
+    /// Whether the iteration ends after the first error, and what has not started is cancelled. Default: no.
+    pub fn stop_on_error(mut self, stop: bool) -> Self {
+        self.stop_on_error = stop;
+        self
+    }
+
+    /// Submits now, as Python does: the whole input, or as much as [`buffer_size`](Self::buffer_size) allows.
+    pub fn start(mut self) -> Self {
+        self.begin();
+        let whole = self.buffer_size.is_none();
+        self.fill(whole);
+        self
+    }
+
+    /// All results in the order of the items, or the first error; what has not started is cancelled then.
+    ///
+    /// # Errors
+    ///
+    /// The first item's [`TaskError`].
+    pub fn into_vec(mut self) -> Result<Vec<F::Output>, TaskError> {
+        let hint = self.input.as_ref().map_or(0, |input| input.size_hint().0);
+        let mut results = Vec::with_capacity(hint.min(1 << 20));
+        for result in &mut self {
+            results.push(result?);
+        }
+        Ok(results)
+    }
+
+    fn begin(&mut self) {
+        if self.unordered && matches!(self.under_way, UnderWay::Ordered(_)) {
+            self.under_way = UnderWay::Unordered(as_completed([], None));
+        }
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        self.time_limit.and_then(|limit| self.made.checked_add(limit))
+    }
+
+    fn next_chunk_size(&self) -> usize {
+        let chunk = self.chunk_size.unwrap_or_else(|| {
+            let Some(item_time) = self.item_time else { return 1 };
+            let by_time = TARGET_CHUNK_TIME.as_nanos() as f64 / item_time.max(1.0);
+            // Towards the end chunks shrink, so that no worker is left with a large one while the others have none.
+            let left = self.input.as_ref().map_or(0, |input| input.size_hint().0);
+            let share = left / (self.core.max_workers() * 2);
+            let limit = if left == 0 { MAX_CHUNK } else { share.clamp(1, MAX_CHUNK) };
+            (by_time as usize).clamp(1, limit)
+        });
+        self.buffer_size.map_or(chunk, |buffer| chunk.min(buffer))
+    }
+
+    /// Submits chunks until the buffer is full or the input is at its end.
+    fn fill(&mut self, whole: bool) {
+        loop {
+            let chunk = self.next_chunk_size();
+            let buffer = match self.buffer_size {
+                Some(buffer) => buffer,
+                None if whole => usize::MAX,
+                None => chunk.saturating_mul(self.core.max_workers() * CHUNKS_PER_WORKER),
+            };
+            let room = buffer.saturating_sub(self.taken).min(chunk);
+            let Some(input) = &mut self.input else { return };
+            if room == 0 {
+                return;
+            }
+            let items: Vec<I::Item> = input.by_ref().take(room).collect();
+            let count = items.len();
+            if count < room {
+                self.input = None;
+            }
+            if count == 0 {
+                return;
+            }
+            match self.core.submit_chunk(self.task.clone(), items, self.options) {
+                Ok(future) => {
+                    self.taken += count;
+                    match &mut self.under_way {
+                        UnderWay::Ordered(queue) => queue.push_back(Pending { items: count, future }),
+                        UnderWay::Unordered(set) => set.add((count, future)),
+                    }
+                }
+                Err(_) => {
+                    // An answer of its own: the input must not just seem to end.
+                    self.input = None;
+                    let (promise, future) = crate::Promise::new();
+                    drop(promise);
+                    self.taken += 1;
+                    match &mut self.under_way {
+                        UnderWay::Ordered(queue) => queue.push_back(Pending { items: 1, future }),
+                        UnderWay::Unordered(set) => set.add((1, future)),
+                    }
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Waits for the next chunk; `None` when the time of the whole map is up.
+    fn next_chunk(&mut self) -> Option<(usize, Result<ChunkOutput<F::Output>, TaskError>)> {
+        let deadline = self.deadline();
+        match &mut self.under_way {
+            UnderWay::Ordered(queue) => {
+                let Pending { items, future } = queue.pop_front()?;
+                let Some(deadline) = deadline else { return Some((items, future.result())) };
+                match future.result_timeout(deadline.saturating_duration_since(Instant::now())) {
+                    Ok(result) => Some((items, result)),
+                    Err(future) => {
+                        queue.push_front(Pending { items, future });
+                        None
+                    }
+                }
+            }
+            UnderWay::Unordered(set) => {
+                set.set_deadline(deadline);
+                let (items, future) = set.next()?.ok()?;
+                Some((items, future.result()))
+            }
+        }
+    }
+
+    fn receive(&mut self, items: usize, outcome: Result<ChunkOutput<F::Output>, TaskError>) {
+        match outcome {
+            Ok(chunk) => {
+                let time = chunk.ran_for.as_nanos() as f64 / items as f64;
+                // Half of the new, half of the old: follows a change within a few chunks, and shrugs off one odd one.
+                self.item_time = Some(self.item_time.map_or(time, |old| (old + time) / 2.0));
+                self.ready.extend(chunk.results);
+            }
+            Err(error) => self.ready.extend(std::iter::repeat_n(error, items).map(Err)),
+        }
+    }
+
+    fn is_idle(&self) -> bool {
+        match &self.under_way {
+            UnderWay::Ordered(queue) => queue.is_empty(),
+            UnderWay::Unordered(set) => set.unfinished() == 0,
+        }
+    }
+}
+
+impl<C, F, M, I> Map<C, F, M, I>
+where
+    C: Submit,
+    F: Task<I::Item, M>,
+    I: Iterator,
+{
+    fn end(&mut self) {
+        self.ended = true;
+        self.input = None;
+        match &mut self.under_way {
+            UnderWay::Ordered(queue) => queue.drain(..).for_each(|pending| {
+                pending.future.cancel();
+            }),
+            UnderWay::Unordered(set) => set.take_pending().into_iter().for_each(|(_, future)| {
+                future.cancel();
+            }),
+        }
+    }
+}
+
+impl<C, F, M, I> Iterator for Map<C, F, M, I>
+where
+    C: Submit,
+    F: Task<I::Item, M>,
+    I: Iterator,
+    I::Item: Payload,
+    F::Output: Payload,
+    M: 'static,
+{
+    type Item = Result<F::Output, TaskError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.ended && self.ready.is_empty() {
+            return None;
+        }
+        self.begin();
+        while self.ready.is_empty() {
+            self.fill(false);
+            if self.is_idle() {
+                self.ended = true;
+                return None;
+            }
+            match self.next_chunk() {
+                Some((items, outcome)) => self.receive(items, outcome),
+                None => {
+                    self.end();
+                    return Some(Err(TaskError::DeadlineExceeded));
+                }
+            }
+        }
+        let result = self.ready.pop_front()?;
+        self.taken = self.taken.saturating_sub(1);
+        if result.is_err() && self.stop_on_error {
+            self.ready.clear();
+            self.end();
+        }
+        Some(result)
+    }
+}
+
+impl<C, F, M, I> Drop for Map<C, F, M, I>
+where
+    C: Submit,
+    F: Task<I::Item, M>,
+    I: Iterator,
+{
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+impl<C, F, M, I> fmt::Debug for Map<C, F, M, I>
+where
+    C: Submit,
+    F: Task<I::Item, M>,
+    I: Iterator,
+{
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Map").field("taken", &self.taken).field("ended", &self.ended).finish_non_exhaustive()
+    }
+}
+
+/// A [`Map`] over a task that returns `Result`, which ends at the first error; see
+/// [`Executor::try_map`](crate::Executor::try_map).
+#[must_use = "a map does nothing until it is iterated or started"]
+pub struct TryMap<C, F, M, I>
+where
+    C: Submit,
+    F: Task<I::Item, M>,
+    I: Iterator,
+{
+    map: Option<Map<C, F, M, I>>,
+}
+
+impl<C, F, M, I> TryMap<C, F, M, I>
+where
+    C: Submit,
+    F: Task<I::Item, M>,
+    I: Iterator,
+{
+    pub(crate) fn new(map: Map<C, F, M, I>) -> Self {
+        Self { map: Some(map) }
+    }
+
+    /// Changes the map behind it: `try_map(..).configure(|map| map.chunk_size(10).unordered())`.
+    pub fn configure(mut self, change: impl FnOnce(Map<C, F, M, I>) -> Map<C, F, M, I>) -> Self {
+        self.map = self.map.take().map(change);
+        self
+    }
+}
+
+impl<C, F, M, I, T, E> Iterator for TryMap<C, F, M, I>
+where
+    C: Submit,
+    F: Task<I::Item, M, Output = Result<T, E>>,
+    I: Iterator,
+    I::Item: Payload,
+    T: Payload,
+    E: Payload,
+    M: 'static,
+{
+    type Item = Result<T, TryMapError<E>>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let error = match self.map.as_mut()?.next()? {
+            Ok(Ok(value)) => return Some(Ok(value)),
+            Ok(Err(error)) => TryMapError::Output(error),
+            Err(error) => TryMapError::Task(error),
+        };
+        // Dropping the map cancels what has not started.
+        self.map = None;
+        Some(Err(error))
+    }
+}
+
+impl<C, F, M, I> fmt::Debug for TryMap<C, F, M, I>
+where
+    C: Submit,
+    F: Task<I::Item, M>,
+    I: Iterator,
+{
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TryMap").field("map", &self.map).finish()
+    }
+}

@@ -1,0 +1,81 @@
+//! What a panic in a task leaves behind: message, place and stack, recorded by a panic hook.
+//!
+//! A hook is the only way to learn where a panic happened. It is installed once, keeps the hook that was there, and
+//! hands every panic that is not a task's to it. A task's panic is not printed: it is returned to who asked for the result.
+
+use std::{
+    any::Any,
+    backtrace::Backtrace,
+    cell::RefCell,
+    panic::{self, AssertUnwindSafe, PanicHookInfo},
+    sync::Once,
+};
+
+use crate::error::TaskError;
+
+thread_local! {
+    /// One entry per task that runs on this thread (tasks nest when one waits for another in place).
+    static RECORDS: RefCell<Vec<Option<Record>>> = const { RefCell::new(Vec::new()) };
+}
+
+struct Record {
+    location: String,
+    backtrace: String,
+}
+
+/// Runs a task's code; a panic becomes [`TaskError::Panicked`].
+pub(crate) fn catch<T>(task: impl FnOnce() -> T) -> Result<T, TaskError> {
+    install_hook();
+    RECORDS.with_borrow_mut(|records| records.push(None));
+    let outcome = panic::catch_unwind(AssertUnwindSafe(task));
+    let record = RECORDS.with_borrow_mut(Vec::pop).flatten();
+    outcome.map_err(|payload| {
+        let message = message_of(&*payload);
+        // A payload's own destructor may panic as well; that must not reach the worker.
+        let _ = panic::catch_unwind(AssertUnwindSafe(|| drop(payload)));
+        let (location, backtrace) = match record {
+            Some(record) => (record.location, record.backtrace),
+            // `resume_unwind` runs no hook, and a program may have replaced ours.
+            None => ("an unknown place".to_owned(), String::new()),
+        };
+        TaskError::Panicked { message, location, backtrace }
+    })
+}
+
+fn message_of(payload: &(dyn Any + Send)) -> String {
+    if let Some(text) = payload.downcast_ref::<&str>() {
+        (*text).to_owned()
+    } else if let Some(text) = payload.downcast_ref::<String>() {
+        text.clone()
+    } else {
+        "a panic payload that is not a string".to_owned()
+    }
+}
+
+fn install_hook() {
+    static INSTALL: Once = Once::new();
+    INSTALL.call_once(|| {
+        let previous = panic::take_hook();
+        panic::set_hook(Box::new(move |info| {
+            if !record(info) {
+                previous(info);
+            }
+        }));
+    });
+}
+
+/// Notes a panic if it is a task's; says whether it was.
+fn record(info: &PanicHookInfo<'_>) -> bool {
+    let in_task = RECORDS.try_with(|records| records.try_borrow().is_ok_and(|records| !records.is_empty()));
+    if !in_task.unwrap_or(false) {
+        return false;
+    }
+    let location = info.location().map_or_else(|| "an unknown place".to_owned(), ToString::to_string);
+    let backtrace = Backtrace::force_capture().to_string();
+    RECORDS.with_borrow_mut(|records| {
+        if let Some(last) = records.last_mut() {
+            *last = Some(Record { location, backtrace });
+        }
+    });
+    true
+}

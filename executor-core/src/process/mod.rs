@@ -1,0 +1,62 @@
+//! [`ProcessPoolExecutor`]: tasks in worker processes that can be killed and may crash. See README.md for who owns what, and
+//! why no task is lost.
+
+mod builder;
+mod flags;
+mod identity;
+mod job;
+mod pool;
+mod supervisor;
+mod transport;
+mod wire;
+mod worker;
+
+pub(crate) use flags::{Flag, RemoteFlag};
+
+pub use builder::ProcessPoolBuilder;
+pub use pool::{ProcessPoolCore, ProcessPoolExecutor};
+pub use worker::{in_worker, init, register_test_worker};
+
+/// Makes process pools work in a test binary, where the test harness owns `main`: put it once at the top level of the
+/// binary (`tests/name.rs`, or `lib.rs` for unit tests under `#[cfg(test)]`).
+///
+/// It adds a test named `executor_core_worker`, which passes, and in a worker process is where the worker's life takes
+/// place. In worker processes of a test binary standard output goes nowhere, because the harness writes to it.
+///
+/// Binaries with `harness = false`, examples and doc tests have a `main` of their own, and call [`init`] there.
+///
+/// # Examples
+///
+/// ```
+/// # // A doc test has its own main; this shows what stands in `tests/name.rs`.
+/// executor_core::test_worker!();
+///
+/// #[test]
+/// fn squares() {
+///     use executor_core::{Executor, ProcessPoolExecutor};
+///     let pool = ProcessPoolExecutor::builder().max_workers(1).build().unwrap();
+///     assert_eq!(pool.submit(|x: u64| x * x, 12).unwrap().result(), Ok(144));
+/// }
+/// ```
+#[macro_export]
+macro_rules! test_worker {
+    () => {
+        /// Where worker processes of this test binary live.
+        #[test]
+        fn executor_core_worker() {
+            $crate::init();
+        }
+
+        const _: () = {
+            extern "C" fn register() {
+                $crate::register_test_worker(::core::module_path!());
+            }
+
+            // Runs before `main`, and does nothing but note a name.
+            #[used]
+            #[cfg_attr(not(target_vendor = "apple"), unsafe(link_section = ".init_array"))]
+            #[cfg_attr(target_vendor = "apple", unsafe(link_section = "__DATA,__mod_init_func"))]
+            static REGISTER: extern "C" fn() = register;
+        };
+    };
+}

@@ -1,0 +1,193 @@
+//! The frames between the parent and a worker. All numbers are little-endian.
+//!
+//! A frame is its length (`u32`, of what follows), its kind (`u8`) and its body. The parent does not trust what it reads:
+//! every length is checked against what is there, and nothing is allocated for a length that has only been announced.
+
+use std::io::{self, Read};
+
+/// The longest frame: 1 GiB.
+pub(super) const MAX_FRAME: usize = 1 << 30;
+
+/// Rises with every change of this file.
+pub(super) const PROTOCOL: u32 = 1;
+
+/// Parent to worker: who the parent is, and the initializer (a postcard `Hello`); cancel flags come beside it.
+pub(super) const HELLO: u8 = 1;
+/// Parent to worker: run a task.
+pub(super) const RUN: u8 = 2;
+/// Parent to worker: no more tasks will come.
+pub(super) const BYE: u8 = 3;
+
+/// Worker to parent: the handshake is complete, tasks may come.
+pub(super) const READY: u8 = 16;
+/// Worker to parent: it is not the same program (text).
+pub(super) const REFUSED: u8 = 17;
+/// Worker to parent: the initializer failed (text).
+pub(super) const INITIALIZER_FAILED: u8 = 18;
+/// Worker to parent: one item's answer.
+pub(super) const ANSWER: u8 = 19;
+/// Worker to parent: the task is over, and how long it ran.
+pub(super) const DONE: u8 = 20;
+
+/// What a worker sent that no worker sends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Malformed;
+
+/// Starts a frame; [`end_frame`] puts its length in.
+pub(super) fn begin_frame(output: &mut Vec<u8>, kind: u8) -> usize {
+    let start = output.len();
+    output.extend_from_slice(&[0; 4]);
+    output.push(kind);
+    start
+}
+
+/// Ends the frame that began at `start`. A frame that is too long is taken back.
+pub(super) fn end_frame(output: &mut Vec<u8>, start: usize) -> Result<(), Malformed> {
+    let length = output.len() - start - 4;
+    if length > MAX_FRAME {
+        output.truncate(start);
+        return Err(Malformed);
+    }
+    // Fits: MAX_FRAME is below 2^32.
+    output[start..start + 4].copy_from_slice(&(length as u32).to_le_bytes());
+    Ok(())
+}
+
+/// Appends bytes with their length before them.
+pub(super) fn put_bytes(output: &mut Vec<u8>, bytes: &[u8]) {
+    output.extend_from_slice(&(bytes.len() as u64).to_le_bytes());
+    output.extend_from_slice(bytes);
+}
+
+/// Cuts frames out of a stream of bytes.
+#[derive(Debug, Default)]
+pub(super) struct FrameBuffer {
+    bytes: Vec<u8>,
+    read: usize,
+}
+
+impl FrameBuffer {
+    /// Appends bytes that were read elsewhere.
+    pub(super) fn extend(&mut self, bytes: &[u8]) {
+        self.bytes.extend_from_slice(bytes);
+    }
+
+    /// One read of at most `limit` bytes.
+    pub(super) fn read_from(&mut self, source: &mut impl Read, limit: usize) -> io::Result<usize> {
+        if self.read == self.bytes.len() {
+            self.bytes.clear();
+            self.read = 0;
+        } else if self.read > 64 * 1024 {
+            self.bytes.drain(..self.read);
+            self.read = 0;
+        }
+        let before = self.bytes.len();
+        self.bytes.resize(before + limit, 0);
+        let outcome = source.read(&mut self.bytes[before..]);
+        self.bytes.truncate(before + outcome.as_ref().map_or(0, |count| *count));
+        outcome
+    }
+
+    /// Whether [`next`](Self::next) has something to say.
+    pub(super) fn has_frame(&self) -> bool {
+        let rest = &self.bytes[self.read..];
+        rest.split_first_chunk::<4>().is_some_and(|(length, rest)| {
+            let length = u32::from_le_bytes(*length) as usize;
+            length == 0 || length > MAX_FRAME || rest.len() >= length
+        })
+    }
+
+    /// Kind and body of the next whole frame.
+    pub(super) fn next(&mut self) -> Result<Option<(u8, &[u8])>, Malformed> {
+        let rest = &self.bytes[self.read..];
+        let Some((length, rest)) = rest.split_first_chunk::<4>() else { return Ok(None) };
+        let length = u32::from_le_bytes(*length) as usize;
+        if length == 0 || length > MAX_FRAME {
+            return Err(Malformed);
+        }
+        if rest.len() < length {
+            return Ok(None);
+        }
+        let start = self.read + 4;
+        self.read = start + length;
+        Ok(Some((self.bytes[start], &self.bytes[start + 1..start + length])))
+    }
+}
+
+/// Reads numbers and bytes out of a frame's body.
+#[derive(Debug)]
+pub(super) struct Reader<'a>(pub(super) &'a [u8]);
+
+impl<'a> Reader<'a> {
+    pub(super) fn u8(&mut self) -> Result<u8, Malformed> {
+        let (&first, rest) = self.0.split_first().ok_or(Malformed)?;
+        self.0 = rest;
+        Ok(first)
+    }
+
+    pub(super) fn u32(&mut self) -> Result<u32, Malformed> {
+        let (number, rest) = self.0.split_first_chunk().ok_or(Malformed)?;
+        self.0 = rest;
+        Ok(u32::from_le_bytes(*number))
+    }
+
+    pub(super) fn u64(&mut self) -> Result<u64, Malformed> {
+        let (number, rest) = self.0.split_first_chunk().ok_or(Malformed)?;
+        self.0 = rest;
+        Ok(u64::from_le_bytes(*number))
+    }
+
+    pub(super) fn bytes(&mut self) -> Result<&'a [u8], Malformed> {
+        let length = usize::try_from(self.u64()?).map_err(|_| Malformed)?;
+        let (bytes, rest) = self.0.split_at_checked(length).ok_or(Malformed)?;
+        self.0 = rest;
+        Ok(bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn buffer(bytes: &[u8]) -> FrameBuffer {
+        let mut buffer = FrameBuffer::default();
+        buffer.extend(bytes);
+        buffer
+    }
+
+    #[test]
+    fn frames_come_out_as_they_went_in_however_they_are_cut() {
+        let mut bytes = Vec::new();
+        for body in [&b"one"[..], b"", b"three"] {
+            let start = begin_frame(&mut bytes, ANSWER);
+            bytes.extend_from_slice(body);
+            end_frame(&mut bytes, start).unwrap();
+        }
+        let mut buffer = FrameBuffer::default();
+        let mut seen = Vec::new();
+        for byte in bytes {
+            buffer.extend(&[byte]);
+            while let Some((kind, body)) = buffer.next().unwrap() {
+                seen.push((kind, body.to_vec()));
+            }
+        }
+        assert_eq!(seen, [(ANSWER, b"one".to_vec()), (ANSWER, vec![]), (ANSWER, b"three".to_vec())]);
+    }
+
+    #[test]
+    fn an_impossible_length_is_malformed_and_allocates_nothing() {
+        assert_eq!(buffer(&[0xff; 8]).next(), Err(Malformed));
+        assert_eq!(buffer(&[0; 8]).next(), Err(Malformed));
+    }
+
+    #[test]
+    fn a_body_that_announces_more_than_it_has_is_malformed() {
+        let mut body = Vec::new();
+        put_bytes(&mut body, b"abc");
+        assert_eq!(Reader(&body).bytes(), Ok(&b"abc"[..]));
+        body.pop();
+        assert_eq!(Reader(&body).bytes(), Err(Malformed));
+        assert_eq!(Reader(&[0xff; 8]).bytes(), Err(Malformed));
+        assert_eq!(Reader(&[1, 2]).u32(), Err(Malformed));
+    }
+}

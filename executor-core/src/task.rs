@@ -1,0 +1,345 @@
+//! What can be sent to any executor: a zero-sized function ([`Task`]) and serde values ([`Payload`]).
+//!
+//! A worker process is the same program, so a function needs no name and no registration to be found there: its type is
+//! enough. A function item and a closure that captures nothing have no state at all; everything that a task needs
+//! travels in its argument, or in the configuration that [`partial`] binds to it.
+
+use std::{
+    any::Any,
+    fmt,
+    marker::PhantomData,
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+use crate::{cancel::Pins, codec, error::TaskError, panic};
+
+/// A value that may cross a process border. Implemented for everything that serde can write and read back.
+///
+/// The wire format is [postcard](https://docs.rs/postcard), which does not describe itself: `#[serde(flatten)]`,
+/// `#[serde(untagged)]` and `#[serde(skip_serializing_if)]` do not survive it.
+pub trait Payload: Serialize + DeserializeOwned + Send + 'static {}
+
+impl<T: Serialize + DeserializeOwned + Send + 'static> Payload for T {}
+
+/// Something that turns `Args` into an output on any executor.
+///
+/// Implemented for function items and for closures that capture nothing, of up to eight parameters (`Args` is the argument
+/// itself for one parameter, a tuple for any other number), and for [`Partial`]. `Marker` only tells these apart and is
+/// always inferred.
+///
+/// Capturing closures and function pointers are refused when the program is *built*: the check depends on the type's size,
+/// which the compiler knows only then, so `cargo check` does not find it. A closure's parameters need their types written
+/// out.
+///
+/// ```compile_fail
+/// use executor_core::{Executor, SerialExecutor};
+/// let factor = 3;
+/// SerialExecutor::new().submit(move |x: u64| x * factor, 14).unwrap();   // captures: use `partial`
+/// ```
+pub trait Task<Args, Marker>: Clone + Send + Sync + 'static {
+    /// What the task returns.
+    type Output;
+
+    /// Fails to build when the task has state that would be lost on its way to a worker process.
+    #[doc(hidden)]
+    const PORTABLE: ();
+
+    /// Runs the task.
+    fn call(&self, args: Args) -> Self::Output;
+
+    /// What has to reach a worker once before the task can run there.
+    #[doc(hidden)]
+    fn bound(&self) -> Option<Result<Arc<Bound>, TaskError>> {
+        None
+    }
+
+    /// The task as it was on the other side.
+    #[doc(hidden)]
+    fn restore(bound: &[u8]) -> Result<Self, TaskError>;
+}
+
+/// A configuration in its encoded form, and its number.
+#[doc(hidden)]
+#[derive(Debug)]
+pub struct Bound {
+    pub(crate) id: u64,
+    pub(crate) bytes: Vec<u8>,
+    /// Kept alive for the workers that read the bytes.
+    pub(crate) _pins: Pins,
+}
+
+macro_rules! task_for_functions {
+    ($args:ty, ($($name:ident : $arg:ident),*)) => {
+        impl<F, R, $($arg),*> Task<$args, fn($($arg),*) -> R> for F
+        where
+            F: Fn($($arg),*) -> R + Copy + Send + Sync + 'static,
+        {
+            type Output = R;
+
+            const PORTABLE: () = assert!(
+                size_of::<F>() == 0,
+                "a task must be a function item or a closure that captures nothing: \
+                 pass what it needs as its argument or with executor_core::partial, \
+                 or use ThreadPoolExecutor::spawn, which takes any closure"
+            );
+
+            fn call(&self, args: $args) -> R {
+                task_for_functions!(@destructure args, ($($name),*));
+                self($($name),*)
+            }
+
+            fn restore(_: &[u8]) -> Result<Self, TaskError> {
+                const { assert!(size_of::<F>() == 0) };
+                // SAFETY: `F` has no bytes, so there is none that could be wrong. `F` is `Copy`, so another value of it
+                // could be made by safe code wherever one exists, and one existed in the program that sent the task, which
+                // is this one. A closure over a zero-sized token that proves something is `Copy` only if the token is.
+                Ok(unsafe { std::ptr::NonNull::<F>::dangling().read() })
+            }
+        }
+    };
+    (@destructure $args:ident, ()) => { let () = $args; };
+    (@destructure $args:ident, ($one:ident)) => { let $one = $args; };
+    (@destructure $args:ident, ($($name:ident),*)) => { let ($($name),*) = $args; };
+}
+
+task_for_functions!((), ());
+task_for_functions!(A, (a: A));
+task_for_functions!((A, B), (a: A, b: B));
+task_for_functions!((A, B, C), (a: A, b: B, c: C));
+task_for_functions!((A, B, C, D), (a: A, b: B, c: C, d: D));
+task_for_functions!((A, B, C, D, E), (a: A, b: B, c: C, d: D, e: E));
+task_for_functions!((A, B, C, D, E, G), (a: A, b: B, c: C, d: D, e: E, g: G));
+task_for_functions!((A, B, C, D, E, G, H), (a: A, b: B, c: C, d: D, e: E, g: G, h: H));
+task_for_functions!((A, B, C, D, E, G, H, I), (a: A, b: B, c: C, d: D, e: E, g: G, h: H, i: I));
+
+/// A function with a configuration bound to it; see [`partial`].
+pub struct Partial<F, C> {
+    function: F,
+    binding: Arc<Binding<C>>,
+}
+
+struct Binding<C> {
+    config: C,
+    encoded: OnceLock<Result<Arc<Bound>, TaskError>>,
+}
+
+/// Binds a configuration to a function, like Python's `functools.partial`.
+///
+/// The configuration is encoded at most once and reaches each worker process once, however many tasks use it.
+///
+/// # Examples
+///
+/// ```
+/// use executor_core::{Executor, SerialExecutor, partial};
+/// use serde::{Deserialize, Serialize};
+///
+/// #[derive(Serialize, Deserialize)]
+/// struct Config { multiplier: i64 }
+///
+/// fn process(item: i64, config: &Config) -> i64 { item * config.multiplier }
+///
+/// let executor = SerialExecutor::new();
+/// let tripled: Result<Vec<i64>, _> =
+///     executor.map(partial(process, Config { multiplier: 3 }), [1, 2, 3]).collect();
+/// assert_eq!(tripled, Ok(vec![3, 6, 9]));
+/// ```
+pub fn partial<F, A, C, R>(function: F, config: C) -> Partial<F, C>
+where
+    F: Fn(A, &C) -> R + Copy + Send + Sync + 'static,
+    C: Payload + Sync,
+{
+    Partial { function, binding: Arc::new(Binding { config, encoded: OnceLock::new() }) }
+}
+
+impl<F: Clone, C> Clone for Partial<F, C> {
+    fn clone(&self) -> Self {
+        Self { function: self.function.clone(), binding: Arc::clone(&self.binding) }
+    }
+}
+
+impl<F, C: fmt::Debug> fmt::Debug for Partial<F, C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Partial").field("config", &self.binding.config).finish_non_exhaustive()
+    }
+}
+
+/// Marks the implementation of [`Task`] for [`Partial`].
+#[derive(Debug)]
+pub struct PartialMarker<S>(PhantomData<S>);
+
+impl<F, A, C, R> Task<A, PartialMarker<fn(A, &C) -> R>> for Partial<F, C>
+where
+    F: Fn(A, &C) -> R + Copy + Send + Sync + 'static,
+    C: Payload + Sync,
+{
+    type Output = R;
+
+    const PORTABLE: () = assert!(
+        size_of::<F>() == 0,
+        "the function given to executor_core::partial must be a function item or a closure that captures nothing: \
+         put what it needs into the configuration"
+    );
+
+    fn call(&self, args: A) -> R {
+        (self.function)(args, &self.binding.config)
+    }
+
+    fn bound(&self) -> Option<Result<Arc<Bound>, TaskError>> {
+        let encode = || {
+            static NEXT: AtomicU64 = AtomicU64::new(1);
+            let mut bytes = Vec::new();
+            let pins = codec::encode(&self.binding.config, &mut bytes)
+                .map_err(|cause| TaskError::encode("configuration", cause))?;
+            // ORDERING: only uniqueness matters.
+            Ok(Arc::new(Bound { id: NEXT.fetch_add(1, Ordering::Relaxed), bytes, _pins: pins }))
+        };
+        Some(self.binding.encoded.get_or_init(encode).clone())
+    }
+
+    fn restore(bound: &[u8]) -> Result<Self, TaskError> {
+        const { assert!(size_of::<F>() == 0) };
+        let config = codec::decode(bound).map_err(|cause| TaskError::decode("configuration", cause))?;
+        // SAFETY: as for functions above.
+        let function = unsafe { std::ptr::NonNull::<F>::dangling().read() };
+        Ok(Self { function, binding: Arc::new(Binding { config, encoded: OnceLock::new() }) })
+    }
+}
+
+/// How one task is to be treated.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[must_use]
+pub struct TaskOptions {
+    pub(crate) timeout: Option<Duration>,
+    pub(crate) refuse_when_full: bool,
+}
+
+impl TaskOptions {
+    /// No time limit of its own; a full queue is waited for.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The longest that the task may run, counted from its start. A process pool really stops it then; on threads, where
+    /// nothing can, its future resolves with [`TaskError::TimedOut`] and the worker is busy until the task returns by itself.
+    pub fn timeout(mut self, limit: Duration) -> Self {
+        self.timeout = Some(limit);
+        self
+    }
+
+    /// Whether a full queue refuses the task ([`SubmitError::Full`](crate::SubmitError::Full)) instead of waiting for space.
+    pub fn refuse_when_full(mut self, refuse: bool) -> Self {
+        self.refuse_when_full = refuse;
+        self
+    }
+
+    /// The task's time limit.
+    #[must_use]
+    pub fn time_limit(&self) -> Option<Duration> {
+        self.timeout
+    }
+
+    /// Whether a full queue refuses the task.
+    #[must_use]
+    pub fn refuses_when_full(&self) -> bool {
+        self.refuse_when_full
+    }
+}
+
+/// The answers of one chunk of a map.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ChunkOutput<R> {
+    /// One for each item, in order.
+    pub results: Vec<Result<R, TaskError>>,
+    /// How long the items ran, all together.
+    pub ran_for: Duration,
+}
+
+/// A task that runs another one over many items; each item's panic is its own.
+pub(crate) struct Chunk<F, M> {
+    pub(crate) task: F,
+    pub(crate) marker: PhantomData<fn() -> M>,
+}
+
+impl<F: Clone, M> Clone for Chunk<F, M> {
+    fn clone(&self) -> Self {
+        Self { task: self.task.clone(), marker: PhantomData }
+    }
+}
+
+/// Marks the implementation of [`Task`] for chunks.
+pub(crate) struct ChunkMarker;
+
+impl<F, A, M> Task<Vec<A>, ChunkMarker> for Chunk<F, (A, M)>
+where
+    F: Task<A, M>,
+    A: 'static,
+    M: 'static,
+{
+    type Output = ChunkOutput<F::Output>;
+
+    const PORTABLE: () = F::PORTABLE;
+
+    fn call(&self, items: Vec<A>) -> Self::Output {
+        let start = Instant::now();
+        let results = items.into_iter().map(|item| panic::catch(|| self.task.call(item))).collect();
+        ChunkOutput { results, ran_for: start.elapsed() }
+    }
+
+    fn bound(&self) -> Option<Result<Arc<Bound>, TaskError>> {
+        self.task.bound()
+    }
+
+    fn restore(bound: &[u8]) -> Result<Self, TaskError> {
+        Ok(Self { task: F::restore(bound)?, marker: PhantomData })
+    }
+}
+
+/// A task's code on the worker's side: found by its address, called with bytes.
+#[cfg_attr(not(unix), expect(dead_code, reason = "only process pools call tasks by address"))]
+pub(crate) struct Entry {
+    /// Tells an entry from whatever else may stand at an address.
+    pub(crate) magic: u64,
+    pub(crate) name: fn() -> &'static str,
+    pub(crate) restore: fn(&[u8]) -> Result<Box<dyn Any>, TaskError>,
+    /// Decodes the argument, runs the task, appends the encoded output.
+    pub(crate) run: fn(&dyn Any, &[u8], &mut Vec<u8>) -> Result<(), TaskError>,
+}
+
+pub(crate) const ENTRY_MAGIC: u64 = 0x6578_6563_7461_736b;
+
+/// The entry of a task, made once per type by the compiler.
+pub(crate) struct EntryOf<F, A, M>(PhantomData<(F, A, M)>);
+
+impl<F, A, M> EntryOf<F, A, M>
+where
+    F: Task<A, M>,
+    A: Payload,
+    F::Output: Payload,
+{
+    pub(crate) const ENTRY: &'static Entry = &Entry {
+        magic: ENTRY_MAGIC,
+        name: std::any::type_name::<(F, A, F::Output)>,
+        restore: |bound| Ok(Box::new(F::restore(bound)?)),
+        run: |task, argument, output| {
+            let Some(task) = task.downcast_ref::<F>() else {
+                return Err(TaskError::decode("configuration", "it belongs to another function"));
+            };
+            let argument: A = codec::decode(argument).map_err(|cause| TaskError::decode("argument", cause))?;
+            let result = panic::catch(|| task.call(argument))?;
+            let start = output.len();
+            match codec::encode(&result, output) {
+                Ok(_) => Ok(()),
+                Err(cause) => {
+                    output.truncate(start);
+                    Err(TaskError::encode("result", cause))
+                }
+            }
+        },
+    };
+}

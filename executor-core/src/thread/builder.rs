@@ -1,0 +1,118 @@
+//! What can be set on a thread pool.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use super::{ThreadPoolExecutor, pool::Config};
+use crate::{
+    error::{BuildError, Cause},
+    executor::available_cpus,
+};
+
+/// What an initializer may return: nothing, or a `Result` whose error breaks the pool.
+pub trait InitializerResult {
+    /// The error's text, if there is one.
+    #[doc(hidden)]
+    fn into_cause(self) -> Result<(), Cause>;
+}
+
+impl InitializerResult for () {
+    fn into_cause(self) -> Result<(), Cause> {
+        Ok(())
+    }
+}
+
+impl<E: fmt::Display> InitializerResult for Result<(), E> {
+    fn into_cause(self) -> Result<(), Cause> {
+        self.map_err(Cause::new)
+    }
+}
+
+/// Builds a [`ThreadPoolExecutor`].
+#[must_use]
+pub struct ThreadPoolBuilder {
+    max_workers: Option<usize>,
+    config: Config,
+}
+
+impl ThreadPoolBuilder {
+    pub(super) fn new() -> Self {
+        Self {
+            max_workers: None,
+            config: Config {
+                max_workers: 0,
+                name_prefix: "executor".to_owned(),
+                initializer: None,
+                exit_hook: None,
+                queue_capacity: usize::MAX,
+                idle_timeout: Some(Duration::from_secs(30)),
+                stack_size: None,
+            },
+        }
+    }
+
+    /// The largest number of threads. Default: `min(32, CPUs + 4)`, where affinity and cgroup quota count.
+    pub fn max_workers(mut self, workers: usize) -> Self {
+        self.max_workers = Some(workers);
+        self
+    }
+
+    /// Threads are named `prefix-0`, `prefix-1`, ... Default: `executor`.
+    pub fn thread_name_prefix(mut self, prefix: impl Into<String>) -> Self {
+        self.config.name_prefix = prefix.into();
+        self
+    }
+
+    /// Runs in each new thread before its first task. When it panics or returns an error the pool is broken: every task,
+    /// queued or submitted later, resolves with [`TaskError::InitializerFailed`](crate::TaskError::InitializerFailed).
+    pub fn initializer<R: InitializerResult>(mut self, hook: impl Fn() -> R + Send + Sync + 'static) -> Self {
+        self.config.initializer = Some(Arc::new(move || hook().into_cause()));
+        self
+    }
+
+    /// Runs in each thread before it ends. Panics are reported by the program's panic hook and ignored.
+    pub fn exit_hook(mut self, hook: impl Fn() + Send + Sync + 'static) -> Self {
+        self.config.exit_hook = Some(Arc::new(hook));
+        self
+    }
+
+    /// The largest number of tasks that wait for a thread. `submit` then waits for space, `try_submit` refuses. Default: no
+    /// limit.
+    pub fn queue_capacity(mut self, tasks: usize) -> Self {
+        self.config.queue_capacity = tasks;
+        self
+    }
+
+    /// How long a thread without work stays; `None` for ever. Default: 30 s.
+    pub fn idle_timeout(mut self, timeout: Option<Duration>) -> Self {
+        self.config.idle_timeout = timeout;
+        self
+    }
+
+    /// Stack size of each thread in bytes. Default: std's.
+    pub fn stack_size(mut self, bytes: usize) -> Self {
+        self.config.stack_size = Some(bytes);
+        self
+    }
+
+    /// Builds the pool. Threads start when tasks come.
+    ///
+    /// # Errors
+    ///
+    /// [`BuildError`] when a number is zero.
+    pub fn build(mut self) -> Result<ThreadPoolExecutor, BuildError> {
+        self.config.max_workers = self.max_workers.unwrap_or_else(|| (available_cpus() + 4).min(32));
+        if self.config.max_workers == 0 {
+            return Err(BuildError::NoWorkers);
+        }
+        if self.config.queue_capacity == 0 {
+            return Err(BuildError::NoCapacity);
+        }
+        Ok(ThreadPoolExecutor::from_config(self.config))
+    }
+}
+
+impl fmt::Debug for ThreadPoolBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ThreadPoolBuilder").field("max_workers", &self.max_workers).finish_non_exhaustive()
+    }
+}

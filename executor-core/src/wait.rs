@@ -1,0 +1,389 @@
+//! Waiting for many tasks: [`wait`] and [`as_completed`].
+//!
+//! Both put one [`CompletionSet`] among the waiters of every future; a task that ends pushes its index there. Nothing is
+//! polled, and a completion costs the same however many futures are waited for.
+
+use std::{
+    collections::{HashSet, VecDeque},
+    fmt,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use crate::{
+    error::WaitTimeout,
+    future::{TaskFuture, TaskId, Waiter, WaitingHere},
+    sync::{Condvar, Mutex, lock, wait_until},
+};
+
+/// Where the futures of one wait announce that they are done.
+pub(crate) struct CompletionSet {
+    done: Mutex<VecDeque<usize>>,
+    changed: Condvar,
+}
+
+impl CompletionSet {
+    pub(crate) fn new() -> Self {
+        Self { done: Mutex::new(VecDeque::new()), changed: Condvar::new() }
+    }
+
+    pub(crate) fn push(&self, index: usize) {
+        lock(&self.done).push_back(index);
+        self.changed.notify_one();
+    }
+
+    pub(crate) fn try_pop(&self) -> Option<usize> {
+        lock(&self.done).pop_front()
+    }
+
+    /// The next index, or `None` once `deadline` has passed.
+    pub(crate) fn pop(&self, deadline: Option<Instant>) -> Option<usize> {
+        let mut done = lock(&self.done);
+        loop {
+            if let Some(index) = done.pop_front() {
+                return Some(index);
+            }
+            if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+                return None;
+            }
+            done = wait_until(&self.changed, done, deadline);
+        }
+    }
+}
+
+mod sealed {
+    use super::{Arc, CompletionSet};
+
+    /// What `wait` needs of a future, whatever its result type.
+    pub trait Waitable {
+        /// Announces `index` in `set` when done; at once if it is.
+        fn announce(&self, set: &SetHandle, index: usize) -> Registration;
+        fn withdraw(&self, registration: Registration);
+        fn is_done(&self) -> bool;
+        fn is_error(&self) -> bool;
+        fn run_if_own(&self);
+    }
+
+    #[derive(Debug, Clone, Copy)]
+    pub struct Registration(pub(super) Option<crate::future::WaiterKey>);
+
+    #[derive(Clone)]
+    pub struct SetHandle(pub(super) Arc<CompletionSet>);
+
+    impl std::fmt::Debug for SetHandle {
+        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str("SetHandle")
+        }
+    }
+}
+
+use sealed::{Registration, SetHandle, Waitable};
+
+impl<T> Waitable for TaskFuture<T> {
+    fn announce(&self, set: &SetHandle, index: usize) -> Registration {
+        match self.cell().subscribe(Waiter::Set(Arc::clone(&set.0), index)) {
+            Ok(key) => Registration(Some(key)),
+            Err(_) => {
+                set.0.push(index);
+                Registration(None)
+            }
+        }
+    }
+
+    fn withdraw(&self, registration: Registration) {
+        if let Registration(Some(key)) = registration {
+            self.cell().unsubscribe(key);
+        }
+    }
+
+    fn is_done(&self) -> bool {
+        self.done()
+    }
+
+    fn is_error(&self) -> bool {
+        self.cell().is_error()
+    }
+
+    fn run_if_own(&self) {
+        TaskFuture::run_if_own(self);
+    }
+}
+
+/// Something that [`wait`] and [`as_completed`] can wait for: a [`TaskFuture`], a reference to one, a boxed one with any
+/// result type (`Box<dyn Completion>`), or a pair of anything and one of these, to keep an item beside its future.
+pub trait Completion {
+    #[doc(hidden)]
+    fn waitable(&self) -> &dyn Waitable;
+
+    /// The task.
+    fn task_id(&self) -> TaskId;
+}
+
+impl<T> Completion for TaskFuture<T> {
+    fn waitable(&self) -> &dyn Waitable {
+        self
+    }
+
+    fn task_id(&self) -> TaskId {
+        self.id()
+    }
+}
+
+impl<C: Completion + ?Sized> Completion for &C {
+    fn waitable(&self) -> &dyn Waitable {
+        (**self).waitable()
+    }
+
+    fn task_id(&self) -> TaskId {
+        (**self).task_id()
+    }
+}
+
+impl<C: Completion + ?Sized> Completion for Box<C> {
+    fn waitable(&self) -> &dyn Waitable {
+        (**self).waitable()
+    }
+
+    fn task_id(&self) -> TaskId {
+        (**self).task_id()
+    }
+}
+
+impl<K, C: Completion> Completion for (K, C) {
+    fn waitable(&self) -> &dyn Waitable {
+        self.1.waitable()
+    }
+
+    fn task_id(&self) -> TaskId {
+        self.1.task_id()
+    }
+}
+
+/// When [`wait`] returns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReturnWhen {
+    /// As soon as one future is done; cancelled counts as done.
+    FirstCompleted,
+    /// As soon as one future is done with a [`TaskError`](crate::TaskError) other than cancellation; otherwise when all are done.
+    FirstError,
+    /// When all are done.
+    AllCompleted,
+}
+
+/// What [`wait`] hands back: everything that was put in, in its order.
+#[derive(Debug)]
+pub struct Waited<F> {
+    /// The futures that are done.
+    pub done: Vec<F>,
+    /// The others.
+    pub not_done: Vec<F>,
+}
+
+/// Waits for many futures at once, of any result type and any executor.
+///
+/// The clock starts at the call. A future that appears twice counts once. A cancelled future is done and wakes the waiter.
+/// Running out of time is not an error: look at [`Waited::not_done`].
+///
+/// # Examples
+///
+/// ```
+/// use executor_core::{Executor, ReturnWhen, ThreadPoolExecutor, wait};
+///
+/// fn half(x: u32) -> u32 { x / 2 }
+///
+/// let pool = ThreadPoolExecutor::new(2)?;
+/// let futures: Vec<_> = (0..10).map(|x| pool.submit(half, x)).collect::<Result<_, _>>()?;
+/// let waited = wait(futures, None, ReturnWhen::FirstCompleted);
+/// assert!(!waited.done.is_empty());
+/// for future in &waited.not_done {
+///     future.cancel();                        // the rest is not needed
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn wait<F: Completion>(
+    futures: impl IntoIterator<Item = F>,
+    timeout: Option<Duration>,
+    return_when: ReturnWhen,
+) -> Waited<F> {
+    let stop: fn(&F) -> bool = match return_when {
+        ReturnWhen::FirstCompleted => |_| true,
+        ReturnWhen::FirstError => |future| future.waitable().is_error(),
+        ReturnWhen::AllCompleted => |_| false,
+    };
+    wait_until_any(futures, timeout, stop)
+}
+
+/// Like [`wait`], but returns as soon as `stop` says so of a future that is done; otherwise when all are done. For tasks
+/// that return `Result`, whose `Err` is plain output and not a [`TaskError`](crate::TaskError), and for any other condition.
+pub fn wait_until_any<F: Completion>(
+    futures: impl IntoIterator<Item = F>,
+    timeout: Option<Duration>,
+    mut stop: impl FnMut(&F) -> bool,
+) -> Waited<F> {
+    let mut pending = as_completed(futures, timeout);
+    let mut stopped = pending.entries.is_empty();
+    while !stopped {
+        match pending.next_index() {
+            Some(index) => {
+                pending.unfinished -= 1;
+                // Done futures stay in their place, so that the order of the input survives.
+                stopped =
+                    pending.unfinished == 0 || pending.entries[index].as_ref().is_some_and(|entry| stop(&entry.future));
+            }
+            None => break,
+        }
+    }
+    let (mut done, mut not_done) = (Vec::new(), Vec::new());
+    for entry in std::mem::take(&mut pending.entries).into_iter().flatten() {
+        entry.future.waitable().withdraw(entry.registration);
+        if entry.future.waitable().is_done() { done.push(entry.future) } else { not_done.push(entry.future) }
+    }
+    Waited { done, not_done }
+}
+
+struct Entry<F> {
+    future: F,
+    registration: Registration,
+}
+
+/// Futures in the order in which they are done; see [`as_completed`].
+pub struct AsCompleted<F: Completion> {
+    set: SetHandle,
+    entries: Vec<Option<Entry<F>>>,
+    seen: HashSet<TaskId>,
+    unfinished: usize,
+    deadline: Option<Instant>,
+    timed_out: bool,
+}
+
+/// Yields futures as they are done.
+///
+/// Those that are done already come first. The clock starts at this call; when it runs out the iterator yields one
+/// [`WaitTimeout`] and ends, and [`into_pending`](AsCompleted::into_pending) has what is left. More futures may be
+/// [added](AsCompleted::add) at any time. A future that appears twice is yielded once.
+///
+/// # Examples
+///
+/// ```
+/// use executor_core::{Executor, ThreadPoolExecutor, as_completed};
+///
+/// fn length(word: String) -> usize { word.len() }
+///
+/// let pool = ThreadPoolExecutor::new(2)?;
+/// let mut futures = Vec::new();
+/// for word in ["one", "three", "seventeen"] {
+///     futures.push((word, pool.submit(length, word.to_owned())?));     // keep the item beside its future
+/// }
+/// for done in as_completed(futures, None) {
+///     let (word, future) = done?;
+///     assert_eq!(future.result()?, word.len());
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn as_completed<F: Completion>(futures: impl IntoIterator<Item = F>, timeout: Option<Duration>) -> AsCompleted<F> {
+    let mut this = AsCompleted {
+        set: SetHandle(Arc::new(CompletionSet::new())),
+        entries: Vec::new(),
+        seen: HashSet::new(),
+        unfinished: 0,
+        // A timeout too large for the clock is no timeout.
+        deadline: timeout.and_then(|timeout| Instant::now().checked_add(timeout)),
+        timed_out: false,
+    };
+    for future in futures {
+        this.add(future);
+    }
+    this
+}
+
+impl<F: Completion> AsCompleted<F> {
+    /// Waits for one more future; ignored when it is here already.
+    pub fn add(&mut self, future: F) {
+        if self.seen.insert(future.task_id()) {
+            let registration = future.waitable().announce(&self.set, self.entries.len());
+            self.entries.push(Some(Entry { future, registration }));
+            self.unfinished += 1;
+        }
+    }
+
+    /// How many futures have not been yielded.
+    #[must_use]
+    pub fn unfinished(&self) -> usize {
+        self.unfinished
+    }
+
+    /// The futures that have not been yielded, in the order in which they were put in.
+    #[must_use]
+    pub fn into_pending(mut self) -> Vec<F> {
+        self.withdraw_all()
+    }
+
+    pub(crate) fn take_pending(&mut self) -> Vec<F> {
+        self.unfinished = 0;
+        self.withdraw_all()
+    }
+
+    pub(crate) fn set_deadline(&mut self, deadline: Option<Instant>) {
+        self.deadline = deadline;
+    }
+
+    fn withdraw_all(&mut self) -> Vec<F> {
+        let left = std::mem::take(&mut self.entries).into_iter().flatten();
+        left.map(|entry| {
+            entry.future.waitable().withdraw(entry.registration);
+            entry.future
+        })
+        .collect()
+    }
+
+    /// The next future that is done, or `None` when the time is up. There must be an unfinished one.
+    fn next_index(&mut self) -> Option<usize> {
+        if let Some(index) = self.set.0.try_pop() {
+            return Some(index);
+        }
+        let here = WaitingHere::begin();
+        if !here.compensated {
+            // This worker would block with nobody in its place: the tasks it waits for may need it.
+            for entry in self.entries.iter().flatten() {
+                entry.future.waitable().run_if_own();
+            }
+        }
+        self.set.0.pop(self.deadline)
+    }
+}
+
+impl<F: Completion> Iterator for AsCompleted<F> {
+    type Item = Result<F, WaitTimeout>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.unfinished == 0 || self.timed_out {
+            return None;
+        }
+        match self.next_index().and_then(|index| self.entries[index].take()) {
+            Some(entry) => {
+                self.unfinished -= 1;
+                Some(Ok(entry.future))
+            }
+            None => {
+                self.timed_out = true;
+                Some(Err(WaitTimeout { unfinished: self.unfinished, total: self.seen.len() }))
+            }
+        }
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        (self.unfinished, self.unfinished.checked_add(1))
+    }
+}
+
+impl<F: Completion> Drop for AsCompleted<F> {
+    fn drop(&mut self) {
+        drop(self.withdraw_all());
+    }
+}
+
+impl<F: Completion> fmt::Debug for AsCompleted<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AsCompleted").field("unfinished", &self.unfinished).finish_non_exhaustive()
+    }
+}
