@@ -1,4 +1,38 @@
 //! The lab's results model, and its rendering as one self-contained HTML file.
+//!
+//! A [`model::Run`] holds what was measured and what the harness estimated from it. This crate only shows it: it
+//! computes no estimate and knows no executor, so that any old run can be rendered again from its JSON alone.
+//!
+//! | To                                              | Use                                                 |
+//! |-------------------------------------------------|-----------------------------------------------------|
+//! | write `run.json` and `index.html` into a folder | [`write()`]                                         |
+//! | read a run back                                 | [`load`]                                            |
+//! | get the page as text                            | [`render_html`]                                     |
+//! | export the raw samples                          | [`csv::samples`]                                    |
+//! | show two runs side by side                      | [`comparison::Comparison`]                          |
+//! | fill the summary page of an automated job       | [`markdown::summary`]                               |
+//! | word a figure as the page does                  | [`format`](mod@format)                              |
 #![forbid(unsafe_code)]
 
+mod cells;
+mod chart;
+pub mod comparison;
+pub mod csv;
+mod error;
+pub mod format;
+mod html;
+pub mod markdown;
 pub mod model;
+mod store;
+mod table;
+
+pub use error::ReportError;
+pub use html::render_html;
+pub use store::{HTML_NAME, JSON_NAME, Written, load, write};
+
+// The fixture is shared with the browser test, which sees this crate from outside.
+#[cfg(test)]
+extern crate self as reports;
+#[cfg(test)]
+#[path = "../tests/fixture/mod.rs"]
+mod fixture;

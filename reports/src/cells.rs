@@ -1,0 +1,137 @@
+//! The lists of the page: all cells, what they used, what is wrong or missing, and where it was measured.
+
+use crate::chart::group_title;
+use crate::chart::latency::median_sample;
+use crate::format;
+use crate::model::{Run, Verdict};
+use crate::table::{Field, Table};
+
+/// Every cell with its medians and its verdict.
+pub(crate) fn all(run: &Run) -> Table {
+    let mut table = Table::new(
+        "All cells: medians with their intervals",
+        &["Workload", "Executor", "Workers#", "Tasks#", "Samples#", "Makespan#", "Throughput#", "Verdict"],
+    );
+    for cell in &run.cells {
+        table.push(vec![
+            Field::text(group_title(cell)),
+            Field::text(&cell.executor),
+            Field::text(cell.workers.to_string()),
+            Field::text(format::count(cell.tasks)),
+            Field::text(cell.samples.len().to_string()),
+            Field::estimate(cell.makespan_ns.as_ref(), format::duration),
+            Field::estimate(cell.tasks_per_second.as_ref(), format::rate),
+            Field::verdict(&cell.verdict),
+        ]);
+    }
+    table
+}
+
+/// What the sample with the median makespan of each cell used.
+pub(crate) fn resources(run: &Run) -> Table {
+    let mut table = Table::new(
+        "Resources: the sample with the median makespan of each cell",
+        &[
+            "Cell",
+            "Makespan#",
+            "CPU, user#",
+            "CPU, kernel#",
+            "Switches, waiting#",
+            "Switches, preempted#",
+            "Faults, minor#",
+            "Faults, major#",
+            "Peak memory (PSS)#",
+            "Failed tasks#",
+        ],
+    );
+    for cell in &run.cells {
+        let Some(sample) = median_sample(cell) else { continue };
+        let count = |value: u64| Field::text(format::count(value));
+        table.push(vec![
+            Field::text(&cell.id),
+            Field::text(format::duration(sample.makespan_ns as f64)),
+            Field::text(format::duration(sample.user_cpu_ns as f64)),
+            Field::text(format::duration(sample.system_cpu_ns as f64)),
+            count(sample.voluntary_switches),
+            count(sample.involuntary_switches),
+            count(sample.minor_faults),
+            count(sample.major_faults),
+            sample.peak_pss_bytes.map_or_else(Field::none, |size| Field::text(format::bytes(size))),
+            count(sample.failed_tasks),
+        ]);
+    }
+    table
+}
+
+/// What failed, was not measured or was left out, with the reasons; `None` when there is nothing of that.
+pub(crate) fn missing(run: &Run) -> Option<Table> {
+    let mut table = Table::new("Failed, not measured and skipped", &["What", "State", "Why"]);
+    for cell in &run.cells {
+        let why = match &cell.verdict {
+            Verdict::Failed { error } => error.as_str(),
+            Verdict::NotMeasured => "the run was stopped before this cell had a sample",
+            Verdict::Correct | Verdict::Wrong { .. } => continue,
+        };
+        table.push(vec![
+            Field::text(&cell.id),
+            Field::verdict(&cell.verdict),
+            Field { class: "prose", ..Field::text(why) },
+        ]);
+    }
+    for skipped in &run.skipped {
+        table.push(vec![
+            Field::text(&skipped.what),
+            Field { icon: "–", class: "muted", ..Field::text("skipped") },
+            Field { class: "prose", ..Field::text(&skipped.reason) },
+        ]);
+    }
+    (!table.rows.is_empty()).then_some(table)
+}
+
+/// The machine and the build.
+pub(crate) fn machine(run: &Run) -> Table {
+    let host = &run.host;
+    let mut table = Table::new("The machine and the build", &["Fact", "Value"]);
+    let mut fact = |name: &str, value: Field| table.push(vec![Field::text(name), value]);
+    fact("CPU", Field::text(&host.cpu_model));
+    fact("Cores for this process", Field::text(host.cores.to_string()));
+    fact("Memory", Field::text(format::bytes(host.memory_bytes)));
+    fact("System", Field::text(&host.os));
+    fact("Compiler", Field::text(&host.rustc));
+    fact("Lab", Field::text(&run.tool_version));
+    fact("Revision", Field::code(run.revision.as_deref().unwrap_or("unknown: not built from a checkout")));
+    fact("Fingerprint", Field::code(&host.fingerprint));
+    for (name, value) in &host.facts {
+        fact(name, Field { class: "prose", ..Field::text(value) });
+    }
+    table
+}
+
+/// What the workloads ran on; `None` when the run had no inputs.
+pub(crate) fn inputs(run: &Run) -> Option<Table> {
+    let mut table = Table::new("Inputs", &["Workload", "Input", "Fingerprint"]);
+    for input in &run.inputs {
+        table.push(vec![
+            Field::text(&input.workload),
+            Field { class: "prose", ..Field::text(&input.description) },
+            Field::code(&input.fingerprint),
+        ]);
+    }
+    (!table.rows.is_empty()).then_some(table)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixture;
+
+    #[test]
+    fn nothing_is_left_out_silently() {
+        let run = fixture::run();
+        assert_eq!(all(&run).rows.len(), run.cells.len());
+        assert_eq!(missing(&run).unwrap().rows.len(), 3);
+        assert_eq!(resources(&run).rows.len(), run.cells.len() - 2);
+        assert!(missing(&fixture::empty()).is_none());
+        assert!(inputs(&fixture::empty()).is_none());
+    }
+}

@@ -1,0 +1,269 @@
+//! Efficiency against the duration of a task: from which size on an executor pays off.
+
+use super::axis::{Axis, bounds};
+use super::plot::{Pen, Place, Plot, shorten};
+use super::style::{Ink, Shape};
+use super::{Context, Figure, Gallery, Key, LegendEntry};
+use crate::error::ReportError;
+use crate::format;
+use crate::model::{Crossing, EfficiencyCurve, EfficiencyPoint};
+use crate::table::{Field, Table};
+use plotters::prelude::DrawingAreaErrorKind;
+use plotters::style::text_anchor::{HPos, VPos};
+
+/// Height of a row of letters above the curves, as a share of the axis.
+const LANE: f64 = 0.085;
+
+/// One figure with all curves and crossings.
+pub(crate) fn gallery(context: &Context<'_>) -> Result<Gallery, ReportError> {
+    let run = context.run;
+    let title = "Efficiency against the duration of a task";
+    let points = || run.efficiency.iter().flat_map(|curve| &curve.points).filter(|point| drawable(point));
+    let Some((low, high)) = bounds(points().map(|point| point.task_ns)) else {
+        let why = if run.efficiency.is_empty() {
+            "No efficiency curves: this run did not sweep the duration of a task. `lab breakeven` does.".to_owned()
+        } else {
+            format!("No efficiency curves: {} executors were swept, and none has a valid point.", run.efficiency.len())
+        };
+        let mut figure = Figure::missing("efficiency-none", title, why);
+        figure.keys = keys(&run.crossings);
+        return Ok(Gallery { legend: Vec::new(), figures: vec![figure] });
+    };
+    let tags = tags(&run.crossings);
+    let x = Axis::log("duration of one task when it runs alone", [low, high], format::duration_tick);
+    let lanes = lanes(&tags, &x);
+    let highest = points().map(|point| point.efficiency.high).filter(|high| high.is_finite()).fold(1.0, f64::max);
+    let floor = highest.min(1.3) + 0.03;
+    let rows = lanes.iter().copied().max().map_or(0, |lane| lane + 1);
+    let ticks = [0.0, 0.25, 0.5, 0.75, 0.9, 1.0].map(|share| (share, format::percent(share))).to_vec();
+    let plot = Plot {
+        id: "efficiency-curves",
+        title,
+        desc: "Ideal time divided by measured time, one curve per executor, with crossings marked by letters that the list below explains.",
+        size: (2080, 860),
+        left: 124,
+        x,
+        y: Axis::fixed("efficiency (ideal time / measured time)", 0.0, floor + LANE * f64::from(rows), ticks),
+    };
+    let picture = plot.draw(|pen| {
+        if let (Some((_, y)), (left, right)) = (pen.at(low, 1.0), pen.sides()) {
+            pen.line(&[(left, y), (right, y)], Ink::Ideal, 3)?;
+        }
+        for curve in &run.efficiency {
+            draw_band(pen, curve, context.palette.slot(&curve.executor))?;
+        }
+        for curve in &run.efficiency {
+            draw_curve(pen, curve, context.palette.slot(&curve.executor))?;
+        }
+        for ((tag, crossing), lane) in tags.iter().zip(&lanes) {
+            draw_crossing(pen, tag, crossing, floor + LANE * (f64::from(*lane) + 0.45))?;
+        }
+        Ok(())
+    })?;
+    let figure = Figure {
+        id: "efficiency-curves".to_owned(),
+        title: title.to_owned(),
+        caption: "Bands and bars are the intervals of the medians. A ring marks a crossing, the bar through it the \
+                  interval of its task duration, and the letter its line in the list."
+            .to_owned(),
+        pictures: vec![picture],
+        missing: String::new(),
+        keys: keys(&run.crossings),
+        table: Some(table(&run.efficiency)),
+        wide: true,
+    };
+    let legend = run
+        .efficiency
+        .iter()
+        .map(|curve| {
+            let name = format!("{}, {} workers", curve.executor, curve.workers);
+            LegendEntry::series(&name, context.palette.slot(&curve.executor))
+        })
+        .collect();
+    Ok(Gallery { legend, figures: vec![figure] })
+}
+
+fn drawable(point: &EfficiencyPoint) -> bool {
+    point.task_ns.is_finite() && point.task_ns > 0.0 && point.efficiency.median.is_finite()
+}
+
+/// The crossings that have a place in the picture, each with a letter.
+fn tags(crossings: &[Crossing]) -> Vec<(String, &Crossing)> {
+    crossings
+        .iter()
+        .enumerate()
+        .filter(|(_, crossing)| in_picture(crossing))
+        .map(|(index, crossing)| (letter(index), crossing))
+        .collect()
+}
+
+fn in_picture(crossing: &Crossing) -> bool {
+    let known = |value: f64| value.is_finite() && value > 0.0;
+    crossing.task_ns.is_some_and(|task| known(task.median)) && crossing.efficiency.is_some_and(f64::is_finite)
+}
+
+/// A, B, ... Z, A1, B1, ...
+fn letter(index: usize) -> String {
+    let letter = char::from(b'A' + (index % 26) as u8);
+    if index < 26 { letter.to_string() } else { format!("{letter}{}", index / 26) }
+}
+
+/// A row for each letter, so that no two letters stand on each other.
+fn lanes(tags: &[(String, &Crossing)], x: &Axis) -> Vec<u32> {
+    let (low, high) = x.places();
+    let gap = (high - low) * 0.03;
+    let mut used: Vec<Vec<f64>> = Vec::new();
+    let mut lanes = Vec::new();
+    for (_, crossing) in tags {
+        let place = crossing.task_ns.and_then(|task| x.place(task.median)).unwrap_or(low);
+        let free = used.iter().position(|lane| lane.iter().all(|other| (other - place).abs() >= gap));
+        let lane = free.unwrap_or(used.len());
+        if lane == used.len() {
+            used.push(Vec::new());
+        }
+        used[lane].push(place);
+        lanes.push(lane as u32);
+    }
+    lanes
+}
+
+/// The places of a curve, from short to long tasks.
+fn places(pen: &Pen<'_, '_>, curve: &EfficiencyCurve, value: fn(&EfficiencyPoint) -> f64) -> Vec<Place> {
+    curve
+        .points
+        .iter()
+        .filter(|point| drawable(point))
+        .filter_map(|point| pen.at(point.task_ns, value(point)))
+        .collect()
+}
+
+fn draw_band(
+    pen: &mut Pen<'_, '_>,
+    curve: &EfficiencyCurve,
+    slot: u8,
+) -> Result<(), DrawingAreaErrorKind<std::io::Error>> {
+    let mut corners = places(pen, curve, |point| point.efficiency.low);
+    let upper = places(pen, curve, |point| point.efficiency.high);
+    if corners.len() < 2 || upper.len() != corners.len() {
+        return Ok(());
+    }
+    corners.extend(upper.into_iter().rev());
+    pen.area(corners, Ink::Band(slot))
+}
+
+fn draw_curve(
+    pen: &mut Pen<'_, '_>,
+    curve: &EfficiencyCurve,
+    slot: u8,
+) -> Result<(), DrawingAreaErrorKind<std::io::Error>> {
+    let path = places(pen, curve, |point| point.efficiency.median);
+    pen.line(&path, Ink::Line(slot), 4)?;
+    for point in curve.points.iter().filter(|point| drawable(point)) {
+        let estimate = &point.efficiency;
+        let Some(place) = pen.at(point.task_ns, estimate.median) else { continue };
+        let ends = (pen.at(point.task_ns, estimate.low), pen.at(point.task_ns, estimate.high));
+        if let (Some((x, low)), Some((_, high))) = ends {
+            pen.upright(x, low, high, Ink::Bar(slot))?;
+        }
+        pen.mark(place, Shape::of(slot), Ink::Mark(slot))?;
+        let (task, share) = (format::duration(point.task_ns), format::estimate(estimate, format::percent));
+        pen.hint(place, &format!("{}, tasks of {task}: {share}", shorten(&curve.executor, 60)));
+    }
+    Ok(())
+}
+
+fn draw_crossing(
+    pen: &mut Pen<'_, '_>,
+    tag: &str,
+    crossing: &Crossing,
+    lane: f64,
+) -> Result<(), DrawingAreaErrorKind<std::io::Error>> {
+    let (Some(task), Some(efficiency)) = (&crossing.task_ns, crossing.efficiency) else { return Ok(()) };
+    let (Some((x, y)), Some((_, above))) = (pen.at(task.median, efficiency), pen.at(task.median, lane)) else {
+        return Ok(());
+    };
+    let (left, right) = pen.sides();
+    if x < left || x > right {
+        // Outside the measured durations; the list below the picture still has it.
+        return Ok(());
+    }
+    pen.line(&[(x, above + 16), (x, y - 15)], Ink::Tag, 2)?;
+    if let (Some((low, _)), Some((high, _))) = (pen.at(task.low, efficiency), pen.at(task.high, efficiency)) {
+        pen.level(y, low, high, Ink::Tag)?;
+    }
+    pen.ring((x, y), 14, Ink::Tag)?;
+    pen.text((x, above), tag, Ink::Tag, (HPos::Center, VPos::Center))?;
+    pen.hint((x, above), &format!("{}: {}", crossing.label, format::estimate(task, format::duration)));
+    Ok(())
+}
+
+/// The list below the picture: every crossing, also those that do not exist.
+fn keys(crossings: &[Crossing]) -> Vec<Key> {
+    let key = |(index, crossing): (usize, &Crossing)| Key {
+        tag: if in_picture(crossing) { letter(index) } else { format::NONE.to_owned() },
+        label: crossing.label.clone(),
+        value: match &crossing.task_ns {
+            Some(task) => format::estimate(task, format::duration),
+            None => "not in the measured range".to_owned(),
+        },
+        note: crossing.note.clone(),
+    };
+    crossings.iter().enumerate().map(key).collect()
+}
+
+fn table(curves: &[EfficiencyCurve]) -> Table {
+    let mut table = Table::new(
+        "Efficiency by executor and task duration: medians with their intervals",
+        &["Executor", "Workers#", "Task#", "Efficiency#"],
+    );
+    for curve in curves {
+        for point in &curve.points {
+            table.push(vec![
+                Field::text(&curve.executor),
+                Field::text(curve.workers.to_string()),
+                Field::text(format::duration(point.task_ns)),
+                Field::estimate(Some(&point.efficiency), format::percent),
+            ]);
+        }
+    }
+    table
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixture;
+
+    #[test]
+    fn every_point_and_every_crossing_is_in_the_picture() {
+        let run = fixture::run();
+        let gallery = gallery(&Context::new(&run)).unwrap();
+        let figure = &gallery.figures[0];
+        let points: usize = run.efficiency.iter().map(|curve| curve.points.len()).sum();
+        assert_eq!(figure.pictures[0].matches("class=\"hit\"").count(), points + 3);
+        assert_eq!(figure.keys.len(), run.crossings.len());
+        assert_eq!(figure.keys[3].tag, format::NONE);
+        assert_eq!(figure.table.as_ref().unwrap().rows.len(), points);
+    }
+
+    #[test]
+    fn letters_that_would_collide_get_rows_of_their_own() {
+        let run = fixture::run();
+        let x = Axis::log("t", [100.0, 1e9], format::duration_tick);
+        let near = vec![run.crossings[0].clone(); 3];
+        assert_eq!(lanes(&tags(&near), &x), [0, 1, 2]);
+        assert_eq!(lanes(&tags(&run.crossings), &x), [0, 0, 0]);
+        assert_eq!(letter(27), "B1");
+    }
+
+    #[test]
+    fn curves_without_points_say_so_and_keep_the_crossings() {
+        let mut run = fixture::run();
+        for curve in &mut run.efficiency {
+            curve.points.clear();
+        }
+        let gallery = gallery(&Context::new(&run)).unwrap();
+        assert!(gallery.figures[0].missing.contains("none has a valid point"));
+        assert_eq!(gallery.figures[0].keys.len(), 4);
+    }
+}

@@ -1,0 +1,173 @@
+//! How long single tasks took, from the median to the slowest, one figure per workload.
+//!
+//! Percentiles of several samples cannot be put together without the tasks behind them, and this crate estimates
+//! nothing. So each cell is shown by one sample that was really measured: the one with the median makespan.
+
+use super::axis::{Axis, bounds};
+use super::plot::{Plot, shorten};
+use super::style::{Ink, Shape};
+use super::{Context, Figure, Gallery, Group, LegendEntry, why_nothing};
+use crate::error::ReportError;
+use crate::format;
+use crate::model::{Cell, Latency, Sample, Verdict};
+use crate::table::{Field, Table};
+
+/// The percentiles in their order.
+const PERCENTILES: [(&str, fn(&Latency) -> u64); 5] = [
+    ("p50", |latency| latency.p50_ns),
+    ("p90", |latency| latency.p90_ns),
+    ("p99", |latency| latency.p99_ns),
+    ("p99.9", |latency| latency.p999_ns),
+    ("max", |latency| latency.max_ns),
+];
+
+/// One figure per workload and set of parameters.
+pub(crate) fn gallery(context: &Context<'_>) -> Result<Gallery, ReportError> {
+    let run = context.run;
+    let groups: Vec<Group<'_>> = Group::all(run, "latency")
+        .into_iter()
+        .filter(|group| group.cells.iter().any(|cell| shown(cell).is_some()))
+        .collect();
+    if groups.is_empty() {
+        let cells: Vec<&Cell> = run.cells.iter().collect();
+        let figure = Figure::missing("latency-none", "Latency of single tasks", why_nothing(run, &cells, "latencies"));
+        return Ok(Gallery { legend: Vec::new(), figures: vec![figure] });
+    }
+    let mut names: Vec<&str> = Vec::new();
+    for cell in groups.iter().flat_map(|group| &group.cells) {
+        if shown(cell).is_some() && !names.contains(&cell.executor.as_str()) {
+            names.push(&cell.executor);
+        }
+    }
+    let legend = names.iter().map(|name| LegendEntry::series(name, context.palette.slot(name))).collect();
+    let figures = groups.iter().map(|group| figure(context, group)).collect::<Result<_, _>>()?;
+    Ok(Gallery { legend, figures })
+}
+
+/// The sample with the median makespan; of an even number the faster of the two in the middle.
+pub(crate) fn median_sample(cell: &Cell) -> Option<&Sample> {
+    let mut samples: Vec<&Sample> = cell.samples.iter().collect();
+    samples.sort_by_key(|sample| (sample.makespan_ns, sample.order));
+    samples.get(samples.len().checked_sub(1)? / 2).copied()
+}
+
+/// The latencies of a cell that may be shown.
+fn shown(cell: &Cell) -> Option<&Latency> {
+    median_sample(cell)?.latency.as_ref()
+}
+
+/// Per executor the cell to draw: as many workers as cores, or else the nearest number below, or else above.
+fn drawn<'a>(group: &Group<'a>, cores: u32) -> Vec<(&'a Cell, &'a Latency)> {
+    let of = |name: &str| {
+        let own = group.cells.iter().filter(|cell| cell.executor == name && matches!(cell.verdict, Verdict::Correct));
+        own.filter_map(|cell| shown(cell).map(|latency| (*cell, latency)))
+            .min_by_key(|(cell, _)| (cell.workers > cores, cell.workers.abs_diff(cores)))
+    };
+    group.executors().into_iter().filter_map(of).collect()
+}
+
+fn figure(context: &Context<'_>, group: &Group<'_>) -> Result<Figure, ReportError> {
+    let cells = drawn(group, context.run.host.cores);
+    let values = cells.iter().flat_map(|(_, latency)| PERCENTILES.map(|(_, pick)| pick(latency) as f64));
+    let Some((low, high)) = bounds(values.filter(|value| *value > 0.0)) else {
+        let why = why_nothing(context.run, &group.cells, "latencies of correct cells");
+        return Ok(Figure {
+            wide: false,
+            table: Some(table(group)),
+            ..Figure::missing(&group.anchor, &group.title, why)
+        });
+    };
+    let ticks = PERCENTILES.iter().enumerate().map(|(index, (name, _))| (index as f64, (*name).to_owned())).collect();
+    let plot = Plot {
+        id: &group.anchor,
+        title: &format!("Latency of single tasks of {}", group.title),
+        desc: "Time from submit to result at five percentiles, one line per executor. The table below the picture has all figures.",
+        size: (1080, 660),
+        left: 124,
+        x: Axis::fixed("percentile of the tasks", -0.35, PERCENTILES.len() as f64 - 0.65, ticks),
+        y: Axis::log("time from submit to result", [low, high], format::duration_tick),
+    };
+    let picture = plot.draw(|pen| {
+        for (index, (cell, latency)) in cells.iter().enumerate() {
+            let slot = context.palette.slot(&cell.executor);
+            // Series with equal figures would hide each other; a few pixels keep them apart.
+            let shift = (2 * index as i32 - (cells.len() as i32 - 1)) * 4;
+            let mut places = Vec::new();
+            for (step, (name, pick)) in PERCENTILES.iter().enumerate() {
+                if let Some((x, y)) = pen.at(step as f64, pick(latency) as f64) {
+                    places.push(((x + shift, y), *name, pick(latency)));
+                }
+            }
+            pen.line(&places.iter().map(|(place, ..)| *place).collect::<Vec<_>>(), Ink::Line(slot), 4)?;
+            for (place, name, ns) in places {
+                pen.mark(place, Shape::of(slot), Ink::Mark(slot))?;
+                let executor = shorten(&cell.executor, 60);
+                pen.hint(
+                    place,
+                    &format!("{executor}, {} workers, {name}: {}", cell.workers, format::duration(ns as f64)),
+                );
+            }
+        }
+        Ok(())
+    })?;
+    let workers: Vec<String> = cells.iter().map(|(cell, _)| format!("{} {}", cell.executor, cell.workers)).collect();
+    Ok(Figure {
+        id: group.anchor.clone(),
+        title: group.title.clone(),
+        caption: format!("Workers: {}. The vertical axis is logarithmic.", workers.join(", ")),
+        pictures: vec![picture],
+        missing: String::new(),
+        keys: Vec::new(),
+        table: Some(table(group)),
+        wide: false,
+    })
+}
+
+fn table(group: &Group<'_>) -> Table {
+    let mut table = Table::new(
+        format!("Latencies of {}: the sample with the median makespan of each cell", group.title),
+        &["Executor", "Workers#", "p50#", "p90#", "p99#", "p99.9#", "max#", "Block#", "Verdict"],
+    );
+    for cell in &group.cells {
+        let Some(sample) = median_sample(cell) else { continue };
+        let Some(latency) = &sample.latency else { continue };
+        let mut row = vec![Field::text(&cell.executor), Field::text(cell.workers.to_string())];
+        row.extend(PERCENTILES.map(|(_, pick)| Field::text(format::duration(pick(latency) as f64))));
+        row.push(Field::text(sample.block.to_string()));
+        row.push(Field::verdict(&cell.verdict));
+        table.push(row);
+    }
+    table
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixture;
+
+    #[test]
+    fn each_cell_is_shown_by_the_sample_in_the_middle() {
+        let run = fixture::run();
+        let mut cell = run.cells[0].clone();
+        let mut makespans: Vec<u64> = cell.samples.iter().map(|sample| sample.makespan_ns).collect();
+        makespans.sort_unstable();
+        assert_eq!(median_sample(&cell).unwrap().makespan_ns, makespans[4]);
+        cell.samples.truncate(2);
+        let faster = cell.samples.iter().map(|sample| sample.makespan_ns).min();
+        assert_eq!(median_sample(&cell).map(|sample| sample.makespan_ns), faster);
+        cell.samples.clear();
+        assert!(median_sample(&cell).is_none());
+    }
+
+    #[test]
+    fn each_concurrent_executor_has_one_line_at_the_number_of_cores() {
+        let run = fixture::run();
+        let context = Context::new(&run);
+        let gallery = gallery(&context).unwrap();
+        assert_eq!(gallery.legend.len(), 5, "serial has nothing to wait for");
+        let sha = &gallery.figures[0];
+        assert_eq!(sha.pictures[0].matches("class=\"hit\"").count(), 5 * 5);
+        assert!(sha.caption.contains("thread 2,"), "{}", sha.caption);
+        assert_eq!(sha.table.as_ref().unwrap().rows.len(), 25);
+    }
+}

@@ -1,0 +1,292 @@
+//! What one task costs: ours, other people's, and what the hardware allows.
+
+use super::axis::{Axis, bounds};
+use super::plot::{Look, Pen, Plot, shorten};
+use super::style::{Ink, Shape};
+use super::{Context, Figure, Gallery, LegendEntry};
+use crate::error::ReportError;
+use crate::format;
+use crate::model::{Estimate, OverheadGroup, OverheadRow};
+use crate::table::{Field, Table};
+use plotters::prelude::DrawingAreaErrorKind;
+use plotters::style::text_anchor::{HPos, VPos};
+
+/// Height of a row on the canvas.
+const ROW: u32 = 46;
+
+/// The groups in the order of the page.
+const GROUPS: [OverheadGroup; 3] = [OverheadGroup::Ours, OverheadGroup::Peer, OverheadGroup::Limit];
+
+/// One figure with two pictures: many tasks in flight, and one at a time.
+pub(crate) fn gallery(context: &Context<'_>) -> Result<Gallery, ReportError> {
+    let title = "Cost of one task";
+    let rows = &context.run.overhead;
+    if rows.is_empty() {
+        let why = "No overhead figures: this run did not measure the cost of an empty task. `lab overhead` does.";
+        let figure = Figure::missing("overhead-none", title, why.to_owned());
+        return Ok(Gallery { legend: Vec::new(), figures: vec![figure] });
+    }
+    let lanes = Lane::all(rows);
+    let per_task = picture(
+        &lanes,
+        Side {
+            id: "overhead-per-task",
+            title: "Many tasks in flight: time per task",
+            axis: "time per task (1 / throughput)",
+            dots: |row| vec![Dot { estimate: row.throughput.as_ref().and_then(per_task), tail: false }],
+        },
+    )?;
+    let round_trip = picture(
+        &lanes,
+        Side {
+            id: "overhead-round-trip",
+            title: "One task at a time: round trip, median and 99th percentile",
+            axis: "round trip: median, and 99th percentile as a stick",
+            dots: |row| {
+                vec![
+                    Dot { estimate: row.round_trip_p50_ns.filter(drawable), tail: false },
+                    Dot { estimate: row.round_trip_p99_ns.filter(drawable), tail: true },
+                ]
+            },
+        },
+    )?;
+    let pictures: Vec<String> = [per_task, round_trip].into_iter().flatten().collect();
+    let missing = if pictures.is_empty() {
+        "No overhead picture: none of the rows below has a figure; their notes say why.".to_owned()
+    } else {
+        String::new()
+    };
+    let figure = Figure {
+        id: "overhead-cost".to_owned(),
+        title: title.to_owned(),
+        caption: "Empty tasks. Left: submit many, then collect them all. Right: submit one, wait for its result, \
+                  repeat. Both axes are logarithmic; further left is better."
+            .to_owned(),
+        pictures,
+        missing,
+        keys: Vec::new(),
+        table: Some(table(rows)),
+        wide: true,
+    };
+    let mut legend: Vec<LegendEntry> = GROUPS
+        .into_iter()
+        .filter(|group| rows.iter().any(|row| row.group == *group))
+        .map(|group| {
+            let (shape, slot, look) = look(group);
+            LegendEntry::other(group_title(group), shape, slot, look)
+        })
+        .collect();
+    legend.push(LegendEntry::other("99th percentile", Shape::Stick, 0, Look::Mark));
+    Ok(Gallery { legend, figures: vec![figure] })
+}
+
+/// The look of a group: differs in shape and filling, not in colour only.
+fn look(group: OverheadGroup) -> (Shape, u8, Look) {
+    match group {
+        OverheadGroup::Ours => (Shape::Disc, 0, Look::Mark),
+        OverheadGroup::Peer => (Shape::Square, 3, Look::Hollow),
+        OverheadGroup::Limit => (Shape::Diamond, 2, Look::Mark),
+    }
+}
+
+fn group_title(group: OverheadGroup) -> &'static str {
+    match group {
+        OverheadGroup::Ours => "ours",
+        OverheadGroup::Peer => "peers",
+        OverheadGroup::Limit => "limits of the hardware",
+    }
+}
+
+/// Whether an estimate has a place on a logarithmic axis.
+fn drawable(estimate: &Estimate) -> bool {
+    estimate.median.is_finite() && estimate.median > 0.0
+}
+
+/// A throughput in the other unit: time per task. The interval's ends change places.
+fn per_task(throughput: &Estimate) -> Option<Estimate> {
+    let time = |rate: f64| 1e9 / rate;
+    let estimate = Estimate {
+        median: time(throughput.median),
+        low: time(throughput.high),
+        high: time(throughput.low),
+        ..*throughput
+    };
+    drawable(&estimate).then_some(estimate)
+}
+
+/// A line of the picture: a group's title or a row of it.
+enum Lane<'a> {
+    Title(OverheadGroup),
+    Row(&'a OverheadRow),
+}
+
+impl<'a> Lane<'a> {
+    /// Rows by group, each group under its title.
+    fn all(rows: &'a [OverheadRow]) -> Vec<Lane<'a>> {
+        let mut lanes = Vec::new();
+        for group in GROUPS {
+            let mut own = rows.iter().filter(|row| row.group == group).peekable();
+            if own.peek().is_some() {
+                lanes.push(Lane::Title(group));
+                lanes.extend(own.map(Lane::Row));
+            }
+        }
+        lanes
+    }
+}
+
+/// One figure of a row.
+struct Dot {
+    estimate: Option<Estimate>,
+    /// Whether it is the slow end of the one before.
+    tail: bool,
+}
+
+/// One of the two pictures.
+struct Side {
+    id: &'static str,
+    title: &'static str,
+    axis: &'static str,
+    dots: fn(&OverheadRow) -> Vec<Dot>,
+}
+
+/// Draws one side; `None` when no row has a figure for it.
+fn picture(lanes: &[Lane<'_>], side: Side) -> Result<Option<String>, ReportError> {
+    let estimates: Vec<Estimate> = lanes
+        .iter()
+        .filter_map(|lane| if let Lane::Row(row) = lane { Some((side.dots)(row)) } else { None })
+        .flatten()
+        .filter_map(|dot| dot.estimate)
+        .collect();
+    if estimates.is_empty() {
+        return Ok(None);
+    }
+    let ends = estimates.iter().flat_map(|estimate| [estimate.low, estimate.median, estimate.high]);
+    let Some((low, high)) = bounds(ends.filter(|end| *end > 0.0)) else { return Ok(None) };
+    let label = |lane: &Lane<'_>| match lane {
+        Lane::Title(group) => group_title(*group).to_uppercase(),
+        Lane::Row(row) => shorten(&row.name, 22),
+    };
+    let count = lanes.len();
+    let ticks = lanes.iter().enumerate().map(|(index, lane)| ((count - index) as f64 - 0.5, label(lane))).collect();
+    let plot = Plot {
+        id: side.id,
+        title: side.title,
+        desc: "One row per executor; a mark for the median, a bar for its interval. The table below has all figures.",
+        size: (1080, ROW * count as u32 + 190),
+        left: 330,
+        x: Axis::log(side.axis, [low, high], format::duration_tick),
+        y: Axis::fixed(side.title, 0.0, count as f64, ticks),
+    };
+    let svg = plot.draw(|pen| {
+        for (index, lane) in lanes.iter().enumerate() {
+            if let Lane::Row(row) = lane {
+                draw_row(pen, row, (side.dots)(row), (count - index) as f64 - 0.5, low)?;
+            }
+        }
+        Ok(())
+    })?;
+    Ok(Some(svg))
+}
+
+fn draw_row(
+    pen: &mut Pen<'_, '_>,
+    row: &OverheadRow,
+    dots: Vec<Dot>,
+    lane: f64,
+    some_x: f64,
+) -> Result<(), DrawingAreaErrorKind<std::io::Error>> {
+    let (shape, slot, look) = look(row.group);
+    let places: Vec<_> = dots.iter().filter_map(|dot| pen.at(dot.estimate?.median, lane)).collect();
+    if places.is_empty() {
+        let (left, _) = pen.sides();
+        let Some((_, y)) = pen.at(some_x, lane) else { return Ok(()) };
+        let why = if row.note.is_empty() { "not measured" } else { &row.note };
+        return pen.text((left + 14, y), &shorten(why, 46), Ink::Muted, (HPos::Left, VPos::Center));
+    }
+    pen.line(&places, Ink::Bar(slot), 2)?;
+    for dot in dots {
+        let Some(estimate) = dot.estimate else { continue };
+        let Some((x, y)) = pen.at(estimate.median, lane) else { continue };
+        if let (Some((low, _)), Some((high, _))) = (pen.at(estimate.low, lane), pen.at(estimate.high, lane)) {
+            pen.level(y, low, high, Ink::Bar(slot))?;
+        }
+        match (dot.tail, look) {
+            (true, _) => pen.mark((x, y), Shape::Stick, Ink::Mark(slot))?,
+            (false, Look::Hollow) => pen.hollow_mark((x, y), shape, Ink::Mark(slot))?,
+            (false, _) => pen.mark((x, y), shape, Ink::Mark(slot))?,
+        }
+        let what = if dot.tail { ", 99th percentile" } else { "" };
+        pen.hint((x, y), &format!("{}{what}: {}", row.name, format::estimate(&estimate, format::duration)));
+    }
+    Ok(())
+}
+
+fn table(rows: &[OverheadRow]) -> Table {
+    let mut table = Table::new(
+        "Cost of one empty task: medians with their intervals",
+        &[
+            "Executor",
+            "Group",
+            "Workers#",
+            "Per task#",
+            "Throughput#",
+            "Round trip p50#",
+            "Round trip p99#",
+            "1 MiB argument#",
+            "Note",
+        ],
+    );
+    let mebibytes: fn(f64) -> String = |rate| format!("{} MiB/s", format::number(rate));
+    for group in GROUPS {
+        for row in rows.iter().filter(|row| row.group == group) {
+            table.push(vec![
+                Field::text(&row.name),
+                Field::text(group_title(group)),
+                Field::text(row.workers.to_string()),
+                Field::estimate(row.throughput.as_ref().and_then(per_task).as_ref(), format::duration),
+                Field::estimate(row.throughput.as_ref(), format::rate),
+                Field::estimate(row.round_trip_p50_ns.as_ref(), format::duration),
+                Field::estimate(row.round_trip_p99_ns.as_ref(), format::duration),
+                Field::estimate(row.payload_mib_per_second.as_ref(), mebibytes),
+                Field { class: "prose", ..Field::text(&row.note) },
+            ]);
+        }
+    }
+    table
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixture;
+
+    #[test]
+    fn every_figure_has_a_mark_and_every_gap_its_reason() {
+        let run = fixture::run();
+        let gallery = gallery(&Context::new(&run)).unwrap();
+        let figure = &gallery.figures[0];
+        assert_eq!(figure.pictures.len(), 2);
+        assert_eq!(figure.pictures[0].matches("class=\"hit\"").count(), 9);
+        assert_eq!(figure.pictures[1].matches("class=\"hit\"").count(), 18);
+        assert!(figure.pictures[0].contains("no module of this name"));
+        assert_eq!(figure.table.as_ref().unwrap().rows.len(), run.overhead.len());
+    }
+
+    #[test]
+    fn time_per_task_turns_the_interval_around() {
+        let rate = Estimate { median: 1e6, low: 5e5, high: 2e6, confidence: 0.95, n: 9 };
+        let time = per_task(&rate).unwrap();
+        assert_eq!((time.low, time.median, time.high), (500.0, 1_000.0, 2_000.0));
+        assert!(per_task(&Estimate { median: 0.0, ..rate }).is_none());
+    }
+
+    #[test]
+    fn rows_without_any_figure_leave_the_table() {
+        let mut run = fixture::run();
+        run.overhead.retain(|row| row.throughput.is_none());
+        let gallery = gallery(&Context::new(&run)).unwrap();
+        assert!(gallery.figures[0].missing.contains("notes say why"));
+        assert_eq!(gallery.figures[0].table.as_ref().unwrap().rows.len(), 1);
+    }
+}

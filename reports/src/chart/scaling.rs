@@ -1,0 +1,258 @@
+//! Throughput against the number of workers, one figure per workload.
+
+use super::axis::{Axis, bounds};
+use super::plot::{Look, Pen, Place, Plot, shorten};
+use super::style::{Ink, Shape};
+use super::{Context, Figure, Gallery, Group, LegendEntry, why_nothing};
+use crate::error::ReportError;
+use crate::format;
+use crate::model::{Cell, Estimate, Verdict};
+use crate::table::{Field, Table};
+use plotters::style::text_anchor::{HPos, VPos};
+
+/// The executor that the results model documents as the one without any concurrency.
+const SERIAL: &str = "serial";
+
+/// From this spread on, the lower series of a linear axis could not be told from zero.
+const WIDEST_LINEAR: f64 = 30.0;
+
+/// One figure per workload and set of parameters.
+pub(crate) fn gallery(context: &Context<'_>) -> Result<Gallery, ReportError> {
+    let run = context.run;
+    let groups = Group::all(run, "scaling");
+    if groups.is_empty() {
+        let why = why_nothing(run, &[], "throughput");
+        let figure = Figure::missing("scaling-none", "Throughput against workers", why);
+        return Ok(Gallery { legend: Vec::new(), figures: vec![figure] });
+    }
+    let mut names: Vec<&str> = Vec::new();
+    for name in groups.iter().flat_map(Group::executors) {
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    let mut legend: Vec<LegendEntry> =
+        names.iter().map(|name| LegendEntry::series(name, context.palette.slot(name))).collect();
+    legend.push(LegendEntry::other("ideal: one worker's throughput times workers", Shape::Disc, 0, Look::Ideal));
+    legend.push(LegendEntry::other(format!("number of cores ({})", run.host.cores), Shape::Disc, 0, Look::Limit));
+    if run.cells.iter().any(|cell| matches!(cell.verdict, Verdict::Wrong { .. })) {
+        legend.push(LegendEntry::other("WRONG answer, kept out of its line", Shape::Cross, 0, Look::Wrong));
+    }
+    let figures = groups.iter().map(|group| figure(context, group)).collect::<Result<_, _>>()?;
+    Ok(Gallery { legend, figures })
+}
+
+/// The throughput of a cell, if it has one that can be drawn.
+fn throughput(cell: &Cell) -> Option<&Estimate> {
+    cell.tasks_per_second.as_ref().filter(|estimate| estimate.median.is_finite() && estimate.median > 0.0)
+}
+
+/// What one worker reaches: the serial executor, or else the best executor with one worker.
+fn base(cells: &[&Cell]) -> Option<(f64, String)> {
+    let right = || cells.iter().filter(|cell| matches!(cell.verdict, Verdict::Correct));
+    let serial = right().find(|cell| cell.executor == SERIAL);
+    let alone = || {
+        let single = right().filter(|cell| cell.workers == 1 && throughput(cell).is_some());
+        single.max_by(|a, b| {
+            let median = |cell: &Cell| throughput(cell).map_or(0.0, |estimate| estimate.median);
+            median(a).total_cmp(&median(b))
+        })
+    };
+    let cell = serial.filter(|cell| throughput(cell).is_some()).or_else(alone)?;
+    Some((throughput(cell)?.median, cell.executor.clone()))
+}
+
+fn figure(context: &Context<'_>, group: &Group<'_>) -> Result<Figure, ReportError> {
+    let drawn: Vec<&Cell> = group.cells.iter().copied().filter(|cell| throughput(cell).is_some()).collect();
+    if drawn.is_empty() {
+        let why = why_nothing(context.run, &group.cells, "throughput");
+        return Ok(Figure {
+            wide: false,
+            table: Some(table(group)),
+            ..Figure::missing(&group.anchor, &group.title, why)
+        });
+    }
+    let base = base(&group.cells);
+    let plot = Plot {
+        id: &group.anchor,
+        title: &format!("Throughput of {} against workers", group.title),
+        desc: &format!(
+            "Tasks per second against the number of workers, one line for each of: {}. The table below the picture has all figures.",
+            group.executors().join(", ")
+        ),
+        size: (1080, 660),
+        left: 124,
+        x: Axis::counts("workers", drawn.iter().map(|cell| cell.workers).chain([context.run.host.cores])),
+        y: throughput_axis(&drawn, base.as_ref().map(|(base, _)| *base)),
+    };
+    let picture = plot.draw(|pen| {
+        cores(pen, context.run.host.cores)?;
+        if let Some((base, _)) = &base {
+            let places = ideal(pen, &plot, *base);
+            pen.line(&places, Ink::Ideal, 4)?;
+        }
+        let names = group.executors();
+        for (index, name) in names.iter().enumerate() {
+            // Series with equal figures would hide each other; a few pixels keep them apart.
+            let shift = (2 * index as i32 - (names.len() as i32 - 1)) * 4;
+            series(pen, &drawn, name, context.palette.slot(name), shift)?;
+        }
+        Ok(())
+    })?;
+    let scale = if plot.y.is_log() { " The vertical axis is logarithmic." } else { "" };
+    let caption = match &base {
+        Some((base, name)) => {
+            format!("The ideal line starts from {name} with one worker, {}.{scale}", format::rate(*base))
+        }
+        None => format!("No ideal line: no executor was measured correctly with one worker.{scale}"),
+    };
+    Ok(Figure {
+        id: group.anchor.clone(),
+        title: group.title.clone(),
+        caption,
+        pictures: vec![picture],
+        missing: String::new(),
+        keys: Vec::new(),
+        table: Some(table(group)),
+        wide: false,
+    })
+}
+
+/// Linear from zero where that shows every series, else logarithmic. The ideal line may leave at the top.
+fn throughput_axis(cells: &[&Cell], base: Option<f64>) -> Axis {
+    let ends = cells
+        .iter()
+        .filter_map(|cell| throughput(cell))
+        .flat_map(|estimate| [estimate.low, estimate.median, estimate.high].into_iter().filter(|value| *value > 0.0));
+    let (low, high) = bounds(ends).unwrap_or((1.0, 1.0));
+    let most = cells.iter().map(|cell| cell.workers).max().unwrap_or(1);
+    let ideal = base.map_or(high, |base| base * f64::from(most));
+    let high = f64::max(high, ideal.min(high * 1.3));
+    if high / low > WIDEST_LINEAR {
+        Axis::log("tasks per second", [low, high], format::rate_tick)
+    } else {
+        Axis::from_zero("tasks per second", high, format::rate_tick)
+    }
+}
+
+/// The line at the number of cores.
+fn cores(pen: &mut Pen<'_, '_>, cores: u32) -> Result<(), plotters::prelude::DrawingAreaErrorKind<std::io::Error>> {
+    let (top, bottom) = pen.ends();
+    let Some((x, _)) = pen.at(f64::from(cores.max(1)), 1.0) else { return Ok(()) };
+    pen.line(&[(x, top - 8), (x, bottom)], Ink::Limit, 3)?;
+    let label = if cores == 1 { "1 core".to_owned() } else { format!("{cores} cores") };
+    pen.text((x, top - 12), &label, Ink::Muted, (HPos::Center, VPos::Bottom))
+}
+
+/// The ideal line as far as it stays inside.
+fn ideal(pen: &Pen<'_, '_>, plot: &Plot<'_>, base: f64) -> Vec<Place> {
+    let (_, top) = plot.y.range();
+    let (_, right) = plot.x.range();
+    let end = right.min(top / base);
+    (0..=48)
+        .map(|step| end.max(1.0).powf(f64::from(step) / 48.0))
+        .filter(|workers| base * workers <= top * 1.000_001)
+        .filter_map(|workers| pen.at(workers, base * workers))
+        .collect()
+}
+
+/// The line, intervals and marks of one executor.
+fn series(
+    pen: &mut Pen<'_, '_>,
+    cells: &[&Cell],
+    name: &str,
+    slot: u8,
+    shift: i32,
+) -> Result<(), plotters::prelude::DrawingAreaErrorKind<std::io::Error>> {
+    let mut own: Vec<&Cell> = cells.iter().copied().filter(|cell| cell.executor == name).collect();
+    own.sort_by_key(|cell| cell.workers);
+    let mut path = Vec::new();
+    let mut marks = Vec::new();
+    for cell in own {
+        let Some(estimate) = throughput(cell) else { continue };
+        let workers = f64::from(cell.workers.max(1));
+        let Some((x, y)) = pen.at(workers, estimate.median) else { continue };
+        let x = x + shift;
+        let wrong = matches!(cell.verdict, Verdict::Wrong { .. });
+        if !wrong {
+            path.push((x, y));
+        }
+        marks.push((x, y, workers, estimate, wrong));
+    }
+    pen.line(&path, Ink::Line(slot), 4)?;
+    for (x, y, workers, estimate, wrong) in marks {
+        if let (Some((_, low)), Some((_, high))) = (pen.at(workers, estimate.low), pen.at(workers, estimate.high)) {
+            pen.upright(x, low, high, Ink::Bar(slot))?;
+        }
+        let word = if wrong { " WRONG ANSWER" } else { "" };
+        if wrong {
+            pen.mark((x, y), Shape::Cross, Ink::Wrong)?;
+            pen.text((x + 18, y), "WRONG", Ink::Wrong, (HPos::Left, VPos::Center))?;
+        } else {
+            pen.mark((x, y), Shape::of(slot), Ink::Mark(slot))?;
+        }
+        let figure = format::estimate(estimate, format::rate);
+        pen.hint((x, y), &format!("{}, {workers} workers: {figure}{word}", shorten(name, 60)));
+    }
+    Ok(())
+}
+
+fn table(group: &Group<'_>) -> Table {
+    let mut table = Table::new(
+        format!("Throughput of {}: medians with their intervals", group.title),
+        &["Executor", "Workers#", "Throughput#", "Makespan#", "Verdict"],
+    );
+    for name in group.executors() {
+        let mut own: Vec<&&Cell> = group.cells.iter().filter(|cell| cell.executor == name).collect();
+        own.sort_by_key(|cell| cell.workers);
+        for cell in own {
+            table.push(vec![
+                Field::text(name),
+                Field::text(cell.workers.to_string()),
+                Field::estimate(cell.tasks_per_second.as_ref(), format::rate),
+                Field::estimate(cell.makespan_ns.as_ref(), format::duration),
+                Field::verdict(&cell.verdict),
+            ]);
+        }
+    }
+    table
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixture;
+
+    #[test]
+    fn every_measured_cell_has_a_point() {
+        let run = fixture::run();
+        let context = Context::new(&run);
+        let gallery = gallery(&context).unwrap();
+        assert_eq!(gallery.figures.len(), 4);
+        let hits: usize =
+            gallery.figures.iter().map(|figure| figure.pictures[0].matches("class=\"hit\"").count()).sum();
+        assert_eq!(hits, run.cells.iter().filter(|cell| cell.tasks_per_second.is_some()).count());
+        let sqlite = &gallery.figures[2];
+        assert!(sqlite.pictures[0].contains("WRONG"));
+        assert!(sqlite.pictures[0].contains("stroke-ideal") && sqlite.pictures[0].contains("2 cores"));
+        assert_eq!(sqlite.table.as_ref().unwrap().rows.len(), 26);
+    }
+
+    #[test]
+    fn without_a_serial_run_the_ideal_starts_from_the_best_single_worker() {
+        let run = fixture::run();
+        let cells: Vec<&Cell> =
+            run.cells.iter().filter(|cell| cell.workload == "fetch" && cell.executor != SERIAL).collect();
+        let (_, name) = base(&cells).unwrap();
+        assert!(name == "rayon" || name == "thread", "{name}");
+        assert!(base(&[]).is_none());
+    }
+
+    #[test]
+    fn a_workload_without_figures_says_so() {
+        let mut run = fixture::run();
+        run.cells.retain(|cell| cell.tasks_per_second.is_none());
+        let gallery = gallery(&Context::new(&run)).unwrap();
+        assert!(gallery.figures[0].missing.contains("1 failed"), "{:?}", gallery.figures[0].missing);
+    }
+}

@@ -1,0 +1,172 @@
+//! Two runs side by side: what the regression gate found, as a model and as two kinds of table.
+//!
+//! The harness pairs the samples and decides; here the decision is only shown.
+
+use std::fmt::Write as _;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{format, markdown};
+
+/// A new run or revision against a base.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Comparison {
+    /// Name of the base: a run's id or a revision.
+    pub base: String,
+    /// Name of what is compared with it.
+    pub new: String,
+    /// One row per cell, in the order to show them.
+    pub rows: Vec<ComparisonRow>,
+}
+
+/// One cell in both runs. A figure is `None` where one side has no valid samples.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ComparisonRow {
+    /// The cell's id: `sha256/process/w2`.
+    pub cell: String,
+    /// Median makespan of the base in nanoseconds.
+    pub base_median_ns: Option<f64>,
+    /// Median makespan of the new one in nanoseconds.
+    pub new_median_ns: Option<f64>,
+    /// New time divided by base time: above 1 is slower.
+    pub ratio: Option<f64>,
+    /// Lower end of the ratio's interval.
+    pub low: Option<f64>,
+    /// Upper end of the ratio's interval.
+    pub high: Option<f64>,
+    /// What follows, in a word: `slower`, `faster`, `same`, `unclear`, `wrong`.
+    pub verdict: String,
+}
+
+/// Titles of the columns.
+const HEADER: [&str; 6] = ["Cell", "Base", "New", "New / base", "Interval", "Verdict"];
+
+impl Comparison {
+    /// A Markdown table with a line above it that names both sides.
+    pub fn to_markdown(&self) -> String {
+        let mut text = format!(
+            "Median times of {} against {}; a ratio above 1 is slower.\n\n",
+            markdown::escape(&self.new),
+            markdown::escape(&self.base)
+        );
+        if self.rows.is_empty() {
+            text.push_str("No cell was measured in both.\n");
+        } else {
+            text.push_str(&markdown::table(&HEADER, &self.fields()));
+        }
+        text
+    }
+
+    /// The same as plain text with aligned columns, for a terminal.
+    pub fn to_text(&self) -> String {
+        let mut text = format!("{} against {} (a ratio above 1 is slower)\n", line(&self.new), line(&self.base));
+        if self.rows.is_empty() {
+            text.push_str("no cell was measured in both\n");
+            return text;
+        }
+        let mut rows = vec![HEADER.map(str::to_owned).to_vec()];
+        rows.extend(self.fields());
+        let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+        let widths: Vec<usize> = (0..HEADER.len()).map(width).collect();
+        for row in &rows {
+            let mut shown = String::new();
+            for (column, field) in row.iter().enumerate() {
+                let width = widths[column];
+                // Names and words start at the left, figures end at the right. Writing to a string cannot fail.
+                let _ = if column == 0 || column + 1 == row.len() {
+                    write!(shown, "{field:<width$}  ")
+                } else {
+                    write!(shown, "{field:>width$}  ")
+                };
+            }
+            text.push_str(shown.trim_end());
+            text.push('\n');
+        }
+        text
+    }
+
+    /// The rows as text, one field per column.
+    fn fields(&self) -> Vec<Vec<String>> {
+        let shown =
+            |value: Option<f64>, format: fn(f64) -> String| value.map_or_else(|| format::NONE.to_owned(), format);
+        let row = |row: &ComparisonRow| {
+            vec![
+                line(&row.cell),
+                shown(row.base_median_ns, format::duration),
+                shown(row.new_median_ns, format::duration),
+                shown(row.ratio, format::ratio),
+                match (row.low, row.high) {
+                    (Some(low), Some(high)) => format::interval(low, high, format::ratio),
+                    _ => format::NONE.to_owned(),
+                },
+                line(&row.verdict),
+            ]
+        };
+        self.rows.iter().map(row).collect()
+    }
+}
+
+/// Text on one line: a control character could otherwise break the table or the terminal.
+fn line(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn comparison() -> Comparison {
+        let row = ComparisonRow {
+            cell: "sha256/process/w2".to_owned(),
+            base_median_ns: Some(1.5e6),
+            new_median_ns: Some(1.8e6),
+            ratio: Some(1.2),
+            low: Some(1.15),
+            high: Some(1.26),
+            verdict: "slower".to_owned(),
+        };
+        let gone = ComparisonRow {
+            cell: "a|b\n".to_owned(),
+            new_median_ns: None,
+            ratio: None,
+            low: None,
+            high: None,
+            verdict: "missing".to_owned(),
+            ..row.clone()
+        };
+        Comparison { base: "main".to_owned(), new: "feature".to_owned(), rows: vec![row, gone] }
+    }
+
+    #[test]
+    fn markdown_shows_ratio_interval_and_word() {
+        let text = comparison().to_markdown();
+        assert!(
+            text.contains("| sha256/process/w2 | 1.50 ms | 1.80 ms | 1.200x | 1.150x to 1.260x | slower |"),
+            "{text}"
+        );
+        assert!(text.contains("| a\\|b  | 1.50 ms | – | – | – | missing |"), "{text}");
+    }
+
+    #[test]
+    fn text_columns_line_up() {
+        let text = comparison().to_text();
+        let ends: Vec<usize> =
+            text.lines().skip(1).map(|line| line.find("New / base").or(line.find("1.200x")).unwrap_or(0)).collect();
+        assert!(ends[0] > 0 && ends[1] > 0, "{text}");
+        assert_eq!(text.lines().count(), 4, "{text}");
+    }
+
+    #[test]
+    fn serde_keeps_it() {
+        let comparison = comparison();
+        let json = serde_json::to_string(&comparison).unwrap();
+        assert_eq!(serde_json::from_str::<Comparison>(&json).unwrap(), comparison);
+    }
+
+    #[test]
+    fn no_rows_are_said_in_words() {
+        let none = Comparison { rows: Vec::new(), ..comparison() };
+        assert!(none.to_markdown().contains("No cell"));
+        assert!(none.to_text().contains("no cell"));
+    }
+}

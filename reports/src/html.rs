@@ -1,0 +1,318 @@
+//! The page: one file that carries its style, its script and the raw samples.
+
+use std::collections::BTreeSet;
+
+use askama::Template;
+
+use crate::chart::{Context, Figure, Gallery, LegendEntry, efficiency, latency, overhead, scaling};
+use crate::error::ReportError;
+use crate::model::{Cell, Finding, Run, Tone, Verdict};
+use crate::table::Table;
+use crate::{cells, csv, format};
+
+/// Everything that the template shows.
+#[derive(Template)]
+#[template(path = "page.html")]
+struct Page<'a> {
+    run: &'a Run,
+    style: &'static str,
+    script: &'static str,
+    headline: Statement<'a>,
+    statements: Vec<Statement<'a>>,
+    badges: Vec<Badge>,
+    wrong: Vec<WrongCell<'a>>,
+    sections: Vec<Section>,
+    missing: Option<Table>,
+    all_cells: Table,
+    resources: Table,
+    machine: Table,
+    inputs: Option<Table>,
+    elapsed: String,
+    sample_count: String,
+    run_json: String,
+    csv_json: String,
+}
+
+/// A finding with its place of evidence.
+struct Statement<'a> {
+    text: &'a str,
+    icon: &'static str,
+    word: &'static str,
+    class: &'static str,
+    /// Anchor of the evidence; empty when the page has no such place.
+    link: &'a str,
+    link_text: String,
+}
+
+/// A word about the whole run.
+struct Badge {
+    icon: &'static str,
+    text: String,
+    class: &'static str,
+    link: &'static str,
+}
+
+/// A cell with a wrong answer.
+struct WrongCell<'a> {
+    cell: &'a Cell,
+    expected: &'a str,
+    found: &'a str,
+}
+
+/// A section with charts.
+struct Section {
+    id: &'static str,
+    title: &'static str,
+    intro: &'static str,
+    legend: Vec<LegendEntry>,
+    figures: Vec<Figure>,
+}
+
+/// Renders a run as one HTML file that needs no network and no other file.
+///
+/// The same run gives the same text, byte for byte. Every string of the run is escaped.
+///
+/// # Errors
+///
+/// [`ReportError::Chart`] when a chart cannot be drawn, [`ReportError::Page`] when the template fails, and
+/// [`ReportError::Encode`] when the run cannot be turned into JSON. None of them happens for a run that [`load`] gave.
+///
+/// [`load`]: crate::load
+pub fn render_html(run: &Run) -> Result<String, ReportError> {
+    let context = Context::new(run);
+    let sections = vec![
+        section("scaling", "Scaling", SCALING, scaling::gallery(&context)?),
+        section("overhead", "Overhead per task", OVERHEAD, overhead::gallery(&context)?),
+        section("efficiency", "Efficiency and break-even", EFFICIENCY, efficiency::gallery(&context)?),
+        section("latency", "Latency", LATENCY, latency::gallery(&context)?),
+    ];
+    let mut anchors: BTreeSet<&str> = ["cells", "machine", "data"].into();
+    for section in &sections {
+        anchors.insert(section.id);
+        anchors.extend(section.figures.iter().map(|figure| figure.id.as_str()));
+    }
+    let mut statements = run.findings.iter().map(|finding| statement(finding, &anchors));
+    let headline = statements.next().unwrap_or(Statement {
+        text: "This run has no findings: too little was measured to say anything.",
+        icon: "○",
+        word: "",
+        class: "neutral",
+        link: "",
+        link_text: String::new(),
+    });
+    let statements = statements.collect();
+    let encode = |source| ReportError::Encode { run: run.id.clone(), source };
+    let page = Page {
+        run,
+        style: include_str!("../templates/report.css"),
+        script: include_str!("../templates/report.js"),
+        headline,
+        statements,
+        badges: badges(run),
+        wrong: wrong(run),
+        missing: cells::missing(run),
+        all_cells: cells::all(run),
+        resources: cells::resources(run),
+        machine: cells::machine(run),
+        inputs: cells::inputs(run),
+        elapsed: format::duration(run.elapsed_ns as f64),
+        sample_count: format::count(run.cells.iter().map(|cell| cell.samples.len() as u64).sum()),
+        run_json: inert(&serde_json::to_string(run).map_err(encode)?),
+        csv_json: inert(&serde_json::to_string(&csv::samples(run)).map_err(encode)?),
+        sections,
+    };
+    page.render().map_err(|source| ReportError::Page { source })
+}
+
+const SCALING: &str = "Tasks per second against the number of workers. Bars are the intervals of the medians.";
+const OVERHEAD: &str = "What an executor adds to every task, measured with tasks that do nothing.";
+const EFFICIENCY: &str = "How much of the machine is kept busy with tasks of a given duration; 100 % is perfect. \
+                          Where a curve crosses a threshold or another curve, the choice of the executor changes.";
+const LATENCY: &str = "Each cell is shown by one sample that was really measured: the one with the median makespan. \
+                       Drawn is the number of workers nearest to the number of cores; the tables have all of them.";
+
+fn section(id: &'static str, title: &'static str, intro: &'static str, gallery: Gallery) -> Section {
+    Section { id, title, intro, legend: gallery.legend, figures: gallery.figures }
+}
+
+/// A finding, linked to its evidence where the page has it.
+fn statement<'a>(finding: &'a Finding, anchors: &BTreeSet<&str>) -> Statement<'a> {
+    let (icon, word, class) = match finding.tone {
+        Tone::Neutral => ("●", "", "neutral"),
+        Tone::Caution => ("▲", "Caution", "care"),
+        Tone::Wrong => ("✗", "Wrong", "bad"),
+    };
+    // A chart that is missing in this run still has its section.
+    let section = finding.evidence.split('-').next().unwrap_or_default();
+    let link = [finding.evidence.as_str(), section].into_iter().find(|id| anchors.contains(id)).unwrap_or_default();
+    let link_text = link.replace('-', " ");
+    Statement { text: &finding.text, icon, word, class, link, link_text }
+}
+
+/// What to know about the run before reading any figure.
+fn badges(run: &Run) -> Vec<Badge> {
+    let count = |pick: fn(&Verdict) -> bool| run.cells.iter().filter(|cell| pick(&cell.verdict)).count();
+    let wrong = count(|verdict| matches!(verdict, Verdict::Wrong { .. }));
+    let failed = count(|verdict| matches!(verdict, Verdict::Failed { .. }));
+    let unmeasured = count(|verdict| matches!(verdict, Verdict::NotMeasured));
+    let correct = count(|verdict| matches!(verdict, Verdict::Correct));
+    let mut badges = Vec::new();
+    let mut badge = |icon, text: String, class, link| badges.push(Badge { icon, text, class, link });
+    if wrong > 0 {
+        badge("✗", format!("{wrong} WRONG"), "bad", "#cells");
+    }
+    if run.interrupted {
+        badge("▲", "interrupted: not all cells were measured".to_owned(), "care", "#cells");
+    }
+    if run.quick {
+        badge("▲", "quick run: fewer samples, wider intervals".to_owned(), "care", "#data");
+    }
+    if failed > 0 {
+        badge("!", format!("{failed} failed"), "care", "#cells");
+    }
+    if unmeasured > 0 {
+        badge("○", format!("{unmeasured} not measured"), "neutral", "#cells");
+    }
+    if correct > 0 {
+        badge("✓", format!("{correct} of {} cells correct", run.cells.len()), "good", "#cells");
+    }
+    match run.host.warnings.len() {
+        0 => badge("✓", "machine fit to measure".to_owned(), "good", "#machine"),
+        1 => badge("▲", "1 warning about the machine".to_owned(), "care", "#machine"),
+        many => badge("▲", format!("{many} warnings about the machine"), "care", "#machine"),
+    }
+    badges
+}
+
+fn wrong<'a>(run: &'a Run) -> Vec<WrongCell<'a>> {
+    let pick = |cell: &'a Cell| match cell {
+        Cell { verdict: Verdict::Wrong { expected, found }, .. } => Some(WrongCell { cell, expected, found }),
+        _ => None,
+    };
+    run.cells.iter().filter_map(pick).collect()
+}
+
+/// JSON that can stand in a `<script>`: without `<` nothing in it can end the element or open a comment.
+fn inert(json: &str) -> String {
+    json.replace('<', "\\u003c")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixture;
+    use serde_json::Value;
+
+    /// Puts a text into every string of a value, keys of maps included, except the words that the schema fixes.
+    fn poison(value: &mut Value, text: &str) {
+        match value {
+            Value::String(string) => string.push_str(text),
+            Value::Array(items) => items.iter_mut().for_each(|item| poison(item, text)),
+            Value::Object(map) => {
+                for (key, item) in map.iter_mut() {
+                    if !["kind", "tone", "group"].contains(&key.as_str()) {
+                        poison(item, text);
+                    }
+                }
+                for name in ["facts", "params"] {
+                    if let Some(Value::Object(named)) = map.get_mut(name) {
+                        named.insert(text.to_owned(), Value::String(text.to_owned()));
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+
+    #[test]
+    fn no_string_of_the_run_can_become_markup() {
+        for text in ["<script>alert(1)</script>", "\"><img src=x onerror=alert(1)>", "</script><!--", "' onload='x"] {
+            let mut value = serde_json::to_value(fixture::run()).unwrap();
+            poison(&mut value, text);
+            let run: Run = serde_json::from_value(value).unwrap();
+            let html = render_html(&run).unwrap();
+            assert!(!html.contains("<script>alert") && !html.contains("<img") && !html.contains("<!--"), "{text}");
+            let markup = html.split("<script type=").next().unwrap();
+            assert!(!markup.contains(text), "{text}");
+            assert_eq!(html.matches("</script>").count(), 3, "{text}");
+        }
+    }
+
+    #[test]
+    fn the_page_is_deterministic_and_asks_for_nothing() {
+        let run = fixture::run();
+        let html = render_html(&run).unwrap();
+        assert_eq!(html, render_html(&run).unwrap());
+        for outside in ["src=\"http", "href=\"http", "@import", "url(http", "<link"] {
+            assert!(!html.contains(outside), "{outside}");
+        }
+        assert!(html.contains("http-equiv=\"Content-Security-Policy\""));
+        assert!(html.len() < 2_000_000, "{}", html.len());
+    }
+
+    #[test]
+    fn what_is_wrong_is_said_loudly_and_what_is_missing_is_listed() {
+        let html = render_html(&fixture::run()).unwrap();
+        for text in [
+            "WRONG",
+            "sqlite/rayon/w8",
+            "1badd0c5",
+            "memory limit of 256 MiB",
+            "half of the memory",
+            "interrupted",
+            "quick run",
+        ] {
+            assert!(html.contains(text), "{text}");
+        }
+    }
+
+    #[test]
+    fn every_link_inside_the_page_has_its_target_and_every_id_is_unique() {
+        for run in [fixture::run(), fixture::empty()] {
+            let html = render_html(&run).unwrap();
+            let parts = |mark: &str| -> Vec<String> {
+                html.split(mark).skip(1).map(|rest| rest.split('"').next().unwrap().to_owned()).collect()
+            };
+            let ids = parts(" id=\"");
+            let unique: BTreeSet<&String> = ids.iter().collect();
+            assert_eq!(unique.len(), ids.len(), "{ids:?}");
+            for link in parts("href=\"#") {
+                assert!(ids.contains(&link), "{link}");
+            }
+        }
+    }
+
+    #[test]
+    fn findings_link_to_a_chart_or_else_to_its_section() {
+        let html = render_html(&fixture::run()).unwrap();
+        assert!(html.contains("href=\"#scaling-fetch\""));
+        let mut run = fixture::run();
+        run.findings[1].evidence = "scaling-gone".to_owned();
+        run.findings[2].evidence = "javascript:alert(1)".to_owned();
+        let html = render_html(&run).unwrap();
+        assert!(
+            !html.contains("#scaling-gone")
+                && !html.contains("href=\"#javascript")
+                && !html.contains("href=\"javascript")
+        );
+    }
+
+    #[test]
+    fn the_embedded_data_are_the_run_itself() {
+        let run = fixture::run();
+        let html = render_html(&run).unwrap();
+        let embedded = |id: &str| {
+            let start = html.split(&format!("id=\"{id}\">")).nth(1).unwrap();
+            start.split("</script>").next().unwrap().to_owned()
+        };
+        assert_eq!(serde_json::from_str::<Run>(&embedded("run-json")).unwrap(), run);
+        assert_eq!(serde_json::from_str::<String>(&embedded("samples-csv")).unwrap(), csv::samples(&run));
+    }
+
+    #[test]
+    fn an_empty_run_renders_with_reasons() {
+        let html = render_html(&fixture::empty()).unwrap();
+        assert!(html.contains("no findings"));
+        assert_eq!(html.matches("class=\"missing\"").count(), 5, "four charts and the cells");
+    }
+}

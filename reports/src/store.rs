@@ -1,0 +1,196 @@
+//! The run's folder on disk: `run.json` and `index.html`, written whole or not at all.
+
+use std::fs::{self, File};
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use serde_json::Value;
+
+use crate::error::ReportError;
+use crate::html;
+use crate::model::{Run, SCHEMA_VERSION};
+
+/// Name of the results file in a run's folder.
+pub const JSON_NAME: &str = "run.json";
+
+/// Name of the page in a run's folder.
+pub const HTML_NAME: &str = "index.html";
+
+/// The files that [`write`] has put in place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Written {
+    /// The page.
+    pub html: PathBuf,
+    /// The results, which [`load`] reads.
+    pub json: PathBuf,
+}
+
+/// Writes `run.json` and `index.html` into `dir`, and creates `dir` when it is missing.
+///
+/// Each file appears under its name only when it is complete: it is written beside, flushed to the disk and then
+/// renamed. Nothing is written when the run cannot be rendered.
+///
+/// # Errors
+///
+/// [`ReportError::NotFinite`] when the run holds a number that JSON cannot carry, [`ReportError::Chart`] or
+/// [`ReportError::Page`] when it cannot be rendered, [`ReportError::Write`] when the disk refuses.
+pub fn write(run: &Run, dir: &Path) -> Result<Written, ReportError> {
+    let json = to_json(run)?;
+    let html = html::render_html(run)?;
+    fs::create_dir_all(dir).map_err(|source| ReportError::Write { path: dir.to_path_buf(), source })?;
+    let written = Written { html: dir.join(HTML_NAME), json: dir.join(JSON_NAME) };
+    // The results first: they are what cannot be made again.
+    replace(&written.json, json.as_bytes())?;
+    replace(&written.html, html.as_bytes())?;
+    Ok(written)
+}
+
+/// Reads a run from a `run.json`, or from the folder that holds one.
+///
+/// # Errors
+///
+/// Each of these names the file and the cure: [`ReportError::Missing`], [`ReportError::Read`],
+/// [`ReportError::NotJson`], [`ReportError::NotARun`], [`ReportError::NewerSchema`], [`ReportError::WrongShape`].
+pub fn load(path: impl AsRef<Path>) -> Result<Run, ReportError> {
+    let path = path.as_ref();
+    let path = if path.is_dir() { path.join(JSON_NAME) } else { path.to_path_buf() };
+    let text = match fs::read_to_string(&path) {
+        Ok(text) => text,
+        Err(source) if source.kind() == io::ErrorKind::NotFound => {
+            return Err(ReportError::Missing { path, source });
+        }
+        Err(source) => return Err(ReportError::Read { path, source }),
+    };
+    // The version comes before the shape: a newer schema may differ in everything else.
+    let value: Value = match serde_json::from_str(&text) {
+        Ok(value) => value,
+        Err(source) => return Err(ReportError::NotJson { path, source }),
+    };
+    let Some(version) = value.get("schema_version").and_then(Value::as_u64).filter(|version| *version > 0) else {
+        return Err(ReportError::NotARun { path });
+    };
+    if version > u64::from(SCHEMA_VERSION) {
+        return Err(ReportError::NewerSchema { path, found: version, supported: SCHEMA_VERSION });
+    }
+    // From the text and not from the value, because only the text gives the line and column of what does not fit.
+    serde_json::from_str(&text).map_err(|source| ReportError::WrongShape { path, version, source })
+}
+
+/// The run as it stands in `run.json`, checked to be readable again.
+fn to_json(run: &Run) -> Result<String, ReportError> {
+    let mut json =
+        serde_json::to_string_pretty(run).map_err(|source| ReportError::Encode { run: run.id.clone(), source })?;
+    // JSON writes NaN and infinity as null, which no number field takes back: better said now than at the next load.
+    serde_json::from_str::<Run>(&json).map_err(|source| ReportError::NotFinite { run: run.id.clone(), source })?;
+    json.push('\n');
+    Ok(json)
+}
+
+/// Puts `content` at `path` in one step.
+fn replace(path: &Path, content: &[u8]) -> Result<(), ReportError> {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let turn = NEXT.fetch_add(1, Ordering::Relaxed);
+    let mut name = path.file_name().unwrap_or_default().to_os_string();
+    name.push(format!(".{}-{turn}.part", std::process::id()));
+    let part = path.with_file_name(name);
+    let put = || -> io::Result<()> {
+        let mut file = File::create_new(&part)?;
+        file.write_all(content)?;
+        file.sync_all()?;
+        drop(file);
+        fs::rename(&part, path)
+    };
+    put().map_err(|source| {
+        // Whatever was written of it helps nobody; the first error is the one to tell.
+        let _ = fs::remove_file(&part);
+        ReportError::Write { path: path.to_path_buf(), source }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::error::Error as _;
+
+    use super::*;
+    use crate::fixture;
+
+    #[test]
+    fn a_run_survives_the_disk_unchanged() {
+        let dir = tempfile::tempdir().unwrap();
+        let run = fixture::run();
+        let written = write(&run, &dir.path().join("deep/run")).unwrap();
+        assert_eq!(load(&written.json).unwrap(), run);
+        assert_eq!(load(dir.path().join("deep/run")).unwrap(), run, "a folder stands for its run.json");
+        let mut names: Vec<_> =
+            fs::read_dir(dir.path().join("deep/run")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        names.sort();
+        assert_eq!(names, [HTML_NAME, JSON_NAME], "no part is left behind");
+    }
+
+    #[test]
+    fn writing_again_replaces_both_files() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut run = fixture::run();
+        write(&run, dir.path()).unwrap();
+        run.seed = 4_321_001;
+        let written = write(&run, dir.path()).unwrap();
+        assert_eq!(load(&written.json).unwrap().seed, 4_321_001);
+        assert!(fs::read_to_string(&written.html).unwrap().contains("4321001"));
+    }
+
+    #[test]
+    fn a_missing_file_is_named_with_the_cure() {
+        let dir = tempfile::tempdir().unwrap();
+        let error = load(dir.path()).unwrap_err();
+        assert!(matches!(error, ReportError::Missing { .. }));
+        assert!(error.to_string().contains("run.json"), "{error}");
+        assert!(error.source().is_some());
+    }
+
+    #[test]
+    fn what_is_not_a_run_is_refused_with_its_reason() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("x.json");
+        let load_text = |text: &str| {
+            fs::write(&path, text).unwrap();
+            load(&path).unwrap_err()
+        };
+        assert!(matches!(load_text("{\"schema_version\": 1, "), ReportError::NotJson { .. }));
+        assert!(matches!(load_text("[1, 2]"), ReportError::NotARun { .. }));
+        assert!(matches!(load_text("{\"schema_version\": 0}"), ReportError::NotARun { .. }));
+        let shape = load_text("{\"schema_version\": 1, \"id\": 7}");
+        assert!(matches!(shape, ReportError::WrongShape { version: 1, .. }));
+        assert!(shape.source().unwrap().to_string().contains("line 1"), "{shape:?}");
+        fs::write(&path, [0xff, 0xfe]).unwrap();
+        assert!(matches!(load(&path).unwrap_err(), ReportError::Read { .. }));
+    }
+
+    #[test]
+    fn a_newer_schema_is_refused_whatever_else_it_holds() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("run.json");
+        fs::write(&path, "{\"schema_version\": 99, \"runs\": []}").unwrap();
+        let error = load(&path).unwrap_err();
+        assert!(matches!(error, ReportError::NewerSchema { found: 99, supported: SCHEMA_VERSION, .. }));
+        let text = error.to_string();
+        assert!(text.contains("run.json") && text.contains("99") && text.contains("update"), "{text}");
+    }
+
+    #[test]
+    fn a_figure_that_json_cannot_carry_is_refused_before_anything_is_written() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut run = fixture::run();
+        run.cells[0].samples[0].tasks_per_second = f64::NAN;
+        assert!(matches!(write(&run, dir.path()).unwrap_err(), ReportError::NotFinite { .. }));
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn a_folder_that_cannot_be_made_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("file"), "").unwrap();
+        let error = write(&fixture::run(), &dir.path().join("file/run")).unwrap_err();
+        assert!(matches!(&error, ReportError::Write { path, .. } if path.ends_with("file/run")), "{error}");
+    }
+}

@@ -1,0 +1,154 @@
+//! Opens a report in a real browser, from disk and without a network: it must be whole, and quiet on the console.
+//!
+//! Without a browser the tests say so and pass; with `REQUIRE_BROWSER=1` that is a failure. `REPORT_DIR` names a
+//! folder in which the written reports stay, to be looked at.
+
+mod fixture;
+
+use std::env;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use reports::model::Run;
+
+/// Programs that are tried, in this order.
+const BROWSERS: [&str; 4] = ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"];
+
+/// The first browser that answers; `None` after a visible note.
+fn browser() -> Option<&'static str> {
+    let works = |name: &&&str| {
+        let mut command = Command::new(name);
+        command.arg("--version").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        command.status().is_ok_and(|status| status.success())
+    };
+    let found = BROWSERS.iter().find(works).copied();
+    if found.is_none() {
+        eprintln!("SKIPPED: no chromium (tried {}); install one to run this test", BROWSERS.join(", "));
+        assert!(env::var_os("REQUIRE_BROWSER").is_none_or(|value| value != "1"), "REQUIRE_BROWSER=1, and no chromium");
+    }
+    found
+}
+
+/// The page as the browser has it after its script ran, and what it said on its console.
+struct Opened {
+    dom: String,
+    console: Vec<String>,
+}
+
+fn open(browser: &str, page: &Path, fragment: &str) -> Opened {
+    let profile = tempfile::tempdir().unwrap();
+    let output = Command::new(browser)
+        .args([
+            "--headless",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--disable-dev-shm-usage",
+            "--disable-background-networking",
+            "--no-first-run",
+            "--disable-component-update",
+            "--disable-sync",
+            "--enable-logging=stderr",
+            "--v=0",
+            "--dump-dom",
+        ])
+        .arg(format!("--user-data-dir={}", profile.path().display()))
+        .arg(format!("file://{}{fragment}", page.display()))
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "the browser failed: {stderr}");
+    Opened {
+        dom: String::from_utf8(output.stdout).unwrap(),
+        console: stderr.lines().filter(|line| line.contains("CONSOLE")).map(str::to_owned).collect(),
+    }
+}
+
+/// Where the report is written; the folder vanishes with the second value unless `REPORT_DIR` is set.
+fn folder(name: &str) -> (PathBuf, Option<tempfile::TempDir>) {
+    match env::var_os("REPORT_DIR") {
+        Some(dir) => (PathBuf::from(dir).join(name), None),
+        None => {
+            let dir = tempfile::tempdir().unwrap();
+            (dir.path().join(name), Some(dir))
+        }
+    }
+}
+
+/// Writes a report and opens it.
+fn show(run: &Run, name: &str, fragment: &str) -> Option<Opened> {
+    let (dir, _keep) = folder(name);
+    let written = reports::write(run, &dir).unwrap();
+    assert!(fs::metadata(&written.html).unwrap().len() > 10_000);
+    let opened = open(browser()?, &written.html.canonicalize().unwrap(), fragment);
+    assert!(opened.console.is_empty(), "the console is not quiet: {:#?}", opened.console);
+    assert!(opened.dom.contains("data-ready=\"yes\""), "the script ran to its end");
+    Some(opened)
+}
+
+/// The part of the page from an element's id to the end of its figure.
+fn figure<'a>(dom: &'a str, id: &str) -> &'a str {
+    let start = dom.find(&format!("id=\"{id}\"")).unwrap_or_else(|| panic!("no `{id}` in the page"));
+    let rest = &dom[start..];
+    &rest[..rest.find("</figure>").unwrap()]
+}
+
+#[test]
+fn a_full_report_opens_with_every_chart_and_table() {
+    let Some(opened) = show(&fixture::run(), "full", "") else { return };
+    let charts = [
+        "scaling-sha256",
+        "scaling-fetch",
+        "scaling-sqlite",
+        "overhead-cost",
+        "efficiency-curves",
+        "latency-sha256",
+        "latency-fetch",
+        "latency-sqlite",
+    ];
+    for id in charts {
+        let figure = figure(&opened.dom, id);
+        assert!(
+            figure.contains("<svg class=\"chart\"") && figure.contains("<circle class=\"hit\""),
+            "{id} has its picture"
+        );
+        assert!(figure.contains("<details>") && figure.contains("<tbody>"), "{id} has its table");
+    }
+    assert!(opened.dom.contains("WRONG answers"));
+    assert!(!opened.dom.contains("hidden=\"\""), "the buttons are shown once the script runs");
+}
+
+#[test]
+fn an_empty_report_opens_and_says_what_is_missing() {
+    let Some(opened) = show(&fixture::empty(), "empty", "") else { return };
+    for id in ["scaling-none", "overhead-none", "efficiency-none", "latency-none"] {
+        assert!(figure(&opened.dom, id).contains("class=\"missing\""), "{id}");
+    }
+}
+
+#[test]
+fn the_theme_can_be_asked_for_in_the_address() {
+    let Some(opened) = show(&fixture::run(), "dark", "#theme=dark") else { return };
+    assert!(opened.dom.contains("data-theme=\"dark\"") && opened.dom.contains("Theme: dark"));
+}
+
+#[test]
+fn hostile_names_stay_text() {
+    let mut run = fixture::run();
+    let hostile = "</title></svg><script>console.error('escaped')</script><img src=x onerror=console.error(1)>";
+    for cell in &mut run.cells {
+        cell.executor.push_str(hostile);
+        cell.workload.push_str(hostile);
+    }
+    for row in &mut run.overhead {
+        row.name.insert_str(0, hostile);
+    }
+    for crossing in &mut run.crossings {
+        crossing.label.push_str(hostile);
+    }
+    hostile.clone_into(&mut run.command);
+    run.id.push_str(hostile);
+    let Some(opened) = show(&run, "hostile", "") else { return };
+    assert!(!opened.dom.contains("<img"));
+}
