@@ -1,6 +1,6 @@
 //! The page: one file that carries its style, its script and the raw samples.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use askama::Template;
 
@@ -86,10 +86,13 @@ pub fn render_html(run: &Run) -> Result<String, ReportError> {
         section("efficiency", "Efficiency and break-even", EFFICIENCY, efficiency::gallery(&context)?),
         section("latency", "Latency", LATENCY, latency::gallery(&context)?),
     ];
-    let mut anchors: BTreeSet<&str> = ["cells", "machine", "data"].into();
+    let mut anchors: BTreeMap<&str, String> = [("cells", "Cells"), ("machine", "Machine"), ("data", "Raw data")]
+        .map(|(id, title)| (id, title.to_owned()))
+        .into();
     for section in &sections {
-        anchors.insert(section.id);
-        anchors.extend(section.figures.iter().map(|figure| figure.id.as_str()));
+        anchors.insert(section.id, section.title.to_owned());
+        let figures = section.figures.iter();
+        anchors.extend(figures.map(|figure| (figure.id.as_str(), format!("{}: {}", section.title, figure.title))));
     }
     let mut statements = run.findings.iter().map(|finding| statement(finding, &anchors));
     let headline = statements.next().unwrap_or(Statement {
@@ -136,7 +139,7 @@ fn section(id: &'static str, title: &'static str, intro: &'static str, gallery: 
 }
 
 /// A finding, linked to its evidence where the page has it.
-fn statement<'a>(finding: &'a Finding, anchors: &BTreeSet<&str>) -> Statement<'a> {
+fn statement<'a>(finding: &'a Finding, anchors: &BTreeMap<&str, String>) -> Statement<'a> {
     let (icon, word, class) = match finding.tone {
         Tone::Neutral => ("●", "", "neutral"),
         Tone::Caution => ("▲", "Caution", "care"),
@@ -144,8 +147,9 @@ fn statement<'a>(finding: &'a Finding, anchors: &BTreeSet<&str>) -> Statement<'a
     };
     // A chart that is missing in this run still has its section.
     let section = finding.evidence.split('-').next().unwrap_or_default();
-    let link = [finding.evidence.as_str(), section].into_iter().find(|id| anchors.contains(id)).unwrap_or_default();
-    let link_text = link.replace('-', " ");
+    let places = [finding.evidence.as_str(), section];
+    let (link, link_text) =
+        places.into_iter().find_map(|id| anchors.get(id).map(|title| (id, title.clone()))).unwrap_or_default();
     Statement { text: &finding.text, icon, word, class, link, link_text }
 }
 
@@ -201,6 +205,8 @@ fn inert(json: &str) -> String {
 mod tests {
     use super::*;
     use crate::fixture;
+    use std::collections::BTreeSet;
+
     use serde_json::Value;
 
     /// Puts a text into every string of a value, keys of maps included, except the words that the schema fixes.

@@ -17,7 +17,7 @@ pub const JSON_NAME: &str = "run.json";
 /// Name of the page in a run's folder.
 pub const HTML_NAME: &str = "index.html";
 
-/// The files that [`write`] has put in place.
+/// The files that [`write()`] has put in place.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Written {
     /// The page.

@@ -39,7 +39,7 @@ impl Axis {
     /// A linear axis from zero to a little above the highest value.
     pub(crate) fn from_zero(title: &str, highest: f64, label: fn(f64) -> String) -> Self {
         let highest = if highest.is_finite() && highest > 0.0 { highest } else { 1.0 };
-        let rough = highest / 4.0;
+        let rough = highest / 6.0;
         let power = 10_f64.powf(rough.log10().floor());
         let step = [1.0, 2.0, 2.5, 5.0, 10.0].map(|step| step * power).into_iter().find(|step| *step >= rough);
         let step = step.unwrap_or(rough);
@@ -150,7 +150,7 @@ mod tests {
     #[test]
     fn a_linear_axis_starts_at_zero_and_has_round_ticks() {
         let axis = Axis::from_zero("r", 930.0, format::rate_tick);
-        assert_eq!(labels(&axis), ["0 /s", "250 /s", "500 /s", "750 /s"]);
+        assert_eq!(labels(&axis), ["0 /s", "200 /s", "400 /s", "600 /s", "800 /s"]);
         assert!(Axis::from_zero("r", f64::NAN, format::rate_tick).ticks.len() > 2);
     }
 

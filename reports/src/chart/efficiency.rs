@@ -21,7 +21,7 @@ pub(crate) fn gallery(context: &Context<'_>) -> Result<Gallery, ReportError> {
     let points = || run.efficiency.iter().flat_map(|curve| &curve.points).filter(|point| drawable(point));
     let Some((low, high)) = bounds(points().map(|point| point.task_ns)) else {
         let why = if run.efficiency.is_empty() {
-            "No efficiency curves: this run did not sweep the duration of a task. `lab breakeven` does.".to_owned()
+            "No efficiency curves: this run did not sweep the duration of a task. The job “breakeven” does.".to_owned()
         } else {
             format!("No efficiency curves: {} executors were swept, and none has a valid point.", run.efficiency.len())
         };
@@ -187,11 +187,11 @@ fn draw_crossing(
         // Outside the measured durations; the list below the picture still has it.
         return Ok(());
     }
-    pen.line(&[(x, above + 16), (x, y - 15)], Ink::Tag, 2)?;
+    pen.line(&[(x, above + 16), (x, y - 10)], Ink::Tag, 2)?;
     if let (Some((low, _)), Some((high, _))) = (pen.at(task.low, efficiency), pen.at(task.high, efficiency)) {
         pen.level(y, low, high, Ink::Tag)?;
     }
-    pen.ring((x, y), 14, Ink::Tag)?;
+    pen.ring((x, y), 9, Ink::Tag)?;
     pen.text((x, above), tag, Ink::Tag, (HPos::Center, VPos::Center))?;
     pen.hint((x, above), &format!("{}: {}", crossing.label, format::estimate(task, format::duration)));
     Ok(())

@@ -12,8 +12,11 @@ use crate::format;
 use crate::model::{Cell, Latency, Sample, Verdict};
 use crate::table::{Field, Table};
 
+/// A percentile: its name, and where to find it.
+type Percentile = (&'static str, fn(&Latency) -> u64);
+
 /// The percentiles in their order.
-const PERCENTILES: [(&str, fn(&Latency) -> u64); 5] = [
+const PERCENTILES: [Percentile; 5] = [
     ("p50", |latency| latency.p50_ns),
     ("p90", |latency| latency.p90_ns),
     ("p99", |latency| latency.p99_ns),
@@ -91,7 +94,7 @@ fn figure(context: &Context<'_>, group: &Group<'_>) -> Result<Figure, ReportErro
         for (index, (cell, latency)) in cells.iter().enumerate() {
             let slot = context.palette.slot(&cell.executor);
             // Series with equal figures would hide each other; a few pixels keep them apart.
-            let shift = (2 * index as i32 - (cells.len() as i32 - 1)) * 4;
+            let shift = (2 * index as i32 - (cells.len() as i32 - 1)) * 7;
             let mut places = Vec::new();
             for (step, (name, pick)) in PERCENTILES.iter().enumerate() {
                 if let Some((x, y)) = pen.at(step as f64, pick(latency) as f64) {
@@ -110,11 +113,20 @@ fn figure(context: &Context<'_>, group: &Group<'_>) -> Result<Figure, ReportErro
         }
         Ok(())
     })?;
-    let workers: Vec<String> = cells.iter().map(|(cell, _)| format!("{} {}", cell.executor, cell.workers)).collect();
+    let same = cells.iter().all(|(cell, _)| cells.first().is_some_and(|(first, _)| first.workers == cell.workers));
+    let workers = match cells.first() {
+        Some((first, _)) if same && first.workers == 1 => "1 worker each".to_owned(),
+        Some((first, _)) if same => format!("{} workers each", first.workers),
+        _ => {
+            let each: Vec<String> =
+                cells.iter().map(|(cell, _)| format!("{} {}", cell.executor, cell.workers)).collect();
+            format!("Workers: {}", each.join(", "))
+        }
+    };
     Ok(Figure {
         id: group.anchor.clone(),
         title: group.title.clone(),
-        caption: format!("Workers: {}. The vertical axis is logarithmic.", workers.join(", ")),
+        caption: format!("{workers}. The vertical axis is logarithmic."),
         pictures: vec![picture],
         missing: String::new(),
         keys: Vec::new(),
@@ -167,7 +179,7 @@ mod tests {
         assert_eq!(gallery.legend.len(), 5, "serial has nothing to wait for");
         let sha = &gallery.figures[0];
         assert_eq!(sha.pictures[0].matches("class=\"hit\"").count(), 5 * 5);
-        assert!(sha.caption.contains("thread 2,"), "{}", sha.caption);
+        assert!(sha.caption.starts_with("2 workers each"), "{}", sha.caption);
         assert_eq!(sha.table.as_ref().unwrap().rows.len(), 25);
     }
 }

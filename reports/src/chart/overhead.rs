@@ -22,7 +22,7 @@ pub(crate) fn gallery(context: &Context<'_>) -> Result<Gallery, ReportError> {
     let title = "Cost of one task";
     let rows = &context.run.overhead;
     if rows.is_empty() {
-        let why = "No overhead figures: this run did not measure the cost of an empty task. `lab overhead` does.";
+        let why = "No overhead figures: this run did not measure the cost of an empty task. The job “overhead” does.";
         let figure = Figure::missing("overhead-none", title, why.to_owned());
         return Ok(Gallery { legend: Vec::new(), figures: vec![figure] });
     }

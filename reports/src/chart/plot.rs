@@ -73,7 +73,7 @@ impl Plot<'_> {
         };
         let mut chart = ChartBuilder::on(&root)
             .margin_top(76)
-            .margin_right(36)
+            .margin_right(64)
             .margin_bottom(8)
             .x_label_area_size(92)
             .y_label_area_size(self.left)

@@ -94,7 +94,7 @@ fn figure(context: &Context<'_>, group: &Group<'_>) -> Result<Figure, ReportErro
         let names = group.executors();
         for (index, name) in names.iter().enumerate() {
             // Series with equal figures would hide each other; a few pixels keep them apart.
-            let shift = (2 * index as i32 - (names.len() as i32 - 1)) * 4;
+            let shift = (2 * index as i32 - (names.len() as i32 - 1)) * 7;
             series(pen, &drawn, name, context.palette.slot(name), shift)?;
         }
         Ok(())
@@ -187,7 +187,7 @@ fn series(
         let word = if wrong { " WRONG ANSWER" } else { "" };
         if wrong {
             pen.mark((x, y), Shape::Cross, Ink::Wrong)?;
-            pen.text((x + 18, y), "WRONG", Ink::Wrong, (HPos::Left, VPos::Center))?;
+            pen.text((x, y + 20), "WRONG", Ink::Wrong, (HPos::Center, VPos::Top))?;
         } else {
             pen.mark((x, y), Shape::of(slot), Ink::Mark(slot))?;
         }
