@@ -1,0 +1,89 @@
+//! What is common to all workloads: prepared input, skipped paths, and the digest of the answers.
+
+use std::{fmt, path::PathBuf};
+
+use serde::Serialize;
+use sha2::{Digest as _, Sha256};
+
+/// Input that is ready to be worked on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Prepared<I> {
+    /// One argument per task.
+    pub items: Vec<I>,
+    /// What was left out, and why.
+    pub skipped: Vec<Skipped>,
+    /// The input in words.
+    pub description: String,
+    /// Equal for equal input.
+    pub fingerprint: String,
+}
+
+/// A path that was left out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Skipped {
+    /// Which one.
+    pub path: PathBuf,
+    /// Why.
+    pub reason: String,
+}
+
+impl fmt::Display for Skipped {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.path.display(), self.reason)
+    }
+}
+
+/// Digest of answers in the order of their items: equal on all executors, or one of them is wrong.
+#[derive(Debug, Clone, Default)]
+pub struct Digest(Sha256);
+
+impl Digest {
+    /// Of no answers.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds the next answer.
+    pub fn add<A: Serialize>(&mut self, answer: &A) {
+        // An answer came out of a task by serde, so it can be written; a failure would show as a digest of its own.
+        let bytes = serde_json::to_vec(answer).unwrap_or_else(|error| error.to_string().into_bytes());
+        // With its length, so that the border between two answers counts.
+        self.0.update((bytes.len() as u64).to_le_bytes());
+        self.0.update(bytes);
+    }
+
+    /// SHA-256 in hexadecimal.
+    #[must_use]
+    pub fn finish(self) -> String {
+        hex(&self.0.finalize())
+    }
+}
+
+/// The digest of all of `answers`.
+pub fn digest_of<'a, A: Serialize + 'a>(answers: impl IntoIterator<Item = &'a A>) -> String {
+    let mut digest = Digest::new();
+    answers.into_iter().for_each(|answer| digest.add(answer));
+    digest.finish()
+}
+
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
+        use fmt::Write as _;
+        // Writing to a string cannot fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn order_and_borders_count() {
+        assert_ne!(digest_of(&["ab", "c"]), digest_of(&["a", "bc"]));
+        assert_ne!(digest_of(&[1, 2]), digest_of(&[2, 1]));
+        assert_eq!(digest_of(&[1, 2]), digest_of(&[1, 2]));
+    }
+}

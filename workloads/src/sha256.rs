@@ -1,0 +1,353 @@
+//! `sha256`: hashes files, one task per file. Stresses the CPU and, when the files are not in the page cache, the disk; opening
+//! a file takes locks that all threads of a process share.
+
+use std::{
+    collections::HashSet,
+    fs::{self, File},
+    io::{self, Read},
+    path::{Path, PathBuf},
+};
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+use walkdir::WalkDir;
+
+use crate::{
+    ItemError, PrepareError, Prepared, Skipped,
+    answer::hex,
+    made_input::{Random, make_once},
+};
+
+/// What may be set.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Spec {
+    /// Files, and folders that are searched with all below them. Empty: files are made.
+    pub paths: Vec<PathBuf>,
+    /// Bytes read at a time.
+    pub chunk_size: usize,
+    /// How many files are made.
+    pub made_files: u32,
+    /// Bytes in each of them.
+    pub made_bytes: u64,
+    /// What their content depends on.
+    pub seed: u64,
+}
+
+impl Default for Spec {
+    fn default() -> Self {
+        Self { paths: Vec::new(), chunk_size: 4096, made_files: 64, made_bytes: 256 * 1024, seed: 42 }
+    }
+}
+
+/// One file to hash.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Item {
+    path: Vec<u8>,
+    chunk_size: u64,
+}
+
+/// One file's hash.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Answer {
+    path: Vec<u8>,
+    /// SHA-256 in hexadecimal.
+    pub sha256: String,
+    /// Bytes in the file.
+    pub bytes: u64,
+}
+
+/// Finds or makes the files. A path that cannot be hashed is skipped and named, never opened if opening could block.
+///
+/// # Errors
+///
+/// [`PrepareError`] when the files cannot be made, a setting makes no sense, or nothing is left to hash.
+pub fn prepare(spec: &Spec, data: &Path) -> Result<Prepared<Item>, PrepareError> {
+    if spec.chunk_size == 0 || spec.chunk_size > 1 << 30 {
+        return Err(PrepareError::Value { name: "chunk size", rule: "between 1 byte and 1 GiB" });
+    }
+    let (mut files, mut skipped, mut description) = (Vec::new(), Vec::new(), String::new());
+    if spec.paths.is_empty() {
+        let recipe = format!("sha256 v1: {} files of {} bytes, seed {}", spec.made_files, spec.made_bytes, spec.seed);
+        let folder = data.join(format!("sha256-{}-{}-{}", spec.made_files, spec.made_bytes, spec.seed));
+        make_once(&folder, &recipe, |folder| make_files(folder, spec))?;
+        files.extend((0..spec.made_files).map(|number| made_file(&folder, number)));
+        description.push_str(&recipe);
+    } else {
+        for path in &spec.paths {
+            search(path, &mut files, &mut skipped);
+        }
+    }
+    if files.is_empty() {
+        let paths: Vec<_> = spec.paths.iter().map(|path| path.display().to_string()).collect();
+        return Err(PrepareError::Empty { what: paths.join(", ") });
+    }
+    let mut fingerprint = Sha256::new();
+    let mut total = 0;
+    for file in &files {
+        let bytes = fs::metadata(file).map_or(0, |metadata| metadata.len());
+        total += bytes;
+        // Made files are the same wherever they are.
+        let name = if spec.paths.is_empty() { file.file_name().unwrap_or_default() } else { file.as_os_str() };
+        fingerprint.update(name.as_encoded_bytes());
+        fingerprint.update([0]);
+        fingerprint.update(bytes.to_le_bytes());
+    }
+    fingerprint.update(spec.seed.to_le_bytes());
+    fingerprint.update((spec.chunk_size as u64).to_le_bytes());
+    if description.is_empty() {
+        description = format!("{} files, {total} bytes", files.len());
+    }
+    let chunk_size = spec.chunk_size as u64;
+    let items = files.into_iter().map(|path| Item { path: path_to_bytes(&path), chunk_size }).collect();
+    Ok(Prepared { items, skipped, description, fingerprint: hex(&fingerprint.finalize()) })
+}
+
+fn made_file(folder: &Path, number: u32) -> PathBuf {
+    folder.join(format!("file-{number:05}.bin"))
+}
+
+fn make_files(folder: &Path, spec: &Spec) -> Result<(), PrepareError> {
+    let mut random = Random::new(spec.seed);
+    let mut block = vec![0; 64 * 1024];
+    for number in 0..spec.made_files {
+        let path = made_file(folder, number);
+        let mut write = || -> io::Result<()> {
+            let mut file = File::create(&path)?;
+            let mut left = spec.made_bytes;
+            while left > 0 {
+                let count = left.min(block.len() as u64) as usize;
+                random.fill(&mut block[..count]);
+                io::Write::write_all(&mut file, &block[..count])?;
+                left -= count as u64;
+            }
+            Ok(())
+        };
+        write().map_err(PrepareError::file("write", &path))?;
+    }
+    Ok(())
+}
+
+/// Adds every regular file at or below `path`, in a fixed order, each once.
+fn search(path: &Path, files: &mut Vec<PathBuf>, skipped: &mut Vec<Skipped>) {
+    let mut seen = HashSet::new();
+    for entry in WalkDir::new(path).follow_links(true).sort_by_file_name() {
+        match entry {
+            Ok(entry) if entry.file_type().is_dir() => {}
+            Ok(entry) if entry.file_type().is_file() => match can_be_read(entry.path()) {
+                Ok(()) => {
+                    let path = entry.into_path();
+                    if seen.insert(path.clone()) {
+                        files.push(path);
+                    }
+                }
+                Err(error) => skipped.push(Skipped { path: entry.into_path(), reason: reason_of(&error) }),
+            },
+            Ok(entry) => {
+                // Opening a named pipe would wait for a writer, and devices have no end.
+                skipped.push(Skipped { path: entry.into_path(), reason: "not a regular file".to_owned() });
+            }
+            Err(error) => {
+                let path = error.path().unwrap_or(path).to_path_buf();
+                let reason = match (error.loop_ancestor(), error.io_error()) {
+                    (Some(ancestor), _) => format!("a loop of links back to {}", ancestor.display()),
+                    (None, Some(cause)) if is_dangling(&path) => format!("a dangling link ({})", reason_of(cause)),
+                    (None, Some(cause)) => reason_of(cause),
+                    (None, None) => error.to_string(),
+                };
+                skipped.push(Skipped { path, reason });
+            }
+        }
+    }
+}
+
+fn can_be_read(path: &Path) -> io::Result<()> {
+    File::open(path).map(drop)
+}
+
+fn is_dangling(path: &Path) -> bool {
+    path.is_symlink() && !path.exists()
+}
+
+fn reason_of(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::NotFound => "no such file or folder".to_owned(),
+        io::ErrorKind::PermissionDenied => "permission denied".to_owned(),
+        _ => error.to_string(),
+    }
+}
+
+/// Hashes one file, reading it in chunks.
+///
+/// # Errors
+///
+/// [`ItemError`] when the file cannot be read.
+pub fn hash_file(item: Item) -> Result<Answer, ItemError> {
+    let path = path_from_bytes(&item.path);
+    let error = |cause: io::Error| ItemError { item: path.display().to_string(), reason: reason_of(&cause) };
+    let mut file = File::open(&path).map_err(error)?;
+    let mut chunk = vec![0; usize::try_from(item.chunk_size).unwrap_or(4096)];
+    let mut hasher = Sha256::new();
+    let mut bytes = 0;
+    loop {
+        match file.read(&mut chunk) {
+            Ok(0) => break,
+            Ok(count) => {
+                hasher.update(&chunk[..count]);
+                bytes += count as u64;
+            }
+            Err(cause) if cause.kind() == io::ErrorKind::Interrupted => {}
+            Err(cause) => return Err(error(cause)),
+        }
+    }
+    Ok(Answer { path: item.path, sha256: hex(&hasher.finalize()), bytes })
+}
+
+impl Answer {
+    /// A line that `sha256sum -c` accepts. As `sha256sum` does, a name with a backslash, a newline or a carriage return is
+    /// escaped, and the line begins with a backslash then.
+    #[must_use]
+    pub fn sha256sum_line(&self) -> Vec<u8> {
+        let mut line = Vec::with_capacity(self.path.len() + 68);
+        if self.path.iter().any(|byte| matches!(byte, b'\\' | b'\n' | b'\r')) {
+            line.push(b'\\');
+        }
+        line.extend_from_slice(self.sha256.as_bytes());
+        line.extend_from_slice(b"  ");
+        for &byte in &self.path {
+            match byte {
+                b'\\' => line.extend_from_slice(b"\\\\"),
+                b'\n' => line.extend_from_slice(b"\\n"),
+                b'\r' => line.extend_from_slice(b"\\r"),
+                other => line.push(other),
+            }
+        }
+        line.push(b'\n');
+        line
+    }
+
+    /// The file.
+    #[must_use]
+    pub fn path(&self) -> PathBuf {
+        path_from_bytes(&self.path)
+    }
+}
+
+/// A path is bytes on Unix, and need not be UTF-8.
+#[cfg(unix)]
+fn path_to_bytes(path: &Path) -> Vec<u8> {
+    std::os::unix::ffi::OsStrExt::as_bytes(path.as_os_str()).to_vec()
+}
+
+#[cfg(unix)]
+fn path_from_bytes(bytes: &[u8]) -> PathBuf {
+    PathBuf::from(<std::ffi::OsStr as std::os::unix::ffi::OsStrExt>::from_bytes(bytes))
+}
+
+#[cfg(not(unix))]
+fn path_to_bytes(path: &Path) -> Vec<u8> {
+    path.to_string_lossy().into_owned().into_bytes()
+}
+
+#[cfg(not(unix))]
+fn path_from_bytes(bytes: &[u8]) -> PathBuf {
+    PathBuf::from(String::from_utf8_lossy(bytes).into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn spec(paths: &[&Path]) -> Spec {
+        Spec { paths: paths.iter().map(|path| path.to_path_buf()).collect(), ..Spec::default() }
+    }
+
+    fn reasons(prepared: &Prepared<Item>) -> Vec<String> {
+        prepared.skipped.iter().map(|skipped| skipped.reason.clone()).collect()
+    }
+
+    #[test]
+    fn a_known_hash_whatever_the_chunk_size() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("abc");
+        fs::write(&path, "abc").unwrap();
+        for chunk_size in [1, 2, 4096] {
+            let prepared = prepare(&Spec { chunk_size, ..spec(&[&path]) }, folder.path()).unwrap();
+            let answer = hash_file(prepared.items[0].clone()).unwrap();
+            assert_eq!(answer.sha256, "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+            assert_eq!(answer.bytes, 3);
+        }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn links_that_lead_nowhere_or_back_are_skipped_and_named() {
+        use std::os::unix::fs::symlink;
+        let folder = tempfile::tempdir().unwrap();
+        let inner = folder.path().join("inner");
+        fs::create_dir(&inner).unwrap();
+        fs::write(inner.join("file"), "x").unwrap();
+        symlink(folder.path(), inner.join("loop")).unwrap();
+        symlink("nowhere", inner.join("dangling")).unwrap();
+        symlink("file", inner.join("link")).unwrap();
+        let prepared = prepare(&spec(&[folder.path()]), folder.path()).unwrap();
+        assert_eq!(prepared.items.len(), 2, "the file, and the link to it");
+        let reasons = reasons(&prepared);
+        assert_eq!(reasons.len(), 2, "{reasons:?}");
+        assert!(reasons[0].starts_with("a dangling link"), "{reasons:?}");
+        assert!(reasons[1].starts_with("a loop of links"), "{reasons:?}");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_socket_is_never_opened() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("file"), "x").unwrap();
+        let _socket = std::os::unix::net::UnixListener::bind(folder.path().join("socket")).unwrap();
+        let prepared = prepare(&spec(&[folder.path()]), folder.path()).unwrap();
+        assert_eq!(reasons(&prepared), ["not a regular file"]);
+    }
+
+    #[test]
+    fn a_missing_path_is_skipped_and_nothing_at_all_is_an_error() {
+        let folder = tempfile::tempdir().unwrap();
+        let (missing, file) = (folder.path().join("missing"), folder.path().join("file"));
+        fs::write(&file, "x").unwrap();
+        let prepared = prepare(&spec(&[&missing, &file]), folder.path()).unwrap();
+        assert_eq!((prepared.items.len(), reasons(&prepared)), (1, vec!["no such file or folder".to_owned()]));
+        let error = prepare(&spec(&[&missing]), folder.path()).unwrap_err();
+        assert!(matches!(error, PrepareError::Empty { .. }), "{error}");
+    }
+
+    #[test]
+    fn a_file_that_disappears_is_its_own_error() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        fs::write(&path, "x").unwrap();
+        let prepared = prepare(&spec(&[&path]), folder.path()).unwrap();
+        fs::remove_file(&path).unwrap();
+        let error = hash_file(prepared.items[0].clone()).unwrap_err();
+        assert_eq!(error.reason, "no such file or folder");
+    }
+
+    #[test]
+    fn made_files_are_the_same_everywhere_and_made_once() {
+        let (one, two) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let small = Spec { made_files: 2, made_bytes: 1000, ..Spec::default() };
+        let first = prepare(&small, one.path()).unwrap();
+        let second = prepare(&small, two.path()).unwrap();
+        assert_eq!(first.fingerprint, second.fingerprint);
+        let hash = |prepared: &Prepared<Item>| hash_file(prepared.items[1].clone()).unwrap().sha256;
+        assert_eq!(hash(&first), hash(&second));
+        let file = path_from_bytes(&first.items[0].path);
+        let before = fs::metadata(&file).unwrap().modified().unwrap();
+        prepare(&small, one.path()).unwrap();
+        assert_eq!(fs::metadata(&file).unwrap().modified().unwrap(), before);
+    }
+
+    #[test]
+    fn odd_names_are_escaped_as_sha256sum_does() {
+        let answer = |path: &[u8]| Answer { path: path.to_vec(), sha256: "00".to_owned(), bytes: 0 };
+        assert_eq!(answer(b"plain \xff").sha256sum_line(), b"00  plain \xff\n");
+        assert_eq!(answer(b"a\nb\\c\r").sha256sum_line(), b"\\00  a\\nb\\\\c\\r\n");
+    }
+}
