@@ -37,7 +37,7 @@ struct Opened {
 }
 
 fn open(browser: &str, page: &Path, fragment: &str) -> Opened {
-    let profile = tempfile::tempdir().unwrap();
+    let profile = tempfile::tempdir().expect("a folder for the profile");
     let output = Command::new(browser)
         .args([
             "--headless",
@@ -56,11 +56,11 @@ fn open(browser: &str, page: &Path, fragment: &str) -> Opened {
         .arg(format!("file://{}{fragment}", page.display()))
         .stdin(Stdio::null())
         .output()
-        .unwrap();
+        .expect("the browser starts");
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "the browser failed: {stderr}");
     Opened {
-        dom: String::from_utf8(output.stdout).unwrap(),
+        dom: String::from_utf8(output.stdout).expect("the page is UTF-8"),
         console: stderr.lines().filter(|line| line.contains("CONSOLE")).map(str::to_owned).collect(),
     }
 }
@@ -70,7 +70,7 @@ fn folder(name: &str) -> (PathBuf, Option<tempfile::TempDir>) {
     match env::var_os("REPORT_DIR") {
         Some(dir) => (PathBuf::from(dir).join(name), None),
         None => {
-            let dir = tempfile::tempdir().unwrap();
+            let dir = tempfile::tempdir().expect("a folder for the report");
             (dir.path().join(name), Some(dir))
         }
     }
@@ -79,9 +79,9 @@ fn folder(name: &str) -> (PathBuf, Option<tempfile::TempDir>) {
 /// Writes a report and opens it.
 fn show(run: &Run, name: &str, fragment: &str) -> Option<Opened> {
     let (dir, _keep) = folder(name);
-    let written = reports::write(run, &dir).unwrap();
-    assert!(fs::metadata(&written.html).unwrap().len() > 10_000);
-    let opened = open(browser()?, &written.html.canonicalize().unwrap(), fragment);
+    let written = reports::write(run, &dir).expect("the report is written");
+    assert!(fs::metadata(&written.html).expect("the page is there").len() > 10_000);
+    let opened = open(browser()?, &written.html.canonicalize().expect("the page is there"), fragment);
     assert!(opened.console.is_empty(), "the console is not quiet: {:#?}", opened.console);
     assert!(opened.dom.contains("data-ready=\"yes\""), "the script ran to its end");
     Some(opened)
@@ -91,7 +91,7 @@ fn show(run: &Run, name: &str, fragment: &str) -> Option<Opened> {
 fn figure<'a>(dom: &'a str, id: &str) -> &'a str {
     let start = dom.find(&format!("id=\"{id}\"")).unwrap_or_else(|| panic!("no `{id}` in the page"));
     let rest = &dom[start..];
-    &rest[..rest.find("</figure>").unwrap()]
+    &rest[..rest.find("</figure>").expect("the figure ends")]
 }
 
 #[test]

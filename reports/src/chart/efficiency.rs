@@ -1,14 +1,13 @@
 //! Efficiency against the duration of a task: from which size on an executor pays off.
 
 use super::axis::{Axis, bounds};
-use super::plot::{Pen, Place, Plot, shorten};
+use super::plot::{DrawError, Pen, Place, Plot, shorten};
 use super::style::{Ink, Shape};
 use super::{Context, Figure, Gallery, Key, LegendEntry};
 use crate::error::ReportError;
 use crate::format;
 use crate::model::{Crossing, EfficiencyCurve, EfficiencyPoint};
 use crate::table::{Field, Table};
-use plotters::prelude::DrawingAreaErrorKind;
 use plotters::style::text_anchor::{HPos, VPos};
 
 /// Height of a row of letters above the curves, as a share of the axis.
@@ -137,11 +136,7 @@ fn places(pen: &Pen<'_, '_>, curve: &EfficiencyCurve, value: fn(&EfficiencyPoint
         .collect()
 }
 
-fn draw_band(
-    pen: &mut Pen<'_, '_>,
-    curve: &EfficiencyCurve,
-    slot: u8,
-) -> Result<(), DrawingAreaErrorKind<std::io::Error>> {
+fn draw_band(pen: &mut Pen<'_, '_>, curve: &EfficiencyCurve, slot: u8) -> Result<(), DrawError> {
     let mut corners = places(pen, curve, |point| point.efficiency.low);
     let upper = places(pen, curve, |point| point.efficiency.high);
     if corners.len() < 2 || upper.len() != corners.len() {
@@ -151,11 +146,7 @@ fn draw_band(
     pen.area(corners, Ink::Band(slot))
 }
 
-fn draw_curve(
-    pen: &mut Pen<'_, '_>,
-    curve: &EfficiencyCurve,
-    slot: u8,
-) -> Result<(), DrawingAreaErrorKind<std::io::Error>> {
+fn draw_curve(pen: &mut Pen<'_, '_>, curve: &EfficiencyCurve, slot: u8) -> Result<(), DrawError> {
     let path = places(pen, curve, |point| point.efficiency.median);
     pen.line(&path, Ink::Line(slot), 4)?;
     for point in curve.points.iter().filter(|point| drawable(point)) {
@@ -172,12 +163,7 @@ fn draw_curve(
     Ok(())
 }
 
-fn draw_crossing(
-    pen: &mut Pen<'_, '_>,
-    tag: &str,
-    crossing: &Crossing,
-    lane: f64,
-) -> Result<(), DrawingAreaErrorKind<std::io::Error>> {
+fn draw_crossing(pen: &mut Pen<'_, '_>, tag: &str, crossing: &Crossing, lane: f64) -> Result<(), DrawError> {
     let (Some(task), Some(efficiency)) = (&crossing.task_ns, crossing.efficiency) else { return Ok(()) };
     let (Some((x, y)), Some((_, above))) = (pen.at(task.median, efficiency), pen.at(task.median, lane)) else {
         return Ok(());

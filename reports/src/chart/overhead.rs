@@ -1,14 +1,13 @@
 //! What one task costs: ours, other people's, and what the hardware allows.
 
 use super::axis::{Axis, bounds};
-use super::plot::{Look, Pen, Plot, shorten};
+use super::plot::{DrawError, Look, Pen, Plot, shorten};
 use super::style::{Ink, Shape};
 use super::{Context, Figure, Gallery, LegendEntry};
 use crate::error::ReportError;
 use crate::format;
 use crate::model::{Estimate, OverheadGroup, OverheadRow};
 use crate::table::{Field, Table};
-use plotters::prelude::DrawingAreaErrorKind;
 use plotters::style::text_anchor::{HPos, VPos};
 
 /// Height of a row on the canvas.
@@ -164,7 +163,9 @@ fn picture(lanes: &[Lane<'_>], side: Side) -> Result<Option<String>, ReportError
     let ends = estimates.iter().flat_map(|estimate| [estimate.low, estimate.median, estimate.high]);
     let Some((low, high)) = bounds(ends.filter(|end| *end > 0.0)) else { return Ok(None) };
     let label = |lane: &Lane<'_>| match lane {
-        Lane::Title(group) => group_title(*group).to_uppercase(),
+        Lane::Title(OverheadGroup::Ours) => "OURS".to_owned(),
+        Lane::Title(OverheadGroup::Peer) => "PEERS".to_owned(),
+        Lane::Title(OverheadGroup::Limit) => "LIMITS".to_owned(),
         Lane::Row(row) => shorten(&row.name, 22),
     };
     let count = lanes.len();
@@ -189,13 +190,7 @@ fn picture(lanes: &[Lane<'_>], side: Side) -> Result<Option<String>, ReportError
     Ok(Some(svg))
 }
 
-fn draw_row(
-    pen: &mut Pen<'_, '_>,
-    row: &OverheadRow,
-    dots: Vec<Dot>,
-    lane: f64,
-    some_x: f64,
-) -> Result<(), DrawingAreaErrorKind<std::io::Error>> {
+fn draw_row(pen: &mut Pen<'_, '_>, row: &OverheadRow, dots: Vec<Dot>, lane: f64, some_x: f64) -> Result<(), DrawError> {
     let (shape, slot, look) = look(row.group);
     let places: Vec<_> = dots.iter().filter_map(|dot| pen.at(dot.estimate?.median, lane)).collect();
     if places.is_empty() {

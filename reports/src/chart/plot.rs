@@ -23,7 +23,8 @@ const TEXT: f64 = 24.0 * 1.24;
 pub(crate) const RADIUS: i32 = 9;
 
 type PlotCoord = Cartesian2d<Span, Span>;
-type DrawError = DrawingAreaErrorKind<std::io::Error>;
+/// What the plotting library says when it cannot draw.
+pub(crate) type DrawError = DrawingAreaErrorKind<std::io::Error>;
 
 /// A place on the canvas.
 pub(crate) type Place = (i32, i32);

@@ -1,7 +1,7 @@
 //! Throughput against the number of workers, one figure per workload.
 
 use super::axis::{Axis, bounds};
-use super::plot::{Look, Pen, Place, Plot, shorten};
+use super::plot::{DrawError, Look, Pen, Place, Plot, shorten};
 use super::style::{Ink, Shape};
 use super::{Context, Figure, Gallery, Group, LegendEntry, why_nothing};
 use crate::error::ReportError;
@@ -44,6 +44,9 @@ pub(crate) fn gallery(context: &Context<'_>) -> Result<Gallery, ReportError> {
 
 /// The throughput of a cell, if it has one that can be drawn.
 fn throughput(cell: &Cell) -> Option<&Estimate> {
+    if matches!(cell.verdict, Verdict::Failed { .. } | Verdict::NotMeasured) {
+        return None;
+    }
     cell.tasks_per_second.as_ref().filter(|estimate| estimate.median.is_finite() && estimate.median > 0.0)
 }
 
@@ -92,10 +95,17 @@ fn figure(context: &Context<'_>, group: &Group<'_>) -> Result<Figure, ReportErro
             pen.line(&places, Ink::Ideal, 4)?;
         }
         let names = group.executors();
+        let mut all = Vec::new();
         for (index, name) in names.iter().enumerate() {
             // Series with equal figures would hide each other; a few pixels keep them apart.
             let shift = (2 * index as i32 - (names.len() as i32 - 1)) * 7;
-            series(pen, &drawn, name, context.palette.slot(name), shift)?;
+            all.push((points(pen, &drawn, name, shift), context.palette.slot(name)));
+        }
+        for (points, slot) in &all {
+            series(pen, points, *slot)?;
+        }
+        for (points, _) in &all {
+            wrong(pen, points)?;
         }
         Ok(())
     })?;
@@ -136,7 +146,7 @@ fn throughput_axis(cells: &[&Cell], base: Option<f64>) -> Axis {
 }
 
 /// The line at the number of cores.
-fn cores(pen: &mut Pen<'_, '_>, cores: u32) -> Result<(), plotters::prelude::DrawingAreaErrorKind<std::io::Error>> {
+fn cores(pen: &mut Pen<'_, '_>, cores: u32) -> Result<(), DrawError> {
     let (top, bottom) = pen.ends();
     let Some((x, _)) = pen.at(f64::from(cores.max(1)), 1.0) else { return Ok(()) };
     pen.line(&[(x, top - 8), (x, bottom)], Ink::Limit, 3)?;
@@ -156,45 +166,65 @@ fn ideal(pen: &Pen<'_, '_>, plot: &Plot<'_>, base: f64) -> Vec<Place> {
         .collect()
 }
 
-/// The line, intervals and marks of one executor.
-fn series(
-    pen: &mut Pen<'_, '_>,
-    cells: &[&Cell],
-    name: &str,
-    slot: u8,
-    shift: i32,
-) -> Result<(), plotters::prelude::DrawingAreaErrorKind<std::io::Error>> {
-    let mut own: Vec<&Cell> = cells.iter().copied().filter(|cell| cell.executor == name).collect();
+/// A cell in its place.
+struct Point<'a> {
+    cell: &'a Cell,
+    estimate: &'a Estimate,
+    place: Place,
+}
+
+/// The points of one executor by rising number of workers.
+fn points<'a>(pen: &Pen<'_, '_>, cells: &[&'a Cell], name: &str, shift: i32) -> Vec<Point<'a>> {
+    let mut own: Vec<&'a Cell> = cells.iter().copied().filter(|cell| cell.executor == name).collect();
     own.sort_by_key(|cell| cell.workers);
-    let mut path = Vec::new();
-    let mut marks = Vec::new();
-    for cell in own {
-        let Some(estimate) = throughput(cell) else { continue };
-        let workers = f64::from(cell.workers.max(1));
-        let Some((x, y)) = pen.at(workers, estimate.median) else { continue };
-        let x = x + shift;
-        let wrong = matches!(cell.verdict, Verdict::Wrong { .. });
-        if !wrong {
-            path.push((x, y));
-        }
-        marks.push((x, y, workers, estimate, wrong));
-    }
+    let point = |cell: &'a Cell| {
+        let estimate = throughput(cell)?;
+        let (x, y) = pen.at(f64::from(cell.workers.max(1)), estimate.median)?;
+        Some(Point { cell, estimate, place: (x + shift, y) })
+    };
+    own.into_iter().filter_map(point).collect()
+}
+
+/// The line, intervals and marks of one executor, without its wrong cells.
+fn series(pen: &mut Pen<'_, '_>, points: &[Point<'_>], slot: u8) -> Result<(), DrawError> {
+    let right: Vec<&Point<'_>> = points.iter().filter(|point| !is_wrong(point.cell)).collect();
+    let path: Vec<Place> = right.iter().map(|point| point.place).collect();
     pen.line(&path, Ink::Line(slot), 4)?;
-    for (x, y, workers, estimate, wrong) in marks {
-        if let (Some((_, low)), Some((_, high))) = (pen.at(workers, estimate.low), pen.at(workers, estimate.high)) {
-            pen.upright(x, low, high, Ink::Bar(slot))?;
-        }
-        let word = if wrong { " WRONG ANSWER" } else { "" };
-        if wrong {
-            pen.mark((x, y), Shape::Cross, Ink::Wrong)?;
-            pen.text((x, y + 20), "WRONG", Ink::Wrong, (HPos::Center, VPos::Top))?;
-        } else {
-            pen.mark((x, y), Shape::of(slot), Ink::Mark(slot))?;
-        }
-        let figure = format::estimate(estimate, format::rate);
-        pen.hint((x, y), &format!("{}, {workers} workers: {figure}{word}", shorten(name, 60)));
+    for point in right {
+        interval(pen, point, Ink::Bar(slot))?;
+        pen.mark(point.place, Shape::of(slot), Ink::Mark(slot))?;
+        pen.hint(point.place, &hint(point));
     }
     Ok(())
+}
+
+/// The wrong cells of one executor. They come last, so that nothing covers them.
+fn wrong(pen: &mut Pen<'_, '_>, points: &[Point<'_>]) -> Result<(), DrawError> {
+    for point in points.iter().filter(|point| is_wrong(point.cell)) {
+        let (x, y) = point.place;
+        interval(pen, point, Ink::Wrong)?;
+        pen.mark(point.place, Shape::Cross, Ink::Wrong)?;
+        pen.text((x, y + 20), "WRONG", Ink::Wrong, (HPos::Center, VPos::Top))?;
+        pen.hint(point.place, &format!("{} WRONG ANSWER", hint(point)));
+    }
+    Ok(())
+}
+
+fn is_wrong(cell: &Cell) -> bool {
+    matches!(cell.verdict, Verdict::Wrong { .. })
+}
+
+fn interval(pen: &mut Pen<'_, '_>, point: &Point<'_>, ink: Ink) -> Result<(), DrawError> {
+    let end = |value| pen.at(f64::from(point.cell.workers.max(1)), value);
+    match (end(point.estimate.low), end(point.estimate.high)) {
+        (Some((_, low)), Some((_, high))) => pen.upright(point.place.0, low, high, ink),
+        _ => Ok(()),
+    }
+}
+
+fn hint(point: &Point<'_>) -> String {
+    let figure = format::estimate(point.estimate, format::rate);
+    format!("{}, workers {}: {figure}", shorten(&point.cell.executor, 60), point.cell.workers)
 }
 
 fn table(group: &Group<'_>) -> Table {
