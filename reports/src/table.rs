@@ -76,7 +76,11 @@ impl Field {
     pub(crate) fn estimate(estimate: Option<&Estimate>, format: fn(f64) -> String) -> Self {
         match estimate {
             Some(estimate) => {
-                Field { main: format(estimate.median), detail: format::spread(estimate, format), ..Field::default() }
+                Field {
+                    main: format(estimate.median), // A line may break between the parts, not inside of one.
+                    detail: format::spread(estimate, format).replace(" %", "\u{a0}%").replace(", n ", ", n\u{a0}"),
+                    ..Field::default()
+                }
             }
             None => Field::none(),
         }
