@@ -138,15 +138,15 @@ fn figure(context: &Context<'_>, group: &Group<'_>) -> Result<Figure, ReportErro
 fn table(group: &Group<'_>) -> Table {
     let mut table = Table::new(
         format!("Latencies of {}: the sample with the median makespan of each cell", group.title),
-        &["Executor", "Workers#", "p50#", "p90#", "p99#", "p99.9#", "max#", "Block#", "Verdict"],
+        &["Executor", "Workers#", "Verdict", "p50#", "p90#", "p99#", "p99.9#", "max#", "Block#"],
     );
     for cell in &group.cells {
         let Some(sample) = median_sample(cell) else { continue };
         let Some(latency) = &sample.latency else { continue };
-        let mut row = vec![Field::text(&cell.executor), Field::text(cell.workers.to_string())];
+        let mut row =
+            vec![Field::text(&cell.executor), Field::text(cell.workers.to_string()), Field::verdict(&cell.verdict)];
         row.extend(PERCENTILES.map(|(_, pick)| Field::text(format::duration(pick(latency) as f64))));
         row.push(Field::text(sample.block.to_string()));
-        row.push(Field::verdict(&cell.verdict));
         table.push(row);
     }
     table
