@@ -49,6 +49,7 @@
 //! of the test binary instead. Process pools exist on Unix; on Windows the crate builds without
 //! [`ProcessPoolExecutor`], which is not there yet.
 #![deny(unsafe_code)]
+#![warn(clippy::unwrap_used)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod cancel;

@@ -81,6 +81,8 @@ enum UnderWay<R> {
     Unordered(AsCompleted<(usize, TaskFuture<ChunkOutput<R>>)>),
 }
 
+type ChunkResult<R> = Result<ChunkOutput<R>, TaskError>;
+
 struct Pending<R> {
     items: usize,
     future: TaskFuture<ChunkOutput<R>>,
@@ -258,7 +260,7 @@ where
     }
 
     /// Waits for the next chunk; `None` when the time of the whole map is up.
-    fn next_chunk(&mut self) -> Option<(usize, Result<ChunkOutput<F::Output>, TaskError>)> {
+    fn next_chunk(&mut self) -> Option<(usize, ChunkResult<F::Output>)> {
         let deadline = self.deadline();
         match &mut self.under_way {
             UnderWay::Ordered(queue) => {
@@ -280,7 +282,7 @@ where
         }
     }
 
-    fn receive(&mut self, items: usize, outcome: Result<ChunkOutput<F::Output>, TaskError>) {
+    fn receive(&mut self, items: usize, outcome: ChunkResult<F::Output>) {
         match outcome {
             Ok(chunk) => {
                 let time = chunk.ran_for.as_nanos() as f64 / items as f64;

@@ -306,10 +306,13 @@ pub(crate) struct Entry {
     /// Tells an entry from whatever else may stand at an address.
     pub(crate) magic: u64,
     pub(crate) name: fn() -> &'static str,
-    pub(crate) restore: fn(&[u8]) -> Result<Box<dyn Any>, TaskError>,
+    pub(crate) restore: Restore,
     /// Decodes the argument, runs the task, appends the encoded output.
-    pub(crate) run: fn(&dyn Any, &[u8], &mut Vec<u8>) -> Result<(), TaskError>,
+    pub(crate) run: RunEncoded,
 }
+
+type Restore = fn(&[u8]) -> Result<Box<dyn Any>, TaskError>;
+type RunEncoded = fn(&dyn Any, &[u8], &mut Vec<u8>) -> Result<(), TaskError>;
 
 pub(crate) const ENTRY_MAGIC: u64 = 0x6578_6563_7461_736b;
 

@@ -13,6 +13,7 @@
 //! | fill the summary page of an automated job       | [`markdown::summary`]                               |
 //! | word a figure as the page does                  | [`format`](mod@format)                              |
 #![forbid(unsafe_code)]
+#![warn(clippy::unwrap_used)]
 
 mod cells;
 mod chart;

@@ -4,6 +4,7 @@
 //! the task (a plain function with a serde argument, the same on every executor), its digest, and what it stresses.
 //! A task's own failure is its output ([`ItemError`]): one bad file, database or URL never costs its neighbours.
 #![forbid(unsafe_code)]
+#![warn(clippy::unwrap_used)]
 
 mod answer;
 mod error;

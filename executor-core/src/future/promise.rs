@@ -34,7 +34,6 @@ pub struct Promise<T: Send + 'static> {
 
 impl<T: Send + 'static> Promise<T> {
     /// A promise and the future that it resolves.
-    #[must_use]
     pub fn new() -> (Self, TaskFuture<T>) {
         let cell = Arc::new(Cell::new());
         (Self { cell: Arc::clone(&cell) }, TaskFuture::new(cell))

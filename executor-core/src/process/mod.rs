@@ -28,15 +28,15 @@ pub use worker::{in_worker, init, register_test_worker};
 /// # Examples
 ///
 /// ```
-/// # // A doc test has its own main; this shows what stands in `tests/name.rs`.
+/// // tests/name.rs
 /// executor_core::test_worker!();
+/// # executor_core::init();
 ///
-/// #[test]
-/// fn squares() {
-///     use executor_core::{Executor, ProcessPoolExecutor};
-///     let pool = ProcessPoolExecutor::builder().max_workers(1).build().unwrap();
-///     assert_eq!(pool.submit(|x: u64| x * x, 12).unwrap().result(), Ok(144));
-/// }
+/// // ... and in any test of this file:
+/// use executor_core::{Executor, ProcessPoolExecutor};
+/// let pool = ProcessPoolExecutor::builder().max_workers(1).build()?;
+/// assert_eq!(pool.submit(|x: u64| x * x, 12)?.result(), Ok(144));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[macro_export]
 macro_rules! test_worker {

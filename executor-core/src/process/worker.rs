@@ -55,10 +55,8 @@ pub(super) struct Hello {
 /// # Examples
 ///
 /// ```
-/// fn main() {
-///     executor_core::init();
-///     println!("only the program itself gets here, never a worker");
-/// }
+/// executor_core::init();
+/// println!("only the program itself gets here, never a worker");
 /// ```
 pub fn init() {
     // ORDERING: flags that stand for themselves.
@@ -247,7 +245,7 @@ impl Tasks {
     fn find(&mut self, function: FunctionId, bound: u64) -> Result<(&'static Entry, &dyn Any), TaskError> {
         let entry = function.find()?;
         let key = (function.offset, bound);
-        if !self.last.as_ref().is_some_and(|(offset, bound, _)| (*offset, *bound) == key) {
+        if self.last.as_ref().is_none_or(|(offset, bound, _)| (*offset, *bound) != key) {
             let config = if bound == 0 {
                 &[][..]
             } else {

@@ -62,8 +62,13 @@ impl SharedWords {
 
     /// A word; only memory that was created here may be written to.
     pub(crate) fn get(&self, index: usize) -> Option<&AtomicU64> {
-        // SAFETY: the mapping has `count` words, is aligned to pages, and lives as long as `self`.
-        (index < self.count).then(|| unsafe { self.words.add(index).as_ref() })
+        if index >= self.count {
+            return None;
+        }
+        // SAFETY: the mapping has `count` words.
+        let word = unsafe { self.words.add(index) };
+        // SAFETY: the mapping is aligned to pages, and lives as long as `self`.
+        Some(unsafe { word.as_ref() })
     }
 }
 

@@ -1,0 +1,230 @@
+//! One point of the grid, and how it is run in the process that was started for it.
+
+use std::{
+    path::PathBuf,
+    time::{Duration, Instant},
+};
+
+use executor_core::{Executor, Payload, Task, TaskError, as_completed};
+use reports::model::Latency;
+use serde::{Deserialize, Serialize};
+use workloads::{
+    Digest,
+    fetch::{self, ServerConfig},
+    kernels::{self, IoWait, Spin},
+    sha256, sqlite,
+};
+
+use crate::{
+    error::LabError,
+    executors::{Kind, Visit, with_executor},
+    runner::counters::{self, Counters},
+};
+
+/// What a cell runs.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) enum Work {
+    Sha256(sha256::Spec),
+    Sqlite(sqlite::Spec),
+    Fetch { spec: fetch::Spec, address: String, server: ServerConfig, count: u32 },
+    Spin { tasks: u32, iterations: u64 },
+    IoWait { tasks: u32, micros: u64 },
+    Payload { tasks: u32, input_bytes: usize, output_bytes: u32 },
+}
+
+impl Work {
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Self::Sha256(_) => "sha256",
+            Self::Sqlite(_) => "sqlite",
+            Self::Fetch { .. } => "fetch",
+            Self::Spin { .. } => "spin",
+            Self::IoWait { .. } => "io_wait",
+            Self::Payload { .. } => "payload",
+        }
+    }
+
+    /// Whether its tasks mostly wait, so that more workers than cores can help.
+    pub(crate) fn waits(&self) -> bool {
+        matches!(self, Self::Fetch { .. } | Self::IoWait { .. })
+    }
+}
+
+/// A cell as the child process is told of it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct CellSpec {
+    pub(crate) work: Work,
+    pub(crate) executor: Kind,
+    pub(crate) workers: u32,
+    /// Where made input is kept.
+    pub(crate) data: PathBuf,
+}
+
+/// What the child process measured.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Measured {
+    pub(crate) tasks: u64,
+    pub(crate) makespan_ns: u64,
+    pub(crate) latency: Option<Latency>,
+    pub(crate) counters: Counters,
+    pub(crate) peak_pss_bytes: Option<u64>,
+    pub(crate) failed_tasks: u64,
+    pub(crate) first_error: Option<String>,
+    pub(crate) digest: String,
+}
+
+/// Runs the cell once.
+pub(crate) fn measure(cell: &CellSpec) -> Result<Measured, LabError> {
+    match &cell.work {
+        Work::Sha256(spec) => run(cell, sha256::hash_file, sha256::prepare(spec, &cell.data)?.items),
+        Work::Sqlite(spec) => run(cell, sqlite::query_database, sqlite::prepare(spec, &cell.data)?.items),
+        Work::Fetch { spec, address, server, count } => {
+            run(cell, fetch::fetch_url, fetch::prepare_local(spec, address, server, *count)?.items)
+        }
+        Work::Spin { tasks, iterations } => {
+            let items = (0..*tasks).map(|seed| Spin { iterations: *iterations, seed: seed.into() });
+            run(cell, kernels::spin, items.collect())
+        }
+        Work::IoWait { tasks, micros } => {
+            let items = (0..*tasks).map(|index| IoWait { micros: *micros, index: index.into() });
+            run(cell, kernels::io_wait, items.collect())
+        }
+        Work::Payload { tasks, input_bytes, output_bytes } => {
+            let items = (0..*tasks).map(|index| kernels::Payload::new(*input_bytes, *output_bytes, index.into()));
+            run(cell, kernels::payload, items.collect())
+        }
+    }
+}
+
+fn run<F, A, M>(cell: &CellSpec, task: F, items: Vec<A>) -> Result<Measured, LabError>
+where
+    F: Task<A, M>,
+    A: Payload + Clone,
+    F::Output: Payload,
+    M: 'static,
+{
+    let timed = Timed { task, items, marker: std::marker::PhantomData };
+    let before = counters::of_this_process_tree();
+    let mut measured = with_executor(cell.executor, cell.workers as usize, timed)?;
+    // The executor is gone, and its worker processes with it: only now do their counters show here. Starting them is in
+    // them as well; it is not in the makespan.
+    measured.counters = counters::of_this_process_tree().since(&before);
+    Ok(measured)
+}
+
+struct Timed<F, A, M> {
+    task: F,
+    items: Vec<A>,
+    marker: std::marker::PhantomData<fn() -> M>,
+}
+
+fn nothing(_: ()) {}
+
+impl<F, A, M> Visit for Timed<F, A, M>
+where
+    F: Task<A, M>,
+    A: Payload + Clone,
+    F::Output: Payload,
+    M: 'static,
+{
+    type Output = Measured;
+
+    fn visit<E: Executor>(self, executor: &E, pids: &dyn Fn() -> Vec<u32>) -> Measured {
+        // Threads that start on demand are started, and every code path has been taken once.
+        let warm: Vec<_> = (0..executor.max_workers()).filter_map(|_| executor.submit(nothing, ()).ok()).collect();
+        warm.into_iter().for_each(|future| drop(future.result()));
+
+        let count = self.items.len();
+        let mut answers: Vec<Option<Result<F::Output, TaskError>>> = (0..count).map(|_| None).collect();
+        let mut latencies = vec![0; count];
+        let start = Instant::now();
+        let submitted = self.items.into_iter().enumerate().map(|(index, item)| {
+            let at = Instant::now();
+            executor.submit(self.task.clone(), item).ok().map(|future| ((index, at), future))
+        });
+        for done in as_completed(submitted.flatten(), None).flatten() {
+            let ((index, at), future) = done;
+            answers[index] = Some(future.result());
+            latencies[index] = nanos(at.elapsed());
+        }
+        let makespan_ns = nanos(start.elapsed());
+
+        let peak_pss_bytes = counters::proportional_memory(&pids());
+        let (mut digest, mut failed_tasks, mut first_error) = (Digest::new(), 0, None);
+        for answer in &answers {
+            match answer {
+                Some(Ok(answer)) => digest.add(answer),
+                lost => {
+                    failed_tasks += 1;
+                    let error = match lost {
+                        Some(Err(error)) => crate::error::chain(error),
+                        _ => "the executor did not take the task".to_owned(),
+                    };
+                    digest.add(&error);
+                    first_error.get_or_insert(error);
+                }
+            }
+        }
+        Measured {
+            tasks: count as u64,
+            makespan_ns,
+            latency: percentiles(latencies),
+            counters: Counters::default(),
+            peak_pss_bytes,
+            failed_tasks,
+            first_error,
+            digest: digest.finish(),
+        }
+    }
+}
+
+pub(crate) fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// Nearest-rank percentiles.
+pub(crate) fn percentiles(mut latencies: Vec<u64>) -> Option<Latency> {
+    latencies.sort_unstable();
+    let at = |share: f64| {
+        let rank = (share * latencies.len() as f64).ceil() as usize;
+        latencies.get(rank.saturating_sub(1)).copied()
+    };
+    Some(Latency {
+        p50_ns: at(0.5)?,
+        p90_ns: at(0.9)?,
+        p99_ns: at(0.99)?,
+        p999_ns: at(0.999)?,
+        max_ns: *latencies.last()?,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn percentiles_are_nearest_ranks() {
+        let latency = percentiles((1..=1000).rev().collect()).unwrap();
+        assert_eq!(
+            (latency.p50_ns, latency.p90_ns, latency.p99_ns, latency.p999_ns, latency.max_ns),
+            (500, 900, 990, 999, 1000)
+        );
+        assert_eq!(percentiles(vec![7]).unwrap().p50_ns, 7);
+        assert!(percentiles(Vec::new()).is_none());
+    }
+
+    #[test]
+    fn serial_and_threads_give_the_same_digest() {
+        let folder = tempfile::tempdir().unwrap();
+        let cell = |executor| CellSpec {
+            work: Work::Spin { tasks: 50, iterations: 100 },
+            executor,
+            workers: 2,
+            data: folder.path().into(),
+        };
+        let serial = measure(&cell(Kind::Serial)).unwrap();
+        let thread = measure(&cell(Kind::Thread)).unwrap();
+        assert_eq!(serial.digest, thread.digest);
+        assert_eq!((thread.tasks, thread.failed_tasks), (50, 0));
+    }
+}

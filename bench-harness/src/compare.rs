@@ -1,0 +1,77 @@
+//! Two runs side by side: a plain record of what became faster or slower.
+
+use reports::{
+    comparison::{Comparison, ComparisonRow},
+    model::{Cell, Run, Verdict},
+};
+
+use crate::{error::LabError, stats};
+
+/// Within this, a change is not worth a word.
+const EVEN: f64 = 0.03;
+
+/// Compares `new` with `base`, cell by cell.
+///
+/// # Errors
+///
+/// [`LabError::NotComparable`] when they were measured on different hosts or inputs: then the ratio would say nothing about
+/// the code.
+pub(crate) fn compare(base: &Run, new: &Run) -> Result<Comparison, LabError> {
+    if base.host.fingerprint != new.host.fingerprint {
+        return Err(LabError::NotComparable(format!(
+            "they are from different hosts, \"{}\" and \"{}\"; measure both on one",
+            base.host.fingerprint, new.host.fingerprint
+        )));
+    }
+    if base.quick != new.quick {
+        return Err(LabError::NotComparable("one is quick and the other is not; measure both alike".to_owned()));
+    }
+    for input in &base.inputs {
+        let other = new.inputs.iter().find(|other| other.workload == input.workload);
+        if let Some(other) = other.filter(|other| other.fingerprint != input.fingerprint) {
+            return Err(LabError::NotComparable(format!(
+                "{} ran on different input, \"{}\" and \"{}\"; use the same for both",
+                input.workload, input.description, other.description
+            )));
+        }
+    }
+    let mut rows: Vec<ComparisonRow> = base
+        .cells
+        .iter()
+        .map(|cell| row(&cell.id, Some(cell), new.cells.iter().find(|other| other.id == cell.id), base.seed ^ new.seed))
+        .collect();
+    let added = new.cells.iter().filter(|cell| base.cells.iter().all(|other| other.id != cell.id));
+    rows.extend(added.map(|cell| row(&cell.id, None, Some(cell), 0)));
+    Ok(Comparison { base: base.id.clone(), new: new.id.clone(), rows })
+}
+
+fn row(id: &str, base: Option<&Cell>, new: Option<&Cell>, seed: u64) -> ComparisonRow {
+    let samples = |cell: Option<&Cell>| -> Vec<f64> {
+        let samples = cell.map(|cell| &cell.samples[..]).unwrap_or_default();
+        samples.iter().map(|sample| sample.makespan_ns as f64).collect()
+    };
+    let median = |cell: Option<&Cell>| cell.and_then(|cell| cell.makespan_ns).map(|estimate| estimate.median);
+    let bad = |cell: Option<&Cell>| {
+        cell.is_some_and(|cell| matches!(cell.verdict, Verdict::Wrong { .. } | Verdict::Failed { .. }))
+    };
+    let ratio = stats::ratio_of_medians(&samples(base), &samples(new), seed);
+    let verdict = match (ratio, base, new) {
+        _ if bad(new) => "wrong or failed",
+        (_, None, _) => "new",
+        (_, _, None) => "gone",
+        (None, ..) => "not measured",
+        (Some((_, low, _)), ..) if low > 1.0 + EVEN => "slower",
+        (Some((_, _, high)), ..) if high < 1.0 - EVEN => "faster",
+        (Some((_, low, high)), ..) if low >= 1.0 - EVEN && high <= 1.0 + EVEN => "same",
+        _ => "cannot tell",
+    };
+    ComparisonRow {
+        cell: id.to_owned(),
+        base_median_ns: median(base),
+        new_median_ns: median(new),
+        ratio: ratio.map(|(ratio, ..)| ratio),
+        low: ratio.map(|(_, low, _)| low),
+        high: ratio.map(|(.., high)| high),
+        verdict: verdict.to_owned(),
+    }
+}

@@ -1,0 +1,269 @@
+//! The main job: the sweep over workloads, executors and worker counts, with overhead and break-even, as one run.
+
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+use reports::model::{Cell, Run, SCHEMA_VERSION, Sample, Verdict};
+use workloads::{fetch::ServerProcess, kernels};
+
+use super::{
+    breakeven, findings,
+    overhead::{self, Effort},
+};
+use crate::{
+    cell::{CellSpec, Measured},
+    error::LabError,
+    executors::Kind,
+    machine,
+    plan::{Plan, Size},
+    runner::{
+        child,
+        progress::Progress,
+        schedule::{Slot, interleave},
+    },
+    stats,
+};
+
+/// What the user may choose.
+#[derive(Debug, Clone)]
+pub(crate) struct Settings {
+    pub(crate) quick: bool,
+    pub(crate) seed: u64,
+    /// For `sweep`: only this workload.
+    pub(crate) workload: Option<String>,
+    pub(crate) executors: Vec<Kind>,
+    pub(crate) workers: Vec<u32>,
+    pub(crate) repetitions: Option<u32>,
+    /// The command that repeats the run.
+    pub(crate) command: String,
+    pub(crate) data: PathBuf,
+}
+
+/// Starts the local HTTP server as a process of this binary.
+pub(crate) fn start_server() -> Result<ServerProcess, LabError> {
+    let program = std::env::current_exe().map_err(LabError::file("find", "this program"))?;
+    let mut command = Command::new(program);
+    command.arg("serve");
+    #[cfg(unix)]
+    std::os::unix::process::CommandExt::process_group(&mut command, 0);
+    Ok(ServerProcess::start(command)?)
+}
+
+/// Measures everything, and makes a run of it.
+pub(crate) fn run(settings: &Settings) -> Result<Run, LabError> {
+    let host = machine::look();
+    let start = Instant::now();
+    let started = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let server = start_server()?;
+    let mut size = Size::of_bench(settings.quick, host.cores, server.address(), kernels::calibrate());
+    let whole = settings.workload.is_none();
+    if let Some(name) = &settings.workload {
+        size.works.retain(|work| work.name() == name);
+    }
+    if !settings.workers.is_empty() {
+        size.cpu_workers.clone_from(&settings.workers);
+        size.io_workers.clone_from(&settings.workers);
+    }
+    if let Some(repetitions) = settings.repetitions {
+        size.repetitions = repetitions;
+    }
+    let plan = Plan::new(&size, &settings.executors, &settings.data)?;
+    let slots = interleave(plan.cells.len(), size.repetitions, settings.seed);
+    let grid = if whole { breakeven::grid(settings.quick) } else { Vec::new() };
+    let effort = if settings.quick { Effort::QUICK } else { Effort::FULL };
+    let steps = slots.len() + breakeven::steps(&grid, settings.quick) + if whole { effort.blocks } else { 0 };
+    let mut progress = Progress::new(steps as u64)?;
+
+    let mut cells: Vec<Cell> = plan.cells.iter().map(empty_cell).collect();
+    for slot in slots {
+        if progress.interrupted() {
+            break;
+        }
+        progress.begin(&cells[slot.cell].id);
+        // A cell that has failed once fails again, and may take its whole time limit to do so.
+        if !matches!(cells[slot.cell].verdict, Verdict::Failed { .. }) {
+            add_sample(&mut cells[slot.cell], slot, child::sample(&plan.cells[slot.cell]));
+        }
+        progress.step();
+    }
+    judge(&mut cells);
+    let (efficiency, crossings) = breakeven::run(&grid, settings, host.cores, &mut progress)?;
+    let overhead = if whole {
+        overhead::run(host.cores.min(2) as usize, effort, settings.seed, &mut progress)?
+    } else {
+        Vec::new()
+    };
+    let interrupted = progress.interrupted();
+    progress.end();
+
+    let mut run = Run {
+        schema_version: SCHEMA_VERSION,
+        id: format!("{}-{}", compact(started), if whole { "bench" } else { "sweep" }),
+        started_at: rfc3339(started),
+        elapsed_ns: crate::cell::nanos(start.elapsed()),
+        tool_version: env!("CARGO_PKG_VERSION").to_owned(),
+        revision: machine::revision(),
+        command: settings.command.clone(),
+        seed: settings.seed,
+        quick: settings.quick,
+        interrupted,
+        host,
+        inputs: plan.inputs,
+        cells,
+        overhead,
+        efficiency,
+        crossings,
+        findings: Vec::new(),
+        skipped: plan.skipped,
+    };
+    run.findings = findings::of(&run);
+    Ok(run)
+}
+
+fn empty_cell(spec: &CellSpec) -> Cell {
+    Cell {
+        id: format!("{}/{}/w{}", spec.work.name(), spec.executor, spec.workers),
+        workload: spec.work.name().to_owned(),
+        params: std::collections::BTreeMap::new(),
+        executor: spec.executor.name().to_owned(),
+        workers: spec.workers,
+        tasks: 0,
+        samples: Vec::new(),
+        verdict: Verdict::NotMeasured,
+        makespan_ns: None,
+        tasks_per_second: None,
+    }
+}
+
+fn add_sample(cell: &mut Cell, slot: Slot, measured: Result<Measured, String>) {
+    let measured = match measured {
+        Ok(measured) => measured,
+        Err(error) => {
+            cell.verdict = Verdict::Failed { error };
+            return;
+        }
+    };
+    if let Some(error) = measured.first_error {
+        cell.verdict =
+            Verdict::Failed { error: format!("{} of {} tasks: {error}", measured.failed_tasks, measured.tasks) };
+    }
+    cell.tasks = measured.tasks;
+    let counters = measured.counters;
+    cell.samples.push(Sample {
+        block: slot.block,
+        order: slot.order,
+        makespan_ns: measured.makespan_ns,
+        tasks_per_second: measured.tasks as f64 * 1e9 / measured.makespan_ns.max(1) as f64,
+        latency: measured.latency,
+        user_cpu_ns: counters.user_cpu_ns,
+        system_cpu_ns: counters.system_cpu_ns,
+        voluntary_switches: counters.voluntary_switches,
+        involuntary_switches: counters.involuntary_switches,
+        minor_faults: counters.minor_faults,
+        major_faults: counters.major_faults,
+        peak_pss_bytes: measured.peak_pss_bytes,
+        failed_tasks: measured.failed_tasks,
+        digest: measured.digest,
+    });
+}
+
+/// Estimates, and whether each cell's answers are those of the serial one.
+fn judge(cells: &mut [Cell]) {
+    let expected: Vec<(String, String)> = cells
+        .iter()
+        .filter(|cell| cell.executor == Kind::Serial.name())
+        .filter_map(|cell| Some((cell.workload.clone(), cell.samples.first()?.digest.clone())))
+        .collect();
+    for cell in cells {
+        let of = |value: fn(&Sample) -> f64| cell.samples.iter().map(value).collect::<Vec<_>>();
+        cell.makespan_ns = stats::estimate(&of(|sample| sample.makespan_ns as f64));
+        cell.tasks_per_second = stats::estimate(&of(|sample| sample.tasks_per_second));
+        let expected = expected.iter().find(|(workload, _)| *workload == cell.workload).map(|(_, digest)| digest);
+        let wrong = cell.samples.iter().find(|sample| expected.is_some_and(|expected| *expected != sample.digest));
+        match (wrong, expected) {
+            _ if matches!(cell.verdict, Verdict::Failed { .. }) || cell.samples.is_empty() => {}
+            (Some(sample), Some(expected)) => {
+                cell.verdict = Verdict::Wrong { expected: expected.clone(), found: sample.digest.clone() };
+            }
+            _ => cell.verdict = Verdict::Correct,
+        }
+    }
+}
+
+/// Where a run's files go by default.
+pub(crate) fn default_folder(id: &str) -> PathBuf {
+    Path::new("reports").join("out").join(id)
+}
+
+/// Where made input is kept between runs.
+pub(crate) fn default_data() -> PathBuf {
+    Path::new("target").join("lab-data")
+}
+
+fn rfc3339(since_epoch: Duration) -> String {
+    let (year, month, day, hour, minute, second) = civil(since_epoch);
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
+}
+
+fn compact(since_epoch: Duration) -> String {
+    let (year, month, day, hour, minute, second) = civil(since_epoch);
+    format!("{year:04}{month:02}{day:02}T{hour:02}{minute:02}{second:02}Z")
+}
+
+/// Date and time in UTC (Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms", `civil_from_days`).
+fn civil(since_epoch: Duration) -> (u64, u64, u64, u64, u64, u64) {
+    let seconds = since_epoch.as_secs();
+    let days = seconds / 86_400 + 719_468;
+    let (era, day_of_era) = (days / 146_097, days % 146_097);
+    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let shifted = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * shifted + 2) / 5 + 1;
+    let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
+    let year = year_of_era + era * 400 + u64::from(month <= 2);
+    (year, month, day, seconds / 3600 % 24, seconds / 60 % 60, seconds % 60)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dates() {
+        assert_eq!(rfc3339(Duration::ZERO), "1970-01-01T00:00:00Z");
+        assert_eq!(rfc3339(Duration::from_secs(1_709_164_800)), "2024-02-29T00:00:00Z");
+        assert_eq!(compact(Duration::from_secs(1_795_532_048)), "20261124T145408Z");
+    }
+
+    #[test]
+    fn an_answer_that_differs_from_the_serial_one_is_wrong() {
+        let cell = |executor: &str, digest: &str| {
+            let mut cell = empty_cell(&CellSpec {
+                work: crate::cell::Work::Spin { tasks: 1, iterations: 1 },
+                executor: Kind::Serial,
+                workers: 1,
+                data: PathBuf::new(),
+            });
+            executor.clone_into(&mut cell.executor);
+            let measured = Measured {
+                tasks: 1,
+                makespan_ns: 10,
+                latency: None,
+                counters: Default::default(),
+                peak_pss_bytes: None,
+                failed_tasks: 0,
+                first_error: None,
+                digest: digest.to_owned(),
+            };
+            add_sample(&mut cell, Slot { block: 0, order: 0, cell: 0 }, Ok(measured));
+            cell
+        };
+        let mut cells = [cell("serial", "a"), cell("thread", "a"), cell("process", "b")];
+        judge(&mut cells);
+        assert_eq!(cells[1].verdict, Verdict::Correct);
+        assert_eq!(cells[2].verdict, Verdict::Wrong { expected: "a".to_owned(), found: "b".to_owned() });
+    }
+}

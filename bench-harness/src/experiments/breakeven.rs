@@ -1,0 +1,151 @@
+//! How long a task must be for an executor to be worth its overhead: efficiency against task duration.
+//!
+//! Efficiency is the time that the tasks need on one thread without an executor, divided by the workers that can run at the
+//! same time and by the time that the executor needs. Both are measured in the same block, so that a slower clock cancels
+//! out. Where it reaches one half is the METG(50 %) of Slaughter et al., "Task Bench" (SC20).
+
+use std::path::PathBuf;
+
+use reports::model::{Crossing, EfficiencyCurve, EfficiencyPoint, Estimate};
+use workloads::kernels;
+
+use super::bench::Settings;
+use crate::{
+    cell::{CellSpec, Work},
+    error::LabError,
+    executors::Kind,
+    runner::{child, progress::Progress, schedule::interleave},
+    stats::{self, Curve},
+};
+
+const EXECUTORS: [Kind; 3] = [Kind::Thread, Kind::Process, Kind::Rayon];
+
+/// Within this share of the threads' efficiency, processes count as even.
+const EVEN: f64 = 0.95;
+
+/// Task durations in microseconds.
+pub(crate) fn grid(quick: bool) -> Vec<f64> {
+    let (first, factor, count) = if quick { (1.0, 5.0, 6) } else { (0.5, 2.5, 12) };
+    (0..count).map(|step| first * f64::powi(factor, step)).collect()
+}
+
+fn repetitions(quick: bool) -> u32 {
+    if quick { 5 } else { 9 }
+}
+
+pub(crate) fn steps(grid: &[f64], quick: bool) -> usize {
+    grid.len() * (EXECUTORS.len() + 1) * repetitions(quick) as usize
+}
+
+/// Measures the curves and where they cross.
+pub(crate) fn run(
+    grid: &[f64],
+    settings: &Settings,
+    cores: u32,
+    progress: &mut Progress,
+) -> Result<(Vec<EfficiencyCurve>, Vec<Crossing>), LabError> {
+    if grid.is_empty() {
+        return Ok((Vec::new(), Vec::new()));
+    }
+    let workers = cores.min(2);
+    let speed = kernels::calibrate();
+    let kinds: Vec<Kind> = [Kind::Serial].into_iter().chain(EXECUTORS).collect();
+    let cells: Vec<CellSpec> = grid
+        .iter()
+        .flat_map(|micros| {
+            // About 20 ms of work for each worker, but enough tasks to share, and not so many that submitting takes all day.
+            let tasks = (20_000.0 * f64::from(workers) / micros).clamp(8.0 * f64::from(workers), 5000.0) as u32;
+            let work = Work::Spin { tasks, iterations: (micros * speed).max(1.0) as u64 };
+            kinds.iter().map(move |executor| CellSpec {
+                work: work.clone(),
+                executor: *executor,
+                workers,
+                data: PathBuf::new(),
+            })
+        })
+        .collect();
+    // By cell and block; a sample that failed is missing.
+    let mut makespans = vec![vec![None; repetitions(settings.quick) as usize]; cells.len()];
+    for slot in interleave(cells.len(), repetitions(settings.quick), settings.seed ^ 0x5eed) {
+        if progress.interrupted() {
+            break;
+        }
+        let cell = &cells[slot.cell];
+        progress.begin(&format!("break-even: {}", cell.executor));
+        if let Ok(measured) = child::sample(cell)
+            && measured.failed_tasks == 0
+        {
+            makespans[slot.cell][slot.block as usize] = Some((measured.makespan_ns as f64, measured.tasks as f64));
+        }
+        progress.step();
+    }
+
+    let mut curves: Vec<(Kind, Curve)> = EXECUTORS.iter().map(|kind| (*kind, Curve::default())).collect();
+    for row in makespans.chunks(kinds.len()) {
+        let durations: Vec<f64> = row[0].iter().flatten().map(|(makespan, tasks)| makespan / tasks).collect();
+        let Some(duration) = stats::estimate(&durations) else { continue };
+        for ((_, curve), measured) in curves.iter_mut().zip(&row[1..]) {
+            let pairs = row[0].iter().zip(measured);
+            let values: Vec<f64> = pairs
+                .filter_map(|(serial, parallel)| Some(((*serial)?.0, (*parallel)?.0)))
+                .map(|(serial, parallel)| serial / f64::from(workers) / parallel)
+                .collect();
+            if !values.is_empty() {
+                curve.points.push((duration.median, values));
+            }
+        }
+    }
+    let shown = curves.iter().map(|(kind, curve)| EfficiencyCurve {
+        executor: kind.name().to_owned(),
+        workers,
+        points: curve
+            .points
+            .iter()
+            .filter_map(|(task_ns, values)| {
+                Some(EfficiencyPoint { task_ns: *task_ns, efficiency: stats::estimate(values)? })
+            })
+            .collect(),
+    });
+    Ok((shown.collect(), crossings(&curves, settings.seed)))
+}
+
+fn crossings(curves: &[(Kind, Curve)], seed: u64) -> Vec<Crossing> {
+    let mut found = Vec::new();
+    for (kind, curve) in curves {
+        for percent in [50, 90] {
+            let threshold = f64::from(percent) / 100.0;
+            let label = format!("{kind} reaches {percent} % efficiency");
+            found.push(describe(
+                format!("{kind}-{percent}"),
+                label,
+                stats::crossing(curve, threshold, seed),
+                Some(threshold),
+            ));
+        }
+    }
+    let of = |kind: Kind| curves.iter().find(|(other, _)| *other == kind).map(|(_, curve)| curve);
+    if let (Some(thread), Some(process)) = (of(Kind::Thread), of(Kind::Process)) {
+        let points = process.points.iter().zip(&thread.points).map(|((task, process), (_, thread))| {
+            (*task, process.iter().zip(thread).map(|(process, thread)| process / thread).collect())
+        });
+        let ratio = Curve { points: points.collect() };
+        let at = stats::crossing(&ratio, EVEN, seed);
+        let label = "processes come within 5 % of threads".to_owned();
+        // The mark stands on the curve of the processes.
+        let height = at.and_then(|at: Estimate| {
+            let nearest = process
+                .points
+                .iter()
+                .min_by(|(a, _), (b, _)| (a / at.median).ln().abs().total_cmp(&(b / at.median).ln().abs()))?;
+            stats::estimate(&nearest.1).map(|efficiency| efficiency.median)
+        });
+        found.push(describe("thread-vs-process".to_owned(), label, at, height));
+    }
+    found
+}
+
+fn describe(id: String, label: String, task_ns: Option<Estimate>, efficiency: Option<f64>) -> Crossing {
+    let note =
+        if task_ns.is_some() { "" } else { "not in the measured range, or not in at least 95 % of the resamples" };
+    Crossing { id, label, task_ns, efficiency: task_ns.and(efficiency), note: note.to_owned() }
+}

@@ -1,0 +1,114 @@
+//! What the figures say, in words. The first finding is the headline.
+
+use reports::model::{Cell, Crossing, Estimate, Finding, Run, Tone, Verdict};
+
+/// All that can be said about a run; what is wrong comes first.
+pub(super) fn of(run: &Run) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for cell in &run.cells {
+        match &cell.verdict {
+            Verdict::Wrong { .. } => findings.push(finding(
+                format!("{} gave other answers than the serial run: it is wrong, however fast it was.", cell.id),
+                "cells",
+                Tone::Wrong,
+            )),
+            Verdict::Failed { error } => {
+                findings.push(finding(format!("{} failed: {error}", cell.id), "cells", Tone::Wrong));
+            }
+            _ => {}
+        }
+    }
+    findings.extend(headline(run));
+    findings.extend(workloads(run).into_iter().filter_map(|name| best(run, &name)));
+    findings.extend(run.host.warnings.iter().map(|warning| finding(warning.clone(), "machine", Tone::Caution)));
+    if run.interrupted {
+        findings.push(finding(
+            "The run was stopped early: cells have fewer samples than planned.".into(),
+            "cells",
+            Tone::Caution,
+        ));
+    }
+    if findings.is_empty() {
+        findings.push(finding("Nothing was measured.".to_owned(), "cells", Tone::Caution));
+    }
+    findings
+}
+
+fn finding(text: String, evidence: &str, tone: Tone) -> Finding {
+    Finding { text, evidence: evidence.to_owned(), tone }
+}
+
+/// When process overhead beats thread overhead.
+fn headline(run: &Run) -> Option<Finding> {
+    if run.efficiency.is_empty() {
+        return None;
+    }
+    let at = |id: &str| run.crossings.iter().find(|crossing| crossing.id == id);
+    let half = |name: &str| match at(&format!("{name}-50")).and_then(|crossing| crossing.task_ns) {
+        Some(task) => format!("{name}s are worth half their workers from tasks of {} on", interval(&task)),
+        None => format!("where {name}s are worth half their workers is outside of what was measured"),
+    };
+    let even = match at("thread-vs-process") {
+        Some(Crossing { task_ns: Some(task), .. }) => format!(
+            "below {} the overhead of a process beats what it could gain; above, processes are within 5 % of threads",
+            interval(task)
+        ),
+        _ => "where processes draw level with threads is outside of what was measured".to_owned(),
+    };
+    Some(finding(
+        format!("On CPU-bound tasks, {even}. {}, {}.", capital(&half("process")), half("thread")),
+        "efficiency",
+        Tone::Neutral,
+    ))
+}
+
+fn capital(text: &str) -> String {
+    let mut letters = text.chars();
+    letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
+}
+
+fn workloads(run: &Run) -> Vec<String> {
+    let mut names: Vec<String> = run.cells.iter().map(|cell| cell.workload.clone()).collect();
+    names.dedup();
+    names
+}
+
+/// The fastest executor and number of workers of one workload, against serial.
+fn best(run: &Run, workload: &str) -> Option<Finding> {
+    let median = |cell: &Cell| cell.makespan_ns.map(|estimate| estimate.median);
+    let correct = || run.cells.iter().filter(|cell| cell.workload == workload && cell.verdict == Verdict::Correct);
+    let serial = correct().find(|cell| cell.executor == "serial").and_then(median)?;
+    let fastest = |name: Option<&str>| {
+        correct()
+            .filter(|cell| name.is_none_or(|name| cell.executor == name))
+            .filter_map(|cell| Some((cell, median(cell)?)))
+            .min_by(|(_, a), (_, b)| a.total_cmp(b))
+    };
+    let (cell, time) = fastest(None)?;
+    let mut text = format!(
+        "{workload}: fastest on {} with {} ({}, {:.2}x serial)",
+        cell.executor,
+        workers(cell.workers),
+        cell.makespan_ns.as_ref().map_or_else(String::new, interval),
+        serial / time
+    );
+    if let (Some((_, thread)), Some((_, process))) = (fastest(Some("thread")), fastest(Some("process"))) {
+        text.push_str(&format!(
+            "; the best process pool took {:.2}x the time of the best thread pool",
+            process / thread
+        ));
+    }
+    text.push('.');
+    Some(finding(text, "scaling", Tone::Neutral))
+}
+
+fn workers(count: u32) -> String {
+    if count == 1 { "1 worker".to_owned() } else { format!("{count} workers") }
+}
+
+/// Worded as in the report's tables.
+fn interval(estimate: &Estimate) -> String {
+    use reports::format::{duration, percent};
+    let range = format!("{} to {}", duration(estimate.low), duration(estimate.high));
+    format!("{} ({} CI {range})", duration(estimate.median), percent(estimate.confidence))
+}

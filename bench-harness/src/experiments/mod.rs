@@ -1,0 +1,6 @@
+//! One file per experiment: what it measures, and what its figures say.
+
+pub(crate) mod bench;
+pub(crate) mod breakeven;
+mod findings;
+pub(crate) mod overhead;

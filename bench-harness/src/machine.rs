@@ -1,0 +1,117 @@
+//! What host this is, and whether it is fit to measure.
+
+use std::{collections::BTreeMap, fs, process::Command};
+
+use reports::model::Host;
+
+/// Looks at the machine. What it does not tell is left out.
+pub(crate) fn look() -> Host {
+    let cpu = read("/proc/cpuinfo");
+    let field = |name: &str| {
+        cpu.lines()
+            .find(|line| line.starts_with(name))
+            .and_then(|line| line.split_once(':'))
+            .map(|(_, value)| value.trim().to_owned())
+    };
+    let cpu_model = field("model name").unwrap_or_else(|| std::env::consts::ARCH.to_owned());
+    let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get() as u32);
+    let kernel = read("/proc/sys/kernel/osrelease").trim().to_owned();
+    let os = format!("{} {kernel}", std::env::consts::OS).trim().to_owned();
+    let rustc = env!("LAB_RUSTC").to_owned();
+
+    let mut facts = BTreeMap::new();
+    let mut warnings = Vec::new();
+    let mut fact = |name: &str, value: String| {
+        if !value.trim().is_empty() {
+            facts.insert(name.to_owned(), value.trim().to_owned());
+        }
+    };
+    let governor = read("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor");
+    if !governor.is_empty() && governor.trim() != "performance" {
+        warnings.push(format!("the CPU governor is \"{}\": clock speed follows the load", governor.trim()));
+    }
+    fact("governor", governor);
+    if cpu.lines().any(|line| line.starts_with("flags") && line.split_whitespace().any(|flag| flag == "hypervisor")) {
+        fact("hypervisor", "yes".to_owned());
+        warnings.push("this is a virtual machine: other guests of its host may take CPU time".to_owned());
+    }
+    let load = read("/proc/loadavg");
+    let one_minute: f64 = load.split_whitespace().next().and_then(|load| load.parse().ok()).unwrap_or(0.0);
+    if one_minute > 0.5 * f64::from(cores) {
+        warnings.push(format!("the machine is busy: load {one_minute} on {cores} cores"));
+    }
+    fact("load average", load.split_whitespace().take(3).collect::<Vec<_>>().join(" "));
+    let steal = steal_percent(&read("/proc/stat"));
+    if steal > 1.0 {
+        warnings.push(format!("{steal:.1} % of the CPU time since boot was taken by the host"));
+    }
+    fact("steal since boot", format!("{steal:.2} %"));
+    fact("SMT", read("/sys/devices/system/cpu/smt/control"));
+    fact("turbo disabled", read("/sys/devices/system/cpu/intel_pstate/no_turbo"));
+    fact("transparent huge pages", chosen(&read("/sys/kernel/mm/transparent_hugepage/enabled")));
+    fact("cgroup CPU quota", read("/sys/fs/cgroup/cpu.max"));
+    fact("CPU pressure", read("/proc/pressure/cpu").lines().next().unwrap_or_default().to_owned());
+    fact("ASLR", read("/proc/sys/kernel/randomize_va_space"));
+    if cores < 4 {
+        warnings.push(format!("only {cores} cores: nothing can be said about how things scale"));
+    }
+    if cfg!(debug_assertions) {
+        warnings.push("this lab was built without optimisation: use --release".to_owned());
+    }
+    let memory_kib: u64 = read("/proc/meminfo")
+        .lines()
+        .find_map(|line| line.strip_prefix("MemTotal:")?.split_whitespace().next()?.parse().ok())
+        .unwrap_or(0);
+    let fingerprint = format!("{cpu_model} x{cores}, {kernel}, {rustc}");
+    Host { fingerprint, cpu_model, cores, memory_bytes: memory_kib * 1024, os, rustc, facts, warnings }
+}
+
+fn read(path: &str) -> String {
+    fs::read_to_string(path).unwrap_or_default()
+}
+
+/// The word in brackets: `always [madvise] never`.
+fn chosen(text: &str) -> String {
+    text.split_once('[')
+        .and_then(|(_, rest)| rest.split_once(']'))
+        .map_or_else(String::new, |(word, _)| word.to_owned())
+}
+
+/// From the first line of `/proc/stat`: user nice system idle iowait irq softirq steal.
+fn steal_percent(stat: &str) -> f64 {
+    let times: Vec<f64> = stat
+        .lines()
+        .next()
+        .unwrap_or_default()
+        .split_whitespace()
+        .skip(1)
+        .filter_map(|word| word.parse().ok())
+        .take(8)
+        .collect();
+    let total: f64 = times.iter().sum();
+    if total > 0.0 { 100.0 * times.get(7).copied().unwrap_or(0.0) / total } else { 0.0 }
+}
+
+/// Revision of the source tree that this runs in, with `-dirty` when it has changes.
+pub(crate) fn revision() -> Option<String> {
+    let output = Command::new("git").args(["describe", "--always", "--dirty", "--abbrev=12"]).output().ok()?;
+    let text = String::from_utf8(output.stdout).ok()?;
+    (output.status.success() && !text.trim().is_empty()).then(|| text.trim().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn steal_is_the_eighth_number() {
+        assert_eq!(steal_percent("cpu  10 0 10 70 0 0 0 10 0 0\n"), 10.0);
+        assert_eq!(steal_percent(""), 0.0);
+    }
+
+    #[test]
+    fn the_word_in_brackets() {
+        assert_eq!(chosen("always [madvise] never"), "madvise");
+        assert_eq!(chosen(""), "");
+    }
+}

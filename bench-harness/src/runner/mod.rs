@@ -1,0 +1,6 @@
+//! Running cells: in which order, each in a fresh process, with clocks and counters.
+
+pub(crate) mod child;
+pub(crate) mod counters;
+pub(crate) mod progress;
+pub(crate) mod schedule;

@@ -1,0 +1,76 @@
+//! How far the measuring has come: a bar with the time left, or plain lines where standard error is no terminal.
+
+use std::{
+    io::IsTerminal,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use indicatif::{ProgressBar, ProgressStyle};
+
+use crate::error::LabError;
+
+pub(crate) struct Progress {
+    bar: Option<ProgressBar>,
+    total: u64,
+    done: u64,
+    start: Instant,
+    told: u64,
+    stop: Arc<AtomicBool>,
+}
+
+impl Progress {
+    /// Also takes over Ctrl-C: from here on it asks for an early end.
+    pub(crate) fn new(total: u64) -> Result<Self, LabError> {
+        let stop = Arc::new(AtomicBool::new(false));
+        let asked = Arc::clone(&stop);
+        ctrlc::set_handler(move || {
+            // ORDERING: a flag that stands for itself. A second Ctrl-C does not wait any longer.
+            if asked.swap(true, Ordering::Relaxed) {
+                std::process::exit(130);
+            }
+            eprintln!("\nstopping after this sample; what was measured is kept (Ctrl-C again: stop now)");
+        })?;
+        let bar = std::io::stderr().is_terminal().then(|| {
+            let style = ProgressStyle::with_template("{bar:30} {pos}/{len} samples, {eta} left  {msg}");
+            ProgressBar::new(total).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+        });
+        Ok(Self { bar, total, done: 0, start: Instant::now(), told: 0, stop })
+    }
+
+    /// Whether the user has asked for an early end.
+    pub(crate) fn interrupted(&self) -> bool {
+        // ORDERING: as above.
+        self.stop.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn begin(&mut self, what: &str) {
+        if let Some(bar) = &self.bar {
+            bar.set_message(what.to_owned());
+        }
+    }
+
+    pub(crate) fn step(&mut self) {
+        self.done += 1;
+        if let Some(bar) = &self.bar {
+            bar.inc(1);
+            return;
+        }
+        let tenth = self.done * 10 / self.total.max(1);
+        if tenth > self.told {
+            self.told = tenth;
+            let left = self.start.elapsed().mul_f64((self.total - self.done) as f64 / self.done as f64);
+            eprintln!("{}/{} samples, {} s left", self.done, self.total, left.as_secs());
+        }
+    }
+
+    pub(crate) fn end(&self) -> Duration {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+        self.start.elapsed()
+    }
+}
