@@ -24,8 +24,8 @@ impl Size {
     /// The default job (about five minutes on two cores), or the quick one (about one).
     pub(crate) fn of_bench(quick: bool, cores: u32, server: &str, iterations_per_us: f64) -> Self {
         let sha256 =
-            sha256::Spec { made_files: if quick { 64 } else { 128 }, made_bytes: 512 * 1024, ..Default::default() };
-        let sqlite = sqlite::Spec { repeats: if quick { 30 } else { 60 }, ..Default::default() };
+            sha256::Spec { made_files: if quick { 64 } else { 128 }, made_bytes: 1 << 20, ..Default::default() };
+        let sqlite = sqlite::Spec { repeats: if quick { 60 } else { 150 }, ..Default::default() };
         let fetch = Work::Fetch {
             spec: fetch::Spec::default(),
             address: server.to_owned(),
@@ -36,7 +36,7 @@ impl Size {
             Work::Sha256(sha256),
             Work::Sqlite(sqlite),
             fetch,
-            Work::Spin { tasks: 100, iterations: (500.0 * iterations_per_us) as u64 },
+            Work::Spin { tasks: 200, iterations: (500.0 * iterations_per_us) as u64 },
             Work::IoWait { tasks: if quick { 50 } else { 100 }, micros: 5000 },
             Work::Payload { tasks: 64, input_bytes: 256 * 1024, output_bytes: 64 * 1024 },
         ];

@@ -25,12 +25,12 @@ const EVEN: f64 = 0.95;
 
 /// Task durations in microseconds.
 pub(crate) fn grid(quick: bool) -> Vec<f64> {
-    let (first, factor, count) = if quick { (1.0, 5.0, 6) } else { (0.5, 2.5, 12) };
+    let (first, factor, count) = if quick { (1.0, 6.0, 6) } else { (0.5, 2.5, 12) };
     (0..count).map(|step| first * f64::powi(factor, step)).collect()
 }
 
 fn repetitions(quick: bool) -> u32 {
-    if quick { 5 } else { 9 }
+    if quick { 7 } else { 9 }
 }
 
 pub(crate) fn steps(grid: &[f64], quick: bool) -> usize {

@@ -1,6 +1,6 @@
 //! What the figures say, in words. The first finding is the headline.
 
-use reports::model::{Cell, Crossing, Estimate, Finding, Run, Tone, Verdict};
+use reports::model::{Cell, Estimate, Finding, Run, Tone, Verdict};
 
 /// All that can be said about a run; what is wrong comes first.
 pub(super) fn of(run: &Run) -> Vec<Finding> {
@@ -20,6 +20,7 @@ pub(super) fn of(run: &Run) -> Vec<Finding> {
     }
     findings.extend(headline(run));
     findings.extend(workloads(run).into_iter().filter_map(|name| best(run, &name)));
+    findings.extend(processes_win(run));
     findings.extend(run.host.warnings.iter().map(|warning| finding(warning.clone(), "machine", Tone::Caution)));
     if run.interrupted {
         findings.push(finding(
@@ -43,28 +44,44 @@ fn headline(run: &Run) -> Option<Finding> {
     if run.efficiency.is_empty() {
         return None;
     }
-    let at = |id: &str| run.crossings.iter().find(|crossing| crossing.id == id);
-    let half = |name: &str| match at(&format!("{name}-50")).and_then(|crossing| crossing.task_ns) {
-        Some(task) => format!("{name}s are worth half their workers from tasks of {} on", interval(&task)),
-        None => format!("where {name}s are worth half their workers is outside of what was measured"),
-    };
-    let even = match at("thread-vs-process") {
-        Some(Crossing { task_ns: Some(task), .. }) => format!(
-            "below {} the overhead of a process beats what it could gain; above, processes are within 5 % of threads",
-            interval(task)
-        ),
-        _ => "where processes draw level with threads is outside of what was measured".to_owned(),
-    };
-    Some(finding(
-        format!("On CPU-bound tasks, {even}. {}, {}.", capital(&half("process")), half("thread")),
-        "efficiency",
-        Tone::Neutral,
-    ))
+    let at = |id: &str| run.crossings.iter().find(|crossing| crossing.id == id).and_then(|crossing| crossing.task_ns);
+    let half =
+        |id: &str| at(id).map_or_else(|| "a duration outside of what was measured".to_owned(), |task| interval(&task));
+    let mut text = format!(
+        "CPU-bound tasks must last {} for a process pool to be half efficient, and {} for a thread pool.",
+        half("process-50"),
+        half("thread-50")
+    );
+    text.push_str(&match at("thread-vs-process") {
+        Some(task) => format!(" From {} on, processes are within 5 % of threads.", interval(&task)),
+        None => " Where processes come within 5 % of threads lies outside of what was measured, or is not certain."
+            .to_owned(),
+    });
+    Some(finding(text, "efficiency", Tone::Neutral))
 }
 
-fn capital(text: &str) -> String {
-    let mut letters = text.chars();
-    letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
+/// Where worker processes are faster than as many threads, beyond doubt.
+fn processes_win(run: &Run) -> Vec<Finding> {
+    let correct = |name: &'static str| {
+        run.cells.iter().filter(move |cell| cell.executor == name && cell.verdict == Verdict::Correct)
+    };
+    let pairs = correct("process").filter_map(|process| {
+        let thread =
+            correct("thread").find(|cell| cell.workload == process.workload && cell.workers == process.workers)?;
+        let (p, t) = (process.makespan_ns?, thread.makespan_ns?);
+        (p.high < t.low).then(|| {
+            let text = format!(
+                "{}: with {} processes beat threads, {} against {} ({:.2}x).",
+                process.workload,
+                workers(process.workers),
+                interval(&p),
+                interval(&t),
+                t.median / p.median
+            );
+            finding(text, "scaling", Tone::Neutral)
+        })
+    });
+    pairs.collect()
 }
 
 fn workloads(run: &Run) -> Vec<String> {

@@ -1,0 +1,192 @@
+//! The `lab` command as a new user meets it: wrong input, real input, and one small sweep to the end.
+
+use std::{
+    fs,
+    path::Path,
+    process::{Command, Output, Stdio},
+};
+
+fn lab(folder: &Path, arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_lab")).current_dir(folder).args(arguments).output().unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// Runs the lab in a folder of its own, and checks its exit code; standard output and standard error.
+fn expect(code: i32, arguments: &[&str]) -> (String, String) {
+    let folder = tempfile::tempdir().unwrap();
+    let output = lab(folder.path(), arguments);
+    let (out, err) = (text(&output.stdout), text(&output.stderr));
+    assert_eq!(output.status.code(), Some(code), "{arguments:?}\n{out}\n{err}");
+    (out, err)
+}
+
+#[test]
+fn wrong_usage_is_exit_2_and_says_what_is_possible() {
+    let (_, err) = expect(2, &["sweep", "nothing"]);
+    assert!(err.contains("sha256"), "{err}");
+    expect(2, &["run", "spin", "--workers", "0"]);
+    expect(2, &["no-such-command"]);
+}
+
+#[test]
+fn a_missing_file_is_named() {
+    let (_, err) = expect(1, &["report", "missing/run.json"]);
+    assert!(err.starts_with("error: ") && err.contains("missing/run.json"), "{err}");
+    let (_, err) = expect(1, &["run", "fetch", "--urls", "missing.txt"]);
+    assert!(err.contains("missing.txt"), "{err}");
+    let (_, err) = expect(1, &["run", "sha256", "--path", "missing.bin"]);
+    assert!(err.contains("missing.bin"), "{err}");
+}
+
+#[test]
+fn a_run_that_is_none_or_newer_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    for content in ["not json", "{\"schema_version\": 999}"] {
+        fs::write(folder.path().join("run.json"), content).unwrap();
+        let output = lab(folder.path(), &["report", "run.json"]);
+        assert_eq!(output.status.code(), Some(1));
+        assert!(text(&output.stderr).contains("run.json"), "{}", text(&output.stderr));
+    }
+}
+
+#[test]
+fn hashes_are_what_sha256sum_accepts() {
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["plain", "with space", "with\nnewline", "with\\backslash"] {
+        fs::write(folder.path().join(name), name).unwrap();
+    }
+    for executor in ["serial", "thread", "process", "rayon", "thread-per-task", "process-per-task"] {
+        let arguments =
+            ["run", "sha256", "--path", ".", "--executor", executor, "--workers", "2", "--format", "sha256sum"];
+        let output = lab(folder.path(), &arguments);
+        assert!(output.status.success(), "{executor}: {}", text(&output.stderr));
+        assert_eq!(text(&output.stdout).lines().count(), 4);
+        let mut check = Command::new("sha256sum")
+            .current_dir(folder.path())
+            .args(["-c", "--strict", "--quiet"])
+            .stdin(Stdio::piped())
+            .spawn()
+            .unwrap();
+        std::io::Write::write_all(&mut check.stdin.take().unwrap(), &output.stdout).unwrap();
+        assert!(check.wait().unwrap().success(), "{executor}: {}", text(&output.stdout));
+    }
+}
+
+#[test]
+fn strict_turns_what_was_skipped_into_a_failure() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("file"), "x").unwrap();
+    let arguments = ["run", "sha256", "--path", "file", "missing"];
+    let output = lab(folder.path(), &arguments);
+    assert!(output.status.success());
+    assert!(text(&output.stderr).contains("skipped missing: no such file"), "{}", text(&output.stderr));
+    let output = lab(folder.path(), &[&arguments[..], &["--strict"]].concat());
+    assert_eq!(output.status.code(), Some(1));
+}
+
+#[test]
+fn one_bad_url_and_one_bad_database_are_one_error_each() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = server.local_addr().unwrap();
+    let answering = std::thread::spawn(move || {
+        let (mut stream, _) = server.accept().unwrap();
+        let mut request = [0; 1024];
+        let _ = std::io::Read::read(&mut stream, &mut request).unwrap();
+        std::io::Write::write_all(&mut stream, b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\nok")
+            .unwrap();
+    });
+    fs::write(folder.path().join("urls.txt"), format!("http://{address}/\nnonsense\n")).unwrap();
+    let output = lab(folder.path(), &["run", "fetch", "--urls", "urls.txt", "--executor", "process"]);
+    answering.join().unwrap();
+    assert!(output.status.success());
+    assert!(text(&output.stdout).starts_with("200 2 bytes"), "{}", text(&output.stdout));
+    assert!(text(&output.stderr).contains("failed nonsense"), "{}", text(&output.stderr));
+
+    fs::write(folder.path().join("bad.db"), "this is no database, and long enough to be looked at").unwrap();
+    let made = lab(folder.path(), &["run", "sqlite", "--format", "json"]);
+    assert!(made.status.success(), "{}", text(&made.stderr));
+    let users = "target/lab-data/sqlite-20000-42/users.db";
+    let output = lab(folder.path(), &["run", "sqlite", "--db", users, "bad.db", "missing.db", users]);
+    assert_eq!(text(&output.stdout).matches("20000").count() - text(&output.stdout).matches("sqlite-20000").count(), 2);
+    let errors = text(&output.stderr);
+    assert!(errors.contains("failed bad.db") && errors.contains("failed missing.db"), "{errors}");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_reader_that_has_seen_enough_is_no_error() {
+    let folder = tempfile::tempdir().unwrap();
+    for number in 0..2000 {
+        fs::write(folder.path().join(format!("a-file-with-a-rather-long-name-{number}")), "x").unwrap();
+    }
+    let mut child = Command::new(env!("CARGO_BIN_EXE_lab"))
+        .current_dir(folder.path())
+        .args(["run", "sha256", "--path", ".", "--format", "sha256sum"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    assert!(!text(&output.stderr).contains("panicked"), "{}", text(&output.stderr));
+    assert!(output.status.success());
+}
+
+#[test]
+fn a_small_sweep_writes_a_report_that_can_be_rendered_and_compared() {
+    let folder = tempfile::tempdir().unwrap();
+    let sweep = |out: &str| {
+        let arguments = [
+            "sweep",
+            "spin",
+            "--executors",
+            "thread,process",
+            "--workers",
+            "1,2",
+            "--reps",
+            "2",
+            "--quick",
+            "--out",
+            out,
+        ];
+        let output = lab(folder.path(), &arguments);
+        assert!(output.status.success(), "{}", text(&output.stderr));
+    };
+    sweep("a");
+    sweep("b");
+    let run = reports::load(folder.path().join("a/run.json")).unwrap();
+    let ids: Vec<_> = run.cells.iter().map(|cell| cell.id.as_str()).collect();
+    assert_eq!(ids, ["spin/serial/w1", "spin/thread/w1", "spin/thread/w2", "spin/process/w1", "spin/process/w2"]);
+    assert!(run.cells.iter().all(|cell| cell.samples.len() == 2 && cell.verdict == reports::model::Verdict::Correct));
+    assert!(
+        run.command.contains("--executors thread,process --workers 1,2 --reps 2 --quick --seed"),
+        "{}",
+        run.command
+    );
+
+    fs::remove_file(folder.path().join("a/index.html")).unwrap();
+    assert!(lab(folder.path(), &["report", "a/run.json"]).status.success());
+    assert!(folder.path().join("a/index.html").exists());
+
+    let output = lab(folder.path(), &["compare", "a/run.json", "b/run.json", "--format", "json"]);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    assert!(text(&output.stdout).contains("spin/process/w2"));
+
+    let mut other = run;
+    other.host.fingerprint = "another machine".to_owned();
+    reports::write(&other, &folder.path().join("c")).unwrap();
+    let output = lab(folder.path(), &["compare", "a/run.json", "c/run.json"]);
+    assert_eq!(output.status.code(), Some(4));
+    assert!(text(&output.stderr).contains("another machine"), "{}", text(&output.stderr));
+}
+
+#[test]
+fn machine_is_json_on_request() {
+    let (out, _) = expect(0, &["machine", "--format", "json"]);
+    let value: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert!(value["cores"].as_u64().unwrap() > 0);
+}
