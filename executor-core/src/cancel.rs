@@ -186,6 +186,8 @@ impl Serialize for CancelToken {
             remote.serialize(serializer)
         }
         #[cfg(not(unix))]
+        let _ = serializer;
+        #[cfg(not(unix))]
         Err(S::Error::custom("a cancel token can only be sent to a process on Unix"))
     }
 }
@@ -198,6 +200,8 @@ impl<'de> Deserialize<'de> for CancelToken {
             flag.check().map_err(D::Error::custom)?;
             Ok(Self { inner: Inner::Remote(flag, Arc::new(AtomicBool::new(false))) })
         }
+        #[cfg(not(unix))]
+        let _ = deserializer;
         #[cfg(not(unix))]
         Err(D::Error::custom("a cancel token can only be sent to a process on Unix"))
     }

@@ -50,7 +50,7 @@
 //! [`ProcessPoolExecutor`], which is not there yet.
 #![deny(unsafe_code)]
 #![warn(clippy::unwrap_used)]
-#![cfg_attr(docsrs, feature(doc_cfg))]
+#![cfg_attr(not(unix), expect(dead_code, reason = "what only process pools use has no user on this platform yet"))]
 
 mod cancel;
 mod codec;

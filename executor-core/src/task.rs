@@ -301,7 +301,6 @@ where
 }
 
 /// A task's code on the worker's side: found by its address, called with bytes.
-#[cfg_attr(not(unix), expect(dead_code, reason = "only process pools call tasks by address"))]
 pub(crate) struct Entry {
     /// Tells an entry from whatever else may stand at an address.
     pub(crate) magic: u64,

@@ -324,3 +324,108 @@ pub(crate) trait Shared<T>: Send + Sync {
     /// Runs the task on this thread unless somebody has started it.
     fn run_here(self: Arc<Self>) {}
 }
+
+/// Every interleaving of the protocol in README.md, by loom: `RUSTFLAGS="--cfg loom" cargo test -p executor-core --lib`.
+#[cfg(all(test, loom))]
+mod loom_models {
+    use loom::{sync::Arc as LoomArc, thread};
+
+    use super::*;
+    use crate::sync::wait;
+
+    fn ready(value: u32) -> Outcome<u32> {
+        Outcome::Ready(Ok(value))
+    }
+
+    /// A thread that blocks as `TaskFuture::block` does; returns what it then finds.
+    fn block_on(cell: &Cell<u32>) -> Result<u32, TaskError> {
+        let parker = Arc::new(Parker::new());
+        if cell.subscribe(Waiter::Thread(Arc::clone(&parker))).is_ok() {
+            let mut woken = lock(&parker.woken);
+            while !*woken {
+                woken = wait(&parker.wake, woken);
+            }
+        }
+        cell.take().expect("who was woken finds the outcome")
+    }
+
+    #[test]
+    fn a_waiter_is_woken_by_completion_whenever_it_comes() {
+        loom::model(|| {
+            let cell = LoomArc::new(Cell::new());
+            let worker = LoomArc::clone(&cell);
+            let worker = thread::spawn(move || {
+                assert!(worker.claim());
+                assert!(worker.complete(ready(7)).is_ok());
+            });
+            assert_eq!(block_on(&cell), Ok(7));
+            worker.join().unwrap();
+        });
+    }
+
+    #[test]
+    fn of_run_and_cancel_exactly_one_wins_and_the_waiter_learns_which() {
+        loom::model(|| {
+            let cell = LoomArc::new(Cell::new());
+            let (worker, canceller) = (LoomArc::clone(&cell), LoomArc::clone(&cell));
+            let worker = thread::spawn(move || worker.claim() && worker.complete(ready(7)).is_ok());
+            let canceller = thread::spawn(move || canceller.cancel());
+            let outcome = block_on(&cell);
+            let (ran, cancelled) = (worker.join().unwrap(), canceller.join().unwrap());
+            assert!(ran != cancelled);
+            assert_eq!(outcome, if ran { Ok(7) } else { Err(TaskError::Cancelled) });
+        });
+    }
+
+    #[test]
+    fn of_two_outcomes_the_first_stays() {
+        loom::model(|| {
+            let cell = LoomArc::new(Cell::new());
+            let other = LoomArc::clone(&cell);
+            let other = thread::spawn(move || other.complete(ready(1)).is_ok());
+            let mine = cell.complete(Outcome::Ready(Err(TaskError::ShutDown))).is_ok();
+            let others = other.join().unwrap();
+            assert!(mine != others);
+            assert_eq!(cell.take(), Some(if mine { Err(TaskError::ShutDown) } else { Ok(1) }));
+            assert_eq!(cell.take(), None);
+        });
+    }
+
+    #[test]
+    fn a_set_hears_of_every_cell_once() {
+        loom::model(|| {
+            let set = Arc::new(CompletionSet::new());
+            let cells = LoomArc::new([Cell::new(), Cell::new()]);
+            let theirs = LoomArc::clone(&cells);
+            let worker = thread::spawn(move || {
+                assert!(theirs[1].complete(ready(1)).is_ok());
+                assert!(theirs[0].cancel());
+            });
+            for (index, cell) in cells.iter().enumerate() {
+                if cell.subscribe(Waiter::Set(Arc::clone(&set), index)).is_err() {
+                    set.push(index);
+                }
+            }
+            let mut heard = [set.pop(None), set.pop(None)];
+            heard.sort_unstable();
+            assert_eq!(heard, [Some(0), Some(1)]);
+            assert_eq!(set.try_pop(), None);
+            worker.join().unwrap();
+        });
+    }
+
+    #[test]
+    fn a_waiter_that_leaves_misses_nothing_and_breaks_nothing() {
+        loom::model(|| {
+            let cell = LoomArc::new(Cell::new());
+            let worker = LoomArc::clone(&cell);
+            let worker = thread::spawn(move || assert!(worker.complete(ready(7)).is_ok()));
+            // A wait whose time has run out at once.
+            if let Ok(key) = cell.subscribe(Waiter::Thread(Arc::new(Parker::new()))) {
+                cell.unsubscribe(key);
+            }
+            assert_eq!(block_on(&cell), Ok(7));
+            worker.join().unwrap();
+        });
+    }
+}
