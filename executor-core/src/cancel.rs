@@ -178,9 +178,9 @@ impl Serialize for CancelToken {
                         }
                     };
                     drop(links);
-                    let remote = flag.remote();
-                    Pins::add(flag);
-                    remote
+                    // The node and not just its flag: it is the node that a cancellation from above has to find.
+                    Pins::add(Arc::<Node>::clone(node));
+                    flag.remote()
                 }
             };
             remote.serialize(serializer)

@@ -1,0 +1,312 @@
+//! What a worker process can do wrong, and what that costs: one task.
+
+use std::{
+    fs,
+    path::Path,
+    time::{Duration, Instant},
+};
+
+use executor_core::{
+    BuildError, CancelToken, Executor, ProcessPoolExecutor, ReturnWhen, TaskError, TaskOptions, ThreadPoolExecutor,
+    WorkerExit, partial, wait,
+};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _, ser::Error as _};
+
+executor_core::test_worker!();
+
+fn pool(workers: usize) -> ProcessPoolExecutor {
+    ProcessPoolExecutor::builder().max_workers(workers).grace(Duration::from_millis(200)).build().unwrap()
+}
+
+fn square(x: u64) -> u64 {
+    x * x
+}
+
+/// Says that it runs by making a file, and then does so for ever.
+fn run_for_ever(started: String) {
+    fs::write(started, "").unwrap();
+    loop {
+        std::thread::park();
+    }
+}
+
+/// Waits for the file of `run_for_ever`: there is no other event between the two processes.
+fn wait_until_exists(path: &Path) {
+    let start = Instant::now();
+    while !path.exists() {
+        assert!(start.elapsed() < Duration::from_secs(30), "the task has not started");
+        std::thread::yield_now();
+    }
+}
+
+fn exit_of(error: TaskError) -> WorkerExit {
+    match error {
+        TaskError::WorkerDied { exit, .. } => exit,
+        other => panic!("{other}"),
+    }
+}
+
+/// Runs a task that ends its worker; its neighbours, before and after, must not notice.
+fn death<F: Fn(u64) -> u64 + Copy + Send + Sync + 'static>(deadly: F) -> WorkerExit {
+    let pool = pool(1);
+    let before = pool.submit(square, 3).unwrap();
+    let dead = pool.submit(deadly, 1).unwrap();
+    let after = pool.submit(square, 4).unwrap();
+    assert_eq!((before.result(), after.result()), (Ok(9), Ok(16)));
+    assert_eq!(pool.stats().died, 1);
+    exit_of(dead.result().unwrap_err())
+}
+
+#[test]
+fn abort_costs_one_task_and_tells_the_signal() {
+    assert_eq!(death(|_: u64| -> u64 { std::process::abort() }), WorkerExit::Signal(6));
+}
+
+#[test]
+fn exit_costs_one_task_and_tells_the_code() {
+    assert_eq!(death(|_: u64| -> u64 { std::process::exit(3) }), WorkerExit::Code(3));
+}
+
+#[test]
+fn stack_overflow_costs_one_task() {
+    fn dig(depth: u64) -> u64 {
+        let space = std::hint::black_box([depth; 1000]);
+        if depth == u64::MAX { 0 } else { dig(depth + 1) + space[(depth % 1000) as usize] }
+    }
+    assert!(matches!(death(dig), WorkerExit::Signal(6 | 11)));
+}
+
+#[test]
+fn sigkill_from_outside_costs_the_running_task() {
+    let folder = tempfile::tempdir().unwrap();
+    let started = folder.path().join("started");
+    let pool = pool(1);
+    let running = pool.submit(run_for_ever, started.to_str().unwrap().to_owned()).unwrap();
+    let queued = pool.submit(square, 5).unwrap();
+    wait_until_exists(&started);
+    assert!(running.running() && !queued.running());
+    let pid = pool.worker_pids()[0];
+    assert!(std::process::Command::new("kill").args(["-9", &pid.to_string()]).status().unwrap().success());
+    let error = running.result().unwrap_err();
+    assert!(matches!(error, TaskError::WorkerDied { pid: dead, .. } if dead == pid), "{error}");
+    assert_eq!(exit_of(error), WorkerExit::Signal(9));
+    assert_eq!(queued.result(), Ok(25));
+}
+
+#[test]
+fn a_time_limit_stops_one_task_and_the_pool_goes_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let started = folder.path().join("started");
+    let pool = pool(1);
+    let limit = TaskOptions::new().timeout(Duration::from_millis(100));
+    let endless = pool.submit_with(run_for_ever, started.to_str().unwrap().to_owned(), limit).unwrap();
+    let next = pool.submit(square, 6).unwrap();
+    match endless.result() {
+        Err(TaskError::TimedOut { ran_for }) => assert!(ran_for >= Duration::from_millis(100)),
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(next.result(), Ok(36));
+}
+
+#[test]
+fn kill_stops_a_running_task_and_cancel_does_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let started = folder.path().join("started");
+    let pool = pool(1);
+    let endless = pool.submit(run_for_ever, started.to_str().unwrap().to_owned()).unwrap();
+    let queued = pool.submit(square, 7).unwrap();
+    wait_until_exists(&started);
+    assert!(!endless.cancel(), "it runs");
+    assert!(queued.cancel() && queued.done());
+    assert!(endless.kill());
+    assert_eq!(endless.result(), Err(TaskError::Cancelled));
+    assert_eq!(queued.result(), Err(TaskError::Cancelled));
+    assert_eq!(pool.submit(square, 8).unwrap().result(), Ok(64));
+}
+
+/// Cannot be written (0), cannot be read back (1), or can (2).
+#[derive(Debug, PartialEq)]
+struct Odd(u8);
+
+impl Serialize for Odd {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if self.0 == 0 { Err(S::Error::custom("will not be written")) } else { serializer.serialize_u8(self.0) }
+    }
+}
+
+impl<'de> Deserialize<'de> for Odd {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        match u8::deserialize(deserializer)? {
+            1 => Err(D::Error::custom("will not be read")),
+            other => Ok(Self(other)),
+        }
+    }
+}
+
+#[test]
+fn values_that_cannot_travel_cost_their_own_task() {
+    let pool = pool(1);
+    let result = |kind: u8| pool.submit(|kind: u8| Odd(kind), kind).unwrap().result();
+    let argument = |kind: u8| pool.submit(|odd: Odd| odd.0, Odd(kind)).unwrap().result();
+    assert!(matches!(result(0), Err(TaskError::Encode { what, .. }) if what == "result"));
+    assert!(matches!(result(1), Err(TaskError::Decode { what, .. }) if what == "result"));
+    assert_eq!(result(2), Ok(Odd(2)));
+    assert!(matches!(argument(0), Err(TaskError::Encode { what, .. }) if what == "argument"));
+    assert!(matches!(argument(1), Err(TaskError::Decode { what, .. }) if what == "argument"));
+    assert_eq!(argument(2), Ok(2));
+    assert_eq!(pool.stats().died, 0, "nothing of this harms a worker");
+}
+
+#[test]
+fn of_a_chunk_only_the_item_that_was_running_is_lost() {
+    let pool = pool(2);
+    let results: Vec<_> =
+        pool.map(|x: u64| if x == 13 { std::process::abort() } else { x * 2 }, 0..40).chunk_size(10).collect();
+    for (x, result) in results.into_iter().enumerate() {
+        if x == 13 {
+            assert_eq!(exit_of(result.unwrap_err()), WorkerExit::Signal(6));
+        } else {
+            assert_eq!(result, Ok(2 * x as u64));
+        }
+    }
+}
+
+#[test]
+fn a_chunk_with_items_that_cannot_be_encoded_or_panic_keeps_the_others() {
+    let pool = pool(1);
+    let items = [2, 0, 3, 1, 4].map(Odd);
+    let results: Vec<_> =
+        pool.map(|odd: Odd| if odd.0 == 3 { panic!("three") } else { odd.0 }, items).chunk_size(5).collect();
+    assert_eq!((&results[0], &results[4]), (&Ok(2), &Ok(4)));
+    assert!(matches!(results[1], Err(TaskError::Encode { .. })));
+    assert!(matches!(&results[2], Err(TaskError::Panicked { message, .. }) if message == "three"));
+    assert!(matches!(results[3], Err(TaskError::Decode { .. })));
+}
+
+#[test]
+fn a_failing_initializer_is_the_cause_that_everybody_gets() {
+    let builder = ProcessPoolExecutor::builder().max_workers(1);
+    let pool =
+        builder.initializer(|name: String| -> Result<(), String> { Err(format!("no {name}")) }, "disk".to_owned());
+    let pool = pool.build().unwrap();
+    for _ in 0..2 {
+        match pool.submit(square, 1).unwrap().result() {
+            Err(TaskError::InitializerFailed { cause }) => assert!(cause.to_string().contains("no disk"), "{cause}"),
+            other => panic!("{other:?}"),
+        }
+    }
+    assert!(pool.warm_up().is_err());
+}
+
+#[test]
+fn a_good_initializer_has_run_before_the_first_task() {
+    let folder = tempfile::tempdir().unwrap();
+    let pool = ProcessPoolExecutor::builder()
+        .max_workers(1)
+        .env("EXECUTOR_CORE_TEST", "seen")
+        .current_dir(folder.path())
+        .initializer(|text: String| fs::write("initialised", text).unwrap(), "yes".to_owned())
+        .build()
+        .unwrap();
+    let look = |(): ()| (fs::read_to_string("initialised").unwrap(), std::env::var("EXECUTOR_CORE_TEST").unwrap());
+    assert_eq!(pool.submit(look, ()).unwrap().result(), Ok(("yes".to_owned(), "seen".to_owned())));
+}
+
+#[test]
+fn a_token_stops_a_task_in_another_process() {
+    fn count(started: String, token: CancelToken) -> bool {
+        fs::write(started, "").unwrap();
+        while !token.is_cancelled() {
+            std::hint::spin_loop();
+        }
+        true
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let started = folder.path().join("started");
+    let pool = pool(1);
+    let root = CancelToken::new();
+    let future = pool.submit(count, (started.to_str().unwrap().to_owned(), root.child())).unwrap();
+    wait_until_exists(&started);
+    root.cancel();
+    assert_eq!(future.result(), Ok(true));
+    // Sent after the cancellation, and known as cancelled from the start.
+    assert_eq!(pool.submit(|token: CancelToken| token.is_cancelled(), root).unwrap().result(), Ok(true));
+    assert_eq!(pool.submit(|token: CancelToken| token.is_cancelled(), CancelToken::new()).unwrap().result(), Ok(false));
+}
+
+#[test]
+fn a_task_may_use_threads_but_no_process_pool() {
+    let pool = pool(1);
+    let threads = |x: u64| ThreadPoolExecutor::new(2).unwrap().submit(square, x).unwrap().result().unwrap();
+    assert_eq!(pool.submit(threads, 9).unwrap().result(), Ok(81));
+    let processes = |(): ()| matches!(ProcessPoolExecutor::new(1), Err(BuildError::InsideWorker));
+    assert_eq!(pool.submit(processes, ()).unwrap().result(), Ok(true));
+}
+
+#[test]
+fn large_values_travel_both_ways() {
+    let pool = pool(2);
+    let reverse = |mut bytes: Vec<u8>| {
+        bytes.reverse();
+        bytes
+    };
+    let bytes: Vec<u8> = (0..8 << 20).map(|index| index as u8).collect();
+    let futures: Vec<_> = (0..3).map(|_| pool.submit(reverse, bytes.clone()).unwrap()).collect();
+    let expected: Vec<u8> = bytes.iter().rev().copied().collect();
+    for future in futures {
+        assert!(future.result().unwrap() == expected);
+    }
+}
+
+#[test]
+fn more_configurations_than_a_worker_keeps() {
+    fn add(x: u64, config: &u64) -> u64 {
+        x + config
+    }
+    let pool = pool(1);
+    let partials: Vec<_> = (0..150).map(|config| partial(add, config)).collect();
+    for round in 0..2 {
+        for (config, partial) in partials.iter().enumerate() {
+            let answer = pool.submit(partial.clone(), round).unwrap().result();
+            assert_eq!(answer, Ok(round + config as u64));
+        }
+    }
+}
+
+#[test]
+fn kill_at_shutdown_resolves_everything() {
+    let folder = tempfile::tempdir().unwrap();
+    let started = folder.path().join("started");
+    let pool = pool(1);
+    let running = pool.submit(run_for_ever, started.to_str().unwrap().to_owned()).unwrap();
+    let queued = pool.submit(square, 1).unwrap();
+    wait_until_exists(&started);
+    let report = pool.kill_workers();
+    assert_eq!((report.killed, report.cancelled, report.is_complete()), (1, 1, true));
+    assert_eq!(running.result(), Err(TaskError::ShutDown));
+    let waited = wait([queued], None, ReturnWhen::AllCompleted);
+    assert!(waited.done[0].cancelled());
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn nothing_is_left_behind() {
+    let descriptors = || fs::read_dir("/proc/self/fd").unwrap().count();
+    let once = || {
+        let pool = pool(3);
+        pool.warm_up().unwrap();
+        let pids = pool.worker_pids();
+        assert_eq!(pool.map(square, 0..10).into_vec().unwrap().len(), 10);
+        drop(pool);
+        pids
+    };
+    once();
+    let before = descriptors();
+    for _ in 0..10 {
+        for pid in once() {
+            assert!(!Path::new(&format!("/proc/{pid}")).exists(), "worker {pid} is still there");
+        }
+    }
+    // Other tests of this binary open some of their own meanwhile; ten leaking pools would have left sixty.
+    assert!(descriptors() < before + 50, "{} descriptors, {before} before", descriptors());
+}
