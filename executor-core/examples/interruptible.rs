@@ -24,7 +24,7 @@ fn run(executor: &impl Executor) -> Result<(), Box<dyn Error>> {
     let all = CancelToken::new();
     let (small_numbers, large_numbers) = (all.child(), all.child());
     let small = executor.submit(count_primes, (0, small_numbers.clone()))?;
-    let large = executor.submit(count_primes, (1_000_000_000, large_numbers.clone()))?;
+    let large = executor.submit(count_primes, (1_000_000_000, large_numbers))?;
 
     // Neither ends by itself, so this waits for as long as it may.
     wait([&small, &large], Some(Duration::from_millis(150)), ReturnWhen::FirstCompleted);
