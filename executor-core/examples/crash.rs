@@ -45,8 +45,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     run(&pool);
 
     println!("an abort in processes:");
-    // Items that travel to a worker together would die together.
-    show(pool.map(half_or_abort, [2, 4, 5, 6]).chunk_size(1));
+    // All four travel together: even so the item that aborts is the only one that is lost.
+    show(pool.map(half_or_abort, [2, 4, 5, 6]).chunk_size(4));
     println!("  workers that died: {}", pool.stats().died);
     Ok(())
 }

@@ -35,7 +35,7 @@ fn run(executor: &impl Executor, urls: &[String]) -> Result<(), Box<dyn Error>> 
             Err(error) => println!("  {url} failed: {error}"),
         }
     }
-    println!("  {} URLs in {:.0?}", urls.len(), start.elapsed());
+    println!("  all in {:.0?}", start.elapsed());
     Ok(())
 }
 

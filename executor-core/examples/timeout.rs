@@ -25,9 +25,10 @@ fn run(executor: &impl Executor) -> Result<(), Box<dyn Error>> {
     let future = executor.submit(potentially_slow_function, 300)?;
     match future.result_timeout(Duration::from_millis(50)) {
         Ok(result) => println!("  done in time: {}", result?),
+        Err(future) if future.cancel() => println!("  it had not begun, and will not"),
         Err(future) => {
-            println!("  the function takes too long; cancel() says {}: it runs already", future.cancel());
-            println!("  the future is still good: {}", future.result()?);
+            println!("  the function takes too long, and cancel() cannot stop what runs");
+            println!("  but the future is still good: {}", future.result()?);
         }
     }
     Ok(())
