@@ -200,6 +200,10 @@ where
         self.time_limit.and_then(|limit| self.made.checked_add(limit))
     }
 
+    fn is_late(&self) -> bool {
+        self.deadline().is_some_and(|deadline| Instant::now() >= deadline)
+    }
+
     fn next_chunk_size(&self) -> usize {
         let chunk = self.chunk_size.unwrap_or_else(|| {
             let Some(item_time) = self.item_time else { return 1 };
@@ -223,6 +227,10 @@ where
                 None => chunk.saturating_mul(self.core.max_workers() * CHUNKS_PER_WORKER),
             };
             let room = buffer.saturating_sub(self.taken).min(chunk);
+            // Where tasks run in `submit`, this is where time passes.
+            if self.is_late() {
+                return;
+            }
             let Some(input) = &mut self.input else { return };
             if room == 0 {
                 return;
@@ -341,8 +349,9 @@ where
         while self.ready.is_empty() {
             self.fill(false);
             if self.is_idle() {
-                self.ended = true;
-                return None;
+                let late = self.input.is_some() && self.is_late();
+                self.end();
+                return late.then_some(Err(TaskError::DeadlineExceeded));
             }
             match self.next_chunk() {
                 Some((items, outcome)) => self.receive(items, outcome),

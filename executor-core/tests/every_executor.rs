@@ -1,0 +1,229 @@
+//! The promises of the portable API, each kept by every executor.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+        mpsc,
+    },
+    time::Duration,
+};
+
+use executor_core::{
+    Completion, Executor, ProcessPoolExecutor, Promise, RayonExecutor, ReturnWhen, SerialExecutor, Shutdown,
+    SubmitError, TaskError, ThreadPoolExecutor, TryMapError, as_completed, partial, wait, wait_until_any,
+};
+
+executor_core::test_worker!();
+
+const LONG: Duration = Duration::from_secs(60);
+
+fn square(x: u64) -> u64 {
+    x * x
+}
+
+fn picky(x: u64) -> u64 {
+    assert!(x != 3, "not three");
+    x
+}
+
+/// One `#[test]` per executor for each scenario.
+macro_rules! on_every_executor {
+    ($($scenario:ident),* $(,)?) => {
+        mod serial {
+            $(#[test] fn $scenario() { super::$scenario(super::SerialExecutor::new()); })*
+        }
+        mod thread {
+            $(#[test] fn $scenario() { super::$scenario(super::ThreadPoolExecutor::new(2).unwrap()); })*
+        }
+        mod rayon {
+            $(#[test] fn $scenario() { super::$scenario(super::RayonExecutor::builder().max_workers(2).build().unwrap()); })*
+        }
+        mod process {
+            $(#[test] fn $scenario() { super::$scenario(super::ProcessPoolExecutor::new(2).unwrap()); })*
+        }
+    };
+}
+
+on_every_executor!(
+    submit_takes_one_argument_or_a_tuple,
+    map_keeps_the_order_and_a_panic_keeps_its_neighbours,
+    map_variants,
+    map_takes_no_more_input_than_its_buffer,
+    try_map_ends_at_the_first_error_of_either_kind,
+    every_kind_of_wait_sees_every_result,
+    wait_returns_when_it_should,
+    callbacks_are_called_once_and_harm_nothing,
+    a_wait_that_runs_out_gives_the_future_back,
+    after_shutdown_nothing_is_taken_and_everything_is_done,
+    a_map_of_a_pool_that_shut_down_says_so,
+    a_bound_configuration_reaches_every_task,
+);
+
+fn submit_takes_one_argument_or_a_tuple(executor: impl Executor) {
+    assert_eq!(executor.submit(square, 12).unwrap().result(), Ok(144));
+    assert_eq!(
+        executor.submit(|a: u64, b: String| format!("{a}{b}"), (1, "x".to_owned())).unwrap().result().unwrap(),
+        "1x"
+    );
+    assert_eq!(executor.submit(|| 7_u8, ()).unwrap().result(), Ok(7));
+    assert_eq!(executor.try_submit(|pair: (u8, u8)| pair.1, (1, 2)).unwrap().result(), Ok(2));
+}
+
+fn map_keeps_the_order_and_a_panic_keeps_its_neighbours(executor: impl Executor) {
+    for chunk in [1, 3, 100] {
+        let results: Vec<_> = executor.map(picky, 0..10).chunk_size(chunk).collect();
+        assert_eq!(results.len(), 10);
+        for (x, result) in results.into_iter().enumerate() {
+            match result {
+                Ok(answer) => assert_eq!(answer, x as u64),
+                Err(TaskError::Panicked { message, .. }) => assert_eq!((x, message.as_str()), (3, "not three")),
+                Err(error) => panic!("{x}: {error}"),
+            }
+        }
+    }
+}
+
+fn map_variants(executor: impl Executor) {
+    assert_eq!(executor.map(square, 0..1000).into_vec().unwrap(), (0..1000).map(square).collect::<Vec<_>>());
+    let mut unordered: Vec<u64> = executor.map(square, 0..100).unordered().collect::<Result<_, _>>().unwrap();
+    unordered.sort_unstable();
+    assert_eq!(unordered, (0..100).map(square).collect::<Vec<_>>());
+    assert_eq!(executor.map(square, 0..0).count(), 0);
+    let stopped: Vec<_> = executor.map(picky, 0..10).chunk_size(1).stop_on_error(true).collect();
+    assert_eq!(stopped.len(), 4);
+    assert!(stopped[3].is_err());
+    let started = executor.map(square, 0..10).start();
+    assert_eq!(started.map(Result::unwrap).sum::<u64>(), 285);
+    assert!(executor.map(picky, 0..10).into_vec().is_err());
+    let late: Vec<_> = executor
+        .map(|()| std::thread::sleep(Duration::from_millis(1)), std::iter::repeat_n((), 100_000))
+        .timeout(Duration::from_millis(50))
+        .collect();
+    assert_eq!(late.last(), Some(&Err(TaskError::DeadlineExceeded)));
+    assert!(late.len() < 100_000);
+}
+
+fn map_takes_no_more_input_than_its_buffer(executor: impl Executor) {
+    let taken = AtomicUsize::new(0);
+    let input = (0..).inspect(|_| _ = taken.fetch_add(1, Ordering::Relaxed));
+    let mut map = executor.map(square, input).buffer_size(5).start();
+    assert_eq!(taken.load(Ordering::Relaxed), 5);
+    assert_eq!(map.next(), Some(Ok(0)));
+    assert!(taken.load(Ordering::Relaxed) <= 10);
+    assert_eq!(map.by_ref().take(1000).count(), 1000, "an endless input can be read on");
+}
+
+fn try_map_ends_at_the_first_error_of_either_kind(executor: impl Executor) {
+    let half = |x: u64| if x % 2 == 0 { Ok(x / 2) } else { Err(format!("{x} is odd")) };
+    assert_eq!(executor.try_map(half, [2, 4]).collect::<Result<Vec<_>, _>>(), Ok(vec![1, 2]));
+    let results: Vec<_> = executor.try_map(half, [2, 3, 4]).collect();
+    assert_eq!(results, [Ok(1), Err(TryMapError::Output("3 is odd".to_owned()))]);
+    let broken = |x: u64| -> Result<u64, String> { panic!("{x}") };
+    let results: Vec<_> = executor.try_map(broken, [2, 3]).collect();
+    assert!(matches!(results[..], [Err(TryMapError::Task(TaskError::Panicked { .. }))]));
+}
+
+fn every_kind_of_wait_sees_every_result(executor: impl Executor) {
+    let text = executor.submit(|x: u64| x.to_string(), 5).unwrap();
+    let number = executor.submit(square, 5).unwrap();
+    let mixed: [Box<dyn Completion + '_>; 3] = [Box::new(&text), Box::new(&number), Box::new(&number)];
+    assert_eq!(as_completed(mixed, Some(LONG)).map(Result::unwrap).count(), 2, "a duplicate counts once");
+    assert_eq!((text.result().unwrap(), number.result()), ("5".to_owned(), Ok(25)));
+    assert_eq!(pollster::block_on(executor.submit(square, 6).unwrap()), Ok(36));
+
+    let mut set = as_completed([executor.submit(square, 1).unwrap()], Some(LONG));
+    let mut sum = 0;
+    while let Some(done) = set.next() {
+        let answer = done.unwrap().result().unwrap();
+        sum += answer;
+        if answer < 10 {
+            set.add(executor.submit(|x: u64| x + 1, answer).unwrap());
+        }
+    }
+    assert_eq!(sum, 55, "1 to 10, each added while draining");
+}
+
+fn wait_returns_when_it_should(executor: impl Executor) {
+    let (_held, never) = Promise::<u64>::new();
+    let good = executor.submit(square, 2).unwrap();
+    let waited = wait([&never, &good], Some(LONG), ReturnWhen::FirstCompleted);
+    assert_eq!((waited.done.len(), waited.not_done.len()), (1, 1));
+
+    let bad = executor.submit(picky, 3).unwrap();
+    let waited = wait([&good, &bad, &never], Some(LONG), ReturnWhen::FirstError);
+    assert!(waited.done.iter().any(|future| future.id() == bad.id()));
+    assert_eq!(waited.not_done[0].id(), never.id());
+
+    let found = wait_until_any([&never, &good], Some(LONG), |future| future.id() == good.id());
+    assert_eq!(found.done.len(), 1);
+
+    assert!(never.cancel());
+    let waited = wait([&good, &bad, &never], Some(LONG), ReturnWhen::AllCompleted);
+    assert_eq!(waited.done.len(), 3, "cancelled is done");
+    assert_eq!(never.result(), Err(TaskError::Cancelled));
+}
+
+fn callbacks_are_called_once_and_harm_nothing(executor: impl Executor) {
+    let (sender, receiver) = mpsc::channel();
+    let future = executor.submit(square, 2).unwrap();
+    let id = future.id();
+    future.add_done_callback(|_| panic!("this panic is part of the test"));
+    for name in ["first", "second"] {
+        let sender = sender.clone();
+        future.add_done_callback(move |done| sender.send((name, done.id(), done.failed())).unwrap());
+    }
+    assert_eq!(future.wait_timeout(LONG), true);
+    let late = sender.clone();
+    future.add_done_callback(move |done| late.send(("late", done.id(), done.failed())).unwrap());
+    let mut heard: Vec<_> = (0..3).map(|_| receiver.recv_timeout(LONG).unwrap()).collect();
+    heard.sort_unstable();
+    assert_eq!(heard, [("first", id, false), ("late", id, false), ("second", id, false)]);
+    let counter = Arc::new(AtomicUsize::new(0));
+    let (counted, done) = (Arc::clone(&counter), sender.clone());
+    executor.submit(square, 3).unwrap().on_result(move |result| {
+        counted.fetch_add(result.unwrap() as usize, Ordering::Relaxed);
+        done.send(("result", id, false)).unwrap();
+    });
+    assert_eq!(receiver.recv_timeout(LONG).unwrap().0, "result");
+    assert_eq!(counter.load(Ordering::Relaxed), 9);
+    assert_eq!(future.result(), Ok(4));
+}
+
+fn a_wait_that_runs_out_gives_the_future_back(executor: impl Executor) {
+    let (promise, never) = Promise::<u64>::new();
+    let never = never.result_timeout(Duration::ZERO).unwrap_err();
+    assert!(!never.done());
+    let mut set = as_completed([never, executor.submit(square, 3).unwrap()], Some(Duration::from_millis(100)));
+    assert_eq!(set.next().unwrap().unwrap().result(), Ok(9));
+    assert_eq!(set.next().unwrap().unwrap_err().unfinished, 1);
+    assert!(set.next().is_none());
+    let never = set.into_pending().remove(0);
+    promise.set_result(1).unwrap();
+    assert_eq!(never.result_timeout(LONG).unwrap(), Ok(1));
+}
+
+fn after_shutdown_nothing_is_taken_and_everything_is_done(executor: impl Executor) {
+    let futures: Vec<_> = (0..50).map(|x| executor.submit(square, x).unwrap()).collect();
+    let report = executor.shutdown(Shutdown::Drain, Some(LONG));
+    assert!(report.is_complete() && report.cancelled == 0, "{report:?}");
+    assert!(futures.iter().all(|future| future.done()));
+    assert!(matches!(executor.submit(square, 1), Err(SubmitError::ShutDown)));
+    assert!(executor.shutdown(Shutdown::Kill, Some(LONG)).is_complete(), "again, and harder");
+    assert_eq!(executor.stats().done, 50);
+}
+
+fn a_map_of_a_pool_that_shut_down_says_so(executor: impl Executor) {
+    let mut map = executor.map(square, 0..1000).buffer_size(4).chunk_size(1).start();
+    executor.shutdown(Shutdown::Drain, Some(LONG));
+    drop(executor);
+    let results: Vec<_> = map.by_ref().collect();
+    assert_eq!(results[..4], [Ok(0), Ok(1), Ok(4), Ok(9)]);
+    assert_eq!(results[4..], [Err(TaskError::ShutDown)], "and not an end that looks like the end of the input");
+}
+
+fn a_bound_configuration_reaches_every_task(executor: impl Executor) {
+    let join = |item: u64, config: &(String, u64)| format!("{}{}", config.0, item * config.1);
+    let names = executor.map(partial(join, ("n".to_owned(), 3)), 0..4).into_vec().unwrap();
+    assert_eq!(names, ["n0", "n3", "n6", "n9"]);
+}
