@@ -123,7 +123,7 @@ enum Command {
 
 #[derive(Debug, clap::Args)]
 struct WhereTo {
-    /// Folder for index.html and run.json; default: reports/out/<run>.
+    /// Folder for index.html and run.json; default: reports/out, in a folder of the run.
     #[arg(long)]
     out: Option<PathBuf>,
     /// Seed of the order of measuring; default: from the clock.

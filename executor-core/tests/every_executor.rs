@@ -115,7 +115,7 @@ fn map_takes_no_more_input_than_its_buffer(executor: impl Executor) {
 }
 
 fn try_map_ends_at_the_first_error_of_either_kind(executor: impl Executor) {
-    let half = |x: u64| if x % 2 == 0 { Ok(x / 2) } else { Err(format!("{x} is odd")) };
+    let half = |x: u64| if x.is_multiple_of(2) { Ok(x / 2) } else { Err(format!("{x} is odd")) };
     assert_eq!(executor.try_map(half, [2, 4]).collect::<Result<Vec<_>, _>>(), Ok(vec![1, 2]));
     let results: Vec<_> = executor.try_map(half, [2, 3, 4]).collect();
     assert_eq!(results, [Ok(1), Err(TryMapError::Output("3 is odd".to_owned()))]);
@@ -173,7 +173,7 @@ fn callbacks_are_called_once_and_harm_nothing(executor: impl Executor) {
         let sender = sender.clone();
         future.add_done_callback(move |done| sender.send((name, done.id(), done.failed())).unwrap());
     }
-    assert_eq!(future.wait_timeout(LONG), true);
+    assert!(future.wait_timeout(LONG));
     let late = sender.clone();
     future.add_done_callback(move |done| late.send(("late", done.id(), done.failed())).unwrap());
     let mut heard: Vec<_> = (0..3).map(|_| receiver.recv_timeout(LONG).unwrap()).collect();

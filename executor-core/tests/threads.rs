@@ -1,0 +1,157 @@
+//! What only a thread pool promises.
+
+use std::{
+    sync::{Arc, Barrier, Mutex, mpsc},
+    time::Duration,
+};
+
+use executor_core::{
+    CancelToken, Executor, ReturnWhen, Shutdown, SubmitError, TaskError, TaskOptions, ThreadPoolExecutor, as_completed,
+    wait,
+};
+
+const LONG: Duration = Duration::from_secs(60);
+
+#[test]
+fn a_thousand_nested_waits_on_one_worker_end() {
+    fn dig(pool: Arc<ThreadPoolExecutor>, depth: u64) -> u64 {
+        if depth == 0 {
+            return 0;
+        }
+        let below = Arc::clone(&pool);
+        pool.spawn(move || dig(below, depth - 1)).unwrap().result().unwrap() + 1
+    }
+    let pool = Arc::new(ThreadPoolExecutor::builder().max_workers(1).stack_size(64 << 20).build().unwrap());
+    let top = Arc::clone(&pool);
+    let future = pool.spawn(move || dig(top, 1000)).unwrap();
+    assert_eq!(future.result_timeout(LONG).unwrap(), Ok(1000));
+}
+
+#[test]
+fn every_wait_inside_a_task_of_one_worker_ends() {
+    let pool = Arc::new(ThreadPoolExecutor::new(1).unwrap());
+    let inner = Arc::clone(&pool);
+    let future = pool
+        .spawn(move || {
+            let spawn = |x: u64| inner.spawn(move || x).unwrap();
+            let timed = spawn(1).result_timeout(LONG).unwrap().unwrap();
+            let all = wait([spawn(2), spawn(3)], Some(LONG), ReturnWhen::AllCompleted).done.len() as u64;
+            let each: u64 =
+                as_completed([spawn(4), spawn(5)], Some(LONG)).map(|done| done.unwrap().result().unwrap()).sum();
+            timed + all + each
+        })
+        .unwrap();
+    assert_eq!(future.result_timeout(LONG).unwrap(), Ok(12));
+}
+
+#[test]
+fn a_failing_initializer_is_the_cause_that_everybody_gets() {
+    let pool = ThreadPoolExecutor::builder().initializer(|| Err::<(), _>("no disk")).build().unwrap();
+    for _ in 0..2 {
+        match pool.spawn(|| 1).unwrap().result() {
+            Err(TaskError::InitializerFailed { cause }) => assert_eq!(cause.to_string(), "no disk"),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[test]
+fn a_full_queue_refuses_or_waits() {
+    let pool = ThreadPoolExecutor::builder().max_workers(1).queue_capacity(1).build().unwrap();
+    let gate = Arc::new(Barrier::new(2));
+    let (started, has_started) = mpsc::channel();
+    let held = Arc::clone(&gate);
+    let running = pool
+        .spawn(move || {
+            started.send(()).unwrap();
+            held.wait();
+        })
+        .unwrap();
+    has_started.recv_timeout(LONG).unwrap();
+    let queued = pool.submit(|x: u64| x, 1).unwrap();
+    assert!(matches!(pool.try_submit(|x: u64| x, 2), Err(SubmitError::Full)));
+    assert!(queued.cancel(), "which makes room");
+    let second = pool.try_submit(|x: u64| x, 3).unwrap();
+    std::thread::scope(|scope| {
+        let waiting = scope.spawn(|| pool.submit(|x: u64| x, 4).unwrap().result());
+        gate.wait();
+        assert_eq!(waiting.join().unwrap(), Ok(4));
+    });
+    assert_eq!((running.result(), second.result()), (Ok(()), Ok(3)));
+}
+
+#[test]
+fn a_time_limit_resolves_the_future_while_the_thread_is_busy() {
+    let pool = ThreadPoolExecutor::new(1).unwrap();
+    let token = CancelToken::new();
+    let endless = |token: CancelToken| while !token.is_cancelled() {};
+    let options = TaskOptions::new().timeout(Duration::from_millis(20));
+    let future = pool.submit_with(endless, token.clone(), options).unwrap();
+    assert!(matches!(future.result_timeout(LONG).unwrap(), Err(TaskError::TimedOut { .. })));
+    token.cancel();
+}
+
+#[test]
+fn kill_cancels_the_queue_and_the_pools_token() {
+    let pool = ThreadPoolExecutor::new(1).unwrap();
+    let (started, has_started) = mpsc::channel();
+    let token = pool.cancel_token().child();
+    let running = pool
+        .spawn(move || {
+            started.send(()).unwrap();
+            while !token.is_cancelled() {}
+            7
+        })
+        .unwrap();
+    has_started.recv_timeout(LONG).unwrap();
+    let queued = pool.spawn(|| 8).unwrap();
+    let report = pool.shutdown(Shutdown::Kill, Some(LONG));
+    assert_eq!((report.cancelled, report.is_complete()), (1, true));
+    assert_eq!((running.result(), queued.result()), (Ok(7), Err(TaskError::Cancelled)));
+}
+
+#[test]
+fn a_deadline_reports_what_still_runs() {
+    let pool = ThreadPoolExecutor::new(1).unwrap();
+    let gate = Arc::new(Barrier::new(2));
+    let (started, has_started) = mpsc::channel();
+    let held = Arc::clone(&gate);
+    let running = pool
+        .spawn(move || {
+            started.send(()).unwrap();
+            held.wait();
+        })
+        .unwrap();
+    has_started.recv_timeout(LONG).unwrap();
+    let _queued = pool.spawn(|| ()).unwrap();
+    let report = pool.shutdown(Shutdown::Drain, Some(Duration::ZERO));
+    assert_eq!((report.running, report.queued, report.is_complete()), (1, 1, false));
+    gate.wait();
+    assert!(pool.shutdown(Shutdown::Drain, Some(LONG)).is_complete());
+    assert_eq!(running.result(), Ok(()));
+}
+
+#[test]
+fn names_hooks_and_a_drop_inside_the_pools_own_worker() {
+    let exits = Arc::new(Mutex::new(0));
+    let counted = Arc::clone(&exits);
+    let builder = ThreadPoolExecutor::builder().max_workers(1).thread_name_prefix("named");
+    let pool = Arc::new(builder.exit_hook(move || *counted.lock().unwrap() += 1).build().unwrap());
+    let name = pool.spawn(|| std::thread::current().name().map(ToOwned::to_owned)).unwrap().result().unwrap();
+    assert_eq!(name.as_deref(), Some("named-0"));
+    let (last, has_dropped) = mpsc::channel();
+    let inside = Arc::clone(&pool);
+    let gate = Arc::new(Barrier::new(2));
+    let held = Arc::clone(&gate);
+    let future = pool
+        .spawn(move || {
+            held.wait();
+            drop(inside);
+            last.send(()).unwrap();
+        })
+        .unwrap();
+    drop(pool);
+    gate.wait();
+    has_dropped.recv_timeout(LONG).unwrap();
+    assert_eq!(future.result_timeout(LONG).unwrap(), Ok(()));
+}
