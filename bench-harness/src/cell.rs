@@ -109,6 +109,10 @@ where
     // The executor is gone, and its worker processes with it: only now do their counters show here. Starting them is in
     // them as well; it is not in the makespan.
     measured.counters = counters::of_this_process_tree().since(&before);
+    if cell.executor == Kind::Serial {
+        // It runs tasks in `submit`, so that nobody waits for a result.
+        measured.latency = None;
+    }
     Ok(measured)
 }
 

@@ -223,9 +223,10 @@ pub(crate) fn run() -> Result<ExitCode, LabError> {
             let rows = overhead::run(workers as usize, effort, seed.unwrap_or_else(fresh_seed), &mut progress)?;
             progress.end();
             match format {
-                Format::Text => print(overhead_table(&rows).as_bytes()),
-                Format::Json => print_json(&rows),
-            }
+                Format::Text => print(overhead_table(&rows).as_bytes())?,
+                Format::Json => print_json(&rows)?,
+            };
+            Ok(if progress.interrupted() { ExitCode::from(130) } else { ExitCode::SUCCESS })
         }
         Command::Report { run, out } => {
             let loaded = reports::load(&run)?;
@@ -266,10 +267,9 @@ fn measure(where_to: &WhereTo, settings: &Settings) -> Result<ExitCode, LabError
     let run = bench::run(settings)?;
     let folder = where_to.out.clone().unwrap_or_else(|| bench::default_folder(&run.id));
     let written = reports::write(&run, &folder)?;
-    for finding in &run.findings {
-        println!("{}", finding.text);
-    }
-    println!("\nreport: {}\ndata:   {}", written.html.display(), written.json.display());
+    let mut text: String = run.findings.iter().map(|finding| format!("{}\n", finding.text)).collect();
+    text.push_str(&format!("\nreport: {}\ndata:   {}\n", written.html.display(), written.json.display()));
+    print(text.as_bytes())?;
     Ok(exit_code(&run))
 }
 

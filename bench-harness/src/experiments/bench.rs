@@ -54,11 +54,12 @@ pub(crate) fn start_server() -> Result<ServerProcess, LabError> {
 
 /// Measures everything, and makes a run of it.
 pub(crate) fn run(settings: &Settings) -> Result<Run, LabError> {
-    let host = machine::look();
+    let mut host = machine::look();
+    let speed = kernels::calibrate();
     let start = Instant::now();
     let started = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let server = start_server()?;
-    let mut size = Size::of_bench(settings.quick, host.cores, server.address(), kernels::calibrate());
+    let mut size = Size::of_bench(settings.quick, host.cores, server.address(), speed);
     let whole = settings.workload.is_none();
     if let Some(name) = &settings.workload {
         size.works.retain(|work| work.name() == name);
@@ -98,6 +99,13 @@ pub(crate) fn run(settings: &Settings) -> Result<Run, LabError> {
     };
     let interrupted = progress.interrupted();
     progress.end();
+    let change = 100.0 * (kernels::calibrate() / speed - 1.0);
+    if change.abs() > 5.0 {
+        host.warnings.push(format!(
+            "one core computed {change:+.0} % faster at the end of the run than at its start: something else was using it, or \
+             its clock changed"
+        ));
+    }
 
     let mut run = Run {
         schema_version: SCHEMA_VERSION,

@@ -1,6 +1,6 @@
 //! How long a task must be for an executor to be worth its overhead: efficiency against task duration.
 //!
-//! Efficiency is the time that the tasks need on one thread without an executor, divided by the workers that can run at the
+//! Efficiency is the time that the serial executor needs for the tasks, divided by the workers that can run at the
 //! same time and by the time that the executor needs. Both are measured in the same block, so that a slower clock cancels
 //! out. Where it reaches one half is the METG(50 %) of Slaughter et al., "Task Bench" (SC20).
 
@@ -82,17 +82,18 @@ pub(crate) fn run(
 
     let mut curves: Vec<(Kind, Curve)> = EXECUTORS.iter().map(|kind| (*kind, Curve::default())).collect();
     for row in makespans.chunks(kinds.len()) {
-        let durations: Vec<f64> = row[0].iter().flatten().map(|(makespan, tasks)| makespan / tasks).collect();
+        // Blocks in which every executor gave a sample: the curves stay in step, so that they can be compared in pairs and
+        // drawn together.
+        let whole: Vec<usize> =
+            (0..row[0].len()).filter(|block| row.iter().all(|cell| cell[*block].is_some())).collect();
+        let of = |cell: &[Option<(f64, f64)>]| whole.iter().filter_map(|block| cell[*block]).collect::<Vec<_>>();
+        let serial = of(&row[0]);
+        let durations: Vec<f64> = serial.iter().map(|(makespan, tasks)| makespan / tasks).collect();
         let Some(duration) = stats::estimate(&durations) else { continue };
         for ((_, curve), measured) in curves.iter_mut().zip(&row[1..]) {
-            let pairs = row[0].iter().zip(measured);
-            let values: Vec<f64> = pairs
-                .filter_map(|(serial, parallel)| Some(((*serial)?.0, (*parallel)?.0)))
-                .map(|(serial, parallel)| serial / f64::from(workers) / parallel)
-                .collect();
-            if !values.is_empty() {
-                curve.points.push((duration.median, values));
-            }
+            let pairs = serial.iter().zip(of(measured));
+            let values = pairs.map(|((serial, _), (parallel, _))| serial / f64::from(workers) / parallel).collect();
+            curve.points.push((duration.median, values));
         }
     }
     let shown = curves.iter().map(|(kind, curve)| EfficiencyCurve {
@@ -132,7 +133,7 @@ fn crossings(curves: &[(Kind, Curve)], seed: u64) -> Vec<Crossing> {
         let at = stats::crossing(&ratio, EVEN, seed);
         let label = "processes come within 5 % of threads".to_owned();
         // The mark stands on the curve of the processes.
-        let height = at.and_then(|at: Estimate| {
+        let height = at.ok().and_then(|at: Estimate| {
             let nearest = process
                 .points
                 .iter()
@@ -144,8 +145,8 @@ fn crossings(curves: &[(Kind, Curve)], seed: u64) -> Vec<Crossing> {
     found
 }
 
-fn describe(id: String, label: String, task_ns: Option<Estimate>, efficiency: Option<f64>) -> Crossing {
-    let note =
-        if task_ns.is_some() { "" } else { "not in the measured range, or not in at least 95 % of the resamples" };
-    Crossing { id, label, task_ns, efficiency: task_ns.and(efficiency), note: note.to_owned() }
+fn describe(id: String, label: String, found: Result<Estimate, &str>, efficiency: Option<f64>) -> Crossing {
+    let note = found.err().unwrap_or_default().to_owned();
+    let task_ns = found.ok();
+    Crossing { id, label, task_ns, efficiency: task_ns.and(efficiency), note }
 }

@@ -45,8 +45,11 @@ fn headline(run: &Run) -> Option<Finding> {
         return None;
     }
     let at = |id: &str| run.crossings.iter().find(|crossing| crossing.id == id).and_then(|crossing| crossing.task_ns);
-    let half =
-        |id: &str| at(id).map_or_else(|| "a duration outside of what was measured".to_owned(), |task| interval(&task));
+    let why = |id: &str| {
+        let found = run.crossings.iter().find(|crossing| crossing.id == id);
+        found.map_or_else(|| "not measured".to_owned(), |crossing| crossing.note.clone())
+    };
+    let half = |id: &str| at(id).map_or_else(|| format!("a time that is {}", why(id)), |task| interval(&task));
     let mut text = format!(
         "CPU-bound tasks must last {} for a process pool to be half efficient, and {} for a thread pool.",
         half("process-50"),
@@ -54,13 +57,12 @@ fn headline(run: &Run) -> Option<Finding> {
     );
     text.push_str(&match at("thread-vs-process") {
         Some(task) => format!(" From {} on, processes are within 5 % of threads.", interval(&task)),
-        None => " Where processes come within 5 % of threads lies outside of what was measured, or is not certain."
-            .to_owned(),
+        None => format!(" Where processes come within 5 % of threads is {}.", why("thread-vs-process")),
     });
     Some(finding(text, "efficiency", Tone::Neutral))
 }
 
-/// Where worker processes are faster than as many threads, beyond doubt.
+/// Where worker processes are faster than as many threads: where the intervals do not overlap, and are worth something.
 fn processes_win(run: &Run) -> Vec<Finding> {
     let correct = |name: &'static str| {
         run.cells.iter().filter(move |cell| cell.executor == name && cell.verdict == Verdict::Correct)
@@ -69,7 +71,7 @@ fn processes_win(run: &Run) -> Vec<Finding> {
         let thread =
             correct("thread").find(|cell| cell.workload == process.workload && cell.workers == process.workers)?;
         let (p, t) = (process.makespan_ns?, thread.makespan_ns?);
-        (p.high < t.low).then(|| {
+        (p.high < t.low && p.confidence.min(t.confidence) > 0.9).then(|| {
             let text = format!(
                 "{}: with {} processes beat threads, {} against {} ({:.2}x).",
                 process.workload,

@@ -19,14 +19,20 @@ const RESAMPLES: usize = 1000;
 /// Order Restrictions", 1972), and interpolated linearly in the logarithm of `x`. The interval is that of a bootstrap over
 /// blocks: whole blocks are drawn, because values of one block share the machine's mood.
 ///
-/// `None` when the curve does not reach the threshold in the measured range, or not in 95 % of the resamples.
-pub(crate) fn crossing(curve: &Curve, threshold: f64, seed: u64) -> Option<Estimate> {
-    let blocks = curve.points.iter().map(|(_, values)| values.len()).min()?;
+/// # Errors
+///
+/// Why there is no answer, in words: the curve reaches the threshold outside of the measured range, or it does so in too many
+/// of the resamples.
+pub(crate) fn crossing(curve: &Curve, threshold: f64, seed: u64) -> Result<Estimate, &'static str> {
+    let blocks = curve.points.iter().map(|(_, values)| values.len()).min().unwrap_or(0);
     if blocks == 0 {
-        return None;
+        return Err("nothing was measured");
     }
     let all: Vec<usize> = (0..blocks).collect();
-    let middle = root(curve, &all, threshold)?;
+    let Some(middle) = root(curve, &all, threshold) else {
+        let first = curve.points.first().map_or(f64::NAN, |(_, values)| median(values));
+        return Err(if first >= threshold { "below the measured range" } else { "above the measured range" });
+    };
     let mut random = Random::new(seed);
     let mut roots: Vec<f64> = (0..RESAMPLES)
         .filter_map(|_| {
@@ -35,11 +41,11 @@ pub(crate) fn crossing(curve: &Curve, threshold: f64, seed: u64) -> Option<Estim
         })
         .collect();
     if roots.len() < RESAMPLES * 95 / 100 {
-        return None;
+        return Err("too uncertain: in more than 5 % of the resamples it is outside of the measured range");
     }
     roots.sort_unstable_by(f64::total_cmp);
     let at = |share: f64| roots[(share * (roots.len() - 1) as f64).round() as usize];
-    Some(Estimate {
+    Ok(Estimate {
         median: middle,
         low: at(0.025).min(middle),
         high: at(0.975).max(middle),
@@ -102,9 +108,9 @@ mod tests {
 
     #[test]
     fn no_crossing_in_the_range_is_none() {
-        assert!(crossing(&curve(1e12, 0.02), 0.5, 1).is_none());
-        assert!(crossing(&curve(1.0, 0.02), 0.5, 1).is_none());
-        assert!(crossing(&Curve::default(), 0.5, 1).is_none());
+        assert_eq!(crossing(&curve(1e12, 0.02), 0.5, 1), Err("above the measured range"));
+        assert_eq!(crossing(&curve(1.0, 0.02), 0.5, 1), Err("below the measured range"));
+        assert!(crossing(&Curve::default(), 0.5, 1).is_err());
     }
 
     proptest! {
