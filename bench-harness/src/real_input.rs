@@ -155,7 +155,7 @@ pub(crate) fn run(work: RealWork) -> Result<ExitCode, LabError> {
             let job = Job::new(&common, sqlite::query_database, prepared.items, move |answer| {
                 let name = names.next().unwrap_or_default();
                 print_item(answer.as_ref(), |answer: &sqlite::Answer| match common.format {
-                    Format::Json => line(&json!({ "database": name, "rows": answer.rows })),
+                    Format::Json => line(&json!({ "database": name, "rows": rows_as_json(answer) })),
                     _ => rows_as_text(&name, answer),
                 })
             });
@@ -217,6 +217,18 @@ fn tell_skipped(skipped: &[Skipped]) -> usize {
 
 fn line(value: &serde_json::Value) -> Vec<u8> {
     format!("{value}\n").into_bytes()
+}
+
+/// Plain JSON values; a blob is an array of numbers.
+fn rows_as_json(answer: &sqlite::Answer) -> Vec<Vec<serde_json::Value>> {
+    let value = |value: &sqlite::Value| match value {
+        sqlite::Value::Null => serde_json::Value::Null,
+        sqlite::Value::Integer(number) => json!(number),
+        sqlite::Value::Real(number) => json!(number),
+        sqlite::Value::Text(text) => json!(text),
+        sqlite::Value::Blob(bytes) => json!(bytes),
+    };
+    answer.rows.iter().map(|row| row.iter().map(value).collect()).collect()
 }
 
 fn rows_as_text(name: &str, answer: &sqlite::Answer) -> Vec<u8> {

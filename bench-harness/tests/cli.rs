@@ -109,6 +109,7 @@ fn one_bad_url_and_one_bad_database_are_one_error_each() {
     fs::write(folder.path().join("bad.db"), "this is no database, and long enough to be looked at").unwrap();
     let made = lab(folder.path(), &["run", "sqlite", "--format", "json"]);
     assert!(made.status.success(), "{}", text(&made.stderr));
+    assert!(text(&made.stdout).contains("\"rows\":[[20000]]"), "{}", text(&made.stdout));
     let users = "target/lab-data/sqlite-20000-42/users.db";
     let output = lab(folder.path(), &["run", "sqlite", "--db", users, "bad.db", "missing.db", users]);
     assert_eq!(text(&output.stdout).matches("20000").count() - text(&output.stdout).matches("sqlite-20000").count(), 2);
