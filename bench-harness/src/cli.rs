@@ -114,7 +114,10 @@ enum Command {
     Sample,
     /// The local HTTP server of the fetch workload.
     #[command(hide = true)]
-    Serve,
+    Serve {
+        /// Its settings as JSON.
+        config: String,
+    },
     /// Measures the peer procspawn.
     #[cfg(feature = "peers")]
     #[command(hide = true)]
@@ -254,8 +257,10 @@ pub(crate) fn run() -> Result<ExitCode, LabError> {
             let spec: CellSpec = read_json()?;
             print_json(&cell::measure(&spec)?)
         }
-        Command::Serve => {
-            workloads::fetch::serve(ServerConfig::default()).map_err(LabError::Output)?;
+        Command::Serve { config } => {
+            let config: ServerConfig = serde_json::from_str(&config)
+                .map_err(|error| LabError::Sample(format!("the server's settings make no sense: {error}")))?;
+            workloads::fetch::serve(config).map_err(LabError::Output)?;
             Ok(ExitCode::SUCCESS)
         }
         #[cfg(feature = "peers")]

@@ -46,6 +46,35 @@ enum Format {
     Sha256sum,
 }
 
+/// How the local server answers.
+#[derive(Debug, Args)]
+pub(crate) struct ServerArgs {
+    /// How long the local server holds every answer back, in milliseconds.
+    #[arg(long, default_value_t = 5)]
+    latency_ms: u64,
+    /// How much longer, at most, in milliseconds.
+    #[arg(long, default_value_t = 5)]
+    jitter_ms: u64,
+    /// Bytes in a body.
+    #[arg(long, default_value_t = 4096)]
+    body_bytes: u32,
+    /// Of a thousand answers, how many are errors.
+    #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=1000))]
+    errors_per_mille: u32,
+}
+
+impl ServerArgs {
+    fn config(&self) -> fetch::ServerConfig {
+        fetch::ServerConfig {
+            latency_ms: self.latency_ms,
+            jitter_ms: self.jitter_ms,
+            body_bytes: self.body_bytes,
+            errors_per_mille: self.errors_per_mille,
+            ..Default::default()
+        }
+    }
+}
+
 /// What to run.
 #[derive(Debug, Subcommand)]
 pub(crate) enum RealWork {
@@ -88,6 +117,8 @@ pub(crate) enum RealWork {
         /// How many URLs of the local server.
         #[arg(long, default_value_t = 50)]
         count: u32,
+        #[command(flatten)]
+        server: ServerArgs,
         #[command(flatten)]
         common: Common,
     },
@@ -161,13 +192,14 @@ pub(crate) fn run(work: RealWork) -> Result<ExitCode, LabError> {
             });
             run_job(&common, job, 0)
         }
-        RealWork::Fetch { urls, timeout_ms, max_redirects, max_body, count, common } => {
+        RealWork::Fetch { urls, timeout_ms, max_redirects, max_body, count, server, common } => {
             refuse_sha256sum(&common)?;
             let spec = fetch::Spec { urls, timeout_ms, max_redirects, max_body };
             // Lives until the last answer is here.
-            let server = if spec.urls.is_none() { Some(bench::start_server()?) } else { None };
+            let config = server.config();
+            let server = if spec.urls.is_none() { Some(bench::start_server(&config)?) } else { None };
             let prepared = match &server {
-                Some(server) => fetch::prepare_local(&spec, server.address(), &fetch::ServerConfig::default(), count)?,
+                Some(server) => fetch::prepare_local(&spec, server.address(), &config, count)?,
                 None => fetch::prepare(&spec)?,
             };
             let urls: Vec<String> = prepared.items.iter().map(|item| item.url.clone()).collect();

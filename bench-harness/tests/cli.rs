@@ -117,6 +117,30 @@ fn one_bad_url_and_one_bad_database_are_one_error_each() {
     assert!(errors.contains("failed bad.db") && errors.contains("failed missing.db"), "{errors}");
 }
 
+#[test]
+fn the_local_server_answers_as_it_is_told() {
+    let (out, err) = expect(
+        0,
+        &[
+            "run",
+            "fetch",
+            "--count",
+            "4",
+            "--latency-ms",
+            "0",
+            "--jitter-ms",
+            "0",
+            "--body-bytes",
+            "10",
+            "--errors-per-mille",
+            "1000",
+        ],
+    );
+    assert_eq!((out.as_str(), err.matches("status 500").count()), ("", 4), "{err}");
+    let (out, _) = expect(0, &["run", "fetch", "--count", "4", "--latency-ms", "0", "--body-bytes", "10"]);
+    assert_eq!(out.matches("200 10 bytes").count(), 4, "{out}");
+}
+
 #[cfg(unix)]
 #[test]
 fn a_reader_that_has_seen_enough_is_no_error() {

@@ -199,6 +199,27 @@ fn a_failing_initializer_is_the_cause_that_everybody_gets() {
 }
 
 #[test]
+fn a_worker_that_never_answers_is_given_up() {
+    let pool = ProcessPoolExecutor::builder()
+        .max_workers(1)
+        .startup_timeout(Duration::from_millis(200))
+        .initializer(
+            |(): ()| -> () {
+                loop {
+                    std::thread::park();
+                }
+            },
+            (),
+        )
+        .build()
+        .unwrap();
+    match pool.submit(square, 1).unwrap().result() {
+        Err(TaskError::NoWorker { cause }) => assert!(cause.to_string().contains("not ready within"), "{cause}"),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
 fn a_good_initializer_has_run_before_the_first_task() {
     let folder = tempfile::tempdir().unwrap();
     let pool = ProcessPoolExecutor::builder()

@@ -7,7 +7,10 @@ use std::{
 };
 
 use reports::model::{Cell, Run, SCHEMA_VERSION, Sample, Verdict};
-use workloads::{fetch::ServerProcess, kernels};
+use workloads::{
+    fetch::{ServerConfig, ServerProcess},
+    kernels,
+};
 
 use super::{
     breakeven, findings,
@@ -43,10 +46,11 @@ pub(crate) struct Settings {
 }
 
 /// Starts the local HTTP server as a process of this binary.
-pub(crate) fn start_server() -> Result<ServerProcess, LabError> {
+pub(crate) fn start_server(config: &ServerConfig) -> Result<ServerProcess, LabError> {
     let program = std::env::current_exe().map_err(LabError::file("find", "this program"))?;
     let mut command = Command::new(program);
-    command.arg("serve");
+    let config = serde_json::to_string(config).map_err(|error| LabError::Sample(error.to_string()))?;
+    command.args(["serve", &config]);
     #[cfg(unix)]
     std::os::unix::process::CommandExt::process_group(&mut command, 0);
     Ok(ServerProcess::start(command)?)
@@ -58,7 +62,7 @@ pub(crate) fn run(settings: &Settings) -> Result<Run, LabError> {
     let speed = kernels::calibrate();
     let start = Instant::now();
     let started = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let server = start_server()?;
+    let server = start_server(&ServerConfig::default())?;
     let mut size = Size::of_bench(settings.quick, host.cores, server.address(), speed);
     let whole = settings.workload.is_none();
     if let Some(name) = &settings.workload {
