@@ -2,18 +2,15 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Condvar, Mutex, MutexGuard, PoisonError, Weak},
+    sync::{Condvar, Mutex, MutexGuard, PoisonError},
     thread,
     time::{Duration, Instant},
 };
 
-/// Something that has a time limit.
-pub(crate) trait Expire: Send + Sync {
-    fn expire(&self, ran_for: Duration);
-}
+use crate::future::TaskRef;
 
 struct Watched {
-    who: Weak<dyn Expire>,
+    who: TaskRef,
     limit: Duration,
 }
 
@@ -34,8 +31,8 @@ fn lock() -> MutexGuard<'static, Deadlines> {
 /// Ends the watch when dropped.
 pub(crate) struct Watch(Option<(Instant, u64)>);
 
-/// Calls `who.expire` when `limit` has passed, unless the watch is dropped before.
-pub(crate) fn watch(who: Weak<dyn Expire>, limit: Duration) -> Watch {
+/// Ends the task by its time limit when that has passed, unless the watch is dropped before.
+pub(crate) fn watch(who: TaskRef, limit: Duration) -> Watch {
     // A limit too large for the clock is none.
     let Some(end) = Instant::now().checked_add(limit) else { return Watch(None) };
     let mut deadlines = lock();
@@ -55,7 +52,9 @@ pub(crate) fn watch(who: Weak<dyn Expire>, limit: Duration) -> Watch {
 impl Drop for Watch {
     fn drop(&mut self) {
         if let Some(key) = self.0 {
-            lock().queue.remove(&key);
+            let watched = lock().queue.remove(&key);
+            // Outside the lock: it may be the last to hold on to the task.
+            drop(watched);
         }
     }
 }
@@ -72,9 +71,8 @@ fn serve() {
             deadlines = CHANGED.wait_timeout(deadlines, left).unwrap_or_else(PoisonError::into_inner).0;
         } else if let Some(watched) = deadlines.queue.remove(&key) {
             drop(deadlines);
-            if let Some(who) = watched.who.upgrade() {
-                who.expire(watched.limit + key.0.elapsed());
-            }
+            watched.who.expire(watched.limit + key.0.elapsed());
+            drop(watched);
             deadlines = lock();
         }
     }

@@ -58,7 +58,6 @@ mod deadline;
 mod error;
 mod executor;
 mod future;
-mod in_process;
 mod map;
 mod panic;
 #[cfg(unix)]

@@ -31,8 +31,7 @@ pub(crate) fn catch<T>(task: impl FnOnce() -> T) -> Result<T, TaskError> {
     let record = RECORDS.with_borrow_mut(Vec::pop).flatten();
     outcome.map_err(|payload| {
         let message = message_of(&*payload);
-        // A payload's own destructor may panic as well; that must not reach the worker.
-        let _ = panic::catch_unwind(AssertUnwindSafe(|| drop(payload)));
+        contain(|| drop(payload));
         let (location, backtrace) = match record {
             Some(record) => (record.location, record.backtrace),
             // `resume_unwind` runs no hook, and a program may have replaced ours.
@@ -40,6 +39,15 @@ pub(crate) fn catch<T>(task: impl FnOnce() -> T) -> Result<T, TaskError> {
         };
         TaskError::Panicked { message, location, backtrace }
     })
+}
+
+/// Runs code of the user that gives nothing back, such as a callback or a destructor. A panic is reported by the program's
+/// panic hook and goes no further.
+pub(crate) fn contain(code: impl FnOnce()) {
+    if let Err(payload) = panic::catch_unwind(AssertUnwindSafe(code)) {
+        // A payload's own destructor may panic as well; then it is leaked.
+        let _ = panic::catch_unwind(AssertUnwindSafe(|| drop(payload)));
+    }
 }
 
 fn message_of(payload: &(dyn Any + Send)) -> String {

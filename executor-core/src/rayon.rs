@@ -3,7 +3,7 @@
 use std::{
     collections::HashMap,
     fmt,
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak},
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -12,8 +12,7 @@ use rayon::{ThreadPool, ThreadPoolBuilder};
 use crate::{
     error::{BuildError, SubmitError},
     executor::{Executor, Shutdown, ShutdownReport, Submit, available_cpus},
-    future::{Host, State as TaskState, TaskFuture, current_pool, enter_pool, new_pool_id},
-    in_process::{InProcess, Owner, Run},
+    future::{Host, InProcess, Owner, State as TaskState, TaskFuture, TaskRef, current_pool, enter_pool, new_pool_id},
     stats::Stats,
     task::{Payload, Task, TaskOptions},
 };
@@ -54,7 +53,7 @@ struct Shared {
 #[derive(Default)]
 struct State {
     /// Tasks that were submitted and have not been picked up, to cancel them by.
-    queue: HashMap<u64, Weak<dyn Run>>,
+    queue: HashMap<u64, TaskRef>,
     next: u64,
     queued: usize,
     running: usize,
@@ -141,9 +140,7 @@ impl RayonCore {
         options: TaskOptions,
     ) -> Result<TaskFuture<R>, SubmitError> {
         let shared = Arc::clone(&self.shared);
-        let owner: Arc<dyn Owner> = Arc::<Shared>::clone(&shared);
-        let task = InProcess::new(owner, options.timeout, work);
-        let run: Arc<dyn Run> = Arc::<InProcess<_, _>>::clone(&task);
+        let (task, future) = InProcess::task(Arc::clone(&shared), options.timeout, work);
         let number = {
             let mut state = shared.lock();
             if state.shut_down {
@@ -151,14 +148,14 @@ impl RayonCore {
             }
             state.next += 1;
             let number = state.next;
-            state.queue.insert(number, Arc::downgrade(&run));
+            state.queue.insert(number, task.clone());
             state.queued += 1;
             state.jobs += 1;
             number
         };
         self.threads.spawn(move || {
             shared.lock().queue.remove(&number);
-            run.run();
+            task.run();
             let mut state = shared.lock();
             state.jobs -= 1;
             let at_rest = state.jobs == 0;
@@ -167,7 +164,7 @@ impl RayonCore {
                 shared.at_rest.notify_all();
             }
         });
-        Ok(TaskFuture::new(task))
+        Ok(future)
     }
 }
 
@@ -184,8 +181,7 @@ impl Shared {
         if how != Shutdown::Drain {
             let queue = std::mem::take(&mut state.queue);
             drop(state);
-            let queued = queue.into_values().filter_map(|task| task.upgrade());
-            report.cancelled = queued.filter(|task| task.cancel_queued()).count();
+            report.cancelled = queue.into_values().filter(TaskRef::cancel).count();
             state = self.lock();
         }
         // A worker that waits for its own end would wait for ever.

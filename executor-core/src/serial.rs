@@ -12,8 +12,7 @@ use std::{
 use crate::{
     error::SubmitError,
     executor::{Executor, Shutdown, ShutdownReport, Submit},
-    future::{State, TaskFuture},
-    in_process::{InProcess, Owner, Run},
+    future::{InProcess, Owner, State, TaskFuture},
     stats::Stats,
     task::{Payload, Task, TaskOptions},
 };
@@ -96,10 +95,9 @@ impl SerialCore {
         if self.counters.shut_down.load(Ordering::Relaxed) {
             return Err(SubmitError::ShutDown);
         }
-        let owner: Arc<dyn Owner> = Arc::<Counters>::clone(&self.counters);
-        let task = InProcess::new(owner, options.timeout, work);
-        Arc::clone(&task).run();
-        Ok(TaskFuture::new(task))
+        let (task, future) = InProcess::task(Arc::clone(&self.counters), options.timeout, work);
+        task.run();
+        Ok(future)
     }
 }
 

@@ -3,15 +3,21 @@
 //! Poisoning is ignored throughout: no user code runs under any of these locks, so none of them can be left half changed.
 
 #[cfg(not(loom))]
-pub(crate) use std::sync::{
-    Condvar, Mutex, MutexGuard,
-    atomic::{AtomicU8, Ordering},
+pub(crate) use std::{
+    sync::{
+        Condvar, Mutex, MutexGuard,
+        atomic::{AtomicU32, Ordering},
+    },
+    thread::{Thread, current as current_thread, park, yield_now},
 };
 
 #[cfg(loom)]
-pub(crate) use loom::sync::{
-    Condvar, Mutex, MutexGuard,
-    atomic::{AtomicU8, Ordering},
+pub(crate) use loom::{
+    sync::{
+        Condvar, Mutex, MutexGuard,
+        atomic::{AtomicU32, Ordering},
+    },
+    thread::{Thread, current as current_thread, park, yield_now},
 };
 
 use std::{
@@ -44,5 +50,31 @@ pub(crate) fn wait_until<'a, T>(
             }
             condvar.wait_timeout(guard, left).unwrap_or_else(PoisonError::into_inner).0
         }
+    }
+}
+
+/// Memory that a protocol hands from one thread to the next; loom checks that no two have it at the same time.
+#[cfg(loom)]
+pub(crate) use loom::cell::UnsafeCell;
+
+/// Memory that a protocol hands from one thread to the next, with the interface of loom's.
+#[cfg(not(loom))]
+#[derive(Debug)]
+pub(crate) struct UnsafeCell<T>(std::cell::UnsafeCell<T>);
+
+#[cfg(not(loom))]
+impl<T> UnsafeCell<T> {
+    pub(crate) const fn new(value: T) -> Self {
+        Self(std::cell::UnsafeCell::new(value))
+    }
+
+    /// Shows the memory to `look`; whether it may be read is for the caller to know.
+    pub(crate) fn with<R>(&self, look: impl FnOnce(*const T) -> R) -> R {
+        look(self.0.get())
+    }
+
+    /// Shows the memory to `change`; whether it may be written is for the caller to know.
+    pub(crate) fn with_mut<R>(&self, change: impl FnOnce(*mut T) -> R) -> R {
+        change(self.0.get())
     }
 }

@@ -81,7 +81,7 @@ use sealed::{Registration, SetHandle, Waitable};
 
 impl<T> Waitable for TaskFuture<T> {
     fn announce(&self, set: &SetHandle, index: usize) -> Registration {
-        match self.cell().subscribe(Waiter::Set(Arc::clone(&set.0), index)) {
+        match self.subscribe(Waiter::Set(Arc::clone(&set.0), index)) {
             Ok(key) => Registration(Some(key)),
             Err(_) => {
                 set.0.push(index);
@@ -101,7 +101,7 @@ impl<T> Waitable for TaskFuture<T> {
     }
 
     fn is_error(&self) -> bool {
-        self.cell().is_error()
+        TaskFuture::is_error(self)
     }
 
     fn run_if_own(&self) {

@@ -12,8 +12,9 @@ use std::{
 };
 
 use super::cell::Completed;
+use crate::panic;
 
-type Callback = Box<dyn FnOnce(Completed) + Send>;
+pub(crate) type Callback = Box<dyn FnOnce(Completed) + Send>;
 
 const STALL: Duration = Duration::from_millis(2);
 const IDLE: Duration = Duration::from_secs(5);
@@ -103,7 +104,7 @@ fn serve() {
 
 fn run(callbacks: Vec<Callback>, completed: Completed) {
     for callback in callbacks {
-        // The panic hook has reported it; the next callback and the thread go on.
-        let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| callback(completed)));
+        // The next callback and the thread go on.
+        panic::contain(|| callback(completed));
     }
 }

@@ -1,17 +1,14 @@
-//! The task cell: one atomic state, and under one lock the outcome and who waits for it. See README.md.
+//! The task cell: one atomic word in which running, cancelling, completing and waiting meet. See README.md.
 
-use std::{
-    fmt,
-    num::NonZeroU64,
-    sync::{Arc, atomic::AtomicU64},
-    task::Waker,
+use std::{fmt, num::NonZeroU64, sync::atomic::AtomicU64, task::Waker};
+
+use super::{
+    callbacks::Callback,
+    waiter::{Node, Waiter, WaiterKey, notify},
 };
-
-use super::callbacks;
 use crate::{
     error::TaskError,
-    sync::{AtomicU8, Condvar, Mutex, Ordering, lock},
-    wait::CompletionSet,
+    sync::{AtomicU32, Ordering, UnsafeCell, yield_now},
 };
 
 /// Names a task for as long as the program runs; hashable, so it can be a map's key.
@@ -19,7 +16,7 @@ use crate::{
 pub struct TaskId(NonZeroU64);
 
 impl TaskId {
-    pub(crate) fn next() -> Self {
+    fn next() -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         // ORDERING: only uniqueness matters. 2^64 tasks are not reached.
         let id = NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
@@ -59,7 +56,7 @@ impl Completed {
         self.state == State::Cancelled
     }
 
-    /// Whether it ended with a [`TaskError`] other than cancellation.
+    /// Whether it ended with a [`TaskError`](crate::TaskError) other than cancellation.
     #[must_use]
     pub fn failed(self) -> bool {
         self.state == State::Failed
@@ -68,23 +65,35 @@ impl Completed {
 
 /// The states of a cell; the last three are final.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(u8)]
+#[repr(u32)]
 pub(crate) enum State {
     Pending = 0,
     Running = 1,
-    Finished = 2,
-    Failed = 3,
-    Cancelled = 4,
+    /// Somebody has won the right to write the outcome, and is writing it.
+    Settling = 2,
+    Finished = 3,
+    Failed = 4,
+    Cancelled = 5,
 }
 
 impl State {
-    fn from_u8(value: u8) -> Self {
-        match value {
+    fn of(word: u32) -> Self {
+        match word & STATE {
             0 => Self::Pending,
             1 => Self::Running,
-            2 => Self::Finished,
-            3 => Self::Failed,
+            2 => Self::Settling,
+            3 => Self::Finished,
+            4 => Self::Failed,
             _ => Self::Cancelled,
+        }
+    }
+
+    /// The state of a cell with this outcome.
+    pub(crate) fn of_outcome<T>(outcome: &Result<T, Box<TaskError>>) -> Self {
+        match outcome {
+            Ok(_) => Self::Finished,
+            Err(error) if **error == TaskError::Cancelled => Self::Cancelled,
+            Err(_) => Self::Failed,
         }
     }
 
@@ -93,272 +102,322 @@ impl State {
     }
 }
 
-/// How a task ended, as it is kept until somebody asks.
-pub(crate) enum Outcome<T> {
-    /// The result itself.
-    Ready(Result<T, TaskError>),
-    /// A result from another process, decoded by whoever asks for it and not by the thread that received it.
-    Encoded(Box<dyn FnOnce() -> Result<T, TaskError> + Send>),
+/// The bits of the word that hold the [`State`].
+const STATE: u32 = 0b111;
+/// The list of waiters is not empty.
+const WAITING: u32 = 0b0_1000;
+/// Somebody has the list of waiters, for a few instructions.
+const LOCKED: u32 = 0b1_0000;
+
+/// A task's state, its waiters, and how many hold on to it.
+pub(crate) struct Cell {
+    word: AtomicU32,
+    holders: AtomicU32,
+    /// The last waiter that came; only touched by who has set `LOCKED`.
+    waiters: UnsafeCell<Option<Box<Node>>>,
+    /// 0 until somebody asks.
+    id: AtomicU64,
 }
 
-/// Somebody who wants to know when the cell is done.
-pub(crate) enum Waiter {
-    Thread(Arc<Parker>),
-    Waker(Waker),
-    Callback(Box<dyn FnOnce(Completed) + Send>),
-    Set(Arc<CompletionSet>, usize),
-}
+// SAFETY: the list is only touched under the `LOCKED` bit, and what is in it may be sent to other threads.
+unsafe impl Send for Cell {}
+// SAFETY: as above.
+unsafe impl Sync for Cell {}
 
-/// A blocked thread's own flag.
-pub(crate) struct Parker {
-    pub(crate) woken: Mutex<bool>,
-    pub(crate) wake: Condvar,
-}
-
-impl Parker {
-    pub(crate) fn new() -> Self {
-        Self { woken: Mutex::new(false), wake: Condvar::new() }
-    }
-
-    fn unpark(&self) {
-        *lock(&self.woken) = true;
-        self.wake.notify_one();
-    }
-}
-
-/// Names a registered waiter, so that it can be removed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct WaiterKey(u64);
-
-struct Inner<T> {
-    outcome: Option<Outcome<T>>,
-    waiters: Vec<(WaiterKey, Waiter)>,
-    next_key: u64,
-}
-
-/// A task's state, outcome and waiters.
-pub(crate) struct Cell<T> {
-    id: TaskId,
-    state: AtomicU8,
-    inner: Mutex<Inner<T>>,
-}
-
-impl<T> Cell<T> {
-    pub(crate) fn new() -> Self {
+impl Cell {
+    /// A pending cell that so many hold on to.
+    pub(crate) fn new(holders: u32) -> Self {
         Self {
-            id: TaskId::next(),
-            state: AtomicU8::new(State::Pending as u8),
-            inner: Mutex::new(Inner { outcome: None, waiters: Vec::new(), next_key: 0 }),
+            word: AtomicU32::new(State::Pending as u32),
+            holders: AtomicU32::new(holders),
+            waiters: UnsafeCell::new(None),
+            id: AtomicU64::new(0),
         }
     }
 
+    /// The task's name; given when somebody first asks, because most tasks are never asked.
     pub(crate) fn id(&self) -> TaskId {
-        self.id
+        use std::sync::atomic::Ordering::Relaxed;
+        // ORDERING: the number stands for itself.
+        if let Some(id) = NonZeroU64::new(self.id.load(Relaxed)) {
+            return TaskId(id);
+        }
+        let fresh = TaskId::next();
+        match self.id.compare_exchange(0, fresh.get(), Relaxed, Relaxed) {
+            Ok(_) => fresh,
+            Err(other) => TaskId(NonZeroU64::new(other).unwrap_or(NonZeroU64::MAX)),
+        }
+    }
+
+    pub(crate) fn hold(&self) {
+        // ORDERING: who makes a new holder is one already, so the count cannot fall to zero meanwhile.
+        let holders = self.holders.fetch_add(1, Ordering::Relaxed);
+        if holders > u32::MAX / 2 {
+            // Only forgotten handles get here; going on would free memory that is in use.
+            std::process::abort();
+        }
+    }
+
+    /// Lets go; `true` for the last one, which has the cell to itself.
+    pub(crate) fn release(&self) -> bool {
+        // ORDERING: Release hands what this holder did to the last one, whose Acquire takes it.
+        self.holders.fetch_sub(1, Ordering::AcqRel) == 1
     }
 
     pub(crate) fn state(&self) -> State {
-        // ORDERING: Acquire pairs with the Release in `finish`: who sees a final state sees what led to it.
-        State::from_u8(self.state.load(Ordering::Acquire))
+        // ORDERING: Acquire pairs with the Release in `finish`: who sees a final state sees the outcome.
+        State::of(self.word.load(Ordering::Acquire))
     }
 
     /// Pending -> Running. Who gets `true` is the only one who may run the task.
     pub(crate) fn claim(&self) -> bool {
-        self.exchange(State::Pending, State::Running)
+        self.change(|state| state == State::Pending, State::Running).is_ok()
     }
 
-    /// Pending -> Cancelled. `true` also when it was cancelled before.
+    /// Pending or Running -> Settling. Who gets `true` writes the outcome, and then calls [`finish`](Self::finish).
+    pub(crate) fn settle(&self) -> bool {
+        self.change(|state| matches!(state, State::Pending | State::Running), State::Settling).is_ok()
+    }
+
+    /// Pending -> Cancelled. `true` for the one call that did it.
     pub(crate) fn cancel(&self) -> bool {
-        let inner = lock(&self.inner);
-        if self.exchange(State::Pending, State::Cancelled) {
-            self.notify(inner, State::Cancelled);
-            true
-        } else {
-            self.state() == State::Cancelled
+        match self.change(|state| state == State::Pending, State::Cancelled) {
+            Ok(word) => {
+                self.notify(word, State::Cancelled);
+                true
+            }
+            Err(_) => false,
         }
     }
 
-    /// Pending or Running -> a final state. The outcome comes back when the cell was already done.
-    pub(crate) fn complete(&self, outcome: Outcome<T>) -> Result<(), Outcome<T>> {
-        let state = match &outcome {
-            Outcome::Ready(Err(TaskError::Cancelled)) => State::Cancelled,
-            Outcome::Ready(Err(_)) => State::Failed,
-            Outcome::Ready(Ok(_)) | Outcome::Encoded(_) => State::Finished,
-        };
-        let mut inner = lock(&self.inner);
+    /// To a final state, by the one who has settled the cell, or who has claimed it where nobody else can settle it. The
+    /// outcome has been written.
+    pub(crate) fn finish(&self, state: State) {
+        debug_assert!(state.is_final(), "a cell ends in a final state");
+        match self.change(|state| matches!(state, State::Running | State::Settling), state) {
+            Ok(word) => self.notify(word, state),
+            Err(word) => debug_assert!(false, "finished from the state {:?}", State::of(word)),
+        }
+    }
+
+    /// Changes the state if `allowed`, and leaves the other bits alone; returns the word that was there.
+    fn change(&self, allowed: impl Fn(State) -> bool, to: State) -> Result<u32, u32> {
+        // ORDERING: Acquire, to see what those did who changed the word before; a failure concludes nothing but that.
+        let mut word = self.word.load(Ordering::Acquire);
         loop {
-            let now = self.state();
-            if now.is_final() {
-                return Err(outcome);
+            if !allowed(State::of(word)) {
+                return Err(word);
             }
-            // Only a claim can come between, for every final state is entered under the lock.
-            if self.exchange(now, state) {
-                break;
+            // ORDERING: Release publishes what this thread did before (the outcome, above all), Acquire as above.
+            let changed = word & !STATE | to as u32;
+            match self.word.compare_exchange_weak(word, changed, Ordering::AcqRel, Ordering::Acquire) {
+                Ok(word) => return Ok(word),
+                Err(other) => word = other,
             }
         }
-        inner.outcome = Some(outcome);
-        self.notify(inner, state);
-        Ok(())
     }
 
-    fn exchange(&self, from: State, to: State) -> bool {
-        // ORDERING: AcqRel. Release publishes what this thread did before the change, Acquire (pairing with it) lets the
-        // thread that makes the next change see it. On failure nothing is concluded but that the state differs.
-        self.state.compare_exchange(from as u8, to as u8, Ordering::AcqRel, Ordering::Relaxed).is_ok()
-    }
-
-    fn notify(&self, mut inner: crate::sync::MutexGuard<'_, Inner<T>>, state: State) {
-        if inner.waiters.is_empty() {
+    /// Wakes all who wait; `word` is what the final state replaced.
+    fn notify(&self, word: u32, state: State) {
+        // Who holds the lock now may be about to add a waiter, having seen the state before.
+        if word & (WAITING | LOCKED) == 0 {
             return;
         }
-        let waiters = std::mem::take(&mut inner.waiters);
-        drop(inner);
-        let completed = Completed { id: self.id, state };
-        let mut callbacks = Vec::new();
-        for (_, waiter) in waiters {
-            match waiter {
-                Waiter::Thread(parker) => parker.unpark(),
-                Waiter::Waker(waker) => waker.wake(),
-                Waiter::Set(set, index) => set.push(index),
-                Waiter::Callback(callback) => callbacks.push(callback),
+        self.lock();
+        // SAFETY: this thread has set `LOCKED`.
+        let list = self.waiters.with_mut(|list| unsafe { (*list).take() });
+        self.unlock(true);
+        if let Some(list) = list {
+            notify(list, Completed { id: self.id(), state });
+        }
+    }
+
+    /// Takes the list of waiters; says what the state was then.
+    fn lock(&self) -> State {
+        let mut word = self.word.load(Ordering::Relaxed);
+        loop {
+            if word & LOCKED == 0 {
+                // ORDERING: Acquire pairs with the Release of `unlock`.
+                match self.word.compare_exchange_weak(word, word | LOCKED, Ordering::Acquire, Ordering::Relaxed) {
+                    Ok(word) => return State::of(word),
+                    Err(other) => word = other,
+                }
+            } else {
+                // The holder is a few instructions from letting go, unless it was preempted: let it run.
+                yield_now();
+                word = self.word.load(Ordering::Relaxed);
             }
         }
-        if !callbacks.is_empty() {
-            callbacks::dispatch(callbacks, completed);
+    }
+
+    fn unlock(&self, empty: bool) {
+        // ORDERING: Release pairs with the Acquire of `lock`. Others change the state meanwhile, but not these two bits.
+        if empty {
+            self.word.fetch_and(!(LOCKED | WAITING), Ordering::Release);
+        } else {
+            // One change, so that nobody finds the list unlocked and not marked.
+            let mut word = self.word.load(Ordering::Relaxed);
+            while let Err(other) =
+                self.word.compare_exchange_weak(word, word & !LOCKED | WAITING, Ordering::Release, Ordering::Relaxed)
+            {
+                word = other;
+            }
         }
+    }
+
+    /// Shows the list of waiters to `change`, unless the cell is done. Nothing foreign may be called or dropped in there.
+    fn with_waiters<R>(&self, change: impl FnOnce(&mut Option<Box<Node>>) -> R) -> Option<R> {
+        if self.state().is_final() {
+            return None;
+        }
+        // The state at the moment of locking decides: who makes it final later sees the bit, and comes for the list.
+        if self.lock().is_final() {
+            // The one who made it final may be waiting for the lock, with the list still full.
+            // SAFETY: this thread has set `LOCKED`.
+            let empty = self.waiters.with(|list| unsafe { (*list).is_none() });
+            self.unlock(empty);
+            return None;
+        }
+        // SAFETY: this thread has set `LOCKED`, and lets go only below.
+        let (result, empty) = self.waiters.with_mut(|list| unsafe {
+            let list = &mut *list;
+            (change(list), list.is_none())
+        });
+        self.unlock(empty);
+        Some(result)
     }
 
     /// Registers a waiter; it comes back when the cell is already done and nobody would ever wake it.
     pub(crate) fn subscribe(&self, waiter: Waiter) -> Result<WaiterKey, Waiter> {
-        let mut inner = lock(&self.inner);
-        // Final states are entered under the lock, so this answer holds until it is released.
-        if self.state().is_final() {
-            return Err(waiter);
-        }
-        let key = WaiterKey(inner.next_key);
-        inner.next_key += 1;
-        inner.waiters.push((key, waiter));
-        Ok(key)
-    }
-
-    /// Replaces the waker registered under `key`; `false` when the cell is done.
-    pub(crate) fn update_waker(&self, key: WaiterKey, waker: &Waker) -> bool {
-        let mut inner = lock(&self.inner);
-        match inner.waiters.iter_mut().find(|(k, _)| *k == key) {
-            Some((_, Waiter::Waker(old))) => {
-                old.clone_from(waker);
-                true
-            }
-            _ => false,
+        // Allocated before the lock is taken.
+        let mut node = Some(Node::new(waiter));
+        let key = self.with_waiters(|list| {
+            let mut node = node.take()?;
+            let key = node.key();
+            node.next = list.take();
+            *list = Some(node);
+            Some(key)
+        });
+        match (key.flatten(), node) {
+            (Some(key), _) => Ok(key),
+            (None, Some(node)) => Err(node.waiter),
+            (None, None) => unreachable!("a node is in the list or here"),
         }
     }
 
     /// Removes a waiter that is still registered.
     pub(crate) fn unsubscribe(&self, key: WaiterKey) {
-        let removed = {
-            let mut inner = lock(&self.inner);
-            let position = inner.waiters.iter().position(|(k, _)| *k == key);
-            position.map(|position| inner.waiters.swap_remove(position))
-        };
         // Dropped outside the lock: a waker's destructor is somebody else's code.
-        drop(removed);
+        drop(self.with_waiters(|list| Node::remove(list, |node| node.key() == key)));
     }
 
-    /// Calls `callback` off this thread once the cell is done; at once when it is.
-    pub(crate) fn add_callback(&self, callback: Box<dyn FnOnce(Completed) + Send>) {
+    /// Registers the waker of the handle's last poll, in the place of the one before; `false` when the cell is done.
+    pub(crate) fn set_waker(&self, waker: &Waker) -> bool {
+        let mut fresh = Some(Node::new(Waiter::Waker(waker.clone())));
+        let old = self.with_waiters(|list| {
+            let old = Node::remove(list, Node::is_waker);
+            if let Some(mut node) = fresh.take() {
+                node.next = list.take();
+                *list = Some(node);
+            }
+            old
+        });
+        old.is_some()
+    }
+
+    /// Removes the waker, if there is one.
+    pub(crate) fn clear_waker(&self) {
+        // ORDERING: the handle's own polls have set the bit, if anybody has.
+        if self.word.load(Ordering::Relaxed) & WAITING != 0 {
+            drop(self.with_waiters(|list| Node::remove(list, Node::is_waker)));
+        }
+    }
+
+    /// Calls `callback` off this thread once the cell is done; soon, when it is.
+    pub(crate) fn add_callback(&self, callback: Callback) {
         if let Err(Waiter::Callback(callback)) = self.subscribe(Waiter::Callback(callback)) {
-            callbacks::dispatch(vec![callback], Completed { id: self.id, state: self.state() });
+            super::callbacks::dispatch(vec![callback], Completed { id: self.id(), state: self.state() });
         }
-    }
-
-    /// The outcome of a cell that is done; the second call finds nothing.
-    pub(crate) fn take(&self) -> Option<Result<T, TaskError>> {
-        let outcome = lock(&self.inner).outcome.take();
-        match outcome {
-            Some(Outcome::Ready(result)) => Some(result),
-            Some(Outcome::Encoded(decode)) => Some(decode()),
-            None if self.state() == State::Cancelled => Some(Err(TaskError::Cancelled)),
-            None => None,
-        }
-    }
-
-    /// Whether the cell is done with an error; decodes a result from another process to find out.
-    pub(crate) fn is_error(&self) -> bool {
-        let mut inner = lock(&self.inner);
-        if let Some(Outcome::Encoded(_)) = inner.outcome
-            && let Some(Outcome::Encoded(decode)) = inner.outcome.take()
-        {
-            drop(inner);
-            let result = decode();
-            inner = lock(&self.inner);
-            inner.outcome = Some(Outcome::Ready(result));
-        }
-        matches!(inner.outcome, Some(Outcome::Ready(Err(ref error))) if *error != TaskError::Cancelled)
     }
 }
 
-impl<T> fmt::Debug for Cell<T> {
+impl fmt::Debug for Cell {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Cell").field("id", &self.id).field("state", &self.state()).finish_non_exhaustive()
+        f.debug_struct("Cell").field("id", &self.id()).field("state", &self.state()).finish_non_exhaustive()
     }
-}
-
-/// A cell with the work that fills it, as the future sees it.
-pub(crate) trait Shared<T>: Send + Sync {
-    fn cell(&self) -> &Cell<T>;
-
-    /// Cancels the task if it has not started; `true` when it is cancelled.
-    fn cancel(&self) -> bool {
-        self.cell().cancel()
-    }
-
-    /// Stops the task even if it runs; `false` where that cannot be done.
-    fn kill(&self) -> bool {
-        self.cancel()
-    }
-
-    /// Which pool will run the task; 0 when none can be told.
-    fn pool(&self) -> u64 {
-        0
-    }
-
-    /// Runs the task on this thread unless somebody has started it.
-    fn run_here(self: Arc<Self>) {}
 }
 
 /// Every interleaving of the protocol in README.md, by loom: `RUSTFLAGS="--cfg loom" cargo test -p executor-core --lib`.
 #[cfg(all(test, loom))]
 mod loom_models {
-    use loom::{sync::Arc as LoomArc, thread};
+    use std::sync::Arc as StdArc;
 
-    use super::*;
-    use crate::sync::wait;
+    use loom::{sync::Arc, thread};
 
-    fn ready(value: u32) -> Outcome<u32> {
-        Outcome::Ready(Ok(value))
+    use super::{
+        super::{outcome::Slot, waiter::Waiter},
+        *,
+    };
+    use crate::{sync, wait::CompletionSet};
+
+    /// A task as `InProcess` and `Promise` have it, and the steps that they take.
+    struct Model {
+        cell: Cell,
+        slot: Slot<u32, u32>,
     }
 
-    /// A thread that blocks as `TaskFuture::block` does; returns what it then finds.
-    fn block_on(cell: &Cell<u32>) -> Result<u32, TaskError> {
-        let parker = Arc::new(Parker::new());
-        if cell.subscribe(Waiter::Thread(Arc::clone(&parker))).is_ok() {
-            let mut woken = lock(&parker.woken);
-            while !*woken {
-                woken = wait(&parker.wake, woken);
-            }
+    impl Model {
+        fn new(holders: u32) -> Arc<Self> {
+            Arc::new(Self { cell: Cell::new(holders), slot: Slot::new(3) })
         }
-        cell.take().expect("who was woken finds the outcome")
+
+        fn run(&self) -> bool {
+            if !self.cell.claim() {
+                return false;
+            }
+            // SAFETY: this call has claimed the cell.
+            let work = unsafe { self.slot.take_work() };
+            self.put(work + 4)
+        }
+
+        fn put(&self, value: u32) -> bool {
+            let won = self.cell.settle();
+            if won {
+                // SAFETY: this call has settled the cell.
+                unsafe { self.slot.put(Ok(value)) };
+                self.cell.finish(State::Finished);
+            }
+            won
+        }
+
+        fn cancel(&self) -> bool {
+            let won = self.cell.cancel();
+            if won {
+                // SAFETY: this call has taken the cell out of Pending.
+                assert_eq!(unsafe { self.slot.take_work() }, 3);
+            }
+            won
+        }
+
+        /// Blocks as `TaskFuture::block` does; returns what it then finds.
+        fn wait(&self) -> Option<Result<u32, Box<TaskError>>> {
+            if self.cell.subscribe(Waiter::Thread(sync::current_thread())).is_ok() {
+                while !self.cell.state().is_final() {
+                    sync::park();
+                }
+            }
+            // SAFETY: one thread of each model takes.
+            unsafe { self.slot.take_outcome(&self.cell) }
+        }
     }
 
     #[test]
     fn a_waiter_is_woken_by_completion_whenever_it_comes() {
         loom::model(|| {
-            let cell = LoomArc::new(Cell::new());
-            let worker = LoomArc::clone(&cell);
-            let worker = thread::spawn(move || {
-                assert!(worker.claim());
-                assert!(worker.complete(ready(7)).is_ok());
-            });
-            assert_eq!(block_on(&cell), Ok(7));
+            let task = Model::new(1);
+            let worker = Arc::clone(&task);
+            let worker = thread::spawn(move || assert!(worker.run()));
+            assert_eq!(task.wait(), Some(Ok(7)));
             worker.join().unwrap();
         });
     }
@@ -366,43 +425,43 @@ mod loom_models {
     #[test]
     fn of_run_and_cancel_exactly_one_wins_and_the_waiter_learns_which() {
         loom::model(|| {
-            let cell = LoomArc::new(Cell::new());
-            let (worker, canceller) = (LoomArc::clone(&cell), LoomArc::clone(&cell));
-            let worker = thread::spawn(move || worker.claim() && worker.complete(ready(7)).is_ok());
+            let task = Model::new(1);
+            let (worker, canceller) = (Arc::clone(&task), Arc::clone(&task));
+            let worker = thread::spawn(move || worker.run());
             let canceller = thread::spawn(move || canceller.cancel());
-            let outcome = block_on(&cell);
+            let outcome = task.wait();
             let (ran, cancelled) = (worker.join().unwrap(), canceller.join().unwrap());
             assert!(ran != cancelled);
-            assert_eq!(outcome, if ran { Ok(7) } else { Err(TaskError::Cancelled) });
+            assert_eq!(outcome, Some(if ran { Ok(7) } else { Err(Box::new(TaskError::Cancelled)) }));
         });
     }
 
     #[test]
     fn of_two_outcomes_the_first_stays() {
         loom::model(|| {
-            let cell = LoomArc::new(Cell::new());
-            let other = LoomArc::clone(&cell);
-            let other = thread::spawn(move || other.complete(ready(1)).is_ok());
-            let mine = cell.complete(Outcome::Ready(Err(TaskError::ShutDown))).is_ok();
+            let task = Model::new(1);
+            let other = Arc::clone(&task);
+            let other = thread::spawn(move || other.put(1));
+            let mine = task.put(2);
             let others = other.join().unwrap();
             assert!(mine != others);
-            assert_eq!(cell.take(), Some(if mine { Err(TaskError::ShutDown) } else { Ok(1) }));
-            assert_eq!(cell.take(), None);
+            assert_eq!(task.wait(), Some(Ok(if mine { 2 } else { 1 })));
+            assert_eq!(task.wait(), None);
         });
     }
 
     #[test]
     fn a_set_hears_of_every_cell_once() {
         loom::model(|| {
-            let set = Arc::new(CompletionSet::new());
-            let cells = LoomArc::new([Cell::new(), Cell::new()]);
-            let theirs = LoomArc::clone(&cells);
+            let set = StdArc::new(CompletionSet::new());
+            let tasks = [Model::new(1), Model::new(1)];
+            let theirs = tasks.clone();
             let worker = thread::spawn(move || {
-                assert!(theirs[1].complete(ready(1)).is_ok());
+                assert!(theirs[1].put(1));
                 assert!(theirs[0].cancel());
             });
-            for (index, cell) in cells.iter().enumerate() {
-                if cell.subscribe(Waiter::Set(Arc::clone(&set), index)).is_err() {
+            for (index, task) in tasks.iter().enumerate() {
+                if task.cell.subscribe(Waiter::Set(StdArc::clone(&set), index)).is_err() {
                     set.push(index);
                 }
             }
@@ -417,15 +476,55 @@ mod loom_models {
     #[test]
     fn a_waiter_that_leaves_misses_nothing_and_breaks_nothing() {
         loom::model(|| {
-            let cell = LoomArc::new(Cell::new());
-            let worker = LoomArc::clone(&cell);
-            let worker = thread::spawn(move || assert!(worker.complete(ready(7)).is_ok()));
+            let task = Model::new(1);
+            let worker = Arc::clone(&task);
+            let worker = thread::spawn(move || assert!(worker.put(7)));
             // A wait whose time has run out at once.
-            if let Ok(key) = cell.subscribe(Waiter::Thread(Arc::new(Parker::new()))) {
-                cell.unsubscribe(key);
+            if let Ok(key) = task.cell.subscribe(Waiter::Thread(sync::current_thread())) {
+                task.cell.unsubscribe(key);
             }
-            assert_eq!(block_on(&cell), Ok(7));
+            assert_eq!(task.wait(), Some(Ok(7)));
             worker.join().unwrap();
+        });
+    }
+
+    #[test]
+    fn two_waiters_are_both_woken() {
+        loom::model(|| {
+            let task = Model::new(1);
+            let (worker, other) = (Arc::clone(&task), Arc::clone(&task));
+            let set = StdArc::new(CompletionSet::new());
+            let theirs = StdArc::clone(&set);
+            let worker = thread::spawn(move || assert!(worker.put(7)));
+            let other = thread::spawn(move || {
+                if other.cell.subscribe(Waiter::Set(StdArc::clone(&theirs), 5)).is_err() {
+                    theirs.push(5);
+                }
+            });
+            assert_eq!(task.wait(), Some(Ok(7)));
+            assert_eq!(set.pop(None), Some(5));
+            worker.join().unwrap();
+            other.join().unwrap();
+        });
+    }
+
+    #[test]
+    fn only_the_last_holder_has_the_cell_to_itself() {
+        loom::model(|| {
+            let task = Model::new(2);
+            let worker = Arc::clone(&task);
+            let worker = thread::spawn(move || {
+                assert!(worker.run());
+                worker.cell.release()
+            });
+            let last = task.cell.release();
+            if last {
+                // The worker has let go, so what it did is seen.
+                assert_eq!(task.cell.state(), State::Finished);
+                // SAFETY: nobody else is left.
+                assert_eq!(unsafe { task.slot.take_outcome(&task.cell) }, Some(Ok(7)));
+            }
+            assert!(worker.join().unwrap() != last);
         });
     }
 }

@@ -3,13 +3,29 @@
 //! The protocol of the cell is in this folder's `README.md`.
 
 mod callbacks;
+#[expect(unsafe_code, reason = "guards the list of waiters by a bit of the cell's word")]
 mod cell;
 mod host;
+#[expect(unsafe_code, reason = "takes work and writes outcomes by the protocol of the cell")]
+mod in_process;
+mod look;
+#[expect(unsafe_code, reason = "keeps work and outcome in one place, by the state of the cell")]
+mod outcome;
+#[expect(unsafe_code, reason = "writes outcomes by the protocol of the cell")]
 mod promise;
+#[expect(unsafe_code, reason = "one thin pointer to a task of any type")]
+mod task;
 mod task_future;
+mod waiter;
 
-pub(crate) use cell::{Cell, Outcome, Shared, State, Waiter, WaiterKey};
+pub(crate) use cell::Cell;
+pub(crate) use cell::State;
 pub use cell::{Completed, TaskId};
 pub(crate) use host::{Host, WaitingHere, current_pool, enter_pool, may_run_here, new_pool_id};
+pub(crate) use in_process::{InProcess, Owner};
+pub(crate) use look::look;
+pub(crate) use outcome::{Slot, Stored};
 pub use promise::Promise;
+pub(crate) use task::{Body, Task, TaskRef, TypedRef};
 pub use task_future::TaskFuture;
+pub(crate) use waiter::{Waiter, WaiterKey};

@@ -1,13 +1,32 @@
 //! The writing side of a future, for people who build executors of their own.
 
-use std::{fmt, sync::Arc};
+use std::fmt;
 
-use super::{Cell, Outcome, Shared, TaskFuture, TaskId};
+use super::{
+    Body, Slot, Stored, Task, TaskFuture, TaskId, TaskRef, TypedRef,
+    cell::{Cell, State},
+};
 use crate::error::{AlreadyDone, TaskError};
 
-impl<T: Send> Shared<T> for Cell<T> {
-    fn cell(&self) -> &Cell<T> {
-        self
+/// A task that nobody here runs.
+struct Promised<T>(Slot<(), T>);
+
+impl<T: Send + 'static> Body for Promised<T> {
+    type Output = T;
+
+    fn take(task: &Task<Self>) -> Option<Result<T, TaskError>> {
+        // SAFETY: only the handle takes.
+        let outcome = unsafe { task.body().0.take_outcome(task.cell()) };
+        outcome.map(|outcome| outcome.map_err(|error| *error))
+    }
+
+    fn is_error(task: &Task<Self>) -> bool {
+        task.cell().state() == State::Failed
+    }
+
+    fn clear(&mut self, cell: &Cell) {
+        // SAFETY: this is the end of the task; its work is nothing.
+        unsafe { self.0.clear(cell, false) }
     }
 }
 
@@ -29,27 +48,27 @@ impl<T: Send> Shared<T> for Cell<T> {
 /// # Ok::<(), executor_core::AlreadyDone<i32>>(())
 /// ```
 pub struct Promise<T: Send + 'static> {
-    cell: Arc<Cell<T>>,
+    task: TypedRef<Promised<T>>,
 }
 
 impl<T: Send + 'static> Promise<T> {
     /// A promise and the future that it resolves.
     pub fn new() -> (Self, TaskFuture<T>) {
-        let cell = Arc::new(Cell::new());
-        (Self { cell: Arc::clone(&cell) }, TaskFuture::new(cell))
+        let (task, future) = TaskRef::allocate(Promised(Slot::new(())));
+        (Self { task }, future)
     }
 
     /// The task that this promise stands for.
     #[must_use]
     pub fn id(&self) -> TaskId {
-        self.cell.id()
+        self.task.cell().id()
     }
 
     /// To be called before the work begins: `true` means "run it", `false` means that it was cancelled (or is already
     /// running or done) and must not run.
     #[must_use]
     pub fn set_running_or_cancelled(&self) -> bool {
-        self.cell.claim()
+        self.task.cell().claim()
     }
 
     /// Resolves the future with a value.
@@ -58,8 +77,8 @@ impl<T: Send + 'static> Promise<T> {
     ///
     /// [`AlreadyDone`] with the value when the promise was set before or its future was cancelled.
     pub fn set_result(&self, value: T) -> Result<(), AlreadyDone<T>> {
-        match self.cell.complete(Outcome::Ready(Ok(value))) {
-            Err(Outcome::Ready(Ok(value))) => Err(AlreadyDone(value)),
+        match self.complete(Ok(value)) {
+            Err(Ok(value)) => Err(AlreadyDone(value)),
             _ => Ok(()),
         }
     }
@@ -70,24 +89,36 @@ impl<T: Send + 'static> Promise<T> {
     ///
     /// [`AlreadyDone`] with the error when the promise was set before or its future was cancelled.
     pub fn set_error(&self, error: TaskError) -> Result<(), AlreadyDone<TaskError>> {
-        match self.cell.complete(Outcome::Ready(Err(error))) {
-            Err(Outcome::Ready(Err(error))) => Err(AlreadyDone(error)),
+        match self.complete(Err(Box::new(error))) {
+            Err(Err(error)) => Err(AlreadyDone(*error)),
             _ => Ok(()),
         }
+    }
+
+    /// The outcome comes back when there is one already.
+    fn complete(&self, outcome: Stored<T>) -> Result<(), Stored<T>> {
+        let cell = self.task.cell();
+        if !cell.settle() {
+            return Err(outcome);
+        }
+        let state = State::of_outcome(&outcome);
+        // SAFETY: this call has settled the cell, and there is no work to be taken.
+        unsafe { self.task.body().0.put(outcome) };
+        cell.finish(state);
+        Ok(())
     }
 }
 
 impl<T: Send + 'static> Drop for Promise<T> {
     fn drop(&mut self) {
-        if !self.cell.state().is_final() {
-            // Losing the race against a cancel is fine: then the future is done already.
-            let _ = self.cell.complete(Outcome::Ready(Err(TaskError::ShutDown)));
-        }
+        // Losing the race against a cancel is fine: then the future is done already.
+        let _ = self.complete(Err(Box::new(TaskError::ShutDown)));
     }
 }
 
 impl<T: Send + 'static> fmt::Debug for Promise<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Promise").field("id", &self.id()).field("state", &self.cell.state()).finish()
+        let cell = self.task.cell();
+        f.debug_struct("Promise").field("id", &cell.id()).field("state", &cell.state()).finish()
     }
 }

@@ -3,20 +3,18 @@
 use std::{
     fmt,
     pin::Pin,
-    sync::Arc,
     task::{Context, Poll},
+    thread,
     time::{Duration, Instant},
 };
 
 use super::{
-    Cell, Completed, Shared, TaskId, Waiter, WaitingHere,
-    cell::{Parker, State, WaiterKey},
-    may_run_here,
+    Completed, TaskId, Waiter, WaiterKey, WaitingHere,
+    cell::{Cell, State},
+    look, may_run_here,
+    task::Handle,
 };
-use crate::{
-    error::TaskError,
-    sync::{lock, wait, wait_until},
-};
+use crate::error::TaskError;
 
 /// A task's result, now or later.
 ///
@@ -40,18 +38,23 @@ use crate::{
 /// ```
 #[must_use = "a future that is dropped detaches its task; use `drop` to say that this is meant"]
 pub struct TaskFuture<T> {
-    shared: Arc<dyn Shared<T>>,
-    /// Where the waker of the last poll is registered.
-    waker: Option<WaiterKey>,
+    task: Handle<T>,
 }
 
 impl<T> TaskFuture<T> {
-    pub(crate) fn new<S: Shared<T> + 'static>(shared: Arc<S>) -> Self {
-        Self { shared, waker: None }
+    pub(super) fn new(task: Handle<T>) -> Self {
+        Self { task }
     }
 
-    pub(crate) fn cell(&self) -> &Cell<T> {
-        self.shared.cell()
+    pub(crate) fn cell(&self) -> &Cell {
+        self.task.cell()
+    }
+
+    /// Registers somebody who wants to know when the task is done; they come back when it is.
+    pub(crate) fn subscribe(&self, waiter: Waiter) -> Result<WaiterKey, Waiter> {
+        let key = self.cell().subscribe(waiter)?;
+        self.task.wanted();
+        Ok(key)
     }
 
     /// The task's name, for maps from task to whatever belongs to it.
@@ -69,7 +72,11 @@ impl<T> TaskFuture<T> {
     /// Whether the task runs right now.
     #[must_use]
     pub fn running(&self) -> bool {
-        self.cell().state() == State::Running
+        match self.cell().state() {
+            State::Running | State::Settling => true,
+            State::Pending => self.task.is_running(),
+            State::Finished | State::Failed | State::Cancelled => false,
+        }
     }
 
     /// Whether the task was cancelled. A cancelled task is done.
@@ -81,14 +88,14 @@ impl<T> TaskFuture<T> {
     /// Cancels the task if it has not started: it will not run, and everybody who waits for it wakes up.
     /// Returns whether it is cancelled; `false` means that it runs or is done.
     pub fn cancel(&self) -> bool {
-        self.shared.cancel()
+        self.task.cancel() || self.cancelled()
     }
 
     /// Stops the task even if it runs, where the executor can do that: a worker process is ended (SIGTERM, the pool's
     /// grace time, SIGKILL) and replaced. The future resolves with [`TaskError::Cancelled`] once the task has really
     /// stopped. Returns whether the task is cancelled or will be; on threads this is [`cancel`](Self::cancel).
     pub fn kill(&self) -> bool {
-        self.shared.kill()
+        self.task.kill() || self.cancelled()
     }
 
     /// Waits for the result.
@@ -126,6 +133,7 @@ impl<T> TaskFuture<T> {
     /// the program's panic hook and harms nothing else.
     pub fn add_done_callback(&self, callback: impl FnOnce(Completed) + Send + 'static) {
         self.cell().add_callback(Box::new(callback));
+        self.task.wanted();
     }
 
     /// Gives the result to `receiver` once the task is done, on the thread of the callbacks.
@@ -133,35 +141,45 @@ impl<T> TaskFuture<T> {
     where
         T: Send + 'static,
     {
-        let shared = Arc::clone(&self.shared);
-        shared.cell().add_callback(Box::new(move |_| receiver(self.take())));
+        let task = (*self.task).clone();
+        task.cell().add_callback(Box::new(move |_| receiver(self.take())));
+        task.wanted();
     }
 
     /// Runs the task here if this thread works for the pool that would run it and nobody has begun it.
     pub(crate) fn run_if_own(&self) {
-        if may_run_here(self.shared.pool()) {
-            Arc::clone(&self.shared).run_here();
+        if may_run_here(self.task.pool()) {
+            self.task.run();
         }
+    }
+
+    /// Whether the task is done with an error other than a cancellation.
+    pub(crate) fn is_error(&self) -> bool {
+        self.done() && self.task.is_error()
     }
 
     /// Blocks until the task is done or `deadline` has passed; says whether it is done.
     fn block(&self, deadline: Option<Instant>) -> bool {
-        let parker = Arc::new(Parker::new());
-        let Ok(key) = self.cell().subscribe(Waiter::Thread(Arc::clone(&parker))) else { return true };
+        let done = || {
+            self.task.look();
+            self.done()
+        };
+        if look(deadline, done) {
+            return true;
+        }
+        let Ok(key) = self.subscribe(Waiter::Thread(crate::sync::current_thread())) else { return true };
         let here = WaitingHere::begin();
         if deadline.is_some() && !here.compensated {
             // Nobody stands in for this worker, so the task may be waiting for it.
             self.run_if_own();
         }
-        let mut woken = lock(&parker.woken);
-        while !*woken {
-            match deadline {
-                None => woken = wait(&parker.wake, woken),
-                Some(end) if Instant::now() < end => woken = wait_until(&parker.wake, woken, deadline),
-                Some(_) => break,
+        while !self.done() {
+            match deadline.map(|end| end.saturating_duration_since(Instant::now())) {
+                None => crate::sync::park(),
+                Some(Duration::ZERO) => break,
+                Some(left) => thread::park_timeout(left),
             }
         }
-        drop(woken);
         drop(here);
         if !self.done() {
             self.cell().unsubscribe(key);
@@ -171,7 +189,7 @@ impl<T> TaskFuture<T> {
 
     fn take(&self) -> Result<T, TaskError> {
         // Only `poll` can have taken it before, and polling a completed future again is the caller's mistake.
-        self.cell().take().expect("the result of this future was already taken")
+        self.task.take().expect("the result of this future was already taken")
     }
 }
 
@@ -181,30 +199,18 @@ impl<T> Future for TaskFuture<T> {
     /// # Panics
     ///
     /// When it is polled again after it was ready.
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        if !self.done() {
-            let registered = match self.waker {
-                Some(key) => self.cell().update_waker(key, context.waker()),
-                None => false,
-            };
-            if registered {
-                return Poll::Pending;
-            }
-            if let Ok(key) = self.cell().subscribe(Waiter::Waker(context.waker().clone())) {
-                self.waker = Some(key);
-                return Poll::Pending;
-            }
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        if !self.done() && self.cell().set_waker(context.waker()) {
+            self.task.wanted();
+            return Poll::Pending;
         }
-        self.waker = None;
         Poll::Ready(self.take())
     }
 }
 
 impl<T> Drop for TaskFuture<T> {
     fn drop(&mut self) {
-        if let Some(key) = self.waker {
-            self.cell().unsubscribe(key);
-        }
+        self.cell().clear_waker();
     }
 }
 

@@ -14,7 +14,7 @@ use crate::{
     cancel::Pins,
     codec,
     error::TaskError,
-    future::{Cell, Outcome, Shared, State, TaskId},
+    future::{Body, State, Task as CellTask, TaskFuture, TaskId, TaskRef, TypedRef},
     task::{Bound, ChunkOutput, EntryOf, Payload, Task},
 };
 
@@ -138,12 +138,18 @@ pub(super) trait Job: Send + Sync {
 
 /// A task with its types.
 pub(super) struct ProcessJob<T> {
-    cell: Cell<T>,
     core: Arc<Core>,
     time_limit: Option<Duration>,
     progress: Mutex<Progress>,
+    /// Once the cell is done.
+    outcome: Mutex<Option<Outcome>>,
     decode: Decode<T>,
     is_chunk: bool,
+}
+
+enum Outcome {
+    Error(TaskError),
+    Answers(Vec<Option<Answer>>, Duration),
 }
 
 /// Makes the result of what the workers answered, on the thread that asks for it.
@@ -193,7 +199,7 @@ impl<T: Send + 'static> ProcessJob<T> {
         decode: Decode<T>,
     ) -> Self {
         let progress = Mutex::new(Progress { request: Some(request), answered: 0, answers });
-        Self { cell: Cell::new(), core, time_limit, progress, decode, is_chunk }
+        Self { core, time_limit, progress, outcome: Mutex::new(None), decode, is_chunk }
     }
 
     fn progress(&self) -> MutexGuard<'_, Progress> {
@@ -207,32 +213,65 @@ impl<T: Send + 'static> ProcessJob<T> {
     }
 }
 
-impl<T: Send + 'static> Job for ProcessJob<T> {
+impl<T: Send + 'static> ProcessJob<T> {
+    /// The task for the queue, and its future.
+    pub(super) fn into_task(self) -> (Arc<dyn Job>, TaskFuture<T>) {
+        let (task, future) = TaskRef::allocate(self);
+        (Arc::new(task), future)
+    }
+
+    fn outcome(&self) -> MutexGuard<'_, Option<Outcome>> {
+        self.outcome.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn cancel_queued(task: &CellTask<Self>) -> bool {
+        if !task.cell().cancel() {
+            return false;
+        }
+        task.body().progress().request = None;
+        true
+    }
+
+    fn end(task: &CellTask<Self>, outcome: Outcome) {
+        // Refused when a kill came first.
+        if !task.cell().settle() {
+            return;
+        }
+        let state = match &outcome {
+            Outcome::Error(TaskError::Cancelled) => State::Cancelled,
+            Outcome::Error(_) => State::Failed,
+            Outcome::Answers(..) => State::Finished,
+        };
+        *task.body().outcome() = Some(outcome);
+        task.cell().finish(state);
+    }
+}
+
+impl<T: Send + 'static> Job for TypedRef<ProcessJob<T>> {
     fn id(&self) -> TaskId {
-        self.cell.id()
+        self.cell().id()
     }
 
     fn time_limit(&self) -> Option<Duration> {
-        self.time_limit
+        self.body().time_limit
     }
 
     fn claim(&self) -> bool {
-        self.cell.claim()
+        self.cell().claim()
     }
 
     fn cancel_queued(&self) -> bool {
-        // Of two cancels at once only one finds the request, and counts.
-        self.cell.cancel() && self.progress().request.take().is_some()
+        ProcessJob::cancel_queued(self)
     }
 
     fn frame(&self, known: &mut std::collections::VecDeque<u64>) -> Option<Vec<u8>> {
-        let progress = self.progress();
+        let progress = self.body().progress();
         let request = progress.request.as_ref()?;
         (progress.answered < request.items.len()).then(|| request.frame(self.id(), progress.answered, known))
     }
 
     fn answer(&self, index: u32, answer: Answer) -> Result<(), Malformed> {
-        let mut progress = self.progress();
+        let mut progress = self.body().progress();
         let request = progress.request.as_ref().ok_or(Malformed)?;
         let (expected, _) = request.items.get(progress.answered).ok_or(Malformed)?;
         if *expected != index {
@@ -245,7 +284,7 @@ impl<T: Send + 'static> Job for ProcessJob<T> {
     }
 
     fn lose_item(&self, error: TaskError) -> bool {
-        let mut progress = self.progress();
+        let mut progress = self.body().progress();
         let Some(request) = &progress.request else { return false };
         let Some((index, _)) = request.items.get(progress.answered) else { return false };
         let (index, count) = (*index as usize, request.items.len());
@@ -257,41 +296,55 @@ impl<T: Send + 'static> Job for ProcessJob<T> {
     }
 
     fn is_answered(&self) -> bool {
-        let progress = self.progress();
+        let progress = self.body().progress();
         progress.request.as_ref().is_none_or(|request| progress.answered == request.items.len())
     }
 
     fn finish(&self, ran_for: Duration) {
-        let answers = self.release();
-        let decode = self.decode;
+        let answers = self.body().release();
         // An error needs no decoding, and a callback should be told of it.
-        let outcome = match (&answers[..], self.is_chunk) {
-            ([Some(Err(error))], false) => Outcome::Ready(Err(error.clone())),
-            _ => Outcome::Encoded(Box::new(move || decode(answers, ran_for))),
+        let outcome = match (&answers[..], self.body().is_chunk) {
+            ([Some(Err(error))], false) => Outcome::Error(error.clone()),
+            _ => Outcome::Answers(answers, ran_for),
         };
-        // Refused when a kill came first.
-        let _ = self.cell.complete(outcome);
+        ProcessJob::end(self, outcome);
     }
 
     fn fail(&self, error: TaskError) {
-        drop(self.release());
-        let _ = self.cell.complete(Outcome::Ready(Err(error)));
+        drop(self.body().release());
+        ProcessJob::end(self, Outcome::Error(error));
     }
 }
 
-impl<T: Send + 'static> Shared<T> for ProcessJob<T> {
-    fn cell(&self) -> &Cell<T> {
-        &self.cell
-    }
+impl<T: Send + 'static> Body for ProcessJob<T> {
+    type Output = T;
 
-    fn cancel(&self) -> bool {
-        if self.cancel_queued() {
-            self.core.job_cancelled();
+    fn take(task: &CellTask<Self>) -> Option<Result<T, TaskError>> {
+        let outcome = task.body().outcome().take();
+        match outcome {
+            Some(Outcome::Error(error)) => Some(Err(error)),
+            Some(Outcome::Answers(answers, ran_for)) => Some((task.body().decode)(answers, ran_for)),
+            None => (task.cell().state() == State::Cancelled).then_some(Err(TaskError::Cancelled)),
         }
-        self.cell.state() == State::Cancelled
     }
 
-    fn kill(&self) -> bool {
-        self.cancel() || self.core.kill_job(self.id())
+    fn is_error(task: &CellTask<Self>) -> bool {
+        match &*task.body().outcome() {
+            Some(Outcome::Error(error)) => *error != TaskError::Cancelled,
+            Some(Outcome::Answers(answers, ran_for)) => (task.body().decode)(answers.clone(), *ran_for).is_err(),
+            None => false,
+        }
+    }
+
+    fn cancel(task: &CellTask<Self>) -> bool {
+        if !Self::cancel_queued(task) {
+            return false;
+        }
+        task.body().core.job_cancelled();
+        true
+    }
+
+    fn kill(task: &CellTask<Self>) -> bool {
+        Self::cancel(task) || task.body().core.kill_job(task.cell().id())
     }
 }

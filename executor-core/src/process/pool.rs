@@ -335,19 +335,19 @@ impl ProcessPoolCore {
             }
             state = core.space.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
-        let job = Arc::new(encoded.map_err(|_| SubmitError::ShutDown)?);
+        let (job, future) = encoded.map_err(|_| SubmitError::ShutDown)?.into_task();
         if job.is_answered() {
             // No item could be encoded, so there is nothing to run.
             drop(state);
             job.finish(Duration::ZERO);
-            return Ok(TaskFuture::new(job));
+            return Ok(future);
         }
-        state.queue.push_back(Queued { job: Arc::<ProcessJob<T>>::clone(&job), claimed: false });
+        state.queue.push_back(Queued { job, claimed: false });
         state.queued += 1;
         if supervisor::dispatch(core, &mut state) {
             core.wake_supervisor();
         }
-        Ok(TaskFuture::new(job))
+        Ok(future)
     }
 
     fn limit(&self, options: TaskOptions) -> Option<Duration> {

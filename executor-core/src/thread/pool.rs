@@ -13,8 +13,9 @@ use crate::{
     cancel::CancelToken,
     error::{BuildError, Cause, SubmitError, TaskError},
     executor::{Executor, Shutdown, ShutdownReport, Submit},
-    future::{Host, Promise, State as TaskState, TaskFuture, current_pool, enter_pool, new_pool_id},
-    in_process::{InProcess, Owner, Run},
+    future::{
+        Host, InProcess, Owner, Promise, State as TaskState, TaskFuture, TaskRef, current_pool, enter_pool, new_pool_id,
+    },
     panic,
     stats::Stats,
     task::{Payload, Task, TaskOptions},
@@ -80,7 +81,7 @@ struct Pool {
 #[derive(Default)]
 struct State {
     /// Tasks in the order of submission. Those that were cancelled or run in place meanwhile stay as tombstones.
-    queue: VecDeque<Arc<dyn Run>>,
+    queue: VecDeque<TaskRef>,
     /// Tasks in the queue that are no tombstones.
     queued: usize,
     running: usize,
@@ -172,12 +173,11 @@ impl ThreadPoolCore {
             }
             state = wait(&pool.space, state);
         }
-        let owner: Arc<dyn Owner> = Arc::<Pool>::clone(pool);
-        let task = InProcess::new(owner, options.timeout, work);
-        state.queue.push_back(Arc::<InProcess<_, _>>::clone(&task));
+        let (task, future) = InProcess::task(Arc::clone(pool), options.timeout, work);
+        state.queue.push_back(task);
         state.queued += 1;
         pool.call_worker(state);
-        Ok(TaskFuture::new(task))
+        Ok(future)
     }
 }
 
@@ -267,7 +267,7 @@ impl Pool {
             TaskError::InitializerFailed { cause: state.broken.clone().unwrap_or_else(|| Cause::new("unknown")) };
         drop(state);
         for task in queue {
-            task.fail_queued(&error);
+            task.fail(error.clone());
         }
         self.space.notify_all();
         self.lock()
@@ -281,7 +281,7 @@ impl Pool {
         if how != Shutdown::Drain {
             let queue = std::mem::take(&mut state.queue);
             drop(state);
-            report.cancelled = queue.iter().filter(|task| task.cancel_queued()).count();
+            report.cancelled = queue.iter().filter(|task| task.cancel()).count();
             drop(queue);
             if how == Shutdown::Kill {
                 self.token.cancel();

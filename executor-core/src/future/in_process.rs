@@ -1,0 +1,127 @@
+//! A task that runs in this process: cell, closure and result in one allocation, shared by the queue and the future.
+
+use std::{sync::Arc, time::Duration};
+
+use super::{Body, Cell, Slot, State, Stored, Task, TaskFuture, TaskRef};
+use crate::{deadline, error::TaskError, panic};
+
+/// The executor that a task belongs to; hears of every change, wherever it comes from.
+pub(crate) trait Owner: Send + Sync + 'static {
+    fn pool_id(&self) -> u64;
+    /// A queued task was claimed.
+    fn started(&self);
+    /// A running task ended.
+    fn ended(&self, state: State);
+    /// A queued task was cancelled.
+    fn cancelled(&self);
+}
+
+/// Closure and owner of a task.
+pub(crate) struct InProcess<T, W, O> {
+    owner: Arc<O>,
+    time_limit: Option<Box<Duration>>,
+    slot: Slot<W, T>,
+}
+
+impl<T, W, O> InProcess<T, W, O>
+where
+    T: Send + 'static,
+    W: FnOnce() -> T + Send + 'static,
+    O: Owner,
+{
+    /// A task for the owner's queue, and its future.
+    pub(crate) fn task(owner: Arc<O>, time_limit: Option<Duration>, work: W) -> (TaskRef, TaskFuture<T>) {
+        let (task, future) =
+            TaskRef::allocate(Self { owner, time_limit: time_limit.map(Box::new), slot: Slot::new(work) });
+        (task.erase(), future)
+    }
+
+    /// Ends a task whose work was taken. A result that nobody gets is dropped here, and its destructor is the task's code.
+    fn complete(task: &Task<Self>, outcome: Stored<T>) {
+        // Without a time limit nobody but the one who runs the task can settle it.
+        if task.body().time_limit.is_some() && !task.cell().settle() {
+            panic::contain(|| drop(outcome));
+            return;
+        }
+        let state = State::of_outcome(&outcome);
+        // SAFETY: only this thread has the right to finish the cell, and whoever claimed it has taken the work.
+        unsafe { task.body().slot.put(outcome) };
+        task.cell().finish(state);
+    }
+}
+
+impl<T, W, O> Body for InProcess<T, W, O>
+where
+    T: Send + 'static,
+    W: FnOnce() -> T + Send + 'static,
+    O: Owner,
+{
+    type Output = T;
+
+    fn take(task: &Task<Self>) -> Option<Result<T, TaskError>> {
+        // SAFETY: only the handle takes.
+        let outcome = unsafe { task.body().slot.take_outcome(task.cell()) };
+        outcome.map(|outcome| outcome.map_err(|error| *error))
+    }
+
+    fn is_error(task: &Task<Self>) -> bool {
+        task.cell().state() == State::Failed
+    }
+
+    fn cancel(task: &Task<Self>) -> bool {
+        if !task.cell().cancel() {
+            return false;
+        }
+        // SAFETY: this call has taken the cell out of Pending.
+        let work = unsafe { task.body().slot.take_work() };
+        task.body().owner.cancelled();
+        panic::contain(|| drop(work));
+        true
+    }
+
+    fn pool(task: &Task<Self>) -> u64 {
+        task.body().owner.pool_id()
+    }
+
+    fn run(task: &Task<Self>) {
+        if !task.cell().claim() {
+            return;
+        }
+        let body = task.body();
+        body.owner.started();
+        // SAFETY: this call has claimed the cell.
+        let work = unsafe { body.slot.take_work() };
+        let limit = body.time_limit.as_ref().map(|limit| deadline::watch(task.to_ref(), **limit));
+        let outcome = panic::catch(work);
+        drop(limit);
+        // Before the future resolves, so that who saw it done finds it counted.
+        body.owner.ended(if outcome.is_err() { State::Failed } else { State::Finished });
+        Self::complete(task, outcome.map_err(Box::new));
+    }
+
+    fn fail(task: &Task<Self>, error: TaskError) {
+        if task.cell().claim() {
+            let body = task.body();
+            body.owner.started();
+            // SAFETY: this call has claimed the cell.
+            let work = unsafe { body.slot.take_work() };
+            body.owner.ended(State::Failed);
+            Self::complete(task, Err(Box::new(error)));
+            panic::contain(|| drop(work));
+        }
+    }
+
+    fn expire(task: &Task<Self>, ran_for: Duration) {
+        // Refused when the task has ended in the meantime.
+        if task.cell().settle() {
+            // SAFETY: this call has settled the cell; the time is watched from after the work was taken.
+            unsafe { task.body().slot.put(Err(Box::new(TaskError::TimedOut { ran_for }))) };
+            task.cell().finish(State::Failed);
+        }
+    }
+
+    fn clear(&mut self, cell: &Cell) {
+        // SAFETY: this is the end of the task, and the work is taken by who takes the cell out of Pending.
+        unsafe { self.slot.clear(cell, true) };
+    }
+}

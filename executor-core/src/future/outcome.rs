@@ -1,0 +1,98 @@
+//! Where a task keeps what it needs until it runs, and then what came of it.
+
+use std::mem::{ManuallyDrop, MaybeUninit};
+
+use super::cell::{Cell, State};
+use crate::{error::TaskError, sync::UnsafeCell};
+
+/// A result as it is kept: an error is rare and large.
+pub(crate) type Stored<T> = Result<T, Box<TaskError>>;
+
+/// Large enough for either; both begin where it begins.
+#[repr(C)]
+union Content<W, T> {
+    work: ManuallyDrop<W>,
+    _outcome: ManuallyDrop<Option<Stored<T>>>,
+}
+
+/// The work of a pending task and the outcome of a finished one, in the same place. Which of them is there follows from the
+/// state of the cell:
+///
+/// | state | content | who may touch it |
+/// |---|---|---|
+/// | Pending | the work | nobody |
+/// | Running, Settling, Cancelled | the work, until it is taken | the one who entered this state |
+/// | Finished, Failed | the outcome | the one handle |
+pub(crate) struct Slot<W, T>(UnsafeCell<MaybeUninit<Content<W, T>>>);
+
+// SAFETY: what is inside is handed from thread to thread and never used by two at once.
+unsafe impl<W: Send, T: Send> Send for Slot<W, T> {}
+// SAFETY: as above.
+unsafe impl<W: Send, T: Send> Sync for Slot<W, T> {}
+
+impl<W, T> Slot<W, T> {
+    pub(crate) fn new(work: W) -> Self {
+        Self(UnsafeCell::new(MaybeUninit::new(Content { work: ManuallyDrop::new(work) })))
+    }
+
+    /// Takes the work.
+    ///
+    /// # Safety
+    ///
+    /// The caller has taken the cell out of Pending, and calls this once.
+    pub(crate) unsafe fn take_work(&self) -> W {
+        self.0.with_mut(|content| {
+            // SAFETY: a pending cell has its work, and the caller alone has the slot now.
+            unsafe { content.cast::<W>().read() }
+        })
+    }
+
+    /// Writes the outcome, before the cell is finished.
+    ///
+    /// # Safety
+    ///
+    /// The caller alone has the right to finish the cell, and the work was taken.
+    pub(crate) unsafe fn put(&self, outcome: Stored<T>) {
+        self.0.with_mut(|content| {
+            // SAFETY: the caller alone has the slot, and there is nothing in it to be dropped.
+            unsafe { content.cast::<Option<Stored<T>>>().write(Some(outcome)) };
+        });
+    }
+
+    /// Takes the outcome of a cell that is done; `None` when it was taken before.
+    ///
+    /// # Safety
+    ///
+    /// The caller is the one handle of `cell`, to which this slot belongs.
+    pub(crate) unsafe fn take_outcome(&self, cell: &Cell) -> Option<Stored<T>> {
+        match cell.state() {
+            State::Finished | State::Failed => self.0.with_mut(|content| {
+                // SAFETY: a cell in these states has its outcome, and only its handle touches it.
+                let outcome = unsafe { &mut *content.cast::<Option<Stored<T>>>() };
+                outcome.take()
+            }),
+            State::Cancelled => Some(Err(Box::new(TaskError::Cancelled))),
+            State::Pending | State::Running | State::Settling => None,
+        }
+    }
+
+    /// Drops what is left, at the end of the task.
+    ///
+    /// # Safety
+    ///
+    /// Nobody else holds on to `cell`, to which this slot belongs, and `has_work` says whether the work of a cell that is
+    /// not done is still there.
+    pub(crate) unsafe fn clear(&mut self, cell: &Cell, has_work: bool) {
+        self.0.with_mut(|content| match cell.state() {
+            State::Finished | State::Failed => {
+                // SAFETY: a cell in these states has its outcome.
+                unsafe { content.cast::<Option<Stored<T>>>().drop_in_place() };
+            }
+            State::Pending if has_work => {
+                // SAFETY: a pending cell has its work.
+                unsafe { content.cast::<W>().drop_in_place() };
+            }
+            _ => {}
+        });
+    }
+}

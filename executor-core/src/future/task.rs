@@ -1,0 +1,315 @@
+//! The one allocation of a task: its [`Cell`], and a [`Body`] that knows how to run it and what came of it. Everybody who
+//! holds on to it has one thin pointer.
+
+use std::{fmt, marker::PhantomData, ops::Deref, ptr::NonNull, time::Duration};
+
+use super::cell::Cell;
+use crate::{error::TaskError, panic};
+
+/// What a task is besides its cell: where its work, its argument or its outcome are kept. All that is told to it comes from
+/// somebody who holds on to the task.
+pub(crate) trait Body: Send + Sync + Sized + 'static {
+    type Output: Send + 'static;
+
+    /// The outcome, for the one handle of a cell that is done; `None` when it was taken before.
+    fn take(task: &Task<Self>) -> Option<Result<Self::Output, TaskError>>;
+
+    /// Whether the cell, which is done, holds an error other than a cancellation.
+    fn is_error(task: &Task<Self>) -> bool;
+
+    /// Cancels the task if it has not started; `true` when this call did it.
+    fn cancel(task: &Task<Self>) -> bool {
+        task.cell().cancel()
+    }
+
+    /// Stops the task even if it runs; `false` where that cannot be done.
+    fn kill(task: &Task<Self>) -> bool {
+        Self::cancel(task)
+    }
+
+    /// Whether the task runs right now, where the state does not tell.
+    fn is_running(_: &Task<Self>) -> bool {
+        false
+    }
+
+    /// Which pool will run the task; 0 when none can be told.
+    fn pool(_: &Task<Self>) -> u64 {
+        0
+    }
+
+    /// Runs the task on this thread unless somebody has started it.
+    fn run(_: &Task<Self>) {}
+
+    /// Ends a task that nobody has started with an error.
+    fn fail(_: &Task<Self>, _: TaskError) {}
+
+    /// The task has run for longer than it may.
+    fn expire(_: &Task<Self>, _: Duration) {}
+
+    /// Somebody is about to look at the task for a while: does what this thread can do to bring its end nearer.
+    fn look(_: &Task<Self>) {}
+
+    /// Somebody was added to the waiters, and may sleep until the task is done.
+    fn wanted(_: &Task<Self>) {}
+
+    /// The last holder is gone: drops what the state of `cell` says is still there.
+    fn clear(&mut self, _: &Cell) {}
+}
+
+/// What a thin pointer leads to.
+#[repr(C)]
+struct Block<B> {
+    cell: Cell,
+    vtable: &'static VTable,
+    body: B,
+}
+
+struct VTable {
+    take: unsafe fn(NonNull<Header>, *mut ()),
+    is_error: unsafe fn(NonNull<Header>) -> bool,
+    cancel: unsafe fn(NonNull<Header>) -> bool,
+    kill: unsafe fn(NonNull<Header>) -> bool,
+    is_running: unsafe fn(NonNull<Header>) -> bool,
+    pool: unsafe fn(NonNull<Header>) -> u64,
+    run: unsafe fn(NonNull<Header>),
+    fail: unsafe fn(NonNull<Header>, TaskError),
+    expire: unsafe fn(NonNull<Header>, Duration),
+    look: unsafe fn(NonNull<Header>),
+    wanted: unsafe fn(NonNull<Header>),
+    drop: unsafe fn(NonNull<Header>),
+}
+
+/// The part of a [`Block`] that is the same for all of them.
+#[repr(C)]
+struct Header {
+    cell: Cell,
+    vtable: &'static VTable,
+}
+
+/// # Safety
+///
+/// `header` is that of a `Block<B>` that the caller holds on to for as long as the result is used.
+unsafe fn typed<'a, B: Body>(header: NonNull<Header>) -> &'a Task<B> {
+    // SAFETY: `Task<B>` is a transparent `Block<B>`, whose address is that of its header.
+    unsafe { header.cast::<Task<B>>().as_ref() }
+}
+
+/// The functions of one type of body. Each may only be called with a header of a block with such a body.
+struct Functions<B>(PhantomData<B>);
+
+/// A function that calls a method of the body.
+macro_rules! forward {
+    ($method:ident($($argument:ident: $type:ty),*)) => {
+        // SAFETY: a table is only used with the blocks that it was made for.
+        |header, $($argument),*| B::$method(unsafe { typed::<B>(header) }, $($argument),*)
+    };
+}
+
+impl<B: Body> Functions<B> {
+    const TABLE: &'static VTable = &VTable {
+        take: |header, output| {
+            // SAFETY: as in `forward`.
+            let outcome = B::take(unsafe { typed::<B>(header) });
+            // SAFETY: the caller gives a place for just this type.
+            unsafe { output.cast::<Option<Result<B::Output, TaskError>>>().write(outcome) }
+        },
+        is_error: forward!(is_error()),
+        cancel: forward!(cancel()),
+        kill: forward!(kill()),
+        is_running: forward!(is_running()),
+        pool: forward!(pool()),
+        run: forward!(run()),
+        fail: forward!(fail(error: TaskError)),
+        expire: forward!(expire(ran_for: Duration)),
+        look: forward!(look()),
+        wanted: forward!(wanted()),
+        drop: |header| {
+            // SAFETY: the last holder is gone, and the block came from a box.
+            let mut block = unsafe { Box::from_raw(header.cast::<Block<B>>().as_ptr()) };
+            // What a task never gave away is dropped here, and its destructors are the user's code: a panic in one is
+            // reported by the panic hook and goes no further.
+            panic::contain(|| {
+                let Block { cell, body, .. } = &mut *block;
+                body.clear(cell);
+                drop(block);
+            });
+        },
+    };
+}
+
+/// A task whose body is known.
+#[repr(transparent)]
+pub(crate) struct Task<B>(Block<B>);
+
+impl<B> Task<B> {
+    pub(crate) fn cell(&self) -> &Cell {
+        &self.0.cell
+    }
+
+    pub(crate) fn body(&self) -> &B {
+        &self.0.body
+    }
+}
+
+impl<B: Body> Task<B> {
+    /// One more pointer to this task.
+    pub(crate) fn to_ref(&self) -> TaskRef {
+        self.cell().hold();
+        TaskRef { header: NonNull::from(self).cast() }
+    }
+}
+
+/// Holds on to a task of any type.
+pub(crate) struct TaskRef {
+    header: NonNull<Header>,
+}
+
+// SAFETY: a `Body` may be used from any thread, and so may the cell.
+unsafe impl Send for TaskRef {}
+// SAFETY: as above.
+unsafe impl Sync for TaskRef {}
+
+impl TaskRef {
+    /// A task for its queue, and the handle of the one who waits for it.
+    pub(crate) fn allocate<B: Body>(body: B) -> (TypedRef<B>, super::TaskFuture<B::Output>) {
+        let block = Box::new(Block { cell: Cell::new(2), vtable: Functions::<B>::TABLE, body });
+        let header = NonNull::from(Box::leak(block)).cast();
+        (
+            TypedRef { task: Self { header }, marker: PhantomData },
+            super::TaskFuture::new(Handle { task: Self { header }, marker: PhantomData }),
+        )
+    }
+
+    fn header(&self) -> &Header {
+        // SAFETY: this holder keeps the block alive.
+        unsafe { self.header.as_ref() }
+    }
+
+    pub(crate) fn cell(&self) -> &Cell {
+        &self.header().cell
+    }
+
+    pub(crate) fn is_error(&self) -> bool {
+        // SAFETY: the table is that of this block.
+        unsafe { (self.header().vtable.is_error)(self.header) }
+    }
+
+    pub(crate) fn cancel(&self) -> bool {
+        // SAFETY: the table is that of this block.
+        unsafe { (self.header().vtable.cancel)(self.header) }
+    }
+
+    pub(crate) fn kill(&self) -> bool {
+        // SAFETY: the table is that of this block.
+        unsafe { (self.header().vtable.kill)(self.header) }
+    }
+
+    pub(crate) fn is_running(&self) -> bool {
+        // SAFETY: the table is that of this block.
+        unsafe { (self.header().vtable.is_running)(self.header) }
+    }
+
+    pub(crate) fn pool(&self) -> u64 {
+        // SAFETY: the table is that of this block.
+        unsafe { (self.header().vtable.pool)(self.header) }
+    }
+
+    pub(crate) fn run(&self) {
+        // SAFETY: the table is that of this block.
+        unsafe { (self.header().vtable.run)(self.header) }
+    }
+
+    pub(crate) fn fail(&self, error: TaskError) {
+        // SAFETY: the table is that of this block.
+        unsafe { (self.header().vtable.fail)(self.header, error) }
+    }
+
+    pub(crate) fn expire(&self, ran_for: Duration) {
+        // SAFETY: the table is that of this block.
+        unsafe { (self.header().vtable.expire)(self.header, ran_for) }
+    }
+
+    pub(crate) fn look(&self) {
+        // SAFETY: the table is that of this block.
+        unsafe { (self.header().vtable.look)(self.header) }
+    }
+
+    pub(crate) fn wanted(&self) {
+        // SAFETY: the table is that of this block.
+        unsafe { (self.header().vtable.wanted)(self.header) }
+    }
+}
+
+impl Clone for TaskRef {
+    fn clone(&self) -> Self {
+        self.cell().hold();
+        Self { header: self.header }
+    }
+}
+
+impl Drop for TaskRef {
+    fn drop(&mut self) {
+        if self.cell().release() {
+            // SAFETY: nobody else holds on to the block, and the table is its own.
+            unsafe { (self.header().vtable.drop)(self.header) }
+        }
+    }
+}
+
+impl fmt::Debug for TaskRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.cell().fmt(f)
+    }
+}
+
+/// Holds on to a task whose body is known.
+pub(crate) struct TypedRef<B: Body> {
+    task: TaskRef,
+    marker: PhantomData<fn(B) -> B>,
+}
+
+impl<B: Body> TypedRef<B> {
+    pub(crate) fn erase(self) -> TaskRef {
+        self.task
+    }
+}
+
+impl<B: Body> Clone for TypedRef<B> {
+    fn clone(&self) -> Self {
+        Self { task: self.task.clone(), marker: PhantomData }
+    }
+}
+
+impl<B: Body> Deref for TypedRef<B> {
+    type Target = Task<B>;
+
+    fn deref(&self) -> &Task<B> {
+        // SAFETY: it was made with such a body, and this holder keeps the block alive.
+        unsafe { typed::<B>(self.task.header) }
+    }
+}
+
+/// The reading end: holds on to a task with this type of output. There is one for each task.
+pub(crate) struct Handle<T> {
+    task: TaskRef,
+    marker: PhantomData<fn() -> T>,
+}
+
+impl<T> Handle<T> {
+    /// The outcome of a task that is done; `None` when it was taken before.
+    pub(crate) fn take(&self) -> Option<Result<T, TaskError>> {
+        let mut outcome = None::<Result<T, TaskError>>;
+        let place = (&raw mut outcome).cast();
+        // SAFETY: the table is that of this block, whose output is a `T`.
+        unsafe { (self.task.header().vtable.take)(self.task.header, place) };
+        outcome
+    }
+}
+
+impl<T> Deref for Handle<T> {
+    type Target = TaskRef;
+
+    fn deref(&self) -> &TaskRef {
+        &self.task
+    }
+}

@@ -1,0 +1,129 @@
+//! Who waits for a cell: a blocked thread, a waker, a callback, or a set of futures. All kinds stand in one list.
+
+use std::{sync::Arc, task::Waker};
+
+use super::{
+    callbacks::{self, Callback},
+    cell::Completed,
+};
+use crate::{sync::Thread, wait::CompletionSet};
+
+/// Somebody who wants to know when the cell is done.
+pub(crate) enum Waiter {
+    /// Blocked; looks at the state again when it is unparked, so an unpark too many does no harm.
+    Thread(Thread),
+    Waker(Waker),
+    Callback(Callback),
+    Set(Arc<CompletionSet>, usize),
+}
+
+/// Names a registered waiter, so that it can be removed: the address of its node. Nobody is added to a cell that is done,
+/// so a key that outlives its waiter names nobody.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct WaiterKey(usize);
+
+/// A waiter in its list; the one that came last is first.
+pub(super) struct Node {
+    pub(super) waiter: Waiter,
+    pub(super) next: Option<Box<Node>>,
+}
+
+impl Node {
+    pub(super) fn new(waiter: Waiter) -> Box<Self> {
+        Box::new(Self { waiter, next: None })
+    }
+
+    pub(super) fn key(&self) -> WaiterKey {
+        WaiterKey(std::ptr::from_ref(self).addr())
+    }
+
+    pub(super) fn is_waker(&self) -> bool {
+        matches!(self.waiter, Waiter::Waker(_))
+    }
+
+    /// Takes the first node that `is_meant` out of the list.
+    pub(super) fn remove(mut list: &mut Option<Box<Node>>, is_meant: impl Fn(&Self) -> bool) -> Option<Box<Self>> {
+        while list.as_ref().is_some_and(|node| !is_meant(node)) {
+            list = &mut list.as_mut()?.next;
+        }
+        let mut found = list.take()?;
+        *list = found.next.take();
+        Some(found)
+    }
+}
+
+/// Wakes everybody in the list, in the order in which they came. Wakers are foreign code; callbacks run elsewhere.
+pub(super) fn notify(mut list: Box<Node>, completed: Completed) {
+    let mut first = None;
+    // Reversed in place.
+    loop {
+        let next = list.next.take();
+        list.next = first;
+        match next {
+            Some(node) => {
+                first = Some(list);
+                list = node;
+            }
+            None => break,
+        }
+    }
+    let mut callbacks = Vec::new();
+    let mut current = Some(list);
+    while let Some(node) = current {
+        current = node.next;
+        match node.waiter {
+            Waiter::Thread(thread) => thread.unpark(),
+            Waiter::Waker(waker) => waker.wake(),
+            Waiter::Set(set, index) => set.push(index),
+            Waiter::Callback(callback) => callbacks.push(callback),
+        }
+    }
+    if !callbacks.is_empty() {
+        callbacks::dispatch(callbacks, completed);
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    fn list(set: &Arc<CompletionSet>, length: usize) -> (Option<Box<Node>>, Vec<WaiterKey>) {
+        let (mut list, mut keys) = (None, Vec::new());
+        for index in 0..length {
+            let mut node = Node::new(Waiter::Set(Arc::clone(set), index));
+            keys.push(node.key());
+            node.next = list.take();
+            list = Some(node);
+        }
+        (list, keys)
+    }
+
+    fn completed() -> Completed {
+        let (promise, future) = crate::Promise::<()>::new();
+        drop(promise);
+        let (sender, receiver) = std::sync::mpsc::channel();
+        future.add_done_callback(move |completed| sender.send(completed).expect("the test waits"));
+        receiver.recv().expect("the callback runs")
+    }
+
+    #[test]
+    fn all_are_woken_in_the_order_in_which_they_came() {
+        let set = Arc::new(CompletionSet::new());
+        let (list, _) = list(&set, 4);
+        notify(list.unwrap(), completed());
+        assert_eq!([(); 5].map(|()| set.try_pop()), [Some(0), Some(1), Some(2), Some(3), None]);
+    }
+
+    #[test]
+    fn one_that_was_removed_is_not_woken_wherever_it_stood() {
+        for gone in 0..3 {
+            let set = Arc::new(CompletionSet::new());
+            let (mut list, keys) = list(&set, 3);
+            assert!(Node::remove(&mut list, |node| node.key() == keys[gone]).is_some());
+            assert!(Node::remove(&mut list, |node| node.key() == keys[gone]).is_none());
+            notify(list.unwrap(), completed());
+            let woken: Vec<usize> = std::iter::from_fn(|| set.try_pop()).collect();
+            assert_eq!(woken, (0..3).filter(|index| *index != gone).collect::<Vec<_>>());
+        }
+    }
+}
