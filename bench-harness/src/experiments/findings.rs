@@ -80,7 +80,7 @@ fn processes_win(run: &Run) -> Vec<Finding> {
                 interval(&t),
                 t.median / p.median
             );
-            finding(text, "scaling", Tone::Neutral)
+            finding(text, &scaling_of(&process.workload), Tone::Neutral)
         })
     });
     pairs.collect()
@@ -118,7 +118,12 @@ fn best(run: &Run, workload: &str) -> Option<Finding> {
         ));
     }
     text.push('.');
-    Some(finding(text, "scaling", Tone::Neutral))
+    Some(finding(text, &scaling_of(workload), Tone::Neutral))
+}
+
+/// The chart of one workload, by the anchor that the page gives it; it falls back to its section where it has no such chart.
+fn scaling_of(workload: &str) -> String {
+    format!("scaling-{}", workload.replace('_', "-"))
 }
 
 fn workers(count: u32) -> String {
