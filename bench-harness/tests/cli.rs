@@ -233,12 +233,26 @@ fn a_small_sweep_writes_a_report_that_can_be_rendered_and_compared() {
     assert!(output.status.success(), "{}", text(&output.stderr));
     assert!(text(&output.stdout).contains("spin/process/w2"));
 
-    let mut other = run;
+    let against = |other: &reports::model::Run| {
+        reports::write(other, &folder.path().join("c")).unwrap();
+        lab(folder.path(), &["compare", "a/run.json", "c/run.json"])
+    };
+    let mut other = run.clone();
     other.host.fingerprint = "another machine".to_owned();
-    reports::write(&other, &folder.path().join("c")).unwrap();
-    let output = lab(folder.path(), &["compare", "a/run.json", "c/run.json"]);
+    let output = against(&other);
     assert_eq!(output.status.code(), Some(4));
     assert!(text(&output.stderr).contains("another machine"), "{}", text(&output.stderr));
+    let mut other = run.clone();
+    other.inputs[0].fingerprint = "another input".to_owned();
+    other.inputs[0].description = "twice as many tasks".to_owned();
+    let output = against(&other);
+    assert_eq!(output.status.code(), Some(4));
+    assert!(text(&output.stderr).contains("twice as many tasks"), "{}", text(&output.stderr));
+    let mut other = run;
+    let (expected, found) = ("a".to_owned(), "b".to_owned());
+    other.cells[1].verdict = reports::model::Verdict::Wrong { expected, found };
+    let output = against(&other);
+    assert!(output.status.success() && text(&output.stdout).contains("wrong or failed"), "{}", text(&output.stdout));
 }
 
 #[test]
