@@ -113,6 +113,11 @@ where
         // It runs tasks in `submit`, so that nobody waits for a result.
         measured.latency = None;
     }
+    if cell.executor == Kind::ProcessPerTask {
+        // Its worker processes are gone with their tasks: what is left to be read is this process alone, which would look
+        // like a figure of the tree.
+        measured.peak_pss_bytes = None;
+    }
     Ok(measured)
 }
 

@@ -132,6 +132,9 @@ struct WhereTo {
     /// Seed of the order of measuring; default: from the clock.
     #[arg(long)]
     seed: Option<u64>,
+    /// How the findings and the places of both files are printed.
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    format: Format,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -193,7 +196,8 @@ pub(crate) fn run() -> Result<ExitCode, LabError> {
         }
         Command::Sweep { workload, executors, workers, reps, quick, where_to } => {
             let seed = where_to.seed.unwrap_or_else(fresh_seed);
-            let executors = if executors.is_empty() { Kind::ALL.to_vec() } else { executors };
+            let executors = each_once(if executors.is_empty() { Kind::ALL.to_vec() } else { executors });
+            let workers = each_once(workers);
             let list = |numbers: Vec<String>, name: &str| {
                 if numbers.is_empty() { String::new() } else { format!(" --{name} {}", numbers.join(",")) }
             };
@@ -269,13 +273,34 @@ pub(crate) fn run() -> Result<ExitCode, LabError> {
 }
 
 fn measure(where_to: &WhereTo, settings: &Settings) -> Result<ExitCode, LabError> {
+    // Minutes of measuring must not end at a folder that cannot be written.
+    reports::check_folder(where_to.out.as_deref().unwrap_or(&bench::default_folder("")))?;
     let run = bench::run(settings)?;
     let folder = where_to.out.clone().unwrap_or_else(|| bench::default_folder(&run.id));
     let written = reports::write(&run, &folder)?;
-    let mut text: String = run.findings.iter().map(|finding| format!("{}\n", finding.text)).collect();
-    text.push_str(&format!("\nreport: {}\ndata:   {}\n", written.html.display(), written.json.display()));
-    print(text.as_bytes())?;
+    match where_to.format {
+        Format::Text => {
+            let mut text: String = run.findings.iter().map(|finding| format!("{}\n", finding.text)).collect();
+            text.push_str(&format!("\nreport: {}\ndata:   {}\n", written.html.display(), written.json.display()));
+            print(text.as_bytes())?;
+        }
+        Format::Json => {
+            print_json(&serde_json::json!({
+                "report": written.html, "data": written.json, "interrupted": run.interrupted, "findings": run.findings
+            }))?;
+        }
+    }
     Ok(exit_code(&run))
+}
+
+/// Without repetitions, in the given order: a cell that is named twice is one cell.
+fn each_once<T: PartialEq>(given: Vec<T>) -> Vec<T> {
+    given.into_iter().fold(Vec::new(), |mut unique, value| {
+        if !unique.contains(&value) {
+            unique.push(value);
+        }
+        unique
+    })
 }
 
 fn exit_code(run: &Run) -> ExitCode {

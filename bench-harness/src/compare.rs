@@ -57,6 +57,8 @@ fn row(id: &str, base: Option<&Cell>, new: Option<&Cell>, seed: u64) -> Comparis
     let ratio = stats::ratio_of_medians(&samples(base), &samples(new), seed);
     let verdict = match (ratio, base, new) {
         _ if bad(new) => "wrong or failed",
+        // The time of a wrong answer is nothing to be measured against.
+        _ if bad(base) => "base was wrong or failed",
         (_, None, _) => "new",
         (_, _, None) => "gone",
         (None, ..) => "not measured",

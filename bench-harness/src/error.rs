@@ -20,6 +20,9 @@ pub(crate) enum LabError {
     Build(#[from] executor_core::BuildError),
     #[error("{0}")]
     Sample(String),
+    /// What clap cannot see: arguments that are good by themselves and make no sense together.
+    #[error("{0}")]
+    Usage(&'static str),
     #[error("these runs cannot be compared: {0}")]
     NotComparable(String),
     #[error("failed to write the output")]
@@ -31,6 +34,7 @@ pub(crate) enum LabError {
 impl LabError {
     pub(crate) fn exit_code(&self) -> ExitCode {
         match self {
+            Self::Usage(_) => ExitCode::from(2),
             Self::NotComparable(_) => ExitCode::from(4),
             _ => ExitCode::FAILURE,
         }

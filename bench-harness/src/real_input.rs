@@ -11,7 +11,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use executor_core::{Executor, Payload, Task, TaskError};
 use serde_json::json;
 use workloads::{
-    Digest, ItemError, Skipped, fetch,
+    Digest, ItemError, PrepareError, Skipped, fetch,
     kernels::{self, IoWait, Spin},
     sha256, sqlite,
 };
@@ -21,6 +21,12 @@ use crate::{
     executors::{Kind, Visit, with_executor},
     experiments::bench,
 };
+
+/// The longest wait that makes sense to ask for.
+const AN_HOUR_MS: u64 = 3_600_000;
+
+/// The most bytes in one piece: more could not be held in memory, and asking for them would end the program.
+const A_GIB: i64 = 1 << 30;
 
 /// Which executor, and how to print.
 #[derive(Debug, Args)]
@@ -50,13 +56,13 @@ enum Format {
 #[derive(Debug, Args)]
 pub(crate) struct ServerArgs {
     /// How long the local server holds every answer back, in milliseconds.
-    #[arg(long, default_value_t = 5)]
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(0..=AN_HOUR_MS))]
     latency_ms: u64,
     /// How much longer, at most, in milliseconds.
-    #[arg(long, default_value_t = 5)]
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(0..=AN_HOUR_MS))]
     jitter_ms: u64,
     /// Bytes in a body.
-    #[arg(long, default_value_t = 4096)]
+    #[arg(long, default_value_t = 4096, value_parser = clap::value_parser!(u32).range(0..=A_GIB))]
     body_bytes: u32,
     /// Of a thousand answers, how many are errors.
     #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=1000))]
@@ -84,8 +90,8 @@ pub(crate) enum RealWork {
         #[arg(long, num_args = 1..)]
         path: Vec<PathBuf>,
         /// Bytes read at a time.
-        #[arg(long, default_value_t = 4096)]
-        chunk_size: usize,
+        #[arg(long, default_value_t = 4096, value_parser = clap::value_parser!(u32).range(1..=A_GIB))]
+        chunk_size: u32,
         #[command(flatten)]
         common: Common,
     },
@@ -95,7 +101,7 @@ pub(crate) enum RealWork {
         #[arg(long, num_args = 1..)]
         db: Vec<PathBuf>,
         /// The query.
-        #[arg(long, default_value = sqlite::DEFAULT_QUERY)]
+        #[arg(long, default_value = sqlite::DEFAULT_QUERY, value_parser = clap::builder::NonEmptyStringValueParser::new())]
         query: String,
         #[command(flatten)]
         common: Common,
@@ -106,16 +112,16 @@ pub(crate) enum RealWork {
         #[arg(long)]
         urls: Option<PathBuf>,
         /// The longest that one URL may take, in milliseconds.
-        #[arg(long, default_value_t = 10_000)]
+        #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(1..=24 * AN_HOUR_MS))]
         timeout_ms: u64,
         /// How many redirects are followed.
         #[arg(long, default_value_t = 5)]
         max_redirects: u32,
         /// The longest body, in bytes.
-        #[arg(long, default_value_t = 10 << 20)]
+        #[arg(long, default_value_t = 10 << 20, value_parser = clap::value_parser!(u64).range(1..))]
         max_body: u64,
         /// How many URLs of the local server.
-        #[arg(long, default_value_t = 50)]
+        #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..))]
         count: u32,
         #[command(flatten)]
         server: ServerArgs,
@@ -125,7 +131,7 @@ pub(crate) enum RealWork {
     /// Compute.
     Spin {
         /// Number of tasks.
-        #[arg(long, default_value_t = 100)]
+        #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..))]
         tasks: u32,
         /// Steps of the computation in each.
         #[arg(long, default_value_t = 500_000)]
@@ -134,12 +140,14 @@ pub(crate) enum RealWork {
         common: Common,
     },
     /// Wait without using the CPU.
+    // Named as in reports and in `lab sweep`.
+    #[command(name = "io_wait", alias = "io-wait")]
     IoWait {
         /// Number of tasks.
-        #[arg(long, default_value_t = 100)]
+        #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..))]
         tasks: u32,
         /// Microseconds to wait in each.
-        #[arg(long, default_value_t = 5000)]
+        #[arg(long, default_value_t = 5000, value_parser = clap::value_parser!(u64).range(0..=1000 * AN_HOUR_MS))]
         micros: u64,
         #[command(flatten)]
         common: Common,
@@ -147,13 +155,13 @@ pub(crate) enum RealWork {
     /// Move bytes to the task and back.
     Payload {
         /// Number of tasks.
-        #[arg(long, default_value_t = 64)]
+        #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..))]
         tasks: u32,
         /// Bytes in.
-        #[arg(long, default_value_t = 256 * 1024)]
-        input_bytes: usize,
+        #[arg(long, default_value_t = 256 * 1024, value_parser = clap::value_parser!(u32).range(0..=A_GIB))]
+        input_bytes: u32,
         /// Bytes out.
-        #[arg(long, default_value_t = 64 * 1024)]
+        #[arg(long, default_value_t = 64 * 1024, value_parser = clap::value_parser!(u32).range(0..=A_GIB))]
         output_bytes: u32,
         #[command(flatten)]
         common: Common,
@@ -165,7 +173,14 @@ pub(crate) fn run(work: RealWork) -> Result<ExitCode, LabError> {
     let data = bench::default_data();
     match work {
         RealWork::Sha256 { path, chunk_size, common } => {
-            let prepared = sha256::prepare(&sha256::Spec { paths: path, chunk_size, ..Default::default() }, &data)?;
+            let chunk_size = chunk_size as usize;
+            let spec = sha256::Spec { paths: path, chunk_size, ..Default::default() };
+            let prepared = sha256::prepare(&spec, &data).inspect_err(|error| {
+                // Each is named with its reason, also when nothing else is left.
+                if let PrepareError::AllSkipped { skipped } = error {
+                    tell_skipped(skipped);
+                }
+            })?;
             let skipped = tell_skipped(&prepared.skipped);
             let job =
                 Job::new(&common, sha256::hash_file, prepared.items, |answer: &Result<sha256::Answer, ItemError>| {
@@ -225,8 +240,9 @@ pub(crate) fn run(work: RealWork) -> Result<ExitCode, LabError> {
         }
         RealWork::Payload { tasks, input_bytes, output_bytes, common } => {
             refuse_sha256sum(&common)?;
-            let items =
-                (0..tasks).map(|index| kernels::Payload::new(input_bytes, output_bytes, index.into())).collect();
+            let items = (0..tasks)
+                .map(|index| kernels::Payload::new(input_bytes as usize, output_bytes, index.into()))
+                .collect();
             let print = |_: &kernels::PayloadAnswer| Printed::Nothing;
             run_job(&common, Job::new(&common, kernels::payload, items, print), 0)
         }
@@ -235,7 +251,7 @@ pub(crate) fn run(work: RealWork) -> Result<ExitCode, LabError> {
 
 fn refuse_sha256sum(common: &Common) -> Result<(), LabError> {
     if common.format == Format::Sha256sum {
-        return Err(LabError::Sample("--format sha256sum is for sha256 only; use text or json".to_owned()));
+        return Err(LabError::Usage("--format sha256sum is for sha256 only; use text or json"));
     }
     Ok(())
 }

@@ -27,8 +27,40 @@ fn expect(code: i32, arguments: &[&str]) -> (String, String) {
 fn wrong_usage_is_exit_2_and_says_what_is_possible() {
     let (_, err) = expect(2, &["sweep", "nothing"]);
     assert!(err.contains("sha256"), "{err}");
-    expect(2, &["run", "spin", "--workers", "0"]);
     expect(2, &["no-such-command"]);
+    for arguments in [
+        &["run", "spin", "--workers", "0"][..],
+        &["run", "spin", "--tasks", "0"],
+        &["run", "sha256", "--chunk-size", "0"],
+        &["run", "sqlite", "--query", ""],
+        &["run", "sqlite", "--format", "sha256sum"],
+        &["run", "fetch", "--timeout-ms", "0"],
+        &["run", "fetch", "--max-body", "0"],
+        &["run", "payload", "--input-bytes", "10000000000000"],
+        &["sweep", "spin", "--reps", "0"],
+    ] {
+        let (out, err) = expect(2, arguments);
+        assert!(out.is_empty() && err.starts_with("error: "), "{arguments:?}: {err}");
+    }
+}
+
+#[test]
+fn a_workload_has_the_same_name_in_every_command() {
+    for workload in ["spin", "io_wait", "io-wait", "payload"] {
+        let (out, _) = expect(0, &["run", workload, "--tasks", "3", "--format", "json"]);
+        let summary: serde_json::Value = serde_json::from_str(&out).unwrap();
+        assert_eq!((&summary["tasks"], &summary["failed"]), (&3.into(), &0.into()), "{workload}: {out}");
+    }
+}
+
+#[test]
+fn a_folder_that_cannot_be_written_is_refused_before_anything_is_measured() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("file"), "").unwrap();
+    let output = lab(folder.path(), &["bench", "--quick", "--out", "file/run"]);
+    assert_eq!(output.status.code(), Some(1));
+    let errors = text(&output.stderr);
+    assert!(errors.starts_with("error: ") && errors.contains("file/run"), "nothing else comes first: {errors}");
 }
 
 #[test]
@@ -38,7 +70,7 @@ fn a_missing_file_is_named() {
     let (_, err) = expect(1, &["run", "fetch", "--urls", "missing.txt"]);
     assert!(err.contains("missing.txt"), "{err}");
     let (_, err) = expect(1, &["run", "sha256", "--path", "missing.bin"]);
-    assert!(err.contains("missing.bin"), "{err}");
+    assert!(err.contains("skipped missing.bin: no such file"), "{err}");
 }
 
 #[test]
@@ -201,12 +233,67 @@ fn a_small_sweep_writes_a_report_that_can_be_rendered_and_compared() {
     assert!(output.status.success(), "{}", text(&output.stderr));
     assert!(text(&output.stdout).contains("spin/process/w2"));
 
-    let mut other = run;
+    let against = |other: &reports::model::Run| {
+        reports::write(other, &folder.path().join("c")).unwrap();
+        lab(folder.path(), &["compare", "a/run.json", "c/run.json"])
+    };
+    let mut other = run.clone();
     other.host.fingerprint = "another machine".to_owned();
-    reports::write(&other, &folder.path().join("c")).unwrap();
-    let output = lab(folder.path(), &["compare", "a/run.json", "c/run.json"]);
+    let output = against(&other);
     assert_eq!(output.status.code(), Some(4));
     assert!(text(&output.stderr).contains("another machine"), "{}", text(&output.stderr));
+    let mut other = run.clone();
+    other.inputs[0].fingerprint = "another input".to_owned();
+    other.inputs[0].description = "twice as many tasks".to_owned();
+    let output = against(&other);
+    assert_eq!(output.status.code(), Some(4));
+    assert!(text(&output.stderr).contains("twice as many tasks"), "{}", text(&output.stderr));
+    let mut other = run;
+    let (expected, found) = ("a".to_owned(), "b".to_owned());
+    other.cells[1].verdict = reports::model::Verdict::Wrong { expected, found };
+    let output = against(&other);
+    assert!(output.status.success() && text(&output.stdout).contains("wrong or failed"), "{}", text(&output.stdout));
+}
+
+#[test]
+fn a_cell_that_is_named_twice_is_one_cell() {
+    let arguments = ["sweep", "io_wait", "--executors", "thread,thread", "--workers", "2,2", "--reps", "1", "--quick"];
+    let folder = tempfile::tempdir().unwrap();
+    let output = lab(folder.path(), &[&arguments[..], &["--format", "json"]].concat());
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let printed: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert!(printed["findings"][0]["text"].as_str().unwrap().contains("io_wait"), "{printed}");
+    let run = reports::load(folder.path().join(printed["data"].as_str().unwrap())).unwrap();
+    let ids: Vec<_> = run.cells.iter().map(|cell| cell.id.as_str()).collect();
+    assert_eq!(ids, ["io_wait/serial/w1", "io_wait/thread/w2"]);
+}
+
+#[cfg(unix)]
+#[test]
+fn ctrl_c_keeps_and_reports_what_was_measured() {
+    use std::io::{BufRead, BufReader, Read};
+    let folder = tempfile::tempdir().unwrap();
+    let mut child = Command::new(env!("CARGO_BIN_EXE_lab"))
+        .current_dir(folder.path())
+        .args(["sweep", "spin", "--executors", "thread,process", "--reps", "20", "--quick", "--out", "run"])
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut errors = BufReader::new(child.stderr.take().unwrap());
+    let mut line = String::new();
+    // A tenth is done then; the other nine take seconds.
+    assert!(errors.read_line(&mut line).unwrap() > 0 && line.contains("samples"), "{line}");
+    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+    let mut rest = String::new();
+    errors.read_to_string(&mut rest).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(130), "{rest}");
+    assert!(rest.contains("what was measured is kept"), "{rest}");
+    let run = reports::load(folder.path().join("run")).unwrap();
+    let samples: usize = run.cells.iter().map(|cell| cell.samples.len()).sum();
+    assert!(run.interrupted && samples > 0 && samples < 20 * run.cells.len(), "{samples} samples");
+    let page = fs::read_to_string(folder.path().join("run/index.html")).unwrap();
+    assert!(page.contains("interrupted"));
 }
 
 #[test]

@@ -5,7 +5,7 @@
 //! a `RayonExecutor` (feature `rayon`), or a [`SerialExecutor`].
 //!
 //! ```
-//! use executor_core::{Executor, ProcessPoolExecutor, as_completed, partial};
+//! use executor_core::{Executor, as_completed, partial};
 //!
 //! fn square(x: u64) -> u64 { x * x }
 //! fn add(a: u64, b: u64) -> u64 { a + b }
@@ -13,7 +13,7 @@
 //!
 //! fn main() -> Result<(), Box<dyn std::error::Error>> {
 //!     executor_core::init();                     // first line of main: in a worker process it never returns
-//!     let pool = ProcessPoolExecutor::builder().max_workers(2).build()?;      // swap this line, nothing else
+//!     let pool = executor_core::ProcessPoolExecutor::new(2)?;         // or ThreadPoolExecutor: no other line changes
 //!
 //!     assert_eq!(pool.submit(square, 12)?.result()?, 144);
 //!     assert_eq!(pool.submit(add, (1, 2))?.result()?, 3);             // a tuple for a function of several parameters
@@ -93,3 +93,8 @@ pub use wait::{AsCompleted, Completion, ReturnWhen, Waited, as_completed, wait, 
 /// nothing.
 #[cfg(not(unix))]
 pub fn init() {}
+
+/// The README's program is a doc test, so that it cannot rot.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;

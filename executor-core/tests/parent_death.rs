@@ -3,6 +3,7 @@
 use std::{
     io::{BufRead, BufReader, Read},
     process::{Command, Stdio},
+    time::{Duration, Instant},
 };
 
 use executor_core::{Executor, ProcessPoolExecutor};
@@ -41,9 +42,12 @@ fn workers_end_with_their_program() {
         assert!(errors.read_line(&mut line).unwrap() > 0, "the program ended early");
     }
     program.kill().unwrap();
+    let killed = Instant::now();
     program.wait().unwrap();
     // Program and workers share this pipe: it ends when the last of them has. A worker that lived on would hang the test.
     errors.read_to_end(&mut Vec::new()).unwrap();
+    let took = killed.elapsed();
+    assert!(took < Duration::from_secs(1), "the promise is one second, and it took {took:?}");
     for pid in line.trim_start_matches("ready [").trim_end().trim_end_matches(']').split(", ") {
         let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
         assert!(status.is_empty() || status.contains("zombie"), "worker {pid} lives on:\n{status}");

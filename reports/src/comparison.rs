@@ -34,7 +34,7 @@ pub struct ComparisonRow {
     pub low: Option<f64>,
     /// Upper end of the ratio's interval.
     pub high: Option<f64>,
-    /// What follows, in a word: `slower`, `faster`, `same`, `unclear`, `wrong`.
+    /// What follows, in a few words: `slower`, `faster`, `same`, `cannot tell`, `wrong or failed`.
     pub verdict: String,
 }
 

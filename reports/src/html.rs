@@ -35,7 +35,7 @@ struct Page<'a> {
 
 /// A finding with its place of evidence.
 struct Statement<'a> {
-    text: &'a str,
+    text: String,
     icon: &'static str,
     word: &'static str,
     class: &'static str,
@@ -96,7 +96,7 @@ pub fn render_html(run: &Run) -> Result<String, ReportError> {
     }
     let mut statements = run.findings.iter().map(|finding| statement(finding, &anchors));
     let headline = statements.next().unwrap_or(Statement {
-        text: "This run has no findings: too little was measured to say anything.",
+        text: "This run has no findings: too little was measured to say anything.".to_owned(),
         icon: "○",
         word: "",
         class: "neutral",
@@ -150,7 +150,22 @@ fn statement<'a>(finding: &'a Finding, anchors: &BTreeMap<&str, String>) -> Stat
     let places = [finding.evidence.as_str(), section];
     let (link, link_text) =
         places.into_iter().find_map(|id| anchors.get(id).map(|title| (id, title.clone()))).unwrap_or_default();
-    Statement { text: &finding.text, icon, word, class, link, link_text }
+    Statement { text: with_units(&finding.text), icon, word, class, link, link_text }
+}
+
+/// No line ends between a figure and its unit.
+fn with_units(text: &str) -> String {
+    const UNITS: [&str; 8] = ["ns", "µs", "ms", "s", "%", "k/s", "M/s", "/s"];
+    let mut words = text.split(' ').peekable();
+    let mut joined = String::with_capacity(text.len());
+    while let Some(word) = words.next() {
+        joined.push_str(word);
+        let Some(next) = words.peek() else { break };
+        let unit = next.trim_end_matches(['.', ',', ';', ')']);
+        let figure = word.ends_with(|last: char| last.is_ascii_digit());
+        joined.push(if figure && UNITS.contains(&unit) { '\u{a0}' } else { ' ' });
+    }
+    joined
 }
 
 /// What to know about the run before reading any figure.
@@ -313,6 +328,16 @@ mod tests {
         };
         assert_eq!(serde_json::from_str::<Run>(&embedded("run-json")).unwrap(), run);
         assert_eq!(serde_json::from_str::<String>(&embedded("samples-csv")).unwrap(), csv::samples(&run));
+    }
+
+    #[test]
+    fn a_figure_stays_with_its_unit() {
+        let text = "From 2.25 ms (95 % CI 845 µs to 5.40 ms) on, with 2 workers.";
+        assert_eq!(
+            with_units(text),
+            "From 2.25\u{a0}ms (95\u{a0}% CI 845\u{a0}µs to 5.40\u{a0}ms) on, with 2 workers."
+        );
+        assert_eq!(with_units("  two  spaces "), "  two  spaces ");
     }
 
     #[test]

@@ -29,7 +29,7 @@ mod table;
 
 pub use error::ReportError;
 pub use html::render_html;
-pub use store::{HTML_NAME, JSON_NAME, Written, load, write};
+pub use store::{HTML_NAME, JSON_NAME, Written, check_folder, load, write};
 
 // The fixture is shared with the browser test, which sees this crate from outside.
 #[cfg(test)]

@@ -134,7 +134,8 @@ pub struct Sample {
     pub minor_faults: u64,
     /// Page faults served from the disk.
     pub major_faults: u64,
-    /// Highest proportional set size of the process tree seen; `None` where the system does not tell.
+    /// Highest proportional set size of the process tree seen; `None` where the system does not tell, and where the
+    /// workers are gone before they can be looked at.
     pub peak_pss_bytes: Option<u64>,
     /// Tasks that ended in an error.
     pub failed_tasks: u64,
@@ -211,7 +212,7 @@ pub struct OverheadRow {
     pub round_trip_p99_ns: Option<Estimate>,
     /// A task with a 1 MiB argument: MiB per second.
     pub payload_mib_per_second: Option<Estimate>,
-    /// Why a figure is missing, or what to know about it.
+    /// What to know about the row. Begins with `not measured` where it says why there are no figures.
     pub note: String,
 }
 

@@ -46,6 +46,21 @@ pub fn write(run: &Run, dir: &Path) -> Result<Written, ReportError> {
     Ok(written)
 }
 
+/// Makes sure that [`write()`] will be able to write into `dir`, and creates `dir` when it is missing: to be asked before
+/// the work whose results shall go there.
+///
+/// # Errors
+///
+/// [`ReportError::Write`] when the disk refuses.
+pub fn check_folder(dir: &Path) -> Result<(), ReportError> {
+    let refused = |source| ReportError::Write { path: dir.to_path_buf(), source };
+    fs::create_dir_all(dir).map_err(refused)?;
+    // Trying is the only sure way: permissions, a full disk and a read-only one all show.
+    let probe = dir.join(format!(".{}.probe", std::process::id()));
+    File::create_new(&probe).map_err(refused)?;
+    fs::remove_file(&probe).map_err(refused)
+}
+
 /// Reads a run from a `run.json`, or from the folder that holds one.
 ///
 /// # Errors
@@ -192,5 +207,15 @@ mod tests {
         fs::write(dir.path().join("file"), "").unwrap();
         let error = write(&fixture::run(), &dir.path().join("file/run")).unwrap_err();
         assert!(matches!(&error, ReportError::Write { path, .. } if path.ends_with("file/run")), "{error}");
+        let error = check_folder(&dir.path().join("file/run")).unwrap_err();
+        assert!(matches!(&error, ReportError::Write { path, .. } if path.ends_with("file/run")), "{error}");
+    }
+
+    #[test]
+    fn checking_a_folder_leaves_it_empty() {
+        let dir = tempfile::tempdir().unwrap();
+        let deep = dir.path().join("deep/run");
+        check_folder(&deep).unwrap();
+        assert_eq!(fs::read_dir(&deep).unwrap().count(), 0);
     }
 }

@@ -7,6 +7,7 @@ mod fixture;
 
 use std::env;
 use std::fs;
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -24,7 +25,9 @@ fn browser() -> Option<&'static str> {
     };
     let found = BROWSERS.iter().find(works).copied();
     if found.is_none() {
-        eprintln!("SKIPPED: no chromium (tried {}); install one to run this test", BROWSERS.join(", "));
+        // Not by `eprintln`, which the harness hides as long as a test passes.
+        let note = format!("\nSKIPPED: no chromium (tried {}); install one to run this test\n", BROWSERS.join(", "));
+        io::stderr().write_all(note.as_bytes()).expect("standard error takes a line");
         assert!(env::var_os("REQUIRE_BROWSER").is_none_or(|value| value != "1"), "REQUIRE_BROWSER=1, and no chromium");
     }
     found

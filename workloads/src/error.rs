@@ -4,6 +4,8 @@ use std::{io, path::PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::Skipped;
+
 /// Why one item has no answer. Plain text, so that it can come back from a worker process.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
 #[error("{item}: {reason}")]
@@ -43,6 +45,12 @@ pub enum PrepareError {
     Empty {
         /// What was given.
         what: String,
+    },
+    /// Every path was left out.
+    #[error("nothing is left to work on: all of it was skipped ({})", skipped.len())]
+    AllSkipped {
+        /// What was left out, and why.
+        skipped: Vec<Skipped>,
     },
     /// The local server did not start.
     #[error("the local server did not start: {reason}")]

@@ -60,7 +60,7 @@ pub struct Answer {
 ///
 /// # Errors
 ///
-/// [`PrepareError`] when the files cannot be made, a setting makes no sense, or nothing is left to hash.
+/// [`PrepareError`] when the files cannot be made, a setting makes no sense, or there is nothing to hash.
 pub fn prepare(spec: &Spec, data: &Path) -> Result<Prepared<Item>, PrepareError> {
     if spec.chunk_size == 0 || spec.chunk_size > 1 << 30 {
         return Err(PrepareError::Value { name: "chunk size", rule: "between 1 byte and 1 GiB" });
@@ -73,11 +73,15 @@ pub fn prepare(spec: &Spec, data: &Path) -> Result<Prepared<Item>, PrepareError>
         files.extend((0..spec.made_files).map(|number| made_file(&folder, number)));
         description.push_str(&recipe);
     } else {
+        let mut seen = HashSet::new();
         for path in &spec.paths {
-            search(path, &mut files, &mut skipped);
+            search(path, &mut seen, &mut files, &mut skipped);
         }
     }
     if files.is_empty() {
+        if !skipped.is_empty() {
+            return Err(PrepareError::AllSkipped { skipped });
+        }
         let paths: Vec<_> = spec.paths.iter().map(|path| path.display().to_string()).collect();
         return Err(PrepareError::Empty { what: paths.join(", ") });
     }
@@ -127,9 +131,8 @@ fn make_files(folder: &Path, spec: &Spec) -> Result<(), PrepareError> {
     Ok(())
 }
 
-/// Adds every regular file at or below `path`, in a fixed order, each once.
-fn search(path: &Path, files: &mut Vec<PathBuf>, skipped: &mut Vec<Skipped>) {
-    let mut seen = HashSet::new();
+/// Adds every regular file at or below `path` that is not among the `seen` ones yet, in a fixed order.
+fn search(path: &Path, seen: &mut HashSet<PathBuf>, files: &mut Vec<PathBuf>, skipped: &mut Vec<Skipped>) {
     for entry in WalkDir::new(path).follow_links(true).sort_by_file_name() {
         match entry {
             Ok(entry) if entry.file_type().is_dir() => {}
@@ -314,8 +317,22 @@ mod tests {
         fs::write(&file, "x").unwrap();
         let prepared = prepare(&spec(&[&missing, &file]), folder.path()).unwrap();
         assert_eq!((prepared.items.len(), reasons(&prepared)), (1, vec!["no such file or folder".to_owned()]));
-        let error = prepare(&spec(&[&missing]), folder.path()).unwrap_err();
+        match prepare(&spec(&[&missing]), folder.path()).unwrap_err() {
+            PrepareError::AllSkipped { skipped } => assert_eq!(skipped[0].reason, "no such file or folder"),
+            other => panic!("{other}"),
+        }
+        let empty = folder.path().join("empty");
+        fs::create_dir(&empty).unwrap();
+        let error = prepare(&spec(&[&empty]), folder.path()).unwrap_err();
         assert!(matches!(error, PrepareError::Empty { .. }), "{error}");
+    }
+
+    #[test]
+    fn a_file_below_two_of_the_paths_is_hashed_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("file");
+        fs::write(&file, "x").unwrap();
+        assert_eq!(prepare(&spec(&[folder.path(), &file]), folder.path()).unwrap().items.len(), 1);
     }
 
     #[test]

@@ -96,7 +96,8 @@ pub(crate) fn run(settings: &Settings) -> Result<Run, LabError> {
     }
     judge(&mut cells);
     let (efficiency, crossings) = breakeven::run(&grid, settings, host.cores, &mut progress)?;
-    let overhead = if whole {
+    // Rows without any figure would only say that there was no time for them.
+    let overhead = if whole && !progress.interrupted() {
         overhead::run(host.cores.min(2) as usize, effort, settings.seed, &mut progress)?
     } else {
         Vec::new()

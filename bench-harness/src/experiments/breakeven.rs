@@ -96,6 +96,10 @@ pub(crate) fn run(
             curve.points.push((duration.median, values));
         }
     }
+    if curves.iter().all(|(_, curve)| curve.points.is_empty()) {
+        // Stopped before, or every sample failed: a run without curves says so, curves without points would say nonsense.
+        return Ok((Vec::new(), Vec::new()));
+    }
     let shown = curves.iter().map(|(kind, curve)| EfficiencyCurve {
         executor: kind.name().to_owned(),
         workers,

@@ -1,6 +1,6 @@
 //! What the figures say, in words. The first finding is the headline.
 
-use reports::model::{Cell, Estimate, Finding, Run, Tone, Verdict};
+use reports::model::{Cell, Crossing, Estimate, Finding, Run, Tone, Verdict};
 
 /// All that can be said about a run; what is wrong comes first.
 pub(super) fn of(run: &Run) -> Vec<Finding> {
@@ -44,22 +44,32 @@ fn headline(run: &Run) -> Option<Finding> {
     if run.efficiency.is_empty() {
         return None;
     }
-    let at = |id: &str| run.crossings.iter().find(|crossing| crossing.id == id).and_then(|crossing| crossing.task_ns);
-    let why = |id: &str| {
-        let found = run.crossings.iter().find(|crossing| crossing.id == id);
-        found.map_or_else(|| "not measured".to_owned(), |crossing| crossing.note.clone())
+    Some(finding(break_even(&run.crossings), "efficiency", Tone::Neutral))
+}
+
+/// The crossings in words; one that was not found has its reason instead of a figure.
+fn break_even(crossings: &[Crossing]) -> String {
+    let found = |id: &str| {
+        let crossing = crossings.iter().find(|crossing| crossing.id == id);
+        crossing.map_or(Err("not measured"), |crossing| crossing.task_ns.as_ref().ok_or(&*crossing.note))
     };
-    let half = |id: &str| at(id).map_or_else(|| format!("a time that is {}", why(id)), |task| interval(&task));
-    let mut text = format!(
-        "CPU-bound tasks must last {} for a process pool to be half efficient, and {} for a thread pool.",
-        half("process-50"),
-        half("thread-50")
-    );
-    text.push_str(&match at("thread-vs-process") {
-        Some(task) => format!(" From {} on, processes are within 5 % of threads.", interval(&task)),
-        None => format!(" Where processes come within 5 % of threads is {}.", why("thread-vs-process")),
+    let half = |pool: &str| match found(&format!("{pool}-50")) {
+        Ok(task) => format!("CPU-bound tasks must last {} for a {pool} pool to be half efficient.", interval(task)),
+        Err(why) => format!("How long CPU-bound tasks must last for a {pool} pool to be half efficient is {why}."),
+    };
+    let mut text = match (found("process-50"), found("thread-50")) {
+        (Ok(process), Ok(thread)) => format!(
+            "CPU-bound tasks must last {} for a process pool to be half efficient, and {} for a thread pool.",
+            interval(process),
+            interval(thread)
+        ),
+        _ => format!("{} {}", half("process"), half("thread")),
+    };
+    text.push_str(&match found("thread-vs-process") {
+        Ok(task) => format!(" From {} on, processes are within 5 % of threads.", interval(task)),
+        Err(why) => format!(" Where processes come within 5 % of threads is {why}."),
     });
-    Some(finding(text, "efficiency", Tone::Neutral))
+    text
 }
 
 /// Where worker processes are faster than as many threads: where the intervals do not overlap, and are worth something.
@@ -80,7 +90,7 @@ fn processes_win(run: &Run) -> Vec<Finding> {
                 interval(&t),
                 t.median / p.median
             );
-            finding(text, "scaling", Tone::Neutral)
+            finding(text, &scaling_of(&process.workload), Tone::Neutral)
         })
     });
     pairs.collect()
@@ -118,7 +128,12 @@ fn best(run: &Run, workload: &str) -> Option<Finding> {
         ));
     }
     text.push('.');
-    Some(finding(text, "scaling", Tone::Neutral))
+    Some(finding(text, &scaling_of(workload), Tone::Neutral))
+}
+
+/// The chart of one workload, by the anchor that the page gives it; it falls back to its section where it has no such chart.
+fn scaling_of(workload: &str) -> String {
+    format!("scaling-{}", workload.replace('_', "-"))
 }
 
 fn workers(count: u32) -> String {
@@ -130,4 +145,46 @@ fn interval(estimate: &Estimate) -> String {
     use reports::format::{duration, percent};
     let range = format!("{} to {}", duration(estimate.low), duration(estimate.high));
     format!("{} ({} CI {range})", duration(estimate.median), percent(estimate.confidence))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn crossing(id: &str, found: Result<f64, &str>) -> Crossing {
+        let estimate = |median| Estimate { median, low: 0.5 * median, high: 2.0 * median, confidence: 0.95, n: 7 };
+        Crossing {
+            id: id.to_owned(),
+            label: String::new(),
+            task_ns: found.ok().map(estimate),
+            efficiency: None,
+            note: found.err().unwrap_or_default().to_owned(),
+        }
+    }
+
+    #[test]
+    fn the_headline_reads_as_a_sentence_whatever_was_found() {
+        let all = [
+            crossing("process-50", Ok(50_000.0)),
+            crossing("thread-50", Ok(3000.0)),
+            crossing("thread-vs-process", Ok(2e6)),
+        ];
+        assert_eq!(
+            break_even(&all),
+            "CPU-bound tasks must last 50.0 µs (95 % CI 25.0 µs to 100 µs) for a process pool to be half efficient, and \
+             3.00 µs (95 % CI 1.50 µs to 6.00 µs) for a thread pool. From 2.00 ms (95 % CI 1.00 ms to 4.00 ms) on, \
+             processes are within 5 % of threads."
+        );
+        let some = [
+            crossing("process-50", Ok(50_000.0)),
+            crossing("thread-50", Err("below the measured range")),
+            crossing("thread-vs-process", Err("above the measured range")),
+        ];
+        assert_eq!(
+            break_even(&some),
+            "CPU-bound tasks must last 50.0 µs (95 % CI 25.0 µs to 100 µs) for a process pool to be half efficient. How \
+             long CPU-bound tasks must last for a thread pool to be half efficient is below the measured range. Where \
+             processes come within 5 % of threads is above the measured range."
+        );
+    }
 }

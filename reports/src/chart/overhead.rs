@@ -13,6 +13,9 @@ use plotters::style::text_anchor::{HPos, VPos};
 /// Height of a row on the canvas.
 const ROW: u32 = 46;
 
+/// How a note begins that says why a row has no figures.
+const MISSING: &str = "not measured";
+
 /// The groups in the order of the page.
 const GROUPS: [OverheadGroup; 3] = [OverheadGroup::Ours, OverheadGroup::Peer, OverheadGroup::Limit];
 
@@ -196,7 +199,8 @@ fn draw_row(pen: &mut Pen<'_, '_>, row: &OverheadRow, dots: Vec<Dot>, lane: f64,
     if places.is_empty() {
         let (left, _) = pen.sides();
         let Some((_, y)) = pen.at(some_x, lane) else { return Ok(()) };
-        let why = if row.note.is_empty() { "not measured" } else { &row.note };
+        // Other notes say what the row is, which is no reason.
+        let why = if row.note.starts_with(MISSING) { &row.note } else { MISSING };
         return pen.text((left + 14, y), &shorten(why, 46), Ink::Muted, (HPos::Left, VPos::Center));
     }
     pen.line(&places, Ink::Bar(slot), 2)?;
@@ -266,6 +270,17 @@ mod tests {
         assert_eq!(figure.pictures[1].matches("class=\"hit\"").count(), 18);
         assert!(figure.pictures[0].contains("no module of this name"));
         assert_eq!(figure.table.as_ref().unwrap().rows.len(), run.overhead.len());
+    }
+
+    #[test]
+    fn a_note_about_the_row_is_not_the_reason_of_a_gap() {
+        let mut run = fixture::run();
+        run.overhead[9].throughput = None;
+        run.overhead[9].note = "two threads, nobody sleeps".to_owned();
+        let gallery = gallery(&Context::new(&run)).unwrap();
+        let picture = &gallery.figures[0].pictures[0];
+        assert!(!picture.contains("nobody sleeps"));
+        assert_eq!(picture.matches("not measured").count(), 2, "this row, and the one that has a reason");
     }
 
     #[test]
