@@ -73,6 +73,13 @@ pub enum TaskError {
         #[source]
         cause: Cause,
     },
+    /// A worker of a pool with [`OnWorkerDeath::BreakPool`](crate::OnWorkerDeath::BreakPool) has died, and with it the pool.
+    #[error("the pool is broken")]
+    PoolBroken {
+        /// How the worker ended.
+        #[source]
+        cause: Cause,
+    },
     /// The whole map's time limit ([`Map::timeout`](crate::Map::timeout)) passed before this item was done.
     #[error("the time limit of the whole map has passed")]
     DeadlineExceeded,
@@ -149,6 +156,9 @@ pub enum BuildError {
     /// `max_workers` was zero.
     #[error("max_workers must be at least 1")]
     NoWorkers,
+    /// `max_tasks_per_child` was zero.
+    #[error("max_tasks_per_child must be at least 1")]
+    NoTasks,
     /// `queue_capacity` was zero.
     #[error("queue_capacity must be at least 1")]
     NoCapacity,
@@ -161,8 +171,11 @@ pub enum BuildError {
     /// A process pool was asked for inside a task of another process pool.
     #[error("a task in a worker process may not build a process pool of its own; use a thread pool there")]
     InsideWorker,
-    /// The initializer's argument could not be encoded.
-    #[error("failed to encode the initializer's argument")]
+    /// This platform does not have what was asked for.
+    #[error("{0} is not supported on this platform")]
+    Unsupported(&'static str),
+    /// The initializer's or the preload's argument could not be encoded.
+    #[error("failed to encode the argument of the initializer or the preload")]
     Encode(#[source] TaskError),
     /// The operating system refused something that the pool needs.
     #[error("failed to {action}")]

@@ -1,6 +1,6 @@
 //! The portable face of every executor: [`Executor`], and [`Submit`] for the part that a running map holds on to.
 
-use std::{marker::PhantomData, num::NonZeroUsize, time::Duration};
+use std::{marker::PhantomData, num::NonZeroUsize, sync::OnceLock, time::Duration};
 
 use crate::{
     error::SubmitError,
@@ -220,7 +220,8 @@ impl<E: Executor + ?Sized> Executor for &E {
     }
 }
 
-/// CPUs that this process may use: affinity and cgroup quota count.
+/// CPUs that this process may use: affinity and cgroup quota count. Looked up once, because that reads files.
 pub(crate) fn available_cpus() -> usize {
-    std::thread::available_parallelism().map_or(1, NonZeroUsize::get)
+    static CPUS: OnceLock<usize> = OnceLock::new();
+    *CPUS.get_or_init(|| std::thread::available_parallelism().map_or(1, NonZeroUsize::get))
 }

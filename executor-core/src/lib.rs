@@ -50,7 +50,10 @@
 //! [`ProcessPoolExecutor`], which is not there yet.
 #![deny(unsafe_code)]
 #![warn(clippy::unwrap_used)]
-#![cfg_attr(not(unix), expect(dead_code, reason = "what only process pools use has no user on this platform yet"))]
+#![cfg_attr(
+    not(target_os = "linux"),
+    expect(dead_code, reason = "what only process pools or fork servers use has no user on this platform")
+)]
 
 mod cancel;
 mod codec;
@@ -80,7 +83,10 @@ pub use executor::{Executor, Shutdown, ShutdownReport, Submit};
 pub use future::{Completed, Promise, TaskFuture, TaskId};
 pub use map::{Map, TryMap};
 #[cfg(unix)]
-pub use process::{ProcessPoolBuilder, ProcessPoolCore, ProcessPoolExecutor, in_worker, init, register_test_worker};
+pub use process::{
+    OnWorkerDeath, ProcessPoolBuilder, ProcessPoolCore, ProcessPoolExecutor, StartMethod, Transport, in_worker, init,
+    register_test_worker,
+};
 #[cfg(feature = "rayon")]
 pub use rayon::{RayonBuilder, RayonCore, RayonExecutor};
 pub use serial::{SerialCore, SerialExecutor};

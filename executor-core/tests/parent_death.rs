@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use executor_core::{Executor, ProcessPoolExecutor};
+use executor_core::{Executor, ProcessPoolExecutor, StartMethod};
 
 executor_core::test_worker!();
 
@@ -19,18 +19,40 @@ fn never_return(_: ()) {
 /// Not a test of its own: the program that is killed by the test below.
 #[test]
 #[ignore = "runs as the child of another test"]
-fn program_with_busy_workers() {
-    let pool = ProcessPoolExecutor::new(2).unwrap();
+fn program_with_spawned_workers() {
+    be_busy(StartMethod::Spawn);
+}
+
+/// The same.
+#[test]
+#[ignore = "runs as the child of another test"]
+fn program_with_forked_workers() {
+    be_busy(StartMethod::ForkServer);
+}
+
+fn be_busy(method: StartMethod) {
+    let pool = ProcessPoolExecutor::builder().start_method(method).max_workers(2).build().unwrap();
     pool.warm_up().unwrap();
     let _busy = pool.submit(never_return, ()).unwrap();
-    eprintln!("ready {:?}", pool.worker_pids());
+    let pids: Vec<_> = pool.worker_pids().into_iter().chain(pool.fork_server_pid()).collect();
+    eprintln!("ready {pids:?}");
     std::thread::park();
 }
 
 #[test]
-fn workers_end_with_their_program() {
+fn spawned_workers_end_with_their_program() {
+    kill_program("program_with_spawned_workers");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn forked_workers_and_their_fork_server_end_with_their_program() {
+    kill_program("program_with_forked_workers");
+}
+
+fn kill_program(name: &str) {
     let mut program = Command::new(std::env::current_exe().unwrap())
-        .args(["program_with_busy_workers", "--exact", "--ignored", "--nocapture"])
+        .args([name, "--exact", "--ignored", "--nocapture"])
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
         .spawn()
@@ -49,7 +71,15 @@ fn workers_end_with_their_program() {
     let took = killed.elapsed();
     assert!(took < Duration::from_secs(1), "the promise is one second, and it took {took:?}");
     for pid in line.trim_start_matches("ready [").trim_end().trim_end_matches(']').split(", ") {
-        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-        assert!(status.is_empty() || status.contains("zombie"), "worker {pid} lives on:\n{status}");
+        // The kernel closes a process's files shortly before it takes it off its list.
+        let start = Instant::now();
+        loop {
+            let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+            if status.is_empty() || status.contains("zombie") {
+                break;
+            }
+            assert!(start.elapsed() < Duration::from_secs(10), "process {pid} lives on:\n{status}");
+            std::thread::yield_now();
+        }
     }
 }

@@ -1,15 +1,29 @@
 //! The process pool's everyday promises.
-use executor_core::{Executor, ProcessPoolExecutor, TaskError, as_completed};
+use executor_core::{Executor, ProcessPoolExecutor, StartMethod, TaskError, as_completed};
 
 executor_core::test_worker!();
+
+/// One `#[test]` per start method for each scenario.
+macro_rules! on_every_start_method {
+    ($($scenario:ident),* $(,)?) => {
+        mod spawn {
+            $(#[test] fn $scenario() { super::$scenario(super::StartMethod::Spawn); })*
+        }
+        #[cfg(target_os = "linux")]
+        mod fork_server {
+            $(#[test] fn $scenario() { super::$scenario(super::StartMethod::ForkServer); })*
+        }
+    };
+}
+
+on_every_start_method!(results_come_back, a_panic_comes_back_with_message_place_and_backtrace,);
 
 fn square(x: u64) -> u64 {
     x * x
 }
 
-#[test]
-fn results_come_back() {
-    let pool = ProcessPoolExecutor::builder().max_workers(2).build().unwrap();
+fn results_come_back(method: StartMethod) {
+    let pool = ProcessPoolExecutor::builder().start_method(method).max_workers(2).build().unwrap();
     assert_eq!(pool.submit(square, 12).unwrap().result(), Ok(144));
     let futures: Vec<_> = (0..100).map(|x| pool.submit(square, x).unwrap()).collect();
     let mut sum = 0;
@@ -21,9 +35,8 @@ fn results_come_back() {
     assert_eq!(mapped, (0..10_000).map(square).collect::<Vec<_>>());
 }
 
-#[test]
-fn a_panic_comes_back_with_message_place_and_backtrace() {
-    let pool = ProcessPoolExecutor::builder().max_workers(1).build().unwrap();
+fn a_panic_comes_back_with_message_place_and_backtrace(method: StartMethod) {
+    let pool = ProcessPoolExecutor::builder().start_method(method).max_workers(1).build().unwrap();
     let error = pool.submit(|x: u64| -> u64 { panic!("no {x}") }, 7).unwrap().result().unwrap_err();
     let TaskError::Panicked { message, location, backtrace } = error else { panic!("{error:?}") };
     assert_eq!(message, "no 7");

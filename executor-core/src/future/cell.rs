@@ -200,6 +200,20 @@ impl Cell {
         }
     }
 
+    /// To a final state, by the one who alone may end the task because of what somebody else's lock guards. Nobody is woken
+    /// yet: when this returns `true` somebody waits, and [`wake`](Self::wake) is to be called, where foreign code may run.
+    pub(crate) fn end(&self, state: State) -> bool {
+        debug_assert!(state.is_final(), "a cell ends in a final state");
+        let ended = self.change(|state| !state.is_final(), state);
+        debug_assert!(ended.is_ok(), "a task ends once");
+        ended.is_ok_and(|word| word & (WAITING | LOCKED) != 0)
+    }
+
+    /// Wakes all who wait for a cell that was [ended](Self::end).
+    pub(crate) fn wake(&self) {
+        self.notify(WAITING, self.state());
+    }
+
     /// Changes the state if `allowed`, and leaves the other bits alone; returns the word that was there.
     fn change(&self, allowed: impl Fn(State) -> bool, to: State) -> Result<u32, u32> {
         // ORDERING: Acquire, to see what those did who changed the word before; a failure concludes nothing but that.

@@ -32,20 +32,20 @@ where
     /// A task for the owner's queue, and its future.
     pub(crate) fn task(owner: Arc<O>, time_limit: Option<Duration>, work: W) -> (TaskRef, TaskFuture<T>) {
         let (task, future) =
-            TaskRef::allocate(Self { owner, time_limit: time_limit.map(Box::new), slot: Slot::new(work) });
+            TaskRef::allocate::<Self>(Self { owner, time_limit: time_limit.map(Box::new), slot: Slot::new(work) });
         (task.erase(), future)
     }
 
     /// Ends a task whose work was taken. A result that nobody gets is dropped here, and its destructor is the task's code.
     fn complete(task: &Task<Self>, outcome: Stored<T>) {
         // Without a time limit nobody but the one who runs the task can settle it.
-        if task.body().time_limit.is_some() && !task.cell().settle() {
+        if task.content().time_limit.is_some() && !task.cell().settle() {
             panic::contain(|| drop(outcome));
             return;
         }
         let state = State::of_outcome(&outcome);
         // SAFETY: only this thread has the right to finish the cell, and whoever claimed it has taken the work.
-        unsafe { task.body().slot.put(outcome) };
+        unsafe { task.content().slot.put(outcome) };
         task.cell().finish(state);
     }
 }
@@ -56,11 +56,12 @@ where
     W: FnOnce() -> T + Send + 'static,
     O: Owner,
 {
+    type Content = Self;
     type Output = T;
 
     fn take(task: &Task<Self>) -> Option<Result<T, TaskError>> {
         // SAFETY: only the handle takes.
-        let outcome = unsafe { task.body().slot.take_outcome(task.cell()) };
+        let outcome = unsafe { task.content().slot.take_outcome(task.cell()) };
         outcome.map(|outcome| outcome.map_err(|error| *error))
     }
 
@@ -73,21 +74,21 @@ where
             return false;
         }
         // SAFETY: this call has taken the cell out of Pending.
-        let work = unsafe { task.body().slot.take_work() };
-        task.body().owner.cancelled();
+        let work = unsafe { task.content().slot.take_work() };
+        task.content().owner.cancelled();
         panic::contain(|| drop(work));
         true
     }
 
     fn pool(task: &Task<Self>) -> u64 {
-        task.body().owner.pool_id()
+        task.content().owner.pool_id()
     }
 
     fn run(task: &Task<Self>) {
         if !task.cell().claim() {
             return;
         }
-        let body = task.body();
+        let body = task.content();
         body.owner.started();
         // SAFETY: this call has claimed the cell.
         let work = unsafe { body.slot.take_work() };
@@ -101,7 +102,7 @@ where
 
     fn fail(task: &Task<Self>, error: TaskError) {
         if task.cell().claim() {
-            let body = task.body();
+            let body = task.content();
             body.owner.started();
             // SAFETY: this call has claimed the cell.
             let work = unsafe { body.slot.take_work() };
@@ -115,13 +116,13 @@ where
         // Refused when the task has ended in the meantime.
         if task.cell().settle() {
             // SAFETY: this call has settled the cell; the time is watched from after the work was taken.
-            unsafe { task.body().slot.put(Err(Box::new(TaskError::TimedOut { ran_for }))) };
+            unsafe { task.content().slot.put(Err(Box::new(TaskError::TimedOut { ran_for }))) };
             task.cell().finish(State::Failed);
         }
     }
 
-    fn clear(&mut self, cell: &Cell) {
+    fn clear(content: &mut Self, cell: &Cell) {
         // SAFETY: this is the end of the task, and the work is taken by who takes the cell out of Pending.
-        unsafe { self.slot.clear(cell, true) };
+        unsafe { content.slot.clear(cell, true) };
     }
 }

@@ -27,27 +27,14 @@ thread_local! {
     static HABIT: Cell<(Duration, u32)> = const { Cell::new((LONGEST, 0)) };
 }
 
-/// How many threads may look at the same time: all cores but the one on which the others do their work.
-fn limit() -> usize {
-    static LIMIT: AtomicUsize = AtomicUsize::new(usize::MAX);
-    // ORDERING: a number that stands for itself, and is the same whoever computes it.
-    match LIMIT.load(Ordering::Relaxed) {
-        usize::MAX => {
-            let limit = available_cpus() - 1;
-            LIMIT.store(limit, Ordering::Relaxed);
-            limit
-        }
-        limit => limit,
-    }
-}
-
 /// Calls `done` until it says so or it is time to sleep; returns what it said last.
 pub(crate) fn look(deadline: Option<Instant>, mut done: impl FnMut() -> bool) -> bool {
     if done() {
         return true;
     }
+    // All cores but one may look: on that one the others do their work.
     // ORDERING: a count that only has to be about right.
-    if LOOKING.fetch_add(1, Ordering::Relaxed) >= limit() {
+    if LOOKING.fetch_add(1, Ordering::Relaxed) >= available_cpus() - 1 {
         LOOKING.fetch_sub(1, Ordering::Relaxed);
         return false;
     }

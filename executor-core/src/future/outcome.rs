@@ -76,6 +76,19 @@ impl<W, T> Slot<W, T> {
         }
     }
 
+    /// The result of a cell that is finished.
+    ///
+    /// # Safety
+    ///
+    /// The cell is finished, and its outcome is not taken for as long as the result is used.
+    pub(crate) unsafe fn peek(&self) -> Option<&T> {
+        self.0.with(|content| {
+            // SAFETY: a finished cell has its outcome, which nobody changes now.
+            let outcome = unsafe { &*content.cast::<Option<Stored<T>>>() };
+            outcome.as_ref()?.as_ref().ok()
+        })
+    }
+
     /// Drops what is left, at the end of the task.
     ///
     /// # Safety

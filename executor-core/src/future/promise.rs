@@ -12,11 +12,12 @@ use crate::error::{AlreadyDone, TaskError};
 struct Promised<T>(Slot<(), T>);
 
 impl<T: Send + 'static> Body for Promised<T> {
+    type Content = Self;
     type Output = T;
 
     fn take(task: &Task<Self>) -> Option<Result<T, TaskError>> {
         // SAFETY: only the handle takes.
-        let outcome = unsafe { task.body().0.take_outcome(task.cell()) };
+        let outcome = unsafe { task.content().0.take_outcome(task.cell()) };
         outcome.map(|outcome| outcome.map_err(|error| *error))
     }
 
@@ -24,9 +25,9 @@ impl<T: Send + 'static> Body for Promised<T> {
         task.cell().state() == State::Failed
     }
 
-    fn clear(&mut self, cell: &Cell) {
+    fn clear(content: &mut Self, cell: &Cell) {
         // SAFETY: this is the end of the task; its work is nothing.
-        unsafe { self.0.clear(cell, false) }
+        unsafe { content.0.clear(cell, false) }
     }
 }
 
@@ -54,7 +55,7 @@ pub struct Promise<T: Send + 'static> {
 impl<T: Send + 'static> Promise<T> {
     /// A promise and the future that it resolves.
     pub fn new() -> (Self, TaskFuture<T>) {
-        let (task, future) = TaskRef::allocate(Promised(Slot::new(())));
+        let (task, future) = TaskRef::allocate::<Promised<T>>(Promised(Slot::new(())));
         (Self { task }, future)
     }
 
@@ -103,7 +104,7 @@ impl<T: Send + 'static> Promise<T> {
         }
         let state = State::of_outcome(&outcome);
         // SAFETY: this call has settled the cell, and there is no work to be taken.
-        unsafe { self.task.body().0.put(outcome) };
+        unsafe { self.task.content().0.put(outcome) };
         cell.finish(state);
         Ok(())
     }

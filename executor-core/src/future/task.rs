@@ -1,67 +1,78 @@
-//! The one allocation of a task: its [`Cell`], and a [`Body`] that knows how to run it and what came of it. Everybody who
+//! The one allocation of a task: its [`Cell`], a content (its closure, its argument, its result),
+//! and a table of functions: its [`Body`]. Everybody who
 //! holds on to it has one thin pointer.
 
-use std::{fmt, marker::PhantomData, ops::Deref, ptr::NonNull, time::Duration};
+use std::{
+    fmt,
+    marker::PhantomData,
+    ops::Deref,
+    ptr::NonNull,
+    time::{Duration, Instant},
+};
 
-use super::cell::Cell;
+use super::{cell::Cell, look};
 use crate::{error::TaskError, panic};
 
 /// What a task is besides its cell: where its work, its argument or its outcome are kept. All that is told to it comes from
 /// somebody who holds on to the task.
-pub(crate) trait Body: Send + Sync + Sized + 'static {
+pub(crate) trait Body: Sized + 'static {
+    /// What stands beside the cell.
+    type Content: Send + Sync + 'static;
     type Output: Send + 'static;
 
     /// The outcome, for the one handle of a cell that is done; `None` when it was taken before.
-    fn take(task: &Task<Self>) -> Option<Result<Self::Output, TaskError>>;
+    fn take(task: &Task<Self::Content>) -> Option<Result<Self::Output, TaskError>>;
 
     /// Whether the cell, which is done, holds an error other than a cancellation.
-    fn is_error(task: &Task<Self>) -> bool;
+    fn is_error(task: &Task<Self::Content>) -> bool;
 
     /// Cancels the task if it has not started; `true` when this call did it.
-    fn cancel(task: &Task<Self>) -> bool {
+    fn cancel(task: &Task<Self::Content>) -> bool {
         task.cell().cancel()
     }
 
     /// Stops the task even if it runs; `false` where that cannot be done.
-    fn kill(task: &Task<Self>) -> bool {
+    fn kill(task: &Task<Self::Content>) -> bool {
         Self::cancel(task)
     }
 
-    /// Whether the task runs right now, where the state does not tell.
-    fn is_running(_: &Task<Self>) -> bool {
+    /// Whether the task, whose state is Pending, runs all the same.
+    fn is_running(_: &Task<Self::Content>) -> bool {
         false
     }
 
     /// Which pool will run the task; 0 when none can be told.
-    fn pool(_: &Task<Self>) -> u64 {
+    fn pool(_: &Task<Self::Content>) -> u64 {
         0
     }
 
     /// Runs the task on this thread unless somebody has started it.
-    fn run(_: &Task<Self>) {}
+    fn run(_: &Task<Self::Content>) {}
 
     /// Ends a task that nobody has started with an error.
-    fn fail(_: &Task<Self>, _: TaskError) {}
+    fn fail(_: &Task<Self::Content>, _: TaskError) {}
 
     /// The task has run for longer than it may.
-    fn expire(_: &Task<Self>, _: Duration) {}
+    fn expire(_: &Task<Self::Content>, _: Duration) {}
 
-    /// Somebody is about to look at the task for a while: does what this thread can do to bring its end nearer.
-    fn look(_: &Task<Self>) {}
+    /// Looks at the task for a while, and does what this thread can do to bring its end nearer; says whether it is done.
+    fn look(task: &Task<Self::Content>, deadline: Option<Instant>) -> bool {
+        look(deadline, || task.cell().state().is_final())
+    }
 
     /// Somebody was added to the waiters, and may sleep until the task is done.
-    fn wanted(_: &Task<Self>) {}
+    fn wanted(_: &Task<Self::Content>) {}
 
     /// The last holder is gone: drops what the state of `cell` says is still there.
-    fn clear(&mut self, _: &Cell) {}
+    fn clear(_: &mut Self::Content, _: &Cell) {}
 }
 
 /// What a thin pointer leads to.
 #[repr(C)]
-struct Block<B> {
+struct Block<C> {
     cell: Cell,
     vtable: &'static VTable,
-    body: B,
+    content: C,
 }
 
 struct VTable {
@@ -74,7 +85,7 @@ struct VTable {
     run: unsafe fn(NonNull<Header>),
     fail: unsafe fn(NonNull<Header>, TaskError),
     expire: unsafe fn(NonNull<Header>, Duration),
-    look: unsafe fn(NonNull<Header>),
+    look: unsafe fn(NonNull<Header>, Option<Instant>) -> bool,
     wanted: unsafe fn(NonNull<Header>),
     drop: unsafe fn(NonNull<Header>),
 }
@@ -88,10 +99,10 @@ struct Header {
 
 /// # Safety
 ///
-/// `header` is that of a `Block<B>` that the caller holds on to for as long as the result is used.
-unsafe fn typed<'a, B: Body>(header: NonNull<Header>) -> &'a Task<B> {
-    // SAFETY: `Task<B>` is a transparent `Block<B>`, whose address is that of its header.
-    unsafe { header.cast::<Task<B>>().as_ref() }
+/// `header` is that of a `Block<C>` that the caller holds on to for as long as the result is used.
+unsafe fn typed<'a, C>(header: NonNull<Header>) -> &'a Task<C> {
+    // SAFETY: `Task<C>` is a transparent `Block<C>`, whose address is that of its header.
+    unsafe { header.cast::<Task<C>>().as_ref() }
 }
 
 /// The functions of one type of body. Each may only be called with a header of a block with such a body.
@@ -101,7 +112,7 @@ struct Functions<B>(PhantomData<B>);
 macro_rules! forward {
     ($method:ident($($argument:ident: $type:ty),*)) => {
         // SAFETY: a table is only used with the blocks that it was made for.
-        |header, $($argument),*| B::$method(unsafe { typed::<B>(header) }, $($argument),*)
+        |header, $($argument),*| B::$method(unsafe { typed::<B::Content>(header) }, $($argument),*)
     };
 }
 
@@ -109,7 +120,7 @@ impl<B: Body> Functions<B> {
     const TABLE: &'static VTable = &VTable {
         take: |header, output| {
             // SAFETY: as in `forward`.
-            let outcome = B::take(unsafe { typed::<B>(header) });
+            let outcome = B::take(unsafe { typed::<B::Content>(header) });
             // SAFETY: the caller gives a place for just this type.
             unsafe { output.cast::<Option<Result<B::Output, TaskError>>>().write(outcome) }
         },
@@ -121,37 +132,37 @@ impl<B: Body> Functions<B> {
         run: forward!(run()),
         fail: forward!(fail(error: TaskError)),
         expire: forward!(expire(ran_for: Duration)),
-        look: forward!(look()),
+        look: forward!(look(deadline: Option<Instant>)),
         wanted: forward!(wanted()),
         drop: |header| {
             // SAFETY: the last holder is gone, and the block came from a box.
-            let mut block = unsafe { Box::from_raw(header.cast::<Block<B>>().as_ptr()) };
+            let mut block = unsafe { Box::from_raw(header.cast::<Block<B::Content>>().as_ptr()) };
             // What a task never gave away is dropped here, and its destructors are the user's code: a panic in one is
             // reported by the panic hook and goes no further.
             panic::contain(|| {
-                let Block { cell, body, .. } = &mut *block;
-                body.clear(cell);
+                let Block { cell, content, .. } = &mut *block;
+                B::clear(content, cell);
                 drop(block);
             });
         },
     };
 }
 
-/// A task whose body is known.
+/// A task whose content is known.
 #[repr(transparent)]
-pub(crate) struct Task<B>(Block<B>);
+pub(crate) struct Task<C>(Block<C>);
 
-impl<B> Task<B> {
+impl<C> Task<C> {
     pub(crate) fn cell(&self) -> &Cell {
         &self.0.cell
     }
 
-    pub(crate) fn body(&self) -> &B {
-        &self.0.body
+    pub(crate) fn content(&self) -> &C {
+        &self.0.content
     }
 }
 
-impl<B: Body> Task<B> {
+impl<C> Task<C> {
     /// One more pointer to this task.
     pub(crate) fn to_ref(&self) -> TaskRef {
         self.cell().hold();
@@ -171,8 +182,8 @@ unsafe impl Sync for TaskRef {}
 
 impl TaskRef {
     /// A task for its queue, and the handle of the one who waits for it.
-    pub(crate) fn allocate<B: Body>(body: B) -> (TypedRef<B>, super::TaskFuture<B::Output>) {
-        let block = Box::new(Block { cell: Cell::new(2), vtable: Functions::<B>::TABLE, body });
+    pub(crate) fn allocate<B: Body>(content: B::Content) -> (TypedRef<B::Content>, super::TaskFuture<B::Output>) {
+        let block = Box::new(Block { cell: Cell::new(2), vtable: Functions::<B>::TABLE, content });
         let header = NonNull::from(Box::leak(block)).cast();
         (
             TypedRef { task: Self { header }, marker: PhantomData },
@@ -229,9 +240,9 @@ impl TaskRef {
         unsafe { (self.header().vtable.expire)(self.header, ran_for) }
     }
 
-    pub(crate) fn look(&self) {
+    pub(crate) fn look(&self, deadline: Option<Instant>) -> bool {
         // SAFETY: the table is that of this block.
-        unsafe { (self.header().vtable.look)(self.header) }
+        unsafe { (self.header().vtable.look)(self.header, deadline) }
     }
 
     pub(crate) fn wanted(&self) {
@@ -262,30 +273,34 @@ impl fmt::Debug for TaskRef {
     }
 }
 
-/// Holds on to a task whose body is known.
-pub(crate) struct TypedRef<B: Body> {
+/// Holds on to a task whose content is known.
+pub(crate) struct TypedRef<C> {
     task: TaskRef,
-    marker: PhantomData<fn(B) -> B>,
+    marker: PhantomData<fn(C) -> C>,
 }
 
-impl<B: Body> TypedRef<B> {
+impl<C> TypedRef<C> {
+    pub(crate) fn of(task: &Task<C>) -> Self {
+        Self { task: task.to_ref(), marker: PhantomData }
+    }
+
     pub(crate) fn erase(self) -> TaskRef {
         self.task
     }
 }
 
-impl<B: Body> Clone for TypedRef<B> {
+impl<C> Clone for TypedRef<C> {
     fn clone(&self) -> Self {
         Self { task: self.task.clone(), marker: PhantomData }
     }
 }
 
-impl<B: Body> Deref for TypedRef<B> {
-    type Target = Task<B>;
+impl<C> Deref for TypedRef<C> {
+    type Target = Task<C>;
 
-    fn deref(&self) -> &Task<B> {
-        // SAFETY: it was made with such a body, and this holder keeps the block alive.
-        unsafe { typed::<B>(self.task.header) }
+    fn deref(&self) -> &Task<C> {
+        // SAFETY: it was made with such a content, and this holder keeps the block alive.
+        unsafe { typed::<C>(self.task.header) }
     }
 }
 

@@ -11,7 +11,7 @@ use std::{
 use super::{
     Completed, TaskId, Waiter, WaiterKey, WaitingHere,
     cell::{Cell, State},
-    look, may_run_here,
+    may_run_here,
     task::Handle,
 };
 use crate::error::TaskError;
@@ -160,11 +160,7 @@ impl<T> TaskFuture<T> {
 
     /// Blocks until the task is done or `deadline` has passed; says whether it is done.
     fn block(&self, deadline: Option<Instant>) -> bool {
-        let done = || {
-            self.task.look();
-            self.done()
-        };
-        if look(deadline, done) {
+        if self.task.look(deadline) {
             return true;
         }
         let Ok(key) = self.subscribe(Waiter::Thread(crate::sync::current_thread())) else { return true };

@@ -2,7 +2,10 @@
 
 use std::{ffi::OsString, fmt, path::PathBuf, time::Duration};
 
-use super::{ProcessPoolExecutor, identity::FunctionId, job::Request, pool::Config, worker};
+use super::{
+    OnWorkerDeath, ProcessPoolExecutor, StartMethod, Transport, identity::FunctionId, job::Request, pool::Config,
+    worker,
+};
 use crate::{
     error::{BuildError, TaskError},
     executor::available_cpus,
@@ -17,7 +20,15 @@ pub(super) type Call = (FunctionId, Vec<u8>, Vec<u8>);
 #[must_use]
 pub struct ProcessPoolBuilder {
     max_workers: Option<usize>,
+    start_method: StartMethod,
+    preload: Option<Result<Call, TaskError>>,
     initializer: Option<Result<Call, TaskError>>,
+    memory_limit: Option<u64>,
+    transport: Transport,
+    on_worker_death: OnWorkerDeath,
+    max_tasks_per_child: Option<u32>,
+    retries: u32,
+    idle_timeout: Option<Duration>,
     queue_capacity: usize,
     task_timeout: Option<Duration>,
     grace: Duration,
@@ -30,7 +41,15 @@ impl ProcessPoolBuilder {
     pub(super) fn new() -> Self {
         Self {
             max_workers: None,
+            start_method: StartMethod::default(),
+            preload: None,
             initializer: None,
+            memory_limit: None,
+            transport: Transport::default(),
+            on_worker_death: OnWorkerDeath::default(),
+            max_tasks_per_child: None,
+            retries: 0,
+            idle_timeout: None,
             queue_capacity: usize::MAX,
             task_timeout: None,
             grace: Duration::from_secs(1),
@@ -55,13 +74,78 @@ impl ProcessPoolBuilder {
         F::Output: InitializerResult,
         M: 'static,
     {
-        const { F::PORTABLE };
-        let task = Initializer { task, marker: std::marker::PhantomData };
-        let encoded = Request::encode::<Initializer<F, (A, M)>, A, InitializerMarker>(&task, vec![args]);
-        self.initializer = Some(encoded.and_then(|(request, answers)| match answers.into_iter().next().flatten() {
-            Some(Err(error)) => Err(error),
-            _ => Ok(request.into_call()),
-        }));
+        self.initializer = Some(encode_call(task, args));
+        self
+    }
+
+    /// How worker processes are started. Default: [`StartMethod::Spawn`].
+    pub fn start_method(mut self, method: StartMethod) -> Self {
+        self.start_method = method;
+        self
+    }
+
+    /// Runs once in the fork server, before any worker is forked from it; a portable task like any other. What it puts into
+    /// statics is there in every worker, and its memory is shared until somebody writes to it. It runs again when the fork
+    /// server had to be started again. With [`StartMethod::Spawn`] there is nobody to share with, and it runs in each worker,
+    /// before the initializer.
+    ///
+    /// When it panics or returns an error the pool is broken, as with the [`initializer`](Self::initializer).
+    pub fn preload<F, A, M>(mut self, task: F, args: A) -> Self
+    where
+        F: Task<A, M>,
+        A: Payload,
+        F::Output: InitializerResult,
+        M: 'static,
+    {
+        self.preload = Some(encode_call(task, args));
+        self
+    }
+
+    /// How much memory each worker may have, in bytes, beyond what it has before its initializer runs. Default: no limit.
+    ///
+    /// What counts is private memory that can be written to, touched or not, with the stacks of threads (`RLIMIT_DATA`). An
+    /// allocation beyond it is refused. In Rust that ends the process: the task that was running resolves with
+    /// [`TaskError::MemoryLimit`], and the worker is replaced. A task that asks with `try_reserve` is told, and may go on; a
+    /// thread that cannot be started is a panic of who starts it. In an initializer it breaks the pool.
+    ///
+    /// A worker knows this by its handler for SIGABRT. Where the program replaces that, the task resolves with
+    /// [`TaskError::WorkerDied`].
+    ///
+    /// Linux only: elsewhere [`build`](Self::build) says [`BuildError::Unsupported`].
+    pub fn memory_limit(mut self, bytes: u64) -> Self {
+        self.memory_limit = Some(bytes);
+        self
+    }
+
+    /// How tasks and results travel. Default: shared memory on Linux, sockets elsewhere.
+    pub fn transport(mut self, transport: Transport) -> Self {
+        self.transport = transport;
+        self
+    }
+
+    /// What the death of a worker costs. Default: [`OnWorkerDeath::FailTask`].
+    pub fn on_worker_death(mut self, policy: OnWorkerDeath) -> Self {
+        self.on_worker_death = policy;
+        self
+    }
+
+    /// After so many tasks (a chunk of a map counts as one) a worker is replaced by a fresh one. Default: never.
+    pub fn max_tasks_per_child(mut self, tasks: u32) -> Self {
+        self.max_tasks_per_child = Some(tasks);
+        self
+    }
+
+    /// How often a task is run again whose worker has died; of a chunk of a map, what has no answer yet. Only for tasks that
+    /// may be run more than once. Tasks that were stopped, by a time limit or by [`kill`](crate::TaskFuture::kill), are not
+    /// run again. Default: 0.
+    pub fn retry(mut self, times: u32) -> Self {
+        self.retries = times;
+        self
+    }
+
+    /// How long a worker without work stays. Default: for ever.
+    pub fn idle_timeout(mut self, timeout: Duration) -> Self {
+        self.idle_timeout = Some(timeout);
         self
     }
 
@@ -117,13 +201,30 @@ impl ProcessPoolBuilder {
         if self.queue_capacity == 0 {
             return Err(BuildError::NoCapacity);
         }
+        if self.max_tasks_per_child == Some(0) {
+            return Err(BuildError::NoTasks);
+        }
         if worker::in_worker() {
             return Err(BuildError::InsideWorker);
+        }
+        if self.start_method == StartMethod::ForkServer && !cfg!(target_os = "linux") {
+            return Err(BuildError::Unsupported("StartMethod::ForkServer"));
+        }
+        if self.memory_limit.is_some() && !cfg!(target_os = "linux") {
+            return Err(BuildError::Unsupported("memory_limit"));
         }
         let launch_arguments = worker::launch_arguments().ok_or(BuildError::MissingInit)?;
         let config = Config {
             max_workers,
+            start_method: self.start_method,
+            preload: self.preload.transpose().map_err(BuildError::Encode)?,
             initializer: self.initializer.transpose().map_err(BuildError::Encode)?,
+            memory_limit: self.memory_limit,
+            transport: self.transport,
+            on_worker_death: self.on_worker_death,
+            max_tasks_per_child: self.max_tasks_per_child,
+            retries: self.retries,
+            idle_timeout: self.idle_timeout,
             queue_capacity: self.queue_capacity,
             task_timeout: self.task_timeout,
             grace: self.grace,
@@ -140,10 +241,25 @@ impl fmt::Debug for ProcessPoolBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ProcessPoolBuilder")
             .field("max_workers", &self.max_workers)
+            .field("start_method", &self.start_method)
             .field("task_timeout", &self.task_timeout)
             .field("grace", &self.grace)
             .finish_non_exhaustive()
     }
+}
+
+fn encode_call<F, A, M>(task: F, args: A) -> Result<Call, TaskError>
+where
+    F: Task<A, M>,
+    A: Payload,
+    F::Output: InitializerResult,
+    M: 'static,
+{
+    const { F::PORTABLE };
+    let task = Initializer { task, marker: std::marker::PhantomData };
+    let mut argument = Vec::new();
+    let request = Request::single::<Initializer<F, (A, M)>, A, InitializerMarker>(&task, &args, &mut argument)?;
+    request.into_call(argument)
 }
 
 /// A task whose output is turned into something that can travel: nothing, or an error's text.

@@ -6,7 +6,7 @@
 
 use std::{
     fmt, io,
-    os::fd::{BorrowedFd, OwnedFd},
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
     sync::{
         Mutex, OnceLock, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -15,7 +15,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use crate::sys::SharedWords;
+use crate::sys::{self, SharedWords};
 
 /// Tokens that can be known to worker processes at the same time: 512 KiB of address space.
 const SLOTS: usize = 1 << 16;
@@ -40,8 +40,13 @@ pub(super) fn table_file() -> io::Result<BorrowedFd<'static>> {
     table().map(SharedWords::file).map_err(io::Error::other)
 }
 
-/// In a worker: uses the parent's table.
+/// In a worker: uses the parent's table. One that was forked has it already.
 pub(super) fn open_table(file: OwnedFd) -> io::Result<()> {
+    if let Some(Ok(table)) = TABLE.get()
+        && sys::is_same_file(table.file(), file.as_fd())?
+    {
+        return Ok(());
+    }
     let words = SharedWords::open(file, SLOTS)?;
     TABLE.set(Ok(words)).map_err(|_| io::Error::other("cancel tokens were used before executor_core::init()"))
 }

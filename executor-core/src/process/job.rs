@@ -1,350 +1,489 @@
-//! A task on its way to a worker and back, whatever its types.
+//! A task on its way to a worker and back: the request, the answer, and what stands beside the task's cell meanwhile.
 
 use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
+    marker::PhantomData,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
 };
 
-use super::{
-    identity::FunctionId,
-    pool::Core,
-    wire::{self, Malformed},
-};
+use super::{builder::Call, identity::FunctionId, pool::Core};
 use crate::{
     cancel::Pins,
     codec,
     error::TaskError,
-    future::{Body, State, Task as CellTask, TaskFuture, TaskId, TaskRef, TypedRef},
-    task::{Bound, ChunkOutput, EntryOf, Payload, Task},
+    future::{Body, Cell, Slot, State, Stored, Task as CellTask, TypedRef},
+    task::{Bound, ChunkOutput, Entry, EntryOf, ITEM_OK, Items, Payload, Task},
 };
 
-/// One item's answer: its encoded result, or its error.
-pub(super) type Answer = Result<Vec<u8>, TaskError>;
+/// A task as the pool holds it.
+pub(super) type Job = TypedRef<ProcessTask>;
 
-/// Everything that a worker needs, in encoded form.
+/// Bytes that are mostly few.
 #[derive(Debug)]
-pub(super) struct Request {
-    function: FunctionId,
-    bound: Option<Arc<Bound>>,
-    /// Index of each item and where its bytes are. Items that could not be encoded are missing.
-    items: Vec<(u32, std::ops::Range<usize>)>,
-    bytes: Vec<u8>,
-    _pins: Pins,
+pub(super) enum Bytes {
+    Few { length: u8, bytes: [u8; Self::FEW] },
+    Many(Vec<u8>),
 }
 
-/// How many configurations a worker keeps; both sides forget the oldest one.
-pub(super) const KNOWN_BOUNDS: usize = 64;
+impl Bytes {
+    const FEW: usize = 22;
+
+    pub(super) fn as_slice(&self) -> &[u8] {
+        match self {
+            Self::Few { length, bytes } => &bytes[..usize::from(*length)],
+            Self::Many(bytes) => bytes,
+        }
+    }
+}
+
+impl From<&[u8]> for Bytes {
+    fn from(slice: &[u8]) -> Self {
+        if slice.len() > Self::FEW {
+            return Self::Many(slice.to_vec());
+        }
+        let mut bytes = [0; Self::FEW];
+        bytes[..slice.len()].copy_from_slice(slice);
+        // Fits: it is at most FEW.
+        Self::Few { length: slice.len() as u8, bytes }
+    }
+}
+
+impl From<Vec<u8>> for Bytes {
+    fn from(bytes: Vec<u8>) -> Self {
+        if bytes.len() > Self::FEW { Self::Many(bytes) } else { Self::from(&bytes[..]) }
+    }
+}
+
+/// Everything that a worker needs, but for the argument's bytes.
+#[derive(Debug)]
+pub(super) struct Request {
+    pub(super) entry: &'static Entry,
+    pub(super) bound: Option<Arc<Bound>>,
+    /// 0 for a single task; otherwise items of a chunk that have no answer yet.
+    pub(super) items: u32,
+    pub(super) extras: Option<Box<Extras>>,
+}
+
+/// What few tasks have.
+#[derive(Debug, Default)]
+pub(super) struct Extras {
+    /// What the argument refers to.
+    pub(super) pins: Pins,
+    pub(super) time_limit: Option<Duration>,
+    /// Of a chunk, what is known of its items.
+    pub(super) chunk: ChunkAnswer,
+    /// How often it may be run again when its worker has died.
+    pub(super) retries: u32,
+}
 
 impl Request {
-    /// Encodes a task and its items. What cannot be encoded becomes the answer of its item.
-    pub(super) fn encode<F, A, M>(task: &F, items: Vec<A>) -> Result<(Self, Vec<Option<Answer>>), TaskError>
+    /// Encodes a single task, its argument into `bytes`.
+    pub(super) fn single<F, A, M>(task: &F, argument: &A, bytes: &mut Vec<u8>) -> Result<Self, TaskError>
     where
         F: Task<A, M>,
         A: Payload,
         F::Output: Payload,
     {
-        let function = FunctionId::of(EntryOf::<F, A, M>::ENTRY)?;
-        let bound = task.bound().transpose()?;
-        let mut request =
-            Self { function, bound, items: Vec::with_capacity(items.len()), bytes: Vec::new(), _pins: Pins::default() };
-        let mut answers = Vec::with_capacity(items.len());
-        for (index, item) in items.into_iter().enumerate() {
-            let start = request.bytes.len();
-            let answer = match codec::encode(&item, &mut request.bytes) {
-                Ok(_) if request.bytes.len() > wire::MAX_FRAME / 2 => {
-                    Some(TaskError::encode("argument", "it is longer than 512 MiB"))
-                }
+        let mut request = Self::new::<F, A, M>(task)?;
+        let pins = codec::encode(argument, bytes).map_err(|cause| TaskError::encode("argument", cause))?;
+        if bytes.len() > MAX_BYTES {
+            return Err(too_long());
+        }
+        if !pins.is_empty() {
+            request.extras().pins = pins;
+        }
+        Ok(request)
+    }
+
+    /// Encodes a chunk. An item that cannot be encoded has its answer at once.
+    pub(super) fn chunk<F, A, M>(task: &F, items: Vec<A>, bytes: &mut Vec<u8>) -> Result<Self, TaskError>
+    where
+        F: Task<A, M>,
+        A: Payload,
+        F::Output: Payload,
+    {
+        let mut request = Self::new::<F, A, M>(task)?;
+        if items.len() > MAX_ITEMS {
+            return Err(TaskError::encode("chunk", format_args!("it has more than {MAX_ITEMS} items")));
+        }
+        let mut chunk = ChunkAnswer { total: items.len() as u32, ..ChunkAnswer::default() };
+        let mut all_pins = Pins::default();
+        for (index, item) in items.iter().enumerate() {
+            let before = bytes.len();
+            let start = Items::begin(bytes);
+            let outcome = match codec::encode(item, bytes) {
+                Ok(_) if bytes.len() > MAX_BYTES => Err(too_long()),
                 Ok(pins) => {
-                    request._pins.append(pins);
-                    None
+                    all_pins.append(pins);
+                    Items::end(bytes, start).map_err(|cause| TaskError::encode("argument", cause))
                 }
-                Err(cause) => Some(TaskError::encode("argument", cause)),
+                Err(cause) => Err(TaskError::encode("argument", cause)),
             };
-            if answer.is_some() {
-                request.bytes.truncate(start);
-            } else {
-                request.items.push((index as u32, start..request.bytes.len()));
-            }
-            answers.push(answer.map(Err));
-        }
-        Ok((request, answers))
-    }
-
-    /// The frame that asks a worker for the items from `first` on. `known` are the configurations that it has.
-    fn frame(&self, task: TaskId, first: usize, known: &mut std::collections::VecDeque<u64>) -> Vec<u8> {
-        let items = &self.items[first..];
-        let mut frame = Vec::with_capacity(64 + self.bytes.len() + 16 * items.len());
-        let start = wire::begin_frame(&mut frame, wire::RUN);
-        frame.extend_from_slice(&task.get().to_le_bytes());
-        frame.extend_from_slice(&self.function.offset.to_le_bytes());
-        frame.extend_from_slice(&self.function.name_hash.to_le_bytes());
-        let id = self.bound.as_ref().map_or(0, |bound| bound.id);
-        frame.extend_from_slice(&id.to_le_bytes());
-        match &self.bound {
-            Some(bound) if !known.contains(&id) => {
-                known.push_back(id);
-                if known.len() > KNOWN_BOUNDS {
-                    known.pop_front();
+            match outcome {
+                Ok(()) => request.items += 1,
+                Err(error) => {
+                    bytes.truncate(before);
+                    chunk.gaps.push((index as u32, error));
                 }
-                frame.push(1);
-                wire::put_bytes(&mut frame, &bound.bytes);
             }
-            _ => frame.push(0),
         }
-        for (index, range) in items {
-            frame.extend_from_slice(&index.to_le_bytes());
-            wire::put_bytes(&mut frame, &self.bytes[range.clone()]);
-        }
-        // `encode` has kept the items well below the limit; a huge configuration is refused by the worker's side.
-        let _ = wire::end_frame(&mut frame, start);
-        frame
+        let extras = request.extras();
+        extras.pins = all_pins;
+        extras.chunk = chunk;
+        Ok(request)
     }
 
-    /// For the initializer: function, configuration and argument.
-    pub(super) fn into_call(self) -> (FunctionId, Vec<u8>, Vec<u8>) {
+    fn new<F, A, M>(task: &F) -> Result<Self, TaskError>
+    where
+        F: Task<A, M>,
+        A: Payload,
+        F::Output: Payload,
+    {
+        Ok(Self { entry: EntryOf::<F, A, M>::ENTRY, bound: task.bound().transpose()?, items: 0, extras: None })
+    }
+
+    pub(super) fn extras(&mut self) -> &mut Extras {
+        self.extras.get_or_insert_default()
+    }
+
+    pub(super) fn is_chunk(&self) -> bool {
+        self.extras.as_ref().is_some_and(|extras| extras.chunk.total > 0)
+    }
+
+    pub(super) fn time_limit(&self) -> Option<Duration> {
+        self.extras.as_ref().and_then(|extras| extras.time_limit)
+    }
+
+    /// The same without anything in it.
+    pub(super) fn tombstone(&self) -> Self {
+        Self { entry: self.entry, bound: None, items: 0, extras: None }
+    }
+
+    /// The answer of a chunk; `None` for a single task.
+    pub(super) fn into_chunk(self) -> Option<Box<ChunkAnswer>> {
+        let extras = self.extras?;
+        (extras.chunk.total > 0).then(|| Box::new(extras.chunk))
+    }
+
+    /// Whether it may be run once more after its worker has died.
+    pub(super) fn retry(&mut self) -> bool {
+        match &mut self.extras {
+            Some(extras) if extras.retries > 0 => {
+                extras.retries -= 1;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// For an initializer: function, configuration and argument.
+    pub(super) fn into_call(self, argument: Vec<u8>) -> Result<Call, TaskError> {
         let bound = self.bound.map(|bound| bound.bytes.clone()).unwrap_or_default();
-        (self.function, bound, self.bytes)
+        Ok((FunctionId::of(self.entry)?, bound, argument))
+    }
+
+    /// Some items have been answered: `bytes` are their results.
+    pub(super) fn take_items(&mut self, items: u32, bytes: &[u8]) -> bool {
+        if items > self.items {
+            return false;
+        }
+        self.items -= items;
+        self.extras().chunk.bytes.extend_from_slice(bytes);
+        true
+    }
+
+    /// The next item gets this error.
+    pub(super) fn lose_item(&mut self, error: TaskError) {
+        let left = self.items;
+        self.items = left.saturating_sub(1);
+        let chunk = &mut self.extras().chunk;
+        let index = chunk.index_of_next(left);
+        let at = chunk.gaps.partition_point(|(other, _)| *other < index);
+        chunk.gaps.insert(at, (index, error));
     }
 }
 
-struct Progress {
-    request: Option<Request>,
-    /// How many of the request's items have their answers.
-    answered: usize,
-    answers: Vec<Option<Answer>>,
+/// The longest argument: well below the longest frame.
+const MAX_BYTES: usize = super::wire::MAX_FRAME / 2;
+
+/// The most items in a chunk: what the header of a record has room for.
+const MAX_ITEMS: usize = (1 << 24) - 1;
+
+fn too_long() -> TaskError {
+    TaskError::encode("argument", "it is longer than 512 MiB")
 }
 
-/// A task as the pool sees it.
-pub(super) trait Job: Send + Sync {
-    fn id(&self) -> TaskId;
-    fn time_limit(&self) -> Option<Duration>;
-    /// Pending -> Running.
-    fn claim(&self) -> bool;
-    /// Pending -> Cancelled.
-    fn cancel_queued(&self) -> bool;
-    /// What to send to a worker; `None` when no item is left to be sent.
-    fn frame(&self, known: &mut std::collections::VecDeque<u64>) -> Option<Vec<u8>>;
-    /// Takes an answer; only the next expected item is accepted.
-    fn answer(&self, index: u32, answer: Answer) -> Result<(), Malformed>;
-    /// The worker died: the item that it was running gets `error`. `true` when others are left that have not been run.
-    fn lose_item(&self, error: TaskError) -> bool;
-    /// Whether every item has its answer.
-    fn is_answered(&self) -> bool;
-    /// All answers are here.
-    fn finish(&self, ran_for: Duration);
-    /// The task ends with an error.
-    fn fail(&self, error: TaskError);
+/// What is known of a chunk's items.
+#[derive(Debug, Default)]
+pub(super) struct ChunkAnswer {
+    /// Items in the chunk.
+    pub(super) total: u32,
+    /// Encoded results, in order, of all items but those in `gaps`.
+    pub(super) bytes: Vec<u8>,
+    /// Items that no worker answers, by their index.
+    pub(super) gaps: Vec<(u32, TaskError)>,
+    pub(super) ran_for: Duration,
 }
 
-/// A task with its types.
-pub(super) struct ProcessJob<T> {
+impl ChunkAnswer {
+    /// The index of the item after those that are known, when `left` are not.
+    fn index_of_next(&self, left: u32) -> u32 {
+        // Unknown items are the last ones that are no gaps.
+        let mut left = left;
+        let mut gaps = self.gaps.iter().rev().map(|(index, _)| *index).peekable();
+        for index in (0..self.total).rev() {
+            if gaps.peek() == Some(&index) {
+                gaps.next();
+            } else {
+                left = left.saturating_sub(1);
+                if left == 0 {
+                    return index;
+                }
+            }
+        }
+        0
+    }
+}
+
+/// A result as it came from a worker, decoded by whoever asks for it.
+#[derive(Debug)]
+pub(super) enum Answer {
+    Single(Bytes),
+    Chunk(Box<ChunkAnswer>),
+}
+
+/// What stands beside the cell of a task in a process pool.
+pub(super) struct ProcessTask {
     core: Arc<Core>,
-    time_limit: Option<Duration>,
-    progress: Mutex<Progress>,
-    /// Once the cell is done.
-    outcome: Mutex<Option<Outcome>>,
-    decode: Decode<T>,
-    is_chunk: bool,
+    /// Where the pool has the task; only changed under the pool's lock.
+    location: AtomicU64,
+    slot: Slot<(), Answer>,
 }
 
-enum Outcome {
-    Error(TaskError),
-    Answers(Vec<Option<Answer>>, Duration),
+/// Where the pool has a task.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Location {
+    /// It is done.
+    Nowhere,
+    Queue,
+    /// With this worker, as the request whose number ends with these bits.
+    Worker(u32, u32),
 }
 
-/// Makes the result of what the workers answered, on the thread that asks for it.
-type Decode<T> = fn(Vec<Option<Answer>>, Duration) -> Result<T, TaskError>;
+/// The bit of a location that says that somebody may sleep until the task is done.
+const WANTED: u64 = 1 << 63;
+/// The bit of a location that says that it is the rest of a task that has been running: then it cannot be cancelled.
+const BEGUN: u64 = 1 << 62;
 
-impl<R: Payload> ProcessJob<R> {
-    pub(super) fn single(
-        core: Arc<Core>,
-        limit: Option<Duration>,
-        request: Request,
-        answers: Vec<Option<Answer>>,
-    ) -> Self {
-        Self::new(core, limit, request, answers, false, |answers, _| {
-            decode_answer(answers.into_iter().next().flatten())
-        })
-    }
-}
-
-impl<R: Payload> ProcessJob<ChunkOutput<R>> {
-    pub(super) fn chunk(
-        core: Arc<Core>,
-        limit: Option<Duration>,
-        request: Request,
-        answers: Vec<Option<Answer>>,
-    ) -> Self {
-        Self::new(core, limit, request, answers, true, |answers, ran_for| {
-            Ok(ChunkOutput { results: answers.into_iter().map(decode_answer).collect(), ran_for })
-        })
-    }
-}
-
-fn decode_answer<R: Payload>(answer: Option<Answer>) -> Result<R, TaskError> {
-    match answer {
-        Some(Ok(bytes)) => codec::decode(&bytes).map_err(|cause| TaskError::decode("result", cause)),
-        Some(Err(error)) => Err(error),
-        None => Err(TaskError::decode("result", "the worker did not answer")),
-    }
-}
-
-impl<T: Send + 'static> ProcessJob<T> {
-    fn new(
-        core: Arc<Core>,
-        time_limit: Option<Duration>,
-        request: Request,
-        answers: Vec<Option<Answer>>,
-        is_chunk: bool,
-        decode: Decode<T>,
-    ) -> Self {
-        let progress = Mutex::new(Progress { request: Some(request), answered: 0, answers });
-        Self { core, time_limit, progress, outcome: Mutex::new(None), decode, is_chunk }
+impl ProcessTask {
+    pub(super) fn new(core: Arc<Core>) -> Self {
+        Self { core, location: AtomicU64::new(0), slot: Slot::new(()) }
     }
 
-    fn progress(&self) -> MutexGuard<'_, Progress> {
-        self.progress.lock().unwrap_or_else(PoisonError::into_inner)
+    // ORDERING, of everything here: under the pool's lock.
+    pub(super) fn location(&self) -> Location {
+        match self.location.load(Ordering::Relaxed) & !(WANTED | BEGUN) {
+            0 => Location::Nowhere,
+            1 => Location::Queue,
+            other => Location::Worker((other >> 32) as u32 - 1, other as u32),
+        }
     }
 
-    fn release(&self) -> Vec<Option<Answer>> {
-        let mut progress = self.progress();
-        progress.request = None;
-        std::mem::take(&mut progress.answers)
-    }
-}
-
-impl<T: Send + 'static> ProcessJob<T> {
-    /// The task for the queue, and its future.
-    pub(super) fn into_task(self) -> (Arc<dyn Job>, TaskFuture<T>) {
-        let (task, future) = TaskRef::allocate(self);
-        (Arc::new(task), future)
+    pub(super) fn set_location(&self, location: Location) {
+        let bits = match location {
+            Location::Nowhere => 0,
+            Location::Queue => 1,
+            Location::Worker(worker, number) => u64::from(worker + 1) << 32 | u64::from(number),
+        };
+        let flags = self.location.load(Ordering::Relaxed) & (WANTED | BEGUN);
+        self.location.store(bits | flags, Ordering::Relaxed);
     }
 
-    fn outcome(&self) -> MutexGuard<'_, Option<Outcome>> {
-        self.outcome.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn cancel_queued(task: &CellTask<Self>) -> bool {
-        if !task.cell().cancel() {
+    /// Notes that somebody may sleep until the task is done; `false` when it was known, or the task is done.
+    pub(super) fn want(&self) -> bool {
+        let location = self.location.load(Ordering::Relaxed);
+        if location == 0 || location & WANTED != 0 {
             return false;
         }
-        task.body().progress().request = None;
+        self.location.store(location | WANTED, Ordering::Relaxed);
         true
     }
 
-    fn end(task: &CellTask<Self>, outcome: Outcome) {
-        // Refused when a kill came first.
-        if !task.cell().settle() {
-            return;
-        }
-        let state = match &outcome {
-            Outcome::Error(TaskError::Cancelled) => State::Cancelled,
-            Outcome::Error(_) => State::Failed,
-            Outcome::Answers(..) => State::Finished,
-        };
-        *task.body().outcome() = Some(outcome);
-        task.cell().finish(state);
+    pub(super) fn set_begun(&self) {
+        self.location.store(self.location.load(Ordering::Relaxed) | BEGUN, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_begun(&self) -> bool {
+        self.location.load(Ordering::Relaxed) & BEGUN != 0
+    }
+
+    pub(super) fn is_wanted(&self) -> bool {
+        self.location.load(Ordering::Relaxed) & WANTED != 0
     }
 }
 
-impl<T: Send + 'static> Job for TypedRef<ProcessJob<T>> {
-    fn id(&self) -> TaskId {
-        self.cell().id()
-    }
+/// Ends a task that the pool has just taken out of its queue or off a shelf, under its lock; `true` when somebody is to be
+/// woken. Only the books of the pool do this.
+pub(super) fn end(job: &Job, outcome: Stored<Answer>) -> bool {
+    let state = State::of_outcome(&outcome);
+    job.content().location.store(0, Ordering::Relaxed);
+    // SAFETY: a task is in one place, and only who took it out of there ends it, so this happens once and there is no race.
+    unsafe { job.content().slot.put(outcome) };
+    job.cell().end(state)
+}
 
-    fn time_limit(&self) -> Option<Duration> {
-        self.body().time_limit
-    }
+/// A single task with this result.
+pub(super) struct Single<R>(PhantomData<R>);
 
-    fn claim(&self) -> bool {
-        self.cell().claim()
-    }
+/// A chunk whose items have this result.
+pub(super) struct Chunk<R>(PhantomData<R>);
 
-    fn cancel_queued(&self) -> bool {
-        ProcessJob::cancel_queued(self)
-    }
+/// How an answer becomes a result.
+pub(super) trait Decode: 'static {
+    type Output: Send + 'static;
+    fn decode(answer: &Answer) -> Result<Self::Output, TaskError>;
+    /// Whether there is an error to be found only by decoding.
+    fn is_error(answer: &Answer) -> bool;
+}
 
-    fn frame(&self, known: &mut std::collections::VecDeque<u64>) -> Option<Vec<u8>> {
-        let progress = self.body().progress();
-        let request = progress.request.as_ref()?;
-        (progress.answered < request.items.len()).then(|| request.frame(self.id(), progress.answered, known))
-    }
+impl<R: Payload> Decode for Single<R> {
+    type Output = R;
 
-    fn answer(&self, index: u32, answer: Answer) -> Result<(), Malformed> {
-        let mut progress = self.body().progress();
-        let request = progress.request.as_ref().ok_or(Malformed)?;
-        let (expected, _) = request.items.get(progress.answered).ok_or(Malformed)?;
-        if *expected != index {
-            return Err(Malformed);
+    fn decode(answer: &Answer) -> Result<R, TaskError> {
+        match answer {
+            Answer::Single(bytes) => {
+                codec::decode(bytes.as_slice()).map_err(|cause| TaskError::decode("result", cause))
+            }
+            Answer::Chunk(_) => Err(TaskError::decode("result", "it is that of a chunk")),
         }
-        progress.answered += 1;
-        // In range: `encode` made an answer for every index it gave out.
-        *progress.answers.get_mut(index as usize).ok_or(Malformed)? = Some(answer);
-        Ok(())
     }
 
-    fn lose_item(&self, error: TaskError) -> bool {
-        let mut progress = self.body().progress();
-        let Some(request) = &progress.request else { return false };
-        let Some((index, _)) = request.items.get(progress.answered) else { return false };
-        let (index, count) = (*index as usize, request.items.len());
-        progress.answered += 1;
-        if let Some(answer) = progress.answers.get_mut(index) {
-            *answer = Some(Err(error));
-        }
-        progress.answered < count
-    }
-
-    fn is_answered(&self) -> bool {
-        let progress = self.body().progress();
-        progress.request.as_ref().is_none_or(|request| progress.answered == request.items.len())
-    }
-
-    fn finish(&self, ran_for: Duration) {
-        let answers = self.body().release();
-        // An error needs no decoding, and a callback should be told of it.
-        let outcome = match (&answers[..], self.body().is_chunk) {
-            ([Some(Err(error))], false) => Outcome::Error(error.clone()),
-            _ => Outcome::Answers(answers, ran_for),
-        };
-        ProcessJob::end(self, outcome);
-    }
-
-    fn fail(&self, error: TaskError) {
-        drop(self.body().release());
-        ProcessJob::end(self, Outcome::Error(error));
+    fn is_error(answer: &Answer) -> bool {
+        Self::decode(answer).is_err()
     }
 }
 
-impl<T: Send + 'static> Body for ProcessJob<T> {
-    type Output = T;
+impl<R: Payload> Decode for Chunk<R> {
+    type Output = ChunkOutput<R>;
 
-    fn take(task: &CellTask<Self>) -> Option<Result<T, TaskError>> {
-        let outcome = task.body().outcome().take();
-        match outcome {
-            Some(Outcome::Error(error)) => Some(Err(error)),
-            Some(Outcome::Answers(answers, ran_for)) => Some((task.body().decode)(answers, ran_for)),
-            None => (task.cell().state() == State::Cancelled).then_some(Err(TaskError::Cancelled)),
+    fn decode(answer: &Answer) -> Result<ChunkOutput<R>, TaskError> {
+        let Answer::Chunk(chunk) = answer else { return Err(TaskError::decode("result", "it is not that of a chunk")) };
+        let mut bytes = &chunk.bytes[..];
+        let mut gaps = chunk.gaps.iter().peekable();
+        let mut results = Vec::with_capacity(chunk.total as usize);
+        // One net for all: after a panic nobody knows where the next result begins.
+        let decoded = crate::panic::catch(|| {
+            for index in 0..chunk.total {
+                let result = match gaps.next_if(|(gap, _)| *gap == index) {
+                    Some((_, error)) => Err(error.clone()),
+                    None => decode_item(&mut bytes)?,
+                };
+                results.push(result);
+            }
+            Ok(())
+        });
+        let undecodable = match decoded {
+            Ok(Ok(())) => None,
+            Ok(Err(error)) => Some(error),
+            Err(panic) => Some(TaskError::decode("result", panic)),
+        };
+        if let Some(error) = undecodable {
+            results.resize_with(chunk.total as usize, || Err(error.clone()));
+        }
+        Ok(ChunkOutput { results, ran_for: chunk.ran_for })
+    }
+
+    fn is_error(_: &Answer) -> bool {
+        false
+    }
+}
+
+/// The next item's result; an error when it cannot be known where it ends.
+fn decode_item<R: Payload>(bytes: &mut &[u8]) -> Result<Result<R, TaskError>, TaskError> {
+    let undecodable = |cause| TaskError::decode("result", cause);
+    let Some((&kind, rest)) = bytes.split_first() else {
+        return Err(TaskError::decode("result", "the worker did not send it"));
+    };
+    *bytes = rest;
+    if kind == ITEM_OK {
+        codec::decode_first(bytes).map(Ok).map_err(undecodable)
+    } else {
+        codec::decode_first(bytes).map(Err).map_err(undecodable)
+    }
+}
+
+/// The functions of a task whose answer is decoded in this way.
+pub(super) struct Encoded<D>(PhantomData<D>);
+
+impl<D: Decode> Body for Encoded<D> {
+    type Content = ProcessTask;
+    type Output = D::Output;
+
+    fn take(task: &CellTask<ProcessTask>) -> Option<Result<D::Output, TaskError>> {
+        // SAFETY: only the handle takes.
+        let outcome = unsafe { task.content().slot.take_outcome(task.cell()) }?;
+        Some(match outcome {
+            Ok(answer) => D::decode(&answer),
+            Err(error) => Err(*error),
+        })
+    }
+
+    fn is_error(task: &CellTask<ProcessTask>) -> bool {
+        match task.cell().state() {
+            State::Failed => true,
+            // SAFETY: the cell is done, and the handle that asks has not taken the outcome, or it would not be asked.
+            State::Finished => unsafe { task.content().slot.peek() }.is_some_and(D::is_error),
+            _ => false,
         }
     }
 
-    fn is_error(task: &CellTask<Self>) -> bool {
-        match &*task.body().outcome() {
-            Some(Outcome::Error(error)) => *error != TaskError::Cancelled,
-            Some(Outcome::Answers(answers, ran_for)) => (task.body().decode)(answers.clone(), *ran_for).is_err(),
-            None => false,
+    fn cancel(task: &CellTask<ProcessTask>) -> bool {
+        task.content().core.cancel(task)
+    }
+
+    fn kill(task: &CellTask<ProcessTask>) -> bool {
+        task.content().core.kill(task)
+    }
+
+    fn is_running(task: &CellTask<ProcessTask>) -> bool {
+        task.content().core.is_running(task)
+    }
+
+    fn look(task: &CellTask<ProcessTask>, deadline: Option<Instant>) -> bool {
+        task.content().core.look(task, deadline)
+    }
+
+    fn wanted(task: &CellTask<ProcessTask>) {
+        task.content().core.want(task);
+    }
+
+    fn clear(content: &mut ProcessTask, cell: &Cell) {
+        // SAFETY: this is the end of the task; its work is nothing.
+        unsafe { content.slot.clear(cell, false) };
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_are_the_same_however_many() {
+        for length in [0, 1, Bytes::FEW, Bytes::FEW + 1, 1000] {
+            let all: Vec<u8> = (0..length).map(|index| index as u8).collect();
+            assert_eq!(Bytes::from(&all[..]).as_slice(), all);
+            assert_eq!(Bytes::from(all.clone()).as_slice(), all);
         }
     }
 
-    fn cancel(task: &CellTask<Self>) -> bool {
-        if !Self::cancel_queued(task) {
-            return false;
-        }
-        task.body().core.job_cancelled();
-        true
-    }
-
-    fn kill(task: &CellTask<Self>) -> bool {
-        Self::cancel(task) || task.body().core.kill_job(task.cell().id())
+    #[test]
+    fn the_next_item_of_a_chunk_is_the_first_that_is_not_known() {
+        let gap = |index| (index, TaskError::Cancelled);
+        let chunk = ChunkAnswer { total: 6, gaps: vec![gap(0), gap(3)], ..ChunkAnswer::default() };
+        // Items 1, 2, 4 and 5 are answered by workers, in this order.
+        assert_eq!([4, 3, 2, 1].map(|left| chunk.index_of_next(left)), [1, 2, 4, 5]);
     }
 }

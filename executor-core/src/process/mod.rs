@@ -2,19 +2,26 @@
 //! why no task is lost.
 
 mod builder;
+mod dispatch;
 mod flags;
 mod identity;
+#[expect(unsafe_code, reason = "puts and takes answers by the protocol of the cell")]
 mod job;
+mod launch;
 mod pool;
+mod shelf;
 mod supervisor;
+#[expect(unsafe_code, reason = "shares memory with another process")]
 mod transport;
 mod wire;
 mod worker;
+mod worker_slot;
 
 pub(crate) use flags::{Flag, RemoteFlag};
 
 pub use builder::ProcessPoolBuilder;
-pub use pool::{ProcessPoolCore, ProcessPoolExecutor};
+pub use launch::StartMethod;
+pub use pool::{OnWorkerDeath, ProcessPoolCore, ProcessPoolExecutor, Transport};
 pub use worker::{in_worker, init, register_test_worker};
 
 /// Makes process pools work in a test binary, where the test harness owns `main`: put it once at the top level of the

@@ -1,7 +1,6 @@
 //! The process pool as its users see it, and the state that it shares with its supervisor.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
     ffi::OsString,
     fmt,
     io::Write,
@@ -12,27 +11,74 @@ use std::{
     time::{Duration, Instant},
 };
 
+use serde::{Deserialize, Serialize};
+
 use super::{
     ProcessPoolBuilder,
     builder::Call,
+    dispatch::State,
     flags,
     identity::Identity,
-    job::{Job, ProcessJob, Request},
-    supervisor::{self, Worker},
+    job::{Chunk, Decode, Encoded, Location, ProcessTask, Request, Single},
+    launch::{Settings, StartMethod},
+    supervisor,
     worker::LaunchArguments,
+    worker_slot::Worker,
 };
 use crate::{
     cancel::CancelToken,
     error::{BuildError, SubmitError, TaskError},
     executor::{Executor, Shutdown, ShutdownReport, Submit},
-    future::{Promise, TaskFuture, TaskId},
+    future::{Promise, Task as CellTask, TaskFuture, TaskRef, look},
     stats::Stats,
     task::{ChunkOutput, Payload, Task, TaskOptions},
 };
 
+/// How tasks and results travel between the pool and its workers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum Transport {
+    /// A Unix socket for each worker: works on every Unix, and costs about ten times as much for a small task.
+    Socket,
+    /// Rings in shared memory for each worker, which sleep and wake by futex. Linux only.
+    #[cfg(target_os = "linux")]
+    SharedMemory,
+}
+
+impl Default for Transport {
+    #[cfg(target_os = "linux")]
+    fn default() -> Self {
+        Self::SharedMemory
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    fn default() -> Self {
+        Self::Socket
+    }
+}
+
+/// What the death of a worker costs.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum OnWorkerDeath {
+    /// The task that it was running; another worker takes its place.
+    #[default]
+    FailTask,
+    /// The pool, as in Python: all tasks that are not done end with [`TaskError::PoolBroken`].
+    BreakPool,
+}
+
 pub(super) struct Config {
     pub(super) max_workers: usize,
+    pub(super) start_method: StartMethod,
+    pub(super) preload: Option<Call>,
     pub(super) initializer: Option<Call>,
+    pub(super) memory_limit: Option<u64>,
+    pub(super) transport: Transport,
+    pub(super) on_worker_death: OnWorkerDeath,
+    pub(super) max_tasks_per_child: Option<u32>,
+    pub(super) retries: u32,
+    pub(super) idle_timeout: Option<Duration>,
     pub(super) queue_capacity: usize,
     pub(super) task_timeout: Option<Duration>,
     pub(super) grace: Duration,
@@ -96,40 +142,6 @@ pub(super) struct Core {
     pub(super) changed: Condvar,
 }
 
-/// A task in the queue.
-pub(super) struct Queued {
-    pub(super) job: Arc<dyn Job>,
-    /// Whether it is the rest of one that has been running: then it cannot be cancelled.
-    pub(super) claimed: bool,
-}
-
-#[derive(Default)]
-pub(super) struct State {
-    /// In the order of submission. Those that were cancelled meanwhile stay as tombstones.
-    pub(super) queue: VecDeque<Queued>,
-    /// Tasks in the queue that are no tombstones.
-    pub(super) queued: usize,
-    pub(super) workers: BTreeMap<u64, Worker>,
-    pub(super) next_worker: u64,
-    /// Idle workers; the one used last, whose caches are warm, comes first.
-    pub(super) idle: Vec<u64>,
-    /// How many workers there should be; rises with demand.
-    pub(super) wanted: usize,
-    pub(super) shut_down: bool,
-    /// No worker is left and none will come.
-    pub(super) ended: bool,
-    pub(super) broken: Option<TaskError>,
-    /// Workers that ended before they were ready, one after the other.
-    pub(super) failed_starts: u32,
-    /// Workers that died and whose successor has not been started.
-    pub(super) to_replace: usize,
-    pub(super) done: u64,
-    pub(super) failed: u64,
-    pub(super) cancelled: u64,
-    pub(super) died: u64,
-    pub(super) respawned: u64,
-}
-
 impl ProcessPoolExecutor {
     /// A pool of at most `max_workers` processes, with defaults for the rest.
     ///
@@ -153,11 +165,12 @@ impl ProcessPoolExecutor {
         for end in [&alarm, &heard] {
             end.set_nonblocking(true).map_err(system("make a socket pair"))?;
         }
+        let max_workers = config.max_workers;
         let core = Arc::new(Core {
             config,
             identity,
             token: CancelToken::new(),
-            state: Mutex::default(),
+            state: Mutex::new(State::new(max_workers)),
             alarm,
             space: Condvar::new(),
             changed: Condvar::new(),
@@ -179,7 +192,7 @@ impl ProcessPoolExecutor {
     pub fn warm_up(&self) -> Result<(), TaskError> {
         let core = &self.core.core;
         let mut state = core.lock();
-        state.wanted = core.config.max_workers;
+        state.wanted_workers = core.config.max_workers;
         core.wake_supervisor();
         loop {
             if let Some(error) = &state.broken {
@@ -199,6 +212,12 @@ impl ProcessPoolExecutor {
     #[must_use]
     pub fn worker_pids(&self) -> Vec<u32> {
         self.core.core.lock().workers.values().map(Worker::pid).collect()
+    }
+
+    /// Process id of the process that workers are forked from, while there is one.
+    #[must_use]
+    pub fn fork_server_pid(&self) -> Option<u32> {
+        self.core.core.lock().fork_server
     }
 
     /// Ends all workers by SIGTERM, and by SIGKILL those that are there after the grace time; cancels what is queued. Same
@@ -225,27 +244,14 @@ impl ProcessPoolExecutor {
         let mut state = core.lock();
         state.shut_down = true;
         if how != Shutdown::Drain {
-            let (rests, queue): (Vec<_>, Vec<_>) =
-                std::mem::take(&mut state.queue).into_iter().partition(|queued| queued.claimed);
-            let mut killed = Vec::new();
+            report.cancelled = state.cancel_all();
             if how == Shutdown::Kill {
-                report.killed = supervisor::stop_all(&mut state, &TaskError::ShutDown, grace) + rests.len();
-                state.failed += rests.len() as u64;
-                state.queued -= rests.len();
-                killed = rests;
-            } else {
-                state.queue.extend(rests);
+                report.killed = supervisor::stop_all(&mut state, &TaskError::ShutDown, grace);
+                // The rests of chunks whose workers have died.
+                report.killed += state.queued;
+                state.fail_queue(&TaskError::ShutDown);
             }
-            drop(state);
-            for queued in queue {
-                if queued.job.cancel_queued() {
-                    report.cancelled += 1;
-                    core.job_cancelled();
-                }
-            }
-            for queued in killed {
-                queued.job.fail(TaskError::ShutDown);
-            }
+            core.conclude(state);
             if how == Shutdown::Kill {
                 core.token.cancel();
             }
@@ -261,8 +267,8 @@ impl ProcessPoolExecutor {
                 Some(left) => core.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0,
             };
         }
-        report.queued = state.queued;
-        report.running = state.workers.values().filter(|worker| worker.is_busy()).count();
+        report.running = state.running();
+        report.queued = state.queued + state.books.standing - report.running;
         let ended = state.ended;
         drop(state);
         if ended && let Some(supervisor) = self.supervisor.lock().unwrap_or_else(PoisonError::into_inner).take() {
@@ -280,38 +286,137 @@ impl Core {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    pub(super) fn launch_settings(&self) -> Settings {
+        let config = &self.config;
+        Settings {
+            method: config.start_method,
+            arguments: config.launch_arguments.clone(),
+            environment: config.environment.clone(),
+            directory: config.directory.clone(),
+            startup_timeout: config.startup_timeout,
+            identity: self.identity.clone(),
+            preload: config.preload.clone(),
+        }
+    }
+
     pub(super) fn wake_supervisor(&self) {
         // When the buffer is full the supervisor will wake up anyway.
         let _ = (&self.alarm).write(&[1]);
     }
 
-    /// A queued task was cancelled.
-    pub(super) fn job_cancelled(&self) {
-        let mut state = self.lock();
-        state.queued -= 1;
-        state.cancelled += 1;
+    /// Releases the lock, and wakes whom it has to: waiters of tasks that are done, submitters, the supervisor.
+    pub(super) fn conclude(&self, mut state: MutexGuard<'_, State>) {
+        let to_wake = state.take_to_wake();
+        let needs_supervisor = std::mem::take(&mut state.needs_supervisor);
         drop(state);
-        self.space.notify_one();
-        // The supervisor may have been waiting for just this one.
-        self.wake_supervisor();
+        if needs_supervisor {
+            self.wake_supervisor();
+        }
+        if self.config.queue_capacity != usize::MAX {
+            self.space.notify_all();
+        }
+        to_wake.wake();
     }
 
-    /// Stops a running task; `false` when it does not run.
-    pub(super) fn kill_job(&self, id: TaskId) -> bool {
+    pub(super) fn cancel(&self, task: &CellTask<ProcessTask>) -> bool {
         let mut state = self.lock();
-        let stopped = supervisor::stop_job(&mut state, id, &TaskError::Cancelled, self.config.grace);
-        drop(state);
-        self.wake_supervisor();
+        let cancelled = state.cancel(task);
+        // The supervisor may have been waiting for just this one.
+        state.needs_supervisor |= cancelled && state.shut_down;
+        self.conclude(state);
+        cancelled
+    }
+
+    /// Stops a task even if it runs; `false` when it is done.
+    pub(super) fn kill(&self, task: &CellTask<ProcessTask>) -> bool {
+        let mut state = self.lock();
+        state.receive_all();
+        let mut stopped = state.cancel(task);
+        if !stopped && let Location::Worker(number, request) = task.content().location() {
+            let is_front = |worker: &Worker| worker.shelf.front().is_some_and(|(front, _)| front as u32 == request);
+            stopped = state.workers.get(&number).is_some_and(is_front)
+                && supervisor::stop(&mut state, number, &TaskError::Cancelled, self.config.grace);
+        }
+        state.needs_supervisor = true;
+        self.conclude(state);
         stopped
+    }
+
+    pub(super) fn is_running(&self, task: &CellTask<ProcessTask>) -> bool {
+        let mut state = self.lock();
+        state.receive_all();
+        let running = match task.content().location() {
+            Location::Worker(number, request) => state.workers.get(&number).is_some_and(|worker| {
+                worker.shelf.find(request).is_some_and(|(request, _)| worker.channel.is_claimed(request))
+            }),
+            Location::Queue => task.content().is_begun(),
+            Location::Nowhere => false,
+        };
+        self.conclude(state);
+        running
+    }
+
+    /// Receives answers for a while, until this task is done; says whether it is.
+    pub(super) fn look(&self, task: &CellTask<ProcessTask>, deadline: Option<Instant>) -> bool {
+        let is_done = || task.cell().state().is_final();
+        let mut state = self.lock();
+        state.receive_all();
+        if is_done() {
+            state.refill();
+            self.conclude(state);
+            return true;
+        }
+        state.begin_look();
+        self.conclude(state);
+        let found = look(deadline, || {
+            if is_done() {
+                return true;
+            }
+            // Who has the lock receives as well, or gives somebody something to do.
+            if let Ok(mut state) = self.state.try_lock() {
+                state.receive_all();
+                if state.has_queue() {
+                    state.refill();
+                }
+                self.conclude(state);
+            }
+            is_done()
+        });
+        let mut state = self.lock();
+        state.end_look();
+        self.conclude(state);
+        found || is_done()
+    }
+
+    /// Somebody is about to sleep until the task is done.
+    pub(super) fn want(&self, task: &CellTask<ProcessTask>) {
+        let mut state = self.lock();
+        state.want(task);
+        self.conclude(state);
     }
 }
 
+/// Where arguments are encoded: memory that each submitting thread keeps.
+fn with_scratch<R>(encode: impl FnOnce(&mut Vec<u8>) -> R) -> R {
+    thread_local! {
+        static SCRATCH: std::cell::Cell<Vec<u8>> = const { std::cell::Cell::new(Vec::new()) };
+    }
+    // Taken out meanwhile: encoding an argument may submit something else.
+    let mut scratch = SCRATCH.take();
+    scratch.clear();
+    let result = encode(&mut scratch);
+    scratch.shrink_to(1 << 20);
+    SCRATCH.set(scratch);
+    result
+}
+
 impl ProcessPoolCore {
-    fn enqueue<T: Send + 'static>(
+    fn enqueue<D: Decode>(
         &self,
-        encoded: Result<ProcessJob<T>, TaskError>,
+        encoded: Result<Request, TaskError>,
+        bytes: &mut Vec<u8>,
         options: TaskOptions,
-    ) -> Result<TaskFuture<T>, SubmitError> {
+    ) -> Result<TaskFuture<D::Output>, SubmitError> {
         let core = &self.core;
         let mut state = core.lock();
         loop {
@@ -327,31 +432,43 @@ impl ProcessPoolCore {
                 let _ = promise.set_error(error.clone());
                 return Ok(future);
             }
-            if state.queued < core.config.queue_capacity {
+            if core.config.queue_capacity == usize::MAX || state.waiting() < core.config.queue_capacity {
+                break;
+            }
+            // There may be answers that nobody has received, and with them space.
+            state.receive_all();
+            state.refill();
+            if state.waiting() < core.config.queue_capacity {
                 break;
             }
             if options.refuse_when_full {
+                core.conclude(state);
                 return Err(SubmitError::Full);
             }
-            state = core.space.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state.begin_wait_for_space();
+            core.conclude(state);
+            state = core.lock();
+            while state.waiting() >= core.config.queue_capacity && !state.shut_down && state.broken.is_none() {
+                state = core.space.wait(state).unwrap_or_else(PoisonError::into_inner);
+            }
+            state.end_wait_for_space();
         }
-        let (job, future) = encoded.map_err(|_| SubmitError::ShutDown)?.into_task();
-        if job.is_answered() {
+        let mut request = encoded.map_err(|_| SubmitError::ShutDown)?;
+        if let Some(limit) = options.timeout.or(core.config.task_timeout) {
+            request.extras().time_limit = Some(limit);
+        }
+        if core.config.retries > 0 {
+            request.extras().retries = core.config.retries;
+        }
+        let (job, future) = TaskRef::allocate::<Encoded<D>>(ProcessTask::new(Arc::clone(core)));
+        if request.is_chunk() && request.items == 0 {
             // No item could be encoded, so there is nothing to run.
-            drop(state);
-            job.finish(Duration::ZERO);
-            return Ok(future);
+            state.end_unrun(job, request);
+        } else {
+            state.admit(job, request, bytes);
         }
-        state.queue.push_back(Queued { job, claimed: false });
-        state.queued += 1;
-        if supervisor::dispatch(core, &mut state) {
-            core.wake_supervisor();
-        }
+        core.conclude(state);
         Ok(future)
-    }
-
-    fn limit(&self, options: TaskOptions) -> Option<Duration> {
-        options.timeout.or(self.core.config.task_timeout)
     }
 }
 
@@ -363,10 +480,10 @@ impl Submit for ProcessPoolCore {
         F::Output: Payload,
         M: 'static,
     {
-        let encoded = Request::encode::<F, A, M>(&task, vec![args]).map(|(request, answers)| {
-            ProcessJob::single(Arc::clone(&self.core), self.limit(options), request, answers)
-        });
-        self.enqueue(encoded, options)
+        with_scratch(|bytes| {
+            let encoded = Request::single::<F, A, M>(&task, &args, bytes);
+            self.enqueue::<Single<F::Output>>(encoded, bytes, options)
+        })
     }
 
     fn submit_chunk<F, A, M>(
@@ -381,9 +498,10 @@ impl Submit for ProcessPoolCore {
         F::Output: Payload,
         M: 'static,
     {
-        let encoded = Request::encode::<F, A, M>(&task, items)
-            .map(|(request, answers)| ProcessJob::chunk(Arc::clone(&self.core), self.limit(options), request, answers));
-        self.enqueue(encoded, options)
+        with_scratch(|bytes| {
+            let encoded = Request::chunk::<F, A, M>(&task, items, bytes);
+            self.enqueue::<Chunk<F::Output>>(encoded, bytes, options)
+        })
     }
 
     fn max_workers(&self) -> usize {
@@ -399,18 +517,24 @@ impl Executor for ProcessPoolExecutor {
     }
 
     fn stats(&self) -> Stats {
-        let state = self.core.core.lock();
-        Stats {
+        let core = &self.core.core;
+        let mut state = core.lock();
+        state.receive_all();
+        state.refill();
+        let running = state.running();
+        let stats = Stats {
             workers: state.workers.len(),
             idle: state.idle.len(),
-            queued: state.queued,
-            running: state.workers.values().filter(|worker| worker.is_busy()).count(),
-            done: state.done,
-            failed: state.failed,
-            cancelled: state.cancelled,
+            queued: state.queued + state.books.standing - running,
+            running,
+            done: state.books.done,
+            failed: state.books.failed,
+            cancelled: state.books.cancelled,
             died: state.died,
             respawned: state.respawned,
-        }
+        };
+        core.conclude(state);
+        stats
     }
 
     fn shutdown(&self, how: Shutdown, deadline: Option<Duration>) -> ShutdownReport {

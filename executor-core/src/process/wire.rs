@@ -8,15 +8,22 @@ use std::io::{self, Read};
 /// The longest frame: 1 GiB.
 pub(super) const MAX_FRAME: usize = 1 << 30;
 
-/// Rises with every change of this file.
-pub(super) const PROTOCOL: u32 = 1;
+/// Rises with every change of this file or of a transport.
+pub(super) const PROTOCOL: u32 = 2;
 
-/// Parent to worker: who the parent is, and the initializer (a postcard `Hello`); cancel flags come beside it.
+/// Parent to worker: who the parent is, and the initializer (a postcard `Hello`); files come beside it.
 pub(super) const HELLO: u8 = 1;
-/// Parent to worker: run a task.
+/// Parent to worker, where the socket is the transport: run a task.
 pub(super) const RUN: u8 = 2;
-/// Parent to worker: no more tasks will come.
-pub(super) const BYE: u8 = 3;
+/// Parent to worker, where the socket is the transport: what a number means.
+pub(super) const DEFINE: u8 = 3;
+/// Parent to worker, where the socket is the transport: no more tasks will come.
+pub(super) const BYE: u8 = 4;
+
+/// Parent to fork server, in place of `HELLO`: who the parent is, and the preload.
+pub(super) const FORK_SERVER: u8 = 4;
+/// Parent to fork server: fork a worker, whose end of a socket comes beside it.
+pub(super) const FORK: u8 = 5;
 
 /// Worker to parent: the handshake is complete, tasks may come.
 pub(super) const READY: u8 = 16;
@@ -24,10 +31,19 @@ pub(super) const READY: u8 = 16;
 pub(super) const REFUSED: u8 = 17;
 /// Worker to parent: the initializer failed (text).
 pub(super) const INITIALIZER_FAILED: u8 = 18;
-/// Worker to parent: one item's answer.
-pub(super) const ANSWER: u8 = 19;
-/// Worker to parent: the task is over, and how long it ran.
-pub(super) const DONE: u8 = 20;
+/// Worker to parent: look at the rings.
+pub(super) const KICK: u8 = 19;
+
+/// Both ways: a reply, where the socket is the transport; otherwise what was too long for a ring.
+pub(super) const DATA: u8 = 32;
+
+/// Worker to parent, from its handler for aborts: it was refused memory, and ends.
+pub(super) const OUT_OF_MEMORY: u8 = 22;
+/// The whole frame: the handler can make none.
+#[cfg(target_os = "linux")]
+pub(super) const OUT_OF_MEMORY_FRAME: [u8; 5] = [1, 0, 0, 0, OUT_OF_MEMORY];
+/// Fork server to parent: the new worker's pid (`u32`) and zero, or zero and the error's number (`u32`).
+pub(super) const FORKED: u8 = 21;
 
 /// What a worker sent that no worker sends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,12 +67,6 @@ pub(super) fn end_frame(output: &mut Vec<u8>, start: usize) -> Result<(), Malfor
     // Fits: MAX_FRAME is below 2^32.
     output[start..start + 4].copy_from_slice(&(length as u32).to_le_bytes());
     Ok(())
-}
-
-/// Appends bytes with their length before them.
-pub(super) fn put_bytes(output: &mut Vec<u8>, bytes: &[u8]) {
-    output.extend_from_slice(&(bytes.len() as u64).to_le_bytes());
-    output.extend_from_slice(bytes);
 }
 
 /// Cuts frames out of a stream of bytes.
@@ -136,13 +146,6 @@ impl<'a> Reader<'a> {
         self.0 = rest;
         Ok(u64::from_le_bytes(*number))
     }
-
-    pub(super) fn bytes(&mut self) -> Result<&'a [u8], Malformed> {
-        let length = usize::try_from(self.u64()?).map_err(|_| Malformed)?;
-        let (bytes, rest) = self.0.split_at_checked(length).ok_or(Malformed)?;
-        self.0 = rest;
-        Ok(bytes)
-    }
 }
 
 #[cfg(test)]
@@ -159,7 +162,7 @@ mod tests {
     fn frames_come_out_as_they_went_in_however_they_are_cut() {
         let mut bytes = Vec::new();
         for body in [&b"one"[..], b"", b"three"] {
-            let start = begin_frame(&mut bytes, ANSWER);
+            let start = begin_frame(&mut bytes, DATA);
             bytes.extend_from_slice(body);
             end_frame(&mut bytes, start).unwrap();
         }
@@ -171,7 +174,7 @@ mod tests {
                 seen.push((kind, body.to_vec()));
             }
         }
-        assert_eq!(seen, [(ANSWER, b"one".to_vec()), (ANSWER, vec![]), (ANSWER, b"three".to_vec())]);
+        assert_eq!(seen, [(DATA, b"one".to_vec()), (DATA, vec![]), (DATA, b"three".to_vec())]);
     }
 
     #[test]
@@ -181,13 +184,10 @@ mod tests {
     }
 
     #[test]
-    fn a_body_that_announces_more_than_it_has_is_malformed() {
-        let mut body = Vec::new();
-        put_bytes(&mut body, b"abc");
-        assert_eq!(Reader(&body).bytes(), Ok(&b"abc"[..]));
-        body.pop();
-        assert_eq!(Reader(&body).bytes(), Err(Malformed));
-        assert_eq!(Reader(&[0xff; 8]).bytes(), Err(Malformed));
+    fn a_body_that_is_too_short_is_malformed() {
         assert_eq!(Reader(&[1, 2]).u32(), Err(Malformed));
+        assert_eq!(Reader(&[1, 2]).u64(), Err(Malformed));
+        assert_eq!(Reader(&[]).u8(), Err(Malformed));
+        assert_eq!(Reader(&[7]).u8(), Ok(7));
     }
 }

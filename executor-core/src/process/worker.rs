@@ -2,7 +2,6 @@
 
 use std::{
     any::Any,
-    collections::VecDeque,
     env, io,
     os::{fd::AsFd, unix::net::UnixStream},
     process,
@@ -20,15 +19,17 @@ use super::{
     builder::Call,
     flags,
     identity::{FunctionId, Identity},
-    job::KNOWN_BOUNDS,
-    transport::{SocketWorker, WorkerEnd},
-    wire::{self, Malformed, Reader},
+    launch,
+    pool::Transport,
+    transport::{Record, ReplyHeader, ReplyKind, Request, SocketTransport, SocketWorker, WorkerEnd},
+    wire::{self, Malformed},
+    worker_slot::DEFINITIONS,
 };
 use crate::{
-    codec,
+    codec::{self, Output},
     error::{Cause, TaskError},
     sys,
-    task::Entry,
+    task::{Entry, Items},
 };
 
 /// Set for a worker process: the pid of its parent. A task's own child processes inherit it, which is why its presence alone
@@ -37,13 +38,20 @@ pub(super) const WORKER_VARIABLE: &str = "EXECUTOR_CORE_WORKER_OF";
 
 static INITIALISED: AtomicBool = AtomicBool::new(false);
 static IN_WORKER: AtomicBool = AtomicBool::new(false);
+#[cfg(target_os = "linux")]
+static MEMORY_IS_LIMITED: AtomicBool = AtomicBool::new(false);
 static TEST_WORKER: OnceLock<&str> = OnceLock::new();
 
 /// The parent's first message.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Hello {
     pub(super) identity: Identity,
+    /// Runs before the initializer, in a worker that was not forked from a process that has run it.
+    pub(super) preload: Option<Call>,
+    /// Bytes that the worker may have beyond what it has before the initializer.
+    pub(super) memory_limit: Option<u64>,
     pub(super) initializer: Option<Call>,
+    pub(super) transport: Transport,
 }
 
 /// The first line of `main` in every program that uses process pools.
@@ -69,10 +77,26 @@ pub fn init() {
         Err(error) => give_up(&format!("failed to take over its standard input: {error}")),
     };
     IN_WORKER.store(true, Ordering::Relaxed);
-    match serve(socket) {
+    let outcome = launch::is_fork_server(&socket).and_then(|fork_server| {
+        if fork_server {
+            return launch::serve_forks(socket);
+        }
+        watch_parent(&socket)?;
+        serve(socket)
+    });
+    leave(outcome)
+}
+
+fn leave(outcome: io::Result<()>) -> ! {
+    match outcome {
         Ok(()) => process::exit(0),
         Err(error) => give_up(&error.to_string()),
     }
+}
+
+/// The life of a worker whose socket somebody else watches.
+pub(super) fn live(socket: UnixStream) -> ! {
+    leave(serve(socket))
 }
 
 fn give_up(why: &str) -> ! {
@@ -115,52 +139,89 @@ pub(super) struct LaunchArguments {
     pub(super) null_stdout: bool,
 }
 
-fn serve(socket: UnixStream) -> io::Result<()> {
+/// How many threads sleep in this process while it is a worker, without being of any use to it.
+pub(super) fn sleeping_threads() -> usize {
+    // The test harness's main thread waits for the "test" that the worker is.
+    usize::from(TEST_WORKER.get().is_some())
+}
+
+fn watch_parent(socket: &UnixStream) -> io::Result<()> {
     let watched = socket.try_clone()?;
     thread::Builder::new().name("executor-parent-watch".to_owned()).spawn(move || {
         sys::wait_for_hangup(watched.as_fd());
         // The parent is gone, and nobody will read what the task that runs may still do.
         sys::exit_now()
     })?;
+    Ok(())
+}
+
+fn serve(socket: UnixStream) -> io::Result<()> {
     let mut first = [0; 4096];
-    let (count, file) = sys::receive_with_fd(socket.as_fd(), &mut first)?;
-    let file = file.ok_or_else(|| io::Error::other("the parent sent no shared memory"))?;
-    flags::open_table(file)?;
+    let (count, mut files) = sys::receive_with_fds(socket.as_fd(), &mut first)?;
+    if files.is_empty() {
+        return Err(io::Error::other("the parent sent no shared memory"));
+    }
+    flags::open_table(files.remove(0))?;
     let mut parent = SocketWorker::new(socket, &first[..count]);
     let mut output = Vec::new();
-    if !greet(&mut parent, &mut output)? {
+    let (ready, transport) = greet(&mut parent, &mut output)?;
+    if !ready {
         parent.send(&output)?;
         // The parent ends this process once it has read why.
         while parent.receive()?.is_some() {}
         return Ok(());
     }
-    parent.send(&output)?;
-    let mut tasks = Tasks::default();
-    loop {
-        output.clear();
-        match parent.receive()? {
-            None | Some((wire::BYE, _)) => return Ok(()),
-            Some((wire::RUN, body)) => {
-                // The frame's bytes live in the transport's buffer, which answers on the way do not touch.
-                let body = body.to_vec();
-                tasks.run(&body, &mut output, &mut parent)?;
-            }
-            Some(_) => return Err(io::ErrorKind::InvalidData.into()),
+    match transport {
+        Transport::Socket => {
+            parent.send(&output)?;
+            run_tasks(&SocketTransport::new(parent))
         }
-        // A large result's memory is not kept.
-        output.shrink_to(64 * 1024);
+        #[cfg(target_os = "linux")]
+        Transport::SharedMemory => {
+            let files = files.try_into().map_err(|_| io::Error::other("the parent sent no rings"))?;
+            let rings = super::transport::RingWorker::new(parent, &files)?;
+            drop(files);
+            rings.send_control(&output)?;
+            run_tasks(&rings)
+        }
     }
 }
 
+/// Runs tasks until no more come.
+fn run_tasks(parent: &impl WorkerEnd) -> io::Result<()> {
+    let mut tasks = Tasks::default();
+    let mut body = Vec::new();
+    while let Some(Request { record, number, waited }) = parent.next(&mut body)? {
+        match record {
+            Record::Define { definition, offset, name_hash, bound } => {
+                tasks.define(definition, FunctionId { offset, name_hash }, bound.unwrap_or_default());
+            }
+            Record::Run { definition, items, bytes } => {
+                forget_refused_allocations();
+                tasks.run(parent, definition, number, items, bytes, waited)?;
+            }
+        }
+        // A large argument's memory is not kept.
+        body.shrink_to(64 * 1024);
+    }
+    Ok(())
+}
+
 /// Handshake and initializer; the answer goes to `output`. `false` when no task may come.
-fn greet(parent: &mut SocketWorker, output: &mut Vec<u8>) -> io::Result<bool> {
+fn greet(parent: &mut SocketWorker, output: &mut Vec<u8>) -> io::Result<(bool, Transport)> {
     let Some((wire::HELLO, body)) = parent.receive()? else { return Err(io::ErrorKind::InvalidData.into()) };
     let hello: Hello = codec::decode(body).map_err(|error| io::Error::other(error.to_string()))?;
     let own = Identity::of_this_program()?;
     let (kind, text) = if own != hello.identity {
         (wire::REFUSED, format!("the worker is another build ({own:?}) than its parent ({:?})", hello.identity))
     } else {
-        match hello.initializer.map_or(Ok(()), |call| initialize(&call)) {
+        let limit = |()| match hello.memory_limit {
+            Some(bytes) => limit_memory(bytes, parent)
+                .map_err(|error| Cause::new(format!("failed to limit the worker's memory: {error}"))),
+            None => Ok(()),
+        };
+        let run = |call: &Option<Call>| call.as_ref().map_or(Ok(()), initialize);
+        match run(&hello.preload).and_then(limit).and_then(|()| run(&hello.initializer)) {
             Ok(()) => (wire::READY, String::new()),
             Err(cause) => (wire::INITIALIZER_FAILED, cause.to_string()),
         }
@@ -168,105 +229,139 @@ fn greet(parent: &mut SocketWorker, output: &mut Vec<u8>) -> io::Result<bool> {
     let start = wire::begin_frame(output, kind);
     output.extend_from_slice(text.as_bytes());
     wire::end_frame(output, start).map_err(|Malformed| io::ErrorKind::InvalidData)?;
-    Ok(kind == wire::READY)
+    Ok((kind == wire::READY, hello.transport))
 }
 
-fn initialize((function, bound, argument): &Call) -> Result<(), Cause> {
+#[cfg(target_os = "linux")]
+fn limit_memory(bytes: u64, parent: &SocketWorker) -> io::Result<()> {
+    sys::install_out_of_memory_handler(parent.socket().try_clone()?.into(), &wire::OUT_OF_MEMORY_FRAME)?;
+    sys::set_data_limit(bytes)?;
+    MEMORY_IS_LIMITED.store(true, Ordering::Relaxed);
+    Ok(())
+}
+
+#[cfg(not(target_os = "linux"))]
+fn limit_memory(_: u64, _: &SocketWorker) -> io::Result<()> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
+/// What an earlier task was refused, and coped with, says nothing of how this one ends.
+fn forget_refused_allocations() {
+    #[cfg(target_os = "linux")]
+    // ORDERING: set before any task runs.
+    if MEMORY_IS_LIMITED.load(Ordering::Relaxed) {
+        sys::forget_refused_allocations();
+    }
+}
+
+/// Runs a preload or an initializer.
+pub(super) fn initialize((function, bound, argument): &Call) -> Result<(), Cause> {
     let run = || -> Result<Result<(), Cause>, TaskError> {
         let entry = function.find()?;
         let task = (entry.restore)(bound)?;
-        let mut output = Vec::new();
+        let mut output = Output::new(&mut []);
         (entry.run)(&*task, argument, &mut output)?;
+        let output = output.into_overflow().err().unwrap_or_default();
         codec::decode(&output).map_err(|cause| TaskError::decode("result", cause))
     };
     run().unwrap_or_else(|error| Err(Cause::new(error)))
 }
 
-/// Functions and configurations that this worker has seen.
+/// Every so many tasks that follow one another without a wait, one is timed: the clock costs as much as a small task.
+const TIMED: u32 = 16;
+
+/// A function and its restored task.
+type Known = (&'static Entry, Box<dyn Any>);
+
+/// Functions, with their configurations, that this worker knows by the parent's numbers.
 #[derive(Default)]
 struct Tasks {
-    /// Encoded configurations by their number, the oldest first; the parent forgets in the same order.
-    bounds: VecDeque<(u64, Vec<u8>)>,
-    /// The task that ran last, restored: tasks come in runs of the same function.
-    last: Option<(u64, u64, Box<dyn Any>)>,
+    known: Vec<Result<Known, TaskError>>,
+    since_timed: u32,
 }
 
 impl Tasks {
-    fn run(&mut self, body: &[u8], output: &mut Vec<u8>, parent: &mut SocketWorker) -> io::Result<()> {
-        let malformed = |Malformed| io::Error::from(io::ErrorKind::InvalidData);
-        let mut reader = Reader(body);
-        let id = reader.u64().map_err(malformed)?;
-        let function =
-            FunctionId { offset: reader.u64().map_err(malformed)?, name_hash: reader.u64().map_err(malformed)? };
-        let bound = reader.u64().map_err(malformed)?;
-        if reader.u8().map_err(malformed)? == 1 {
-            self.bounds.push_back((bound, reader.bytes().map_err(malformed)?.to_vec()));
-            if self.bounds.len() > KNOWN_BOUNDS {
-                self.bounds.pop_front();
-            }
+    fn define(&mut self, number: u32, function: FunctionId, bound: &[u8]) {
+        let restored = function.find().and_then(|entry| Ok((entry, (entry.restore)(bound)?)));
+        let number = number as usize % DEFINITIONS;
+        while self.known.len() <= number {
+            self.known.push(Err(TaskError::decode("task", "the worker was not told its function")));
         }
-        let task = self.find(function, bound);
-        let start = Instant::now();
-        let mut ran_for = 0;
-        while !reader.0.is_empty() {
-            let index = reader.u32().map_err(malformed)?;
-            let argument = reader.bytes().map_err(malformed)?;
-            let frame = wire::begin_frame(output, wire::ANSWER);
-            output.extend_from_slice(&id.to_le_bytes());
-            output.extend_from_slice(&index.to_le_bytes());
-            output.push(0);
-            let outcome = match &task {
-                Ok((entry, task)) => (entry.run)(*task, argument, output),
-                Err(error) => Err(error.clone()),
-            };
-            let outcome = outcome.and_then(|()| match wire::end_frame(output, frame) {
-                Ok(()) => Ok(()),
-                Err(Malformed) => Err(TaskError::encode("result", "it is longer than 1 GiB")),
-            });
-            if let Err(error) = outcome {
-                output.truncate(frame);
-                put_error(output, id, index, &error);
-            }
-            ran_for = u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX);
-            // An answer is on its way before the next item begins: should that one end this process, the parent knows
-            // which item it was, and has the others.
-            if !reader.0.is_empty() {
-                parent.send(output)?;
-                output.clear();
-            }
-        }
-        let frame = wire::begin_frame(output, wire::DONE);
-        output.extend_from_slice(&id.to_le_bytes());
-        output.extend_from_slice(&ran_for.to_le_bytes());
-        wire::end_frame(output, frame).map_err(malformed)?;
-        parent.send(output)
+        self.known[number] = restored;
     }
 
-    fn find(&mut self, function: FunctionId, bound: u64) -> Result<(&'static Entry, &dyn Any), TaskError> {
-        let entry = function.find()?;
-        let key = (function.offset, bound);
-        if self.last.as_ref().is_none_or(|(offset, bound, _)| (*offset, *bound) != key) {
-            let config = if bound == 0 {
-                &[][..]
-            } else {
-                let found = self.bounds.iter().find(|(number, _)| *number == bound);
-                &found.ok_or_else(|| TaskError::decode("configuration", "the worker does not have it"))?.1
-            };
-            self.last = Some((function.offset, bound, (entry.restore)(config)?));
+    fn find(&self, number: u32) -> Result<(&'static Entry, &dyn Any), TaskError> {
+        match self.known.get(number as usize) {
+            Some(Ok((entry, task))) => Ok((entry, &**task)),
+            Some(Err(error)) => Err(error.clone()),
+            None => Err(TaskError::decode("task", "the worker was not told its function")),
         }
-        match &self.last {
-            Some((_, _, task)) => Ok((entry, &**task)),
-            None => Err(TaskError::decode("configuration", "the worker does not have it")),
+    }
+
+    fn run(
+        &mut self,
+        parent: &impl WorkerEnd,
+        definition: u32,
+        number: u32,
+        items: u32,
+        bytes: &[u8],
+        waited: bool,
+    ) -> io::Result<()> {
+        self.since_timed += 1;
+        let start = (waited || items > 0 || self.since_timed >= TIMED).then(Instant::now);
+        if start.is_some() {
+            self.since_timed = 0;
+        }
+        let elapsed = || match start {
+            Some(start) => u32::try_from(start.elapsed().as_nanos()).unwrap_or(u32::MAX).max(1),
+            None => 0,
+        };
+        let task = self.find(definition);
+        let mut output = parent.room()?;
+        let header = |kind, items, elapsed| ReplyHeader { number, kind, items, elapsed };
+        let outcome = match task {
+            Ok((entry, task)) if items == 0 => (entry.run)(task, bytes, &mut output),
+            Ok((entry, task)) => {
+                let mut done = 0;
+                (entry.run_items)(task, Items(bytes), &mut output, &mut |output| {
+                    done += 1;
+                    if !output.is_large() {
+                        return parent.progress(done, output.len());
+                    }
+                    // What is finished is on its way before the next item begins: should that one end this process, the
+                    // parent knows which item it was, and has the others.
+                    let full = std::mem::replace(output, Output::new(&mut []));
+                    let sent = parent.send(full, header(ReplyKind::Part, done, 0)).and_then(|()| parent.room());
+                    match sent {
+                        Ok(room) => *output = room,
+                        // The parent is gone, and nobody wants the rest.
+                        Err(_) => sys::exit_now(),
+                    }
+                    done = 0;
+                });
+                return parent.send(output, header(ReplyKind::Done, done, elapsed()));
+            }
+            Err(error) => Err(error),
+        };
+        let elapsed = elapsed();
+        match outcome {
+            Ok(()) if output.len() > wire::MAX_FRAME / 2 => {
+                let error = TaskError::encode("result", "it is longer than 512 MiB");
+                output = parent.room()?;
+                put_error(&mut output, &error);
+                parent.send(output, header(ReplyKind::Failed, 0, elapsed))
+            }
+            Ok(()) => parent.send(output, header(ReplyKind::Done, 0, elapsed)),
+            Err(error) => {
+                output.truncate(0);
+                put_error(&mut output, &error);
+                parent.send(output, header(ReplyKind::Failed, 0, elapsed))
+            }
         }
     }
 }
 
-fn put_error(output: &mut Vec<u8>, id: u64, index: u32, error: &TaskError) {
-    let frame = wire::begin_frame(output, wire::ANSWER);
-    output.extend_from_slice(&id.to_le_bytes());
-    output.extend_from_slice(&index.to_le_bytes());
-    output.push(1);
-    // Plain data that always encodes, and far below the limit.
-    let _ = codec::encode(error, output);
-    let _ = wire::end_frame(output, frame);
+fn put_error(output: &mut Output<'_>, error: &TaskError) {
+    // Plain data that always encodes.
+    let _ = codec::encode_into(error, output);
 }

@@ -1,13 +1,33 @@
 //! What the operating system is asked for, and every difference between platforms.
 
+#[cfg(target_os = "linux")]
+#[expect(unsafe_code, reason = "forks")]
+mod fork;
+#[cfg(target_os = "linux")]
+mod futex;
 #[expect(unsafe_code, reason = "finds a task's entry by its address")]
 mod image;
+#[cfg(target_os = "linux")]
+#[expect(unsafe_code, reason = "handles a signal")]
+mod limits;
 #[expect(unsafe_code, reason = "maps memory")]
 mod shared_memory;
 mod worker_process;
 
+#[cfg(target_os = "linux")]
+pub(crate) use fork::{Alone, Forked, die_with_parent, fork_sibling, main_stack_size};
+#[cfg(target_os = "linux")]
+pub(crate) use futex::{sleep_while, wake};
 pub(crate) use image::{entry_at, is_in_program};
-pub(crate) use shared_memory::SharedWords;
+#[cfg(target_os = "linux")]
+#[expect(unused_imports, reason = "for the recycling of workers that have grown, which is to come")]
+pub(crate) use limits::proportional_set_size;
+#[cfg(target_os = "linux")]
+pub(crate) use limits::{forget_refused_allocations, install_out_of_memory_handler, set_data_limit};
+pub(crate) use shared_memory::{Mapping, SharedWords, Writable, is_same_file};
+#[cfg(target_os = "linux")]
+pub(crate) use worker_process::is_hung_up;
 pub(crate) use worker_process::{
-    WorkerProcess, exit_now, is_readable, poll_until, receive_with_fd, send_with_fd, take_over_stdin, wait_for_hangup,
+    WorkerProcess, exit_now, is_readable, peek, poll_until, receive_with_fds, send_if_room, send_with_fds,
+    take_over_stdin, wait_for_hangup,
 };

@@ -1,59 +1,177 @@
-//! Words of memory that this process and its workers see at the same time.
+//! Memory that this process and its workers see at the same time.
 
 use std::{
     io,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
     ptr::{self, NonNull},
-    sync::atomic::AtomicU64,
+    sync::atomic::{AtomicU32, AtomicU64, Ordering},
 };
 
 use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
 
-/// An array of atomic words in shared memory.
-pub(crate) struct SharedWords {
-    words: NonNull<AtomicU64>,
-    count: usize,
-    file: OwnedFd,
+/// Who may write to a piece of shared memory besides the process that made it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Writable {
+    /// Nobody: whoever is given the file can only map it to read.
+    HereOnly,
+    /// Whoever is given the file.
+    Everywhere,
 }
 
-// SAFETY: the memory is only reached as `&AtomicU64`, which may be shared between threads.
-unsafe impl Send for SharedWords {}
-// SAFETY: as above.
-unsafe impl Sync for SharedWords {}
+/// A mapped file without a name. Its size never changes, so that no access to it can fault.
+#[derive(Debug)]
+pub(crate) struct Mapping {
+    base: NonNull<u8>,
+    length: usize,
+}
 
-impl SharedWords {
-    /// New memory, all zero. Pages that nobody writes to take no space.
-    pub(crate) fn create(count: usize) -> io::Result<Self> {
+// SAFETY: the memory is only reached through atomics, and through methods whose callers see to it that nobody else touches
+// the same bytes meanwhile.
+unsafe impl Send for Mapping {}
+// SAFETY: as above.
+unsafe impl Sync for Mapping {}
+
+impl Mapping {
+    /// New memory, all zero, and its file. Pages that nobody touches take no space.
+    pub(crate) fn create(length: usize, writable: Writable) -> io::Result<(Self, OwnedFd)> {
         let file = anonymous_file()?;
-        rustix::fs::ftruncate(&file, (count * size_of::<AtomicU64>()) as u64)?;
+        rustix::fs::ftruncate(&file, length as u64)?;
         // A worker that could shrink the file could make this process fault on its own memory.
         #[cfg(target_os = "linux")]
         {
             use rustix::fs::SealFlags;
             rustix::fs::fcntl_add_seals(&file, SealFlags::SHRINK | SealFlags::GROW)?;
         }
-        let words = Self::map(file.as_fd(), count, ProtFlags::READ | ProtFlags::WRITE)?;
+        let mapping = Self::map(file.as_fd(), length, ProtFlags::READ | ProtFlags::WRITE)?;
         // From here on nobody can map the file to write to it.
         #[cfg(target_os = "linux")]
-        rustix::fs::fcntl_add_seals(&file, rustix::fs::SealFlags::FUTURE_WRITE)?;
-        Ok(Self { words, count, file })
+        if writable == Writable::HereOnly {
+            rustix::fs::fcntl_add_seals(&file, rustix::fs::SealFlags::FUTURE_WRITE)?;
+        }
+        #[cfg(not(target_os = "linux"))]
+        let _ = writable;
+        Ok((mapping, file))
     }
 
-    /// The memory behind `file`, to be read. The file must hold `count` words.
-    pub(crate) fn open(file: OwnedFd, count: usize) -> io::Result<Self> {
-        let size = rustix::fs::fstat(&file)?.st_size;
-        if u64::try_from(size).unwrap_or(0) < (count * size_of::<AtomicU64>()) as u64 {
+    /// The memory behind a file that another process made. The file must be long enough.
+    pub(crate) fn open(file: BorrowedFd<'_>, length: usize, writable: Writable) -> io::Result<Self> {
+        let size = rustix::fs::fstat(file)?.st_size;
+        if u64::try_from(size).unwrap_or(0) < length as u64 {
             return Err(io::Error::new(io::ErrorKind::InvalidData, "the shared memory is too small"));
         }
-        let words = Self::map(file.as_fd(), count, ProtFlags::READ)?;
-        Ok(Self { words, count, file })
+        let access = match writable {
+            Writable::HereOnly => ProtFlags::READ,
+            Writable::Everywhere => ProtFlags::READ | ProtFlags::WRITE,
+        };
+        Self::map(file, length, access)
     }
 
-    fn map(file: BorrowedFd<'_>, count: usize, access: ProtFlags) -> io::Result<NonNull<AtomicU64>> {
+    fn map(file: BorrowedFd<'_>, length: usize, access: ProtFlags) -> io::Result<Self> {
         // SAFETY: a new mapping at an address that the kernel chooses touches no memory that exists.
-        let address =
-            unsafe { mmap(ptr::null_mut(), count * size_of::<AtomicU64>(), access, MapFlags::SHARED, file, 0) }?;
-        NonNull::new(address.cast()).ok_or_else(|| io::Error::other("the mapping is at address zero"))
+        let address = unsafe { mmap(ptr::null_mut(), length, access, MapFlags::SHARED, file, 0) }?;
+        let base = NonNull::new(address.cast()).ok_or_else(|| io::Error::other("the mapping is at address zero"))?;
+        Ok(Self { base, length })
+    }
+
+    /// The place of `length` bytes at `offset`.
+    ///
+    /// # Panics
+    ///
+    /// When it is not all inside the mapping, or not aligned.
+    fn place(&self, offset: usize, length: usize, alignment: usize) -> NonNull<u8> {
+        let inside = offset.checked_add(length).is_some_and(|end| end <= self.length);
+        assert!(inside && offset.is_multiple_of(alignment), "shared memory has no {length} bytes at {offset}");
+        // SAFETY: inside the mapping, as was just checked.
+        unsafe { self.base.add(offset) }
+    }
+
+    /// A word; only memory that this process may write to may be written to.
+    pub(crate) fn word(&self, offset: usize) -> &AtomicU32 {
+        // SAFETY: aligned and inside the mapping, which lives as long as `self`; every bit pattern is a number.
+        unsafe { self.place(offset, 4, 4).cast().as_ref() }
+    }
+
+    /// A long word; as [`word`](Self::word).
+    pub(crate) fn long(&self, offset: usize) -> &AtomicU64 {
+        // SAFETY: as for `word`.
+        unsafe { self.place(offset, 8, 8).cast().as_ref() }
+    }
+
+    /// Writes bytes.
+    ///
+    /// # Safety
+    ///
+    /// This process may write to the mapping, and nobody reads these bytes, or writes to them, until they are told to.
+    pub(crate) unsafe fn write(&self, offset: usize, bytes: &[u8]) {
+        let place = self.place(offset, bytes.len(), 1);
+        // SAFETY: the place is inside the mapping and this process's own for now.
+        unsafe { ptr::copy_nonoverlapping(bytes.as_ptr(), place.as_ptr(), bytes.len()) };
+    }
+
+    /// Bytes that are written to by nobody.
+    ///
+    /// # Safety
+    ///
+    /// Nobody writes to these bytes while they are borrowed. That can be known only of bytes that nobody but this process
+    /// can write to, or of a process that trusts the other one.
+    pub(crate) unsafe fn bytes(&self, offset: usize, length: usize) -> &[u8] {
+        let place = self.place(offset, length, 1);
+        // SAFETY: inside the mapping, and written to by nobody.
+        unsafe { std::slice::from_raw_parts(place.as_ptr(), length) }
+    }
+
+    /// Bytes that only this process touches for now.
+    ///
+    /// # Safety
+    ///
+    /// This process may write to the mapping, and nobody else touches these bytes while they are borrowed.
+    #[expect(clippy::mut_from_ref, reason = "the protocol of the memory says who has which bytes")]
+    pub(crate) unsafe fn bytes_mut(&self, offset: usize, length: usize) -> &mut [u8] {
+        let place = self.place(offset, length, 1);
+        // SAFETY: inside the mapping, and this process's own for now.
+        unsafe { std::slice::from_raw_parts_mut(place.as_ptr(), length) }
+    }
+
+    /// Appends a copy of bytes that somebody may be writing to at this moment; they may be any mixture then. `offset` is a
+    /// multiple of 8.
+    pub(crate) fn copy_out(&self, offset: usize, length: usize, output: &mut Vec<u8>) {
+        output.reserve(length.next_multiple_of(8));
+        let end = output.len() + length;
+        for at in (offset..offset + length).step_by(8) {
+            // ORDERING: whether the bytes are complete was learnt from another word.
+            output.extend_from_slice(&self.long(at).load(Ordering::Relaxed).to_ne_bytes());
+        }
+        output.truncate(end);
+    }
+}
+
+impl Drop for Mapping {
+    fn drop(&mut self) {
+        // SAFETY: the mapping was made with this length, and no reference into it outlives `self`.
+        let unmapped = unsafe { munmap(self.base.as_ptr().cast(), self.length) };
+        debug_assert!(unmapped.is_ok(), "a mapping of ours can be unmapped");
+    }
+}
+
+/// An array of long words that only the process that made it can write to.
+#[derive(Debug)]
+pub(crate) struct SharedWords {
+    mapping: Mapping,
+    count: usize,
+    file: OwnedFd,
+}
+
+impl SharedWords {
+    /// New words, all zero.
+    pub(crate) fn create(count: usize) -> io::Result<Self> {
+        let (mapping, file) = Mapping::create(count * size_of::<AtomicU64>(), Writable::HereOnly)?;
+        Ok(Self { mapping, count, file })
+    }
+
+    /// The words behind `file`, to be read. The file must hold `count` of them.
+    pub(crate) fn open(file: OwnedFd, count: usize) -> io::Result<Self> {
+        let mapping = Mapping::open(file.as_fd(), count * size_of::<AtomicU64>(), Writable::HereOnly)?;
+        Ok(Self { mapping, count, file })
     }
 
     pub(crate) fn file(&self) -> BorrowedFd<'_> {
@@ -62,22 +180,14 @@ impl SharedWords {
 
     /// A word; only memory that was created here may be written to.
     pub(crate) fn get(&self, index: usize) -> Option<&AtomicU64> {
-        if index >= self.count {
-            return None;
-        }
-        // SAFETY: the mapping has `count` words.
-        let word = unsafe { self.words.add(index) };
-        // SAFETY: the mapping is aligned to pages, and lives as long as `self`.
-        Some(unsafe { word.as_ref() })
+        (index < self.count).then(|| self.mapping.long(index * size_of::<AtomicU64>()))
     }
 }
 
-impl Drop for SharedWords {
-    fn drop(&mut self) {
-        // SAFETY: the mapping was made with this length, and no reference into it outlives `self`.
-        let unmapped = unsafe { munmap(self.words.as_ptr().cast(), self.count * size_of::<AtomicU64>()) };
-        debug_assert!(unmapped.is_ok(), "a mapping of ours can be unmapped");
-    }
+/// Whether two descriptors stand for the same file.
+pub(crate) fn is_same_file(one: BorrowedFd<'_>, other: BorrowedFd<'_>) -> io::Result<bool> {
+    let (one, other) = (rustix::fs::fstat(one)?, rustix::fs::fstat(other)?);
+    Ok((one.st_dev, one.st_ino) == (other.st_dev, other.st_ino))
 }
 
 #[cfg(target_os = "linux")]
@@ -89,7 +199,7 @@ fn anonymous_file() -> io::Result<OwnedFd> {
 /// A file that has no name any more.
 #[cfg(not(target_os = "linux"))]
 fn anonymous_file() -> io::Result<OwnedFd> {
-    use std::sync::atomic::{AtomicU32, Ordering};
+    use std::sync::atomic::AtomicU32;
     static NEXT: AtomicU32 = AtomicU32::new(0);
     // ORDERING: only uniqueness matters.
     let name = format!("executor-core-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));

@@ -1,36 +1,42 @@
 //! Starting, signalling and reaping worker processes, and the few calls around their control socket.
 
+#[cfg(target_os = "linux")]
+use std::os::fd::AsFd;
 use std::{
     ffi::{OsStr, OsString},
     io::{self, IoSlice, IoSliceMut},
     mem::MaybeUninit,
     os::{
         fd::{BorrowedFd, OwnedFd},
-        unix::{
-            net::UnixStream,
-            process::{CommandExt, ExitStatusExt},
-        },
+        unix::{net::UnixStream, process::CommandExt},
     },
     path::PathBuf,
-    process::{Child, Command, Stdio},
+    process::{Command, Stdio},
     time::{Duration, Instant},
 };
 
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
     fs::{Mode, OFlags},
+    io::Errno,
     net::{
         RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags,
         SocketType, recvmsg, sendmsg,
     },
-    process::{Pid, Signal},
+    process::{Pid, Signal, WaitId, WaitIdOptions, waitid},
 };
 
 use crate::error::WorkerExit;
 
-/// A worker process that has not been reaped: its pid is its own until then, so signals cannot reach anybody else.
+/// A child process that has not been reaped: its pid is its own until then, so signals cannot reach anybody else. Dropping it
+/// ends and reaps it.
+#[derive(Debug)]
 pub(crate) struct WorkerProcess {
-    child: Child,
+    pid: Pid,
+    /// Readable once the process has ended.
+    #[cfg(target_os = "linux")]
+    pidfd: OwnedFd,
+    exit: Option<WorkerExit>,
 }
 
 impl WorkerProcess {
@@ -58,20 +64,58 @@ impl WorkerProcess {
             command.stdout(Stdio::null());
         }
         let child = command.stdin(Stdio::from(OwnedFd::from(socket))).process_group(0).spawn()?;
-        Ok(Self { child })
+        // std's handle neither ends nor reaps the process when it is dropped.
+        let pid = Pid::from_raw(child.id().cast_signed()).ok_or(io::ErrorKind::InvalidData)?;
+        Self::of_child(pid)
+    }
+
+    /// Takes responsibility for a child process. If that cannot be done, the child is ended.
+    fn of_child(pid: Pid) -> io::Result<Self> {
+        #[cfg(target_os = "linux")]
+        {
+            match rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()) {
+                Ok(pidfd) => Ok(Self { pid, pidfd, exit: None }),
+                Err(error) => {
+                    let _ = rustix::process::kill_process(pid, Signal::KILL);
+                    wait_for(WaitId::Pid(pid));
+                    Err(error.into())
+                }
+            }
+        }
+        #[cfg(not(target_os = "linux"))]
+        Ok(Self { pid, exit: None })
+    }
+
+    /// Takes responsibility for the child process `pid` that the fork server `server` says it has made, and moves it out of
+    /// that one's process group into its own. `None` when there is no such child.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn adopt(pid: u32, server: &Self) -> io::Result<Option<Self>> {
+        let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) else { return Ok(None) };
+        let is_ours = waitid(WaitId::Pid(pid), WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT);
+        if pid == server.pid || is_ours.is_err() || rustix::process::getpgid(Some(pid)) != Ok(server.pid) {
+            return Ok(None);
+        }
+        let worker = Self::of_child(pid)?;
+        rustix::process::setpgid(Some(pid), Some(pid))?;
+        Ok(Some(worker))
     }
 
     pub(crate) fn pid(&self) -> u32 {
-        self.child.id()
+        self.pid.as_raw_nonzero().get().cast_unsigned()
     }
 
     /// Readable once the process has ended; `None` where the end of its socket has to do.
     pub(crate) fn watch(&self) -> Option<OwnedFd> {
         #[cfg(target_os = "linux")]
-        return Pid::from_raw(self.child.id().cast_signed())
-            .and_then(|pid| rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()).ok());
+        return self.pidfd.try_clone().ok();
         #[cfg(not(target_os = "linux"))]
         None
+    }
+
+    /// The same, borrowed.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn pidfd(&self) -> BorrowedFd<'_> {
+        self.pidfd.as_fd()
     }
 
     pub(crate) fn terminate(&self) {
@@ -82,25 +126,85 @@ impl WorkerProcess {
         self.signal(Signal::KILL);
     }
 
+    /// Fails only when the process is a zombie already.
     fn signal(&self, signal: Signal) {
-        if let Some(pid) = Pid::from_raw(self.child.id().cast_signed()) {
-            // Fails only when the process is a zombie already.
-            let _ = rustix::process::kill_process(pid, signal);
+        if self.exit.is_some() {
+            return;
         }
+        #[cfg(target_os = "linux")]
+        let _ = rustix::process::pidfd_send_signal(&self.pidfd, signal);
+        #[cfg(not(target_os = "linux"))]
+        let _ = rustix::process::kill_process(self.pid, signal);
     }
 
     /// Ends the process if it has not ended, and tells how it did. SIGKILL does not change the status of a process that is
     /// on its way out.
     pub(crate) fn reap(&mut self) -> WorkerExit {
-        self.kill();
-        match self.child.wait() {
-            Ok(status) => match (status.signal(), status.code()) {
-                (Some(signal), _) => WorkerExit::Signal(signal),
-                (None, Some(code)) => WorkerExit::Code(code),
-                (None, None) => WorkerExit::Unknown,
-            },
-            Err(_) => WorkerExit::Unknown,
+        if let Some(exit) = self.exit {
+            return exit;
         }
+        self.kill();
+        #[cfg(target_os = "linux")]
+        let exit = wait_for(WaitId::PidFd(self.pidfd.as_fd()));
+        #[cfg(not(target_os = "linux"))]
+        let exit = wait_for(WaitId::Pid(self.pid));
+        self.exit = Some(exit);
+        exit
+    }
+
+    /// Ends and reaps this process and all children of this program in its process group, and tells how this one ended.
+    ///
+    /// A process cannot be added to the group meanwhile: the kernel refuses a fork to a process that has a signal pending.
+    /// As long as one of the group is left, the group's number is nobody else's; and when the last one is gone, numbers are
+    /// given out in a circle, so this one does not come back before the next call has said that nobody is there.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn reap_group(&mut self) -> WorkerExit {
+        use rustix::process::{WaitOptions, waitpgid};
+        if let Some(exit) = self.exit {
+            return exit;
+        }
+        let _ = rustix::process::kill_process_group(self.pid, Signal::KILL);
+        // It may have left the group.
+        self.kill();
+        let mut own = None;
+        loop {
+            match waitpgid(self.pid, WaitOptions::empty()) {
+                Ok(Some((pid, status))) if pid == self.pid => {
+                    own = Some(exit_of(status.terminating_signal(), status.exit_status()));
+                }
+                Ok(_) | Err(Errno::INTR) => {}
+                Err(_) => break,
+            }
+        }
+        let exit = own.unwrap_or_else(|| wait_for(WaitId::PidFd(self.pidfd.as_fd())));
+        self.exit = Some(exit);
+        exit
+    }
+}
+
+impl Drop for WorkerProcess {
+    fn drop(&mut self) {
+        self.reap();
+    }
+}
+
+/// Waits for the end of a child process, and reaps it.
+fn wait_for(id: WaitId<'_>) -> WorkerExit {
+    loop {
+        match waitid(id.clone(), WaitIdOptions::EXITED) {
+            Ok(Some(status)) => return exit_of(status.terminating_signal(), status.exit_status()),
+            Err(Errno::INTR) => {}
+            // Somebody else in this program has reaped it.
+            Ok(None) | Err(_) => return WorkerExit::Unknown,
+        }
+    }
+}
+
+fn exit_of(signal: Option<i32>, code: Option<i32>) -> WorkerExit {
+    match (signal, code) {
+        (Some(signal), _) => WorkerExit::Signal(signal),
+        (None, Some(code)) => WorkerExit::Code(code),
+        (None, None) => WorkerExit::Unknown,
     }
 }
 
@@ -127,7 +231,7 @@ pub(crate) fn poll_until(fds: &[(BorrowedFd<'_>, bool)], deadline: Option<Instan
         });
         match poll(&mut polled, timeout.as_ref()) {
             Ok(_) => return Ok(polled.iter().map(|fd| !fd.revents().is_empty()).collect()),
-            Err(rustix::io::Errno::INTR) => {}
+            Err(Errno::INTR) => {}
             Err(error) => return Err(error.into()),
         }
     }
@@ -139,7 +243,8 @@ pub(crate) fn is_readable(fd: BorrowedFd<'_>) -> bool {
     poll(&mut fds, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })).is_ok_and(|ready| ready > 0)
 }
 
-fn is_hung_up(socket: BorrowedFd<'_>) -> io::Result<bool> {
+/// Whether the other side of `socket` is gone.
+pub(crate) fn is_hung_up(socket: BorrowedFd<'_>) -> io::Result<bool> {
     let mut fds = [PollFd::from_borrowed_fd(socket, PollFlags::empty())];
     Ok(poll(&mut fds, Some(&Timespec { tv_sec: 0, tv_nsec: 0 }))? > 0)
 }
@@ -157,7 +262,7 @@ pub(crate) fn wait_for_hangup(socket: BorrowedFd<'_>) {
         // Without events, only a hang-up or an error ends the wait.
         let mut fds = [PollFd::from_borrowed_fd(socket, PollFlags::empty())];
         match poll(&mut fds, None) {
-            Err(rustix::io::Errno::INTR) => {}
+            Err(Errno::INTR) => {}
             _ => return,
         }
     }
@@ -183,32 +288,63 @@ pub(crate) fn take_over_stdin(parent: &OsStr) -> io::Result<Option<UnixStream>> 
     Ok(Some(socket.into()))
 }
 
-/// Sends bytes with a file descriptor beside them.
-pub(crate) fn send_with_fd(socket: BorrowedFd<'_>, bytes: &[u8], fd: BorrowedFd<'_>) -> io::Result<usize> {
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+/// The most descriptors that travel together.
+const MOST_FDS: usize = 4;
+
+/// Sends bytes with file descriptors beside them.
+pub(crate) fn send_with_fds(socket: BorrowedFd<'_>, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> io::Result<usize> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST_FDS))];
     let mut ancillary = SendAncillaryBuffer::new(&mut space);
-    let fds = [fd];
-    ancillary.push(SendAncillaryMessage::ScmRights(&fds));
+    if !ancillary.push(SendAncillaryMessage::ScmRights(fds)) {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
     Ok(sendmsg(socket, &[IoSlice::new(bytes)], &mut ancillary, SendFlags::empty())?)
 }
 
-/// Receives bytes and the file descriptor beside them, if there is one.
-pub(crate) fn receive_with_fd(socket: BorrowedFd<'_>, bytes: &mut [u8]) -> io::Result<(usize, Option<OwnedFd>)> {
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+/// Sends bytes if they can be sent at once; whether they were is of no interest.
+pub(crate) fn send_if_room(socket: BorrowedFd<'_>, bytes: &[u8]) {
+    #[cfg(target_os = "linux")]
+    let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
+    #[cfg(not(target_os = "linux"))]
+    let flags = SendFlags::DONTWAIT;
+    let _ = rustix::net::send(socket, bytes, flags);
+}
+
+/// Waits until something has been sent to `socket`, and looks at it without taking it.
+pub(crate) fn peek(socket: BorrowedFd<'_>, bytes: &mut [u8]) -> io::Result<usize> {
+    loop {
+        match rustix::net::recv(socket, &mut *bytes, RecvFlags::PEEK) {
+            Ok((count, _)) => return Ok(count),
+            Err(Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+/// Receives bytes and the file descriptors beside them.
+pub(crate) fn receive_with_fds(socket: BorrowedFd<'_>, bytes: &mut [u8]) -> io::Result<(usize, Vec<OwnedFd>)> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST_FDS))];
     let mut ancillary = RecvAncillaryBuffer::new(&mut space);
     #[cfg(target_os = "linux")]
     let flags = RecvFlags::CMSG_CLOEXEC;
     #[cfg(not(target_os = "linux"))]
     let flags = RecvFlags::empty();
-    let received = recvmsg(socket, &mut [IoSliceMut::new(bytes)], &mut ancillary, flags)?;
-    let fd = ancillary.drain().find_map(|message| match message {
-        RecvAncillaryMessage::ScmRights(mut fds) => fds.next(),
-        _ => None,
-    });
+    let received = loop {
+        match recvmsg(socket, &mut [IoSliceMut::new(bytes)], &mut ancillary, flags) {
+            Err(Errno::INTR) => {}
+            outcome => break outcome?,
+        }
+    };
+    let mut fds = Vec::new();
+    for message in ancillary.drain() {
+        if let RecvAncillaryMessage::ScmRights(received) = message {
+            fds.extend(received);
+        }
+    }
     // A worker has no other thread yet that could start a program meanwhile.
     #[cfg(not(target_os = "linux"))]
-    if let Some(fd) = &fd {
+    for fd in &fds {
         rustix::io::fcntl_setfd(fd, rustix::io::FdFlags::CLOEXEC)?;
     }
-    Ok((received.bytes, fd))
+    Ok((received.bytes, fds))
 }

@@ -1,40 +1,161 @@
-//! How frames travel between the parent and one worker: the seam between the pool and a transport.
+//! How requests and answers travel between the parent and one worker: the seam between the pool and a transport.
 //!
-//! A transport moves whole frames, in order, each at most once. What it took from a worker that has died since is still
-//! delivered. It knows nothing of tasks.
+//! A transport moves whole records, in order, each at most once. What it took from a worker that has died since is still
+//! delivered. It knows nothing of tasks but that each request is answered, and that a worker claims a request before it
+//! runs it. See README.md for the shared-memory transport; the one over sockets is portable, and the oracle for it.
 
-use std::{io, os::fd::BorrowedFd};
+use std::{borrow::Cow, io};
 
 use super::wire::Malformed;
+use crate::codec::Output;
 
+#[cfg(target_os = "linux")]
+mod layout;
+#[cfg(target_os = "linux")]
+mod ring_parent;
+#[cfg(target_os = "linux")]
+mod ring_worker;
 mod socket;
 
-pub(super) use socket::{SocketWorker, socket_pair};
+#[cfg(target_os = "linux")]
+pub(super) use ring_parent::ring_pair;
+#[cfg(target_os = "linux")]
+pub(super) use ring_worker::RingWorker;
+pub(super) use socket::{SocketParent, SocketTransport, SocketWorker};
 
-/// The parent's end. Nothing in it blocks.
-pub(super) trait ParentEnd: Send {
-    /// Sends frames, or keeps what does not fit for [`flush`](Self::flush). A worker that is gone is not an error: its end is
-    /// noticed where it is received.
-    fn send(&mut self, frames: &[u8]);
-
-    /// Sends what is kept.
-    fn flush(&mut self);
-
-    /// Whether something is kept.
-    fn wants_to_send(&self) -> bool;
-
-    /// Hands every frame that has arrived to `receiver`, and says whether the worker's end is still open.
-    fn receive(&mut self, receiver: &mut dyn FnMut(u8, &[u8])) -> Result<bool, Malformed>;
-
-    /// Readable when something has arrived.
-    fn fd(&self) -> BorrowedFd<'_>;
+/// Something for a worker to do, in order with everything else.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Record<'a> {
+    /// Run a task. `items` is 0 for a single one, and otherwise how many items of a chunk follow one another in `bytes`,
+    /// each with its length before it.
+    Run { definition: u32, items: u32, bytes: &'a [u8] },
+    /// From now on this number means this function (offset, hash of its name, bound configuration).
+    Define { definition: u32, offset: u64, name_hash: u64, bound: Option<&'a [u8]> },
 }
 
-/// The worker's end. Everything in it blocks.
-pub(super) trait WorkerEnd {
-    /// Waits for the next frame; `None` when the parent is gone.
-    fn receive(&mut self) -> io::Result<Option<(u8, &[u8])>>;
+/// Where a request stands in its transport.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Place {
+    /// Up to where the transport's memory is taken when this request is the last one.
+    pub(super) end: u64,
+    /// Where its bytes are.
+    pub(super) offset: u32,
+    pub(super) length: u32,
+}
 
-    /// Sends frames.
-    fn send(&mut self, frames: &[u8]) -> io::Result<()>;
+/// What a worker says about a request.
+#[derive(Debug)]
+pub(super) struct Reply<'a> {
+    /// The low half of the request's number.
+    pub(super) number: u32,
+    pub(super) kind: ReplyKind,
+    /// Of a chunk, how many items `bytes` holds.
+    pub(super) items: u32,
+    /// How long it ran, in nanoseconds; 0 when it was not measured.
+    pub(super) elapsed: u32,
+    pub(super) bytes: Cow<'a, [u8]>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum ReplyKind {
+    /// The result, or the last items of a chunk.
+    Done,
+    /// There is no result; `bytes` is an encoded [`TaskError`](crate::TaskError).
+    Failed,
+    /// Some items of a chunk; more will follow.
+    Part,
+}
+
+/// When a worker has to wake the parent.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u32)]
+pub(super) enum Alert {
+    /// When it is about to sleep with answers that nobody has received.
+    #[default]
+    BeforeSleep = 0,
+    /// When it has nothing left to do.
+    WhenEmpty = 1,
+    /// With each answer.
+    Always = 2,
+}
+
+/// The parent's end. Nothing in it blocks. What the worker can write to is believed only as far as it was checked.
+pub(super) trait ParentEnd: Send {
+    /// The most requests that may stand here at the same time.
+    fn depth(&self) -> usize;
+
+    /// Whether there is room for a record with so many bytes.
+    fn has_room(&self, bytes: usize) -> bool;
+
+    /// Adds a record, for which there is room. The worker does not learn of it before [`ring`](Self::ring).
+    fn push(&mut self, record: Record<'_>) -> Place;
+
+    /// Tells the worker of everything that was pushed. `look` says whether a core is free on which it may wait for more with
+    /// its eyes open.
+    fn ring(&mut self, look: bool);
+
+    /// All requests up to this one are answered: their memory can be used again.
+    fn release(&mut self, number: u64, place: Place);
+
+    /// No request stands here that is not answered or revoked.
+    fn release_all(&mut self);
+
+    /// Whether the worker has claimed this request.
+    fn is_claimed(&self, number: u64) -> bool;
+
+    /// Takes a request back that the worker has not claimed; `false` when it has.
+    fn revoke(&mut self, number: u64) -> bool;
+
+    /// Whether [`bytes`](Self::bytes) has what was pushed, where it is so long.
+    fn keeps(&self, bytes: usize) -> bool;
+
+    /// The bytes of a request that was revoked, or whose worker is dead.
+    fn bytes(&self, place: Place) -> Vec<u8>;
+
+    /// Hands every reply that has arrived to `receiver`. One whose bytes are still on their way waits for the next call.
+    fn receive(&mut self, receiver: &mut dyn FnMut(Reply<'_>) -> Result<(), Malformed>) -> Result<(), Malformed>;
+
+    /// Of the chunk that a dead worker was running: the items that it finished and did not send.
+    fn unfinished(&mut self) -> Option<(u32, Vec<u8>)>;
+
+    fn set_alert(&mut self, alert: Alert);
+
+    /// No more requests will come.
+    fn say_goodbye(&mut self);
+
+    /// The socket beside the transport, for what is not a request or a reply.
+    fn control(&mut self) -> &mut SocketParent;
+}
+
+/// A request as the worker sees it, claimed.
+#[derive(Debug)]
+pub(super) struct Request<'a> {
+    pub(super) record: Record<'a>,
+    pub(super) number: u32,
+    /// Whether the worker had been waiting for it.
+    pub(super) waited: bool,
+}
+
+/// What goes with the bytes of a reply.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct ReplyHeader {
+    pub(super) number: u32,
+    pub(super) kind: ReplyKind,
+    pub(super) items: u32,
+    pub(super) elapsed: u32,
+}
+
+/// The worker's end. Everything in it may block.
+pub(super) trait WorkerEnd {
+    /// Waits for the next request, and claims it; `None` when no more will come. `body` is memory to put it in.
+    fn next<'a>(&'a self, body: &'a mut Vec<u8>) -> io::Result<Option<Request<'a>>>;
+
+    /// Where the next reply is to be written.
+    fn room(&self) -> io::Result<Output<'_>>;
+
+    /// So many items of a chunk are complete in the output, and so many bytes: not to be lost if this process dies.
+    fn progress(&self, items: u32, bytes: usize);
+
+    /// Sends a reply that was written into [`room`](Self::room).
+    fn send(&self, output: Output<'_>, reply: ReplyHeader) -> io::Result<()>;
 }

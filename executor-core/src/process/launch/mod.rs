@@ -1,0 +1,242 @@
+//! How worker processes come to be: spawned one by one, or forked from a helper. README.md tells what each side may do, and
+//! why no process is left behind when one of them is killed at any instruction.
+
+#[cfg(target_os = "linux")]
+mod fork_server;
+#[cfg(target_os = "linux")]
+mod server;
+
+use std::{
+    ffi::OsString,
+    io,
+    os::{
+        fd::{AsFd, BorrowedFd},
+        unix::net::UnixStream,
+    },
+    path::PathBuf,
+    time::{Duration, Instant},
+};
+
+#[cfg(target_os = "linux")]
+use fork_server::{Asked, ForkServer};
+
+use super::{
+    builder::Call,
+    identity::Identity,
+    wire,
+    worker::{LaunchArguments, WORKER_VARIABLE},
+};
+use crate::{
+    error::TaskError,
+    sys::{self, WorkerProcess},
+};
+
+/// How a pool starts its worker processes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum StartMethod {
+    /// The program is started again for each worker: nothing is shared, and nothing is left over from before.
+    #[default]
+    Spawn,
+    /// The program is started again once, as a helper that runs the pool's [`preload`](super::ProcessPoolBuilder::preload) and
+    /// from which workers are forked then. They share its memory until they write to it, and are there sooner. Right where
+    /// workers need much that is the same for all of them, where the code before [`init`](crate::init) is slow, or where
+    /// workers are replaced all the time.
+    ///
+    /// - When the preload returns, the threads that it has started must have ended: a process with threads cannot be forked.
+    /// - What it leaves in statics is there in the workers; what it leaves in thread-locals is not, because tasks run on a
+    ///   thread of their own.
+    /// - A generator of random numbers that it has seeded goes on with the same numbers in every worker.
+    /// - Handlers of `pthread_atfork` do not run.
+    ///
+    /// The helper may be killed at any time. That costs no task; it is started again when it is needed next, and runs the
+    /// preload again.
+    ///
+    /// Linux only: elsewhere [`build`](super::ProcessPoolBuilder::build) says
+    /// [`BuildError::Unsupported`](crate::BuildError::Unsupported). Where a sandbox refuses the system call `clone` with the
+    /// flag `CLONE_PARENT`, workers are spawned instead, and each runs the preload by itself.
+    ForkServer,
+}
+
+/// How workers of one pool are started.
+#[derive(Debug, Clone)]
+pub(super) struct Settings {
+    pub(super) method: StartMethod,
+    pub(super) arguments: LaunchArguments,
+    pub(super) environment: Vec<(OsString, OsString)>,
+    pub(super) directory: Option<PathBuf>,
+    pub(super) startup_timeout: Duration,
+    pub(super) identity: Identity,
+    pub(super) preload: Option<Call>,
+}
+
+impl Settings {
+    /// This program, started again, with `socket` to tell it what for.
+    fn spawn(&self, socket: UnixStream) -> io::Result<WorkerProcess> {
+        let mut environment = self.environment.clone();
+        environment.push((WORKER_VARIABLE.into(), std::process::id().to_string().into()));
+        let arguments = &self.arguments;
+        WorkerProcess::start(socket, &arguments.arguments, arguments.null_stdout, &environment, self.directory.as_ref())
+    }
+}
+
+/// Why there is no worker.
+#[derive(Debug)]
+pub(super) enum LaunchError {
+    /// Ask again when one of the [watched](Launcher::watched) descriptors is ready.
+    NotYet,
+    /// There will never be one.
+    Hopeless(TaskError),
+    /// The system refused something.
+    System(io::Error),
+}
+
+impl From<io::Error> for LaunchError {
+    fn from(error: io::Error) -> Self {
+        Self::System(error)
+    }
+}
+
+/// Starts the workers of one pool. Must live on one thread: when the thread that has started a fork server ends, so does the
+/// fork server.
+#[derive(Debug)]
+pub(super) struct Launcher {
+    settings: Settings,
+    #[cfg(target_os = "linux")]
+    server: Option<ForkServer>,
+    /// What the ends of fork servers weigh since one of them has made a worker.
+    #[cfg(target_os = "linux")]
+    failures: u32,
+}
+
+#[cfg(target_os = "linux")]
+impl Launcher {
+    pub(super) fn new(settings: Settings) -> Self {
+        Self { settings, server: None, failures: 0 }
+    }
+
+    /// Whether a worker can be started at once. If not, sees to it that one can be later.
+    pub(super) fn prepare(&mut self) -> Result<bool, LaunchError> {
+        if self.settings.method == StartMethod::Spawn {
+            return Ok(true);
+        }
+        match &self.server {
+            Some(server) => Ok(server.is_ready()),
+            None => {
+                self.server = Some(ForkServer::start(&self.settings)?);
+                Ok(false)
+            }
+        }
+    }
+
+    /// Starts a worker that has `socket`.
+    pub(super) fn start(&mut self, socket: UnixStream) -> Result<WorkerProcess, LaunchError> {
+        if !self.prepare()? {
+            return Err(LaunchError::NotYet);
+        }
+        let Some(server) = &mut self.server else { return Ok(self.settings.spawn(socket)?) };
+        match server.fork(&socket) {
+            Asked::Forked(worker) => {
+                self.failures = 0;
+                Ok(worker)
+            }
+            Asked::Refused(error) if fork_server::is_forbidden(&error) => {
+                self.server = None;
+                self.settings.method = StartMethod::Spawn;
+                Ok(self.settings.spawn(socket)?)
+            }
+            Asked::Refused(error) => Err(LaunchError::System(error)),
+            Asked::Dead => {
+                // Ends and reaps whatever it may have made.
+                self.server = None;
+                self.failures += fork_server::KILLED;
+                if self.failures >= fork_server::HOPELESS {
+                    let cause = crate::error::Cause::new("fork servers end or stop when they are asked for a worker");
+                    return Err(LaunchError::Hopeless(TaskError::NoWorker { cause }));
+                }
+                self.prepare()?;
+                Err(LaunchError::NotYet)
+            }
+        }
+    }
+
+    /// Looks at what the fork server says, if there is one. An error is the end of the pool.
+    pub(super) fn attend(&mut self) -> Result<(), TaskError> {
+        let Some(server) = &mut self.server else { return Ok(()) };
+        let Err(ended) = server.attend(self.settings.startup_timeout) else { return Ok(()) };
+        self.server = None;
+        self.failures += ended.weight;
+        if self.failures >= fork_server::HOPELESS { Err(ended.error) } else { Ok(()) }
+    }
+
+    /// When one of them is ready (to be written to as well, where it says so) [`attend`](Self::attend) has something to do.
+    pub(super) fn watched(&self) -> Vec<(BorrowedFd<'_>, bool)> {
+        self.server.as_ref().map_or_else(Vec::new, |server| server.watched().to_vec())
+    }
+
+    /// When `attend` has something to do at the latest.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.server.as_ref().and_then(ForkServer::deadline)
+    }
+
+    pub(super) fn server_pid(&self) -> Option<u32> {
+        self.server.as_ref().map(ForkServer::pid)
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+impl Launcher {
+    pub(super) fn new(settings: Settings) -> Self {
+        Self { settings }
+    }
+
+    pub(super) fn prepare(&mut self) -> Result<bool, LaunchError> {
+        Ok(true)
+    }
+
+    pub(super) fn start(&mut self, socket: UnixStream) -> Result<WorkerProcess, LaunchError> {
+        Ok(self.settings.spawn(socket)?)
+    }
+
+    pub(super) fn attend(&mut self) -> Result<(), TaskError> {
+        Ok(())
+    }
+
+    pub(super) fn watched(&self) -> Vec<(BorrowedFd<'_>, bool)> {
+        Vec::new()
+    }
+
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        None
+    }
+
+    pub(super) fn server_pid(&self) -> Option<u32> {
+        None
+    }
+}
+
+impl Launcher {
+    /// What a worker has to run by itself, because it was not forked from a process that has.
+    pub(super) fn preload_of_worker(&self) -> Option<&Call> {
+        match self.settings.method {
+            StartMethod::Spawn => self.settings.preload.as_ref(),
+            StartMethod::ForkServer => None,
+        }
+    }
+}
+
+/// In a process that this program has started: whether it is to be a fork server, which its first frame says.
+pub(super) fn is_fork_server(socket: &UnixStream) -> io::Result<bool> {
+    let mut frame = [0; 5];
+    // The first frame is sent at once, and its first bytes do not come one by one.
+    let count = sys::peek(socket.as_fd(), &mut frame)?;
+    Ok(count == frame.len() && frame[4] == wire::FORK_SERVER)
+}
+
+#[cfg(target_os = "linux")]
+pub(super) use server::serve as serve_forks;
+
+#[cfg(not(target_os = "linux"))]
+pub(super) fn serve_forks(_: UnixStream) -> io::Result<()> {
+    Err(io::ErrorKind::Unsupported.into())
+}

@@ -1,0 +1,143 @@
+//! Where everything stands in the two shared mappings of a worker. README.md says who writes what.
+
+/// The mapping that only the parent can write to: its words, then the ring of requests.
+pub(super) mod requests {
+    /// Records published so far, wrapping. The worker sleeps on it.
+    pub(in super::super) const PUBLISHED: usize = 0;
+    /// An [`Alert`](super::super::Alert).
+    pub(in super::super) const ALERT: usize = 64;
+    /// Whether a core is free on which the worker may wait with its eyes open.
+    pub(in super::super) const MAY_LOOK: usize = 68;
+    /// Bytes of the ring of replies that the parent has read.
+    pub(in super::super) const CONSUMED: usize = 128;
+    /// Changes with every such reading. A worker without room for a reply sleeps on it.
+    pub(in super::super) const DRAINED: usize = 136;
+    /// The ring.
+    pub(in super::super) const RING: usize = 4096;
+    /// All of it.
+    pub(in super::super) const LENGTH: usize = RING + super::CAPACITY;
+}
+
+/// The mapping that the worker writes to: its words, the claims, then the ring of replies.
+pub(super) mod replies {
+    /// Bytes of replies published so far.
+    pub(in super::super) const PRODUCED: usize = 0;
+    /// Where the reply begins that is being written (a value of `PRODUCED`) ...
+    pub(in super::super) const OPEN_AT: usize = 64;
+    /// ... and what of it is complete: items in the high half, bytes in the low half.
+    pub(in super::super) const OPEN: usize = 72;
+    /// Whether the worker sleeps, or is about to: on `PUBLISHED` or on `DRAINED`.
+    pub(in super::super) const ASLEEP: usize = 128;
+    /// Records of the ring of requests that the worker has passed; only written when it has passed all.
+    pub(in super::super) const PASSED: usize = 132;
+    /// One for each request that may stand in the ring; the only words that both sides write to.
+    pub(in super::super) const CLAIMS: usize = 4096;
+    /// The ring.
+    pub(in super::super) const RING: usize = CLAIMS + 8 * super::SLOTS;
+    /// All of it.
+    pub(in super::super) const LENGTH: usize = RING + super::CAPACITY;
+}
+
+/// Bytes in each ring.
+pub(super) const CAPACITY: usize = 256 * 1024;
+/// Requests that may stand in a ring at the same time.
+pub(super) const SLOTS: usize = 1024;
+/// Every record begins with so many bytes, and at a multiple of them.
+pub(super) const HEADER: usize = 16;
+/// The longest content of a record. What is longer goes over the socket.
+pub(super) const INLINE: usize = 64 * 1024;
+/// Room that a worker has for a reply at least before it begins to write it.
+pub(super) const MIN_ROOM: usize = 8 * 1024;
+
+/// Kinds of records, in the lowest byte of the last word of a header. The other three hold the number of items.
+pub(super) mod kind {
+    pub(in super::super) const RUN: u32 = 1;
+    pub(in super::super) const DEFINE: u32 = 2;
+    pub(in super::super) const DEFINE_BOUND: u32 = 3;
+    pub(in super::super) const GOODBYE: u32 = 4;
+    pub(in super::super) const DONE: u32 = 16;
+    pub(in super::super) const FAILED: u32 = 17;
+    pub(in super::super) const PART: u32 = 18;
+    /// Nothing; the rest of the ring up to its end is skipped.
+    pub(in super::super) const PAD: u32 = 32;
+    /// The content comes over the socket.
+    pub(in super::super) const SPILLED: u32 = 128;
+}
+
+/// A header: content's length, a number (a request's definition, a reply's request), an elapsed time, items and kind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Header {
+    pub(super) length: u32,
+    pub(super) number: u32,
+    pub(super) elapsed: u32,
+    pub(super) items: u32,
+    pub(super) kind: u32,
+}
+
+impl Header {
+    pub(super) fn new(length: usize, number: u32, kind: u32) -> Self {
+        // Contents are shorter than a ring.
+        Self { length: length as u32, number, elapsed: 0, items: 0, kind }
+    }
+
+    pub(super) fn to_words(self) -> [u64; 2] {
+        [
+            u64::from(self.length) | u64::from(self.number) << 32,
+            u64::from(self.elapsed) | u64::from(self.items << 8 | self.kind) << 32,
+        ]
+    }
+
+    pub(super) fn from_words([first, second]: [u64; 2]) -> Self {
+        let last = (second >> 32) as u32;
+        Self {
+            length: first as u32,
+            number: (first >> 32) as u32,
+            elapsed: second as u32,
+            items: last >> 8,
+            kind: last & 0xff,
+        }
+    }
+}
+
+/// How much of a ring a record with so many bytes of content takes.
+pub(super) fn record_length(content: usize) -> usize {
+    HEADER + content.next_multiple_of(HEADER)
+}
+
+/// Where in the ring a position is.
+pub(super) fn offset(position: u64) -> usize {
+    (position % CAPACITY as u64) as usize
+}
+
+/// What stands in a claim word: who got the request with this number. Whatever else stands there is from an earlier lap.
+pub(super) fn claimed(number: u64) -> u64 {
+    number << 2 | 1
+}
+
+/// As [`claimed`].
+pub(super) fn revoked(number: u64) -> u64 {
+    number << 2 | 2
+}
+
+/// Where the claim word of a request is.
+pub(super) fn claim_word(number: u64) -> usize {
+    replies::CLAIMS + 8 * (number as usize % SLOTS)
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_header_survives_its_words() {
+        let header = Header { length: 7, number: u32::MAX, elapsed: 9, items: (1 << 24) - 1, kind: 0xff };
+        assert_eq!(Header::from_words(header.to_words()), header);
+    }
+
+    #[test]
+    fn a_lap_later_the_same_word_means_another_request() {
+        assert_eq!(claim_word(3), claim_word(3 + SLOTS as u64));
+        assert_ne!(claimed(3), claimed(3 + SLOTS as u64));
+        assert_ne!(claimed(3), revoked(3));
+    }
+}

@@ -1,0 +1,267 @@
+//! The worker's end of the shared-memory transport. It trusts the parent.
+
+use std::{
+    cell::{Cell, RefCell},
+    hint::spin_loop,
+    io,
+    os::fd::{AsFd, OwnedFd},
+    sync::atomic::{Ordering, fence},
+    time::{Duration, Instant},
+};
+
+use super::{
+    Alert, Record, ReplyHeader, ReplyKind, Request, SocketWorker, WorkerEnd,
+    layout::{
+        CAPACITY, HEADER, Header, INLINE, MIN_ROOM, claim_word, claimed, kind, offset, record_length, replies,
+        requests, revoked,
+    },
+};
+use crate::{
+    codec::Output,
+    process::wire,
+    sys::{self, Mapping, Writable},
+};
+
+/// How long a worker waits with its eyes open, where a core is free for it.
+const LOOK: Duration = Duration::from_micros(50);
+
+/// Two rings in shared memory; what is in the cells is known to this process alone.
+pub(in crate::process) struct RingWorker {
+    requests: Mapping,
+    replies: Mapping,
+    control: RefCell<SocketWorker>,
+    /// Records passed.
+    passed: Cell<u32>,
+    position: Cell<u64>,
+    next_number: Cell<u64>,
+    produced: Cell<u64>,
+}
+
+impl RingWorker {
+    pub(in crate::process) fn new(control: SocketWorker, [requests, replies]: &[OwnedFd; 2]) -> io::Result<Self> {
+        Ok(Self {
+            requests: Mapping::open(requests.as_fd(), requests::LENGTH, Writable::HereOnly)?,
+            replies: Mapping::open(replies.as_fd(), replies::LENGTH, Writable::Everywhere)?,
+            control: RefCell::new(control),
+            passed: Cell::new(0),
+            position: Cell::new(0),
+            next_number: Cell::new(0),
+            produced: Cell::new(0),
+        })
+    }
+
+    /// Sends frames beside the rings.
+    pub(in crate::process) fn send_control(&self, frames: &[u8]) -> io::Result<()> {
+        self.control.borrow_mut().send(frames)
+    }
+
+    fn published(&self) -> u32 {
+        // ORDERING: Acquire pairs with the parent's Release: the records are complete.
+        self.requests.word(requests::PUBLISHED).load(Ordering::Acquire)
+    }
+
+    fn alert(&self) -> u32 {
+        // ORDERING: SeqCst, after this thread has said what the parent may want to be woken for.
+        self.requests.word(requests::ALERT).load(Ordering::SeqCst)
+    }
+
+    fn kick(&self) {
+        self.control.borrow_mut().kick();
+    }
+
+    /// Sleeps, or waits with open eyes, until there is a record that has not been passed.
+    fn wait_for_more(&self) {
+        let passed = self.passed.get();
+        // ORDERING: Release pairs with the parent's Acquire: nothing before is read any more.
+        self.replies.word(replies::PASSED).store(passed, Ordering::Release);
+        if self.alert() >= Alert::WhenEmpty as u32 {
+            self.kick();
+        }
+        if self.requests.word(requests::MAY_LOOK).load(Ordering::Relaxed) != 0 {
+            let end = Instant::now() + LOOK;
+            loop {
+                for _ in 0..16 {
+                    if self.published() != passed {
+                        return;
+                    }
+                    spin_loop();
+                }
+                if Instant::now() >= end {
+                    break;
+                }
+            }
+        }
+        self.sleep(requests::PUBLISHED, passed);
+    }
+
+    /// Sleeps while the word at `at` of the requests' mapping is `value`.
+    fn sleep(&self, at: usize, value: u32) {
+        let word = self.requests.word(at);
+        let asleep = self.replies.word(replies::ASLEEP);
+        asleep.store(1, Ordering::Relaxed);
+        // ORDERING: SeqCst with the parent, which changes the word and then looks at `ASLEEP`: one of the two sees what the
+        // other did, so either the parent wakes this worker or the word is no longer `value`.
+        fence(Ordering::SeqCst);
+        while word.load(Ordering::Acquire) == value {
+            // There may be nobody who looks for the replies.
+            let unread = self.requests.long(requests::CONSUMED).load(Ordering::SeqCst) != self.produced.get();
+            if unread {
+                self.kick();
+            }
+            sys::sleep_while(word, value);
+        }
+        asleep.store(0, Ordering::Relaxed);
+    }
+
+    fn pass(&self, header: Header) {
+        self.position.set(self.position.get() + record_length(header.length as usize) as u64);
+        self.passed.set(self.passed.get().wrapping_add(1));
+    }
+
+    /// The content of the record at the current position.
+    fn content<'a>(&'a self, header: Header, body: &'a mut Vec<u8>) -> io::Result<&'a [u8]> {
+        if header.kind & kind::SPILLED != 0 {
+            self.control.borrow_mut().receive_data(body)?;
+            return Ok(body);
+        }
+        let at = requests::RING + offset(self.position.get()) + HEADER;
+        // SAFETY: the parent, which this process trusts, writes to these bytes again only when their request is answered.
+        Ok(unsafe { self.requests.bytes(at, header.length as usize) })
+    }
+
+    /// Whether this worker gets the request, or it was revoked.
+    fn claim(&self, number: u64) -> bool {
+        let word = self.replies.long(claim_word(number));
+        let mut now = word.load(Ordering::Relaxed);
+        while now != revoked(number) {
+            // ORDERING: as in the parent's `revoke`.
+            match word.compare_exchange_weak(now, claimed(number), Ordering::AcqRel, Ordering::Relaxed) {
+                Ok(_) => return true,
+                Err(other) => now = other,
+            }
+        }
+        false
+    }
+
+    /// Makes everything up to `position` the parent's to read.
+    fn publish(&self, position: u64) {
+        self.produced.set(position);
+        // ORDERING: Release publishes the reply; SeqCst, so that the look at `ALERT` comes after.
+        self.replies.long(replies::PRODUCED).swap(position, Ordering::SeqCst);
+        if self.alert() == Alert::Always as u32 {
+            self.kick();
+        }
+    }
+
+    fn put_header(&self, position: u64, header: Header) {
+        let at = replies::RING + offset(position);
+        let [first, second] = header.to_words();
+        // ORDERING: published by `publish`.
+        self.replies.long(at).store(first, Ordering::Relaxed);
+        self.replies.long(at + 8).store(second, Ordering::Relaxed);
+    }
+
+    /// How many bytes may be written from here on without a break.
+    fn free(&self) -> usize {
+        // ORDERING: Acquire pairs with the parent's Release: it has copied what it has consumed.
+        let consumed = self.requests.long(requests::CONSUMED).load(Ordering::Acquire);
+        let position = self.produced.get();
+        (CAPACITY - (position - consumed) as usize).min(CAPACITY - offset(position))
+    }
+}
+
+impl WorkerEnd for RingWorker {
+    fn next<'a>(&'a self, body: &'a mut Vec<u8>) -> io::Result<Option<Request<'a>>> {
+        let mut waited = false;
+        let (header, number) = loop {
+            if self.passed.get() == self.published() {
+                self.wait_for_more();
+                waited = true;
+                continue;
+            }
+            let at = requests::RING + offset(self.position.get());
+            // ORDERING: the Acquire of `PUBLISHED` came before.
+            let header = Header::from_words([0, 8].map(|word| self.requests.long(at + word).load(Ordering::Relaxed)));
+            match header.kind & !kind::SPILLED {
+                kind::PAD => self.pass(header),
+                kind::GOODBYE => return Ok(None),
+                kind::RUN => {
+                    let number = self.next_number.get();
+                    self.next_number.set(number + 1);
+                    if self.claim(number) {
+                        break (header, number);
+                    }
+                    self.content(header, body)?;
+                    self.pass(header);
+                }
+                _ => break (header, 0),
+            }
+        };
+        let content = self.content(header, body)?;
+        self.pass(header);
+        let record = if header.kind & !kind::SPILLED == kind::RUN {
+            Record::Run { definition: header.number, items: header.items, bytes: content }
+        } else {
+            let malformed = || io::Error::from(io::ErrorKind::InvalidData);
+            let (offset, rest) = content.split_first_chunk().ok_or_else(malformed)?;
+            let (name_hash, rest) = rest.split_first_chunk().ok_or_else(malformed)?;
+            Record::Define {
+                definition: header.number,
+                offset: u64::from_le_bytes(*offset),
+                name_hash: u64::from_le_bytes(*name_hash),
+                bound: (header.kind & !kind::SPILLED == kind::DEFINE_BOUND).then_some(rest),
+            }
+        };
+        Ok(Some(Request { record, number: number as u32, waited }))
+    }
+
+    fn room(&self) -> io::Result<Output<'_>> {
+        loop {
+            // ORDERING: loaded before the look at `CONSUMED`, so that a change after that look is a change of this word.
+            let drained = self.requests.word(requests::DRAINED).load(Ordering::Acquire);
+            let position = self.produced.get();
+            let rest = CAPACITY - offset(position);
+            let free = self.free();
+            if rest < MIN_ROOM + HEADER && free == rest {
+                self.put_header(position, Header::new(rest - HEADER, 0, kind::PAD));
+                self.publish(position + rest as u64);
+            } else if free >= MIN_ROOM + HEADER {
+                let length = (free - HEADER).min(INLINE);
+                // ORDERING: in this order, so that the parent never finds an old count with the new position.
+                self.replies.long(replies::OPEN).store(0, Ordering::Release);
+                self.replies.long(replies::OPEN_AT).store(position, Ordering::Release);
+                let at = replies::RING + offset(position) + HEADER;
+                // SAFETY: the parent has read what was here, and reads it again when it is published; this process has one
+                // thread that writes replies, and one reply at a time.
+                return Ok(Output::new(unsafe { self.replies.bytes_mut(at, length) }));
+            } else {
+                self.sleep(requests::DRAINED, drained);
+            }
+        }
+    }
+
+    fn progress(&self, items: u32, bytes: usize) {
+        // ORDERING: Release: the items are complete.
+        self.replies.long(replies::OPEN).store(u64::from(items) << 32 | bytes as u64, Ordering::Release);
+    }
+
+    fn send(&self, output: Output<'_>, reply: ReplyHeader) -> io::Result<()> {
+        let position = self.produced.get();
+        let kind = match reply.kind {
+            ReplyKind::Done => kind::DONE,
+            ReplyKind::Failed => kind::FAILED,
+            ReplyKind::Part => kind::PART,
+        };
+        let (length, kind) = match output.into_overflow() {
+            Ok(length) => (length, kind),
+            Err(overflow) => {
+                self.control.borrow_mut().send_frame(wire::DATA, &overflow)?;
+                (0, kind | kind::SPILLED)
+            }
+        };
+        let header = Header::new(length, reply.number, kind);
+        self.put_header(position, Header { elapsed: reply.elapsed, items: reply.items, ..header });
+        self.publish(position + record_length(length) as u64);
+        Ok(())
+    }
+}

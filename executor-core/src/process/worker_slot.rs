@@ -1,0 +1,209 @@
+//! A worker process as the pool sees it: its process, its channel, and its life.
+
+use std::{
+    os::fd::OwnedFd,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use super::{
+    identity::FunctionId,
+    job::Request,
+    shelf::Shelf,
+    transport::{ParentEnd, Record},
+};
+use crate::{
+    error::TaskError,
+    sys::WorkerProcess,
+    task::{Bound, Entry},
+};
+
+/// How many functions, each with its configuration, a worker keeps; when another comes, the oldest gives its place.
+pub(super) const DEFINITIONS: usize = 64;
+
+pub(super) struct Worker {
+    pub(super) process: WorkerProcess,
+    pub(super) channel: Box<dyn ParentEnd>,
+    pub(super) watched: Arc<Watched>,
+    pub(super) life: Life,
+    /// The functions that it knows, by their numbers.
+    definitions: Vec<(&'static Entry, Option<Arc<Bound>>)>,
+    next_definition: usize,
+    pub(super) shelf: Shelf,
+    /// Tasks that it may still be given, when it is to be replaced after so many.
+    pub(super) tasks_left: Option<u32>,
+    /// Its first task was told to stop.
+    pub(super) stop: Option<Stop>,
+    /// The number of its first request when the supervisor last looked, to notice that it takes long.
+    pub(super) seen_number: Option<u64>,
+    /// When it last had something to do.
+    pub(super) idle_since: Instant,
+    /// Why it could not begin, if it said so.
+    pub(super) complaint: Option<TaskError>,
+    /// It has sent what no worker sends.
+    pub(super) is_insane: bool,
+    /// It has said that it ends because it was refused memory.
+    pub(super) out_of_memory: bool,
+}
+
+/// What the supervisor sleeps on: descriptors of its own, so that it can do so without the lock.
+pub(super) struct Watched {
+    pub(super) channel: OwnedFd,
+    /// Readable once the process has ended, where the system has such a thing.
+    pub(super) process: Option<OwnedFd>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Life {
+    /// Has not finished the handshake and the initializer.
+    Starting {
+        until: Instant,
+    },
+    Ready,
+    /// Was told to go; gets no more tasks.
+    Leaving {
+        kill_at: Option<Instant>,
+    },
+}
+
+/// A task was told to stop.
+pub(super) struct Stop {
+    /// What its future will say.
+    pub(super) error: TaskError,
+    /// When SIGKILL comes.
+    pub(super) kill_at: Option<Instant>,
+}
+
+impl Worker {
+    pub(super) fn new(
+        process: WorkerProcess,
+        channel: Box<dyn ParentEnd>,
+        watched: Watched,
+        until: Instant,
+        tasks_left: Option<u32>,
+    ) -> Self {
+        Self {
+            process,
+            channel,
+            watched: Arc::new(watched),
+            life: Life::Starting { until },
+            definitions: Vec::new(),
+            next_definition: 0,
+            shelf: Shelf::default(),
+            tasks_left,
+            stop: None,
+            seen_number: None,
+            idle_since: Instant::now(),
+            complaint: None,
+            is_insane: false,
+            out_of_memory: false,
+        }
+    }
+
+    pub(super) fn pid(&self) -> u32 {
+        self.process.pid()
+    }
+
+    /// Whether it may be given tasks, or has some.
+    pub(super) fn is_ready(&self) -> bool {
+        self.life == Life::Ready
+    }
+
+    pub(super) fn is_starting(&self) -> bool {
+        matches!(self.life, Life::Starting { .. })
+    }
+
+    pub(super) fn is_leaving(&self) -> bool {
+        matches!(self.life, Life::Leaving { .. })
+    }
+
+    /// Whether it may be given one more task, room for it aside.
+    pub(super) fn is_open(&self) -> bool {
+        self.is_ready() && self.stop.is_none() && self.tasks_left != Some(0) && !self.is_insane
+    }
+
+    /// The number under which the worker knows this function and configuration; tells it if it does not.
+    pub(super) fn define(&mut self, request: &Request) -> Result<u32, TaskError> {
+        let bound_id = request.bound.as_ref().map(|bound| bound.id);
+        let known = |(entry, bound): &(&'static Entry, Option<Arc<Bound>>)| {
+            std::ptr::eq(*entry, request.entry) && bound.as_ref().map(|bound| bound.id) == bound_id
+        };
+        if let Some(number) = self.definitions.iter().position(known) {
+            return Ok(number as u32);
+        }
+        let function = FunctionId::of(request.entry)?;
+        let number = self.next_definition;
+        self.next_definition = (number + 1) % DEFINITIONS;
+        let definition = (request.entry, request.bound.clone());
+        match self.definitions.get_mut(number) {
+            Some(old) => *old = definition,
+            None => self.definitions.push(definition),
+        }
+        let record = Record::Define {
+            definition: number as u32,
+            offset: function.offset,
+            name_hash: function.name_hash,
+            bound: request.bound.as_ref().map(|bound| &bound.bytes[..]),
+        };
+        self.channel.push(record);
+        Ok(number as u32)
+    }
+
+    /// How many bytes a request needs in the channel at most: with the definition that may come before it.
+    pub(super) fn room_for(request: &Request, bytes: usize) -> usize {
+        bytes.max(request.bound.as_ref().map_or(0, |bound| bound.bytes.len())) + 64
+    }
+
+    /// Whether it runs something.
+    pub(super) fn is_running(&self) -> bool {
+        self.shelf.front().is_some_and(|(number, _)| self.channel.is_claimed(number))
+    }
+
+    /// Nothing stands with it any more. One that was signalled may die at any moment now, and must not get another task.
+    pub(super) fn rest(&mut self) {
+        self.idle_since = Instant::now();
+        if let Some(stop) = self.stop.take() {
+            self.life = Life::Leaving { kill_at: stop.kill_at };
+        }
+    }
+
+    /// Forgets what was revoked, when nothing else stands here.
+    pub(super) fn forget_revoked(&mut self) {
+        if self.shelf.live() == 0 {
+            self.shelf.forget_revoked();
+            self.channel.release_all();
+        }
+    }
+
+    /// Tells the first task to stop: SIGTERM now and SIGKILL after the grace time; SIGKILL at once when there is none. The
+    /// first reason stays.
+    pub(super) fn stop(&mut self, error: &TaskError, grace: Duration) {
+        let kill_at = self.end(grace);
+        match &mut self.stop {
+            Some(stop) => stop.kill_at = kill_at,
+            None => self.stop = Some(Stop { error: error.clone(), kill_at }),
+        }
+    }
+
+    fn end(&mut self, grace: Duration) -> Option<Instant> {
+        if grace == Duration::ZERO {
+            self.process.kill();
+            None
+        } else {
+            self.process.terminate();
+            Instant::now().checked_add(grace)
+        }
+    }
+
+    /// When something has to be done about it.
+    pub(super) fn next_deadline(&self) -> Option<Instant> {
+        match self.life {
+            Life::Starting { until } => Some(until),
+            Life::Leaving { kill_at } => kill_at,
+            Life::Ready => match &self.stop {
+                Some(stop) => stop.kill_at,
+                None => self.shelf.limit(),
+            },
+        }
+    }
+}

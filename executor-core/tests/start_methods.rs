@@ -1,0 +1,207 @@
+//! What the start methods promise: a preload that runs once and is shared, and nothing that a fork can break.
+#![cfg(target_os = "linux")]
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    sync::{Mutex, OnceLock},
+    time::{Duration, Instant},
+};
+
+use executor_core::{CancelToken, Executor, ProcessPoolBuilder, ProcessPoolExecutor, StartMethod, TaskError};
+
+executor_core::test_worker!();
+
+static TABLE: OnceLock<Vec<u64>> = OnceLock::new();
+static LOCK: Mutex<u64> = Mutex::new(0);
+
+fn builder(workers: usize) -> ProcessPoolBuilder {
+    ProcessPoolExecutor::builder().start_method(StartMethod::ForkServer).max_workers(workers)
+}
+
+/// Notes in a file that it has run, and fills the table.
+fn fill_table(log: String, size: u64) {
+    let runs = fs::read_to_string(&log).unwrap_or_default();
+    fs::write(log, format!("{runs}x")).unwrap();
+    TABLE.set((0..size).collect()).unwrap();
+}
+
+fn look_up(index: u64) -> u64 {
+    TABLE.get().unwrap()[index as usize]
+}
+
+fn parent_of(pid: u32) -> u32 {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    stat.rsplit_once(')').unwrap().1.split_whitespace().nth(1).unwrap().parse().unwrap()
+}
+
+fn kill(pid: u32) {
+    assert!(std::process::Command::new("kill").args(["-9", &pid.to_string()]).status().unwrap().success());
+}
+
+#[test]
+fn a_preload_runs_once_and_its_memory_is_shared() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = folder.path().join("log");
+    // 32 MiB.
+    let pool = builder(3).preload(fill_table, (log.to_str().unwrap().to_owned(), 4 << 20)).build().unwrap();
+    pool.warm_up().unwrap();
+    assert_eq!(pool.map(look_up, 1000..2000).into_vec().unwrap(), (1000..2000).collect::<Vec<_>>());
+    for pid in pool.worker_pids() {
+        assert_eq!(parent_of(pid), std::process::id(), "workers are children of the program itself");
+        let map = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap();
+        let private = map.lines().find_map(|line| line.strip_prefix("Private_Dirty:")).unwrap();
+        let private: u64 = private.trim().strip_suffix(" kB").unwrap().trim().parse().unwrap();
+        assert!(private < 16 << 10, "{private} kB of its own");
+    }
+    assert_eq!(fs::read_to_string(&log).unwrap(), "x");
+    // A worker that dies gets a successor from the same fork server, and the preload does not run again.
+    assert!(pool.submit(|(): ()| -> () { std::process::abort() }, ()).unwrap().result().is_err());
+    assert_eq!(pool.map(look_up, 0..10).into_vec().unwrap().len(), 10);
+    assert_eq!(fs::read_to_string(&log).unwrap(), "x");
+    // A fork server that dies is started again when the next worker is needed.
+    kill(pool.fork_server_pid().unwrap());
+    for _ in 0..3 {
+        assert!(pool.submit(|(): ()| -> () { std::process::abort() }, ()).unwrap().result().is_err());
+    }
+    pool.warm_up().unwrap();
+    assert_eq!(pool.map(look_up, 0..10).into_vec().unwrap().len(), 10);
+    assert_eq!(fs::read_to_string(&log).unwrap(), "xx");
+}
+
+#[test]
+fn a_spawned_worker_runs_the_preload_by_itself() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = folder.path().join("log").to_str().unwrap().to_owned();
+    let pool = ProcessPoolExecutor::builder().max_workers(1).preload(fill_table, (log.clone(), 10)).build().unwrap();
+    assert_eq!(pool.submit(look_up, 7).unwrap().result(), Ok(7));
+    assert_eq!(fs::read_to_string(log).unwrap(), "x");
+    assert_eq!(pool.fork_server_pid(), None);
+}
+
+#[test]
+fn an_initializer_runs_after_the_preload_and_in_every_worker() {
+    let pool = builder(2).preload(|(): ()| *LOCK.lock().unwrap() += 1, ());
+    let pool = pool.initializer(|(): ()| *LOCK.lock().unwrap() += 10, ()).build().unwrap();
+    pool.warm_up().unwrap();
+    for seen in pool.map(|_: u64| *LOCK.lock().unwrap(), 0..20).chunk_size(1) {
+        assert_eq!(seen, Ok(11));
+    }
+}
+
+#[test]
+fn a_failing_preload_breaks_the_pool() {
+    let failing = builder(1).preload(|(): ()| Err::<(), _>("no disk"), ()).build().unwrap();
+    let panicking = builder(1).preload(|(): ()| -> () { panic!("no disk") }, ()).build().unwrap();
+    for pool in [failing, panicking] {
+        match pool.submit(look_up, 1).unwrap().result() {
+            Err(TaskError::InitializerFailed { cause }) => assert!(cause.to_string().contains("no disk"), "{cause}"),
+            other => panic!("{other:?}"),
+        }
+        assert!(pool.warm_up().is_err());
+        assert_eq!(pool.fork_server_pid(), None);
+    }
+}
+
+#[test]
+fn a_preload_that_ends_its_process_is_given_up() {
+    let pool = builder(1).preload(|(): ()| -> () { std::process::exit(7) }, ()).build().unwrap();
+    match pool.submit(look_up, 1).unwrap().result() {
+        Err(TaskError::NoWorker { cause }) => assert!(cause.to_string().contains("exit code 7"), "{cause}"),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_preload_that_takes_too_long_is_given_up() {
+    let pool = builder(1).startup_timeout(Duration::from_millis(200));
+    let pool = pool
+        .preload(
+            |(): ()| -> () {
+                loop {
+                    std::thread::park();
+                }
+            },
+            (),
+        )
+        .build()
+        .unwrap();
+    let future = pool.submit(look_up, 1).unwrap();
+    // The pool can be used meanwhile: nobody waits for the fork server with the pool's lock.
+    let start = Instant::now();
+    assert_eq!(pool.stats().queued, 1);
+    assert!(start.elapsed() < Duration::from_millis(150));
+    match future.result() {
+        Err(TaskError::NoWorker { cause }) => assert!(cause.to_string().contains("not ready within"), "{cause}"),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_preload_may_use_threads_but_not_leave_them() {
+    let joins = |(): ()| {
+        let threads: Vec<_> = (0..8).map(|_| std::thread::spawn(|| *LOCK.lock().unwrap() += 1)).collect();
+        threads.into_iter().for_each(|thread| thread.join().unwrap());
+    };
+    let pool = builder(1).preload(joins, ()).build().unwrap();
+    assert_eq!(pool.submit(|(): ()| *LOCK.lock().unwrap(), ()).unwrap().result(), Ok(8));
+    let leaves = |(): ()| {
+        std::thread::spawn(|| {
+            loop {
+                std::thread::park();
+            }
+        });
+    };
+    let pool = builder(1).preload(leaves, ()).build().unwrap();
+    match pool.submit(look_up, 1).unwrap().result() {
+        Err(TaskError::InitializerFailed { cause }) => assert!(cause.to_string().contains("threads"), "{cause}"),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn tasks_of_forked_workers_may_lock_allocate_start_threads_and_programs() {
+    let pool = builder(2).preload(|(): ()| *LOCK.lock().unwrap() += 1, ()).build().unwrap();
+    let busy = |x: u64| {
+        let threads: Vec<_> = (0..4)
+            .map(|_| {
+                std::thread::spawn(move || {
+                    println!("{x}");
+                    *LOCK.lock().unwrap() += vec![x; 10_000].iter().sum::<u64>();
+                })
+            })
+            .collect();
+        threads.into_iter().for_each(|thread| thread.join().unwrap());
+        let output = std::process::Command::new("echo").arg(x.to_string()).output().unwrap();
+        String::from_utf8(output.stdout).unwrap()
+    };
+    for (x, echo) in pool.map(busy, 0..20).enumerate() {
+        assert_eq!(echo.unwrap(), format!("{x}\n"));
+    }
+}
+
+#[test]
+fn a_token_reaches_preload_and_tasks() {
+    let token = CancelToken::new();
+    token.cancel();
+    let pool =
+        builder(1).preload(|token: CancelToken| *LOCK.lock().unwrap() = token.is_cancelled().into(), token.clone());
+    let pool = pool.build().unwrap();
+    let look = |token: CancelToken| (*LOCK.lock().unwrap(), token.is_cancelled());
+    assert_eq!(pool.submit(look, token).unwrap().result(), Ok((1, true)));
+}
+
+#[test]
+fn a_worker_holds_nothing_of_other_workers() {
+    let pool = builder(3).build().unwrap();
+    pool.warm_up().unwrap();
+    let mut seen = BTreeSet::new();
+    for pid in pool.worker_pids().into_iter().chain(pool.fork_server_pid()) {
+        let files = fs::read_dir(format!("/proc/{pid}/fd")).unwrap();
+        let links = files.filter_map(|file| fs::read_link(file.unwrap().path()).ok());
+        // A descriptor for the tasks and one for the watch are of the same socket.
+        let sockets: BTreeSet<_> = links.filter(|link| link.to_string_lossy().starts_with("socket:")).collect();
+        assert_eq!(sockets.len(), 1, "{pid}: {sockets:?}");
+        assert!(seen.insert(sockets), "a socket is in two processes");
+    }
+}
