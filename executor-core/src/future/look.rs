@@ -15,16 +15,14 @@ use crate::executor::available_cpus;
 /// The longest look. Longer than a wake-up costs, so that nobody who is waited for in time has to be woken.
 const LONGEST: Duration = Duration::from_micros(50);
 /// The shortest look, after many in vain.
-const SHORTEST: Duration = Duration::from_micros(1);
-/// After so many short looks comes one of full length, in case things have changed.
-const PROBE: u32 = 32;
+const SHORTEST: Duration = Duration::from_micros(2);
 
 /// Threads of this process that look right now.
 static LOOKING: AtomicUsize = AtomicUsize::new(0);
 
 thread_local! {
-    /// How long this thread looks, and how many looks ago it last looked for the full time.
-    static HABIT: Cell<(Duration, u32)> = const { Cell::new((LONGEST, 0)) };
+    /// How long this thread looks.
+    static HABIT: Cell<Duration> = const { Cell::new(LONGEST) };
 }
 
 /// Calls `done` until it says so or it is time to sleep; returns what it said last.
@@ -38,8 +36,7 @@ pub(crate) fn look(deadline: Option<Instant>, mut done: impl FnMut() -> bool) ->
         LOOKING.fetch_sub(1, Ordering::Relaxed);
         return false;
     }
-    let (habit, since_probe) = HABIT.get();
-    let span = if since_probe >= PROBE { LONGEST } else { habit };
+    let span = HABIT.get();
     let start = Instant::now();
     let end = deadline.map_or(start + span, |deadline| deadline.min(start + span));
     let found = loop {
@@ -53,9 +50,14 @@ pub(crate) fn look(deadline: Option<Instant>, mut done: impl FnMut() -> bool) ->
         }
     };
     LOOKING.fetch_sub(1, Ordering::Relaxed);
-    HABIT.set(match (found, span == LONGEST) {
-        (true, _) => ((span * 2).min(LONGEST), 0),
-        (false, probed) => ((habit / 2).max(SHORTEST), if probed { 0 } else { since_probe + 1 }),
-    });
+    if found {
+        HABIT.set((span * 2).min(LONGEST));
+    }
     found
+}
+
+/// What this thread looked for in vain came so long after it began to sleep. What takes long is not worth a look; what came
+/// soon would have been found by a longer one, for most of that time was the wake-up.
+pub(crate) fn learn(slept: Duration) {
+    HABIT.set(if slept < 5 * LONGEST { LONGEST } else { (HABIT.get() / 2).max(SHORTEST) });
 }

@@ -11,7 +11,7 @@ use std::{
 use super::{
     Completed, TaskId, Waiter, WaiterKey, WaitingHere,
     cell::{Cell, State},
-    may_run_here,
+    learn, may_run_here,
     task::Handle,
 };
 use crate::error::TaskError;
@@ -165,6 +165,7 @@ impl<T> TaskFuture<T> {
         }
         let Ok(key) = self.subscribe(Waiter::Thread(crate::sync::current_thread())) else { return true };
         let here = WaitingHere::begin();
+        let asleep_since = Instant::now();
         if deadline.is_some() && !here.compensated {
             // Nobody stands in for this worker, so the task may be waiting for it.
             self.run_if_own();
@@ -177,6 +178,7 @@ impl<T> TaskFuture<T> {
             }
         }
         drop(here);
+        learn(asleep_since.elapsed());
         if !self.done() {
             self.cell().unsubscribe(key);
         }

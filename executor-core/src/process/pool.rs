@@ -74,6 +74,7 @@ pub(super) struct Config {
     pub(super) preload: Option<Call>,
     pub(super) initializer: Option<Call>,
     pub(super) memory_limit: Option<u64>,
+    pub(super) recycle_above: Option<u64>,
     pub(super) transport: Transport,
     pub(super) on_worker_death: OnWorkerDeath,
     pub(super) max_tasks_per_child: Option<u32>,

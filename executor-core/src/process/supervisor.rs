@@ -192,6 +192,7 @@ fn start_worker(core: &Core, launcher: &mut Launcher) -> Result<Worker, LaunchEr
         identity: core.identity.clone(),
         preload: launcher.preload_of_worker().cloned(),
         memory_limit: core.config.memory_limit,
+        recycle_above: core.config.recycle_above,
         initializer: core.config.initializer.clone(),
         transport: core.config.transport,
     };
@@ -288,6 +289,10 @@ fn take_frame(core: &Core, state: &mut State, number: u32, kind: u8, body: &[u8]
         (wire::INITIALIZER_FAILED, Life::Starting { .. }) => {
             worker.complaint = Some(TaskError::InitializerFailed { cause: text() });
             Err(Malformed)
+        }
+        (wire::GROWN, _) => {
+            worker.tasks_left = Some(0);
+            Ok(())
         }
         (wire::OUT_OF_MEMORY, life) => {
             worker.out_of_memory = true;

@@ -388,4 +388,8 @@ impl WorkerEnd for SocketTransport {
         wire::end_frame(&mut frame, start).map_err(|Malformed| ErrorKind::InvalidData)?;
         self.socket.borrow_mut().send(&frame)
     }
+
+    fn send_control(&self, frames: &[u8]) -> io::Result<()> {
+        self.socket.borrow_mut().send(frames)
+    }
 }
