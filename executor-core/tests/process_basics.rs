@@ -1,29 +1,20 @@
 //! The process pool's everyday promises.
-use executor_core::{Executor, ProcessPoolExecutor, StartMethod, TaskError, as_completed};
+
+mod pool_kinds;
+
+use executor_core::{Executor, TaskError, as_completed};
+use pool_kinds::{Kind, on_every_kind_of_pool};
 
 executor_core::test_worker!();
 
-/// One `#[test]` per start method for each scenario.
-macro_rules! on_every_start_method {
-    ($($scenario:ident),* $(,)?) => {
-        mod spawn {
-            $(#[test] fn $scenario() { super::$scenario(super::StartMethod::Spawn); })*
-        }
-        #[cfg(target_os = "linux")]
-        mod fork_server {
-            $(#[test] fn $scenario() { super::$scenario(super::StartMethod::ForkServer); })*
-        }
-    };
-}
-
-on_every_start_method!(results_come_back, a_panic_comes_back_with_message_place_and_backtrace,);
+on_every_kind_of_pool!(results_come_back, a_panic_comes_back_with_message_place_and_backtrace,);
 
 fn square(x: u64) -> u64 {
     x * x
 }
 
-fn results_come_back(method: StartMethod) {
-    let pool = ProcessPoolExecutor::builder().start_method(method).max_workers(2).build().unwrap();
+fn results_come_back(kind: Kind) {
+    let pool = kind.builder().max_workers(2).build().unwrap();
     assert_eq!(pool.submit(square, 12).unwrap().result(), Ok(144));
     let futures: Vec<_> = (0..100).map(|x| pool.submit(square, x).unwrap()).collect();
     let mut sum = 0;
@@ -35,8 +26,8 @@ fn results_come_back(method: StartMethod) {
     assert_eq!(mapped, (0..10_000).map(square).collect::<Vec<_>>());
 }
 
-fn a_panic_comes_back_with_message_place_and_backtrace(method: StartMethod) {
-    let pool = ProcessPoolExecutor::builder().start_method(method).max_workers(1).build().unwrap();
+fn a_panic_comes_back_with_message_place_and_backtrace(kind: Kind) {
+    let pool = kind.builder().max_workers(1).build().unwrap();
     let error = pool.submit(|x: u64| -> u64 { panic!("no {x}") }, 7).unwrap().result().unwrap_err();
     let TaskError::Panicked { message, location, backtrace } = error else { panic!("{error:?}") };
     assert_eq!(message, "no 7");
