@@ -12,8 +12,9 @@ use std::{
 
 use crate::executor::available_cpus;
 
-/// The longest look. Longer than a wake-up costs, so that nobody who is waited for in time has to be woken.
-const LONGEST: Duration = Duration::from_micros(50);
+/// The longest look. Longer than two wake-ups cost, so that of two who wait for one another, and have both fallen asleep, the
+/// first to wake finds the other still looking.
+const LONGEST: Duration = Duration::from_micros(200);
 /// The shortest look, after many in vain.
 const SHORTEST: Duration = Duration::from_micros(2);
 
@@ -56,8 +57,8 @@ pub(crate) fn look(deadline: Option<Instant>, mut done: impl FnMut() -> bool) ->
     found
 }
 
-/// What this thread looked for in vain came so long after it began to sleep. What takes long is not worth a look; what came
-/// soon would have been found by a longer one, for most of that time was the wake-up.
-pub(crate) fn learn(slept: Duration) {
-    HABIT.set(if slept < 5 * LONGEST { LONGEST } else { (HABIT.get() / 2).max(SHORTEST) });
+/// What this thread looked for in vain came so long after it began to look. What takes long is not worth a look; what came
+/// soon would have been found by a longer one, for a good part of that time was the wake-up.
+pub(crate) fn learn(waited: Duration) {
+    HABIT.set(if waited < LONGEST + LONGEST / 4 { LONGEST } else { (HABIT.get() / 2).max(SHORTEST) });
 }

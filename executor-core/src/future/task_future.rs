@@ -160,12 +160,12 @@ impl<T> TaskFuture<T> {
 
     /// Blocks until the task is done or `deadline` has passed; says whether it is done.
     fn block(&self, deadline: Option<Instant>) -> bool {
+        let waiting_since = Instant::now();
         if self.task.look(deadline) {
             return true;
         }
         let Ok(key) = self.subscribe(Waiter::Thread(crate::sync::current_thread())) else { return true };
         let here = WaitingHere::begin();
-        let asleep_since = Instant::now();
         if deadline.is_some() && !here.compensated {
             // Nobody stands in for this worker, so the task may be waiting for it.
             self.run_if_own();
@@ -178,7 +178,7 @@ impl<T> TaskFuture<T> {
             }
         }
         drop(here);
-        learn(asleep_since.elapsed());
+        learn(waiting_since.elapsed());
         if !self.done() {
             self.cell().unsubscribe(key);
         }

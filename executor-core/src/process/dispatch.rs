@@ -96,10 +96,13 @@ impl Books {
         Ok(())
     }
 
-    /// Follows a task that takes longer at once, and one that takes less slowly: the first is the one that others wait for.
+    /// Follows what was measured lately. A task that took much longer may have been preempted, so it counts for no more than
+    /// four times what was known; a few such tasks in a row still change the picture.
     fn note_time(&mut self, time: f32) {
-        let weight = if time > self.task_time { 0.5 } else { 0.125 };
-        self.task_time += (time - self.task_time) * weight;
+        self.task_time = match self.task_time {
+            0.0 => time,
+            known => known + (time.min(4.0 * known) - known) / 4.0,
+        };
     }
 }
 
