@@ -2,7 +2,7 @@
 
 use std::{
     any::Any,
-    sync::{Arc, mpsc},
+    sync::{Arc, Mutex, PoisonError, mpsc},
     time::{Duration, Instant},
 };
 
@@ -20,7 +20,11 @@ use crate::{
     tasks::{picky, square},
 };
 
+/// Callbacks are the program's, whatever executor they belong to.
+static ONE_SLOW_CALLBACK: Mutex<()> = Mutex::new(());
+
 pub(crate) fn slow_callback(kind: impl Kind) {
+    let _one = ONE_SLOW_CALLBACK.lock().unwrap_or_else(PoisonError::into_inner);
     let pool = kind.pool(1);
     let (entered, has_entered) = mpsc::channel();
     let (release, released) = mpsc::channel::<()>();

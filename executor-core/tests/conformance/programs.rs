@@ -1,6 +1,7 @@
 //! Programs that some tests start, to see how one ends. They are this binary: `--program NAME EXECUTOR GATE`.
 
 use std::{
+    fs::File,
     io::{BufRead, BufReader, Read},
     process::{Child, ChildStdout, Command, Stdio},
     sync::mpsc,
@@ -8,11 +9,12 @@ use std::{
 };
 
 use executor_core::{BuildError, Executor, ProcessPoolExecutor, Shutdown, TaskError};
+use rustix::process::{Resource, Rlimit, Signal, getrlimit, setrlimit};
 
 use crate::{
     gate::{self, Gate, Key},
     kinds::{Initialised, Kind, LONG, PROCESS_VARIANTS, Processes, Rayon, Threads},
-    tasks::square,
+    tasks::{signal, square},
 };
 
 /// The last line of a program's `main`, before what it owns is dropped.
@@ -27,6 +29,7 @@ pub(crate) fn run(name: &str, executor: &str, gate: &str) {
             match name {
                 "failing_initializers" => failing_initializers(Processes(variant)),
                 "no_threads" => no_threads(Processes(variant)),
+                "no_replacement" => no_replacement(Processes(variant)),
                 _ => with_kind(name, Processes(variant), gate),
             }
         }
@@ -78,6 +81,38 @@ fn no_threads(kind: Processes) {
     assert!(matches!(refused.unwrap_err(), BuildError::System { .. }));
     println!("refused");
 }
+
+/// Loses its only worker when no other can be started any more, for lack of descriptors. In a program of its own, because
+/// the limit is the process's.
+fn no_replacement(kind: Processes) {
+    // All descriptors below the later limit, so that none of them becomes free when the worker's are closed.
+    let _plugs: Vec<_> = (0..DESCRIPTORS).map(|_| File::open("/dev/null").unwrap()).collect();
+    let pool = kind.pool(1);
+    pool.warm_up().unwrap();
+    let running = pool.submit(never_return, ()).unwrap();
+    let queued = pool.submit(square, 5).unwrap();
+    assert!(running.running());
+    let limit = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: Some(DESCRIPTORS), ..limit }).unwrap();
+    signal(pool.worker_pids()[0], Signal::KILL);
+    assert!(matches!(running.result_timeout(LONG).unwrap(), Err(TaskError::WorkerDied { .. })));
+    for future in [queued, pool.submit(square, 6).unwrap()] {
+        match future.result_timeout(LONG).unwrap() {
+            Err(TaskError::NoWorker { cause }) => assert!(cause.to_string().contains("Too many open files"), "{cause}"),
+            other => panic!("{other:?}"),
+        }
+    }
+    println!("broken");
+}
+
+fn never_return() {
+    loop {
+        std::thread::park();
+    }
+}
+
+/// More than the supervisor waits for at once, which the system takes for a use of descriptors as well.
+const DESCRIPTORS: u64 = 16;
 
 /// A program that a test has started.
 pub(crate) struct Program {

@@ -243,7 +243,7 @@ pub(crate) static CLASSES: &[Class] = &[
             pending! { test_force_shutdown_during_max_tasks_worker_exit: process; needs "`max_tasks_per_child`" => "a forced shutdown starts no replacement, and fails what is queued" },
             covered! { process_pool::test_failed_worker_replacement_breaks_pool: process => "when no worker is left and none can be started, everything queued fails and says why" },
             pending! { test_max_tasks_early_shutdown: process; needs "`max_tasks_per_child`" => "a shutdown while six workers for one task each are needed: all results arrive" },
-            covered! { process_pool::test_python_finalization_error: process => "~ workers that get no threads break the pool, and nothing hangs" },
+            covered! { process_pool::test_python_finalization_error: process => "~ a pool or a worker that gets no thread says so, and nothing hangs" },
             covered! { force_shutdown::test_terminate_workers: process => "`terminate_workers` sends SIGTERM" },
             covered! { force_shutdown::test_kill_workers: process => "`kill_workers` sends SIGKILL" },
             excluded(
@@ -345,7 +345,7 @@ pub(crate) static CLASSES: &[Class] = &[
         file: BEYOND,
         class: "beyond",
         rows: &[
-            covered! { beyond::slow_callback: thread process rayon serial => "while a callback is slow, tasks and other callbacks go on" },
+            covered! { beyond::slow_callback: thread process rayon serial => "while a callback is slow, tasks and other callbacks go on"; later thread process rayon serial; needs "the same while several are slow" },
             covered! { beyond::panicking_callback: thread process rayon serial => "a callback that panics with anything costs no worker" },
             covered! { beyond::wait_after_cancel_on_shutdown: thread process rayon => "`wait` and `as_completed` see what a shutdown has cancelled" },
             covered! { beyond::clock_start: future => "the clock of `as_completed` starts, and its input is read, at the call" },

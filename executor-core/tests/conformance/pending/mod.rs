@@ -5,5 +5,6 @@
 mod forkserver;
 mod future;
 mod recycling;
+mod slow_callbacks;
 mod strict;
 mod thread_reuse;
