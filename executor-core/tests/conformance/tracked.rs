@@ -3,7 +3,7 @@
 use std::{
     collections::HashMap,
     sync::{
-        Condvar, Mutex,
+        Condvar, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
 };
@@ -19,6 +19,11 @@ static CHANGED: Condvar = Condvar::new();
 #[derive(Debug)]
 pub(crate) struct Tracked(u64);
 
+fn alive_here() -> MutexGuard<'static, Option<HashMap<u64, usize>>> {
+    // A test that has failed must not fail the others.
+    ALIVE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// A key that nobody else uses. Keys are made by the tests, and reach worker processes with their tasks.
 pub(crate) fn new_key() -> u64 {
     static NEXT: AtomicU64 = AtomicU64::new(1);
@@ -27,12 +32,12 @@ pub(crate) fn new_key() -> u64 {
 
 /// How many values with this key are alive in this process.
 pub(crate) fn alive(key: u64) -> usize {
-    ALIVE.lock().unwrap().get_or_insert_default().get(&key).copied().unwrap_or(0)
+    alive_here().get_or_insert_default().get(&key).copied().unwrap_or(0)
 }
 
 /// Waits until none is: somebody else may be about to drop it.
 pub(crate) fn wait_until_gone(key: u64) {
-    let alive = ALIVE.lock().unwrap();
+    let alive = alive_here();
     let (_alive, waited) =
         CHANGED.wait_timeout_while(alive, LONG, |alive| alive.get_or_insert_default().contains_key(&key)).unwrap();
     assert!(!waited.timed_out(), "somebody still holds on to the value");
@@ -40,7 +45,7 @@ pub(crate) fn wait_until_gone(key: u64) {
 
 impl Tracked {
     pub(crate) fn new(key: u64) -> Self {
-        *ALIVE.lock().unwrap().get_or_insert_default().entry(key).or_default() += 1;
+        *alive_here().get_or_insert_default().entry(key).or_default() += 1;
         Self(key)
     }
 
@@ -51,7 +56,7 @@ impl Tracked {
 
 impl Drop for Tracked {
     fn drop(&mut self) {
-        let mut alive = ALIVE.lock().unwrap();
+        let mut alive = alive_here();
         let alive = alive.get_or_insert_default();
         if let Some(count) = alive.get_mut(&self.0) {
             *count -= 1;
