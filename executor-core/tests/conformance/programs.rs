@@ -88,13 +88,13 @@ fn no_replacement(kind: Processes) {
     // All descriptors below the later limit, so that none of them becomes free when the worker's are closed.
     let _plugs: Vec<_> = (0..DESCRIPTORS).map(|_| File::open("/dev/null").unwrap()).collect();
     let pool = kind.pool(1);
-    pool.warm_up().unwrap();
-    let running = pool.submit(never_return, ()).unwrap();
+    let gate = Gate::new();
+    let running = pool.submit(gate::pass, gate.key()).unwrap();
     let queued = pool.submit(square, 5).unwrap();
-    assert!(running.running());
+    let worker = gate.wait_for(1)[0];
     let limit = getrlimit(Resource::Nofile);
     setrlimit(Resource::Nofile, Rlimit { current: Some(DESCRIPTORS), ..limit }).unwrap();
-    signal(pool.worker_pids()[0], Signal::KILL);
+    signal(worker, Signal::KILL);
     assert!(matches!(running.result_timeout(LONG).unwrap(), Err(TaskError::WorkerDied { .. })));
     for future in [queued, pool.submit(square, 6).unwrap()] {
         match future.result_timeout(LONG).unwrap() {
@@ -102,13 +102,9 @@ fn no_replacement(kind: Processes) {
             other => panic!("{other:?}"),
         }
     }
+    // The gate needs some for its end.
+    setrlimit(Resource::Nofile, limit).unwrap();
     println!("broken");
-}
-
-fn never_return() {
-    loop {
-        std::thread::park();
-    }
 }
 
 /// More than the supervisor waits for at once, which the system takes for a use of descriptors as well.
