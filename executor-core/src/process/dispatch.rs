@@ -268,6 +268,8 @@ impl State {
         let request_number = worker.shelf.next_number();
         let place = worker.channel.push(Record::Run { definition, items: request.items, bytes });
         let kept = (!worker.channel.keeps(bytes.len())).then(|| bytes.to_vec());
+        // What did not fit into a socket is sent by the supervisor.
+        self.needs_supervisor |= worker.channel.control().wants_to_send();
         job.content().set_location(Location::Worker(number, request_number as u32));
         worker.shelf.push(Standing { job, request, place, kept, is_revoked: false });
         worker.tasks_left = worker.tasks_left.map(|left| left - 1);
