@@ -231,14 +231,24 @@ impl State {
             && worker.channel.has_room(Worker::room_for(request, bytes))
     }
 
+    /// Whether the worker used last has something to do, but so little that waking another one would take longer.
+    fn current_is_best(&self, request: &Request, bytes: usize) -> bool {
+        self.workers.get(&self.current).is_some_and(|worker| {
+            worker.shelf.live() > 0
+                && self.books.task_time > 0.0
+                && worker.shelf.live() as f32 * self.books.task_time < SPREAD
+                && self.can_take(worker, request, bytes)
+        })
+    }
+
     /// The worker that a task should go to now, if there is one.
     fn choose(&mut self, request: &Request, bytes: usize) -> Option<u32> {
-        if let Some(worker) = self.workers.get(&self.current)
-            && worker.shelf.live() > 0
-            && self.books.task_time > 0.0
-            && worker.shelf.live() as f32 * self.books.task_time < SPREAD
-            && self.can_take(worker, request, bytes)
-        {
+        if self.current_is_best(request, bytes) {
+            return Some(self.current);
+        }
+        // Much of what stands with it may have been answered already.
+        self.receive(self.current);
+        if self.current_is_best(request, bytes) {
             return Some(self.current);
         }
         while let Some(&number) = self.idle.last() {
