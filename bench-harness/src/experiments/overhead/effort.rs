@@ -30,6 +30,8 @@ pub(crate) struct Effort {
     pub(crate) idle_ms: u32,
     /// Calls of the recursive fan-out without cutoff: those of the Fibonacci number with this index.
     pub(crate) fib: u32,
+    /// Whether rounds alternate with those of a bare limit, for the ratio. A report shows the limits in rows of their own.
+    pub(crate) ratios: bool,
 }
 
 impl Effort {
@@ -47,6 +49,7 @@ impl Effort {
         depth: 10_000_000,
         idle_ms: 2000,
         fib: 25,
+        ratios: true,
     };
 
     /// To see whether it works.
@@ -63,13 +66,15 @@ impl Effort {
         depth: 500_000,
         idle_ms: 500,
         fib: 20,
+        ratios: true,
     };
 
     /// As a part of `lab bench --quick`.
-    pub(crate) const BENCH_QUICK: Self = Self { rounds: 1, trips: 300, payloads: 8, ..Self::QUICK };
+    pub(crate) const BENCH_QUICK: Self =
+        Self { rounds: 1, round_ms: 30, trips: 300, payloads: 8, ratios: false, ..Self::QUICK };
 
     /// As a part of `lab bench`.
-    pub(crate) const BENCH: Self = Self { blocks: 7, rounds: 1, payloads: 16, ..Self::QUICK };
+    pub(crate) const BENCH: Self = Self { blocks: 7, rounds: 1, ratios: false, ..Self::QUICK };
 
     /// How many tasks of an executor that takes `per_second`: no more than fit into a round's time.
     pub(crate) fn tasks(&self, per_second: f64) -> u32 {

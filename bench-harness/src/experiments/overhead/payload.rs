@@ -37,7 +37,7 @@ pub(super) fn measure(probe: &Probe) -> Result<Vec<Reading>, String> {
             Ok(vec![reading(figures.values).with_note(format!("Python {}, by its own clock", figures.version))])
         }
         subject => {
-            let beside = (subject == Subject::PROCESS).then(|| Copy::new(LARGE));
+            let beside = (subject == Subject::PROCESS && effort.ratios).then(|| Copy::new(LARGE));
             let rounds = Rounds { count: effort.payloads, rounds: effort.rounds, beside };
             let (speeds, shares) = with_lane(subject, probe.workers, rounds)??;
             let mut readings = vec![reading(speeds)];

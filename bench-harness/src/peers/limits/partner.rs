@@ -4,7 +4,6 @@
 //! Between two turns it sleeps on the control line's bell, so that it takes no core from what is measured meanwhile.
 
 use std::{
-    hint::spin_loop,
     io,
     os::fd::AsFd,
     process::{Child, Command, Stdio},
@@ -14,7 +13,9 @@ use std::{
 use rustix::thread::futex;
 
 use super::{
-    Limit, pipe, ring,
+    Limit,
+    ping_pong::Spin,
+    pipe, ring,
     shared::{Line, Shared},
 };
 
@@ -98,13 +99,15 @@ pub(crate) fn be_partner(limit: Limit) -> io::Result<()> {
 
 fn spin(lines: &[Line]) {
     let mut seen = 0;
+    let mut patience = Spin::default();
     loop {
         // ORDERING: Acquire and Release as a message would need; nothing but the number is passed.
         let now = lines[THERE].bell.load(Ordering::Acquire);
         if now == seen {
-            spin_loop();
+            patience.turn();
             continue;
         }
+        patience = Spin::default();
         seen = now;
         lines[BACK].bell.store(now, Ordering::Release);
         if now == STOP {

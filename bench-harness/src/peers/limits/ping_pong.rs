@@ -4,7 +4,7 @@ use std::{
     hint::spin_loop,
     sync::atomic::{AtomicU32, Ordering},
     thread,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use super::{Limit, need_two_cores};
@@ -17,6 +17,9 @@ use crate::cell::nanos;
 
 /// Trips before the first that counts: the other party has to wake up.
 const WARM_UP: u32 = 50;
+
+/// On a machine with no core to spare, a trip can take milliseconds: then there are fewer.
+const PATIENCE: Duration = Duration::from_millis(200);
 
 /// A ping-pong that can be measured again and again, and takes no CPU time in between.
 pub(crate) struct PingPong(Parties);
@@ -97,22 +100,43 @@ fn begin(partner: &Partner) {
     partner.wake();
 }
 
+/// Spins, and after a while lets others run: who shares its core with the other party would otherwise keep it from answering
+/// until the scheduler comes by. Where each has a core, no trip takes as long as that.
+#[derive(Default)]
+pub(super) struct Spin(u32);
+
+impl Spin {
+    pub(super) fn turn(&mut self) {
+        self.0 += 1;
+        if self.0.is_multiple_of(1000) {
+            thread::yield_now();
+        } else {
+            spin_loop();
+        }
+    }
+}
+
 fn times(count: u32, mut trip: impl FnMut(u32)) -> Vec<u64> {
     (1..=WARM_UP).for_each(&mut trip);
-    (WARM_UP + 1..=WARM_UP + count)
-        .map(|number| {
-            let start = Instant::now();
-            trip(number);
-            nanos(start.elapsed())
-        })
-        .collect()
+    let end = Instant::now() + PATIENCE;
+    let mut times = Vec::with_capacity(count as usize);
+    for number in WARM_UP + 1..=WARM_UP + count {
+        let start = Instant::now();
+        if start > end {
+            break;
+        }
+        trip(number);
+        times.push(nanos(start.elapsed()));
+    }
+    times
 }
 
 fn spin_trip(there: &AtomicU32, back: &AtomicU32, number: u32) {
     // ORDERING: Acquire and Release as a message would need; nothing but the number is passed.
     there.store(number, Ordering::Release);
+    let mut patience = Spin::default();
     while back.load(Ordering::Acquire) != number {
-        spin_loop();
+        patience.turn();
     }
 }
 
@@ -125,12 +149,14 @@ fn between_threads(count: u32) -> Vec<u64> {
     thread::scope(|scope| {
         scope.spawn(|| {
             let mut seen = 0;
+            let mut patience = Spin::default();
             while seen != END {
                 // ORDERING: as for `spin_trip`.
                 let now = there.0.load(Ordering::Acquire);
                 if now == seen {
-                    spin_loop();
+                    patience.turn();
                 } else {
+                    patience = Spin::default();
                     seen = now;
                     back.0.store(now, Ordering::Release);
                 }
