@@ -35,7 +35,7 @@ pub(crate) struct Effort {
 }
 
 impl Effort {
-    /// About five minutes, with the sizes that the claims name.
+    /// About ten minutes, with the sizes that the claims name.
     pub(crate) const FULL: Self = Self {
         blocks: 7,
         rounds: 3,

@@ -58,9 +58,10 @@ impl Visit for Sweep {
         let cores = workers.min(std::thread::available_parallelism().map_or(1, usize::from));
         let speed = speed(&Ours(executor))?;
         let tasks = ((speed * SPAN) as u32).clamp(100, 50_000);
+        // A power of two, so that all blocks have points at the same amounts of work.
         let first = (FIRST * cores as f64 * kernels::calibrate() * 1e6 / speed) as u64;
         let point = |iterations| at(executor, iterations, tasks, cores, effort.rounds);
-        let points = sweep(first.max(16), point)?;
+        let points = sweep(first.max(16).next_power_of_two(), point)?;
         let bare = half(&points, seed).map_err(|why| format!("half efficiency is {why}"))?;
         let note = format!("{tasks} independent tasks, submitted by one thread");
         let mut readings = vec![
