@@ -17,7 +17,7 @@ use workloads::kernels::{self, Spin};
 use super::{
     lane::Ours,
     measurement::{Probe, Reading, Subject},
-    throughput::speed,
+    throughput::{speed, submit_then_collect},
 };
 use crate::{
     error::chain,
@@ -56,7 +56,8 @@ impl Visit for Sweep {
     fn visit<E: Executor + Sync>(self, executor: &E, _: &dyn Fn() -> Vec<u32>) -> Self::Output {
         let Probe { subject, effort, workers, seed, .. } = self.0;
         let cores = workers.min(std::thread::available_parallelism().map_or(1, usize::from));
-        let speed = speed(&Ours(executor))?;
+        // Once more with many: the number of tasks should be that of the executor, not of a few tasks at its beginning.
+        let speed = submit_then_collect(&Ours(executor), effort.tasks(speed(&Ours(executor))?))?;
         let tasks = ((speed * SPAN) as u32).clamp(100, 50_000);
         // A power of two, so that all blocks have points at the same amounts of work.
         let first = (FIRST * cores as f64 * kernels::calibrate() * 1e6 / speed) as u64;
