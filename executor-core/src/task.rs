@@ -217,6 +217,8 @@ where
 pub struct TaskOptions {
     pub(crate) timeout: Option<Duration>,
     pub(crate) refuse_when_full: bool,
+    pub(crate) space_timeout: Option<Duration>,
+    pub(crate) priority: i32,
 }
 
 impl TaskOptions {
@@ -235,6 +237,20 @@ impl TaskOptions {
     /// Whether a full queue refuses the task ([`SubmitError::Full`](crate::SubmitError::Full)) instead of waiting for space.
     pub fn refuse_when_full(mut self, refuse: bool) -> Self {
         self.refuse_when_full = refuse;
+        self
+    }
+
+    /// The longest that a submit waits for space in a full queue, before it is refused with
+    /// [`SubmitError::Full`](crate::SubmitError::Full). Default: without limit.
+    pub fn space_timeout(mut self, limit: Duration) -> Self {
+        self.space_timeout = Some(limit);
+        self
+    }
+
+    /// Tasks with a higher priority start first; first come, first served among equals. Default: 0. A task that runs is not
+    /// interrupted.
+    pub fn priority(mut self, priority: i32) -> Self {
+        self.priority = priority;
         self
     }
 

@@ -164,6 +164,12 @@ impl Cell {
         self.holders.fetch_sub(1, Ordering::AcqRel) == 1
     }
 
+    /// Whether the one who asks is the only holder, and will have to drop what is left.
+    pub(crate) fn is_held_once(&self) -> bool {
+        // ORDERING: who drops it synchronises in `release`.
+        self.holders.load(Ordering::Relaxed) == 1
+    }
+
     pub(crate) fn state(&self) -> State {
         // ORDERING: Acquire pairs with the Release in `finish`: who sees a final state sees the outcome.
         State::of(self.word.load(Ordering::Acquire))

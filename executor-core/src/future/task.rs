@@ -37,11 +37,20 @@ pub(crate) trait Body: Send + Sync + Sized + 'static {
         0
     }
 
-    /// Runs the task on this thread unless somebody has started it.
-    fn run(_: &Task<Self>) {}
+    /// Runs the task on this thread unless somebody has started it; says whether it did.
+    fn run(_: &Task<Self>) -> bool {
+        false
+    }
 
-    /// Ends a task that nobody has started with an error.
-    fn fail(_: &Task<Self>, _: TaskError) {}
+    /// Runs the task on this thread, which waits for it and works for its pool, unless somebody has started it.
+    fn run_here(task: &Task<Self>) {
+        Self::run(task);
+    }
+
+    /// Ends a task with an error unless somebody has started it; says whether it did.
+    fn fail(_: &Task<Self>, _: TaskError) -> bool {
+        false
+    }
 
     /// The task has run for longer than it may.
     fn expire(_: &Task<Self>, _: Duration) {}
@@ -71,8 +80,9 @@ struct VTable {
     kill: unsafe fn(NonNull<Header>) -> bool,
     is_running: unsafe fn(NonNull<Header>) -> bool,
     pool: unsafe fn(NonNull<Header>) -> u64,
-    run: unsafe fn(NonNull<Header>),
-    fail: unsafe fn(NonNull<Header>, TaskError),
+    run: unsafe fn(NonNull<Header>) -> bool,
+    run_here: unsafe fn(NonNull<Header>),
+    fail: unsafe fn(NonNull<Header>, TaskError) -> bool,
     expire: unsafe fn(NonNull<Header>, Duration),
     look: unsafe fn(NonNull<Header>),
     wanted: unsafe fn(NonNull<Header>),
@@ -119,6 +129,7 @@ impl<B: Body> Functions<B> {
         is_running: forward!(is_running()),
         pool: forward!(pool()),
         run: forward!(run()),
+        run_here: forward!(run_here()),
         fail: forward!(fail(error: TaskError)),
         expire: forward!(expire(ran_for: Duration)),
         look: forward!(look()),
@@ -214,12 +225,18 @@ impl TaskRef {
         unsafe { (self.header().vtable.pool)(self.header) }
     }
 
-    pub(crate) fn run(&self) {
+    /// Says whether it ran: a task that was cancelled or started by somebody else does not.
+    pub(crate) fn run(&self) -> bool {
         // SAFETY: the table is that of this block.
         unsafe { (self.header().vtable.run)(self.header) }
     }
 
-    pub(crate) fn fail(&self, error: TaskError) {
+    pub(crate) fn run_here(&self) {
+        // SAFETY: the table is that of this block.
+        unsafe { (self.header().vtable.run_here)(self.header) }
+    }
+
+    pub(crate) fn fail(&self, error: TaskError) -> bool {
         // SAFETY: the table is that of this block.
         unsafe { (self.header().vtable.fail)(self.header, error) }
     }

@@ -149,7 +149,7 @@ impl<T> TaskFuture<T> {
     /// Runs the task here if this thread works for the pool that would run it and nobody has begun it.
     pub(crate) fn run_if_own(&self) {
         if may_run_here(self.task.pool()) {
-            self.task.run();
+            self.task.run_here();
         }
     }
 
