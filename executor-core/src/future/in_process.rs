@@ -14,8 +14,11 @@ pub(crate) trait Owner: Send + Sync + 'static {
     fn ended(&self, cell: &Cell, state: State);
     /// A queued task was cancelled.
     fn cancelled(&self, cell: &Cell);
-    /// The task is about to run in the place of one that waits for it: takes it out of the queue, where that is easy.
-    fn take_back(&self, _: &Cell) {}
+    /// The task is about to run in the place of one that waits for it: takes it out of the queue where that is easy, and
+    /// gives what the queue held on to.
+    fn take_back(&self, _: &Cell) -> Option<TaskRef> {
+        None
+    }
 }
 
 impl<O: Owner> Owner for std::sync::Arc<O> {
@@ -120,9 +123,18 @@ where
         true
     }
 
-    fn run_here(task: &Task<Self>) {
-        task.body().owner.take_back(task.cell());
-        Self::run(task);
+    fn run_here(task: &Task<Self>) -> Option<Result<T, TaskError>> {
+        let body = task.body();
+        if !body.owner.take_back(task.cell()).is_some_and(TaskRef::claim_alone) {
+            Self::run(task);
+            return None;
+        }
+        body.owner.started(task.cell());
+        // SAFETY: this call has claimed the cell.
+        let work = unsafe { body.slot.take_work() };
+        let outcome = panic::catch(work);
+        body.owner.ended(task.cell(), if outcome.is_err() { State::Failed } else { State::Finished });
+        Some(outcome)
     }
 
     fn fail(task: &Task<Self>, error: TaskError) -> bool {

@@ -1,7 +1,7 @@
 //! The one allocation of a task: its [`Cell`], and a [`Body`] that knows how to run it and what came of it. Everybody who
 //! holds on to it has one thin pointer.
 
-use std::{fmt, marker::PhantomData, ops::Deref, ptr::NonNull, time::Duration};
+use std::{fmt, marker::PhantomData, mem::ManuallyDrop, ops::Deref, ptr::NonNull, time::Duration};
 
 use super::cell::Cell;
 use crate::{error::TaskError, panic};
@@ -42,9 +42,11 @@ pub(crate) trait Body: Send + Sync + Sized + 'static {
         false
     }
 
-    /// Runs the task on this thread, which waits for it and works for its pool, unless somebody has started it.
-    fn run_here(task: &Task<Self>) {
+    /// Runs the task on this thread, which has its handle, waits for it and works for its pool, unless somebody has started
+    /// it. The outcome is given here when nobody else can ask for it, and otherwise kept in the task.
+    fn run_here(task: &Task<Self>) -> Option<Result<Self::Output, TaskError>> {
         Self::run(task);
+        None
     }
 
     /// Ends a task with an error unless somebody has started it; says whether it did.
@@ -81,7 +83,7 @@ struct VTable {
     is_running: unsafe fn(NonNull<Header>) -> bool,
     pool: unsafe fn(NonNull<Header>) -> u64,
     run: unsafe fn(NonNull<Header>) -> bool,
-    run_here: unsafe fn(NonNull<Header>),
+    run_here: unsafe fn(NonNull<Header>, *mut ()),
     fail: unsafe fn(NonNull<Header>, TaskError) -> bool,
     expire: unsafe fn(NonNull<Header>, Duration),
     look: unsafe fn(NonNull<Header>),
@@ -129,7 +131,12 @@ impl<B: Body> Functions<B> {
         is_running: forward!(is_running()),
         pool: forward!(pool()),
         run: forward!(run()),
-        run_here: forward!(run_here()),
+        run_here: |header, output| {
+            // SAFETY: as in `forward`.
+            let outcome = B::run_here(unsafe { typed::<B>(header) });
+            // SAFETY: the caller gives a place for just this type.
+            unsafe { output.cast::<Option<Result<B::Output, TaskError>>>().write(outcome) }
+        },
         fail: forward!(fail(error: TaskError)),
         expire: forward!(expire(ran_for: Duration)),
         look: forward!(look()),
@@ -231,9 +238,11 @@ impl TaskRef {
         unsafe { (self.header().vtable.run)(self.header) }
     }
 
-    pub(crate) fn run_here(&self) {
-        // SAFETY: the table is that of this block.
-        unsafe { (self.header().vtable.run_here)(self.header) }
+    /// For a thread that also has the handle: lets go, and claims the task if nobody else holds on to it. See
+    /// [`Cell::claim_alone`].
+    pub(crate) fn claim_alone(self) -> bool {
+        let task = ManuallyDrop::new(self);
+        task.cell().claim_alone()
     }
 
     pub(crate) fn fail(&self, error: TaskError) -> bool {
@@ -313,6 +322,15 @@ pub(crate) struct Handle<T> {
 }
 
 impl<T> Handle<T> {
+    /// Runs the task on this thread, as [`Body::run_here`].
+    pub(crate) fn run_here(&self) -> Option<Result<T, TaskError>> {
+        let mut outcome = None::<Result<T, TaskError>>;
+        let place = (&raw mut outcome).cast();
+        // SAFETY: the table is that of this block, whose output is a `T`.
+        unsafe { (self.task.header().vtable.run_here)(self.task.header, place) };
+        outcome
+    }
+
     /// The outcome of a task that is done; `None` when it was taken before.
     pub(crate) fn take(&self) -> Option<Result<T, TaskError>> {
         let mut outcome = None::<Result<T, TaskError>>;

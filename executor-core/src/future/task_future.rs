@@ -107,7 +107,11 @@ impl<T> TaskFuture<T> {
     /// [`TaskError`] when the task has no result.
     pub fn result(self) -> Result<T, TaskError> {
         if !self.done() {
-            self.run_if_own();
+            if may_run_here(self.task.pool())
+                && let Some(outcome) = self.task.run_here()
+            {
+                return outcome;
+            }
             self.block(None);
         }
         self.take()
@@ -149,7 +153,7 @@ impl<T> TaskFuture<T> {
     /// Runs the task here if this thread works for the pool that would run it and nobody has begun it.
     pub(crate) fn run_if_own(&self) {
         if may_run_here(self.task.pool()) {
-            self.task.run_here();
+            self.task.run();
         }
     }
 

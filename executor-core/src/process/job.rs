@@ -176,7 +176,7 @@ impl<R: Payload> ProcessJob<ChunkOutput<R>> {
         answers: Vec<Option<Answer>>,
     ) -> Self {
         Self::new(core, limit, request, answers, true, |answers, ran_for| {
-            Ok(ChunkOutput { results: answers.into_iter().map(decode_answer).collect(), ran_for })
+            Ok(ChunkOutput::from_results(answers.into_iter().map(decode_answer), ran_for))
         })
     }
 }

@@ -8,9 +8,10 @@ use super::{
 };
 use crate::{
     cancel::CancelToken,
-    error::{BuildError, SubmitError},
+    error::{BuildError, SubmitError, TaskError},
     executor::{Executor, Shutdown, ShutdownReport, Submit},
     future::{InProcess, TaskFuture},
+    map::Gather,
     stats::Stats,
     task::{Payload, Task, TaskOptions},
 };
@@ -99,6 +100,41 @@ impl ThreadPoolCore {
     }
 }
 
+impl ThreadPoolCore {
+    pub(super) fn workers(&self) -> usize {
+        self.pool.idle.limit()
+    }
+
+    /// Submits many tasks, and then wakes as many workers as they can use.
+    pub(super) fn enqueue_many<R: Send + 'static, W: FnOnce() -> R + Send + 'static>(
+        &self,
+        tasks: impl IntoIterator<Item = W>,
+        options: TaskOptions,
+    ) -> Result<Vec<TaskFuture<R>>, SubmitError> {
+        let pool = &self.pool;
+        let tasks = tasks.into_iter();
+        let mut futures = Vec::with_capacity(tasks.size_hint().0);
+        for work in tasks {
+            if let Err(error) = pool.admit(&options) {
+                // All or none, as far as that can be said of tasks that may have run.
+                futures.iter().for_each(|future: &TaskFuture<R>| _ = future.cancel());
+                return Err(error);
+            }
+            let (task, future) = InProcess::task(PoolOf(pool.id), options.timeout, work);
+            pool.put(task, options.priority);
+            futures.push(future);
+            // A bounded queue may have to be emptied before the next one fits.
+            if pool.is_bounded() {
+                pool.announce(1);
+            }
+        }
+        if !futures.is_empty() && !pool.announce(futures.len()) && futures.iter().filter(|future| future.cancel()).count() == futures.len() {
+            return Err(SubmitError::ShutDown);
+        }
+        Ok(futures)
+    }
+}
+
 impl Submit for ThreadPoolCore {
     fn submit_task<F, A, M>(&self, task: F, args: A, options: TaskOptions) -> Result<TaskFuture<F::Output>, SubmitError>
     where
@@ -110,8 +146,23 @@ impl Submit for ThreadPoolCore {
         self.enqueue(move || task.call(args), options)
     }
 
+    fn gather<'a, F, A, M>(
+        &self,
+        task: &F,
+        gather: Gather<'a, A>,
+    ) -> Result<Result<Vec<F::Output>, TaskError>, Gather<'a, A>>
+    where
+        F: Task<A, M>,
+        A: Payload,
+        F::Output: Payload,
+        M: 'static,
+    {
+        let task = task.clone();
+        Ok(super::gather::gather(self, move |item| task.call(item), gather))
+    }
+
     fn max_workers(&self) -> usize {
-        self.pool.idle.limit()
+        self.workers()
     }
 }
 

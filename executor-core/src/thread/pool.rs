@@ -124,6 +124,10 @@ impl Pool {
         }
     }
 
+    pub(super) fn is_bounded(&self) -> bool {
+        self.space.is_some()
+    }
+
     /// Queues an admitted task, and sees to it that somebody comes for it. `false` when it is to be taken back: the pool was
     /// shut down meanwhile.
     #[inline]
@@ -431,12 +435,8 @@ impl Owner for PoolOf {
     }
 
     #[inline]
-    fn take_back(&self, cell: &Cell) {
-        with_worker_of(self.0, |worker| {
-            if let Some(worker) = worker {
-                worker.take_back(cell);
-            }
-        });
+    fn take_back(&self, cell: &Cell) -> Option<TaskRef> {
+        with_worker_of(self.0, |worker| worker?.take_back(cell))
     }
 }
 

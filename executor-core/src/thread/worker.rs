@@ -129,16 +129,14 @@ impl Worker {
     /// Takes a task out of this worker's deque if it is the one that came last, as it is when a task waits for what it has
     /// just submitted.
     #[inline]
-    pub(super) fn take_back(&self, cell: &Cell) {
-        match self.seat.deque.pop() {
-            Some(task) if ptr::eq(task.cell(), cell) => {}
-            other => {
-                if let Some(task) = other {
-                    self.seat.deque.push(task);
-                }
-                count(&self.counters().tombs_made);
-            }
+    pub(super) fn take_back(&self, cell: &Cell) -> Option<TaskRef> {
+        let last = self.seat.deque.pop()?;
+        if ptr::eq(last.cell(), cell) {
+            count(&self.counters().tombs_found);
+            return Some(last);
         }
+        self.seat.deque.push(last);
+        None
     }
 
     fn work(&self) {
@@ -192,6 +190,10 @@ impl Worker {
     /// A task begins in this worker's thread.
     #[inline]
     pub(super) fn begins(&self) {
+        if self.depth.get() > 0 {
+            // In the place of one that waits for it.
+            count(&self.counters().tombs_made);
+        }
         self.depth.set(self.depth.get() + 1);
     }
 
@@ -235,14 +237,14 @@ impl Worker {
             .or_else(|| queues.pop_patient())
     }
 
-    /// From the workers in turn, half of what one has.
+    /// From the workers in turn, the oldest that one has: where tasks split, that is the largest.
     fn steal(&self) -> Option<TaskRef> {
         let mut stealers = self.stealers.borrow_mut();
         self.pool.queues.refresh(&mut stealers);
         let first = self.first.get() + 1;
         self.first.set(first % stealers.len().max(1));
         let (before, after) = stealers.split_at(first % stealers.len().max(1));
-        after.iter().chain(before).find_map(|stealer| insist(|| stealer.steal_batch_and_pop(&self.seat.deque)))
+        after.iter().chain(before).find_map(|stealer| insist(|| stealer.steal()))
     }
 
     fn has_work(&self) -> bool {
