@@ -16,6 +16,7 @@ use crate::{
     executor::Submit,
     future::TaskFuture,
     task::{ChunkOutput, Payload, Task, TaskOptions},
+    thread::pull,
     wait::{AsCompleted, as_completed},
 };
 
@@ -24,7 +25,7 @@ use crate::{
 const TARGET_CHUNK_TIME: Duration = Duration::from_millis(1);
 
 /// No chunk has more items than this unless the user says so.
-pub(crate) const MAX_CHUNK: usize = 8192;
+const MAX_CHUNK: usize = 8192;
 
 /// With a bounded buffer, this many chunks per worker are under way.
 const CHUNKS_PER_WORKER: usize = 4;
@@ -107,18 +108,25 @@ impl<R> Ready<R> {
         self.values.len() == 0 && self.errors.len() == 0
     }
 
+    /// The next one, unless it is an error or the chunk is at its end.
     #[inline]
-    fn next(&mut self) -> Option<Result<R, TaskError>> {
-        let place = self.place;
+    fn next_value(&mut self) -> Option<R> {
+        if self.place == self.next_error {
+            return None;
+        }
+        let value = self.values.next()?;
         self.place += 1;
-        if place == self.next_error { self.error().map(Err) } else { self.values.next().map(Ok) }
+        Some(value)
     }
 
-    #[cold]
-    fn error(&mut self) -> Option<TaskError> {
+    fn next(&mut self) -> Option<Result<R, TaskError>> {
+        if let Some(value) = self.next_value() {
+            return Some(Ok(value));
+        }
         let (_, error) = self.errors.next()?;
+        self.place += 1;
         self.next_error = self.errors.as_slice().first().map_or(usize::MAX, |(place, _)| *place);
-        Some(error)
+        Some(Err(error))
     }
 }
 
@@ -253,19 +261,20 @@ where
             && self.ready.is_empty()
             && self.options == TaskOptions::new()
             && self.buffer_size.is_none()
-            && let Some(mut input) = self.input.take()
+            && self.input.is_some()
         {
+            let deadline = self.deadline();
+            let input = &mut self.input;
             let gather = Gather {
-                hint: input.size_hint().0,
-                source: Box::new(|count, items| items.extend(input.by_ref().take(count))),
+                hint: input.as_ref().map_or(0, |input| input.size_hint().0),
+                source: Box::new(|count, items| *input = input.take().map(|input| pull(input, count, items))),
                 chunk_size: self.chunk_size,
-                deadline: self.deadline(),
+                deadline,
             };
             match self.core.gather(&self.task, gather) {
                 Ok(results) => return results,
                 Err(gather) => drop(gather),
             }
-            self.input = Some(input);
         }
         let hint = self.input.as_ref().map_or(0, |input| input.size_hint().0);
         let mut results = Vec::with_capacity(hint.min(1 << 20));
@@ -316,12 +325,12 @@ where
             if self.is_late() {
                 return;
             }
-            let Some(input) = &mut self.input else { return };
             if room == 0 {
                 return;
             }
-            let mut items = Vec::with_capacity(room.min(input.size_hint().1.unwrap_or(room)));
-            items.extend(input.by_ref().take(room));
+            let Some(input) = self.input.take() else { return };
+            let mut items = Vec::new();
+            self.input = Some(pull(input, room, &mut items));
             let count = items.len();
             if count < room {
                 self.input = None;
@@ -389,7 +398,20 @@ where
         });
     }
 
-    #[cold]
+    /// An error, or the first result of the next chunk.
+    #[inline(never)]
+    fn next_slowly(&mut self) -> Option<Result<F::Output, TaskError>> {
+        let result = match self.ready.next() {
+            Some(result) => result,
+            None => self.next_of_another_chunk()?,
+        };
+        if result.is_err() && self.stop_on_error {
+            self.ready = Ready::empty();
+            self.end();
+        }
+        Some(result)
+    }
+
     fn next_of_another_chunk(&mut self) -> Option<Result<F::Output, TaskError>> {
         if self.ended {
             return None;
@@ -457,15 +479,11 @@ where
 
     #[inline]
     fn next(&mut self) -> Option<Self::Item> {
-        let result = match self.ready.next() {
-            Some(result) => result,
-            None => self.next_of_another_chunk()?,
-        };
-        if result.is_err() && self.stop_on_error {
-            self.ready = Ready::empty();
-            self.end();
+        // Written so that a value goes straight to where the caller wants it: a `TaskError` makes the item a large type.
+        match self.ready.next_value() {
+            Some(value) => Some(Ok(value)),
+            None => self.next_slowly(),
         }
-        Some(result)
     }
 }
 

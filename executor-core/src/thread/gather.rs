@@ -13,13 +13,39 @@ use std::{
 use super::executor::ThreadPoolCore;
 use crate::{
     error::TaskError,
-    map::{Gather, MAX_CHUNK},
+    map::Gather,
     panic,
     task::TaskOptions,
 };
 
 /// A chunk should run for about this long: far above the cost of taking it, and short enough to balance.
 const TARGET: Duration = Duration::from_micros(250);
+
+/// No more items at once: their memory then stays in the first-level cache between being pulled and being used.
+const MOST: usize = 2048;
+
+/// Moves `count` items, or all that are left, into `items`, which is empty. Takes the input by value, so that its state can
+/// be in registers meanwhile. If the input panics, those moved so far are leaked.
+pub(crate) fn pull<I: Iterator>(mut input: I, count: usize, items: &mut Vec<I::Item>) -> I {
+    items.clear();
+    // An endless chunk of an input that ends needs no endless memory.
+    items.reserve_exact(input.size_hint().1.map_or(count, |most| count.min(most)));
+    let places = items.spare_capacity_mut();
+    let most = count.min(places.len());
+    let mut pulled = 0;
+    while pulled < most {
+        let Some(item) = input.next() else { break };
+        places[pulled].write(item);
+        pulled += 1;
+    }
+    // SAFETY: so many places were written, one after the other.
+    unsafe { items.set_len(pulled) };
+    if pulled == most && pulled < count {
+        // The input holds more than it has promised.
+        items.extend(input.by_ref().take(count - pulled));
+    }
+    input
+}
 
 /// What pulls items from the input.
 type Source<A> = Box<dyn FnMut(usize, &mut Vec<A>) + Send>;
@@ -90,27 +116,29 @@ impl<R> Output<R> {
         Self { memory, filled: Mutex::default(), beyond: Mutex::default() }
     }
 
-    /// Calls `answer` for each of `count` places from `first` on, until it panics.
-    fn fill(&self, first: usize, count: usize, mut answer: impl FnMut() -> R) -> Result<(), (usize, TaskError)> {
-        let mut done = 0;
+    /// Writes the answers for all of `items` to their places, the first of which is `first`, until a call panics.
+    fn fill<A>(&self, first: usize, items: &mut Vec<A>, call: impl Fn(A) -> R) -> Result<(), (usize, TaskError)> {
         let Memory { start, capacity } = *lock(&self.memory);
-        let fits = first.checked_add(count).is_some_and(|end| end <= capacity);
-        let outcome = if fits {
+        let count = items.len();
+        let mut done = 0;
+        let outcome = if first.checked_add(count).is_some_and(|end| end <= capacity) {
+            // SAFETY: the places are within the memory.
+            let place = unsafe { start.add(first) };
             let outcome = panic::catch(|| {
-                while done < count {
-                    let value = answer();
-                    // SAFETY: the place is within the memory.
-                    let place = unsafe { start.add(first + done) };
-                    // SAFETY: it belongs to this chunk, and is empty.
+                items.drain(..).for_each(|item| {
+                    let value = call(item);
+                    // SAFETY: within the memory, as above: there are as many places as items.
+                    let place = unsafe { place.add(done) };
+                    // SAFETY: the place belongs to this chunk, and is empty.
                     unsafe { place.write(value) };
                     done += 1;
-                }
+                });
             });
             lock(&self.filled).push((first, done));
             outcome
         } else {
             let mut values = Vec::with_capacity(count);
-            let outcome = panic::catch(|| (0..count).for_each(|_| values.push(answer())));
+            let outcome = panic::catch(|| items.drain(..).for_each(|item| values.push(call(item))));
             done = values.len();
             lock(&self.beyond).push((first, values));
             outcome
@@ -192,8 +220,8 @@ where
             let count = |left: usize| {
                 self.chunk_size.unwrap_or_else(|| {
                     // Towards the end chunks shrink, so that no worker is left with a large one while the others have none.
-                    let share = if self.hint == 0 { MAX_CHUNK } else { left / (self.workers * 2) };
-                    by_time.min(share.clamp(1, MAX_CHUNK))
+                    let share = if self.hint == 0 { MOST } else { left / (self.workers * 2) };
+                    by_time.min(share.clamp(1, MOST))
                 })
             };
             let first = self.pull(count, &mut items);
@@ -202,18 +230,13 @@ where
             }
             let count = items.len();
             let begin = Instant::now();
-            let mut each = items.drain(..);
-            let outcome = self.output.fill(first, count, || match each.next() {
-                Some(item) => (self.call)(item),
-                None => unreachable!("as many are asked for as there are"),
-            });
-            panic::contain(|| drop(each));
+            let outcome = self.output.fill(first, &mut items, &self.call);
             if let Err((place, error)) = outcome {
                 self.fail(place, error);
                 return;
             }
             let item_time = begin.elapsed().as_nanos() as f64 / count as f64;
-            by_time = ((TARGET.as_nanos() as f64 / item_time.max(1.0)) as usize).clamp(1, MAX_CHUNK);
+            by_time = ((TARGET.as_nanos() as f64 / item_time.max(1.0)) as usize).clamp(1, MOST);
         }
     }
 }

@@ -13,3 +13,4 @@ mod worker;
 
 pub use builder::{InitializerResult, ThreadPoolBuilder};
 pub use executor::{ThreadPoolCore, ThreadPoolExecutor};
+pub(crate) use gather::pull;
