@@ -3,9 +3,9 @@
 use std::{marker::PhantomData, num::NonZeroUsize, sync::OnceLock, time::Duration};
 
 use crate::{
-    error::SubmitError,
+    error::{SubmitError, TaskError},
     future::TaskFuture,
-    map::{Map, TryMap},
+    map::{Gather, Map, TryMap},
     stats::Stats,
     task::{Chunk, ChunkOutput, Payload, Task, TaskOptions},
 };
@@ -83,6 +83,27 @@ pub trait Submit: Clone + Send + Sync + 'static {
     {
         let chunk = Chunk::<F, (A, M)> { task, marker: PhantomData };
         self.submit_task(chunk, items, options)
+    }
+
+    /// Computes a whole map at once, where the executor has a faster way than chunk by chunk; otherwise gives the map back.
+    ///
+    /// # Errors
+    ///
+    /// The outer one holds the map; the inner one is the first item's.
+    #[doc(hidden)]
+    fn gather<'a, F, A, M>(
+        &self,
+        task: &F,
+        gather: Gather<'a, A>,
+    ) -> Result<Result<Vec<F::Output>, TaskError>, Gather<'a, A>>
+    where
+        F: Task<A, M>,
+        A: Payload,
+        F::Output: Payload,
+        M: 'static,
+    {
+        let _ = task;
+        Err(gather)
     }
 
     /// The largest number of workers that run tasks at the same time.

@@ -8,6 +8,7 @@ use std::{
     fmt,
     marker::PhantomData,
     time::{Duration, Instant},
+    vec,
 };
 
 use crate::{
@@ -15,6 +16,7 @@ use crate::{
     executor::Submit,
     future::TaskFuture,
     task::{ChunkOutput, Payload, Task, TaskOptions},
+    thread::pull,
     wait::{AsCompleted, as_completed},
 };
 
@@ -68,10 +70,12 @@ where
     stop_on_error: bool,
     /// Estimated time of one item in nanoseconds; `None` before the first chunk is back.
     item_time: Option<f64>,
-    /// Items taken from the input and not yet yielded.
+    /// Items taken from the input and not yet yielded; those of the chunk that is being yielded count until its end.
     taken: usize,
+    /// How many those are.
+    yielding: usize,
     under_way: UnderWay<F::Output>,
-    ready: VecDeque<Result<F::Output, TaskError>>,
+    ready: Ready<F::Output>,
     ended: bool,
     marker: PhantomData<fn() -> M>,
 }
@@ -79,6 +83,68 @@ where
 enum UnderWay<R> {
     Ordered(VecDeque<Pending<R>>),
     Unordered(AsCompleted<(usize, TaskFuture<ChunkOutput<R>>)>),
+}
+
+/// The results of one chunk, as they are yielded.
+struct Ready<R> {
+    values: vec::IntoIter<R>,
+    errors: vec::IntoIter<(usize, TaskError)>,
+    /// Where the next one stands in its chunk, and where the next error does.
+    place: usize,
+    next_error: usize,
+}
+
+impl<R> Ready<R> {
+    fn new(chunk: ChunkOutput<R>) -> Self {
+        let next_error = chunk.errors.first().map_or(usize::MAX, |(place, _)| *place);
+        Self { values: chunk.values.into_iter(), errors: chunk.errors.into_iter(), place: 0, next_error }
+    }
+
+    fn empty() -> Self {
+        Self::new(ChunkOutput { values: Vec::new(), errors: Vec::new(), ran_for: Duration::ZERO })
+    }
+
+    fn is_empty(&self) -> bool {
+        self.values.len() == 0 && self.errors.len() == 0
+    }
+
+    /// The next one, unless it is an error or the chunk is at its end.
+    #[inline]
+    fn next_value(&mut self) -> Option<R> {
+        if self.place == self.next_error {
+            return None;
+        }
+        let value = self.values.next()?;
+        self.place += 1;
+        Some(value)
+    }
+
+    fn next(&mut self) -> Option<Result<R, TaskError>> {
+        if let Some(value) = self.next_value() {
+            return Some(Ok(value));
+        }
+        let (_, error) = self.errors.next()?;
+        self.place += 1;
+        self.next_error = self.errors.as_slice().first().map_or(usize::MAX, |(place, _)| *place);
+        Some(Err(error))
+    }
+}
+
+/// A map that is computed all at once.
+#[doc(hidden)]
+pub struct Gather<'a, A> {
+    /// Moves so many items, or all that are left, into an empty vector.
+    pub(crate) source: Box<dyn FnMut(usize, &mut Vec<A>) + Send + 'a>,
+    /// At least so many items.
+    pub(crate) hint: usize,
+    pub(crate) chunk_size: Option<usize>,
+    pub(crate) deadline: Option<Instant>,
+}
+
+impl<A> fmt::Debug for Gather<'_, A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Gather").field("hint", &self.hint).finish_non_exhaustive()
+    }
 }
 
 type ChunkResult<R> = Result<ChunkOutput<R>, TaskError>;
@@ -111,8 +177,9 @@ where
             stop_on_error: false,
             item_time: None,
             taken: 0,
+            yielding: 0,
             under_way: UnderWay::Ordered(VecDeque::new()),
-            ready: VecDeque::new(),
+            ready: Ready::empty(),
             ended: false,
             marker: PhantomData,
         }
@@ -176,12 +243,39 @@ where
         self
     }
 
-    /// All results in the order of the items, or the first error; what has not started is cancelled then.
+    /// All results in the order of the items, or the first error; what has not started is cancelled then. In a thread pool
+    /// the workers pull the items themselves, which is why the input has to be `Send`; where it is not, collect the map.
     ///
     /// # Errors
     ///
     /// The first item's [`TaskError`].
-    pub fn into_vec(mut self) -> Result<Vec<F::Output>, TaskError> {
+    ///
+    /// # Panics
+    ///
+    /// When the input does.
+    pub fn into_vec(mut self) -> Result<Vec<F::Output>, TaskError>
+    where
+        I: Send,
+    {
+        if self.taken == 0
+            && self.ready.is_empty()
+            && self.options == TaskOptions::new()
+            && self.buffer_size.is_none()
+            && self.input.is_some()
+        {
+            let deadline = self.deadline();
+            let input = &mut self.input;
+            let gather = Gather {
+                hint: input.as_ref().map_or(0, |input| input.size_hint().0),
+                source: Box::new(|count, items| *input = input.take().map(|input| pull(input, count, items))),
+                chunk_size: self.chunk_size,
+                deadline,
+            };
+            match self.core.gather(&self.task, gather) {
+                Ok(results) => return results,
+                Err(gather) => drop(gather),
+            }
+        }
         let hint = self.input.as_ref().map_or(0, |input| input.size_hint().0);
         let mut results = Vec::with_capacity(hint.min(1 << 20));
         for result in &mut self {
@@ -231,11 +325,12 @@ where
             if self.is_late() {
                 return;
             }
-            let Some(input) = &mut self.input else { return };
             if room == 0 {
                 return;
             }
-            let items: Vec<I::Item> = input.by_ref().take(room).collect();
+            let Some(input) = self.input.take() else { return };
+            let mut items = Vec::new();
+            self.input = Some(pull(input, room, &mut items));
             let count = items.len();
             if count < room {
                 self.input = None;
@@ -291,14 +386,55 @@ where
     }
 
     fn receive(&mut self, items: usize, outcome: ChunkResult<F::Output>) {
-        match outcome {
+        self.yielding = items;
+        self.ready = Ready::new(match outcome {
             Ok(chunk) => {
                 let time = chunk.ran_for.as_nanos() as f64 / items as f64;
                 // Half of the new, half of the old: follows a change within a few chunks, and shrugs off one odd one.
                 self.item_time = Some(self.item_time.map_or(time, |old| (old + time) / 2.0));
-                self.ready.extend(chunk.results);
+                chunk
             }
-            Err(error) => self.ready.extend(std::iter::repeat_n(error, items).map(Err)),
+            Err(error) => ChunkOutput::from_results(std::iter::repeat_n(error, items).map(Err), Duration::ZERO),
+        });
+    }
+
+    /// An error, or the first result of the next chunk.
+    #[inline(never)]
+    fn next_slowly(&mut self) -> Option<Result<F::Output, TaskError>> {
+        let result = match self.ready.next() {
+            Some(result) => result,
+            None => self.next_of_another_chunk()?,
+        };
+        if result.is_err() && self.stop_on_error {
+            self.ready = Ready::empty();
+            self.end();
+        }
+        Some(result)
+    }
+
+    fn next_of_another_chunk(&mut self) -> Option<Result<F::Output, TaskError>> {
+        if self.ended {
+            return None;
+        }
+        self.begin();
+        loop {
+            self.taken = self.taken.saturating_sub(std::mem::take(&mut self.yielding));
+            self.fill(false);
+            if self.is_idle() {
+                let late = self.input.is_some() && self.is_late();
+                self.end();
+                return late.then_some(Err(TaskError::DeadlineExceeded));
+            }
+            match self.next_chunk() {
+                Some((items, outcome)) => self.receive(items, outcome),
+                None => {
+                    self.end();
+                    return Some(Err(TaskError::DeadlineExceeded));
+                }
+            }
+            if let Some(result) = self.ready.next() {
+                return Some(result);
+            }
         }
     }
 
@@ -341,33 +477,13 @@ where
 {
     type Item = Result<F::Output, TaskError>;
 
+    #[inline]
     fn next(&mut self) -> Option<Self::Item> {
-        if self.ended && self.ready.is_empty() {
-            return None;
+        // Written so that a value goes straight to where the caller wants it: a `TaskError` makes the item a large type.
+        match self.ready.next_value() {
+            Some(value) => Some(Ok(value)),
+            None => self.next_slowly(),
         }
-        self.begin();
-        while self.ready.is_empty() {
-            self.fill(false);
-            if self.is_idle() {
-                let late = self.input.is_some() && self.is_late();
-                self.end();
-                return late.then_some(Err(TaskError::DeadlineExceeded));
-            }
-            match self.next_chunk() {
-                Some((items, outcome)) => self.receive(items, outcome),
-                None => {
-                    self.end();
-                    return Some(Err(TaskError::DeadlineExceeded));
-                }
-            }
-        }
-        let result = self.ready.pop_front()?;
-        self.taken = self.taken.saturating_sub(1);
-        if result.is_err() && self.stop_on_error {
-            self.ready.clear();
-            self.end();
-        }
-        Some(result)
     }
 }
 

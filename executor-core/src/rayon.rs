@@ -12,7 +12,9 @@ use rayon::{ThreadPool, ThreadPoolBuilder};
 use crate::{
     error::{BuildError, SubmitError},
     executor::{Executor, Shutdown, ShutdownReport, Submit, available_cpus},
-    future::{Host, InProcess, Owner, State as TaskState, TaskFuture, TaskRef, current_pool, enter_pool, new_pool_id},
+    future::{
+        Cell, Host, InProcess, Owner, State as TaskState, TaskFuture, TaskRef, current_pool, enter_pool, new_pool_id,
+    },
     stats::Stats,
     task::{Payload, Task, TaskOptions},
 };
@@ -204,19 +206,19 @@ impl Owner for Shared {
         self.id
     }
 
-    fn started(&self) {
+    fn started(&self, _: &Cell) {
         let mut state = self.lock();
         state.queued -= 1;
         state.running += 1;
     }
 
-    fn ended(&self, outcome: TaskState) {
+    fn ended(&self, _: &Cell, outcome: TaskState) {
         let mut state = self.lock();
         state.running -= 1;
         if outcome == TaskState::Failed { state.failed += 1 } else { state.done += 1 }
     }
 
-    fn cancelled(&self) {
+    fn cancelled(&self, _: &Cell) {
         let mut state = self.lock();
         state.queued -= 1;
         state.cancelled += 1;

@@ -1,24 +1,47 @@
 //! A task that runs in this process: cell, closure and result in one allocation, shared by the queue and the future.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use super::{Body, Cell, Slot, State, Stored, Task, TaskFuture, TaskRef};
 use crate::{deadline, error::TaskError, panic};
 
-/// The executor that a task belongs to; hears of every change, wherever it comes from.
+/// The executor that a task belongs to, as the task knows it; hears of every change, wherever it comes from.
 pub(crate) trait Owner: Send + Sync + 'static {
     fn pool_id(&self) -> u64;
     /// A queued task was claimed.
-    fn started(&self);
+    fn started(&self, cell: &Cell);
     /// A running task ended.
-    fn ended(&self, state: State);
+    fn ended(&self, cell: &Cell, state: State);
     /// A queued task was cancelled.
-    fn cancelled(&self);
+    fn cancelled(&self, cell: &Cell);
+    /// The task is about to run in the place of one that waits for it: takes it out of the queue where that is easy, and
+    /// gives what the queue held on to.
+    fn take_back(&self, _: &Cell) -> Option<TaskRef> {
+        None
+    }
+}
+
+impl<O: Owner> Owner for std::sync::Arc<O> {
+    fn pool_id(&self) -> u64 {
+        (**self).pool_id()
+    }
+
+    fn started(&self, cell: &Cell) {
+        (**self).started(cell);
+    }
+
+    fn ended(&self, cell: &Cell, state: State) {
+        (**self).ended(cell, state);
+    }
+
+    fn cancelled(&self, cell: &Cell) {
+        (**self).cancelled(cell);
+    }
 }
 
 /// Closure and owner of a task.
 pub(crate) struct InProcess<T, W, O> {
-    owner: Arc<O>,
+    owner: O,
     time_limit: Option<Box<Duration>>,
     slot: Slot<W, T>,
 }
@@ -30,7 +53,7 @@ where
     O: Owner,
 {
     /// A task for the owner's queue, and its future.
-    pub(crate) fn task(owner: Arc<O>, time_limit: Option<Duration>, work: W) -> (TaskRef, TaskFuture<T>) {
+    pub(crate) fn task(owner: O, time_limit: Option<Duration>, work: W) -> (TaskRef, TaskFuture<T>) {
         let (task, future) =
             TaskRef::allocate::<Self>(Self { owner, time_limit: time_limit.map(Box::new), slot: Slot::new(work) });
         (task.erase(), future)
@@ -75,7 +98,7 @@ where
         }
         // SAFETY: this call has taken the cell out of Pending.
         let work = unsafe { task.content().slot.take_work() };
-        task.content().owner.cancelled();
+        task.content().owner.cancelled(task.cell());
         panic::contain(|| drop(work));
         true
     }
@@ -84,32 +107,49 @@ where
         task.content().owner.pool_id()
     }
 
-    fn run(task: &Task<Self>) {
+    fn run(task: &Task<Self>) -> bool {
         if !task.cell().claim() {
-            return;
+            return false;
         }
         let body = task.content();
-        body.owner.started();
+        body.owner.started(task.cell());
         // SAFETY: this call has claimed the cell.
         let work = unsafe { body.slot.take_work() };
         let limit = body.time_limit.as_ref().map(|limit| deadline::watch(task.to_ref(), **limit));
         let outcome = panic::catch(work);
         drop(limit);
         // Before the future resolves, so that who saw it done finds it counted.
-        body.owner.ended(if outcome.is_err() { State::Failed } else { State::Finished });
+        body.owner.ended(task.cell(), if outcome.is_err() { State::Failed } else { State::Finished });
         Self::complete(task, outcome.map_err(Box::new));
+        true
     }
 
-    fn fail(task: &Task<Self>, error: TaskError) {
-        if task.cell().claim() {
+    fn run_here(task: &Task<Self>) -> Option<Result<T, TaskError>> {
+        let body = task.content();
+        if !body.owner.take_back(task.cell()).is_some_and(TaskRef::claim_alone) {
+            Self::run(task);
+            return None;
+        }
+        body.owner.started(task.cell());
+        // SAFETY: this call has claimed the cell.
+        let work = unsafe { body.slot.take_work() };
+        let outcome = panic::catch(work);
+        body.owner.ended(task.cell(), if outcome.is_err() { State::Failed } else { State::Finished });
+        Some(outcome)
+    }
+
+    fn fail(task: &Task<Self>, error: TaskError) -> bool {
+        let claimed = task.cell().claim();
+        if claimed {
             let body = task.content();
-            body.owner.started();
+            body.owner.started(task.cell());
             // SAFETY: this call has claimed the cell.
             let work = unsafe { body.slot.take_work() };
-            body.owner.ended(State::Failed);
+            body.owner.ended(task.cell(), State::Failed);
             Self::complete(task, Err(Box::new(error)));
             panic::contain(|| drop(work));
         }
+        claimed
     }
 
     fn expire(task: &Task<Self>, ran_for: Duration) {

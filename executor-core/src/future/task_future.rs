@@ -107,7 +107,11 @@ impl<T> TaskFuture<T> {
     /// [`TaskError`] when the task has no result.
     pub fn result(self) -> Result<T, TaskError> {
         if !self.done() {
-            self.run_if_own();
+            if may_run_here(self.task.pool())
+                && let Some(outcome) = self.task.run_here()
+            {
+                return outcome;
+            }
             self.block(None);
         }
         self.take()

@@ -393,7 +393,7 @@ impl<R: Payload> Decode for Chunk<R> {
         if let Some(error) = undecodable {
             results.resize_with(chunk.total as usize, || Err(error.clone()));
         }
-        Ok(ChunkOutput { results, ran_for: chunk.ran_for })
+        Ok(ChunkOutput::from_results(results, chunk.ran_for))
     }
 
     fn is_error(_: &Answer) -> bool {

@@ -1,7 +1,16 @@
 //! [`ThreadPoolExecutor`]: a pool of threads that start on demand, leave when idle, and are joined at the end.
 
 mod builder;
+mod executor;
+#[expect(unsafe_code, reason = "workers write answers in place, and borrow the input of a caller that waits for them")]
+mod gather;
+mod idle;
 mod pool;
+mod queue;
+mod space;
+#[expect(unsafe_code, reason = "a worker's thread keeps a pointer to its worker, which lives in its frame")]
+mod worker;
 
 pub use builder::{InitializerResult, ThreadPoolBuilder};
-pub use pool::{ThreadPoolCore, ThreadPoolExecutor};
+pub use executor::{ThreadPoolCore, ThreadPoolExecutor};
+pub(crate) use gather::pull;
