@@ -21,7 +21,7 @@ const WORK: Duration = Duration::from_micros(50);
 const SHORTEST: Duration = Duration::from_micros(2);
 /// A thread whose looks were in vain looks again, for the full time, after so many waits; then after twice as many, and so on
 /// up to the second number.
-const PROBE: (u32, u32) = (32, 2048);
+const PROBE: (u32, u32) = (16, 512);
 
 /// Threads of this process that look right now.
 static LOOKING: AtomicUsize = AtomicUsize::new(0);
@@ -111,14 +111,6 @@ fn look_among(habit: usize, limit: usize, deadline: Option<Instant>, mut done: i
     LOOKING.fetch_sub(1, Ordering::Relaxed);
     learn(found);
     found
-}
-
-/// What this thread looked for in vain came so long after it began to look. What came soon would have been found by a longer
-/// look, for a good part of that time was the wake-up.
-pub(crate) fn learn(waited: Duration) {
-    if waited < WAIT + WAIT / 4 {
-        HABITS.with(|habits| habits[0].set(Habit::new(WAIT)));
-    }
 }
 
 #[cfg(all(test, not(loom)))]

@@ -11,7 +11,7 @@ use std::{
 use super::{
     Completed, TaskId, Waiter, WaiterKey, WaitingHere,
     cell::{Cell, State},
-    learn, may_run_here,
+    may_run_here,
     task::Handle,
 };
 use crate::error::TaskError;
@@ -164,7 +164,6 @@ impl<T> TaskFuture<T> {
 
     /// Blocks until the task is done or `deadline` has passed; says whether it is done.
     fn block(&self, deadline: Option<Instant>) -> bool {
-        let waiting_since = Instant::now();
         if self.task.look(deadline) {
             return true;
         }
@@ -182,7 +181,6 @@ impl<T> TaskFuture<T> {
             }
         }
         drop(here);
-        learn(waiting_since.elapsed());
         if !self.done() {
             self.cell().unsubscribe(key);
         }
