@@ -86,7 +86,7 @@ pub use rayon::{RayonBuilder, RayonCore, RayonExecutor};
 pub use serial::{SerialCore, SerialExecutor};
 pub use stats::Stats;
 pub use task::{ChunkOutput, Partial, PartialMarker, Payload, Task, TaskOptions, partial};
-pub use thread::{InitializerResult, ThreadPoolBuilder, ThreadPoolCore, ThreadPoolExecutor};
+pub use thread::{InitializerResult, Scope, ThreadPoolBuilder, ThreadPoolCore, ThreadPoolExecutor};
 pub use wait::{AsCompleted, Completion, ReturnWhen, Waited, as_completed, wait, wait_until_any};
 
 /// The first line of `main` in every program that uses process pools. There are none on this platform yet, so it does

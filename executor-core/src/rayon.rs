@@ -142,7 +142,7 @@ impl RayonCore {
         options: TaskOptions,
     ) -> Result<TaskFuture<R>, SubmitError> {
         let shared = Arc::clone(&self.shared);
-        let (task, future) = InProcess::task(Arc::clone(&shared), options.timeout, work);
+        let (task, future) = InProcess::task(Arc::clone(&shared), &options, work);
         let number = {
             let mut state = shared.lock();
             if state.shut_down {

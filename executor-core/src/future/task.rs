@@ -57,6 +57,9 @@ pub(crate) trait Body: Send + Sync + Sized + 'static {
     /// The task has run for longer than it may.
     fn expire(_: &Task<Self>, _: Duration) {}
 
+    /// The task has waited for longer than it may.
+    fn expire_queued(_: &Task<Self>, _: Duration) {}
+
     /// Somebody is about to look at the task for a while: does what this thread can do to bring its end nearer.
     fn look(_: &Task<Self>) {}
 
@@ -86,6 +89,7 @@ struct VTable {
     run_here: unsafe fn(NonNull<Header>, *mut ()),
     fail: unsafe fn(NonNull<Header>, TaskError) -> bool,
     expire: unsafe fn(NonNull<Header>, Duration),
+    expire_queued: unsafe fn(NonNull<Header>, Duration),
     look: unsafe fn(NonNull<Header>),
     wanted: unsafe fn(NonNull<Header>),
     drop: unsafe fn(NonNull<Header>),
@@ -139,6 +143,7 @@ impl<B: Body> Functions<B> {
         },
         fail: forward!(fail(error: TaskError)),
         expire: forward!(expire(ran_for: Duration)),
+        expire_queued: forward!(expire_queued(waited: Duration)),
         look: forward!(look()),
         wanted: forward!(wanted()),
         drop: |header| {
@@ -253,6 +258,11 @@ impl TaskRef {
     pub(crate) fn expire(&self, ran_for: Duration) {
         // SAFETY: the table is that of this block.
         unsafe { (self.header().vtable.expire)(self.header, ran_for) }
+    }
+
+    pub(crate) fn expire_queued(&self, waited: Duration) {
+        // SAFETY: the table is that of this block.
+        unsafe { (self.header().vtable.expire_queued)(self.header, waited) }
     }
 
     pub(crate) fn look(&self) {

@@ -78,6 +78,37 @@ impl ThreadPoolExecutor {
         self.core.enqueue(work, TaskOptions::new())
     }
 
+    /// Like [`spawn`](Self::spawn), with options for this task.
+    ///
+    /// # Errors
+    ///
+    /// As the options say: [`SubmitError::Full`], [`SubmitError::ShutDown`].
+    pub fn spawn_with<R: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> R + Send + 'static,
+        options: TaskOptions,
+    ) -> Result<TaskFuture<R>, SubmitError> {
+        self.core.enqueue(work, options)
+    }
+
+    pub(super) fn scope_core(&self) -> ThreadPoolCore {
+        self.core.clone()
+    }
+
+    /// Changes the largest number of threads, for tasks that start from now on. Threads that are too many leave when they have
+    /// finished their task.
+    ///
+    /// # Errors
+    ///
+    /// [`BuildError::NoWorkers`] when `max_workers` is zero.
+    pub fn resize(&self, max_workers: usize) -> Result<(), BuildError> {
+        if max_workers == 0 {
+            return Err(BuildError::NoWorkers);
+        }
+        self.core.pool.resize(max_workers);
+        Ok(())
+    }
+
     /// A token that [`Shutdown::Kill`] cancels, for tasks that watch one. Give each task its own
     /// [`child`](CancelToken::child) to cancel them one by one as well.
     #[must_use]
@@ -87,14 +118,14 @@ impl ThreadPoolExecutor {
 }
 
 impl ThreadPoolCore {
-    fn enqueue<R: Send + 'static>(
+    pub(super) fn enqueue<R: Send + 'static>(
         &self,
         work: impl FnOnce() -> R + Send + 'static,
         options: TaskOptions,
     ) -> Result<TaskFuture<R>, SubmitError> {
         let pool = &self.pool;
         pool.admit(&options)?;
-        let (task, future) = InProcess::task(PoolOf(pool.id), options.timeout, work);
+        let (task, future) = InProcess::task(PoolOf(pool.id), &options, work);
         // A worker that has it already runs it; that is fine as well.
         if pool.push(task, options.priority) || !future.cancel() { Ok(future) } else { Err(SubmitError::ShutDown) }
     }
@@ -120,7 +151,7 @@ impl ThreadPoolCore {
                 futures.iter().for_each(|future: &TaskFuture<R>| _ = future.cancel());
                 return Err(error);
             }
-            let (task, future) = InProcess::task(PoolOf(pool.id), options.timeout, work);
+            let (task, future) = InProcess::task(PoolOf(pool.id), &options, work);
             pool.put(task, options.priority);
             futures.push(future);
             // A bounded queue may have to be emptied before the next one fits.
@@ -128,7 +159,10 @@ impl ThreadPoolCore {
                 pool.announce(1);
             }
         }
-        if !futures.is_empty() && !pool.announce(futures.len()) && futures.iter().filter(|future| future.cancel()).count() == futures.len() {
+        if !futures.is_empty()
+            && !pool.announce(futures.len())
+            && futures.iter().filter(|future| future.cancel()).count() == futures.len()
+        {
             return Err(SubmitError::ShutDown);
         }
         Ok(futures)
@@ -144,6 +178,25 @@ impl Submit for ThreadPoolCore {
         M: 'static,
     {
         self.enqueue(move || task.call(args), options)
+    }
+
+    fn submit_tasks<F, A, M>(
+        &self,
+        task: F,
+        args: impl IntoIterator<Item = A>,
+        options: TaskOptions,
+    ) -> Result<Vec<TaskFuture<F::Output>>, SubmitError>
+    where
+        F: Task<A, M>,
+        A: Payload,
+        F::Output: Payload,
+        M: 'static,
+    {
+        let tasks = args.into_iter().map(|args| {
+            let task = task.clone();
+            move || task.call(args)
+        });
+        self.enqueue_many(tasks, options)
     }
 
     fn gather<'a, F, A, M>(

@@ -11,12 +11,7 @@ use std::{
 };
 
 use super::executor::ThreadPoolCore;
-use crate::{
-    error::TaskError,
-    map::Gather,
-    panic,
-    task::TaskOptions,
-};
+use crate::{error::TaskError, map::Gather, panic, task::TaskOptions};
 
 /// A chunk should run for about this long: far above the cost of taking it, and short enough to balance.
 const TARGET: Duration = Duration::from_micros(250);

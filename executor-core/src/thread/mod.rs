@@ -7,6 +7,8 @@ mod gather;
 mod idle;
 mod pool;
 mod queue;
+#[expect(unsafe_code, reason = "tasks of a scope borrow from a frame that waits for them")]
+mod scope;
 mod space;
 #[expect(unsafe_code, reason = "a worker's thread keeps a pointer to its worker, which lives in its frame")]
 mod worker;
@@ -14,3 +16,4 @@ mod worker;
 pub use builder::{InitializerResult, ThreadPoolBuilder};
 pub use executor::{ThreadPoolCore, ThreadPoolExecutor};
 pub(crate) use gather::pull;
+pub use scope::Scope;

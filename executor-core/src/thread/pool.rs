@@ -59,6 +59,7 @@ pub(super) struct Pool {
 
 #[derive(Default)]
 struct Outside {
+    expired: AtomicU64,
     cancelled: AtomicU64,
     failed: AtomicU64,
     tombs_found: AtomicU64,
@@ -354,7 +355,8 @@ impl Pool {
         let tombs_found = sum(|counters| &counters.tombs_found) + self.outside.tombs_found.load(Ordering::Acquire);
         let started = sum(|counters| &counters.started);
         let cancelled = self.outside.cancelled.load(Ordering::Acquire);
-        let tombs = (sum(|counters| &counters.tombs_made) + cancelled).saturating_sub(tombs_found);
+        let expired = self.outside.expired.load(Ordering::Acquire);
+        let tombs = (sum(|counters| &counters.tombs_made) + cancelled + expired).saturating_sub(tombs_found);
         let entries = self.queues.len();
         Stats {
             workers: threads.live,
@@ -362,7 +364,7 @@ impl Pool {
             queued: entries.saturating_sub(usize::try_from(tombs).unwrap_or(usize::MAX)),
             running: usize::try_from(started.saturating_sub(done + failed)).unwrap_or(usize::MAX),
             done,
-            failed: failed + self.outside.failed.load(Ordering::Acquire),
+            failed: failed + expired + self.outside.failed.load(Ordering::Acquire),
             cancelled,
             ..Stats::default()
         }
@@ -430,6 +432,14 @@ impl Owner for PoolOf {
         if let Some(pool) = Pool::find(self.0) {
             // ORDERING: Release, with the Acquire in `stats`.
             pool.outside.cancelled.fetch_add(1, Ordering::Release);
+            pool.give_space_back();
+        }
+    }
+
+    fn expired(&self, _: &Cell) {
+        if let Some(pool) = Pool::find(self.0) {
+            // ORDERING: as in `cancelled`.
+            pool.outside.expired.fetch_add(1, Ordering::Release);
             pool.give_space_back();
         }
     }
