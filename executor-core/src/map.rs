@@ -12,7 +12,7 @@ use std::{
 };
 
 use crate::{
-    error::{TaskError, TryMapError},
+    error::{SubmitError, TaskError, TryMapError},
     executor::Submit,
     future::TaskFuture,
     task::{ChunkOutput, Payload, Task, TaskOptions},
@@ -29,6 +29,67 @@ const MAX_CHUNK: usize = 8192;
 
 /// With a bounded buffer, this many chunks per worker are under way.
 const CHUNKS_PER_WORKER: usize = 4;
+
+/// What a [`Map`] hands its chunks to: the core of any executor for portable tasks, and that of a thread pool for closures.
+#[doc(hidden)]
+pub trait Chunks<F, A, M>: Clone {
+    /// What the task gives for an item.
+    type Output: Send + 'static;
+
+    /// Submits the items as one task.
+    ///
+    /// # Errors
+    ///
+    /// [`SubmitError`] when they are not taken.
+    fn submit_chunk(
+        &self,
+        task: &F,
+        items: Vec<A>,
+        options: TaskOptions,
+    ) -> Result<TaskFuture<ChunkOutput<Self::Output>>, SubmitError>;
+
+    /// As [`Submit::gather`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    fn gather<'a>(
+        &self,
+        task: &F,
+        gather: Gather<'a, A>,
+    ) -> Result<Result<Vec<Self::Output>, TaskError>, Gather<'a, A>>;
+
+    /// How many run at the same time.
+    fn workers(&self) -> usize;
+}
+
+impl<C, F, A, M> Chunks<F, A, M> for C
+where
+    C: Submit,
+    F: Task<A, M>,
+    A: Payload,
+    F::Output: Payload,
+    M: 'static,
+{
+    type Output = F::Output;
+
+    fn submit_chunk(
+        &self,
+        task: &F,
+        items: Vec<A>,
+        options: TaskOptions,
+    ) -> Result<TaskFuture<ChunkOutput<F::Output>>, SubmitError> {
+        Submit::submit_chunk(self, task.clone(), items, options)
+    }
+
+    fn gather<'a>(&self, task: &F, gather: Gather<'a, A>) -> Result<Result<Vec<F::Output>, TaskError>, Gather<'a, A>> {
+        Submit::gather(self, task, gather)
+    }
+
+    fn workers(&self) -> usize {
+        self.max_workers()
+    }
+}
 
 /// The results of a task over many items, as an iterator in the order of the items; see
 /// [`Executor::map`](crate::Executor::map).
@@ -54,8 +115,7 @@ const CHUNKS_PER_WORKER: usize = 4;
 #[must_use = "a map does nothing until it is iterated or started"]
 pub struct Map<C, F, M, I>
 where
-    C: Submit,
-    F: Task<I::Item, M>,
+    C: Chunks<F, I::Item, M>,
     I: Iterator,
 {
     core: C,
@@ -74,8 +134,8 @@ where
     taken: usize,
     /// How many those are.
     yielding: usize,
-    under_way: UnderWay<F::Output>,
-    ready: Ready<F::Output>,
+    under_way: UnderWay<C::Output>,
+    ready: Ready<C::Output>,
     ended: bool,
     marker: PhantomData<fn() -> M>,
 }
@@ -156,12 +216,8 @@ struct Pending<R> {
 
 impl<C, F, M, I> Map<C, F, M, I>
 where
-    C: Submit,
-    F: Task<I::Item, M>,
+    C: Chunks<F, I::Item, M>,
     I: Iterator,
-    I::Item: Payload,
-    F::Output: Payload,
-    M: 'static,
 {
     pub(crate) fn new(core: C, task: F, input: I) -> Self {
         Self {
@@ -253,7 +309,7 @@ where
     /// # Panics
     ///
     /// When the input does.
-    pub fn into_vec(mut self) -> Result<Vec<F::Output>, TaskError>
+    pub fn into_vec(mut self) -> Result<Vec<C::Output>, TaskError>
     where
         I: Send,
     {
@@ -304,7 +360,7 @@ where
             let by_time = TARGET_CHUNK_TIME.as_nanos() as f64 / item_time.max(1.0);
             // Towards the end chunks shrink, so that no worker is left with a large one while the others have none.
             let left = self.input.as_ref().map_or(0, |input| input.size_hint().0);
-            let share = left / (self.core.max_workers() * 2);
+            let share = left / (self.core.workers() * 2);
             let limit = if left == 0 { MAX_CHUNK } else { share.clamp(1, MAX_CHUNK) };
             (by_time as usize).clamp(1, limit)
         });
@@ -318,7 +374,7 @@ where
             let buffer = match self.buffer_size {
                 Some(buffer) => buffer,
                 None if whole => usize::MAX,
-                None => chunk.saturating_mul(self.core.max_workers() * CHUNKS_PER_WORKER),
+                None => chunk.saturating_mul(self.core.workers() * CHUNKS_PER_WORKER),
             };
             let room = buffer.saturating_sub(self.taken).min(chunk);
             // Where tasks run in `submit`, this is where time passes.
@@ -338,7 +394,7 @@ where
             if count == 0 {
                 return;
             }
-            match self.core.submit_chunk(self.task.clone(), items, self.options) {
+            match self.core.submit_chunk(&self.task, items, self.options) {
                 Ok(future) => {
                     self.taken += count;
                     match &mut self.under_way {
@@ -363,7 +419,7 @@ where
     }
 
     /// Waits for the next chunk; `None` when the time of the whole map is up.
-    fn next_chunk(&mut self) -> Option<(usize, ChunkResult<F::Output>)> {
+    fn next_chunk(&mut self) -> Option<(usize, ChunkResult<C::Output>)> {
         let deadline = self.deadline();
         match &mut self.under_way {
             UnderWay::Ordered(queue) => {
@@ -385,7 +441,7 @@ where
         }
     }
 
-    fn receive(&mut self, items: usize, outcome: ChunkResult<F::Output>) {
+    fn receive(&mut self, items: usize, outcome: ChunkResult<C::Output>) {
         self.yielding = items;
         self.ready = Ready::new(match outcome {
             Ok(chunk) => {
@@ -400,7 +456,7 @@ where
 
     /// An error, or the first result of the next chunk.
     #[inline(never)]
-    fn next_slowly(&mut self) -> Option<Result<F::Output, TaskError>> {
+    fn next_slowly(&mut self) -> Option<Result<C::Output, TaskError>> {
         let result = match self.ready.next() {
             Some(result) => result,
             None => self.next_of_another_chunk()?,
@@ -412,7 +468,7 @@ where
         Some(result)
     }
 
-    fn next_of_another_chunk(&mut self) -> Option<Result<F::Output, TaskError>> {
+    fn next_of_another_chunk(&mut self) -> Option<Result<C::Output, TaskError>> {
         if self.ended {
             return None;
         }
@@ -448,8 +504,7 @@ where
 
 impl<C, F, M, I> Map<C, F, M, I>
 where
-    C: Submit,
-    F: Task<I::Item, M>,
+    C: Chunks<F, I::Item, M>,
     I: Iterator,
 {
     fn end(&mut self) {
@@ -468,14 +523,10 @@ where
 
 impl<C, F, M, I> Iterator for Map<C, F, M, I>
 where
-    C: Submit,
-    F: Task<I::Item, M>,
+    C: Chunks<F, I::Item, M>,
     I: Iterator,
-    I::Item: Payload,
-    F::Output: Payload,
-    M: 'static,
 {
-    type Item = Result<F::Output, TaskError>;
+    type Item = Result<C::Output, TaskError>;
 
     #[inline]
     fn next(&mut self) -> Option<Self::Item> {
@@ -489,8 +540,7 @@ where
 
 impl<C, F, M, I> Drop for Map<C, F, M, I>
 where
-    C: Submit,
-    F: Task<I::Item, M>,
+    C: Chunks<F, I::Item, M>,
     I: Iterator,
 {
     fn drop(&mut self) {
@@ -500,8 +550,7 @@ where
 
 impl<C, F, M, I> fmt::Debug for Map<C, F, M, I>
 where
-    C: Submit,
-    F: Task<I::Item, M>,
+    C: Chunks<F, I::Item, M>,
     I: Iterator,
 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -514,8 +563,7 @@ where
 #[must_use = "a map does nothing until it is iterated or started"]
 pub struct TryMap<C, F, M, I>
 where
-    C: Submit,
-    F: Task<I::Item, M>,
+    C: Chunks<F, I::Item, M>,
     I: Iterator,
 {
     map: Option<Map<C, F, M, I>>,
@@ -523,8 +571,7 @@ where
 
 impl<C, F, M, I> TryMap<C, F, M, I>
 where
-    C: Submit,
-    F: Task<I::Item, M>,
+    C: Chunks<F, I::Item, M>,
     I: Iterator,
 {
     pub(crate) fn new(map: Map<C, F, M, I>) -> Self {
@@ -540,13 +587,8 @@ where
 
 impl<C, F, M, I, T, E> Iterator for TryMap<C, F, M, I>
 where
-    C: Submit,
-    F: Task<I::Item, M, Output = Result<T, E>>,
+    C: Chunks<F, I::Item, M, Output = Result<T, E>>,
     I: Iterator,
-    I::Item: Payload,
-    T: Payload,
-    E: Payload,
-    M: 'static,
 {
     type Item = Result<T, TryMapError<E>>;
 
@@ -564,8 +606,7 @@ where
 
 impl<C, F, M, I> fmt::Debug for TryMap<C, F, M, I>
 where
-    C: Submit,
-    F: Task<I::Item, M>,
+    C: Chunks<F, I::Item, M>,
     I: Iterator,
 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

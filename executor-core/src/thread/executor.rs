@@ -11,9 +11,9 @@ use crate::{
     error::{BuildError, SubmitError, TaskError},
     executor::{Executor, Shutdown, ShutdownReport, Submit},
     future::{InProcess, TaskFuture},
-    map::Gather,
+    map::{Chunks, Gather, Map},
     stats::Stats,
-    task::{Payload, Task, TaskOptions},
+    task::{ChunkOutput, Payload, Task, TaskOptions},
 };
 
 /// Runs tasks in threads of this process.
@@ -95,6 +95,30 @@ impl ThreadPoolExecutor {
         self.core.clone()
     }
 
+    /// Calls `work`, any closure, with each item, and yields the results in the order of the items: [`Executor::map`] for what
+    /// captures, and for items and results that serde cannot write. See [`Map`] for what can be set.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use executor_core::ThreadPoolExecutor;
+    ///
+    /// let pool = ThreadPoolExecutor::new(2)?;
+    /// let names = ["one", "two", "three"];
+    /// let lengths = pool.spawn_map(move |place: usize| names[place].len(), 0..3).into_vec()?;
+    /// assert_eq!(lengths, [3, 3, 5]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn spawn_map<F, A, R, I>(&self, work: F, items: I) -> Map<ClosureCore, Arc<F>, (), I::IntoIter>
+    where
+        F: Fn(A) -> R + Send + Sync + 'static,
+        A: Send + 'static,
+        R: Send + 'static,
+        I: IntoIterator<Item = A>,
+    {
+        Map::new(ClosureCore(self.core.clone()), Arc::new(work), items.into_iter())
+    }
+
     /// Changes the largest number of threads, for tasks that start from now on. Threads that are too many leave when they have
     /// finished their task.
     ///
@@ -166,6 +190,38 @@ impl ThreadPoolCore {
             return Err(SubmitError::ShutDown);
         }
         Ok(futures)
+    }
+}
+
+/// The part of a [`ThreadPoolExecutor`] that takes the closures of [`spawn_map`](ThreadPoolExecutor::spawn_map).
+#[derive(Debug, Clone)]
+pub struct ClosureCore(ThreadPoolCore);
+
+impl<F, A, R> Chunks<Arc<F>, A, ()> for ClosureCore
+where
+    F: Fn(A) -> R + Send + Sync + 'static,
+    A: Send + 'static,
+    R: Send + 'static,
+{
+    type Output = R;
+
+    fn submit_chunk(
+        &self,
+        work: &Arc<F>,
+        items: Vec<A>,
+        options: TaskOptions,
+    ) -> Result<TaskFuture<ChunkOutput<R>>, SubmitError> {
+        let work = Arc::clone(work);
+        self.0.enqueue(move || ChunkOutput::compute(items, &*work), options)
+    }
+
+    fn gather<'a>(&self, work: &Arc<F>, gather: Gather<'a, A>) -> Result<Result<Vec<R>, TaskError>, Gather<'a, A>> {
+        let work = Arc::clone(work);
+        Ok(super::gather::gather(&self.0, move |item| work(item), gather))
+    }
+
+    fn workers(&self) -> usize {
+        self.0.workers()
     }
 }
 

@@ -14,6 +14,6 @@ mod space;
 mod worker;
 
 pub use builder::{InitializerResult, ThreadPoolBuilder};
-pub use executor::{ThreadPoolCore, ThreadPoolExecutor};
+pub use executor::{ClosureCore, ThreadPoolCore, ThreadPoolExecutor};
 pub(crate) use gather::pull;
 pub use scope::Scope;
