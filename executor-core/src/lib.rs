@@ -65,6 +65,7 @@ mod process;
 #[cfg(feature = "rayon")]
 mod rayon;
 mod serial;
+mod span;
 mod stats;
 mod sync;
 #[cfg(unix)]
@@ -86,9 +87,11 @@ pub use process::{ProcessPoolBuilder, ProcessPoolCore, ProcessPoolExecutor, in_w
 #[cfg(feature = "rayon")]
 pub use rayon::{RayonBuilder, RayonCore, RayonExecutor};
 pub use serial::{SerialCore, SerialExecutor};
-pub use stats::Stats;
+pub use stats::{Observer, Stats, TaskEnd};
 pub use task::{ChunkOutput, Partial, PartialMarker, Payload, Task, TaskOptions, partial};
-pub use thread::{ClosureCore, InitializerResult, Scope, ThreadPoolBuilder, ThreadPoolCore, ThreadPoolExecutor};
+pub use thread::{
+    ClosureCore, InitializerResult, Scope, ThreadPoolBuilder, ThreadPoolCore, ThreadPoolExecutor, with_worker_state,
+};
 pub use wait::{AsCompleted, Completion, ReturnWhen, Waited, as_completed, wait, wait_until_any};
 
 /// The first line of `main` in every program that uses process pools. There are none on this platform yet, so it does

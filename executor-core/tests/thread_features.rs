@@ -11,7 +11,8 @@ use std::{
 };
 
 use executor_core::{
-    BuildError, Executor, Shutdown, SubmitError, TaskError, TaskFuture, TaskOptions, ThreadPoolExecutor, TryMapError,
+    BuildError, Executor, Observer, Shutdown, SubmitError, TaskEnd, TaskError, TaskFuture, TaskId, TaskOptions,
+    ThreadPoolExecutor, TryMapError, with_worker_state,
 };
 
 const LONG: Duration = Duration::from_secs(60);
@@ -258,4 +259,87 @@ fn a_map_into_a_vec_ends_with_the_first_item_that_fails() {
     assert_eq!(late, Err(TaskError::DeadlineExceeded));
     pool.shutdown(Shutdown::Drain, Some(LONG));
     assert_eq!(pool.map(|x: u64| x, 0..10).into_vec(), Err(TaskError::ShutDown));
+}
+
+#[derive(Default)]
+struct Diary(Mutex<Vec<(TaskId, Option<TaskEnd>)>>);
+
+impl Observer for Diary {
+    fn task_queued(&self, task: TaskId) {
+        self.0.lock().unwrap().push((task, None));
+    }
+
+    fn task_ended(&self, task: TaskId, end: TaskEnd) {
+        self.0.lock().unwrap().push((task, Some(end)));
+    }
+
+    fn worker_started(&self) {
+        panic!("this panic is part of the test");
+    }
+}
+
+#[test]
+fn an_observer_hears_how_every_task_ends_and_its_panics_harm_nothing() {
+    let diary = Arc::new(Diary::default());
+    let pool = ThreadPoolExecutor::builder().max_workers(1).observer(Arc::clone(&diary)).build().unwrap();
+    let (gate, held) = hold(&pool);
+    let failing = pool.spawn(|| panic!("this panic is part of the test")).unwrap();
+    let cancelled = pool.spawn(|| ()).unwrap();
+    assert!(cancelled.cancel());
+    let expired = pool.spawn_with(|| (), TaskOptions::new().queue_timeout(Duration::ZERO)).unwrap();
+    assert!(expired.wait_timeout(LONG));
+    let ids = [&held, &failing, &cancelled, &expired].map(TaskFuture::id);
+    gate.wait();
+    assert!(failing.wait_timeout(LONG) && held.wait_timeout(LONG));
+    let diary = diary.0.lock().unwrap();
+    let ends = ids.map(|id| diary.iter().filter(|(task, _)| *task == id).map(|(_, end)| *end).collect::<Vec<_>>());
+    let ended = |end| vec![None, Some(end)];
+    let expected = [TaskEnd::Done, TaskEnd::Failed, TaskEnd::Cancelled, TaskEnd::Expired].map(ended);
+    assert_eq!(ends, expected);
+}
+
+#[test]
+fn each_worker_keeps_a_state_of_its_own_and_drops_it_at_its_end() {
+    struct Connection(Arc<AtomicUsize>);
+    impl Drop for Connection {
+        fn drop(&mut self) {
+            self.0.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+    let open = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&open);
+    let make = move || {
+        counted.fetch_add(1, Ordering::Relaxed);
+        Connection(Arc::clone(&counted))
+    };
+    let pool = ThreadPoolExecutor::builder().max_workers(2).worker_state(make).build().unwrap();
+    let barrier = Arc::new(Barrier::new(2));
+    let futures = [(); 2].map(|()| {
+        let barrier = Arc::clone(&barrier);
+        pool.spawn(move || {
+            barrier.wait();
+            with_worker_state(|state: &Connection| std::ptr::from_ref(state).addr())
+        })
+        .unwrap()
+    });
+    let [one, other] = futures.map(|future| future.result().unwrap().expect("both workers have one"));
+    assert_ne!(one, other);
+    assert_eq!(open.load(Ordering::Relaxed), 2);
+    assert!(with_worker_state(|_: &Connection| ()).is_none());
+    pool.shutdown(Shutdown::Drain, Some(LONG));
+    assert_eq!(open.load(Ordering::Relaxed), 0);
+}
+
+#[test]
+fn a_map_of_a_closure_takes_what_serde_cannot_write() {
+    let pool = ThreadPoolExecutor::new(2).unwrap();
+    let table: Arc<[u64]> = (0..100).map(|x| x * 3).collect();
+    let look_up = {
+        let table = Arc::clone(&table);
+        move |place: usize| Arc::new(table[place])
+    };
+    let found = pool.spawn_map(look_up.clone(), 0..100).into_vec().unwrap();
+    assert!(found.iter().zip(&*table).all(|(found, expected)| **found == *expected));
+    let results: Vec<_> = pool.spawn_map(look_up, 95..105).chunk_size(3).collect();
+    assert_eq!(results.iter().map(Result::is_ok).collect::<Vec<_>>(), [[true; 5], [false; 5]].concat());
 }

@@ -4,7 +4,8 @@ use std::{fmt, sync::Arc, thread, time::Duration};
 
 use super::{
     ThreadPoolBuilder,
-    pool::{Config, Pool, PoolOf},
+    membership::PoolOf,
+    pool::{Config, Pool},
 };
 use crate::{
     cancel::CancelToken,
@@ -12,6 +13,7 @@ use crate::{
     executor::{Executor, Shutdown, ShutdownReport, Submit},
     future::{InProcess, TaskFuture},
     map::{Chunks, Gather, Map},
+    span,
     stats::Stats,
     task::{ChunkOutput, Payload, Task, TaskOptions},
 };
@@ -149,7 +151,8 @@ impl ThreadPoolCore {
     ) -> Result<TaskFuture<R>, SubmitError> {
         let pool = &self.pool;
         pool.admit(&options)?;
-        let (task, future) = InProcess::task(PoolOf(pool.id), &options, work);
+        let (task, future) = InProcess::task(PoolOf(pool.id), &options, span::carry(work));
+        pool.observe(|observer| observer.task_queued(task.cell().id()));
         // A worker that has it already runs it; that is fine as well.
         if pool.push(task, options.priority) || !future.cancel() { Ok(future) } else { Err(SubmitError::ShutDown) }
     }
@@ -175,7 +178,8 @@ impl ThreadPoolCore {
                 futures.iter().for_each(|future: &TaskFuture<R>| _ = future.cancel());
                 return Err(error);
             }
-            let (task, future) = InProcess::task(PoolOf(pool.id), &options, work);
+            let (task, future) = InProcess::task(PoolOf(pool.id), &options, span::carry(work));
+            pool.observe(|observer| observer.task_queued(task.cell().id()));
             pool.put(task, options.priority);
             futures.push(future);
             // A bounded queue may have to be emptied before the next one fits.

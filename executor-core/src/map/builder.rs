@@ -1,4 +1,4 @@
-//! `map`: a builder that is an iterator.
+//! [`Map`]: a builder that is an iterator.
 //!
 //! Items travel in chunks. How many go into one follows the measured time of an item, unless the user says. What was taken
 //! from the input and not yet yielded is bounded, so an endless input stays flat.
@@ -8,14 +8,13 @@ use std::{
     fmt,
     marker::PhantomData,
     time::{Duration, Instant},
-    vec,
 };
 
+use super::chunks::{Chunks, Gather, Ready};
 use crate::{
-    error::{SubmitError, TaskError, TryMapError},
-    executor::Submit,
+    error::TaskError,
     future::TaskFuture,
-    task::{ChunkOutput, Payload, Task, TaskOptions},
+    task::{ChunkOutput, TaskOptions},
     thread::pull,
     wait::{AsCompleted, as_completed},
 };
@@ -29,67 +28,6 @@ const MAX_CHUNK: usize = 8192;
 
 /// With a bounded buffer, this many chunks per worker are under way.
 const CHUNKS_PER_WORKER: usize = 4;
-
-/// What a [`Map`] hands its chunks to: the core of any executor for portable tasks, and that of a thread pool for closures.
-#[doc(hidden)]
-pub trait Chunks<F, A, M>: Clone {
-    /// What the task gives for an item.
-    type Output: Send + 'static;
-
-    /// Submits the items as one task.
-    ///
-    /// # Errors
-    ///
-    /// [`SubmitError`] when they are not taken.
-    fn submit_chunk(
-        &self,
-        task: &F,
-        items: Vec<A>,
-        options: TaskOptions,
-    ) -> Result<TaskFuture<ChunkOutput<Self::Output>>, SubmitError>;
-
-    /// As [`Submit::gather`].
-    ///
-    /// # Errors
-    ///
-    /// As there.
-    fn gather<'a>(
-        &self,
-        task: &F,
-        gather: Gather<'a, A>,
-    ) -> Result<Result<Vec<Self::Output>, TaskError>, Gather<'a, A>>;
-
-    /// How many run at the same time.
-    fn workers(&self) -> usize;
-}
-
-impl<C, F, A, M> Chunks<F, A, M> for C
-where
-    C: Submit,
-    F: Task<A, M>,
-    A: Payload,
-    F::Output: Payload,
-    M: 'static,
-{
-    type Output = F::Output;
-
-    fn submit_chunk(
-        &self,
-        task: &F,
-        items: Vec<A>,
-        options: TaskOptions,
-    ) -> Result<TaskFuture<ChunkOutput<F::Output>>, SubmitError> {
-        Submit::submit_chunk(self, task.clone(), items, options)
-    }
-
-    fn gather<'a>(&self, task: &F, gather: Gather<'a, A>) -> Result<Result<Vec<F::Output>, TaskError>, Gather<'a, A>> {
-        Submit::gather(self, task, gather)
-    }
-
-    fn workers(&self) -> usize {
-        self.max_workers()
-    }
-}
 
 /// The results of a task over many items, as an iterator in the order of the items; see
 /// [`Executor::map`](crate::Executor::map).
@@ -143,68 +81,6 @@ where
 enum UnderWay<R> {
     Ordered(VecDeque<Pending<R>>),
     Unordered(AsCompleted<(usize, TaskFuture<ChunkOutput<R>>)>),
-}
-
-/// The results of one chunk, as they are yielded.
-struct Ready<R> {
-    values: vec::IntoIter<R>,
-    errors: vec::IntoIter<(usize, TaskError)>,
-    /// Where the next one stands in its chunk, and where the next error does.
-    place: usize,
-    next_error: usize,
-}
-
-impl<R> Ready<R> {
-    fn new(chunk: ChunkOutput<R>) -> Self {
-        let next_error = chunk.errors.first().map_or(usize::MAX, |(place, _)| *place);
-        Self { values: chunk.values.into_iter(), errors: chunk.errors.into_iter(), place: 0, next_error }
-    }
-
-    fn empty() -> Self {
-        Self::new(ChunkOutput { values: Vec::new(), errors: Vec::new(), ran_for: Duration::ZERO })
-    }
-
-    fn is_empty(&self) -> bool {
-        self.values.len() == 0 && self.errors.len() == 0
-    }
-
-    /// The next one, unless it is an error or the chunk is at its end.
-    #[inline]
-    fn next_value(&mut self) -> Option<R> {
-        if self.place == self.next_error {
-            return None;
-        }
-        let value = self.values.next()?;
-        self.place += 1;
-        Some(value)
-    }
-
-    fn next(&mut self) -> Option<Result<R, TaskError>> {
-        if let Some(value) = self.next_value() {
-            return Some(Ok(value));
-        }
-        let (_, error) = self.errors.next()?;
-        self.place += 1;
-        self.next_error = self.errors.as_slice().first().map_or(usize::MAX, |(place, _)| *place);
-        Some(Err(error))
-    }
-}
-
-/// A map that is computed all at once.
-#[doc(hidden)]
-pub struct Gather<'a, A> {
-    /// Moves so many items, or all that are left, into an empty vector.
-    pub(crate) source: Box<dyn FnMut(usize, &mut Vec<A>) + Send + 'a>,
-    /// At least so many items.
-    pub(crate) hint: usize,
-    pub(crate) chunk_size: Option<usize>,
-    pub(crate) deadline: Option<Instant>,
-}
-
-impl<A> fmt::Debug for Gather<'_, A> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Gather").field("hint", &self.hint).finish_non_exhaustive()
-    }
 }
 
 type ChunkResult<R> = Result<ChunkOutput<R>, TaskError>;
@@ -555,61 +431,5 @@ where
 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Map").field("taken", &self.taken).field("ended", &self.ended).finish_non_exhaustive()
-    }
-}
-
-/// A [`Map`] over a task that returns `Result`, which ends at the first error; see
-/// [`Executor::try_map`](crate::Executor::try_map).
-#[must_use = "a map does nothing until it is iterated or started"]
-pub struct TryMap<C, F, M, I>
-where
-    C: Chunks<F, I::Item, M>,
-    I: Iterator,
-{
-    map: Option<Map<C, F, M, I>>,
-}
-
-impl<C, F, M, I> TryMap<C, F, M, I>
-where
-    C: Chunks<F, I::Item, M>,
-    I: Iterator,
-{
-    pub(crate) fn new(map: Map<C, F, M, I>) -> Self {
-        Self { map: Some(map) }
-    }
-
-    /// Changes the map behind it: `try_map(..).configure(|map| map.chunk_size(10).unordered())`.
-    pub fn configure(mut self, change: impl FnOnce(Map<C, F, M, I>) -> Map<C, F, M, I>) -> Self {
-        self.map = self.map.take().map(change);
-        self
-    }
-}
-
-impl<C, F, M, I, T, E> Iterator for TryMap<C, F, M, I>
-where
-    C: Chunks<F, I::Item, M, Output = Result<T, E>>,
-    I: Iterator,
-{
-    type Item = Result<T, TryMapError<E>>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        let error = match self.map.as_mut()?.next()? {
-            Ok(Ok(value)) => return Some(Ok(value)),
-            Ok(Err(error)) => TryMapError::Output(error),
-            Err(error) => TryMapError::Task(error),
-        };
-        // Dropping the map cancels what has not started.
-        self.map = None;
-        Some(Err(error))
-    }
-}
-
-impl<C, F, M, I> fmt::Debug for TryMap<C, F, M, I>
-where
-    C: Chunks<F, I::Item, M>,
-    I: Iterator,
-{
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TryMap").field("map", &self.map).finish()
     }
 }
