@@ -15,6 +15,7 @@ use crate::{
     future::{
         Cell, Host, InProcess, Owner, State as TaskState, TaskFuture, TaskRef, current_pool, enter_pool, new_pool_id,
     },
+    span,
     stats::Stats,
     task::{Payload, Task, TaskOptions},
 };
@@ -142,7 +143,7 @@ impl RayonCore {
         options: TaskOptions,
     ) -> Result<TaskFuture<R>, SubmitError> {
         let shared = Arc::clone(&self.shared);
-        let (task, future) = InProcess::task(Arc::clone(&shared), options.timeout, work);
+        let (task, future) = InProcess::task(Arc::clone(&shared), &options, span::carry(work));
         let number = {
             let mut state = shared.lock();
             if state.shut_down {

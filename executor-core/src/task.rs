@@ -224,6 +224,7 @@ pub struct TaskOptions {
     pub(crate) refuse_when_full: bool,
     pub(crate) space_timeout: Option<Duration>,
     pub(crate) priority: i32,
+    pub(crate) queue_timeout: Option<Duration>,
 }
 
 impl TaskOptions {
@@ -249,6 +250,13 @@ impl TaskOptions {
     /// [`SubmitError::Full`](crate::SubmitError::Full). Default: without limit.
     pub fn space_timeout(mut self, limit: Duration) -> Self {
         self.space_timeout = Some(limit);
+        self
+    }
+
+    /// The longest that the task may wait to be started. When that has passed it will not run, and its future resolves with
+    /// [`TaskError::Expired`].
+    pub fn queue_timeout(mut self, limit: Duration) -> Self {
+        self.queue_timeout = Some(limit);
         self
     }
 

@@ -67,6 +67,9 @@ pub(crate) trait Body: Sized + 'static {
     /// The task has run for longer than it may.
     fn expire(_: &Task<Self::Content>, _: Duration) {}
 
+    /// The task has waited for longer than it may.
+    fn expire_queued(_: &Task<Self::Content>, _: Duration) {}
+
     /// Looks at the task for a while, and does what this thread can do to bring its end nearer; says whether it is done.
     fn look(task: &Task<Self::Content>, deadline: Option<Instant>) -> bool {
         look(deadline, || task.cell().state().is_final())
@@ -98,6 +101,7 @@ struct VTable {
     run_here: unsafe fn(NonNull<Header>, *mut ()),
     fail: unsafe fn(NonNull<Header>, TaskError) -> bool,
     expire: unsafe fn(NonNull<Header>, Duration),
+    expire_queued: unsafe fn(NonNull<Header>, Duration),
     look: unsafe fn(NonNull<Header>, Option<Instant>) -> bool,
     wanted: unsafe fn(NonNull<Header>),
     drop: unsafe fn(NonNull<Header>),
@@ -151,6 +155,7 @@ impl<B: Body> Functions<B> {
         },
         fail: forward!(fail(error: TaskError)),
         expire: forward!(expire(ran_for: Duration)),
+        expire_queued: forward!(expire_queued(waited: Duration)),
         look: forward!(look(deadline: Option<Instant>)),
         wanted: forward!(wanted()),
         drop: |header| {
@@ -265,6 +270,11 @@ impl TaskRef {
     pub(crate) fn expire(&self, ran_for: Duration) {
         // SAFETY: the table is that of this block.
         unsafe { (self.header().vtable.expire)(self.header, ran_for) }
+    }
+
+    pub(crate) fn expire_queued(&self, waited: Duration) {
+        // SAFETY: the table is that of this block.
+        unsafe { (self.header().vtable.expire_queued)(self.header, waited) }
     }
 
     pub(crate) fn look(&self, deadline: Option<Instant>) -> bool {

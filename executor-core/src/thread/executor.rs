@@ -4,16 +4,18 @@ use std::{fmt, sync::Arc, thread, time::Duration};
 
 use super::{
     ThreadPoolBuilder,
-    pool::{Config, Pool, PoolOf},
+    membership::PoolOf,
+    pool::{Config, Pool},
 };
 use crate::{
     cancel::CancelToken,
     error::{BuildError, SubmitError, TaskError},
     executor::{Executor, Shutdown, ShutdownReport, Submit},
     future::{InProcess, TaskFuture},
-    map::Gather,
+    map::{Chunks, Gather, Map},
+    span,
     stats::Stats,
-    task::{Payload, Task, TaskOptions},
+    task::{ChunkOutput, Payload, Task, TaskOptions},
 };
 
 /// Runs tasks in threads of this process.
@@ -78,6 +80,61 @@ impl ThreadPoolExecutor {
         self.core.enqueue(work, TaskOptions::new())
     }
 
+    /// Like [`spawn`](Self::spawn), with options for this task.
+    ///
+    /// # Errors
+    ///
+    /// As the options say: [`SubmitError::Full`], [`SubmitError::ShutDown`].
+    pub fn spawn_with<R: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> R + Send + 'static,
+        options: TaskOptions,
+    ) -> Result<TaskFuture<R>, SubmitError> {
+        self.core.enqueue(work, options)
+    }
+
+    pub(super) fn scope_core(&self) -> ThreadPoolCore {
+        self.core.clone()
+    }
+
+    /// Calls `work`, any closure, with each item, and yields the results in the order of the items: [`Executor::map`] for what
+    /// captures, and for items and results that serde cannot write. See [`Map`] for what can be set.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use executor_core::ThreadPoolExecutor;
+    ///
+    /// let pool = ThreadPoolExecutor::new(2)?;
+    /// let names = ["one", "two", "three"];
+    /// let lengths = pool.spawn_map(move |place: usize| names[place].len(), 0..3).into_vec()?;
+    /// assert_eq!(lengths, [3, 3, 5]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn spawn_map<F, A, R, I>(&self, work: F, items: I) -> Map<ClosureCore, Arc<F>, (), I::IntoIter>
+    where
+        F: Fn(A) -> R + Send + Sync + 'static,
+        A: Send + 'static,
+        R: Send + 'static,
+        I: IntoIterator<Item = A>,
+    {
+        Map::new(ClosureCore(self.core.clone()), Arc::new(work), items.into_iter())
+    }
+
+    /// Changes the largest number of threads, for tasks that start from now on. Threads that are too many leave when they have
+    /// finished their task.
+    ///
+    /// # Errors
+    ///
+    /// [`BuildError::NoWorkers`] when `max_workers` is zero.
+    pub fn resize(&self, max_workers: usize) -> Result<(), BuildError> {
+        if max_workers == 0 {
+            return Err(BuildError::NoWorkers);
+        }
+        self.core.pool.resize(max_workers);
+        Ok(())
+    }
+
     /// A token that [`Shutdown::Kill`] cancels, for tasks that watch one. Give each task its own
     /// [`child`](CancelToken::child) to cancel them one by one as well.
     #[must_use]
@@ -87,14 +144,15 @@ impl ThreadPoolExecutor {
 }
 
 impl ThreadPoolCore {
-    fn enqueue<R: Send + 'static>(
+    pub(super) fn enqueue<R: Send + 'static>(
         &self,
         work: impl FnOnce() -> R + Send + 'static,
         options: TaskOptions,
     ) -> Result<TaskFuture<R>, SubmitError> {
         let pool = &self.pool;
         pool.admit(&options)?;
-        let (task, future) = InProcess::task(PoolOf(pool.id), options.timeout, work);
+        let (task, future) = InProcess::task(PoolOf(pool.id), &options, span::carry(work));
+        pool.observe(|observer| observer.task_queued(task.cell().id()));
         // A worker that has it already runs it; that is fine as well.
         if pool.push(task, options.priority) || !future.cancel() { Ok(future) } else { Err(SubmitError::ShutDown) }
     }
@@ -120,7 +178,8 @@ impl ThreadPoolCore {
                 futures.iter().for_each(|future: &TaskFuture<R>| _ = future.cancel());
                 return Err(error);
             }
-            let (task, future) = InProcess::task(PoolOf(pool.id), options.timeout, work);
+            let (task, future) = InProcess::task(PoolOf(pool.id), &options, span::carry(work));
+            pool.observe(|observer| observer.task_queued(task.cell().id()));
             pool.put(task, options.priority);
             futures.push(future);
             // A bounded queue may have to be emptied before the next one fits.
@@ -138,6 +197,38 @@ impl ThreadPoolCore {
     }
 }
 
+/// The part of a [`ThreadPoolExecutor`] that takes the closures of [`spawn_map`](ThreadPoolExecutor::spawn_map).
+#[derive(Debug, Clone)]
+pub struct ClosureCore(ThreadPoolCore);
+
+impl<F, A, R> Chunks<Arc<F>, A, ()> for ClosureCore
+where
+    F: Fn(A) -> R + Send + Sync + 'static,
+    A: Send + 'static,
+    R: Send + 'static,
+{
+    type Output = R;
+
+    fn submit_chunk(
+        &self,
+        work: &Arc<F>,
+        items: Vec<A>,
+        options: TaskOptions,
+    ) -> Result<TaskFuture<ChunkOutput<R>>, SubmitError> {
+        let work = Arc::clone(work);
+        self.0.enqueue(move || ChunkOutput::compute(items, &*work), options)
+    }
+
+    fn gather<'a>(&self, work: &Arc<F>, gather: Gather<'a, A>) -> Result<Result<Vec<R>, TaskError>, Gather<'a, A>> {
+        let work = Arc::clone(work);
+        Ok(super::gather::gather(&self.0, move |item| work(item), gather))
+    }
+
+    fn workers(&self) -> usize {
+        self.0.workers()
+    }
+}
+
 impl Submit for ThreadPoolCore {
     fn submit_task<F, A, M>(&self, task: F, args: A, options: TaskOptions) -> Result<TaskFuture<F::Output>, SubmitError>
     where
@@ -147,6 +238,25 @@ impl Submit for ThreadPoolCore {
         M: 'static,
     {
         self.enqueue(move || task.call(args), options)
+    }
+
+    fn submit_tasks<F, A, M>(
+        &self,
+        task: F,
+        args: impl IntoIterator<Item = A>,
+        options: TaskOptions,
+    ) -> Result<Vec<TaskFuture<F::Output>>, SubmitError>
+    where
+        F: Task<A, M>,
+        A: Payload,
+        F::Output: Payload,
+        M: 'static,
+    {
+        let tasks = args.into_iter().map(|args| {
+            let task = task.clone();
+            move || task.call(args)
+        });
+        self.enqueue_many(tasks, options)
     }
 
     fn gather<'a, F, A, M>(

@@ -11,7 +11,12 @@ use std::{
 };
 
 use super::executor::ThreadPoolCore;
-use crate::{error::TaskError, map::Gather, panic, task::TaskOptions};
+use crate::{
+    error::TaskError,
+    map::{Gather, Source},
+    panic,
+    task::TaskOptions,
+};
 
 /// A chunk should run for about this long: far above the cost of taking it, and short enough to balance.
 const TARGET: Duration = Duration::from_micros(250);
@@ -42,12 +47,9 @@ pub(crate) fn pull<I: Iterator>(mut input: I, count: usize, items: &mut Vec<I::I
     input
 }
 
-/// What pulls items from the input.
-type Source<A> = Box<dyn FnMut(usize, &mut Vec<A>) + Send>;
-
 struct Input<A> {
     /// Taken away when nobody may touch the input any more.
-    source: Option<Source<A>>,
+    source: Option<Source<'static, A>>,
     /// Items taken so far.
     next: usize,
     /// It has no more items.
@@ -256,11 +258,7 @@ where
     let Gather { source, hint, chunk_size, deadline } = gather;
     // SAFETY: only the lifetime changes. `Borrowed` takes the source away, and drops it, before this function returns, and
     // it is only called under the lock that `Borrowed` takes.
-    let source = unsafe {
-        std::mem::transmute::<Box<dyn FnMut(usize, &mut Vec<A>) + Send + '_>, Box<dyn FnMut(usize, &mut Vec<A>) + Send>>(
-            source,
-        )
-    };
+    let source = unsafe { std::mem::transmute::<Source<'_, A>, Source<'static, A>>(source) };
     let workers = core.workers();
     let work = Arc::new(Work {
         call,

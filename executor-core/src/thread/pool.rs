@@ -1,7 +1,9 @@
 //! What the handles and the workers of a thread pool share: how a task gets in, how threads start, how it all ends.
 
 use std::{
+    any::Any,
     collections::HashMap,
+    rc::Rc,
     sync::{
         Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, Weak,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -14,19 +16,21 @@ use super::{
     idle::{Announced, Idle},
     queue::Queues,
     space::Space,
-    worker::{Counters, Member, Seat, Worker, count, with_worker_of},
+    state,
+    worker::{Counters, Member, Seat, Worker, with_worker_of},
 };
 use crate::{
     cancel::CancelToken,
     error::{Cause, SubmitError, TaskError},
     executor::{Shutdown, ShutdownReport},
-    future::{Cell, Host, Owner, State as TaskState, TaskRef, current_pool, enter_pool, new_pool_id},
+    future::{Host, TaskRef, current_pool, enter_pool, new_pool_id},
     panic,
-    stats::Stats,
+    stats::{Observer, Stats},
     task::TaskOptions,
 };
 
 type Initializer = Arc<dyn Fn() -> Result<(), Cause> + Send + Sync>;
+pub(super) type MakeState = Box<dyn Fn() -> Rc<dyn Any> + Send + Sync>;
 type Hook = Arc<dyn Fn() + Send + Sync>;
 
 pub(super) struct Config {
@@ -37,6 +41,8 @@ pub(super) struct Config {
     pub(super) queue_capacity: usize,
     pub(super) idle_timeout: Option<Duration>,
     pub(super) stack_size: Option<usize>,
+    pub(super) observer: Option<Box<dyn Observer>>,
+    pub(super) state: Option<MakeState>,
 }
 
 pub(super) struct Pool {
@@ -51,16 +57,17 @@ pub(super) struct Pool {
     looking: AtomicBool,
     broken: OnceLock<Cause>,
     /// Counted by threads that are no workers.
-    outside: Outside,
+    pub(super) outside: Outside,
     threads: Mutex<Threads>,
     /// `shutdown` waits here for workers to end.
     ended: Condvar,
 }
 
 #[derive(Default)]
-struct Outside {
-    cancelled: AtomicU64,
-    failed: AtomicU64,
+pub(super) struct Outside {
+    pub(super) expired: AtomicU64,
+    pub(super) cancelled: AtomicU64,
+    pub(super) failed: AtomicU64,
     tombs_found: AtomicU64,
 }
 
@@ -100,7 +107,7 @@ impl Pool {
         pool
     }
 
-    fn find(id: u64) -> Option<Arc<Self>> {
+    pub(super) fn find(id: u64) -> Option<Arc<Self>> {
         POOLS.read().unwrap_or_else(PoisonError::into_inner).as_ref()?.get(&id)?.upgrade()
     }
 
@@ -121,6 +128,14 @@ impl Pool {
                 Err(SubmitError::ShutDown) if !self.idle.is_shut() => Ok(()),
                 outcome => outcome,
             },
+        }
+    }
+
+    /// Tells the observer, if there is one.
+    #[inline]
+    pub(super) fn observe(&self, tell: impl FnOnce(&dyn Observer)) {
+        if let Some(observer) = &self.config.observer {
+            panic::contain(|| tell(&**observer));
         }
     }
 
@@ -223,17 +238,26 @@ impl Pool {
     fn serve(self: Arc<Self>, seat: Option<Seat>) {
         enter_pool(Arc::<Self>::clone(&self));
         let begin = || {
-            if let Some(initializer) = &self.config.initializer {
-                let outcome = panic::catch(|| initializer()).unwrap_or_else(|error| Err(Cause::new(error)));
-                if let Err(cause) = outcome {
-                    self.break_with(cause);
+            self.observe(|observer| observer.worker_started());
+            let prepare = || {
+                if let Some(initializer) = &self.config.initializer {
+                    initializer()?;
                 }
+                if let Some(make) = &self.config.state {
+                    state::keep(make());
+                }
+                Ok(())
+            };
+            if let Err(cause) = panic::catch(prepare).unwrap_or_else(|error| Err(Cause::new(error))) {
+                self.break_with(cause);
             }
         };
         let seat = seat.map(|seat| Worker::serve(Arc::clone(&self), seat, begin));
         if let Some(hook) = &self.config.exit_hook {
             panic::contain(|| hook());
         }
+        panic::contain(state::drop_it);
+        self.observe(|observer| observer.worker_ended());
         let mut threads = self.threads();
         threads.seats.extend(seat);
         threads.live -= 1;
@@ -354,7 +378,8 @@ impl Pool {
         let tombs_found = sum(|counters| &counters.tombs_found) + self.outside.tombs_found.load(Ordering::Acquire);
         let started = sum(|counters| &counters.started);
         let cancelled = self.outside.cancelled.load(Ordering::Acquire);
-        let tombs = (sum(|counters| &counters.tombs_made) + cancelled).saturating_sub(tombs_found);
+        let expired = self.outside.expired.load(Ordering::Acquire);
+        let tombs = (sum(|counters| &counters.tombs_made) + cancelled + expired).saturating_sub(tombs_found);
         let entries = self.queues.len();
         Stats {
             workers: threads.live,
@@ -362,13 +387,13 @@ impl Pool {
             queued: entries.saturating_sub(usize::try_from(tombs).unwrap_or(usize::MAX)),
             running: usize::try_from(started.saturating_sub(done + failed)).unwrap_or(usize::MAX),
             done,
-            failed: failed + self.outside.failed.load(Ordering::Acquire),
+            failed: failed + expired + self.outside.failed.load(Ordering::Acquire),
             cancelled,
             ..Stats::default()
         }
     }
 
-    fn give_space_back(&self) {
+    pub(super) fn give_space_back(&self) {
         if let Some(space) = &self.space {
             space.leave();
         }
@@ -380,63 +405,6 @@ impl Drop for Pool {
         if let Some(pools) = &mut *POOLS.write().unwrap_or_else(PoisonError::into_inner) {
             pools.remove(&self.id);
         }
-    }
-}
-
-/// How a task knows its pool: by its number.
-pub(super) struct PoolOf(pub(super) u64);
-
-impl Owner for PoolOf {
-    #[inline]
-    fn pool_id(&self) -> u64 {
-        self.0
-    }
-
-    #[inline]
-    fn started(&self, _: &Cell) {
-        with_worker_of(self.0, |worker| match worker {
-            Some(worker) => {
-                count(&worker.counters().started);
-                worker.begins();
-                worker.pool.give_space_back();
-            }
-            // A task that is failed because its pool is broken.
-            None => {
-                if let Some(pool) = Pool::find(self.0) {
-                    pool.give_space_back();
-                }
-            }
-        });
-    }
-
-    #[inline]
-    fn ended(&self, _: &Cell, state: TaskState) {
-        with_worker_of(self.0, |worker| match worker {
-            Some(worker) => {
-                let counters = worker.counters();
-                count(if state == TaskState::Failed { &counters.failed } else { &counters.done });
-                worker.ends();
-            }
-            None => {
-                if let Some(pool) = Pool::find(self.0) {
-                    // ORDERING: a count for those who watch.
-                    pool.outside.failed.fetch_add(1, Ordering::Relaxed);
-                }
-            }
-        });
-    }
-
-    fn cancelled(&self, _: &Cell) {
-        if let Some(pool) = Pool::find(self.0) {
-            // ORDERING: Release, with the Acquire in `stats`.
-            pool.outside.cancelled.fetch_add(1, Ordering::Release);
-            pool.give_space_back();
-        }
-    }
-
-    #[inline]
-    fn take_back(&self, cell: &Cell) -> Option<TaskRef> {
-        with_worker_of(self.0, |worker| worker?.take_back(cell))
     }
 }
 

@@ -215,11 +215,11 @@ impl Worker {
         if let Some(task) = queues.pop_urgent() {
             return Some(task);
         }
-        if *since_injected < FAIRNESS {
-            if let Some(task) = deque.pop() {
-                *since_injected += 1;
-                return Some(task);
-            }
+        if *since_injected < FAIRNESS
+            && let Some(task) = deque.pop()
+        {
+            *since_injected += 1;
+            return Some(task);
         }
         *since_injected = 0;
         let injected = if deque.is_empty() { queues.pop_injected(deque) } else { queues.pop_one_injected() };

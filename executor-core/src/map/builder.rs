@@ -1,4 +1,4 @@
-//! `map`: a builder that is an iterator.
+//! [`Map`]: a builder that is an iterator.
 //!
 //! Items travel in chunks. How many go into one follows the measured time of an item, unless the user says. What was taken
 //! from the input and not yet yielded is bounded, so an endless input stays flat.
@@ -8,14 +8,13 @@ use std::{
     fmt,
     marker::PhantomData,
     time::{Duration, Instant},
-    vec,
 };
 
+use super::chunks::{Chunks, Gather, Ready};
 use crate::{
-    error::{TaskError, TryMapError},
-    executor::Submit,
+    error::TaskError,
     future::TaskFuture,
-    task::{ChunkOutput, Payload, Task, TaskOptions},
+    task::{ChunkOutput, TaskOptions},
     thread::pull,
     wait::{AsCompleted, as_completed},
 };
@@ -54,8 +53,7 @@ const CHUNKS_PER_WORKER: usize = 4;
 #[must_use = "a map does nothing until it is iterated or started"]
 pub struct Map<C, F, M, I>
 where
-    C: Submit,
-    F: Task<I::Item, M>,
+    C: Chunks<F, I::Item, M>,
     I: Iterator,
 {
     core: C,
@@ -74,8 +72,8 @@ where
     taken: usize,
     /// How many those are.
     yielding: usize,
-    under_way: UnderWay<F::Output>,
-    ready: Ready<F::Output>,
+    under_way: UnderWay<C::Output>,
+    ready: Ready<C::Output>,
     ended: bool,
     marker: PhantomData<fn() -> M>,
 }
@@ -83,68 +81,6 @@ where
 enum UnderWay<R> {
     Ordered(VecDeque<Pending<R>>),
     Unordered(AsCompleted<(usize, TaskFuture<ChunkOutput<R>>)>),
-}
-
-/// The results of one chunk, as they are yielded.
-struct Ready<R> {
-    values: vec::IntoIter<R>,
-    errors: vec::IntoIter<(usize, TaskError)>,
-    /// Where the next one stands in its chunk, and where the next error does.
-    place: usize,
-    next_error: usize,
-}
-
-impl<R> Ready<R> {
-    fn new(chunk: ChunkOutput<R>) -> Self {
-        let next_error = chunk.errors.first().map_or(usize::MAX, |(place, _)| *place);
-        Self { values: chunk.values.into_iter(), errors: chunk.errors.into_iter(), place: 0, next_error }
-    }
-
-    fn empty() -> Self {
-        Self::new(ChunkOutput { values: Vec::new(), errors: Vec::new(), ran_for: Duration::ZERO })
-    }
-
-    fn is_empty(&self) -> bool {
-        self.values.len() == 0 && self.errors.len() == 0
-    }
-
-    /// The next one, unless it is an error or the chunk is at its end.
-    #[inline]
-    fn next_value(&mut self) -> Option<R> {
-        if self.place == self.next_error {
-            return None;
-        }
-        let value = self.values.next()?;
-        self.place += 1;
-        Some(value)
-    }
-
-    fn next(&mut self) -> Option<Result<R, TaskError>> {
-        if let Some(value) = self.next_value() {
-            return Some(Ok(value));
-        }
-        let (_, error) = self.errors.next()?;
-        self.place += 1;
-        self.next_error = self.errors.as_slice().first().map_or(usize::MAX, |(place, _)| *place);
-        Some(Err(error))
-    }
-}
-
-/// A map that is computed all at once.
-#[doc(hidden)]
-pub struct Gather<'a, A> {
-    /// Moves so many items, or all that are left, into an empty vector.
-    pub(crate) source: Box<dyn FnMut(usize, &mut Vec<A>) + Send + 'a>,
-    /// At least so many items.
-    pub(crate) hint: usize,
-    pub(crate) chunk_size: Option<usize>,
-    pub(crate) deadline: Option<Instant>,
-}
-
-impl<A> fmt::Debug for Gather<'_, A> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Gather").field("hint", &self.hint).finish_non_exhaustive()
-    }
 }
 
 type ChunkResult<R> = Result<ChunkOutput<R>, TaskError>;
@@ -156,12 +92,8 @@ struct Pending<R> {
 
 impl<C, F, M, I> Map<C, F, M, I>
 where
-    C: Submit,
-    F: Task<I::Item, M>,
+    C: Chunks<F, I::Item, M>,
     I: Iterator,
-    I::Item: Payload,
-    F::Output: Payload,
-    M: 'static,
 {
     pub(crate) fn new(core: C, task: F, input: I) -> Self {
         Self {
@@ -253,7 +185,7 @@ where
     /// # Panics
     ///
     /// When the input does.
-    pub fn into_vec(mut self) -> Result<Vec<F::Output>, TaskError>
+    pub fn into_vec(mut self) -> Result<Vec<C::Output>, TaskError>
     where
         I: Send,
     {
@@ -304,7 +236,7 @@ where
             let by_time = TARGET_CHUNK_TIME.as_nanos() as f64 / item_time.max(1.0);
             // Towards the end chunks shrink, so that no worker is left with a large one while the others have none.
             let left = self.input.as_ref().map_or(0, |input| input.size_hint().0);
-            let share = left / (self.core.max_workers() * 2);
+            let share = left / (self.core.workers() * 2);
             let limit = if left == 0 { MAX_CHUNK } else { share.clamp(1, MAX_CHUNK) };
             (by_time as usize).clamp(1, limit)
         });
@@ -318,7 +250,7 @@ where
             let buffer = match self.buffer_size {
                 Some(buffer) => buffer,
                 None if whole => usize::MAX,
-                None => chunk.saturating_mul(self.core.max_workers() * CHUNKS_PER_WORKER),
+                None => chunk.saturating_mul(self.core.workers() * CHUNKS_PER_WORKER),
             };
             let room = buffer.saturating_sub(self.taken).min(chunk);
             // Where tasks run in `submit`, this is where time passes.
@@ -338,7 +270,7 @@ where
             if count == 0 {
                 return;
             }
-            match self.core.submit_chunk(self.task.clone(), items, self.options) {
+            match self.core.submit_chunk(&self.task, items, self.options) {
                 Ok(future) => {
                     self.taken += count;
                     match &mut self.under_way {
@@ -363,7 +295,7 @@ where
     }
 
     /// Waits for the next chunk; `None` when the time of the whole map is up.
-    fn next_chunk(&mut self) -> Option<(usize, ChunkResult<F::Output>)> {
+    fn next_chunk(&mut self) -> Option<(usize, ChunkResult<C::Output>)> {
         let deadline = self.deadline();
         match &mut self.under_way {
             UnderWay::Ordered(queue) => {
@@ -385,7 +317,7 @@ where
         }
     }
 
-    fn receive(&mut self, items: usize, outcome: ChunkResult<F::Output>) {
+    fn receive(&mut self, items: usize, outcome: ChunkResult<C::Output>) {
         self.yielding = items;
         self.ready = Ready::new(match outcome {
             Ok(chunk) => {
@@ -400,7 +332,7 @@ where
 
     /// An error, or the first result of the next chunk.
     #[inline(never)]
-    fn next_slowly(&mut self) -> Option<Result<F::Output, TaskError>> {
+    fn next_slowly(&mut self) -> Option<Result<C::Output, TaskError>> {
         let result = match self.ready.next() {
             Some(result) => result,
             None => self.next_of_another_chunk()?,
@@ -412,7 +344,7 @@ where
         Some(result)
     }
 
-    fn next_of_another_chunk(&mut self) -> Option<Result<F::Output, TaskError>> {
+    fn next_of_another_chunk(&mut self) -> Option<Result<C::Output, TaskError>> {
         if self.ended {
             return None;
         }
@@ -448,8 +380,7 @@ where
 
 impl<C, F, M, I> Map<C, F, M, I>
 where
-    C: Submit,
-    F: Task<I::Item, M>,
+    C: Chunks<F, I::Item, M>,
     I: Iterator,
 {
     fn end(&mut self) {
@@ -468,14 +399,10 @@ where
 
 impl<C, F, M, I> Iterator for Map<C, F, M, I>
 where
-    C: Submit,
-    F: Task<I::Item, M>,
+    C: Chunks<F, I::Item, M>,
     I: Iterator,
-    I::Item: Payload,
-    F::Output: Payload,
-    M: 'static,
 {
-    type Item = Result<F::Output, TaskError>;
+    type Item = Result<C::Output, TaskError>;
 
     #[inline]
     fn next(&mut self) -> Option<Self::Item> {
@@ -489,8 +416,7 @@ where
 
 impl<C, F, M, I> Drop for Map<C, F, M, I>
 where
-    C: Submit,
-    F: Task<I::Item, M>,
+    C: Chunks<F, I::Item, M>,
     I: Iterator,
 {
     fn drop(&mut self) {
@@ -500,75 +426,10 @@ where
 
 impl<C, F, M, I> fmt::Debug for Map<C, F, M, I>
 where
-    C: Submit,
-    F: Task<I::Item, M>,
+    C: Chunks<F, I::Item, M>,
     I: Iterator,
 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Map").field("taken", &self.taken).field("ended", &self.ended).finish_non_exhaustive()
-    }
-}
-
-/// A [`Map`] over a task that returns `Result`, which ends at the first error; see
-/// [`Executor::try_map`](crate::Executor::try_map).
-#[must_use = "a map does nothing until it is iterated or started"]
-pub struct TryMap<C, F, M, I>
-where
-    C: Submit,
-    F: Task<I::Item, M>,
-    I: Iterator,
-{
-    map: Option<Map<C, F, M, I>>,
-}
-
-impl<C, F, M, I> TryMap<C, F, M, I>
-where
-    C: Submit,
-    F: Task<I::Item, M>,
-    I: Iterator,
-{
-    pub(crate) fn new(map: Map<C, F, M, I>) -> Self {
-        Self { map: Some(map) }
-    }
-
-    /// Changes the map behind it: `try_map(..).configure(|map| map.chunk_size(10).unordered())`.
-    pub fn configure(mut self, change: impl FnOnce(Map<C, F, M, I>) -> Map<C, F, M, I>) -> Self {
-        self.map = self.map.take().map(change);
-        self
-    }
-}
-
-impl<C, F, M, I, T, E> Iterator for TryMap<C, F, M, I>
-where
-    C: Submit,
-    F: Task<I::Item, M, Output = Result<T, E>>,
-    I: Iterator,
-    I::Item: Payload,
-    T: Payload,
-    E: Payload,
-    M: 'static,
-{
-    type Item = Result<T, TryMapError<E>>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        let error = match self.map.as_mut()?.next()? {
-            Ok(Ok(value)) => return Some(Ok(value)),
-            Ok(Err(error)) => TryMapError::Output(error),
-            Err(error) => TryMapError::Task(error),
-        };
-        // Dropping the map cancels what has not started.
-        self.map = None;
-        Some(Err(error))
-    }
-}
-
-impl<C, F, M, I> fmt::Debug for TryMap<C, F, M, I>
-where
-    C: Submit,
-    F: Task<I::Item, M>,
-    I: Iterator,
-{
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TryMap").field("map", &self.map).finish()
     }
 }
