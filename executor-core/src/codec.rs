@@ -116,7 +116,12 @@ pub(crate) fn encode<T: Serialize>(value: &T, output: &mut Vec<u8>) -> Result<Pi
     }
 }
 
-/// Appends the encoded value, as [`encode`]; a panic is the caller's to catch.
+/// Appends the encoded value, as [`encode`]; a panic is the caller's to catch, and pins are the caller's to collect.
+pub(crate) fn encode_uncaught<T: Serialize>(value: &T, output: &mut Vec<u8>) -> Result<(), CodecError> {
+    postcard::serialize_with_flavor(value, Append(output)).map_err(|error| CodecError(error.to_string()))
+}
+
+/// Writes the encoded value, as [`encode_uncaught`].
 pub(crate) fn encode_into<T: Serialize>(value: &T, output: &mut Output<'_>) -> Result<(), CodecError> {
     postcard::serialize_with_flavor(value, output).map_err(|error| CodecError(error.to_string()))
 }

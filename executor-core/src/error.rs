@@ -30,6 +30,13 @@ pub enum TaskError {
         /// How long the task had been running.
         ran_for: Duration,
     },
+    /// The task waited longer to be started than its queue time allows
+    /// ([`TaskOptions::queue_timeout`](crate::TaskOptions::queue_timeout)); it did not run.
+    #[error("task was not started within its queue time: it had waited for {waited:?}")]
+    Expired {
+        /// How long the task had been waiting.
+        waited: Duration,
+    },
     /// The worker process died while it ran this task.
     #[error("worker process {pid} died while running the task: {exit}")]
     WorkerDied {

@@ -68,6 +68,7 @@ mod process;
 #[cfg(feature = "rayon")]
 mod rayon;
 mod serial;
+mod span;
 mod stats;
 mod sync;
 #[cfg(unix)]
@@ -81,6 +82,8 @@ pub use cancel::CancelToken;
 pub use error::{AlreadyDone, BuildError, Cause, SubmitError, TaskError, TryMapError, WaitTimeout, WorkerExit};
 pub use executor::{Executor, Shutdown, ShutdownReport, Submit};
 pub use future::{Completed, Promise, TaskFuture, TaskId};
+#[doc(hidden)]
+pub use map::{Chunks, Gather};
 pub use map::{Map, TryMap};
 #[cfg(unix)]
 pub use process::{
@@ -90,9 +93,11 @@ pub use process::{
 #[cfg(feature = "rayon")]
 pub use rayon::{RayonBuilder, RayonCore, RayonExecutor};
 pub use serial::{SerialCore, SerialExecutor};
-pub use stats::Stats;
+pub use stats::{Observer, Stats, TaskEnd};
 pub use task::{ChunkOutput, Partial, PartialMarker, Payload, Task, TaskOptions, partial};
-pub use thread::{InitializerResult, ThreadPoolBuilder, ThreadPoolCore, ThreadPoolExecutor};
+pub use thread::{
+    ClosureCore, InitializerResult, Scope, ThreadPoolBuilder, ThreadPoolCore, ThreadPoolExecutor, with_worker_state,
+};
 pub use wait::{AsCompleted, Completion, ReturnWhen, Waited, as_completed, wait, wait_until_any};
 
 /// The first line of `main` in every program that uses process pools. There are none on this platform yet, so it does

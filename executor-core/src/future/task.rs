@@ -5,6 +5,7 @@
 use std::{
     fmt,
     marker::PhantomData,
+    mem::ManuallyDrop,
     ops::Deref,
     ptr::NonNull,
     time::{Duration, Instant},
@@ -46,14 +47,28 @@ pub(crate) trait Body: Sized + 'static {
         0
     }
 
-    /// Runs the task on this thread unless somebody has started it.
-    fn run(_: &Task<Self::Content>) {}
+    /// Runs the task on this thread unless somebody has started it; says whether it did.
+    fn run(_: &Task<Self::Content>) -> bool {
+        false
+    }
 
-    /// Ends a task that nobody has started with an error.
-    fn fail(_: &Task<Self::Content>, _: TaskError) {}
+    /// Runs the task on this thread, which has its handle, waits for it and works for its pool, unless somebody has started
+    /// it. The outcome is given here when nobody else can ask for it, and otherwise kept in the task.
+    fn run_here(task: &Task<Self::Content>) -> Option<Result<Self::Output, TaskError>> {
+        Self::run(task);
+        None
+    }
+
+    /// Ends a task with an error unless somebody has started it; says whether it did.
+    fn fail(_: &Task<Self::Content>, _: TaskError) -> bool {
+        false
+    }
 
     /// The task has run for longer than it may.
     fn expire(_: &Task<Self::Content>, _: Duration) {}
+
+    /// The task has waited for longer than it may.
+    fn expire_queued(_: &Task<Self::Content>, _: Duration) {}
 
     /// Looks at the task for a while, and does what this thread can do to bring its end nearer; says whether it is done.
     fn look(task: &Task<Self::Content>, deadline: Option<Instant>) -> bool {
@@ -82,9 +97,11 @@ struct VTable {
     kill: unsafe fn(NonNull<Header>) -> bool,
     is_running: unsafe fn(NonNull<Header>) -> bool,
     pool: unsafe fn(NonNull<Header>) -> u64,
-    run: unsafe fn(NonNull<Header>),
-    fail: unsafe fn(NonNull<Header>, TaskError),
+    run: unsafe fn(NonNull<Header>) -> bool,
+    run_here: unsafe fn(NonNull<Header>, *mut ()),
+    fail: unsafe fn(NonNull<Header>, TaskError) -> bool,
     expire: unsafe fn(NonNull<Header>, Duration),
+    expire_queued: unsafe fn(NonNull<Header>, Duration),
     look: unsafe fn(NonNull<Header>, Option<Instant>) -> bool,
     wanted: unsafe fn(NonNull<Header>),
     drop: unsafe fn(NonNull<Header>),
@@ -130,8 +147,15 @@ impl<B: Body> Functions<B> {
         is_running: forward!(is_running()),
         pool: forward!(pool()),
         run: forward!(run()),
+        run_here: |header, output| {
+            // SAFETY: as in `forward`.
+            let outcome = B::run_here(unsafe { typed::<B::Content>(header) });
+            // SAFETY: the caller gives a place for just this type.
+            unsafe { output.cast::<Option<Result<B::Output, TaskError>>>().write(outcome) }
+        },
         fail: forward!(fail(error: TaskError)),
         expire: forward!(expire(ran_for: Duration)),
+        expire_queued: forward!(expire_queued(waited: Duration)),
         look: forward!(look(deadline: Option<Instant>)),
         wanted: forward!(wanted()),
         drop: |header| {
@@ -225,12 +249,20 @@ impl TaskRef {
         unsafe { (self.header().vtable.pool)(self.header) }
     }
 
-    pub(crate) fn run(&self) {
+    /// Says whether it ran: a task that was cancelled or started by somebody else does not.
+    pub(crate) fn run(&self) -> bool {
         // SAFETY: the table is that of this block.
         unsafe { (self.header().vtable.run)(self.header) }
     }
 
-    pub(crate) fn fail(&self, error: TaskError) {
+    /// For a thread that also has the handle: lets go, and claims the task if nobody else holds on to it. See
+    /// [`Cell::claim_alone`].
+    pub(crate) fn claim_alone(self) -> bool {
+        let task = ManuallyDrop::new(self);
+        task.cell().claim_alone()
+    }
+
+    pub(crate) fn fail(&self, error: TaskError) -> bool {
         // SAFETY: the table is that of this block.
         unsafe { (self.header().vtable.fail)(self.header, error) }
     }
@@ -238,6 +270,11 @@ impl TaskRef {
     pub(crate) fn expire(&self, ran_for: Duration) {
         // SAFETY: the table is that of this block.
         unsafe { (self.header().vtable.expire)(self.header, ran_for) }
+    }
+
+    pub(crate) fn expire_queued(&self, waited: Duration) {
+        // SAFETY: the table is that of this block.
+        unsafe { (self.header().vtable.expire_queued)(self.header, waited) }
     }
 
     pub(crate) fn look(&self, deadline: Option<Instant>) -> bool {
@@ -311,6 +348,15 @@ pub(crate) struct Handle<T> {
 }
 
 impl<T> Handle<T> {
+    /// Runs the task on this thread, as [`Body::run_here`].
+    pub(crate) fn run_here(&self) -> Option<Result<T, TaskError>> {
+        let mut outcome = None::<Result<T, TaskError>>;
+        let place = (&raw mut outcome).cast();
+        // SAFETY: the table is that of this block, whose output is a `T`.
+        unsafe { (self.task.header().vtable.run_here)(self.task.header, place) };
+        outcome
+    }
+
     /// The outcome of a task that is done; `None` when it was taken before.
     pub(crate) fn take(&self) -> Option<Result<T, TaskError>> {
         let mut outcome = None::<Result<T, TaskError>>;

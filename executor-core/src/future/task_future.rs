@@ -11,7 +11,7 @@ use std::{
 use super::{
     Completed, TaskId, Waiter, WaiterKey, WaitingHere,
     cell::{Cell, State},
-    learn, may_run_here,
+    may_run_here,
     task::Handle,
 };
 use crate::error::TaskError;
@@ -107,7 +107,11 @@ impl<T> TaskFuture<T> {
     /// [`TaskError`] when the task has no result.
     pub fn result(self) -> Result<T, TaskError> {
         if !self.done() {
-            self.run_if_own();
+            if may_run_here(self.task.pool())
+                && let Some(outcome) = self.task.run_here()
+            {
+                return outcome;
+            }
             self.block(None);
         }
         self.take()
@@ -165,7 +169,6 @@ impl<T> TaskFuture<T> {
         }
         let Ok(key) = self.subscribe(Waiter::Thread(crate::sync::current_thread())) else { return true };
         let here = WaitingHere::begin();
-        let asleep_since = Instant::now();
         if deadline.is_some() && !here.compensated {
             // Nobody stands in for this worker, so the task may be waiting for it.
             self.run_if_own();
@@ -178,7 +181,6 @@ impl<T> TaskFuture<T> {
             }
         }
         drop(here);
-        learn(asleep_since.elapsed());
         if !self.done() {
             self.cell().unsubscribe(key);
         }

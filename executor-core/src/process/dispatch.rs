@@ -98,10 +98,13 @@ impl Books {
         Ok(())
     }
 
-    /// Follows a task that takes longer at once, and one that takes less slowly: the first is the one that others wait for.
+    /// Follows what was measured lately. A task that took much longer may have been preempted, so it counts for no more than
+    /// four times what was known; a few such tasks in a row still change the picture.
     fn note_time(&mut self, time: f32) {
-        let weight = if time > self.task_time { 0.5 } else { 0.125 };
-        self.task_time += (time - self.task_time) * weight;
+        self.task_time = match self.task_time {
+            0.0 => time,
+            known => known + (time.min(4.0 * known) - known) / 4.0,
+        };
     }
 }
 
@@ -236,14 +239,24 @@ impl State {
             && worker.channel.has_room(Worker::room_for(request, bytes))
     }
 
+    /// Whether the worker used last has something to do, but so little that waking another one would take longer.
+    fn current_is_best(&self, request: &Request, bytes: usize) -> bool {
+        self.workers.get(&self.current).is_some_and(|worker| {
+            worker.shelf.live() > 0
+                && self.books.task_time > 0.0
+                && worker.shelf.live() as f32 * self.books.task_time < SPREAD
+                && self.can_take(worker, request, bytes)
+        })
+    }
+
     /// The worker that a task should go to now, if there is one.
     fn choose(&mut self, request: &Request, bytes: usize) -> Option<u32> {
-        if let Some(worker) = self.workers.get(&self.current)
-            && worker.shelf.live() > 0
-            && self.books.task_time > 0.0
-            && worker.shelf.live() as f32 * self.books.task_time < SPREAD
-            && self.can_take(worker, request, bytes)
-        {
+        if self.current_is_best(request, bytes) {
+            return Some(self.current);
+        }
+        // Much of what stands with it may have been answered already.
+        self.receive(self.current);
+        if self.current_is_best(request, bytes) {
             return Some(self.current);
         }
         while let Some(&number) = self.idle.last() {
@@ -273,6 +286,8 @@ impl State {
         let request_number = worker.shelf.next_number();
         let place = worker.channel.push(Record::Run { definition, items: request.items, bytes });
         let kept = (!worker.channel.keeps(bytes.len())).then(|| bytes.to_vec());
+        // What did not fit into a socket is sent by the supervisor.
+        self.needs_supervisor |= worker.channel.control().wants_to_send();
         job.content().set_location(Location::Worker(number, request_number as u32));
         worker.shelf.push(Standing { job, request, place, kept, is_revoked: false });
         worker.tasks_left = worker.tasks_left.map(|left| left - 1);
