@@ -17,7 +17,7 @@ use super::{
     pool::Pool,
     queue::insist,
 };
-use crate::future::{Cell, TaskRef, look_for_work};
+use crate::future::{Cell, TaskRef, look};
 
 /// After so many tasks of its own deque a worker takes one from outside first, so that tasks which keep on submitting do not
 /// starve the others.
@@ -259,7 +259,7 @@ impl Worker {
         let (idle, sleeper) = (&pool.idle, &self.seat.member.sleeper);
         // One of the pool looks; the others sleep at once.
         if pool.begin_look() {
-            let found = look_for_work(|| self.has_work() || idle.is_shut());
+            let found = look(None, || self.has_work() || idle.is_shut());
             pool.end_look();
             if found && !idle.is_shut() {
                 return true;
