@@ -17,11 +17,14 @@ use super::{
     pool::Pool,
     queue::insist,
 };
-use crate::future::{Cell, TaskRef, look_for_work};
+use crate::future::{Cell, TaskRef, look};
 
 /// After so many tasks of its own deque a worker takes one from outside first, so that tasks which keep on submitting do not
 /// starve the others.
 const FAIRNESS: u32 = 61;
+
+/// A worker that looks for work does so once in so many turns.
+const TURNS: u32 = 16;
 
 /// What one worker has counted. Only its thread writes; aligned so that no two workers write to the same cache lines.
 #[repr(align(128))]
@@ -259,7 +262,13 @@ impl Worker {
         let (idle, sleeper) = (&pool.idle, &self.seat.member.sleeper);
         // One of the pool looks; the others sleep at once.
         if pool.begin_look() {
-            let found = look_for_work(|| self.has_work() || idle.is_shut());
+            // Not at every turn: each look takes the queue's cache line from who submits, and the later it finds something the
+            // more that is.
+            let mut turn = 0_u32;
+            let found = look(None, || {
+                turn += 1;
+                turn.is_multiple_of(TURNS) && (self.has_work() || idle.is_shut())
+            });
             pool.end_look();
             if found && !idle.is_shut() {
                 return true;
