@@ -143,7 +143,7 @@ impl RayonCore {
         options: TaskOptions,
     ) -> Result<TaskFuture<R>, SubmitError> {
         let shared = Arc::clone(&self.shared);
-        let (task, future) = InProcess::task(Arc::clone(&shared), &options, span::carry(work));
+        let (task, future) = InProcess::task(Arc::clone(&shared), &options, span::carry(work), |_| ());
         let number = {
             let mut state = shared.lock();
             if state.shut_down {

@@ -23,7 +23,7 @@ pub(crate) use cell::State;
 pub use cell::{Completed, TaskId};
 pub(crate) use host::{Host, WaitingHere, current_pool, enter_pool, may_run_here, new_pool_id};
 pub(crate) use in_process::{InProcess, Owner};
-pub(crate) use look::look;
+pub(crate) use look::{look, look_for_work};
 pub(crate) use outcome::{Slot, Stored};
 pub use promise::Promise;
 pub(crate) use task::{Body, Task, TaskRef, TypedRef};

@@ -89,6 +89,20 @@ impl<W, T> Slot<W, T> {
         })
     }
 
+    /// Whether the outcome is there, and was not taken.
+    ///
+    /// # Safety
+    ///
+    /// Nobody takes the outcome meanwhile.
+    pub(crate) unsafe fn has_outcome(&self, cell: &Cell) -> bool {
+        matches!(cell.state(), State::Finished | State::Failed)
+            && self.0.with(|content| {
+                // SAFETY: a cell in these states has its outcome, which nobody changes now.
+                let outcome = unsafe { &*content.cast::<Option<Stored<T>>>() };
+                outcome.is_some()
+            })
+    }
+
     /// Drops what is left, at the end of the task.
     ///
     /// # Safety

@@ -78,6 +78,11 @@ pub(crate) trait Body: Sized + 'static {
     /// Somebody was added to the waiters, and may sleep until the task is done.
     fn wanted(_: &Task<Self::Content>) {}
 
+    /// Whether nobody else holds on to the task, which is done, and it has a result whose destructor may take its time.
+    fn is_unwanted(_: &Task<Self::Content>) -> bool {
+        false
+    }
+
     /// The last holder is gone: drops what the state of `cell` says is still there.
     fn clear(_: &mut Self::Content, _: &Cell) {}
 }
@@ -104,6 +109,7 @@ struct VTable {
     expire_queued: unsafe fn(NonNull<Header>, Duration),
     look: unsafe fn(NonNull<Header>, Option<Instant>) -> bool,
     wanted: unsafe fn(NonNull<Header>),
+    is_unwanted: unsafe fn(NonNull<Header>) -> bool,
     drop: unsafe fn(NonNull<Header>),
 }
 
@@ -158,6 +164,7 @@ impl<B: Body> Functions<B> {
         expire_queued: forward!(expire_queued(waited: Duration)),
         look: forward!(look(deadline: Option<Instant>)),
         wanted: forward!(wanted()),
+        is_unwanted: forward!(is_unwanted()),
         drop: |header| {
             // SAFETY: the last holder is gone, and the block came from a box.
             let mut block = unsafe { Box::from_raw(header.cast::<Block<B::Content>>().as_ptr()) };
@@ -280,6 +287,11 @@ impl TaskRef {
     pub(crate) fn look(&self, deadline: Option<Instant>) -> bool {
         // SAFETY: the table is that of this block.
         unsafe { (self.header().vtable.look)(self.header, deadline) }
+    }
+
+    pub(crate) fn is_unwanted(&self) -> bool {
+        // SAFETY: the table is that of this block.
+        unsafe { (self.header().vtable.is_unwanted)(self.header) }
     }
 
     pub(crate) fn wanted(&self) {

@@ -17,7 +17,7 @@ use super::{
     pool::Pool,
     queue::insist,
 };
-use crate::future::{Cell, TaskRef, look};
+use crate::future::{Cell, TaskRef, look_for_work};
 
 /// After so many tasks of its own deque a worker takes one from outside first, so that tasks which keep on submitting do not
 /// starve the others.
@@ -180,8 +180,8 @@ impl Worker {
             count(&self.counters().tombs_found);
         }
         let searching = self.searches_early.take();
-        if searching && task.cell().is_held_once() {
-            // Nobody wants the result, whose destructor may take its time.
+        if searching && task.is_unwanted() {
+            // Its destructor may take its time, and whoever submits must not count on this worker meanwhile.
             if self.pool.idle.end_search() && self.has_work() {
                 self.pool.call(1);
             }
@@ -265,7 +265,7 @@ impl Worker {
             // Not at every turn: each look takes the queue's cache line from who submits, and the later it finds something the
             // more that is.
             let mut turn = 0_u32;
-            let found = look(None, || {
+            let found = look_for_work(|| {
                 turn += 1;
                 turn.is_multiple_of(TURNS) && (self.has_work() || idle.is_shut())
             });
