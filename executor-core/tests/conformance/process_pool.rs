@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use executor_core::{Executor, TaskError, WorkerExit};
+use executor_core::{Executor, OnWorkerDeath, TaskError, WorkerExit};
 use rustix::process::Signal;
 
 use crate::{
@@ -26,6 +26,29 @@ pub(crate) fn test_killed_child(kind: Processes) {
     }
     assert_eq!(queued.result_timeout(LONG).unwrap(), Ok(25));
     assert_ne!(pool.submit(whoami, ()).unwrap().result().unwrap().0, worker, "another took its place");
+    killed_child_in_strict_mode(kind);
+}
+
+/// CPython's own meaning.
+fn killed_child_in_strict_mode(kind: Processes) {
+    let pool = kind.builder(2).on_worker_death(OnWorkerDeath::BreakPool).build().unwrap();
+    let gate = Gate::new();
+    let running = [(); 2].map(|()| pool.submit(pass, gate.key()).unwrap());
+    let queued = pool.submit(square, 5).unwrap();
+    let worker = gate.wait_for(2)[0];
+    signal(worker, Signal::KILL);
+    let errors = running.map(|future| future.result_timeout(LONG).unwrap().unwrap_err());
+    let killed = WorkerExit::Signal(9);
+    let own =
+        |error: &&TaskError| matches!(error, TaskError::WorkerDied { pid, exit } if (*pid, *exit) == (worker, killed));
+    let broken =
+        |error: &TaskError| matches!(error, TaskError::PoolBroken { cause } if cause.to_string().contains("signal 9"));
+    let (own, others): (Vec<_>, Vec<_>) = errors.iter().partition(own);
+    assert!(own.len() == 1 && others.into_iter().all(broken), "{errors:?}");
+    for future in [queued, pool.submit(square, 6).unwrap()] {
+        let error = future.result_timeout(LONG).unwrap().unwrap_err();
+        assert!(broken(&error), "{error:?}");
+    }
 }
 
 pub(crate) fn test_broken_process_pool_traceback(kind: Processes) {
