@@ -110,6 +110,7 @@ impl TaskError {
             Self::Panicked { .. } => "Panicked",
             Self::Cancelled => "Cancelled",
             Self::TimedOut { .. } => "TimedOut",
+            Self::Expired { .. } => "Expired",
             Self::WorkerDied { .. } => "WorkerDied",
             Self::MemoryLimit => "MemoryLimit",
             Self::Encode { .. } => "Encode",
