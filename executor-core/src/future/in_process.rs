@@ -141,6 +141,11 @@ where
         task.cell().state() == State::Failed
     }
 
+    fn error_kind(task: &Task<Self>) -> Option<&'static str> {
+        // SAFETY: only the handle asks, and only the handle takes.
+        unsafe { task.content().slot.error_kind(task.cell()) }
+    }
+
     fn cancel(task: &Task<Self>) -> bool {
         if !task.cell().cancel() {
             return false;

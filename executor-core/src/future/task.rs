@@ -27,6 +27,11 @@ pub(crate) trait Body: Sized + 'static {
     /// Whether the cell, which is done, holds an error other than a cancellation.
     fn is_error(task: &Task<Self::Content>) -> bool;
 
+    /// The kind of error that the task has failed with, where that can be seen without taking it.
+    fn error_kind(_: &Task<Self::Content>) -> Option<&'static str> {
+        None
+    }
+
     /// Cancels the task if it has not started; `true` when this call did it.
     fn cancel(task: &Task<Self::Content>) -> bool {
         task.cell().cancel()
@@ -98,6 +103,7 @@ struct Block<C> {
 struct VTable {
     take: unsafe fn(NonNull<Header>, *mut ()),
     is_error: unsafe fn(NonNull<Header>) -> bool,
+    error_kind: unsafe fn(NonNull<Header>) -> Option<&'static str>,
     cancel: unsafe fn(NonNull<Header>) -> bool,
     kill: unsafe fn(NonNull<Header>) -> bool,
     is_running: unsafe fn(NonNull<Header>) -> bool,
@@ -148,6 +154,7 @@ impl<B: Body> Functions<B> {
             unsafe { output.cast::<Option<Result<B::Output, TaskError>>>().write(outcome) }
         },
         is_error: forward!(is_error()),
+        error_kind: forward!(error_kind()),
         cancel: forward!(cancel()),
         kill: forward!(kill()),
         is_running: forward!(is_running()),
@@ -367,6 +374,12 @@ impl<T> Handle<T> {
         // SAFETY: the table is that of this block, whose output is a `T`.
         unsafe { (self.task.header().vtable.run_here)(self.task.header, place) };
         outcome
+    }
+
+    /// The kind of error that the task has failed with; `None` when it was taken, or cannot be seen.
+    pub(crate) fn error_kind(&self) -> Option<&'static str> {
+        // SAFETY: the table is that of this block.
+        unsafe { (self.task.header().vtable.error_kind)(self.task.header) }
     }
 
     /// The outcome of a task that is done; `None` when it was taken before.

@@ -441,7 +441,9 @@ impl State {
     /// Takes the answers of one worker.
     pub(super) fn receive(&mut self, number: u32) {
         if let Some(worker) = self.workers.get_mut(&number) {
-            Self::receive_from(number, worker, &mut self.books, &mut self.idle);
+            let rests = Self::receive_from(number, worker, &mut self.books, &mut self.idle);
+            self.needs_supervisor |= worker.is_insane || rests && !worker.is_open();
+            self.needs_supervisor |= rests && self.is_supervisor_late();
         }
     }
 
