@@ -500,6 +500,7 @@ impl State {
     fn take_revoked(&mut self, number: u32, request: u64) -> Option<Standing> {
         let worker = self.workers.get_mut(&number)?;
         let standing = worker.shelf.revoke(request)?;
+        worker.tasks_left = worker.tasks_left.map(|left| left + 1);
         self.books.standing -= 1;
         if worker.shelf.live() == 0 && worker.is_ready() {
             worker.rest();
@@ -533,9 +534,6 @@ impl State {
             (None, Some(worker)) => worker.channel.bytes(place),
             (None, None) => Vec::new(),
         };
-        if let Some(worker) = self.workers.get_mut(&number) {
-            worker.tasks_left = worker.tasks_left.map(|left| left + 1);
-        }
         self.enqueue(Queued { job, request, bytes: bytes.into() }, true);
     }
 
@@ -588,7 +586,7 @@ impl State {
                 Some(_) => behind = true,
                 None if self.workers.len() < self.most_workers => {
                     behind = true;
-                    if stuck {
+                    if stuck && !self.workers.values().any(Worker::is_starting) {
                         self.wanted_workers = self.wanted_workers.max(self.workers.len() + 1);
                     }
                 }

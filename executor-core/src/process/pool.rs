@@ -322,6 +322,10 @@ impl Core {
     pub(super) fn cancel(&self, task: &CellTask<ProcessTask>) -> bool {
         let mut state = self.lock();
         let cancelled = state.cancel(task);
+        if cancelled {
+            // What it took up may be what others wait for.
+            state.refill();
+        }
         // The supervisor may have been waiting for just this one.
         state.needs_supervisor |= cancelled && state.shut_down;
         self.conclude(state);

@@ -233,7 +233,7 @@ fn send_home(core: &Core, state: &mut State, now: Instant) {
     let State { workers, idle, wanted_workers, .. } = state;
     for (number, worker) in workers {
         let ready = worker.is_ready() && worker.shelf.live() == 0 && worker.stop.is_none();
-        let used_up = ready && worker.tasks_left == Some(0);
+        let used_up = ready && worker.is_used_up();
         let idle_for_long = ready
             && core.config.idle_timeout.is_some_and(|limit| now.saturating_duration_since(worker.idle_since) >= limit);
         if all && (ready || worker.is_starting()) || used_up || idle_for_long {
@@ -298,7 +298,7 @@ fn take_frame(core: &Core, state: &mut State, number: u32, kind: u8, body: &[u8]
             Err(Malformed)
         }
         (wire::GROWN, _) => {
-            worker.tasks_left = Some(0);
+            worker.is_grown = true;
             Ok(())
         }
         (wire::OUT_OF_MEMORY, life) => {
