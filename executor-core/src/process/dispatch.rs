@@ -130,6 +130,9 @@ pub(super) struct State {
     alert: Alert,
     /// Whether the supervisor looks after requests that stand behind others.
     pub(super) is_watched: bool,
+    /// Tasks that may wait for so long to be begun, and since when they wait.
+    expiries: BTreeMap<(Instant, u64), (Job, Instant)>,
+    next_expiry: u64,
     /// Of the process that workers are forked from, while there is one.
     pub(super) fork_server: Option<u32>,
     /// How many workers there should be; rises with demand.
@@ -213,7 +216,43 @@ impl State {
     pub(super) fn enqueue(&mut self, queued: Queued, first: bool) {
         queued.job.content().set_location(Location::Queue);
         self.queued += 1;
-        if first { self.queue.push_front(queued) } else { self.queue.push_back(queued) }
+        let priority = queued.request.priority();
+        if first {
+            self.queue.push_front(queued);
+        } else if self.queue.back().is_none_or(|last| last.request.priority() >= priority) {
+            self.queue.push_back(queued);
+        } else {
+            let place = self.queue.partition_point(|other| other.request.priority() >= priority);
+            self.queue.insert(place, queued);
+        }
+    }
+
+    /// The task ends when it has waited for so long and nobody has begun it.
+    pub(super) fn expire_after(&mut self, limit: Duration, job: &Job) {
+        let now = Instant::now();
+        // A limit too large for the clock is none.
+        let Some(end) = now.checked_add(limit) else { return };
+        if self.expiries.len() > 2 * (self.queued + self.books.standing) + 64 {
+            self.expiries.retain(|_, (job, _)| !job.cell().state().is_final());
+        }
+        let earliest = self.next_expiry().is_none_or(|next| end < next);
+        self.expiries.insert((end, self.next_expiry), (job.clone(), now));
+        self.next_expiry += 1;
+        self.needs_supervisor |= earliest;
+    }
+
+    /// When the next task has waited for as long as it may.
+    pub(super) fn next_expiry(&self) -> Option<Instant> {
+        self.expiries.first_key_value().map(|((end, _), _)| *end)
+    }
+
+    /// Ends tasks that have waited for as long as they may.
+    pub(super) fn expire(&mut self, now: Instant) {
+        while self.next_expiry().is_some_and(|end| end <= now)
+            && let Some((_, (job, since))) = self.expiries.pop_first()
+        {
+            self.take_away(&job, TaskError::Expired { waited: now - since });
+        }
     }
 
     /// The next task in the queue that was not cancelled.
@@ -468,6 +507,11 @@ impl State {
 
     /// Cancels a task that no worker has begun; `true` when this call did it.
     pub(super) fn cancel(&mut self, task: &CellTask<ProcessTask>) -> bool {
+        self.take_away(task, TaskError::Cancelled)
+    }
+
+    /// Ends a task that no worker has begun with an error; `true` when this call did it.
+    fn take_away(&mut self, task: &CellTask<ProcessTask>, error: TaskError) -> bool {
         let job = match task.content().location() {
             Location::Nowhere => return false,
             Location::Queue => {
@@ -483,7 +527,7 @@ impl State {
                 standing.job
             }
         };
-        self.books.end(job, Err(TaskError::Cancelled));
+        self.books.end(job, Err(error));
         true
     }
 

@@ -74,6 +74,8 @@ pub(super) struct Extras {
     /// What the argument refers to.
     pub(super) pins: Pins,
     pub(super) time_limit: Option<Duration>,
+    /// Tasks with a higher one come before it in the queue.
+    pub(super) priority: i32,
     /// Of a chunk, what is known of its items.
     pub(super) chunk: ChunkAnswer,
     /// How often it may be run again when its worker has died.
@@ -156,6 +158,10 @@ impl Request {
 
     pub(super) fn time_limit(&self) -> Option<Duration> {
         self.extras.as_ref().and_then(|extras| extras.time_limit)
+    }
+
+    pub(super) fn priority(&self) -> i32 {
+        self.extras.as_ref().map_or(0, |extras| extras.priority)
     }
 
     /// The same without anything in it.

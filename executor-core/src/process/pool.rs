@@ -428,6 +428,7 @@ impl ProcessPoolCore {
         options: TaskOptions,
     ) -> Result<TaskFuture<D::Output>, SubmitError> {
         let core = &self.core;
+        let give_up_at = options.space_timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         let mut state = core.lock();
         loop {
             if state.shut_down {
@@ -459,7 +460,15 @@ impl ProcessPoolCore {
             core.conclude(state);
             state = core.lock();
             while state.waiting() >= core.config.queue_capacity && !state.shut_down && state.broken.is_none() {
-                state = core.space.wait(state).unwrap_or_else(PoisonError::into_inner);
+                state = match give_up_at.map(|end| end.saturating_duration_since(Instant::now())) {
+                    None => core.space.wait(state).unwrap_or_else(PoisonError::into_inner),
+                    Some(Duration::ZERO) => {
+                        state.end_wait_for_space();
+                        core.conclude(state);
+                        return Err(SubmitError::Full);
+                    }
+                    Some(left) => core.space.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0,
+                };
             }
             state.end_wait_for_space();
         }
@@ -470,11 +479,17 @@ impl ProcessPoolCore {
         if core.config.retries > 0 {
             request.extras().retries = core.config.retries;
         }
+        if options.priority != 0 {
+            request.extras().priority = options.priority;
+        }
         let (job, future) = TaskRef::allocate::<Encoded<D>>(ProcessTask::new(Arc::clone(core)));
         if request.is_chunk() && request.items == 0 {
             // No item could be encoded, so there is nothing to run.
             state.end_unrun(job, request);
         } else {
+            if let Some(limit) = options.queue_timeout {
+                state.expire_after(limit, &job);
+            }
             state.admit(job, request, bytes);
         }
         core.conclude(state);

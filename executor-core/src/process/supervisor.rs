@@ -54,6 +54,7 @@ pub(super) fn run(core: &Arc<Core>, mut heard: &UnixStream) {
         let mut state = core.lock();
         let now = Instant::now();
         state.receive_all();
+        state.expire(now);
         keep_deadlines(core, &mut state, now);
         if state.is_watched && look_again.is_none_or(|time| time <= now) {
             state.is_watched = state.relieve();
@@ -84,6 +85,7 @@ pub(super) fn run(core: &Arc<Core>, mut heard: &UnixStream) {
             .filter_map(Worker::next_deadline)
             .chain(idle_deadline(core, &state))
             .chain(launcher.deadline())
+            .chain(state.next_expiry())
             .chain(again)
             .min();
         state.supervisor_wakes = deadline;
