@@ -135,7 +135,7 @@ pub(super) struct Core {
     pub(super) token: CancelToken,
     state: Mutex<State>,
     /// Wakes the supervisor; a byte already there is enough.
-    alarm: UnixStream,
+    pub(super) alarm: Arc<UnixStream>,
     /// Submitters wait here for space in a bounded queue.
     pub(super) space: Condvar,
     /// Waits here: `shutdown` for the end, `warm_up` for workers.
@@ -171,7 +171,7 @@ impl ProcessPoolExecutor {
             identity,
             token: CancelToken::new(),
             state: Mutex::new(State::new(max_workers)),
-            alarm,
+            alarm: Arc::new(alarm),
             space: Condvar::new(),
             changed: Condvar::new(),
         });
@@ -301,7 +301,7 @@ impl Core {
 
     pub(super) fn wake_supervisor(&self) {
         // When the buffer is full the supervisor will wake up anyway.
-        let _ = (&self.alarm).write(&[1]);
+        let _ = (&*self.alarm).write(&[1]);
     }
 
     /// Releases the lock, and wakes whom it has to: waiters of tasks that are done, submitters, the supervisor.
@@ -481,7 +481,7 @@ impl Submit for ProcessPoolCore {
         M: 'static,
     {
         with_scratch(|bytes| {
-            let encoded = Request::single::<F, A, M>(&task, &args, bytes);
+            let encoded = Request::single::<F, A, M>(&task, args, bytes);
             self.enqueue::<Single<F::Output>>(encoded, bytes, options)
         })
     }

@@ -200,6 +200,9 @@ fn run_tasks(parent: &impl WorkerEnd) -> io::Result<()> {
                 forget_refused_allocations();
                 tasks.run(parent, definition, number, items, bytes, waited)?;
             }
+            // The transport has kept it for itself.
+            #[cfg(target_os = "linux")]
+            Record::Share { .. } | Record::Forget { .. } => {}
         }
         // A large argument's memory is not kept.
         body.shrink_to(64 * 1024);
