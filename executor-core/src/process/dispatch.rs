@@ -211,6 +211,9 @@ impl State {
     /// Puts a task into the queue, at its head when it was before others already.
     pub(super) fn enqueue(&mut self, queued: Queued, first: bool) {
         queued.job.content().set_location(Location::Queue);
+        if queued.request.is_heavy(&queued.bytes) {
+            queued.job.content().set_heavy();
+        }
         self.queued += 1;
         if first { self.queue.push_front(queued) } else { self.queue.push_back(queued) }
     }
@@ -466,6 +469,12 @@ impl State {
                     return false;
                 }
                 self.queued -= 1;
+                // ... unless that would hold much memory.
+                if task.content().is_heavy() {
+                    let is_it = |queued: &Queued| std::ptr::eq(queued.job.content(), task.content());
+                    let at = self.queue.iter().position(is_it);
+                    at.and_then(|at| self.queue.remove(at));
+                }
                 Job::of(task)
             }
             Location::Worker(number, request) => {

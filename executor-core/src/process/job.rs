@@ -202,7 +202,17 @@ impl Request {
         if is_chunk { &mut extras.chunk.attached } else { &mut extras.attached }
     }
 
+    /// Whether it holds much memory, with these bytes of its argument.
+    pub(super) fn is_heavy(&self, bytes: &Bytes) -> bool {
+        #[cfg(target_os = "linux")]
+        if self.extras.as_ref().is_some_and(|extras| extras.large.is_some() || !extras.pins.blocks().is_empty()) {
+            return true;
+        }
+        bytes.as_slice().len() > 64 * 1024
+    }
+
     /// What the argument refers to.
+    #[cfg(target_os = "linux")]
     pub(super) fn pins(&self) -> Option<&Pins> {
         self.extras.as_ref().map(|extras| &extras.pins)
     }
@@ -374,6 +384,9 @@ pub(super) enum Location {
 const WANTED: u64 = 1 << 63;
 /// The bit of a location that says that it is the rest of a task that has been running: then it cannot be cancelled.
 const BEGUN: u64 = 1 << 62;
+/// The bit of a location that says that its argument holds much memory.
+const HEAVY: u64 = 1 << 61;
+const FLAGS: u64 = WANTED | BEGUN | HEAVY;
 
 impl ProcessTask {
     pub(super) fn new(core: Arc<Core>) -> Self {
@@ -382,7 +395,7 @@ impl ProcessTask {
 
     // ORDERING, of everything here: under the pool's lock.
     pub(super) fn location(&self) -> Location {
-        match self.location.load(Ordering::Relaxed) & !(WANTED | BEGUN) {
+        match self.location.load(Ordering::Relaxed) & !FLAGS {
             0 => Location::Nowhere,
             1 => Location::Queue,
             other => Location::Worker((other >> 32) as u32 - 1, other as u32),
@@ -395,7 +408,7 @@ impl ProcessTask {
             Location::Queue => 1,
             Location::Worker(worker, number) => u64::from(worker + 1) << 32 | u64::from(number),
         };
-        let flags = self.location.load(Ordering::Relaxed) & (WANTED | BEGUN);
+        let flags = self.location.load(Ordering::Relaxed) & FLAGS;
         self.location.store(bits | flags, Ordering::Relaxed);
     }
 
@@ -411,6 +424,15 @@ impl ProcessTask {
 
     pub(super) fn set_begun(&self) {
         self.location.store(self.location.load(Ordering::Relaxed) | BEGUN, Ordering::Relaxed);
+    }
+
+    /// Notes that its argument holds much memory, which is to be freed as soon as it is cancelled.
+    pub(super) fn set_heavy(&self) {
+        self.location.store(self.location.load(Ordering::Relaxed) | HEAVY, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_heavy(&self) -> bool {
+        self.location.load(Ordering::Relaxed) & HEAVY != 0
     }
 
     pub(super) fn is_begun(&self) -> bool {

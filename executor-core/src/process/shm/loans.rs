@@ -178,12 +178,6 @@ impl Loans {
         Ok(())
     }
 
-    /// Whether the worker is to unmap something.
-    pub(in crate::process) fn has_to_forget(&self) -> bool {
-        let book = self.book.as_ref();
-        book.is_some_and(|book| !book.to_forget.lock().unwrap_or_else(PoisonError::into_inner).is_empty())
-    }
-
     /// Tells the worker what to unmap, as far as the transport has room; `true` when it was told something.
     pub(in crate::process) fn tell_to_forget(&mut self, channel: &mut dyn ParentEnd) -> bool {
         let Some(book) = &self.book else { return false };
