@@ -219,3 +219,53 @@ impl Drop for Loans {
         }
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use crate::process::shm::{Made, make};
+
+    fn loans() -> Loans {
+        Loans::new(Arc::new(UnixStream::pair().unwrap().0))
+    }
+
+    fn attach(loans: &Loans, from_worker: bool, id: u64, length: u64, file: Option<OwnedFd>) -> Result<(), Malformed> {
+        loans.attach(&mut Vec::new(), Reference { from_worker, id, length }, file)
+    }
+
+    #[test]
+    fn only_sealed_memory_that_is_long_enough_is_taken_from_a_worker() {
+        let loans = loans();
+        let sealed = |length| Some(Mapping::create_sealed(length, |bytes| bytes.fill(1)).unwrap().1);
+        assert_eq!(attach(&loans, true, 1, 100, sealed(100)), Ok(()));
+        assert_eq!(attach(&loans, true, 1, 101, sealed(100)), Err(Malformed));
+        assert_eq!(attach(&loans, true, 1, u64::MAX, sealed(100)), Err(Malformed));
+        assert_eq!(attach(&loans, true, 1, 0, sealed(100)), Err(Malformed));
+        assert_eq!(attach(&loans, true, 1, 100, None), Err(Malformed));
+        for writable in [Writable::Everywhere, Writable::HereOnly] {
+            let file = Mapping::create(100, writable).unwrap().1;
+            assert_eq!(attach(&loans, true, 1, 100, Some(file)), Err(Malformed));
+        }
+        let socket = OwnedFd::from(UnixStream::pair().unwrap().0);
+        assert_eq!(attach(&loans, true, 1, 100, Some(socket)), Err(Malformed));
+    }
+
+    #[test]
+    fn a_worker_cannot_return_what_it_was_not_lent() {
+        let loans = loans();
+        let Made::Shared(block) = make(1 << 16, |bytes| bytes.fill(1)) else { panic!("there is shared memory") };
+        let Reference { id, length, .. } = block.reference();
+        assert_eq!(attach(&loans, false, id, length, None), Err(Malformed));
+        assert_eq!(attach(&loans, false, u64::MAX, 1, None), Err(Malformed));
+    }
+
+    #[test]
+    fn what_is_attached_survives_its_bytes() {
+        let reference = Reference { from_worker: true, id: 7, length: u64::MAX };
+        assert_eq!(Reference::from_bytes(&reference.to_bytes()), Some(reference));
+        assert_eq!(Reference::from_bytes(&[2; Reference::LENGTH]), None);
+        assert_eq!(Reference::from_bytes(&[0; 3]), None);
+        let share = Share { id: 1, slot: 2, length: 3, has_holds: true };
+        assert_eq!(Share::from_bytes(&share.to_bytes()), Ok(share));
+    }
+}
