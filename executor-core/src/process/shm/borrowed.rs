@@ -24,7 +24,9 @@ use crate::{
 static HOLDS: OnceLock<Mapping> = OnceLock::new();
 
 /// What was lent, or why it cannot be used.
-static LENT: Mutex<Option<HashMap<u64, Result<Arc<Lent>, String>>>> = Mutex::new(None);
+static LENT: Mutex<Option<Table>> = Mutex::new(None);
+
+type Table = HashMap<u64, Result<Arc<Lent>, String>>;
 
 #[derive(Debug)]
 struct Lent {
@@ -39,7 +41,7 @@ impl Lent {
     }
 }
 
-fn with_lent<R>(f: impl FnOnce(&mut HashMap<u64, Result<Arc<Lent>, String>>) -> R) -> R {
+fn with_lent<R>(f: impl FnOnce(&mut Table) -> R) -> R {
     f(LENT.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_default())
 }
 

@@ -225,17 +225,13 @@ mod tests {
     use super::*;
     use crate::process::shm::{Made, make};
 
-    fn loans() -> Loans {
-        Loans::new(Arc::new(UnixStream::pair().unwrap().0))
-    }
-
     fn attach(loans: &Loans, from_worker: bool, id: u64, length: u64, file: Option<OwnedFd>) -> Result<(), Malformed> {
         loans.attach(&mut Vec::new(), Reference { from_worker, id, length }, file)
     }
 
     #[test]
     fn only_sealed_memory_that_is_long_enough_is_taken_from_a_worker() {
-        let loans = loans();
+        let loans = Loans::new(Arc::new(UnixStream::pair().unwrap().0));
         let sealed = |length| Some(Mapping::create_sealed(length, |bytes| bytes.fill(1)).unwrap().1);
         assert_eq!(attach(&loans, true, 1, 100, sealed(100)), Ok(()));
         assert_eq!(attach(&loans, true, 1, 101, sealed(100)), Err(Malformed));
@@ -252,7 +248,7 @@ mod tests {
 
     #[test]
     fn a_worker_cannot_return_what_it_was_not_lent() {
-        let loans = loans();
+        let loans = Loans::new(Arc::new(UnixStream::pair().unwrap().0));
         let Made::Shared(block) = make(1 << 16, |bytes| bytes.fill(1)) else { panic!("there is shared memory") };
         let Reference { id, length, .. } = block.reference();
         assert_eq!(attach(&loans, false, id, length, None), Err(Malformed));
