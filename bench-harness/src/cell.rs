@@ -138,7 +138,7 @@ where
 {
     type Output = Measured;
 
-    fn visit<E: Executor>(self, executor: &E, pids: &dyn Fn() -> Vec<u32>) -> Measured {
+    fn visit<E: Executor + Sync>(self, executor: &E, pids: &dyn Fn() -> Vec<u32>) -> Measured {
         // Threads that start on demand are started, and every code path has been taken once.
         let warm: Vec<_> = (0..executor.max_workers()).filter_map(|_| executor.submit(nothing, ()).ok()).collect();
         warm.into_iter().for_each(|future| drop(future.result()));

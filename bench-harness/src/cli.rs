@@ -8,7 +8,10 @@ use std::{
 };
 
 use clap::{Parser, Subcommand, ValueEnum};
-use reports::model::{OverheadRow, Run, Verdict};
+use reports::{
+    model::{Run, Verdict},
+    overhead::Overhead,
+};
 use workloads::fetch::ServerConfig;
 
 use crate::{
@@ -18,9 +21,10 @@ use crate::{
     executors::Kind,
     experiments::{
         bench::{self, Settings},
-        overhead::{self, Effort},
+        overhead::{self, Effort, Measurement, Plan, Probe},
     },
     machine,
+    peers::limits::Limit,
     real_input::{self, RealWork},
     runner::progress::Progress,
 };
@@ -73,19 +77,26 @@ enum Command {
         #[command(subcommand)]
         work: RealWork,
     },
-    /// What one task costs on each executor, on its peers, and on the bare machine.
+    /// What one task costs on each executor, on its peers, and on the bare machine, and which figures are reached.
     Overhead {
+        /// What to measure; all of it by default, in about ten minutes.
+        #[arg(long, value_enum, value_delimiter = ',', value_name = "NAME,...")]
+        only: Vec<Measurement>,
         /// Number of workers.
         #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=4096))]
         workers: u32,
-        /// Fewer blocks.
+        /// Fewer blocks and smaller sizes: to see whether it works.
         #[arg(long)]
         quick: bool,
+        /// How often everything is measured, each time in new processes; default: 7, and 3 with --quick.
+        #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1000))]
+        blocks: Option<u32>,
         /// Seed of the order of measuring.
         #[arg(long)]
         seed: Option<u64>,
-        #[arg(long, value_enum, default_value_t = Format::Text)]
-        format: Format,
+        /// Text has all figures, Markdown what they are held against, JSON every value of every block.
+        #[arg(long, value_enum, default_value_t = TableFormat::Text)]
+        format: TableFormat,
     },
     /// Renders the report of an earlier run again.
     Report {
@@ -118,10 +129,17 @@ enum Command {
         /// Its settings as JSON.
         config: String,
     },
-    /// Measures the peer procspawn.
-    #[cfg(feature = "peers")]
+    /// Takes one measurement of the overhead of one executor, peer or limit, which comes as JSON on standard input.
     #[command(hide = true)]
-    Procspawn,
+    Probe,
+    /// The second process of a bare limit.
+    #[cfg(target_os = "linux")]
+    #[command(hide = true)]
+    Limit {
+        /// Which one.
+        #[arg(value_enum)]
+        limit: Limit,
+    },
 }
 
 #[derive(Debug, clap::Args)]
@@ -224,16 +242,14 @@ pub(crate) fn run() -> Result<ExitCode, LabError> {
             )
         }
         Command::Run { work } => real_input::run(work),
-        Command::Overhead { workers, quick, seed, format } => {
-            let effort = if quick { Effort::QUICK } else { Effort::FULL };
-            let mut progress = Progress::new(effort.blocks as u64)?;
-            let rows = overhead::run(workers as usize, effort, seed.unwrap_or_else(fresh_seed), &mut progress)?;
-            progress.end();
+        Command::Overhead { only, workers, quick, blocks, seed, format } => {
+            let (document, code) = overhead(only, workers, quick, blocks, seed.unwrap_or_else(fresh_seed))?;
             match format {
-                Format::Text => print(overhead_table(&rows).as_bytes())?,
-                Format::Json => print_json(&rows)?,
+                TableFormat::Text => print(document.to_text().as_bytes())?,
+                TableFormat::Markdown => print(document.to_markdown().as_bytes())?,
+                TableFormat::Json => print_json(&document)?,
             };
-            Ok(if progress.interrupted() { ExitCode::from(130) } else { ExitCode::SUCCESS })
+            Ok(code)
         }
         Command::Report { run, out } => {
             let loaded = reports::load(&run)?;
@@ -267,9 +283,62 @@ pub(crate) fn run() -> Result<ExitCode, LabError> {
             workloads::fetch::serve(config).map_err(LabError::Output)?;
             Ok(ExitCode::SUCCESS)
         }
-        #[cfg(feature = "peers")]
-        Command::Procspawn => print_json(&crate::peers::procspawn_figures(read_json()?)),
+        Command::Probe => {
+            let probe: Probe = read_json()?;
+            print_json(&overhead::measure(&probe))
+        }
+        #[cfg(target_os = "linux")]
+        Command::Limit { limit } => {
+            crate::peers::limits::be_partner(limit).map_err(LabError::Output)?;
+            Ok(ExitCode::SUCCESS)
+        }
     }
+}
+
+fn overhead(
+    only: Vec<Measurement>,
+    workers: u32,
+    quick: bool,
+    blocks: Option<u32>,
+    seed: u64,
+) -> Result<(Overhead, ExitCode), LabError> {
+    let names = only.iter().map(|measurement| measurement.name()).collect::<Vec<_>>().join(",");
+    let command = format!(
+        "cargo lab overhead{}{}{} --workers {workers} --seed {seed}",
+        if only.is_empty() { String::new() } else { format!(" --only {names}") },
+        if quick { " --quick" } else { "" },
+        blocks.map_or_else(String::new, |blocks| format!(" --blocks {blocks}")),
+    );
+    let mut effort = if quick { Effort::QUICK } else { Effort::FULL };
+    effort.blocks = blocks.unwrap_or(effort.blocks);
+    let measurements = if only.is_empty() {
+        Measurement::ALL.to_vec()
+    } else {
+        // Each once, in the order of the table.
+        Measurement::ALL.into_iter().filter(|measurement| only.contains(measurement)).collect()
+    };
+    let plan = Plan { measurements, workers: workers as usize, effort, seed };
+    let host = machine::look();
+    let mut progress = Progress::new(plan.steps() as u64)?;
+    let figures = overhead::run(&plan, &mut progress);
+    let elapsed = progress.end();
+    let interrupted = progress.interrupted();
+    let claims = overhead::claims(&figures, &plan);
+    let document = Overhead {
+        schema_version: reports::overhead::SCHEMA_VERSION,
+        command,
+        revision: machine::revision(),
+        seed,
+        workers,
+        blocks: effort.blocks,
+        quick,
+        interrupted,
+        elapsed_ns: cell::nanos(elapsed),
+        host,
+        figures,
+        claims,
+    };
+    Ok((document, if interrupted { ExitCode::from(130) } else { ExitCode::SUCCESS }))
 }
 
 fn measure(where_to: &WhereTo, settings: &Settings) -> Result<ExitCode, LabError> {
@@ -338,29 +407,6 @@ fn print(bytes: &[u8]) -> Result<ExitCode, LabError> {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(LabError::Output(error)),
         _ => Ok(ExitCode::SUCCESS),
     }
-}
-
-fn overhead_table(rows: &[OverheadRow]) -> String {
-    use reports::format::{NONE, duration, rate};
-    let mut text = format!(
-        "{:<34} {:>14} {:>14} {:>14} {:>12}  {}\n",
-        "executor", "tasks/s", "round trip p50", "p99", "1 MiB, MiB/s", "note"
-    );
-    for row in rows {
-        let of = |estimate: Option<reports::model::Estimate>, show: fn(f64) -> String| {
-            estimate.map_or_else(|| NONE.to_owned(), |estimate| show(estimate.median))
-        };
-        text.push_str(&format!(
-            "{:<34} {:>14} {:>14} {:>14} {:>12}  {}\n",
-            row.name,
-            of(row.throughput, rate),
-            of(row.round_trip_p50_ns, duration),
-            of(row.round_trip_p99_ns, duration),
-            of(row.payload_mib_per_second, |speed| format!("{speed:.0}")),
-            row.note
-        ));
-    }
-    text
 }
 
 fn machine_text(host: &reports::model::Host) -> String {

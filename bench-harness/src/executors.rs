@@ -59,7 +59,7 @@ impl fmt::Display for Kind {
 /// Something to do with an executor of any type.
 pub(crate) trait Visit {
     type Output;
-    fn visit<E: Executor>(self, executor: &E, pids: &dyn Fn() -> Vec<u32>) -> Self::Output;
+    fn visit<E: Executor + Sync>(self, executor: &E, pids: &dyn Fn() -> Vec<u32>) -> Self::Output;
 }
 
 /// Builds an executor with its workers ready, and shows it to `visit`. `pids` are its worker processes.
@@ -193,7 +193,7 @@ mod tests {
         struct Count;
         impl Visit for Count {
             type Output = u64;
-            fn visit<E: Executor>(self, executor: &E, _: &dyn Fn() -> Vec<u32>) -> u64 {
+            fn visit<E: Executor + Sync>(self, executor: &E, _: &dyn Fn() -> Vec<u32>) -> u64 {
                 executor.map(|x: u64| x, 0..100).map(|result| result.unwrap()).sum()
             }
         }

@@ -1,5 +1,5 @@
 //! The `lab` binary: plans, measures, analyses, and hands the run to `reports`.
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 #![warn(clippy::unwrap_used)]
 
 mod cell;

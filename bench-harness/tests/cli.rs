@@ -302,3 +302,65 @@ fn machine_is_json_on_request() {
     let value: serde_json::Value = serde_json::from_str(&out).unwrap();
     assert!(value["cores"].as_u64().unwrap() > 0);
 }
+
+#[test]
+fn overhead_gives_every_value_of_every_block_and_says_what_is_missing() {
+    let arguments = [
+        "overhead",
+        "--only",
+        "idle,throughput,round-trip,shared-bytes,recovery",
+        "--quick",
+        "--blocks",
+        "1",
+        "--seed",
+        "5",
+        "--format",
+        "json",
+    ];
+    let (out, _) = expect(0, &arguments);
+    let run: reports::overhead::Overhead = serde_json::from_str(&out).unwrap();
+    assert_eq!((run.seed, run.blocks, run.workers, run.interrupted), (5, 1, 2, false));
+    assert!(run.command.contains("--only idle,throughput") && run.command.contains("--seed 5"), "{}", run.command);
+    let figure = |subject: &str, quantity: &str| {
+        let found = run.figures.iter().find(|figure| figure.subject == subject && figure.quantity == quantity);
+        found.unwrap_or_else(|| panic!("no {quantity} of {subject} in {out}"))
+    };
+    for (subject, quantity) in [
+        ("thread", "tasks"),
+        ("process", "tasks"),
+        ("crossbeam-channel + oneshot", "tasks"),
+        ("process", "p50 / ping-pong p50"),
+        ("process", "context switches per second"),
+        ("process", "kill -9 to replacement's first result"),
+    ] {
+        let figure = figure(subject, quantity);
+        let [block] = &figure.blocks[..] else { panic!("{figure:?}") };
+        assert!(!block.values.is_empty() && figure.estimate.is_some(), "{figure:?}");
+    }
+    #[cfg(target_os = "linux")]
+    for limit in ["spinning ping-pong, processes", "futex ping-pong, processes", "pipe ping-pong, processes"] {
+        // Two that spin need two cores; what cannot be measured says why.
+        let found = run.figures.iter().find(|figure| figure.subject == limit).unwrap();
+        assert!(found.estimate.is_some_and(|it| it.median > 0.0) || found.note.contains("two cores"), "{found:?}");
+    }
+    #[cfg(target_os = "linux")]
+    assert!(figure("shared-memory ring, processes", "tasks").estimate.is_some());
+    // A row without a figure says why.
+    for figure in run.figures.iter().filter(|figure| figure.estimate.is_none()) {
+        assert!(figure.note.contains("not measured: "), "{figure:?}");
+    }
+    let claim = run.claims.iter().find(|claim| claim.measurement == "shared-bytes").unwrap();
+    assert_eq!(claim.reach.verdict, reports::overhead::Verdict::Unknown);
+    assert!(claim.note.contains("SharedBytes"), "{claim:?}");
+}
+
+#[test]
+fn overhead_knows_its_measurements_by_name() {
+    let (_, err) = expect(2, &["overhead", "--only", "nothing"]);
+    assert!(err.contains("round-trip") && err.contains("metg"), "{err}");
+    let arguments = ["overhead", "--only", "shared-bytes", "--quick", "--blocks", "1"];
+    let (out, _) = expect(0, &arguments);
+    assert!(out.contains("not measured: this executor-core has no SharedBytes yet"), "{out}");
+    let (out, _) = expect(0, &[&arguments[..], &["--format", "markdown"]].concat());
+    assert!(out.contains("| shared-bytes | process |"), "{out}");
+}

@@ -281,12 +281,6 @@ impl Pins {
         }
         self.things.is_empty()
     }
-
-    pub(crate) fn append(&mut self, mut other: Self) {
-        self.things.append(&mut other.things);
-        #[cfg(target_os = "linux")]
-        self.blocks.append(&mut other.blocks);
-    }
 }
 
 impl fmt::Debug for Pins {

@@ -145,7 +145,16 @@ pub(crate) fn encode<T: Serialize + 'static>(value: &T, output: &mut Vec<u8>) ->
     }
 }
 
-/// Appends the encoded value, as [`encode`]; a panic is the caller's to catch.
+/// Appends the encoded value, as [`encode`]; a panic is the caller's to catch, and pins are the caller's to collect.
+pub(crate) fn encode_uncaught<T: Serialize + 'static>(value: &T, output: &mut Vec<u8>) -> Result<(), CodecError> {
+    let encoded = match as_bytes(value) {
+        Some(bytes) => encode_bytes(bytes, Append(output)),
+        None => postcard::serialize_with_flavor(value, Append(output)),
+    };
+    encoded.map_err(|error| CodecError(error.to_string()))
+}
+
+/// Writes the encoded value, as [`encode_uncaught`].
 pub(crate) fn encode_into<T: Serialize + 'static>(value: &T, output: &mut Output<'_>) -> Result<(), CodecError> {
     if let Some(bytes) = as_bytes(value) {
         return postcard::serialize_with_flavor(&Plain(bytes), output).map_err(|error| CodecError(error.to_string()));

@@ -12,6 +12,16 @@ use crate::future::TaskRef;
 struct Watched {
     who: TaskRef,
     limit: Duration,
+    what: Limit,
+}
+
+/// What is limited.
+#[derive(Clone, Copy)]
+pub(crate) enum Limit {
+    /// How long the task runs.
+    Running,
+    /// How long it waits to be started.
+    Queued,
 }
 
 struct Deadlines {
@@ -32,14 +42,14 @@ fn lock() -> MutexGuard<'static, Deadlines> {
 pub(crate) struct Watch(Option<(Instant, u64)>);
 
 /// Ends the task by its time limit when that has passed, unless the watch is dropped before.
-pub(crate) fn watch(who: TaskRef, limit: Duration) -> Watch {
+pub(crate) fn watch(who: TaskRef, what: Limit, limit: Duration) -> Watch {
     // A limit too large for the clock is none.
     let Some(end) = Instant::now().checked_add(limit) else { return Watch(None) };
     let mut deadlines = lock();
     let key = (end, deadlines.next);
     deadlines.next += 1;
     let earliest = deadlines.queue.first_key_value().is_none_or(|(first, _)| key < *first);
-    deadlines.queue.insert(key, Watched { who, limit });
+    deadlines.queue.insert(key, Watched { who, limit, what });
     if !deadlines.serving {
         // Without a thread to watch, a limit is not kept, but the task itself is not harmed.
         deadlines.serving = thread::Builder::new().name("executor-deadline".to_owned()).spawn(serve).is_ok();
@@ -71,7 +81,11 @@ fn serve() {
             deadlines = CHANGED.wait_timeout(deadlines, left).unwrap_or_else(PoisonError::into_inner).0;
         } else if let Some(watched) = deadlines.queue.remove(&key) {
             drop(deadlines);
-            watched.who.expire(watched.limit + key.0.elapsed());
+            let taken = watched.limit + key.0.elapsed();
+            match watched.what {
+                Limit::Running => watched.who.expire(taken),
+                Limit::Queued => watched.who.expire_queued(taken),
+            }
             drop(watched);
             deadlines = lock();
         }

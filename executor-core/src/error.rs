@@ -30,6 +30,13 @@ pub enum TaskError {
         /// How long the task had been running.
         ran_for: Duration,
     },
+    /// The task waited longer to be started than its queue time allows
+    /// ([`TaskOptions::queue_timeout`](crate::TaskOptions::queue_timeout)); it did not run.
+    #[error("task was not started within its queue time: it had waited for {waited:?}")]
+    Expired {
+        /// How long the task had been waiting.
+        waited: Duration,
+    },
     /// The worker process died while it ran this task.
     #[error("worker process {pid} died while running the task: {exit}")]
     WorkerDied {
@@ -95,6 +102,25 @@ impl TaskError {
 
     pub(crate) fn decode(what: &str, cause: impl fmt::Display) -> Self {
         Self::Decode { what: what.to_owned(), cause: Cause::new(cause) }
+    }
+
+    /// The name of the variant.
+    pub(crate) fn kind(&self) -> &'static str {
+        match self {
+            Self::Panicked { .. } => "Panicked",
+            Self::Cancelled => "Cancelled",
+            Self::TimedOut { .. } => "TimedOut",
+            Self::Expired { .. } => "Expired",
+            Self::WorkerDied { .. } => "WorkerDied",
+            Self::MemoryLimit => "MemoryLimit",
+            Self::Encode { .. } => "Encode",
+            Self::Decode { .. } => "Decode",
+            Self::InitializerFailed { .. } => "InitializerFailed",
+            Self::NoWorker { .. } => "NoWorker",
+            Self::PoolBroken { .. } => "PoolBroken",
+            Self::DeadlineExceeded => "DeadlineExceeded",
+            Self::ShutDown => "ShutDown",
+        }
     }
 }
 

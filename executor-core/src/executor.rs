@@ -3,9 +3,9 @@
 use std::{marker::PhantomData, num::NonZeroUsize, sync::OnceLock, time::Duration};
 
 use crate::{
-    error::SubmitError,
+    error::{SubmitError, TaskError},
     future::TaskFuture,
-    map::{Map, TryMap},
+    map::{Gather, Map, TryMap},
     stats::Stats,
     task::{Chunk, ChunkOutput, Payload, Task, TaskOptions},
 };
@@ -64,6 +64,36 @@ pub trait Submit: Clone + Send + Sync + 'static {
         F::Output: Payload,
         M: 'static;
 
+    /// Submits one task for each of `args`.
+    ///
+    /// # Errors
+    ///
+    /// As [`submit_task`](Self::submit_task); what was submitted before is cancelled then.
+    fn submit_tasks<F, A, M>(
+        &self,
+        task: F,
+        args: impl IntoIterator<Item = A>,
+        options: TaskOptions,
+    ) -> Result<Vec<TaskFuture<F::Output>>, SubmitError>
+    where
+        F: Task<A, M>,
+        A: Payload,
+        F::Output: Payload,
+        M: 'static,
+    {
+        let mut futures: Vec<TaskFuture<F::Output>> = Vec::new();
+        for args in args {
+            match self.submit_task(task.clone(), args, options) {
+                Ok(future) => futures.push(future),
+                Err(error) => {
+                    futures.iter().for_each(|future| _ = future.cancel());
+                    return Err(error);
+                }
+            }
+        }
+        Ok(futures)
+    }
+
     /// Submits many items of a map as one task. The default runs them one after the other, each with its own panics.
     ///
     /// # Errors
@@ -83,6 +113,27 @@ pub trait Submit: Clone + Send + Sync + 'static {
     {
         let chunk = Chunk::<F, (A, M)> { task, marker: PhantomData };
         self.submit_task(chunk, items, options)
+    }
+
+    /// Computes a whole map at once, where the executor has a faster way than chunk by chunk; otherwise gives the map back.
+    ///
+    /// # Errors
+    ///
+    /// The outer one holds the map; the inner one is the first item's.
+    #[doc(hidden)]
+    fn gather<'a, F, A, M>(
+        &self,
+        task: &F,
+        gather: Gather<'a, A>,
+    ) -> Result<Result<Vec<F::Output>, TaskError>, Gather<'a, A>>
+    where
+        F: Task<A, M>,
+        A: Payload,
+        F::Output: Payload,
+        M: 'static,
+    {
+        let _ = task;
+        Err(gather)
     }
 
     /// The largest number of workers that run tasks at the same time.
@@ -153,6 +204,43 @@ pub trait Executor {
         M: 'static,
     {
         self.submit_with(task, args, TaskOptions::new().refuse_when_full(true))
+    }
+
+    /// Like [`submit`](Self::submit), but waits for space in a full queue for at most `timeout`.
+    ///
+    /// # Errors
+    ///
+    /// [`SubmitError::Full`] when there was no space in time, [`SubmitError::ShutDown`] when the executor takes no more tasks.
+    fn submit_timeout<F, A, M>(&self, task: F, args: A, timeout: Duration) -> Result<TaskFuture<F::Output>, SubmitError>
+    where
+        F: Task<A, M>,
+        A: Payload,
+        F::Output: Payload,
+        M: 'static,
+    {
+        self.submit_with(task, args, TaskOptions::new().space_timeout(timeout))
+    }
+
+    /// Submits one task for each of `args`, and wakes as many workers as they can use at once. The futures are in the order of
+    /// the arguments.
+    ///
+    /// # Errors
+    ///
+    /// [`SubmitError::ShutDown`] when the executor takes no more tasks; those that it took before are cancelled if they have
+    /// not started.
+    fn submit_many<F, A, M>(
+        &self,
+        task: F,
+        args: impl IntoIterator<Item = A>,
+    ) -> Result<Vec<TaskFuture<F::Output>>, SubmitError>
+    where
+        F: Task<A, M>,
+        A: Payload,
+        F::Output: Payload,
+        M: 'static,
+    {
+        const { F::PORTABLE };
+        self.core().submit_tasks(task, args, TaskOptions::new())
     }
 
     /// Like [`submit`](Self::submit), with options for this task.

@@ -71,6 +71,7 @@ mod process;
 mod rayon;
 mod serial;
 mod shared_bytes;
+mod span;
 mod stats;
 mod sync;
 #[cfg(unix)]
@@ -83,7 +84,9 @@ mod wait;
 pub use cancel::CancelToken;
 pub use error::{AlreadyDone, BuildError, Cause, SubmitError, TaskError, TryMapError, WaitTimeout, WorkerExit};
 pub use executor::{Executor, Shutdown, ShutdownReport, Submit};
-pub use future::{Completed, Promise, TaskFuture, TaskId};
+pub use future::{Completed, Promise, TaskFuture, TaskId, TaskState};
+#[doc(hidden)]
+pub use map::{Chunks, Gather};
 pub use map::{Map, TryMap};
 #[cfg(unix)]
 pub use process::{
@@ -94,9 +97,11 @@ pub use process::{
 pub use rayon::{RayonBuilder, RayonCore, RayonExecutor};
 pub use serial::{SerialCore, SerialExecutor};
 pub use shared_bytes::SharedBytes;
-pub use stats::Stats;
+pub use stats::{Observer, Stats, TaskEnd};
 pub use task::{ChunkOutput, Partial, PartialMarker, Payload, Task, TaskOptions, partial};
-pub use thread::{InitializerResult, ThreadPoolBuilder, ThreadPoolCore, ThreadPoolExecutor};
+pub use thread::{
+    ClosureCore, InitializerResult, Scope, ThreadPoolBuilder, ThreadPoolCore, ThreadPoolExecutor, with_worker_state,
+};
 pub use wait::{AsCompleted, Completion, ReturnWhen, Waited, as_completed, wait, wait_until_any};
 
 /// The first line of `main` in every program that uses process pools. There are none on this platform yet, so it does

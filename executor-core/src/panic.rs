@@ -6,7 +6,7 @@
 use std::{
     any::Any,
     backtrace::Backtrace,
-    cell::RefCell,
+    cell::{Cell, RefCell},
     panic::{self, AssertUnwindSafe, PanicHookInfo},
     sync::Once,
 };
@@ -14,8 +14,12 @@ use std::{
 use crate::error::TaskError;
 
 thread_local! {
-    /// One entry per task that runs on this thread (tasks nest when one waits for another in place).
-    static RECORDS: RefCell<Vec<Option<Record>>> = const { RefCell::new(Vec::new()) };
+    /// How many tasks run on this thread (tasks nest when one waits for another in place).
+    static DEPTH: Cell<usize> = const { Cell::new(0) };
+    /// What the hook noted, and for the task at which depth. Only touched by panics, and empty between them.
+    static RECORDS: RefCell<Vec<(usize, Record)>> = const { RefCell::new(Vec::new()) };
+    /// Whether there is any.
+    static RECORDED: Cell<bool> = const { Cell::new(false) };
 }
 
 struct Record {
@@ -26,19 +30,36 @@ struct Record {
 /// Runs a task's code; a panic becomes [`TaskError::Panicked`].
 pub(crate) fn catch<T>(task: impl FnOnce() -> T) -> Result<T, TaskError> {
     install_hook();
-    RECORDS.with_borrow_mut(|records| records.push(None));
+    let depth = DEPTH.get() + 1;
+    DEPTH.set(depth);
     let outcome = panic::catch_unwind(AssertUnwindSafe(task));
-    let record = RECORDS.with_borrow_mut(Vec::pop).flatten();
-    outcome.map_err(|payload| {
-        let message = message_of(&*payload);
-        contain(|| drop(payload));
-        let (location, backtrace) = match record {
-            Some(record) => (record.location, record.backtrace),
-            // `resume_unwind` runs no hook, and a program may have replaced ours.
-            None => ("an unknown place".to_owned(), String::new()),
-        };
-        TaskError::Panicked { message, location, backtrace }
+    DEPTH.set(depth - 1);
+    // Also of a task that ended well: it may have caught a panic of its own.
+    let record = if RECORDED.get() { take_record(depth) } else { None };
+    outcome.map_err(|payload| panicked(payload, record))
+}
+
+/// What the hook noted last for the task at this depth.
+#[cold]
+fn take_record(depth: usize) -> Option<Record> {
+    RECORDS.with_borrow_mut(|records| {
+        let first = records.iter().position(|(at, _)| *at >= depth).unwrap_or(records.len());
+        let record = records.drain(first..).next_back().map(|(_, record)| record);
+        RECORDED.set(!records.is_empty());
+        record
     })
+}
+
+#[cold]
+fn panicked(payload: Box<dyn Any + Send>, record: Option<Record>) -> TaskError {
+    let message = message_of(&*payload);
+    contain(|| drop(payload));
+    let (location, backtrace) = match record {
+        Some(record) => (record.location, record.backtrace),
+        // `resume_unwind` runs no hook, and a program may have replaced ours.
+        None => ("an unknown place".to_owned(), String::new()),
+    };
+    TaskError::Panicked { message, location, backtrace }
 }
 
 /// Runs code of the user that gives nothing back, such as a callback or a destructor. A panic is reported by the program's
@@ -74,16 +95,13 @@ fn install_hook() {
 
 /// Notes a panic if it is a task's; says whether it was.
 fn record(info: &PanicHookInfo<'_>) -> bool {
-    let in_task = RECORDS.try_with(|records| records.try_borrow().is_ok_and(|records| !records.is_empty()));
-    if !in_task.unwrap_or(false) {
+    let depth = DEPTH.try_with(Cell::get).unwrap_or(0);
+    if depth == 0 {
         return false;
     }
     let location = info.location().map_or_else(|| "an unknown place".to_owned(), ToString::to_string);
     let backtrace = Backtrace::force_capture().to_string();
-    RECORDS.with_borrow_mut(|records| {
-        if let Some(last) = records.last_mut() {
-            *last = Some(Record { location, backtrace });
-        }
-    });
+    RECORDS.with_borrow_mut(|records| records.push((depth, Record { location, backtrace })));
+    RECORDED.set(true);
     true
 }

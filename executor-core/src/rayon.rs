@@ -12,7 +12,10 @@ use rayon::{ThreadPool, ThreadPoolBuilder};
 use crate::{
     error::{BuildError, SubmitError},
     executor::{Executor, Shutdown, ShutdownReport, Submit, available_cpus},
-    future::{Host, InProcess, Owner, State as TaskState, TaskFuture, TaskRef, current_pool, enter_pool, new_pool_id},
+    future::{
+        Cell, Host, InProcess, Owner, State as TaskState, TaskFuture, TaskRef, current_pool, enter_pool, new_pool_id,
+    },
+    span,
     stats::Stats,
     task::{Payload, Task, TaskOptions},
 };
@@ -140,7 +143,7 @@ impl RayonCore {
         options: TaskOptions,
     ) -> Result<TaskFuture<R>, SubmitError> {
         let shared = Arc::clone(&self.shared);
-        let (task, future) = InProcess::task(Arc::clone(&shared), options.timeout, work);
+        let (task, future) = InProcess::task(Arc::clone(&shared), &options, span::carry(work), |_| ());
         let number = {
             let mut state = shared.lock();
             if state.shut_down {
@@ -204,19 +207,19 @@ impl Owner for Shared {
         self.id
     }
 
-    fn started(&self) {
+    fn started(&self, _: &Cell) {
         let mut state = self.lock();
         state.queued -= 1;
         state.running += 1;
     }
 
-    fn ended(&self, outcome: TaskState) {
+    fn ended(&self, _: &Cell, outcome: TaskState) {
         let mut state = self.lock();
         state.running -= 1;
         if outcome == TaskState::Failed { state.failed += 1 } else { state.done += 1 }
     }
 
-    fn cancelled(&self) {
+    fn cancelled(&self, _: &Cell) {
         let mut state = self.lock();
         state.queued -= 1;
         state.cancelled += 1;

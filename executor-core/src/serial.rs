@@ -12,7 +12,7 @@ use std::{
 use crate::{
     error::SubmitError,
     executor::{Executor, Shutdown, ShutdownReport, Submit},
-    future::{InProcess, Owner, State, TaskFuture},
+    future::{Cell, InProcess, Owner, State, TaskFuture},
     stats::Stats,
     task::{Payload, Task, TaskOptions},
 };
@@ -52,17 +52,17 @@ impl Owner for Counters {
         0
     }
 
-    fn started(&self) {
+    fn started(&self, _: &Cell) {
         self.running.fetch_add(1, Ordering::Relaxed);
     }
 
-    fn ended(&self, state: State) {
+    fn ended(&self, _: &Cell, state: State) {
         let ended = if state == State::Failed { &self.failed } else { &self.done };
         ended.fetch_add(1, Ordering::Relaxed);
         self.running.fetch_sub(1, Ordering::Relaxed);
     }
 
-    fn cancelled(&self) {}
+    fn cancelled(&self, _: &Cell) {}
 }
 
 impl SerialExecutor {
@@ -95,7 +95,7 @@ impl SerialCore {
         if self.counters.shut_down.load(Ordering::Relaxed) {
             return Err(SubmitError::ShutDown);
         }
-        let (task, future) = InProcess::task(Arc::clone(&self.counters), options.timeout, work);
+        let (task, future) = InProcess::task(Arc::clone(&self.counters), &options, work, |_| ());
         task.run();
         Ok(future)
     }

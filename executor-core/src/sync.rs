@@ -6,7 +6,7 @@
 pub(crate) use std::{
     sync::{
         Condvar, Mutex, MutexGuard,
-        atomic::{AtomicU32, Ordering},
+        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering, fence},
     },
     thread::{Thread, current as current_thread, park, yield_now},
 };
@@ -15,7 +15,7 @@ pub(crate) use std::{
 pub(crate) use loom::{
     sync::{
         Condvar, Mutex, MutexGuard,
-        atomic::{AtomicU32, Ordering},
+        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering, fence},
     },
     thread::{Thread, current as current_thread, park, yield_now},
 };
@@ -51,6 +51,21 @@ pub(crate) fn wait_until<'a, T>(
             condvar.wait_timeout(guard, left).unwrap_or_else(PoisonError::into_inner).0
         }
     }
+}
+
+/// Blocks until this thread is unparked, for no reason, or at the latest at `deadline`.
+#[cfg(not(loom))]
+pub(crate) fn park_until(deadline: Option<Instant>) {
+    match deadline {
+        None => park(),
+        Some(deadline) => std::thread::park_timeout(deadline.saturating_duration_since(Instant::now())),
+    }
+}
+
+/// loom has no time: nothing ever runs out.
+#[cfg(loom)]
+pub(crate) fn park_until(_: Option<Instant>) {
+    park();
 }
 
 /// Memory that a protocol hands from one thread to the next; loom checks that no two have it at the same time.

@@ -222,6 +222,9 @@ where
 pub struct TaskOptions {
     pub(crate) timeout: Option<Duration>,
     pub(crate) refuse_when_full: bool,
+    pub(crate) space_timeout: Option<Duration>,
+    pub(crate) priority: i32,
+    pub(crate) queue_timeout: Option<Duration>,
 }
 
 impl TaskOptions {
@@ -243,6 +246,27 @@ impl TaskOptions {
         self
     }
 
+    /// The longest that a submit waits for space in a full queue, before it is refused with
+    /// [`SubmitError::Full`](crate::SubmitError::Full). Default: without limit.
+    pub fn space_timeout(mut self, limit: Duration) -> Self {
+        self.space_timeout = Some(limit);
+        self
+    }
+
+    /// The longest that the task may wait to be started. When that has passed it will not run, and its future resolves with
+    /// [`TaskError::Expired`].
+    pub fn queue_timeout(mut self, limit: Duration) -> Self {
+        self.queue_timeout = Some(limit);
+        self
+    }
+
+    /// Tasks with a higher priority start first; first come, first served among equals. Default: 0. A task that runs is not
+    /// interrupted.
+    pub fn priority(mut self, priority: i32) -> Self {
+        self.priority = priority;
+        self
+    }
+
     /// The task's time limit.
     #[must_use]
     pub fn time_limit(&self) -> Option<Duration> {
@@ -259,10 +283,38 @@ impl TaskOptions {
 /// The answers of one chunk of a map.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct ChunkOutput<R> {
-    /// One for each item, in order.
-    pub results: Vec<Result<R, TaskError>>,
+    /// Those of the items that have one, in order.
+    pub values: Vec<R>,
+    /// The other items: where each stood in the chunk, and why it has no answer. Rare, and large; so they stand apart.
+    pub errors: Vec<(usize, TaskError)>,
     /// How long the items ran, all together.
     pub ran_for: Duration,
+}
+
+impl<R> ChunkOutput<R> {
+    /// One result for each item, in order.
+    pub fn from_results(results: impl IntoIterator<Item = Result<R, TaskError>>, ran_for: Duration) -> Self {
+        let results = results.into_iter();
+        let mut output = Self { values: Vec::with_capacity(results.size_hint().0), errors: Vec::new(), ran_for };
+        for (place, result) in results.enumerate() {
+            match result {
+                Ok(value) => output.values.push(value),
+                Err(error) => output.errors.push((place, error)),
+            }
+        }
+        output
+    }
+
+    /// Calls `call` with each item. A panic costs its item, and is caught once for the whole run of items before it.
+    pub(crate) fn compute<A>(items: Vec<A>, call: impl Fn(A) -> R) -> Self {
+        let start = Instant::now();
+        let (mut values, mut errors) = (Vec::with_capacity(items.len()), Vec::new());
+        let mut items = items.into_iter();
+        while let Err(error) = panic::catch(|| items.by_ref().for_each(|item| values.push(call(item)))) {
+            errors.push((values.len() + errors.len(), error));
+        }
+        Self { values, errors, ran_for: start.elapsed() }
+    }
 }
 
 /// A task that runs another one over many items; each item's panic is its own.
@@ -291,9 +343,7 @@ where
     const PORTABLE: () = F::PORTABLE;
 
     fn call(&self, items: Vec<A>) -> Self::Output {
-        let start = Instant::now();
-        let results = items.into_iter().map(|item| panic::catch(|| self.task.call(item))).collect();
-        ChunkOutput { results, ran_for: start.elapsed() }
+        ChunkOutput::compute(items, |item| self.task.call(item))
     }
 
     fn bound(&self) -> Option<Result<Arc<Bound>, TaskError>> {

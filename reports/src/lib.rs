@@ -12,6 +12,7 @@
 //! | show two runs side by side                      | [`comparison::Comparison`]                          |
 //! | fill the summary page of an automated job       | [`markdown::summary`]                               |
 //! | word a figure as the page does                  | [`format`](mod@format)                              |
+//! | show what `lab overhead` measured               | [`overhead::Overhead`]                              |
 #![forbid(unsafe_code)]
 #![warn(clippy::unwrap_used)]
 
@@ -24,6 +25,7 @@ pub mod format;
 mod html;
 pub mod markdown;
 pub mod model;
+pub mod overhead;
 mod store;
 mod table;
 

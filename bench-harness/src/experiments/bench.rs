@@ -14,7 +14,7 @@ use workloads::{
 
 use super::{
     breakeven, findings,
-    overhead::{self, Effort},
+    overhead::{self, Effort, Plan as OverheadPlan},
 };
 use crate::{
     cell::{CellSpec, Measured},
@@ -78,8 +78,11 @@ pub(crate) fn run(settings: &Settings) -> Result<Run, LabError> {
     let plan = Plan::new(&size, &settings.executors, &settings.data)?;
     let slots = interleave(plan.cells.len(), size.repetitions, settings.seed);
     let grid = if whole { breakeven::grid(settings.quick) } else { Vec::new() };
-    let effort = if settings.quick { Effort::QUICK } else { Effort::FULL };
-    let steps = slots.len() + breakeven::steps(&grid, settings.quick) + if whole { effort.blocks } else { 0 };
+    let effort = if settings.quick { Effort::BENCH_QUICK } else { Effort::BENCH };
+    let workers = host.cores.min(2) as usize;
+    let overhead_plan = OverheadPlan::for_rows(workers, effort, settings.seed);
+    let overhead_steps = if whole { overhead_plan.steps() } else { 0 };
+    let steps = slots.len() + breakeven::steps(&grid, settings.quick) + overhead_steps;
     let mut progress = Progress::new(steps as u64)?;
 
     let mut cells: Vec<Cell> = plan.cells.iter().map(empty_cell).collect();
@@ -98,7 +101,7 @@ pub(crate) fn run(settings: &Settings) -> Result<Run, LabError> {
     let (efficiency, crossings) = breakeven::run(&grid, settings, host.cores, &mut progress)?;
     // Rows without any figure would only say that there was no time for them.
     let overhead = if whole && !progress.interrupted() {
-        overhead::run(host.cores.min(2) as usize, effort, settings.seed, &mut progress)?
+        overhead::rows(&overhead::run(&overhead_plan, &mut progress), workers)
     } else {
         Vec::new()
     };

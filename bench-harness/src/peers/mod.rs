@@ -1,15 +1,51 @@
-//! Other people's executors, and the machine's own limits, for the same table as ours.
+//! Other people's executors, and the machine's own limits, for the same tables as ours.
 
 #[cfg(feature = "peers")]
 mod crates;
-mod limits;
+pub(crate) mod limits;
 mod python;
 
-use crate::experiments::overhead::Subject;
+use serde::{Deserialize, Serialize};
 
-#[cfg(feature = "peers")]
-pub(crate) use crates::procspawn_figures;
-pub(crate) use limits::limits;
+use crate::experiments::overhead::LaneVisit;
+
+pub(crate) use python::Python;
+
+/// Somebody else's executor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Peer {
+    Crossbeam,
+    Threadpool,
+    RayonSpawn,
+    TokioBlocking,
+    ThreadSpawn,
+    Procspawn,
+    Python(Python),
+}
+
+impl Peer {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Crossbeam => "crossbeam-channel + oneshot",
+            Self::Threadpool => "threadpool + oneshot",
+            Self::RayonSpawn => "rayon spawn + oneshot",
+            Self::TokioBlocking => "tokio spawn_blocking",
+            Self::ThreadSpawn => "std thread spawn + join",
+            Self::Procspawn => "procspawn 1.0",
+            Self::Python(python) => python.name(),
+        }
+    }
+
+    pub(crate) fn note(self) -> &'static str {
+        match self {
+            Self::Crossbeam => "boxed closures",
+            Self::ThreadSpawn => "a thread per task",
+            Self::Procspawn => "at most 100 tasks in flight",
+            Self::Python(_) => "measured by Python's own clock",
+            Self::Threadpool | Self::RayonSpawn | Self::TokioBlocking => "",
+        }
+    }
+}
 
 /// To be called first in `main`: one of the peers starts this program again as well.
 pub(crate) fn init() {
@@ -17,11 +53,13 @@ pub(crate) fn init() {
     procspawn::init();
 }
 
-/// Everything that can be measured here.
-pub(crate) fn subjects(workers: usize) -> Vec<Subject> {
-    let mut subjects = Vec::new();
+/// Builds a peer, and shows it to `visit`.
+pub(crate) fn with_peer<V: LaneVisit>(peer: Peer, workers: usize, visit: V) -> Result<V::Output, String> {
     #[cfg(feature = "peers")]
-    subjects.extend(crates::subjects(workers));
-    subjects.extend(python::subjects(workers));
-    subjects
+    return crates::with_peer(peer, workers, visit);
+    #[cfg(not(feature = "peers"))]
+    {
+        let _ = (workers, visit);
+        Err(format!("{} is not in this build: build the lab with its feature \"peers\"", peer.name()))
+    }
 }

@@ -1,39 +1,71 @@
-"""Measures one of CPython's executors: the same three figures as the others in the table, as one line of JSON."""
+"""Measures one executor of Python: one figure per round, as one line of JSON."""
 
 import concurrent.futures
 import json
 import operator
+import platform
 import sys
 import time
 
 
+def make(name, workers):
+    if name == "loky":
+        import loky
+
+        return loky.ProcessPoolExecutor(workers)
+    return getattr(concurrent.futures, name)(workers)
+
+
+# The tasks are functions of a module, because what stands in this script cannot be found by a worker that is started afresh.
+
+
+def throughput(pool, count):
+    start = time.perf_counter()
+    futures = [pool.submit(operator.index, x) for x in range(count)]
+    for future in futures:
+        future.result()
+    return count / (time.perf_counter() - start), None
+
+
+def round_trip(pool, count):
+    times = []
+    for _ in range(count):
+        start = time.perf_counter_ns()
+        pool.submit(operator.index, 1).result()
+        times.append(time.perf_counter_ns() - start)
+    times.sort()
+    return times[len(times) // 2], times[len(times) * 99 // 100]
+
+
+def payload(pool, count):
+    blocks = [bytes([7]) * (1 << 20) for _ in range(count)]
+    start = time.perf_counter()
+    for future in [pool.submit(len, block) for block in blocks]:
+        future.result()
+    return (count << 20) / (time.perf_counter() - start), None
+
+
+def startup(name, workers):
+    start = time.perf_counter_ns()
+    with make(name, workers) as pool:
+        pool.submit(operator.index, 1).result()
+        return time.perf_counter_ns() - start, None
+
+
 def main():
-    name, workers, tasks, trips, payloads = sys.argv[1], *map(int, sys.argv[2:])
-    with getattr(concurrent.futures, name)(workers) as pool:
-        # Functions of a module, because what stands in this script cannot be found by a worker that is started afresh.
-        for x in range(20):
-            pool.submit(operator.index, x).result()
-        start = time.perf_counter()
-        futures = [pool.submit(operator.index, x) for x in range(tasks)]
-        for future in futures:
-            future.result()
-        throughput = tasks / (time.perf_counter() - start)
-        times = []
-        for _ in range(trips):
-            start = time.perf_counter_ns()
-            pool.submit(operator.index, 1).result()
-            times.append(time.perf_counter_ns() - start)
-        times.sort()
-        block = bytes(1 << 20)
-        start = time.perf_counter()
-        for _ in range(payloads):
-            pool.submit(len, block).result()
-        speed = payloads / (time.perf_counter() - start)
+    name, workers, what, count, rounds = sys.argv[1], int(sys.argv[2]), sys.argv[3], int(sys.argv[4]), int(sys.argv[5])
+    if what == "startup":
+        pairs = [startup(name, workers) for _ in range(rounds)]
+    else:
+        measure = {"throughput": throughput, "round-trip": round_trip, "payload": payload}[what]
+        with make(name, workers) as pool:
+            for x in range(20):
+                pool.submit(operator.index, x).result()
+            pairs = [measure(pool, count) for _ in range(rounds)]
     print(json.dumps({
-        "throughput": throughput,
-        "round_trip_p50_ns": times[len(times) // 2],
-        "round_trip_p99_ns": times[len(times) * 99 // 100],
-        "payload_mib_per_second": speed,
+        "version": platform.python_version(),
+        "values": [value for value, _ in pairs],
+        "p99": [tail for _, tail in pairs if tail is not None],
     }))
 
 

@@ -1,39 +1,63 @@
-//! CPython's own `concurrent.futures`, where there is a Python.
+//! CPython's own `concurrent.futures`, and loky, where there is a Python that has them.
 
 use std::{process::Command, time::Duration};
 
-use reports::model::OverheadGroup;
+use serde::{Deserialize, Serialize};
 
-use crate::{
-    experiments::overhead::{Effort, Figures, Subject},
-    runner::child,
-};
+use crate::runner::child;
 
 const SCRIPT: &str = include_str!("peer.py");
+const LIMIT: Duration = Duration::from_secs(60);
 
-pub(super) fn subjects(workers: usize) -> Vec<Subject> {
-    let version = Command::new("python3").arg("--version").output().ok().filter(|output| output.status.success());
-    let version = version.map(|output| String::from_utf8_lossy(&output.stdout).trim().replace("Python", "CPython"));
-    ["ThreadPoolExecutor", "ProcessPoolExecutor"]
-        .into_iter()
-        .map(|class| {
-            let found = version.is_some();
-            Subject {
-                name: format!("{} {class}", version.as_deref().unwrap_or("CPython")),
-                group: OverheadGroup::Peer,
-                note: "measured by Python's own clock".to_owned(),
-                measure: Box::new(move |effort| {
-                    if found { measure(class, workers, effort) } else { Err("there is no python3 here".to_owned()) }
-                }),
-            }
-        })
-        .collect()
+/// An executor of Python.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Python {
+    ThreadPool,
+    ProcessPool,
+    Loky,
 }
 
-fn measure(class: &str, workers: usize, effort: Effort) -> Result<Figures, String> {
-    let mut command = Command::new("python3");
-    let counts = [effort.tasks / 20, effort.round_trips / 4, effort.payloads].map(|count| count.to_string());
-    command.args(["-", class, &workers.to_string()]).args(counts);
-    let output = child::run_command(command, SCRIPT.as_bytes(), Duration::from_secs(60))?;
-    serde_json::from_slice(&output).map_err(|error| error.to_string())
+impl Python {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::ThreadPool => "CPython ThreadPoolExecutor",
+            Self::ProcessPool => "CPython ProcessPoolExecutor",
+            Self::Loky => "loky",
+        }
+    }
+
+    /// As the script knows it.
+    fn class(self) -> &'static str {
+        match self {
+            Self::ThreadPool => "ThreadPoolExecutor",
+            Self::ProcessPool => "ProcessPoolExecutor",
+            Self::Loky => "loky",
+        }
+    }
+
+    /// Runs the script: `what` is measured `rounds` times with so many tasks each.
+    pub(crate) fn measure(self, workers: usize, what: &str, count: u32, rounds: u32) -> Result<PythonFigures, String> {
+        let mut command = Command::new("python3");
+        command.args(["-", self.class(), &workers.to_string(), what, &count.to_string(), &rounds.to_string()]);
+        let output = child::run_command(command, SCRIPT.as_bytes(), LIMIT).map_err(|error| match () {
+            () if error.contains("No such file or directory") => {
+                "there is no python3 on the PATH: install Python 3".to_owned()
+            }
+            () if error.contains("No module named 'loky'") => {
+                "python3 has no module loky: python3 -m pip install loky".to_owned()
+            }
+            () => error,
+        })?;
+        serde_json::from_slice(&output).map_err(|error| format!("the script's answer makes no sense: {error}"))
+    }
+}
+
+/// What the script answers: one value per round, and the interpreter's version.
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct PythonFigures {
+    pub(crate) version: String,
+    pub(crate) values: Vec<f64>,
+    /// Of round trips only.
+    #[serde(default)]
+    pub(crate) p99: Vec<f64>,
 }

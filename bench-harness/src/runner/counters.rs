@@ -65,6 +65,43 @@ pub(crate) fn proportional_memory(workers: &[u32]) -> Option<u64> {
     Some(std::iter::once(own).chain(others).map(|text| number_after(&text, "Pss:") * 1024).sum())
 }
 
+/// Proportional set size of one process.
+pub(crate) fn proportional_memory_of(pid: u32) -> Option<u64> {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).ok()?;
+    Some(number_after(&text, "Pss:") * 1024)
+}
+
+/// Resident memory of this process.
+pub(crate) fn resident_memory() -> Option<u64> {
+    // Exact, unlike the figure in `status`, which the kernel gathers from each CPU only now and then.
+    let text = std::fs::read_to_string("/proc/self/smaps_rollup").ok()?;
+    Some(number_after(&text, "Rss:") * 1024)
+}
+
+/// Memory that could be had without swapping.
+pub(crate) fn available_memory() -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
+    Some(number_after(&text, "MemAvailable:") * 1024)
+}
+
+/// Context switches and CPU time in nanoseconds of all threads of a process, with or without its main thread.
+pub(crate) fn scheduling_of(pid: u32, without_main: bool) -> Option<(u64, u64)> {
+    let mut sum = (0, 0);
+    for thread in std::fs::read_dir(format!("/proc/{pid}/task")).ok()? {
+        let thread = thread.ok()?;
+        if without_main && thread.file_name().to_str() == Some(&pid.to_string()) {
+            continue;
+        }
+        // A thread that has ended meanwhile has nothing to tell.
+        let Ok(status) = std::fs::read_to_string(thread.path().join("status")) else { continue };
+        let times = std::fs::read_to_string(thread.path().join("schedstat")).unwrap_or_default();
+        sum.0 += number_after(&status, "voluntary_ctxt_switches:");
+        sum.0 += number_after(&status, "nonvoluntary_ctxt_switches:");
+        sum.1 += times.split_whitespace().next().and_then(|time| time.parse::<u64>().ok()).unwrap_or(0);
+    }
+    Some(sum)
+}
+
 /// The number behind `name` at the beginning of a line.
 fn number_after(text: &str, name: &str) -> u64 {
     text.lines()
@@ -92,5 +129,20 @@ mod tests {
         assert!(memory.iter().map(|byte| u64::from(*byte)).sum::<u64>() > 0);
         assert!(of_this_process_tree().since(&before).minor_faults > 0);
         assert!(proportional_memory(&[]).unwrap() > 8 << 20);
+        assert!(proportional_memory_of(std::process::id()).unwrap() > 8 << 20);
+        assert!(resident_memory().unwrap() > 8 << 20 && available_memory().unwrap() > 0);
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_thread_that_sleeps_shows_as_switches_and_one_that_is_left_out_does_not() {
+        let (sender, receiver) = std::sync::mpsc::channel::<()>();
+        let thread = std::thread::spawn(move || receiver.recv());
+        std::thread::sleep(std::time::Duration::from_millis(20));
+        let pid = std::process::id();
+        let (all, others) = (scheduling_of(pid, false).unwrap(), scheduling_of(pid, true).unwrap());
+        assert!(all.0 >= others.0 && others.0 > 0 && all.1 > 0, "{all:?} {others:?}");
+        drop(sender);
+        assert!(thread.join().unwrap().is_err());
     }
 }

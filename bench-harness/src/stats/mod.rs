@@ -2,6 +2,8 @@
 
 mod crossing;
 mod order;
+mod pairs;
 
 pub(crate) use crossing::{Curve, crossing};
-pub(crate) use order::{estimate, ratio_of_medians};
+pub(crate) use order::{estimate, median, ratio_of_medians};
+pub(crate) use pairs::{block_medians, block_ratios};

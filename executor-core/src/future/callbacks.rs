@@ -41,7 +41,7 @@ pub(super) fn dispatch(callbacks: Vec<Callback>, completed: Completed) {
     queue.jobs.push_back((callbacks, completed));
     if queue.waiting > 0 {
         CHANGED.notify_one();
-    } else if queue.threads < 2 {
+    } else if queue.threads < MAX_THREADS {
         start(queue);
     }
 }

@@ -160,10 +160,39 @@ impl Cell {
 
     /// Lets go; `true` for the last one, which has the cell to itself.
     pub(crate) fn release(&self) -> bool {
+        // ORDERING: Acquire, as below. A sole holder stays one: a second one is only made by a first one.
+        if self.holders.load(Ordering::Acquire) == 1 {
+            return true;
+        }
         // ORDERING: Release hands what this holder did to the last one, whose Acquire takes it.
         self.holders.fetch_sub(1, Ordering::AcqRel) == 1
     }
 
+    /// Whether the one who asks is the only holder, and will have to drop what is left.
+    pub(crate) fn is_held_once(&self) -> bool {
+        // ORDERING: who drops it synchronises in `release`.
+        self.holders.load(Ordering::Relaxed) == 1
+    }
+
+    /// For a thread that holds on to the cell twice: lets go of one, and says whether it now has the cell to itself, pending
+    /// and without waiters. Then the work is the caller's as after [`claim`](Self::claim), and no outcome has to be written:
+    /// nobody else can ever look.
+    pub(crate) fn claim_alone(&self) -> bool {
+        // ORDERING: Acquire pairs with the Release of those who let go before.
+        if self.holders.load(Ordering::Acquire) != 2 {
+            self.holders.fetch_sub(1, Ordering::Release);
+            return false;
+        }
+        // ORDERING: both holders are this thread, so nobody else reads or writes here any more.
+        self.holders.store(1, Ordering::Relaxed);
+        let alone = self.word.load(Ordering::Relaxed) == State::Pending as u32;
+        if alone {
+            self.word.store(State::Running as u32, Ordering::Relaxed);
+        }
+        alone
+    }
+
+    #[inline]
     pub(crate) fn state(&self) -> State {
         // ORDERING: Acquire pairs with the Release in `finish`: who sees a final state sees the outcome.
         State::of(self.word.load(Ordering::Acquire))

@@ -4,7 +4,7 @@
 //! same, its pool is told, and may let another worker stand in for it.
 
 use std::{
-    cell::RefCell,
+    cell::{Cell, RefCell},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -23,6 +23,8 @@ pub(crate) trait Host: Send + Sync {
 
 thread_local! {
     static HOST: RefCell<Option<Arc<dyn Host>>> = const { RefCell::new(None) };
+    /// The host's number, or 0: what every wait asks for first.
+    static POOL: Cell<u64> = const { Cell::new(0) };
 }
 
 /// A number for a new pool.
@@ -34,12 +36,13 @@ pub(crate) fn new_pool_id() -> u64 {
 
 /// Makes this thread a worker of `host` until it ends.
 pub(crate) fn enter_pool(host: Arc<dyn Host>) {
+    POOL.set(host.pool_id());
     HOST.with_borrow_mut(|current| *current = Some(host));
 }
 
 /// The pool that this thread works for; 0 for none.
 pub(crate) fn current_pool() -> u64 {
-    HOST.with_borrow(|host| host.as_ref().map_or(0, |host| host.pool_id()))
+    POOL.get()
 }
 
 /// Whether this thread may run tasks of `pool` while it waits for them.

@@ -1,26 +1,76 @@
 //! A task that runs in this process: cell, closure and result in one allocation, shared by the queue and the future.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
 
 use super::{Body, Cell, Slot, State, Stored, Task, TaskFuture, TaskRef};
-use crate::{deadline, error::TaskError, panic};
+use crate::{
+    deadline::{self, Limit, Watch},
+    error::TaskError,
+    panic,
+    task::TaskOptions,
+};
 
-/// The executor that a task belongs to; hears of every change, wherever it comes from.
+/// The executor that a task belongs to, as the task knows it; hears of every change, wherever it comes from.
 pub(crate) trait Owner: Send + Sync + 'static {
     fn pool_id(&self) -> u64;
     /// A queued task was claimed.
-    fn started(&self);
+    fn started(&self, cell: &Cell);
     /// A running task ended.
-    fn ended(&self, state: State);
+    fn ended(&self, cell: &Cell, state: State);
     /// A queued task was cancelled.
-    fn cancelled(&self);
+    fn cancelled(&self, cell: &Cell);
+    /// A queued task has waited for too long, and has failed.
+    fn expired(&self, cell: &Cell) {
+        self.started(cell);
+        self.ended(cell, State::Failed);
+    }
+    /// The task is about to run in the place of one that waits for it: takes it out of the queue where that is easy, and
+    /// gives what the queue held on to.
+    fn take_back(&self, _: &Cell) -> Option<TaskRef> {
+        None
+    }
+}
+
+impl<O: Owner> Owner for std::sync::Arc<O> {
+    fn pool_id(&self) -> u64 {
+        (**self).pool_id()
+    }
+
+    fn started(&self, cell: &Cell) {
+        (**self).started(cell);
+    }
+
+    fn ended(&self, cell: &Cell, state: State) {
+        (**self).ended(cell, state);
+    }
+
+    fn cancelled(&self, cell: &Cell) {
+        (**self).cancelled(cell);
+    }
 }
 
 /// Closure and owner of a task.
 pub(crate) struct InProcess<T, W, O> {
-    owner: Arc<O>,
-    time_limit: Option<Box<Duration>>,
+    owner: O,
+    /// Most tasks have none.
+    limits: Option<Box<Limits>>,
     slot: Slot<W, T>,
+}
+
+struct Limits {
+    running: Option<Duration>,
+    /// Ends when the task is started or cancelled.
+    queued: Mutex<Option<Watch>>,
+}
+
+impl Limits {
+    fn stop_waiting(&self) {
+        let watch = self.queued.lock().unwrap_or_else(PoisonError::into_inner).take();
+        drop(watch);
+    }
 }
 
 impl<T, W, O> InProcess<T, W, O>
@@ -29,17 +79,39 @@ where
     W: FnOnce() -> T + Send + 'static,
     O: Owner,
 {
-    /// A task for the owner's queue, and its future.
-    pub(crate) fn task(owner: Arc<O>, time_limit: Option<Duration>, work: W) -> (TaskRef, TaskFuture<T>) {
+    /// A task for the owner's queue, and its future. `tell` hears of it before anything can happen to it.
+    pub(crate) fn task(owner: O, options: &TaskOptions, work: W, tell: impl FnOnce(&Cell)) -> (TaskRef, TaskFuture<T>) {
+        if options.timeout.is_none() && options.queue_timeout.is_none() {
+            let (task, future) = TaskRef::allocate::<Self>(Self { owner, limits: None, slot: Slot::new(work) });
+            tell(task.cell());
+            return (task.erase(), future);
+        }
+        let limits = Limits { running: options.timeout, queued: Mutex::new(None) };
         let (task, future) =
-            TaskRef::allocate::<Self>(Self { owner, time_limit: time_limit.map(Box::new), slot: Slot::new(work) });
+            TaskRef::allocate::<Self>(Self { owner, limits: Some(Box::new(limits)), slot: Slot::new(work) });
+        tell(task.cell());
+        if let (Some(limit), Some(limits)) = (options.queue_timeout, &task.content().limits) {
+            let watch = deadline::watch(task.to_ref(), Limit::Queued, limit);
+            *limits.queued.lock().unwrap_or_else(PoisonError::into_inner) = Some(watch);
+        }
         (task.erase(), future)
+    }
+
+    fn run_limit(&self) -> Option<Duration> {
+        self.limits.as_ref()?.running
+    }
+
+    /// The task is not queued any more.
+    fn stop_waiting(&self) {
+        if let Some(limits) = &self.limits {
+            limits.stop_waiting();
+        }
     }
 
     /// Ends a task whose work was taken. A result that nobody gets is dropped here, and its destructor is the task's code.
     fn complete(task: &Task<Self>, outcome: Stored<T>) {
         // Without a time limit nobody but the one who runs the task can settle it.
-        if task.content().time_limit.is_some() && !task.cell().settle() {
+        if task.content().run_limit().is_some() && !task.cell().settle() {
             panic::contain(|| drop(outcome));
             return;
         }
@@ -69,13 +141,19 @@ where
         task.cell().state() == State::Failed
     }
 
+    fn error_kind(task: &Task<Self>) -> Option<&'static str> {
+        // SAFETY: only the handle asks, and only the handle takes.
+        unsafe { task.content().slot.error_kind(task.cell()) }
+    }
+
     fn cancel(task: &Task<Self>) -> bool {
         if !task.cell().cancel() {
             return false;
         }
         // SAFETY: this call has taken the cell out of Pending.
         let work = unsafe { task.content().slot.take_work() };
-        task.content().owner.cancelled();
+        task.content().stop_waiting();
+        task.content().owner.cancelled(task.cell());
         panic::contain(|| drop(work));
         true
     }
@@ -84,32 +162,51 @@ where
         task.content().owner.pool_id()
     }
 
-    fn run(task: &Task<Self>) {
+    fn run(task: &Task<Self>) -> bool {
         if !task.cell().claim() {
-            return;
+            return false;
         }
         let body = task.content();
-        body.owner.started();
+        body.owner.started(task.cell());
         // SAFETY: this call has claimed the cell.
         let work = unsafe { body.slot.take_work() };
-        let limit = body.time_limit.as_ref().map(|limit| deadline::watch(task.to_ref(), **limit));
+        body.stop_waiting();
+        let limit = body.run_limit().map(|limit| deadline::watch(task.to_ref(), Limit::Running, limit));
         let outcome = panic::catch(work);
         drop(limit);
         // Before the future resolves, so that who saw it done finds it counted.
-        body.owner.ended(if outcome.is_err() { State::Failed } else { State::Finished });
+        body.owner.ended(task.cell(), if outcome.is_err() { State::Failed } else { State::Finished });
         Self::complete(task, outcome.map_err(Box::new));
+        true
     }
 
-    fn fail(task: &Task<Self>, error: TaskError) {
-        if task.cell().claim() {
+    fn run_here(task: &Task<Self>) -> Option<Result<T, TaskError>> {
+        let body = task.content();
+        if !body.owner.take_back(task.cell()).is_some_and(TaskRef::claim_alone) {
+            Self::run(task);
+            return None;
+        }
+        body.owner.started(task.cell());
+        // SAFETY: this call has claimed the cell.
+        let work = unsafe { body.slot.take_work() };
+        let outcome = panic::catch(work);
+        body.owner.ended(task.cell(), if outcome.is_err() { State::Failed } else { State::Finished });
+        Some(outcome)
+    }
+
+    fn fail(task: &Task<Self>, error: TaskError) -> bool {
+        let claimed = task.cell().claim();
+        if claimed {
             let body = task.content();
-            body.owner.started();
+            body.owner.started(task.cell());
+            body.stop_waiting();
             // SAFETY: this call has claimed the cell.
             let work = unsafe { body.slot.take_work() };
-            body.owner.ended(State::Failed);
+            body.owner.ended(task.cell(), State::Failed);
             Self::complete(task, Err(Box::new(error)));
             panic::contain(|| drop(work));
         }
+        claimed
     }
 
     fn expire(task: &Task<Self>, ran_for: Duration) {
@@ -119,6 +216,24 @@ where
             unsafe { task.content().slot.put(Err(Box::new(TaskError::TimedOut { ran_for }))) };
             task.cell().finish(State::Failed);
         }
+    }
+
+    fn expire_queued(task: &Task<Self>, waited: Duration) {
+        if task.cell().claim() {
+            let body = task.content();
+            // SAFETY: this call has claimed the cell.
+            let work = unsafe { body.slot.take_work() };
+            body.owner.expired(task.cell());
+            Self::complete(task, Err(Box::new(TaskError::Expired { waited })));
+            panic::contain(|| drop(work));
+        }
+    }
+
+    fn is_unwanted(task: &Task<Self>) -> bool {
+        // SAFETY: nobody else holds on to the task, so nobody takes its outcome now.
+        std::mem::needs_drop::<T>()
+            && task.cell().is_held_once()
+            && unsafe { task.content().slot.has_outcome(task.cell()) }
     }
 
     fn clear(content: &mut Self, cell: &Cell) {

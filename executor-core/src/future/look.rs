@@ -12,34 +12,93 @@ use std::{
 
 use crate::executor::available_cpus;
 
-/// The longest look. Longer than a wake-up costs, so that nobody who is waited for in time has to be woken.
-const LONGEST: Duration = Duration::from_micros(50);
-/// The shortest look, after many in vain.
-const SHORTEST: Duration = Duration::from_micros(1);
-/// After so many short looks comes one of full length, in case things have changed.
-const PROBE: u32 = 32;
+/// The longest look of one who waits for a task. Longer than two wake-ups cost, so that of two who wait for one another, and
+/// have both fallen asleep, the first to wake finds the other still looking.
+const WAIT: Duration = Duration::from_micros(200);
+/// The longest look of a worker for work.
+const WORK: Duration = Duration::from_micros(50);
+/// A shorter look than this is none: sleeping at once costs less.
+const SHORTEST: Duration = Duration::from_micros(2);
+/// A thread whose looks were in vain looks again, for the full time, after so many waits; then after twice as many, and so on
+/// up to the second number.
+const PROBE: (u32, u32) = (16, 256);
 
 /// Threads of this process that look right now.
 static LOOKING: AtomicUsize = AtomicUsize::new(0);
 
 thread_local! {
-    /// How long this thread looks, and how many looks ago it last looked for the full time.
-    static HABIT: Cell<(Duration, u32)> = const { Cell::new((LONGEST, 0)) };
+    /// What this thread has learnt from waiting for tasks, and from looking for work.
+    static HABITS: [Cell<Habit>; 2] = const { [Cell::new(Habit::new(WAIT)), Cell::new(Habit::new(WORK))] };
+}
+
+#[derive(Clone, Copy)]
+struct Habit {
+    longest: Duration,
+    /// How long it looks.
+    span: Duration,
+    /// How many waits ago it last looked for the full time, and after how many it does again.
+    since_probe: u32,
+    interval: u32,
+}
+
+impl Habit {
+    const fn new(longest: Duration) -> Self {
+        Self { longest, span: longest, since_probe: 0, interval: PROBE.0 }
+    }
+
+    /// How long to look this time.
+    fn span(self) -> Duration {
+        if self.since_probe >= self.interval { self.longest } else { self.span }
+    }
+
+    /// What is learnt from a look of this length.
+    fn after(self, span: Duration, found: bool) -> Self {
+        if found {
+            return Self { span: (span * 2).min(self.longest), since_probe: 0, interval: PROBE.0, ..self };
+        }
+        let span_next = if self.span / 2 < SHORTEST { Duration::ZERO } else { self.span / 2 };
+        if self.since_probe >= self.interval {
+            return Self { span: span_next, since_probe: 0, interval: (self.interval * 2).min(PROBE.1), ..self };
+        }
+        Self { span: span_next, since_probe: self.since_probe + 1, ..self }
+    }
+}
+
+/// How many threads may look at the same time: as many as there are cores. That is not one too many: where one waits for a
+/// task and one for work, the first has just handed the work to the second, which has not yet seen it. On a single core nobody
+/// looks.
+fn limit() -> usize {
+    match available_cpus() {
+        1 => 0,
+        cpus => cpus,
+    }
 }
 
 /// Calls `done` until it says so or it is time to sleep; returns what it said last.
-pub(crate) fn look(deadline: Option<Instant>, mut done: impl FnMut() -> bool) -> bool {
+pub(crate) fn look(deadline: Option<Instant>, done: impl FnMut() -> bool) -> bool {
+    look_among(0, deadline, done)
+}
+
+/// The same for a worker that looks for work.
+pub(crate) fn look_for_work(done: impl FnMut() -> bool) -> bool {
+    look_among(1, None, done)
+}
+
+fn look_among(habit: usize, deadline: Option<Instant>, mut done: impl FnMut() -> bool) -> bool {
     if done() {
         return true;
     }
-    // All cores but one may look: on that one the others do their work.
+    let span = HABITS.with(|habits| habits[habit].get().span());
+    let learn = |found| HABITS.with(|habits| habits[habit].set(habits[habit].get().after(span, found)));
+    if span.is_zero() {
+        learn(false);
+        return false;
+    }
     // ORDERING: a count that only has to be about right.
-    if LOOKING.fetch_add(1, Ordering::Relaxed) >= available_cpus() - 1 {
+    if LOOKING.fetch_add(1, Ordering::Relaxed) >= limit() {
         LOOKING.fetch_sub(1, Ordering::Relaxed);
         return false;
     }
-    let (habit, since_probe) = HABIT.get();
-    let span = if since_probe >= PROBE { LONGEST } else { habit };
     let start = Instant::now();
     let end = deadline.map_or(start + span, |deadline| deadline.min(start + span));
     let found = loop {
@@ -53,9 +112,29 @@ pub(crate) fn look(deadline: Option<Instant>, mut done: impl FnMut() -> bool) ->
         }
     };
     LOOKING.fetch_sub(1, Ordering::Relaxed);
-    HABIT.set(match (found, span == LONGEST) {
-        (true, _) => ((span * 2).min(LONGEST), 0),
-        (false, probed) => ((habit / 2).max(SHORTEST), if probed { 0 } else { since_probe + 1 }),
-    });
+    learn(found);
     found
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn looks_in_vain_grow_short_and_then_rare_and_one_that_pays_brings_them_back() {
+        let mut habit = Habit::new(WORK);
+        let (mut looked, mut waits) = (Duration::ZERO, 0);
+        while waits < 10_000 {
+            let span = habit.span();
+            looked += span;
+            habit = habit.after(span, false);
+            waits += 1;
+        }
+        assert!(looked < WORK * 60, "{looked:?}");
+        while habit.span() < WORK {
+            habit = habit.after(habit.span(), false);
+        }
+        habit = habit.after(WORK, true);
+        assert_eq!((habit.span(), habit.interval), (WORK, PROBE.0));
+    }
 }

@@ -5,6 +5,7 @@
 use std::{
     fmt,
     marker::PhantomData,
+    mem::ManuallyDrop,
     ops::Deref,
     ptr::NonNull,
     time::{Duration, Instant},
@@ -26,6 +27,11 @@ pub(crate) trait Body: Sized + 'static {
     /// Whether the cell, which is done, holds an error other than a cancellation.
     fn is_error(task: &Task<Self::Content>) -> bool;
 
+    /// The kind of error that the task has failed with, where that can be seen without taking it.
+    fn error_kind(_: &Task<Self::Content>) -> Option<&'static str> {
+        None
+    }
+
     /// Cancels the task if it has not started; `true` when this call did it.
     fn cancel(task: &Task<Self::Content>) -> bool {
         task.cell().cancel()
@@ -46,14 +52,28 @@ pub(crate) trait Body: Sized + 'static {
         0
     }
 
-    /// Runs the task on this thread unless somebody has started it.
-    fn run(_: &Task<Self::Content>) {}
+    /// Runs the task on this thread unless somebody has started it; says whether it did.
+    fn run(_: &Task<Self::Content>) -> bool {
+        false
+    }
 
-    /// Ends a task that nobody has started with an error.
-    fn fail(_: &Task<Self::Content>, _: TaskError) {}
+    /// Runs the task on this thread, which has its handle, waits for it and works for its pool, unless somebody has started
+    /// it. The outcome is given here when nobody else can ask for it, and otherwise kept in the task.
+    fn run_here(task: &Task<Self::Content>) -> Option<Result<Self::Output, TaskError>> {
+        Self::run(task);
+        None
+    }
+
+    /// Ends a task with an error unless somebody has started it; says whether it did.
+    fn fail(_: &Task<Self::Content>, _: TaskError) -> bool {
+        false
+    }
 
     /// The task has run for longer than it may.
     fn expire(_: &Task<Self::Content>, _: Duration) {}
+
+    /// The task has waited for longer than it may.
+    fn expire_queued(_: &Task<Self::Content>, _: Duration) {}
 
     /// Looks at the task for a while, and does what this thread can do to bring its end nearer; says whether it is done.
     fn look(task: &Task<Self::Content>, deadline: Option<Instant>) -> bool {
@@ -62,6 +82,11 @@ pub(crate) trait Body: Sized + 'static {
 
     /// Somebody was added to the waiters, and may sleep until the task is done.
     fn wanted(_: &Task<Self::Content>) {}
+
+    /// Whether nobody else holds on to the task, which is done, and it has a result whose destructor may take its time.
+    fn is_unwanted(_: &Task<Self::Content>) -> bool {
+        false
+    }
 
     /// The last holder is gone: drops what the state of `cell` says is still there.
     fn clear(_: &mut Self::Content, _: &Cell) {}
@@ -78,15 +103,19 @@ struct Block<C> {
 struct VTable {
     take: unsafe fn(NonNull<Header>, *mut ()),
     is_error: unsafe fn(NonNull<Header>) -> bool,
+    error_kind: unsafe fn(NonNull<Header>) -> Option<&'static str>,
     cancel: unsafe fn(NonNull<Header>) -> bool,
     kill: unsafe fn(NonNull<Header>) -> bool,
     is_running: unsafe fn(NonNull<Header>) -> bool,
     pool: unsafe fn(NonNull<Header>) -> u64,
-    run: unsafe fn(NonNull<Header>),
-    fail: unsafe fn(NonNull<Header>, TaskError),
+    run: unsafe fn(NonNull<Header>) -> bool,
+    run_here: unsafe fn(NonNull<Header>, *mut ()),
+    fail: unsafe fn(NonNull<Header>, TaskError) -> bool,
     expire: unsafe fn(NonNull<Header>, Duration),
+    expire_queued: unsafe fn(NonNull<Header>, Duration),
     look: unsafe fn(NonNull<Header>, Option<Instant>) -> bool,
     wanted: unsafe fn(NonNull<Header>),
+    is_unwanted: unsafe fn(NonNull<Header>) -> bool,
     drop: unsafe fn(NonNull<Header>),
 }
 
@@ -125,15 +154,24 @@ impl<B: Body> Functions<B> {
             unsafe { output.cast::<Option<Result<B::Output, TaskError>>>().write(outcome) }
         },
         is_error: forward!(is_error()),
+        error_kind: forward!(error_kind()),
         cancel: forward!(cancel()),
         kill: forward!(kill()),
         is_running: forward!(is_running()),
         pool: forward!(pool()),
         run: forward!(run()),
+        run_here: |header, output| {
+            // SAFETY: as in `forward`.
+            let outcome = B::run_here(unsafe { typed::<B::Content>(header) });
+            // SAFETY: the caller gives a place for just this type.
+            unsafe { output.cast::<Option<Result<B::Output, TaskError>>>().write(outcome) }
+        },
         fail: forward!(fail(error: TaskError)),
         expire: forward!(expire(ran_for: Duration)),
+        expire_queued: forward!(expire_queued(waited: Duration)),
         look: forward!(look(deadline: Option<Instant>)),
         wanted: forward!(wanted()),
+        is_unwanted: forward!(is_unwanted()),
         drop: |header| {
             // SAFETY: the last holder is gone, and the block came from a box.
             let mut block = unsafe { Box::from_raw(header.cast::<Block<B::Content>>().as_ptr()) };
@@ -225,12 +263,20 @@ impl TaskRef {
         unsafe { (self.header().vtable.pool)(self.header) }
     }
 
-    pub(crate) fn run(&self) {
+    /// Says whether it ran: a task that was cancelled or started by somebody else does not.
+    pub(crate) fn run(&self) -> bool {
         // SAFETY: the table is that of this block.
         unsafe { (self.header().vtable.run)(self.header) }
     }
 
-    pub(crate) fn fail(&self, error: TaskError) {
+    /// For a thread that also has the handle: lets go, and claims the task if nobody else holds on to it. See
+    /// [`Cell::claim_alone`].
+    pub(crate) fn claim_alone(self) -> bool {
+        let task = ManuallyDrop::new(self);
+        task.cell().claim_alone()
+    }
+
+    pub(crate) fn fail(&self, error: TaskError) -> bool {
         // SAFETY: the table is that of this block.
         unsafe { (self.header().vtable.fail)(self.header, error) }
     }
@@ -240,9 +286,19 @@ impl TaskRef {
         unsafe { (self.header().vtable.expire)(self.header, ran_for) }
     }
 
+    pub(crate) fn expire_queued(&self, waited: Duration) {
+        // SAFETY: the table is that of this block.
+        unsafe { (self.header().vtable.expire_queued)(self.header, waited) }
+    }
+
     pub(crate) fn look(&self, deadline: Option<Instant>) -> bool {
         // SAFETY: the table is that of this block.
         unsafe { (self.header().vtable.look)(self.header, deadline) }
+    }
+
+    pub(crate) fn is_unwanted(&self) -> bool {
+        // SAFETY: the table is that of this block.
+        unsafe { (self.header().vtable.is_unwanted)(self.header) }
     }
 
     pub(crate) fn wanted(&self) {
@@ -311,6 +367,21 @@ pub(crate) struct Handle<T> {
 }
 
 impl<T> Handle<T> {
+    /// Runs the task on this thread, as [`Body::run_here`].
+    pub(crate) fn run_here(&self) -> Option<Result<T, TaskError>> {
+        let mut outcome = None::<Result<T, TaskError>>;
+        let place = (&raw mut outcome).cast();
+        // SAFETY: the table is that of this block, whose output is a `T`.
+        unsafe { (self.task.header().vtable.run_here)(self.task.header, place) };
+        outcome
+    }
+
+    /// The kind of error that the task has failed with; `None` when it was taken, or cannot be seen.
+    pub(crate) fn error_kind(&self) -> Option<&'static str> {
+        // SAFETY: the table is that of this block.
+        unsafe { (self.task.header().vtable.error_kind)(self.task.header) }
+    }
+
     /// The outcome of a task that is done; `None` when it was taken before.
     pub(crate) fn take(&self) -> Option<Result<T, TaskError>> {
         let mut outcome = None::<Result<T, TaskError>>;

@@ -24,6 +24,7 @@ pub struct ProcessPoolBuilder {
     preload: Option<Result<Call, TaskError>>,
     initializer: Option<Result<Call, TaskError>>,
     memory_limit: Option<u64>,
+    recycle_above: Option<u64>,
     transport: Transport,
     on_worker_death: OnWorkerDeath,
     max_tasks_per_child: Option<u32>,
@@ -45,6 +46,7 @@ impl ProcessPoolBuilder {
             preload: None,
             initializer: None,
             memory_limit: None,
+            recycle_above: None,
             transport: Transport::default(),
             on_worker_death: OnWorkerDeath::default(),
             max_tasks_per_child: None,
@@ -135,6 +137,16 @@ impl ProcessPoolBuilder {
         self
     }
 
+    /// A worker that has grown beyond so many bytes is replaced when it has done what it has. What counts is its proportional
+    /// set size: memory that it shares with others counts in part. It is looked at now and then between two tasks. Default:
+    /// never.
+    ///
+    /// Linux only: elsewhere [`build`](Self::build) says [`BuildError::Unsupported`].
+    pub fn recycle_above(mut self, bytes: u64) -> Self {
+        self.recycle_above = Some(bytes);
+        self
+    }
+
     /// How often a task is run again whose worker has died; of a chunk of a map, what has no answer yet. Only for tasks that
     /// may be run more than once. Tasks that were stopped, by a time limit or by [`kill`](crate::TaskFuture::kill), are not
     /// run again. Default: 0.
@@ -213,6 +225,9 @@ impl ProcessPoolBuilder {
         if self.memory_limit.is_some() && !cfg!(target_os = "linux") {
             return Err(BuildError::Unsupported("memory_limit"));
         }
+        if self.recycle_above.is_some() && !cfg!(target_os = "linux") {
+            return Err(BuildError::Unsupported("recycle_above"));
+        }
         let launch_arguments = worker::launch_arguments().ok_or(BuildError::MissingInit)?;
         let config = Config {
             max_workers,
@@ -220,6 +235,7 @@ impl ProcessPoolBuilder {
             preload: self.preload.transpose().map_err(BuildError::Encode)?,
             initializer: self.initializer.transpose().map_err(BuildError::Encode)?,
             memory_limit: self.memory_limit,
+            recycle_above: self.recycle_above,
             transport: self.transport,
             on_worker_death: self.on_worker_death,
             max_tasks_per_child: self.max_tasks_per_child,

@@ -20,6 +20,7 @@ use crate::{
     codec,
     error::TaskError,
     future::{Body, Cell, Slot, State, Stored, Task as CellTask, TypedRef},
+    panic,
     task::{Bound, ChunkOutput, Entry, EntryOf, ITEM_OK, Items, Payload, Task},
 };
 
@@ -133,29 +134,29 @@ impl Request {
         if items.len() > MAX_ITEMS {
             return Err(TaskError::encode("chunk", format_args!("it has more than {MAX_ITEMS} items")));
         }
-        let mut chunk = ChunkAnswer { total: items.len() as u32, ..ChunkAnswer::default() };
-        let mut all_pins = Pins::default();
-        for (index, item) in items.iter().enumerate() {
-            let before = bytes.len();
-            let start = Items::begin(bytes);
-            let outcome = match codec::encode(item, bytes) {
-                Ok(_) if bytes.len() > MAX_BYTES => Err(too_long()),
-                Ok(pins) => {
-                    all_pins.append(pins);
-                    Items::end(bytes, start).map_err(|cause| TaskError::encode("argument", cause))
+        let mut gaps = Vec::new();
+        let mut left = items.iter().enumerate();
+        let (mut index, mut before) = (0, 0);
+        let ((), pins) = Pins::collect(|| {
+            // One net for many items: it is put up again only after one has fallen.
+            while let Err(panic) = panic::catch(|| {
+                for (next, item) in left.by_ref() {
+                    (index, before) = (next, bytes.len());
+                    if let Err(error) = encode_item(item, bytes) {
+                        bytes.truncate(before);
+                        gaps.push((index as u32, error));
+                    }
                 }
-                Err(cause) => Err(TaskError::encode("argument", cause)),
-            };
-            match outcome {
-                Ok(()) => request.items += 1,
-                Err(error) => {
-                    bytes.truncate(before);
-                    chunk.gaps.push((index as u32, error));
-                }
+            }) {
+                bytes.truncate(before);
+                gaps.push((index as u32, TaskError::encode("argument", panic)));
             }
-        }
+        });
+        // Both fit: there are no more items than `MAX_ITEMS`.
+        request.items = (items.len() - gaps.len()) as u32;
+        let chunk = ChunkAnswer { total: items.len() as u32, gaps, ..ChunkAnswer::default() };
         let extras = request.extras();
-        extras.pins = all_pins;
+        extras.pins = pins;
         extras.chunk = chunk;
         Ok(request)
     }
@@ -188,7 +189,8 @@ impl Request {
         let large = extras.large.take()?;
         let mut bytes = Vec::new();
         match codec::encode_large(large, &mut bytes) {
-            Ok(pins) => extras.pins.append(pins),
+            // An argument that is nothing but bytes has pinned nothing before.
+            Ok(pins) => extras.pins = pins,
             Err(large) => codec::encode_plain(&large, &mut bytes),
         }
         Some(bytes)
@@ -311,6 +313,16 @@ const MAX_ITEMS: usize = (1 << 24) - 1;
 fn take_large<A: Payload>(argument: &mut Option<A>) -> Option<Vec<u8>> {
     let argument: &mut dyn Any = argument;
     argument.downcast_mut::<Option<Vec<u8>>>()?.take_if(|bytes| bytes.len() >= shm::SHARED_FROM)
+}
+
+/// A panic is the caller's to catch, and what was written before an error is the caller's to cut off.
+fn encode_item<A: Payload>(item: &A, bytes: &mut Vec<u8>) -> Result<(), TaskError> {
+    let start = Items::begin(bytes);
+    codec::encode_uncaught(item, bytes).map_err(|cause| TaskError::encode("argument", cause))?;
+    if bytes.len() > MAX_BYTES {
+        return Err(too_long());
+    }
+    Items::end(bytes, start).map_err(|cause| TaskError::encode("argument", cause))
 }
 
 fn too_long() -> TaskError {
@@ -494,8 +506,10 @@ impl<R: Payload> Decode for Chunk<R> {
     fn decode(answer: &Answer) -> Result<ChunkOutput<R>, TaskError> {
         let Answer::Chunk(chunk) = answer else { return Err(TaskError::decode("result", "it is not that of a chunk")) };
         let mut bytes = &chunk.bytes[..];
+        let mut output = ChunkOutput { values: Vec::new(), errors: Vec::new(), ran_for: chunk.ran_for };
+        // As many as have their bytes, whatever the worker said.
+        output.values.reserve((chunk.total as usize).min(bytes.len()));
         let mut gaps = chunk.gaps.iter().peekable();
-        let mut results = Vec::with_capacity(chunk.total as usize);
         // One net for all: after a panic nobody knows where the next result begins.
         let decode = || {
             for index in 0..chunk.total {
@@ -503,7 +517,10 @@ impl<R: Payload> Decode for Chunk<R> {
                     Some((_, error)) => Err(error.clone()),
                     None => decode_item(&mut bytes)?,
                 };
-                results.push(result);
+                match result {
+                    Ok(value) => output.values.push(value),
+                    Err(error) => output.errors.push((index as usize, error)),
+                }
             }
             Ok(())
         };
@@ -512,14 +529,14 @@ impl<R: Payload> Decode for Chunk<R> {
         #[cfg(not(target_os = "linux"))]
         let decoded = crate::panic::catch(decode);
         let undecodable = match decoded {
-            Ok(Ok(())) => None,
-            Ok(Err(error)) => Some(error),
-            Err(panic) => Some(TaskError::decode("result", panic)),
+            Ok(Ok(())) => return Ok(output),
+            Ok(Err(error)) => error,
+            Err(panic) => TaskError::decode("result", panic),
         };
-        if let Some(error) = undecodable {
-            results.resize_with(chunk.total as usize, || Err(error.clone()));
+        for index in output.values.len() + output.errors.len()..chunk.total as usize {
+            output.errors.push((index, undecodable.clone()));
         }
-        Ok(ChunkOutput { results, ran_for: chunk.ran_for })
+        Ok(output)
     }
 
     fn is_error(_: &Answer) -> bool {

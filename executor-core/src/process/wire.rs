@@ -40,9 +40,11 @@ pub(super) const INITIALIZER_FAILED: u8 = 18;
 /// Worker to parent: look at the rings.
 pub(super) const KICK: u8 = 19;
 
+/// Worker to parent: it has grown too large and should be replaced.
+pub(super) const GROWN: u8 = 23;
 /// Worker to parent: a file, beside it.
 #[cfg(target_os = "linux")]
-pub(super) const FILE: u8 = 23;
+pub(super) const FILE: u8 = 24;
 
 /// Both ways: a reply, where the socket is the transport; otherwise what was too long for a ring.
 pub(super) const DATA: u8 = 32;

@@ -50,6 +50,8 @@ pub(super) struct Hello {
     pub(super) preload: Option<Call>,
     /// Bytes that the worker may have beyond what it has before the initializer.
     pub(super) memory_limit: Option<u64>,
+    /// Bytes beyond which the worker says that it should be replaced.
+    pub(super) recycle_above: Option<u64>,
     pub(super) initializer: Option<Call>,
     pub(super) transport: Transport,
 }
@@ -164,8 +166,8 @@ fn serve(socket: UnixStream) -> io::Result<()> {
     flags::open_table(files.remove(0))?;
     let mut parent = SocketWorker::new(socket, &first[..count]);
     let mut output = Vec::new();
-    let (ready, transport) = greet(&mut parent, &mut output)?;
-    if !ready {
+    let Greeting { is_ready, transport, recycle_above } = greet(&mut parent, &mut output)?;
+    if !is_ready {
         parent.send(&output)?;
         // The parent ends this process once it has read why.
         while parent.receive()?.is_some() {}
@@ -173,8 +175,9 @@ fn serve(socket: UnixStream) -> io::Result<()> {
     }
     match transport {
         Transport::Socket => {
-            parent.send(&output)?;
-            run_tasks(&SocketTransport::new(parent))
+            let parent = SocketTransport::new(parent);
+            parent.send_control(&output)?;
+            run_tasks(&parent, recycle_above)
         }
         #[cfg(target_os = "linux")]
         Transport::SharedMemory => {
@@ -182,14 +185,15 @@ fn serve(socket: UnixStream) -> io::Result<()> {
             let rings = super::transport::RingWorker::new(parent, &files)?;
             drop(files);
             rings.send_control(&output)?;
-            run_tasks(&rings)
+            run_tasks(&rings, recycle_above)
         }
     }
 }
 
 /// Runs tasks until no more come.
-fn run_tasks(parent: &impl WorkerEnd) -> io::Result<()> {
+fn run_tasks(parent: &impl WorkerEnd, recycle_above: Option<u64>) -> io::Result<()> {
     let mut tasks = Tasks::default();
+    let mut growth = recycle_above.map(Growth::new);
     let mut body = Vec::new();
     while let Some(Request { record, number, waited }) = parent.next(&mut body)? {
         match record {
@@ -198,7 +202,11 @@ fn run_tasks(parent: &impl WorkerEnd) -> io::Result<()> {
             }
             Record::Run { definition, items, bytes } => {
                 forget_refused_allocations();
-                tasks.run(parent, definition, number, items, bytes, waited)?;
+                let timed = tasks.run(parent, definition, number, items, bytes, waited)?;
+                if timed && growth.as_mut().is_some_and(Growth::is_too_large) {
+                    parent.send_control(&[1, 0, 0, 0, wire::GROWN])?;
+                    growth = None;
+                }
             }
             // The transport has kept it for itself.
             #[cfg(target_os = "linux")]
@@ -210,8 +218,16 @@ fn run_tasks(parent: &impl WorkerEnd) -> io::Result<()> {
     Ok(())
 }
 
-/// Handshake and initializer; the answer goes to `output`. `false` when no task may come.
-fn greet(parent: &mut SocketWorker, output: &mut Vec<u8>) -> io::Result<(bool, Transport)> {
+/// What comes of the handshake.
+struct Greeting {
+    /// Whether tasks may come.
+    is_ready: bool,
+    transport: Transport,
+    recycle_above: Option<u64>,
+}
+
+/// Handshake and initializer; the answer goes to `output`.
+fn greet(parent: &mut SocketWorker, output: &mut Vec<u8>) -> io::Result<Greeting> {
     let Some((wire::HELLO, body)) = parent.receive()? else { return Err(io::ErrorKind::InvalidData.into()) };
     let hello: Hello = codec::decode(body).map_err(|error| io::Error::other(error.to_string()))?;
     let own = Identity::of_this_program()?;
@@ -232,7 +248,8 @@ fn greet(parent: &mut SocketWorker, output: &mut Vec<u8>) -> io::Result<(bool, T
     let start = wire::begin_frame(output, kind);
     output.extend_from_slice(text.as_bytes());
     wire::end_frame(output, start).map_err(|Malformed| io::ErrorKind::InvalidData)?;
-    Ok((kind == wire::READY, hello.transport))
+    let Hello { transport, recycle_above, .. } = hello;
+    Ok(Greeting { is_ready: kind == wire::READY, transport, recycle_above })
 }
 
 #[cfg(target_os = "linux")]
@@ -301,6 +318,7 @@ impl Tasks {
         }
     }
 
+    /// Runs a task; says whether it was one of those that are timed.
     fn run(
         &mut self,
         parent: &impl WorkerEnd,
@@ -309,7 +327,7 @@ impl Tasks {
         items: u32,
         bytes: &[u8],
         waited: bool,
-    ) -> io::Result<()> {
+    ) -> io::Result<bool> {
         self.since_timed += 1;
         let start = (waited || items > 0 || self.since_timed >= TIMED).then(Instant::now);
         if start.is_some() {
@@ -342,12 +360,13 @@ impl Tasks {
                     }
                     done = 0;
                 });
-                return parent.send(output, header(ReplyKind::Done, done, elapsed()));
+                parent.send(output, header(ReplyKind::Done, done, elapsed()))?;
+                return Ok(true);
             }
             Err(error) => Err(error),
         };
         let elapsed = elapsed();
-        match outcome {
+        let sent = match outcome {
             Ok(()) if output.len() > wire::MAX_FRAME / 2 => {
                 let error = TaskError::encode("result", "it is longer than 512 MiB");
                 output = parent.room()?;
@@ -360,7 +379,41 @@ impl Tasks {
                 put_error(&mut output, &error);
                 parent.send(output, header(ReplyKind::Failed, 0, elapsed))
             }
+        };
+        sent.map(|()| start.is_some())
+    }
+}
+
+#[cfg(target_os = "linux")]
+fn own_size() -> io::Result<u64> {
+    sys::proportional_set_size(process::id())
+}
+
+#[cfg(not(target_os = "linux"))]
+fn own_size() -> io::Result<u64> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
+/// Watches how large this process grows.
+struct Growth {
+    limit: u64,
+    look_again: Instant,
+}
+
+impl Growth {
+    fn new(limit: u64) -> Self {
+        Self { limit, look_again: Instant::now() }
+    }
+
+    /// Looks, if it is time to: the kernel counts pages for that, and more than a hundredth of the time must not go into it.
+    fn is_too_large(&mut self) -> bool {
+        let start = Instant::now();
+        if start < self.look_again {
+            return false;
         }
+        let size = own_size();
+        self.look_again = start + 100 * start.elapsed();
+        size.is_ok_and(|size| size > self.limit)
     }
 }
 

@@ -199,6 +199,9 @@ impl Worker {
         self.idle_since = Instant::now();
         if let Some(stop) = self.stop.take() {
             self.life = Life::Leaving { kill_at: stop.kill_at };
+            // It may have survived the signal.
+            self.shelf.forget_revoked();
+            self.channel.say_goodbye();
         }
     }
 

@@ -34,7 +34,6 @@ fn data_size() -> io::Result<u64> {
 }
 
 /// The memory of a process, of what it shares with others only its share (PSS).
-#[cfg_attr(not(test), expect(dead_code, reason = "for the recycling of workers that have grown, which is to come"))]
 pub(crate) fn proportional_set_size(pid: u32) -> io::Result<u64> {
     kilobytes(&std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup"))?, "Pss:")
 }

@@ -20,7 +20,6 @@ pub(crate) use fork::{Alone, Forked, die_with_parent, fork_sibling, main_stack_s
 pub(crate) use futex::{sleep_while, wake};
 pub(crate) use image::{entry_at, is_in_program};
 #[cfg(target_os = "linux")]
-#[expect(unused_imports, reason = "for the recycling of workers that have grown, which is to come")]
 pub(crate) use limits::proportional_set_size;
 #[cfg(target_os = "linux")]
 pub(crate) use limits::{forget_refused_allocations, install_out_of_memory_handler, set_data_limit};

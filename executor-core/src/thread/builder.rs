@@ -1,11 +1,12 @@
 //! What can be set on a thread pool.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{fmt, rc::Rc, sync::Arc, time::Duration};
 
 use super::{ThreadPoolExecutor, pool::Config};
 use crate::{
     error::{BuildError, Cause},
     executor::available_cpus,
+    stats::Observer,
 };
 
 /// What an initializer may return: nothing, or a `Result` whose error breaks the pool.
@@ -46,6 +47,8 @@ impl ThreadPoolBuilder {
                 queue_capacity: usize::MAX,
                 idle_timeout: Some(Duration::from_secs(30)),
                 stack_size: None,
+                observer: None,
+                state: None,
             },
         }
     }
@@ -66,6 +69,33 @@ impl ThreadPoolBuilder {
     /// queued or submitted later, resolves with [`TaskError::InitializerFailed`](crate::TaskError::InitializerFailed).
     pub fn initializer<R: InitializerResult>(mut self, hook: impl Fn() -> R + Send + Sync + 'static) -> Self {
         self.config.initializer = Some(Arc::new(move || hook().into_cause()));
+        self
+    }
+
+    /// Makes something that each worker keeps for its tasks, such as a connection or a buffer, after the initializer. A panic
+    /// breaks the pool, as the initializer's does. It is dropped, on its own thread, after the exit hook.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use executor_core::{ThreadPoolExecutor, with_worker_state};
+    /// use std::cell::Cell;
+    ///
+    /// let pool = ThreadPoolExecutor::builder().max_workers(1).worker_state(|| Cell::new(0_u32)).build()?;
+    /// let count = || with_worker_state(|count: &Cell<u32>| { count.set(count.get() + 1); count.get() });
+    /// assert_eq!(pool.spawn(count)?.result()?, Some(1));
+    /// assert_eq!(pool.spawn(count)?.result()?, Some(2));
+    /// assert_eq!(count(), None);                          // this thread is no worker
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn worker_state<T: 'static>(mut self, make: impl Fn() -> T + Send + Sync + 'static) -> Self {
+        self.config.state = Some(Box::new(move || Rc::new(make())));
+        self
+    }
+
+    /// Is told of every task and every worker. Default: nobody.
+    pub fn observer(mut self, observer: impl Observer) -> Self {
+        self.config.observer = Some(Box::new(observer));
         self
     }
 

@@ -1,27 +1,36 @@
-//! The thread pool: one queue under one lock, workers that start on demand. See README.md for who wakes whom.
+//! What the handles and the workers of a thread pool share: how a task gets in, how threads start, how it all ends.
 
 use std::{
-    collections::{HashMap, VecDeque},
-    fmt,
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    any::Any,
+    collections::HashMap,
+    rc::Rc,
+    sync::{
+        Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, Weak,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
     thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
 
-use super::ThreadPoolBuilder;
+use super::{
+    idle::{Announced, Idle},
+    queue::Queues,
+    space::Space,
+    state,
+    worker::{Counters, Member, Seat, Worker, with_worker_of},
+};
 use crate::{
     cancel::CancelToken,
-    error::{BuildError, Cause, SubmitError, TaskError},
-    executor::{Executor, Shutdown, ShutdownReport, Submit},
-    future::{
-        Host, InProcess, Owner, Promise, State as TaskState, TaskFuture, TaskRef, current_pool, enter_pool, new_pool_id,
-    },
+    error::{Cause, SubmitError, TaskError},
+    executor::{Shutdown, ShutdownReport},
+    future::{Host, TaskRef, current_pool, enter_pool, new_pool_id},
     panic,
-    stats::Stats,
-    task::{Payload, Task, TaskOptions},
+    stats::{Observer, Stats},
+    task::TaskOptions,
 };
 
 type Initializer = Arc<dyn Fn() -> Result<(), Cause> + Send + Sync>;
+pub(super) type MakeState = Box<dyn Fn() -> Rc<dyn Any> + Send + Sync>;
 type Hook = Arc<dyn Fn() + Send + Sync>;
 
 pub(super) struct Config {
@@ -32,319 +41,370 @@ pub(super) struct Config {
     pub(super) queue_capacity: usize,
     pub(super) idle_timeout: Option<Duration>,
     pub(super) stack_size: Option<usize>,
+    pub(super) observer: Option<Box<dyn Observer>>,
+    pub(super) state: Option<MakeState>,
 }
 
-/// Runs tasks in threads of this process.
-///
-/// Threads start when tasks come, up to `max_workers`, and leave when they had nothing to do for `idle_timeout`. A task may
-/// submit to its own pool and wait: what nobody has started runs in place, and while a worker blocks another one stands in
-/// for it. Dropping the pool waits for all its tasks.
-///
-/// # Examples
-///
-/// ```
-/// use executor_core::{Executor, ThreadPoolExecutor};
-///
-/// fn length(text: String) -> usize { text.len() }
-///
-/// let pool = ThreadPoolExecutor::builder().max_workers(4).thread_name_prefix("measure").build()?;
-/// let future = pool.submit(length, "hello".to_owned())?;
-/// assert_eq!(future.result()?, 5);
-///
-/// let factor = 3;                                     // closures that capture: threads only
-/// assert_eq!(pool.spawn(move || 14 * factor)?.result()?, 42);
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
-pub struct ThreadPoolExecutor {
-    core: ThreadPoolCore,
-}
-
-/// The part of a [`ThreadPoolExecutor`] that takes tasks.
-#[derive(Clone)]
-pub struct ThreadPoolCore {
-    pool: Arc<Pool>,
-}
-
-struct Pool {
-    id: u64,
-    config: Config,
-    token: CancelToken,
-    state: Mutex<State>,
-    /// Idle workers wait here for a task or for the end.
-    work: Condvar,
-    /// Submitters wait here for space in a bounded queue.
-    space: Condvar,
+pub(super) struct Pool {
+    pub(super) id: u64,
+    pub(super) config: Config,
+    pub(super) queues: Queues,
+    pub(super) idle: Idle,
+    pub(super) token: CancelToken,
+    /// Only in a pool whose queue is bounded.
+    space: Option<Space>,
+    /// A worker of this pool looks for work without sleeping.
+    looking: AtomicBool,
+    broken: OnceLock<Cause>,
+    /// Counted by threads that are no workers.
+    pub(super) outside: Outside,
+    threads: Mutex<Threads>,
     /// `shutdown` waits here for workers to end.
     ended: Condvar,
 }
 
 #[derive(Default)]
-struct State {
-    /// Tasks in the order of submission. Those that were cancelled or run in place meanwhile stay as tombstones.
-    queue: VecDeque<TaskRef>,
-    /// Tasks in the queue that are no tombstones.
-    queued: usize,
-    running: usize,
+pub(super) struct Outside {
+    pub(super) expired: AtomicU64,
+    pub(super) cancelled: AtomicU64,
+    pub(super) failed: AtomicU64,
+    tombs_found: AtomicU64,
+}
+
+#[derive(Default)]
+struct Threads {
     /// Threads that exist.
-    workers: usize,
-    /// Threads that wait for work, those included that were notified and have not woken up yet.
-    idle: usize,
-    /// Threads whose task waits for another task; as many may stand in for them.
-    blocked: usize,
-    shut_down: bool,
-    broken: Option<Cause>,
-    threads: HashMap<u64, JoinHandle<()>>,
-    next_thread: u64,
-    done: u64,
-    failed: u64,
-    cancelled: u64,
+    live: usize,
+    handles: HashMap<u64, JoinHandle<()>>,
+    next: u64,
+    /// Of workers that have left.
+    seats: Vec<Seat>,
+    /// All that there ever were.
+    members: Vec<Arc<Member>>,
 }
 
-impl ThreadPoolExecutor {
-    /// A pool of at most `max_workers` threads, with defaults for the rest.
-    ///
-    /// # Errors
-    ///
-    /// [`BuildError::NoWorkers`] when `max_workers` is zero.
-    pub fn new(max_workers: usize) -> Result<Self, BuildError> {
-        Self::builder().max_workers(max_workers).build()
-    }
-
-    /// For everything that can be set.
-    pub fn builder() -> ThreadPoolBuilder {
-        ThreadPoolBuilder::new()
-    }
-
-    pub(super) fn from_config(config: Config) -> Self {
-        let pool = Pool {
-            id: new_pool_id(),
-            config,
-            token: CancelToken::new(),
-            state: Mutex::default(),
-            work: Condvar::new(),
-            space: Condvar::new(),
-            ended: Condvar::new(),
-        };
-        Self { core: ThreadPoolCore { pool: Arc::new(pool) } }
-    }
-
-    /// Runs any closure in the pool, also one that captures. Waits for space where the queue is bounded.
-    ///
-    /// # Errors
-    ///
-    /// [`SubmitError::ShutDown`] when the pool takes no more tasks.
-    pub fn spawn<R: Send + 'static>(
-        &self,
-        work: impl FnOnce() -> R + Send + 'static,
-    ) -> Result<TaskFuture<R>, SubmitError> {
-        self.core.enqueue(work, TaskOptions::new())
-    }
-
-    /// A token that [`Shutdown::Kill`] cancels, for tasks that watch one. Give each task its own
-    /// [`child`](CancelToken::child) to cancel them one by one as well.
-    #[must_use]
-    pub fn cancel_token(&self) -> CancelToken {
-        self.core.pool.token.clone()
-    }
-}
-
-impl ThreadPoolCore {
-    fn enqueue<R: Send + 'static>(
-        &self,
-        work: impl FnOnce() -> R + Send + 'static,
-        options: TaskOptions,
-    ) -> Result<TaskFuture<R>, SubmitError> {
-        let pool = &self.pool;
-        let mut state = pool.lock();
-        loop {
-            if state.shut_down {
-                return Err(SubmitError::ShutDown);
-            }
-            if let Some(cause) = &state.broken {
-                let (promise, future) = Promise::new();
-                let _ = promise.set_error(TaskError::InitializerFailed { cause: cause.clone() });
-                return Ok(future);
-            }
-            if state.queued < pool.config.queue_capacity {
-                break;
-            }
-            if options.refuse_when_full {
-                return Err(SubmitError::Full);
-            }
-            state = wait(&pool.space, state);
-        }
-        let (task, future) = InProcess::task(Arc::clone(pool), options.timeout, work);
-        state.queue.push_back(task);
-        state.queued += 1;
-        pool.call_worker(state);
-        Ok(future)
-    }
-}
+/// All pools, so that a task finds its own by its number. Only needed where a task is told something by somebody who is no
+/// worker, and cheaper than a counted reference in each task.
+static POOLS: RwLock<Option<HashMap<u64, Weak<Pool>>>> = RwLock::new(None);
 
 impl Pool {
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(super) fn new(config: Config) -> Arc<Self> {
+        let pool = Arc::new(Self {
+            id: new_pool_id(),
+            queues: Queues::new(),
+            idle: Idle::new(config.max_workers),
+            token: CancelToken::new(),
+            space: (config.queue_capacity < usize::MAX).then(|| Space::new(config.queue_capacity)),
+            looking: AtomicBool::new(false),
+            broken: OnceLock::new(),
+            outside: Outside::default(),
+            threads: Mutex::default(),
+            ended: Condvar::new(),
+            config,
+        });
+        let mut pools = POOLS.write().unwrap_or_else(PoisonError::into_inner);
+        pools.get_or_insert_default().insert(pool.id, Arc::downgrade(&pool));
+        pool
     }
 
-    /// Sees to it that somebody comes for what is queued: wakes an idle worker, and starts one where the idle ones cannot
-    /// take all that is queued.
-    fn call_worker(self: &Arc<Self>, mut state: MutexGuard<'_, State>) {
-        if state.idle > 0 {
-            self.work.notify_one();
+    pub(super) fn find(id: u64) -> Option<Arc<Self>> {
+        POOLS.read().unwrap_or_else(PoisonError::into_inner).as_ref()?.get(&id)?.upgrade()
+    }
+
+    fn threads(&self) -> MutexGuard<'_, Threads> {
+        self.threads.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes a place in the queue for a task that is about to be pushed; or says why there is none.
+    #[inline]
+    pub(super) fn admit(&self, options: &TaskOptions) -> Result<(), SubmitError> {
+        if self.idle.is_shut() {
+            return Err(SubmitError::ShutDown);
         }
-        if state.idle >= state.queue.len() || state.workers >= self.config.max_workers + state.blocked {
+        match &self.space {
+            None => Ok(()),
+            // In a broken pool every task gets in, and learns why.
+            Some(space) => match space.enter(options, || self.idle.is_closed()) {
+                Err(SubmitError::ShutDown) if !self.idle.is_shut() => Ok(()),
+                outcome => outcome,
+            },
+        }
+    }
+
+    /// Tells the observer, if there is one.
+    #[inline]
+    pub(super) fn observe(&self, tell: impl FnOnce(&dyn Observer)) {
+        if let Some(observer) = &self.config.observer {
+            panic::contain(|| tell(&**observer));
+        }
+    }
+
+    pub(super) fn is_bounded(&self) -> bool {
+        self.space.is_some()
+    }
+
+    /// Queues an admitted task, and sees to it that somebody comes for it. `false` when it is to be taken back: the pool was
+    /// shut down meanwhile.
+    #[inline]
+    pub(super) fn push(self: &Arc<Self>, task: TaskRef, priority: i32) -> bool {
+        self.put(task, priority);
+        self.announce(1)
+    }
+
+    #[inline]
+    pub(super) fn put(&self, task: TaskRef, priority: i32) {
+        if priority != 0 {
+            self.queues.push_with_priority(task, priority);
             return;
         }
-        let number = state.next_thread;
-        state.next_thread += 1;
-        state.threads.retain(|_, thread| !thread.is_finished());
-        let mut builder = thread::Builder::new().name(format!("{}-{number}", self.config.name_prefix));
-        if let Some(bytes) = self.config.stack_size {
-            builder = builder.stack_size(bytes);
-        }
-        let pool = Arc::clone(self);
-        match builder.spawn(move || pool.serve()) {
-            Ok(thread) => {
-                state.workers += 1;
-                state.threads.insert(number, thread);
+        with_worker_of(self.id, |worker| match worker {
+            Some(worker) => worker.push(task),
+            None => self.queues.push(task),
+        });
+    }
+
+    #[inline]
+    pub(super) fn announce(self: &Arc<Self>, tasks: usize) -> bool {
+        match self.idle.announce(tasks) {
+            Announced::Seen { start: 0 } => true,
+            Announced::Seen { start } => {
+                self.start(start);
+                true
             }
-            // The task waits for a worker that exists; with none at all, nobody would ever run it.
-            Err(error) if state.workers == 0 => {
-                let cause = Cause::new(format!("failed to start a thread: {error}"));
-                drop(self.break_with(state, cause));
-            }
-            Err(_) => {}
+            Announced::Closed => self.refuse(),
         }
     }
 
-    /// The life of a worker.
-    fn serve(self: Arc<Self>) {
-        enter_pool(Arc::<Self>::clone(&self));
-        if let Some(initializer) = &self.config.initializer {
-            let outcome = panic::catch(|| initializer()).unwrap_or_else(|error| Err(Cause::new(error)));
-            if let Err(cause) = outcome {
-                drop(self.break_with(self.lock(), cause));
-            }
+    #[cold]
+    fn refuse(self: &Arc<Self>) -> bool {
+        if self.broken.get().is_some() {
+            self.fail_queued();
+            return true;
         }
-        let mut state = self.lock();
-        loop {
-            if let Some(task) = state.queue.pop_front() {
-                drop(state);
-                task.run();
-                state = self.lock();
-                if state.workers <= self.config.max_workers + state.blocked {
-                    continue;
+        false
+    }
+
+    /// Calls workers for what is queued, if there is anything.
+    pub(super) fn call(self: &Arc<Self>, tasks: usize) {
+        let start = self.idle.call_for(tasks);
+        if start > 0 {
+            self.start(start);
+        }
+    }
+
+    /// Starts workers, which count as awake and searching already.
+    #[cold]
+    fn start(self: &Arc<Self>, workers: usize) {
+        for _ in 0..workers {
+            let mut threads = self.threads();
+            let number = threads.next;
+            threads.next += 1;
+            threads.handles.retain(|_, thread| !thread.is_finished());
+            let seat = threads.seats.pop().unwrap_or_else(|| {
+                let seat = Seat::new(self.queues.new_deque());
+                threads.members.push(Arc::clone(&seat.member));
+                seat
+            });
+            let mut builder = thread::Builder::new().name(format!("{}-{number}", self.config.name_prefix));
+            if let Some(bytes) = self.config.stack_size {
+                builder = builder.stack_size(bytes);
+            }
+            // The thread takes its seat from here: it stays when there is no thread.
+            let offered = Arc::new(Mutex::new(Some(seat)));
+            let (pool, taken) = (Arc::clone(self), Arc::clone(&offered));
+            let take = |offer: &Mutex<Option<Seat>>| offer.lock().unwrap_or_else(PoisonError::into_inner).take();
+            match builder.spawn(move || pool.serve(take(&taken))) {
+                Ok(handle) => {
+                    threads.live += 1;
+                    threads.handles.insert(number, handle);
                 }
-                // This worker stood in for one that has gone on.
-                break;
-            }
-            if state.shut_down || state.workers > self.config.max_workers + state.blocked {
-                break;
-            }
-            state.idle += 1;
-            let (after, timed_out) = wait_for_work(&self.work, state, self.config.idle_timeout);
-            state = after;
-            state.idle -= 1;
-            if timed_out && state.queue.is_empty() {
-                break;
+                Err(error) => {
+                    threads.seats.extend(take(&offered));
+                    let alone = threads.live == 0;
+                    self.idle.call_failed();
+                    drop(threads);
+                    self.ended.notify_all();
+                    // The task waits for a worker that exists; with none at all, nobody would ever run it.
+                    if alone {
+                        self.break_with(Cause::new(format!("failed to start a thread: {error}")));
+                    }
+                    return;
+                }
             }
         }
-        drop(state);
+    }
+
+    /// The life of a worker's thread.
+    fn serve(self: Arc<Self>, seat: Option<Seat>) {
+        enter_pool(Arc::<Self>::clone(&self));
+        let begin = || {
+            self.observe(|observer| observer.worker_started());
+            let prepare = || {
+                if let Some(initializer) = &self.config.initializer {
+                    initializer()?;
+                }
+                if let Some(make) = &self.config.state {
+                    state::keep(make());
+                }
+                Ok(())
+            };
+            if let Err(cause) = panic::catch(prepare).unwrap_or_else(|error| Err(Cause::new(error))) {
+                self.break_with(cause);
+            }
+        };
+        let seat = seat.map(|seat| Worker::serve(Arc::clone(&self), seat, begin));
         if let Some(hook) = &self.config.exit_hook {
-            let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| hook()));
+            panic::contain(|| hook());
         }
-        let mut state = self.lock();
-        state.workers -= 1;
-        drop(state);
+        panic::contain(state::drop_it);
+        self.observe(|observer| observer.worker_ended());
+        let mut threads = self.threads();
+        threads.seats.extend(seat);
+        threads.live -= 1;
+        drop(threads);
         self.ended.notify_all();
     }
 
-    /// The initializer failed, or no thread could be started: nothing will run here any more.
-    fn break_with<'a>(&'a self, mut state: MutexGuard<'a, State>, cause: Cause) -> MutexGuard<'a, State> {
-        state.broken.get_or_insert(cause);
-        let queue = std::mem::take(&mut state.queue);
-        let error =
-            TaskError::InitializerFailed { cause: state.broken.clone().unwrap_or_else(|| Cause::new("unknown")) };
-        drop(state);
-        for task in queue {
-            task.fail(error.clone());
-        }
-        self.space.notify_all();
-        self.lock()
+    /// Why no task is run here, if so.
+    pub(super) fn broken(&self) -> Option<TaskError> {
+        self.broken.get().map(|cause| TaskError::InitializerFailed { cause: cause.clone() })
     }
 
-    fn shut_down(&self, how: Shutdown, deadline: Option<Duration>) -> ShutdownReport {
+    /// The initializer failed, or no thread could be started: nothing will run here any more.
+    fn break_with(&self, cause: Cause) {
+        self.broken.get_or_init(|| cause);
+        self.idle.break_off();
+        self.fail_queued();
+        if let Some(space) = &self.space {
+            space.close();
+        }
+    }
+
+    fn fail_queued(&self) {
+        let Some(error) = self.broken() else { return };
+        for task in self.queues.drain() {
+            if !task.fail(error.clone()) {
+                self.found_tombs(1);
+            }
+        }
+    }
+
+    fn found_tombs(&self, number: usize) {
+        // ORDERING: a count for those who watch.
+        self.outside.tombs_found.fetch_add(number as u64, Ordering::Relaxed);
+    }
+
+    /// Whether the caller may look for work: one at a time.
+    pub(super) fn begin_look(&self) -> bool {
+        // ORDERING: nothing but a courtesy.
+        !self.looking.load(Ordering::Relaxed) && !self.looking.swap(true, Ordering::Relaxed)
+    }
+
+    pub(super) fn end_look(&self) {
+        // ORDERING: as in `begin_look`.
+        self.looking.store(false, Ordering::Relaxed);
+    }
+
+    pub(super) fn resize(self: &Arc<Self>, workers: usize) {
+        self.idle.set_limit(workers);
+        if self.queues.has_any_work() {
+            self.call(workers);
+        }
+        // Those that are too many find out and leave.
+        self.idle.call_all();
+    }
+
+    pub(super) fn shut_down(self: &Arc<Self>, how: Shutdown, deadline: Option<Duration>) -> ShutdownReport {
         let end = deadline.and_then(|deadline| Instant::now().checked_add(deadline));
-        let mut state = self.lock();
-        state.shut_down = true;
+        self.idle.shut();
         let mut report = ShutdownReport::default();
         if how != Shutdown::Drain {
-            let queue = std::mem::take(&mut state.queue);
-            drop(state);
+            let queue = self.queues.drain();
             report.cancelled = queue.iter().filter(|task| task.cancel()).count();
+            self.found_tombs(queue.len());
             drop(queue);
             if how == Shutdown::Kill {
                 self.token.cancel();
             }
-            state = self.lock();
         }
-        self.work.notify_all();
-        self.space.notify_all();
+        self.idle.call_all();
+        if let Some(space) = &self.space {
+            space.close();
+        }
         // A worker that waits for its own end would wait for ever.
         if current_pool() != self.id {
-            while state.workers > 0 {
-                match end {
-                    None => state = wait(&self.ended, state),
-                    Some(end) => {
-                        let left = end.saturating_duration_since(Instant::now());
-                        if left == Duration::ZERO {
-                            break;
-                        }
-                        state = self.ended.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+            let mut threads = self.threads();
+            loop {
+                // A submit that was first may not have called anybody yet: its task is seen here, because `shut` came before.
+                if threads.live == 0 && self.idle.awake() == 0 {
+                    if !self.queues.has_any_work() {
+                        break;
                     }
+                    drop(threads);
+                    self.call(1);
+                    threads = self.threads();
+                    continue;
                 }
+                let left = end.map(|end| end.saturating_duration_since(Instant::now()));
+                threads = match left {
+                    None => self.ended.wait(threads).unwrap_or_else(PoisonError::into_inner),
+                    Some(Duration::ZERO) => break,
+                    Some(left) => self.ended.wait_timeout(threads, left).unwrap_or_else(PoisonError::into_inner).0,
+                };
             }
-            if state.workers == 0 {
-                let threads = std::mem::take(&mut state.threads);
-                drop(state);
+            if threads.live == 0 {
+                let handles = std::mem::take(&mut threads.handles);
+                drop(threads);
                 // They have left the pool; joining waits for the destructors of their thread-locals.
-                for (_, thread) in threads {
+                for (_, thread) in handles {
                     let _ = thread.join();
                 }
-                state = self.lock();
             }
         }
-        report.running = state.running;
-        report.queued = state.queued;
+        let stats = self.stats();
+        report.running = stats.running;
+        report.queued = stats.queued;
         report
+    }
+
+    pub(super) fn stats(&self) -> Stats {
+        let threads = self.threads();
+        let sum = |counter: fn(&Counters) -> &AtomicU64| -> u64 {
+            // ORDERING: Acquire: the ends are read before the starts, and every end that is seen shows its start.
+            threads.members.iter().map(|member| counter(&member.counters).load(Ordering::Acquire)).sum()
+        };
+        let done = sum(|counters| &counters.done);
+        let failed = sum(|counters| &counters.failed);
+        let tombs_found = sum(|counters| &counters.tombs_found) + self.outside.tombs_found.load(Ordering::Acquire);
+        let started = sum(|counters| &counters.started);
+        let cancelled = self.outside.cancelled.load(Ordering::Acquire);
+        let expired = self.outside.expired.load(Ordering::Acquire);
+        let tombs = (sum(|counters| &counters.tombs_made) + cancelled + expired).saturating_sub(tombs_found);
+        let entries = self.queues.len();
+        Stats {
+            workers: threads.live,
+            idle: threads.live.min(self.idle.sleeping() + self.idle.searching()),
+            queued: entries.saturating_sub(usize::try_from(tombs).unwrap_or(usize::MAX)),
+            running: usize::try_from(started.saturating_sub(done + failed)).unwrap_or(usize::MAX),
+            done,
+            failed: failed + expired + self.outside.failed.load(Ordering::Acquire),
+            cancelled,
+            ..Stats::default()
+        }
+    }
+
+    pub(super) fn give_space_back(&self) {
+        if let Some(space) = &self.space {
+            space.leave();
+        }
     }
 }
 
-impl Owner for Pool {
-    fn pool_id(&self) -> u64 {
-        self.id
-    }
-
-    fn started(&self) {
-        let mut state = self.lock();
-        state.queued -= 1;
-        state.running += 1;
-        drop(state);
-        self.space.notify_one();
-    }
-
-    fn ended(&self, outcome: TaskState) {
-        let mut state = self.lock();
-        state.running -= 1;
-        if outcome == TaskState::Failed { state.failed += 1 } else { state.done += 1 }
-    }
-
-    fn cancelled(&self) {
-        let mut state = self.lock();
-        state.queued -= 1;
-        state.cancelled += 1;
-        drop(state);
-        self.space.notify_one();
+impl Drop for Pool {
+    fn drop(&mut self) {
+        if let Some(pools) = &mut *POOLS.write().unwrap_or_else(PoisonError::into_inner) {
+            pools.remove(&self.id);
+        }
     }
 }
 
@@ -355,95 +415,14 @@ impl Host for Pool {
     }
 
     fn begin_wait(self: Arc<Self>) -> bool {
-        let mut state = self.lock();
-        state.blocked += 1;
-        if state.queued > 0 {
-            self.call_worker(state);
+        self.idle.begin_wait();
+        if self.queues.has_any_work() {
+            self.call(1);
         }
         true
     }
 
     fn end_wait(&self) {
-        self.lock().blocked -= 1;
-    }
-}
-
-fn wait<'a>(condvar: &Condvar, state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
-    condvar.wait(state).unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Waits for a notification; `true` when the time ran out first.
-fn wait_for_work<'a>(
-    condvar: &Condvar,
-    state: MutexGuard<'a, State>,
-    timeout: Option<Duration>,
-) -> (MutexGuard<'a, State>, bool) {
-    match timeout {
-        None => (wait(condvar, state), false),
-        Some(timeout) => {
-            let (state, result) = condvar.wait_timeout(state, timeout).unwrap_or_else(PoisonError::into_inner);
-            (state, result.timed_out())
-        }
-    }
-}
-
-impl Submit for ThreadPoolCore {
-    fn submit_task<F, A, M>(&self, task: F, args: A, options: TaskOptions) -> Result<TaskFuture<F::Output>, SubmitError>
-    where
-        F: Task<A, M>,
-        A: Payload,
-        F::Output: Payload,
-        M: 'static,
-    {
-        self.enqueue(move || task.call(args), options)
-    }
-
-    fn max_workers(&self) -> usize {
-        self.pool.config.max_workers
-    }
-}
-
-impl Executor for ThreadPoolExecutor {
-    type Core = ThreadPoolCore;
-
-    fn core(&self) -> &ThreadPoolCore {
-        &self.core
-    }
-
-    fn stats(&self) -> Stats {
-        let state = self.core.pool.lock();
-        Stats {
-            workers: state.workers,
-            idle: state.idle,
-            queued: state.queued,
-            running: state.running,
-            done: state.done,
-            failed: state.failed,
-            cancelled: state.cancelled,
-            ..Stats::default()
-        }
-    }
-
-    fn shutdown(&self, how: Shutdown, deadline: Option<Duration>) -> ShutdownReport {
-        self.core.pool.shut_down(how, deadline)
-    }
-}
-
-impl Drop for ThreadPoolExecutor {
-    fn drop(&mut self) {
-        let how = if thread::panicking() { Shutdown::CancelQueued } else { Shutdown::Drain };
-        self.core.pool.shut_down(how, None);
-    }
-}
-
-impl fmt::Debug for ThreadPoolExecutor {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ThreadPoolExecutor").field("stats", &self.stats()).finish_non_exhaustive()
-    }
-}
-
-impl fmt::Debug for ThreadPoolCore {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ThreadPoolCore").finish_non_exhaustive()
+        self.idle.end_wait();
     }
 }

@@ -76,6 +76,7 @@ impl ForkServer {
             identity: settings.identity.clone(),
             preload: settings.preload.clone(),
             memory_limit: None,
+            recycle_above: None,
             initializer: None,
             transport: Transport::Socket,
         };

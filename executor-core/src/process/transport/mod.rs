@@ -173,4 +173,7 @@ pub(super) trait WorkerEnd {
 
     /// Sends a reply that was written into [`room`](Self::room).
     fn send(&self, output: Output<'_>, reply: ReplyHeader) -> io::Result<()>;
+
+    /// Sends frames over the socket, beside requests and replies.
+    fn send_control(&self, frames: &[u8]) -> io::Result<()>;
 }

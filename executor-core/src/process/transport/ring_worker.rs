@@ -60,11 +60,6 @@ impl RingWorker {
         })
     }
 
-    /// Sends frames beside the rings.
-    pub(in crate::process) fn send_control(&self, frames: &[u8]) -> io::Result<()> {
-        self.control.borrow_mut().send(frames)
-    }
-
     fn published(&self) -> u32 {
         // ORDERING: Acquire pairs with the parent's Release: the records are complete.
         self.requests.word(requests::PUBLISHED).load(Ordering::Acquire)
@@ -325,5 +320,9 @@ impl WorkerEnd for RingWorker {
         self.put_header(position, Header { elapsed: reply.elapsed, items: reply.items, ..header });
         self.publish(position + record_length(length) as u64);
         Ok(())
+    }
+
+    fn send_control(&self, frames: &[u8]) -> io::Result<()> {
+        self.control.borrow_mut().send(frames)
     }
 }

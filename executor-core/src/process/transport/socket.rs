@@ -55,6 +55,8 @@ impl Read for Source<'_> {
         socket.read(bytes)
     }
 }
+/// So many reads in a row are more than a socket holds, and a worker that writes all the time must not keep the parent there.
+const MOST_READS: usize = 16;
 
 /// The parent's end. Nothing in it blocks.
 #[derive(Debug)]
@@ -103,8 +105,12 @@ impl SocketParent {
 
     /// Sends the first frames, with files beside them. What does not fit at once is kept.
     pub(in crate::process) fn send_first(&mut self, frames: &[u8], files: &[BorrowedFd<'_>]) -> io::Result<()> {
-        let sent = sys::send_with_fds(self.socket.as_fd(), frames, files)?;
-        self.send(&[&frames[sent..]]);
+        match sys::send_with_fds(self.socket.as_fd(), frames, files) {
+            Ok(sent) => self.send(&[&frames[sent..]]),
+            // As in `send`.
+            Err(error) if matches!(error.kind(), ErrorKind::BrokenPipe | ErrorKind::ConnectionReset) => {}
+            Err(error) => return Err(error),
+        }
         Ok(())
     }
 
@@ -222,7 +228,10 @@ impl SocketParent {
 
     /// Reads all that has arrived, and sorts it.
     fn read(&mut self) -> Result<(), Malformed> {
-        while self.open {
+        for _ in 0..MOST_READS {
+            if !self.open {
+                break;
+            }
             let mut source = Source {
                 socket: &self.socket,
                 #[cfg(target_os = "linux")]
@@ -653,5 +662,9 @@ impl WorkerEnd for SocketTransport {
         }
         wire::end_frame(&mut frame, start).map_err(|Malformed| ErrorKind::InvalidData)?;
         self.socket.borrow_mut().send(&frame)
+    }
+
+    fn send_control(&self, frames: &[u8]) -> io::Result<()> {
+        self.socket.borrow_mut().send(frames)
     }
 }

@@ -1,4 +1,4 @@
-//! `map`: a builder that is an iterator.
+//! [`Map`]: a builder that is an iterator.
 //!
 //! Items travel in chunks. How many go into one follows the measured time of an item, unless the user says. What was taken
 //! from the input and not yet yielded is bounded, so an endless input stays flat.
@@ -10,11 +10,12 @@ use std::{
     time::{Duration, Instant},
 };
 
+use super::chunks::{Chunks, Gather, Ready};
 use crate::{
-    error::{TaskError, TryMapError},
-    executor::Submit,
+    error::TaskError,
     future::TaskFuture,
-    task::{ChunkOutput, Payload, Task, TaskOptions},
+    task::{ChunkOutput, TaskOptions},
+    thread::pull,
     wait::{AsCompleted, as_completed},
 };
 
@@ -52,8 +53,7 @@ const CHUNKS_PER_WORKER: usize = 4;
 #[must_use = "a map does nothing until it is iterated or started"]
 pub struct Map<C, F, M, I>
 where
-    C: Submit,
-    F: Task<I::Item, M>,
+    C: Chunks<F, I::Item, M>,
     I: Iterator,
 {
     core: C,
@@ -68,10 +68,12 @@ where
     stop_on_error: bool,
     /// Estimated time of one item in nanoseconds; `None` before the first chunk is back.
     item_time: Option<f64>,
-    /// Items taken from the input and not yet yielded.
+    /// Items taken from the input and not yet yielded; those of the chunk that is being yielded count until its end.
     taken: usize,
-    under_way: UnderWay<F::Output>,
-    ready: VecDeque<Result<F::Output, TaskError>>,
+    /// How many those are.
+    yielding: usize,
+    under_way: UnderWay<C::Output>,
+    ready: Ready<C::Output>,
     ended: bool,
     marker: PhantomData<fn() -> M>,
 }
@@ -90,12 +92,8 @@ struct Pending<R> {
 
 impl<C, F, M, I> Map<C, F, M, I>
 where
-    C: Submit,
-    F: Task<I::Item, M>,
+    C: Chunks<F, I::Item, M>,
     I: Iterator,
-    I::Item: Payload,
-    F::Output: Payload,
-    M: 'static,
 {
     pub(crate) fn new(core: C, task: F, input: I) -> Self {
         Self {
@@ -111,8 +109,9 @@ where
             stop_on_error: false,
             item_time: None,
             taken: 0,
+            yielding: 0,
             under_way: UnderWay::Ordered(VecDeque::new()),
-            ready: VecDeque::new(),
+            ready: Ready::empty(),
             ended: false,
             marker: PhantomData,
         }
@@ -176,12 +175,39 @@ where
         self
     }
 
-    /// All results in the order of the items, or the first error; what has not started is cancelled then.
+    /// All results in the order of the items, or the first error; what has not started is cancelled then. In a thread pool
+    /// the workers pull the items themselves, which is why the input has to be `Send`; where it is not, collect the map.
     ///
     /// # Errors
     ///
     /// The first item's [`TaskError`].
-    pub fn into_vec(mut self) -> Result<Vec<F::Output>, TaskError> {
+    ///
+    /// # Panics
+    ///
+    /// When the input does.
+    pub fn into_vec(mut self) -> Result<Vec<C::Output>, TaskError>
+    where
+        I: Send,
+    {
+        if self.taken == 0
+            && self.ready.is_empty()
+            && self.options == TaskOptions::new()
+            && self.buffer_size.is_none()
+            && self.input.is_some()
+        {
+            let deadline = self.deadline();
+            let input = &mut self.input;
+            let gather = Gather {
+                hint: input.as_ref().map_or(0, |input| input.size_hint().0),
+                source: Box::new(|count, items| *input = input.take().map(|input| pull(input, count, items))),
+                chunk_size: self.chunk_size,
+                deadline,
+            };
+            match self.core.gather(&self.task, gather) {
+                Ok(results) => return results,
+                Err(gather) => drop(gather),
+            }
+        }
         let hint = self.input.as_ref().map_or(0, |input| input.size_hint().0);
         let mut results = Vec::with_capacity(hint.min(1 << 20));
         for result in &mut self {
@@ -210,7 +236,7 @@ where
             let by_time = TARGET_CHUNK_TIME.as_nanos() as f64 / item_time.max(1.0);
             // Towards the end chunks shrink, so that no worker is left with a large one while the others have none.
             let left = self.input.as_ref().map_or(0, |input| input.size_hint().0);
-            let share = left / (self.core.max_workers() * 2);
+            let share = left / (self.core.workers() * 2);
             let limit = if left == 0 { MAX_CHUNK } else { share.clamp(1, MAX_CHUNK) };
             (by_time as usize).clamp(1, limit)
         });
@@ -224,18 +250,19 @@ where
             let buffer = match self.buffer_size {
                 Some(buffer) => buffer,
                 None if whole => usize::MAX,
-                None => chunk.saturating_mul(self.core.max_workers() * CHUNKS_PER_WORKER),
+                None => chunk.saturating_mul(self.core.workers() * CHUNKS_PER_WORKER),
             };
             let room = buffer.saturating_sub(self.taken).min(chunk);
             // Where tasks run in `submit`, this is where time passes.
             if self.is_late() {
                 return;
             }
-            let Some(input) = &mut self.input else { return };
             if room == 0 {
                 return;
             }
-            let items: Vec<I::Item> = input.by_ref().take(room).collect();
+            let Some(input) = self.input.take() else { return };
+            let mut items = Vec::new();
+            self.input = Some(pull(input, room, &mut items));
             let count = items.len();
             if count < room {
                 self.input = None;
@@ -243,7 +270,7 @@ where
             if count == 0 {
                 return;
             }
-            match self.core.submit_chunk(self.task.clone(), items, self.options) {
+            match self.core.submit_chunk(&self.task, items, self.options) {
                 Ok(future) => {
                     self.taken += count;
                     match &mut self.under_way {
@@ -268,7 +295,7 @@ where
     }
 
     /// Waits for the next chunk; `None` when the time of the whole map is up.
-    fn next_chunk(&mut self) -> Option<(usize, ChunkResult<F::Output>)> {
+    fn next_chunk(&mut self) -> Option<(usize, ChunkResult<C::Output>)> {
         let deadline = self.deadline();
         match &mut self.under_way {
             UnderWay::Ordered(queue) => {
@@ -290,15 +317,56 @@ where
         }
     }
 
-    fn receive(&mut self, items: usize, outcome: ChunkResult<F::Output>) {
-        match outcome {
+    fn receive(&mut self, items: usize, outcome: ChunkResult<C::Output>) {
+        self.yielding = items;
+        self.ready = Ready::new(match outcome {
             Ok(chunk) => {
                 let time = chunk.ran_for.as_nanos() as f64 / items as f64;
                 // Half of the new, half of the old: follows a change within a few chunks, and shrugs off one odd one.
                 self.item_time = Some(self.item_time.map_or(time, |old| (old + time) / 2.0));
-                self.ready.extend(chunk.results);
+                chunk
             }
-            Err(error) => self.ready.extend(std::iter::repeat_n(error, items).map(Err)),
+            Err(error) => ChunkOutput::from_results(std::iter::repeat_n(error, items).map(Err), Duration::ZERO),
+        });
+    }
+
+    /// An error, or the first result of the next chunk.
+    #[inline(never)]
+    fn next_slowly(&mut self) -> Option<Result<C::Output, TaskError>> {
+        let result = match self.ready.next() {
+            Some(result) => result,
+            None => self.next_of_another_chunk()?,
+        };
+        if result.is_err() && self.stop_on_error {
+            self.ready = Ready::empty();
+            self.end();
+        }
+        Some(result)
+    }
+
+    fn next_of_another_chunk(&mut self) -> Option<Result<C::Output, TaskError>> {
+        if self.ended {
+            return None;
+        }
+        self.begin();
+        loop {
+            self.taken = self.taken.saturating_sub(std::mem::take(&mut self.yielding));
+            self.fill(false);
+            if self.is_idle() {
+                let late = self.input.is_some() && self.is_late();
+                self.end();
+                return late.then_some(Err(TaskError::DeadlineExceeded));
+            }
+            match self.next_chunk() {
+                Some((items, outcome)) => self.receive(items, outcome),
+                None => {
+                    self.end();
+                    return Some(Err(TaskError::DeadlineExceeded));
+                }
+            }
+            if let Some(result) = self.ready.next() {
+                return Some(result);
+            }
         }
     }
 
@@ -312,8 +380,7 @@ where
 
 impl<C, F, M, I> Map<C, F, M, I>
 where
-    C: Submit,
-    F: Task<I::Item, M>,
+    C: Chunks<F, I::Item, M>,
     I: Iterator,
 {
     fn end(&mut self) {
@@ -332,49 +399,24 @@ where
 
 impl<C, F, M, I> Iterator for Map<C, F, M, I>
 where
-    C: Submit,
-    F: Task<I::Item, M>,
+    C: Chunks<F, I::Item, M>,
     I: Iterator,
-    I::Item: Payload,
-    F::Output: Payload,
-    M: 'static,
 {
-    type Item = Result<F::Output, TaskError>;
+    type Item = Result<C::Output, TaskError>;
 
+    #[inline]
     fn next(&mut self) -> Option<Self::Item> {
-        if self.ended && self.ready.is_empty() {
-            return None;
+        // Written so that a value goes straight to where the caller wants it: a `TaskError` makes the item a large type.
+        match self.ready.next_value() {
+            Some(value) => Some(Ok(value)),
+            None => self.next_slowly(),
         }
-        self.begin();
-        while self.ready.is_empty() {
-            self.fill(false);
-            if self.is_idle() {
-                let late = self.input.is_some() && self.is_late();
-                self.end();
-                return late.then_some(Err(TaskError::DeadlineExceeded));
-            }
-            match self.next_chunk() {
-                Some((items, outcome)) => self.receive(items, outcome),
-                None => {
-                    self.end();
-                    return Some(Err(TaskError::DeadlineExceeded));
-                }
-            }
-        }
-        let result = self.ready.pop_front()?;
-        self.taken = self.taken.saturating_sub(1);
-        if result.is_err() && self.stop_on_error {
-            self.ready.clear();
-            self.end();
-        }
-        Some(result)
     }
 }
 
 impl<C, F, M, I> Drop for Map<C, F, M, I>
 where
-    C: Submit,
-    F: Task<I::Item, M>,
+    C: Chunks<F, I::Item, M>,
     I: Iterator,
 {
     fn drop(&mut self) {
@@ -384,75 +426,10 @@ where
 
 impl<C, F, M, I> fmt::Debug for Map<C, F, M, I>
 where
-    C: Submit,
-    F: Task<I::Item, M>,
+    C: Chunks<F, I::Item, M>,
     I: Iterator,
 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Map").field("taken", &self.taken).field("ended", &self.ended).finish_non_exhaustive()
-    }
-}
-
-/// A [`Map`] over a task that returns `Result`, which ends at the first error; see
-/// [`Executor::try_map`](crate::Executor::try_map).
-#[must_use = "a map does nothing until it is iterated or started"]
-pub struct TryMap<C, F, M, I>
-where
-    C: Submit,
-    F: Task<I::Item, M>,
-    I: Iterator,
-{
-    map: Option<Map<C, F, M, I>>,
-}
-
-impl<C, F, M, I> TryMap<C, F, M, I>
-where
-    C: Submit,
-    F: Task<I::Item, M>,
-    I: Iterator,
-{
-    pub(crate) fn new(map: Map<C, F, M, I>) -> Self {
-        Self { map: Some(map) }
-    }
-
-    /// Changes the map behind it: `try_map(..).configure(|map| map.chunk_size(10).unordered())`.
-    pub fn configure(mut self, change: impl FnOnce(Map<C, F, M, I>) -> Map<C, F, M, I>) -> Self {
-        self.map = self.map.take().map(change);
-        self
-    }
-}
-
-impl<C, F, M, I, T, E> Iterator for TryMap<C, F, M, I>
-where
-    C: Submit,
-    F: Task<I::Item, M, Output = Result<T, E>>,
-    I: Iterator,
-    I::Item: Payload,
-    T: Payload,
-    E: Payload,
-    M: 'static,
-{
-    type Item = Result<T, TryMapError<E>>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        let error = match self.map.as_mut()?.next()? {
-            Ok(Ok(value)) => return Some(Ok(value)),
-            Ok(Err(error)) => TryMapError::Output(error),
-            Err(error) => TryMapError::Task(error),
-        };
-        // Dropping the map cancels what has not started.
-        self.map = None;
-        Some(Err(error))
-    }
-}
-
-impl<C, F, M, I> fmt::Debug for TryMap<C, F, M, I>
-where
-    C: Submit,
-    F: Task<I::Item, M>,
-    I: Iterator,
-{
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TryMap").field("map", &self.map).finish()
     }
 }

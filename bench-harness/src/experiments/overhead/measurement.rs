@@ -1,0 +1,248 @@
+//! The measurements by name, who is measured in each, and what a measuring process answers.
+
+use clap::ValueEnum;
+use reports::{model::OverheadGroup, overhead::Unit};
+use serde::{Deserialize, Serialize};
+
+use super::{
+    Effort, fan_out, idle, map, memory, metg, payload, round_trip, shared_bytes, startup, submitters, throughput,
+};
+use crate::{
+    executors::Kind,
+    peers::{Peer, Python, limits::Limit},
+};
+
+/// One kind of cost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Measurement {
+    /// Submit many empty tasks, then collect them: tasks per second.
+    Throughput,
+    /// One empty task at a time; alternates with a bare ping-pong.
+    RoundTrip,
+    /// Arguments of 1 MiB, several at a time; alternates with memcpy.
+    Payload,
+    /// `SharedBytes` of 64 MiB against an argument of 64 bytes.
+    SharedBytes,
+    /// A map of cheap items: on processes, and on threads beside rayon and a serial loop.
+    Map,
+    /// A map of items of which few are dear, the dearest last; beside rayon.
+    SkewedMap,
+    /// 16 threads that submit at once against one.
+    Submitters,
+    /// Tasks that wait on tasks: recursive Fibonacci, beside rayon's join.
+    FanOut,
+    /// From `build()` to the first result.
+    Startup,
+    /// From `kill -9` of a worker to the first result of the one that replaces it.
+    Recovery,
+    /// Memory and file descriptors of a queued task.
+    Memory,
+    /// Millions of queued tasks: whether `submit` slows down, and memory grows in step.
+    Depth,
+    /// What a pool does that has nothing to do, and what its workers weigh.
+    Idle,
+    /// The shortest task for which an executor is half efficient.
+    Metg,
+}
+
+/// Who is measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Subject {
+    Ours(Kind),
+    Peer(Peer),
+    Limit(Limit),
+}
+
+impl Subject {
+    pub(crate) const THREAD: Self = Self::Ours(Kind::Thread);
+    pub(crate) const PROCESS: Self = Self::Ours(Kind::Process);
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Ours(kind) => kind.name(),
+            Self::Peer(peer) => peer.name(),
+            Self::Limit(limit) => limit.name(),
+        }
+    }
+
+    pub(crate) fn group(self) -> OverheadGroup {
+        match self {
+            Self::Ours(_) => OverheadGroup::Ours,
+            Self::Peer(_) => OverheadGroup::Peer,
+            Self::Limit(_) => OverheadGroup::Limit,
+        }
+    }
+
+    pub(crate) fn note(self) -> &'static str {
+        match self {
+            Self::Ours(Kind::Serial) => "runs the task in submit",
+            Self::Ours(_) => "",
+            Self::Peer(peer) => peer.note(),
+            Self::Limit(limit) => limit.note(),
+        }
+    }
+}
+
+/// What one process is asked to measure.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub(crate) struct Probe {
+    pub(crate) measurement: Measurement,
+    pub(crate) subject: Subject,
+    pub(crate) workers: usize,
+    pub(crate) effort: Effort,
+    /// For what a measurement shuffles itself.
+    pub(crate) seed: u64,
+}
+
+/// One figure of one process, round by round.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Reading {
+    pub(crate) subject: String,
+    pub(crate) group: OverheadGroup,
+    pub(crate) quantity: String,
+    pub(crate) unit: Unit,
+    pub(crate) values: Vec<f64>,
+    pub(crate) detail: bool,
+    pub(crate) note: String,
+}
+
+impl Reading {
+    pub(crate) fn new(subject: Subject, quantity: impl Into<String>, unit: Unit, values: Vec<f64>) -> Self {
+        Self {
+            subject: subject.name().to_owned(),
+            group: subject.group(),
+            quantity: quantity.into(),
+            unit,
+            values,
+            detail: false,
+            note: subject.note().to_owned(),
+        }
+    }
+
+    /// Of something that stands beside the subject in the same process.
+    pub(crate) fn beside(name: &str, group: OverheadGroup, quantity: &str, unit: Unit, values: Vec<f64>) -> Self {
+        Self {
+            subject: name.to_owned(),
+            group,
+            quantity: quantity.to_owned(),
+            unit,
+            values,
+            detail: false,
+            note: String::new(),
+        }
+    }
+
+    pub(crate) fn with_note(mut self, note: impl Into<String>) -> Self {
+        self.note = note.into();
+        self
+    }
+
+    pub(crate) fn into_detail(mut self) -> Self {
+        self.detail = true;
+        self
+    }
+}
+
+impl Measurement {
+    pub(crate) const ALL: [Self; 14] = [
+        Self::Throughput,
+        Self::RoundTrip,
+        Self::Payload,
+        Self::SharedBytes,
+        Self::Map,
+        Self::SkewedMap,
+        Self::Submitters,
+        Self::FanOut,
+        Self::Startup,
+        Self::Recovery,
+        Self::Memory,
+        Self::Depth,
+        Self::Idle,
+        Self::Metg,
+    ];
+
+    /// As `--only` takes it.
+    pub(crate) fn name(self) -> String {
+        self.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
+    }
+
+    /// Who is measured, each in a process of its own.
+    pub(crate) fn subjects(self) -> Vec<Subject> {
+        let ours = Kind::ALL.map(Subject::Ours);
+        let peers = [
+            Peer::Crossbeam,
+            Peer::Threadpool,
+            Peer::RayonSpawn,
+            Peer::TokioBlocking,
+            Peer::ThreadSpawn,
+            Peer::Procspawn,
+            Peer::Python(Python::ThreadPool),
+            Peer::Python(Python::ProcessPool),
+            Peer::Python(Python::Loky),
+        ]
+        .map(Subject::Peer);
+        let limits = |limits: &[Limit]| limits.iter().map(|limit| Subject::Limit(*limit)).collect::<Vec<_>>();
+        match self {
+            Self::Throughput => [&ours[..], &peers[..], &limits(&[Limit::Ring])].concat(),
+            Self::RoundTrip => [&ours[..], &peers[..], &limits(&Limit::PING_PONGS)].concat(),
+            Self::Payload => {
+                let peers: Vec<Subject> =
+                    peers.into_iter().filter(|peer| *peer != Subject::Peer(Peer::Procspawn)).collect();
+                [&ours[..], &peers, &limits(&[Limit::CopyOneMebibyte, Limit::CopyLarge])].concat()
+            }
+            Self::Startup => {
+                let mut subjects = vec![Subject::THREAD, Subject::PROCESS, Subject::Ours(Kind::Rayon)];
+                subjects.extend([Peer::Procspawn, Peer::Python(Python::ThreadPool)].map(Subject::Peer));
+                subjects.extend([Python::ProcessPool, Python::Loky].map(Peer::Python).map(Subject::Peer));
+                subjects
+            }
+            Self::Submitters => {
+                vec![Subject::THREAD, Subject::PROCESS, Subject::Ours(Kind::Rayon), Subject::Peer(Peer::Crossbeam)]
+            }
+            Self::Metg => vec![Subject::THREAD, Subject::PROCESS, Subject::Ours(Kind::Rayon)],
+            Self::Map | Self::Memory | Self::Depth | Self::Idle => vec![Subject::THREAD, Subject::PROCESS],
+            Self::SkewedMap | Self::FanOut => vec![Subject::THREAD],
+            Self::Recovery | Self::SharedBytes => vec![Subject::PROCESS],
+        }
+    }
+
+    /// A few take so long that all blocks would take all day.
+    pub(crate) fn blocks(self, effort: &Effort) -> u32 {
+        if self == Self::Depth { effort.blocks.min(3) } else { effort.blocks }
+    }
+}
+
+/// Measures in this process, which was started for it.
+pub(crate) fn measure(probe: &Probe) -> Result<Vec<Reading>, String> {
+    match probe.measurement {
+        Measurement::Throughput => throughput::measure(probe),
+        Measurement::RoundTrip => round_trip::measure(probe),
+        Measurement::Payload => payload::measure(probe),
+        Measurement::SharedBytes => shared_bytes::measure(probe),
+        Measurement::Map => map::measure(probe),
+        Measurement::SkewedMap => map::measure_skewed(probe),
+        Measurement::Submitters => submitters::measure(probe),
+        Measurement::FanOut => fan_out::measure(probe),
+        Measurement::Startup => startup::measure(probe),
+        Measurement::Recovery => startup::measure_recovery(probe),
+        Measurement::Memory => memory::measure(probe),
+        Measurement::Depth => memory::measure_depth(probe),
+        Measurement::Idle => idle::measure(probe),
+        Measurement::Metg => metg::measure(probe),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_measurement_has_a_subject_and_a_name_that_clap_and_serde_share() {
+        for measurement in Measurement::ALL {
+            assert!(!measurement.subjects().is_empty());
+            assert_eq!(serde_json::to_value(measurement).unwrap(), measurement.name());
+        }
+        assert_eq!(Measurement::ALL.len(), Measurement::value_variants().len());
+    }
+}

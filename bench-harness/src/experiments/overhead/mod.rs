@@ -1,0 +1,229 @@
+//! What one task costs on each executor, with the peers and the limits of the machine in the same tables.
+//!
+//! A *block* takes every measurement once: the measurements in an order of its own, and within each its subjects in an order
+//! of its own, all by a recorded seed. Each subject is measured in a process that was started for it, so that heap, layout in
+//! memory and whatever else differs between two starts is drawn anew in each block, and so that what hangs or crashes costs
+//! its row and nothing else. Within such a process, what is to be compared alternates in *rounds*. A figure is the median of
+//! its blocks' medians, a ratio the median of the blocks' ratios.
+
+mod alternate;
+mod effort;
+mod fan_out;
+mod idle;
+mod lane;
+mod map;
+mod measurement;
+mod memory;
+mod metg;
+mod payload;
+mod round_trip;
+mod rows;
+mod shared_bytes;
+mod startup;
+mod submitters;
+mod targets;
+mod throughput;
+
+use std::time::Duration;
+
+use reports::overhead::{Block, Claim, Figure, Unit};
+use workloads::Random;
+
+pub(crate) use effort::Effort;
+pub(crate) use lane::{Lane, LaneVisit};
+pub(crate) use measurement::{Measurement, Probe, measure};
+pub(crate) use rows::rows;
+
+use crate::{
+    runner::{
+        child,
+        progress::Progress,
+        schedule::{Slot, interleave},
+    },
+    stats,
+};
+use measurement::{Reading, Subject};
+
+/// The longest that one process may measure.
+const LIMIT: Duration = Duration::from_secs(90);
+
+/// In place of a quantity, where there is none.
+const NO_FIGURE: &str = "-";
+
+/// What to measure.
+#[derive(Debug, Clone)]
+pub(crate) struct Plan {
+    pub(crate) measurements: Vec<Measurement>,
+    pub(crate) workers: usize,
+    pub(crate) effort: Effort,
+    pub(crate) seed: u64,
+}
+
+impl Plan {
+    /// Every process to be started, in order, with its block.
+    fn schedule(&self) -> Vec<(Slot, Measurement, Subject)> {
+        let mut random = Random::new(self.seed);
+        let mut all = Vec::new();
+        for place in interleave(self.measurements.len(), self.effort.blocks, self.seed) {
+            let measurement = self.measurements[place.cell];
+            if place.block >= measurement.blocks(&self.effort) {
+                continue;
+            }
+            let subjects = measurement.subjects();
+            // Those of one measurement next to each other, because they are compared.
+            for slot in interleave(subjects.len(), 1, random.next_u64()) {
+                let order = all.len() as u32;
+                all.push((Slot { block: place.block, order, ..slot }, measurement, subjects[slot.cell]));
+            }
+        }
+        all
+    }
+
+    /// How many processes it takes.
+    pub(crate) fn steps(&self) -> usize {
+        self.schedule().len()
+    }
+}
+
+/// Takes all measurements.
+pub(crate) fn run(plan: &Plan, progress: &mut Progress) -> Vec<Figure> {
+    let mut figures = Figures::default();
+    for (slot, measurement, subject) in plan.schedule() {
+        if progress.interrupted() {
+            break;
+        }
+        progress.begin(&format!("{}: {}", measurement.name(), subject.name()));
+        // What has failed once fails again, and may take its whole time limit to do so.
+        if !figures.failed(measurement, subject) {
+            let seed = plan.seed ^ u64::from(slot.order);
+            let probe = Probe { measurement, subject, workers: plan.workers, effort: plan.effort, seed };
+            figures.add(slot, measurement, subject, in_new_process(&probe));
+        }
+        progress.step();
+    }
+    figures.finish(&plan.measurements)
+}
+
+/// Holds what was measured against what should be.
+pub(crate) fn claims(figures: &[Figure], plan: &Plan) -> Vec<Claim> {
+    targets::claims(figures, &plan.measurements)
+}
+
+fn in_new_process(probe: &Probe) -> Result<Vec<Reading>, String> {
+    let input = serde_json::to_vec(probe).map_err(|error| error.to_string())?;
+    let output = child::run_lab("probe", &input, LIMIT)?;
+    let answer: Result<Vec<Reading>, String> =
+        serde_json::from_slice(&output).map_err(|error| format!("its answer makes no sense: {error}"))?;
+    answer
+}
+
+/// Figures as they grow.
+#[derive(Debug, Default)]
+struct Figures(Vec<Figure>);
+
+impl Figures {
+    fn add(&mut self, slot: Slot, measurement: Measurement, subject: Subject, answer: Result<Vec<Reading>, String>) {
+        let readings = answer.unwrap_or_else(|error| {
+            vec![Reading::new(subject, NO_FIGURE, Unit::Count, Vec::new()).with_note(format!("not measured: {error}"))]
+        });
+        for reading in readings {
+            let name = measurement.name();
+            let known = self.0.iter_mut().find(|figure| {
+                figure.measurement == name && figure.subject == reading.subject && figure.quantity == reading.quantity
+            });
+            let block = Block { block: slot.block, order: slot.order, values: reading.values };
+            match known {
+                Some(figure) => figure.blocks.push(block),
+                None => self.0.push(Figure {
+                    measurement: name,
+                    subject: reading.subject,
+                    group: reading.group,
+                    quantity: reading.quantity,
+                    unit: reading.unit,
+                    estimate: None,
+                    blocks: vec![block],
+                    detail: reading.detail,
+                    note: reading.note,
+                }),
+            }
+        }
+    }
+
+    fn failed(&self, measurement: Measurement, subject: Subject) -> bool {
+        let name = measurement.name();
+        self.0.iter().any(|figure| {
+            figure.measurement == name && figure.subject == subject.name() && figure.quantity == NO_FIGURE
+        })
+    }
+
+    /// Estimates, and the order of the plan instead of that of measuring.
+    fn finish(self, measurements: &[Measurement]) -> Vec<Figure> {
+        let mut figures = self.0;
+        for figure in &mut figures {
+            figure.blocks.retain(|block| !block.values.is_empty());
+            figure.estimate = stats::estimate(&stats::block_medians(&targets::rounds(figure)));
+        }
+        let place = |figure: &Figure| {
+            let measurement = measurements.iter().find(|measurement| measurement.name() == figure.measurement);
+            let subjects = measurement.map(|measurement| measurement.subjects()).unwrap_or_default();
+            let measurement = measurements.iter().position(|measurement| measurement.name() == figure.measurement);
+            // What stands beside a subject comes after all of them.
+            let subject =
+                subjects.iter().position(|subject| subject.name() == figure.subject).unwrap_or(subjects.len());
+            (measurement, subject)
+        };
+        figures.sort_by_cached_key(place);
+        figures
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn plan() -> Plan {
+        let measurements = vec![Measurement::Map, Measurement::Throughput, Measurement::Depth];
+        Plan { measurements, workers: 2, effort: Effort { blocks: 5, ..Effort::QUICK }, seed: 7 }
+    }
+
+    #[test]
+    fn every_block_has_every_subject_once_and_those_of_a_measurement_stand_together() {
+        let schedule = plan().schedule();
+        for block in 0..5 {
+            let own: Vec<_> = schedule.iter().filter(|(slot, ..)| slot.block == block).collect();
+            let expected: &[Measurement] = if block < 3 {
+                &[Measurement::Map, Measurement::Throughput, Measurement::Depth]
+            } else {
+                &[Measurement::Map, Measurement::Throughput]
+            };
+            let mut runs: Vec<Measurement> = own.iter().map(|(_, measurement, _)| *measurement).collect();
+            runs.dedup();
+            assert_eq!(runs.len(), expected.len());
+            for measurement in expected {
+                for subject in measurement.subjects() {
+                    assert_eq!(own.iter().filter(|it| it.1 == *measurement && it.2 == subject).count(), 1);
+                }
+            }
+        }
+        assert!(schedule.iter().enumerate().all(|(order, (slot, ..))| slot.order == order as u32));
+        let again: Vec<_> = plan().schedule().into_iter().map(|(slot, ..)| slot).collect();
+        assert_eq!(schedule.into_iter().map(|(slot, ..)| slot).collect::<Vec<_>>(), again);
+    }
+
+    #[test]
+    fn blocks_gather_under_one_figure_and_a_failure_is_a_row() {
+        let mut figures = Figures::default();
+        let reading = |value| vec![Reading::new(Subject::THREAD, "tasks", Unit::PerSecond, vec![value, value])];
+        let slot = |block| Slot { block, order: block, cell: 0 };
+        figures.add(slot(0), Measurement::Throughput, Subject::PROCESS, Err("it hung".to_owned()));
+        figures.add(slot(0), Measurement::Throughput, Subject::THREAD, Ok(reading(1.0)));
+        figures.add(slot(1), Measurement::Throughput, Subject::THREAD, Ok(reading(3.0)));
+        assert!(figures.failed(Measurement::Throughput, Subject::PROCESS));
+        assert!(!figures.failed(Measurement::Throughput, Subject::THREAD));
+        let figures = figures.finish(&[Measurement::Throughput]);
+        assert_eq!(figures.len(), 2);
+        assert_eq!((figures[0].subject.as_str(), figures[0].blocks.len()), ("thread", 2));
+        assert_eq!(figures[0].estimate.unwrap().median, 2.0);
+        assert_eq!((figures[1].note.as_str(), figures[1].estimate), ("not measured: it hung", None));
+    }
+}

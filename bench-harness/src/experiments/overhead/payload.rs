@@ -1,0 +1,87 @@
+//! Arguments of 1 MiB, several at a time, as what arrives per second.
+//!
+//! For the process pool, rounds alternate with copies of 256 MiB: what it does cannot be faster than one copy of memory, and
+//! the share of that speed is what the claim is about. The speed of copying one megabyte again and again, out of the cache,
+//! is a row as well.
+
+use std::time::Instant;
+
+use reports::overhead::Unit;
+
+use super::{
+    Lane, LaneVisit,
+    lane::with_lane,
+    measurement::{Probe, Reading, Subject},
+};
+use crate::peers::{
+    Peer,
+    limits::{Limit, copy::Copy},
+};
+
+pub(super) const QUANTITY: &str = "1 MiB arguments";
+pub(super) const SHARE: &str = "share of memcpy";
+pub(super) const MIB: usize = 1 << 20;
+const LARGE: usize = 256 * MIB;
+
+pub(super) fn measure(probe: &Probe) -> Result<Vec<Reading>, String> {
+    let effort = probe.effort;
+    let reading = |values| Reading::new(probe.subject, QUANTITY, Unit::BytesPerSecond, values);
+    match probe.subject {
+        Subject::Limit(limit) => {
+            let (bytes, times) = if limit == Limit::CopyLarge { (LARGE, 1) } else { (MIB, effort.payloads * 4) };
+            let mut copy = Copy::new(bytes);
+            Ok(vec![reading((0..effort.rounds).map(|_| copy.rate(times)).collect())])
+        }
+        Subject::Peer(Peer::Python(python)) => {
+            let figures = python.measure(probe.workers, "payload", effort.payloads, effort.rounds)?;
+            Ok(vec![reading(figures.values).with_note(format!("Python {}, by its own clock", figures.version))])
+        }
+        subject => {
+            let beside = (subject == Subject::PROCESS && effort.ratios).then(|| Copy::new(LARGE));
+            let rounds = Rounds { count: effort.payloads, rounds: effort.rounds, beside };
+            let (speeds, shares) = with_lane(subject, probe.workers, rounds)??;
+            let mut readings = vec![reading(speeds)];
+            if !shares.is_empty() {
+                readings.push(Reading::new(subject, SHARE, Unit::Ratio, shares));
+            }
+            Ok(readings)
+        }
+    }
+}
+
+struct Rounds {
+    count: u32,
+    rounds: u32,
+    beside: Option<Copy>,
+}
+
+impl LaneVisit for Rounds {
+    type Output = Result<(Vec<f64>, Vec<f64>), String>;
+
+    fn visit<L: Lane>(mut self, lane: &L) -> Self::Output {
+        // Buffers of the executor's own are made and warm after this.
+        deliver(lane, self.count)?;
+        let (mut speeds, mut shares) = (Vec::new(), Vec::new());
+        for _ in 0..self.rounds {
+            let bare = self.beside.as_mut().map(|copy| copy.rate(1));
+            let speed = deliver(lane, self.count)?;
+            speeds.push(speed);
+            shares.extend(bare.map(|bare| speed / bare));
+        }
+        Ok((speeds, shares))
+    }
+}
+
+/// Submits `count` megabytes and collects; bytes per second. Making the arguments is not the executor's work.
+fn deliver<L: Lane>(lane: &L, count: u32) -> Result<f64, String> {
+    let blocks: Vec<Vec<u8>> = (0..count).map(|_| vec![7; MIB]).collect();
+    let start = Instant::now();
+    let tickets: Vec<_> = blocks.into_iter().filter_map(|block| lane.submit_bytes(block)).collect();
+    let arrived = lane.wait_all(tickets);
+    let elapsed = start.elapsed();
+    let sent = u64::from(count) * MIB as u64;
+    if arrived != sent {
+        return Err(format!("of {sent} bytes {arrived} arrived"));
+    }
+    Ok(sent as f64 / elapsed.as_secs_f64())
+}

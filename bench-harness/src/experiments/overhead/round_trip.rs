@@ -1,0 +1,193 @@
+//! One empty task at a time, from submit to its result.
+//!
+//! Rounds of trips alternate with rounds of a bare spinning ping-pong in the same process, and each is divided by the
+//! ping-pong before it: on a machine whose clock and neighbours change, that ratio stands still where both times do not.
+
+use std::time::Instant;
+
+use reports::overhead::Unit;
+
+use super::{
+    Effort, Lane, LaneVisit,
+    lane::with_lane,
+    measurement::{Probe, Reading, Subject},
+    throughput::speed,
+};
+use crate::{
+    cell::{nanos, percentiles},
+    executors::Kind,
+    peers::{
+        Peer,
+        limits::{Limit, PingPong},
+    },
+};
+
+pub(super) const P50: &str = "p50";
+pub(super) const P99: &str = "p99";
+pub(super) const P50_RATIO: &str = "p50 / ping-pong p50";
+pub(super) const P99_RATIO: &str = "p99 / ping-pong p99";
+pub(super) const P99_TO_P50: &str = "p99 / ping-pong p50";
+
+/// Rounds for each that the effort asks for: they are short, and the more often they alternate, the better.
+const MORE: u32 = 3;
+
+pub(super) fn measure(probe: &Probe) -> Result<Vec<Reading>, String> {
+    let effort = probe.effort;
+    let mut bare = effort.ratios.then(|| PingPong::new(reference(probe.subject)));
+    // Where there is none, the trips still have a time.
+    let mut reference = |count: u32| match &mut bare {
+        Some(Ok(bare)) => on_two_cores(|| bare.trips(count)),
+        _ => Vec::new(),
+    };
+    let mut rounds = Rounds::default();
+    let mut note = probe.subject.note().to_owned();
+    match probe.subject {
+        Subject::Limit(limit) => {
+            let mut ping_pong = PingPong::new(limit)?;
+            for _ in 0..effort.rounds * MORE {
+                let bare = reference(effort.trips);
+                let mut trips = || ping_pong.trips(effort.trips);
+                let spins = matches!(limit, Limit::SpinThreads | Limit::SpinProcesses);
+                rounds.add(bare, if spins { on_two_cores(trips) } else { trips() });
+            }
+            if rounds.p50.is_empty() {
+                return Err("the two parties never had a core each: something else is using them".to_owned());
+            }
+        }
+        Subject::Peer(Peer::Python(python)) => {
+            for _ in 0..effort.rounds.min(2) {
+                let bare = reference(effort.trips);
+                let figures = python.measure(probe.workers, "round-trip", effort.trips / 2, 1)?;
+                rounds.add_percentiles(
+                    bare,
+                    figures.values.first().copied().unwrap_or(f64::NAN),
+                    figures.p99.first().copied().unwrap_or(f64::NAN),
+                );
+                note = format!("Python {}, by its own clock", figures.version);
+            }
+        }
+        subject => with_lane(subject, probe.workers, Trips { effort, reference: &mut reference, into: &mut rounds })??,
+    }
+    if let Some(Err(error)) = &bare {
+        note = format!("{note} (no ping-pong beside it: {error})").trim_start().to_owned();
+    }
+    Ok(rounds.readings(probe.subject).into_iter().map(|reading| reading.with_note(note.clone())).collect())
+}
+
+/// Above this the two parties share a core, and pass it to each other by the scheduler: that is not what they are here for, and
+/// every executor would look good beside it.
+const SHARED_CORE_NS: u64 = 2000;
+
+/// Trips of a round in which each party had a core, or none after a few attempts.
+fn on_two_cores(mut trips: impl FnMut() -> Vec<u64>) -> Vec<u64> {
+    for _ in 0..5 {
+        let times = trips();
+        if percentiles(times.clone()).is_some_and(|times| times.p50_ns < SHARED_CORE_NS) {
+            return times;
+        }
+    }
+    Vec::new()
+}
+
+/// The ping-pong that it is compared with: between processes for who works with processes.
+fn reference(subject: Subject) -> Limit {
+    match subject {
+        Subject::Ours(Kind::Process | Kind::ProcessPerTask)
+        | Subject::Peer(Peer::Procspawn)
+        | Subject::Limit(Limit::SpinProcesses | Limit::FutexProcesses | Limit::PipeProcesses) => Limit::SpinProcesses,
+        Subject::Peer(Peer::Python(python)) if python != crate::peers::Python::ThreadPool => Limit::SpinProcesses,
+        _ => Limit::SpinThreads,
+    }
+}
+
+struct Trips<'a> {
+    effort: Effort,
+    reference: &'a mut dyn FnMut(u32) -> Vec<u64>,
+    into: &'a mut Rounds,
+}
+
+impl LaneVisit for Trips<'_> {
+    type Output = Result<(), String>;
+
+    fn visit<L: Lane>(self, lane: &L) -> Self::Output {
+        // One at a time is no faster than many at once.
+        let count = self.effort.tasks(speed(lane)?).min(self.effort.trips);
+        for _ in 0..self.effort.rounds * MORE {
+            let bare = (self.reference)(self.effort.trips);
+            let mut lost = 0;
+            let trips = (0..count).map(|_| {
+                let start = Instant::now();
+                let answer = lane.submit(1).and_then(|ticket| lane.wait(ticket));
+                let time = nanos(start.elapsed());
+                lost += u32::from(answer != Some(1));
+                time
+            });
+            let trips = trips.collect();
+            if lost > 0 {
+                return Err(format!("{lost} of {count} tasks gave no answer"));
+            }
+            self.into.add(bare, trips);
+        }
+        Ok(())
+    }
+}
+
+/// Percentiles of each round, and their ratios to the ping-pong's.
+#[derive(Debug, Default)]
+struct Rounds {
+    p50: Vec<f64>,
+    p99: Vec<f64>,
+    p50_ratio: Vec<f64>,
+    p99_ratio: Vec<f64>,
+    p99_to_p50: Vec<f64>,
+}
+
+impl Rounds {
+    fn add(&mut self, bare: Vec<u64>, trips: Vec<u64>) {
+        if let Some(trips) = percentiles(trips) {
+            self.add_percentiles(bare, trips.p50_ns as f64, trips.p99_ns as f64);
+        }
+    }
+
+    fn add_percentiles(&mut self, bare: Vec<u64>, p50: f64, p99: f64) {
+        self.p50.push(p50);
+        self.p99.push(p99);
+        if let Some(bare) = percentiles(bare) {
+            self.p50_ratio.push(p50 / bare.p50_ns as f64);
+            self.p99_ratio.push(p99 / bare.p99_ns as f64);
+            self.p99_to_p50.push(p99 / bare.p50_ns as f64);
+        }
+    }
+
+    fn readings(self, subject: Subject) -> Vec<Reading> {
+        let ratio = |name, values| Reading::new(subject, name, Unit::Ratio, values);
+        vec![
+            Reading::new(subject, P50, Unit::Nanoseconds, self.p50),
+            Reading::new(subject, P99, Unit::Nanoseconds, self.p99),
+            ratio(P50_RATIO, self.p50_ratio),
+            ratio(P99_RATIO, self.p99_ratio),
+            ratio(P99_TO_P50, self.p99_to_p50).into_detail(),
+        ]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_ping_pong_on_one_core_is_tried_again_and_then_left_out() {
+        let mut rounds = vec![vec![300; 9], vec![9000; 9], vec![9000; 9]];
+        assert_eq!(on_two_cores(|| rounds.pop().unwrap_or_default()), vec![300; 9]);
+        assert!(on_two_cores(|| vec![9000; 9]).is_empty());
+    }
+
+    #[test]
+    fn each_round_is_divided_by_its_own_ping_pong() {
+        let mut rounds = Rounds::default();
+        rounds.add(vec![100; 10], vec![500; 10]);
+        rounds.add(vec![200; 10], vec![600; 10]);
+        rounds.add(Vec::new(), vec![600; 10]);
+        assert_eq!((rounds.p50, rounds.p50_ratio), (vec![500.0, 600.0, 600.0], vec![5.0, 3.0]));
+    }
+}

@@ -1,0 +1,108 @@
+//! How long until a pool gives its first result: a new one, and one whose worker was killed.
+
+use std::time::{Duration, Instant};
+
+use executor_core::{Executor, ProcessPoolExecutor, RayonExecutor, ThreadPoolExecutor};
+use reports::overhead::Unit;
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::measurement::Subject;
+use super::{
+    Lane, LaneVisit,
+    lane::{echo, with_lane},
+    measurement::{Probe, Reading},
+};
+use crate::{cell::nanos, error::chain, executors::Kind, peers::Peer};
+
+pub(super) const FIRST: &str = "build to first result";
+pub(super) const ALL: &str = "build to all workers ready";
+pub(super) const REPLACED: &str = "kill -9 to replacement's first result";
+
+/// What takes longer is not being replaced.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+pub(super) fn measure(probe: &Probe) -> Result<Vec<Reading>, String> {
+    let workers = probe.workers;
+    let rounds = probe.effort.rounds;
+    let reading = |name, values| Reading::new(probe.subject, name, Unit::Nanoseconds, values);
+    let times = |first: &dyn Fn() -> Result<f64, String>| (0..rounds).map(|_| first()).collect::<Result<Vec<_>, _>>();
+    match probe.subject {
+        Subject::Ours(Kind::Process) => {
+            let build = || ProcessPoolExecutor::new(workers).map_err(|error| chain(&error));
+            let first = times(&|| first_result(build))?;
+            let all = times(&|| {
+                let start = Instant::now();
+                let pool = build()?;
+                pool.warm_up().map_err(|error| chain(&error))?;
+                Ok(nanos(start.elapsed()) as f64)
+            })?;
+            Ok(vec![reading(FIRST, first), reading(ALL, all)])
+        }
+        Subject::Ours(Kind::Rayon) => {
+            let build = || RayonExecutor::builder().max_workers(workers).build().map_err(|error| chain(&error));
+            Ok(vec![reading(FIRST, times(&|| first_result(build))?)])
+        }
+        Subject::Ours(_) => {
+            let build = || ThreadPoolExecutor::new(workers).map_err(|error| chain(&error));
+            Ok(vec![reading(FIRST, times(&|| first_result(build))?)])
+        }
+        Subject::Peer(Peer::Python(python)) => {
+            let figures = python.measure(workers, "startup", 1, rounds)?;
+            let note = format!("Python {}, by its own clock; without starting Python", figures.version);
+            Ok(vec![reading(FIRST, figures.values).with_note(note)])
+        }
+        subject => {
+            let first = || with_lane(subject, workers, FirstAnswer(Instant::now()))?;
+            Ok(vec![reading(FIRST, times(&first)?)])
+        }
+    }
+}
+
+fn first_result<E: Executor>(build: impl FnOnce() -> Result<E, String>) -> Result<f64, String> {
+    let start = Instant::now();
+    let pool = build()?;
+    let future = pool.submit(echo, 1).map_err(|error| chain(&error))?;
+    future.result().map_err(|error| chain(&error))?;
+    // The end of the pool is not its beginning.
+    Ok(nanos(start.elapsed()) as f64)
+}
+
+/// Made before the lane is.
+struct FirstAnswer(Instant);
+
+impl LaneVisit for FirstAnswer {
+    type Output = Result<f64, String>;
+
+    fn visit<L: Lane>(self, lane: &L) -> Self::Output {
+        let answer = lane.submit(1).and_then(|ticket| lane.wait(ticket));
+        let time = nanos(self.0.elapsed()) as f64;
+        if answer == Some(1) { Ok(time) } else { Err("the first task gave no answer".to_owned()) }
+    }
+}
+
+fn own_pid() -> u32 {
+    std::process::id()
+}
+
+/// A pool of one worker, so that nobody else can answer in its place.
+pub(super) fn measure_recovery(probe: &Probe) -> Result<Vec<Reading>, String> {
+    let pool = ProcessPoolExecutor::new(1).map_err(|error| chain(&error))?;
+    let ask = || pool.submit(own_pid, ()).ok()?.result().ok();
+    let mut times = Vec::new();
+    for _ in 0..probe.effort.rounds * 3 {
+        // The one before may have been killed a moment ago.
+        let worker = ask().or_else(ask).ok_or("the worker does not answer")?;
+        let pid = i32::try_from(worker).ok().and_then(Pid::from_raw).ok_or("a worker without a process id")?;
+        let start = Instant::now();
+        kill_process(pid, Signal::KILL).map_err(|error| format!("the worker cannot be killed: {error}"))?;
+        // A task may reach the worker before the signal does, or die with it: that one fails, and is asked again.
+        while ask().is_none_or(|pid| pid == worker) {
+            if start.elapsed() > PATIENCE {
+                return Err(format!("no worker took the killed one's place within {} s", PATIENCE.as_secs()));
+            }
+        }
+        times.push(nanos(start.elapsed()) as f64);
+    }
+    let note = "a pool of one worker, so that nobody else can answer";
+    Ok(vec![Reading::new(probe.subject, REPLACED, Unit::Nanoseconds, times).with_note(note)])
+}

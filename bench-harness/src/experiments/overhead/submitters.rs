@@ -1,0 +1,75 @@
+//! 16 threads that submit at once against one: what contention adds to a task.
+
+use std::{sync::Barrier, thread, time::Instant};
+
+use reports::overhead::Unit;
+
+use super::{
+    Effort, Lane, LaneVisit,
+    lane::with_lane,
+    measurement::{Probe, Reading},
+    throughput::{speed, submit_then_collect},
+};
+
+const THREADS: u32 = 16;
+pub(super) const QUANTITY: &str = "16 threads / 1 thread, time per task";
+
+pub(super) fn measure(probe: &Probe) -> Result<Vec<Reading>, String> {
+    let (one, many) = with_lane(probe.subject, probe.workers, Rounds(probe.effort))??;
+    let per_task = |rates: &[f64]| rates.iter().map(|rate| 1e9 / rate).collect::<Vec<_>>();
+    let ratios = one.iter().zip(&many).map(|(one, many)| one / many).collect();
+    Ok(vec![
+        Reading::new(probe.subject, "1 thread, per task", Unit::Nanoseconds, per_task(&one)),
+        Reading::new(probe.subject, "16 threads, per task", Unit::Nanoseconds, per_task(&many)),
+        Reading::new(probe.subject, QUANTITY, Unit::Ratio, ratios),
+    ])
+}
+
+struct Rounds(Effort);
+
+impl LaneVisit for Rounds {
+    type Output = Result<(Vec<f64>, Vec<f64>), String>;
+
+    fn visit<L: Lane>(self, lane: &L) -> Self::Output {
+        let effort = self.0;
+        // As many for each thread, and the same number for one.
+        let each = (effort.tasks(speed(lane)?) / THREADS).max(1);
+        let (mut one, mut many) = (Vec::new(), Vec::new());
+        for round in 0..effort.rounds {
+            // Who comes first changes from round to round.
+            if round % 2 == 0 {
+                one.push(submit_then_collect(lane, each * THREADS)?);
+                many.push(at_once(lane, each)?);
+            } else {
+                many.push(at_once(lane, each)?);
+                one.push(submit_then_collect(lane, each * THREADS)?);
+            }
+        }
+        Ok((one, many))
+    }
+}
+
+/// Tasks per second of all threads together. Each collects what it submitted.
+fn at_once<L: Lane>(lane: &L, each: u32) -> Result<f64, String> {
+    let (start, end) = (Barrier::new(THREADS as usize + 1), Barrier::new(THREADS as usize + 1));
+    thread::scope(|scope| {
+        let threads: Vec<_> = (0..THREADS)
+            .map(|_| {
+                scope.spawn(|| {
+                    start.wait();
+                    let outcome = submit_then_collect(lane, each);
+                    end.wait();
+                    outcome
+                })
+            })
+            .collect();
+        start.wait();
+        let begun = Instant::now();
+        end.wait();
+        let elapsed = begun.elapsed();
+        for thread in threads {
+            thread.join().map_err(|_| "a submitting thread panicked".to_owned())??;
+        }
+        Ok(f64::from(each * THREADS) / elapsed.as_secs_f64())
+    })
+}

@@ -1,0 +1,81 @@
+//! Submit many empty tasks, then collect them all.
+
+use std::time::Instant;
+
+use reports::overhead::Unit;
+
+use super::{
+    Effort, Lane, LaneVisit,
+    lane::with_lane,
+    measurement::{Probe, Reading, Subject},
+};
+use crate::peers::{Peer, limits::Limit};
+
+pub(super) const QUANTITY: &str = "tasks";
+
+pub(super) fn measure(probe: &Probe) -> Result<Vec<Reading>, String> {
+    let effort = probe.effort;
+    let reading = |values| Reading::new(probe.subject, QUANTITY, Unit::PerSecond, values);
+    match probe.subject {
+        Subject::Peer(Peer::Python(python)) => {
+            // A tenth of a second or so.
+            let figures = python.measure(probe.workers, "throughput", effort.tasks / 20, effort.rounds)?;
+            Ok(vec![reading(figures.values).with_note(format!("Python {}, by its own clock", figures.version))])
+        }
+        Subject::Limit(Limit::Ring) => ring(effort).map(|values| vec![reading(values)]),
+        subject => {
+            let values = with_lane(subject, probe.workers, Rounds(effort))??;
+            Ok(vec![reading(values)])
+        }
+    }
+}
+
+#[cfg(target_os = "linux")]
+fn ring(effort: Effort) -> Result<Vec<f64>, String> {
+    let rings = crate::peers::limits::ring::Rings::start()?;
+    rings.rate(1000);
+    Ok((0..effort.rounds).map(|_| rings.rate(effort.tasks * 5)).collect())
+}
+
+#[cfg(not(target_os = "linux"))]
+fn ring(_: Effort) -> Result<Vec<f64>, String> {
+    Err("needs Linux: memfd and futex".to_owned())
+}
+
+struct Rounds(Effort);
+
+impl LaneVisit for Rounds {
+    type Output = Result<Vec<f64>, String>;
+
+    fn visit<L: Lane>(self, lane: &L) -> Self::Output {
+        let effort = self.0;
+        let tasks = effort.tasks(speed(lane)?);
+        (0..effort.rounds).map(|_| submit_then_collect(lane, tasks)).collect()
+    }
+}
+
+/// Tasks per second, roughly, with every path taken and every thread started.
+pub(super) fn speed<L: Lane>(lane: &L) -> Result<f64, String> {
+    let first = submit_then_collect(lane, 20)?;
+    // Enough for what takes milliseconds, and too few to time what takes less than a microsecond.
+    if first < 5000.0 { Ok(first) } else { submit_then_collect(lane, 200) }
+}
+
+/// Tasks per second.
+pub(super) fn submit_then_collect<L: Lane>(lane: &L, tasks: u32) -> Result<f64, String> {
+    let (mut sum, mut next) = (0, 0);
+    let start = Instant::now();
+    while next < tasks {
+        let end = tasks.min(next.saturating_add(lane.in_flight()));
+        let tickets: Vec<_> = (next..end).filter_map(|number| lane.submit(number.into())).collect();
+        sum += lane.wait_all(tickets);
+        next = end;
+    }
+    let elapsed = start.elapsed();
+    let expected = u64::from(tasks) * u64::from(tasks - 1) / 2;
+    // A task that was lost must not make the others look fast.
+    if sum != expected {
+        return Err(format!("the answers of {tasks} tasks add up to {sum} instead of {expected}"));
+    }
+    Ok(f64::from(tasks) / elapsed.as_secs_f64())
+}

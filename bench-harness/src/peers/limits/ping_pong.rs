@@ -1,0 +1,183 @@
+//! One message there and one back, at a time, between two threads or two processes.
+
+use std::{
+    hint::spin_loop,
+    sync::atomic::{AtomicU32, Ordering},
+    thread,
+    time::{Duration, Instant},
+};
+
+use super::{Limit, need_two_cores};
+#[cfg(target_os = "linux")]
+use super::{
+    partner::{BACK, Partner, STOP, THERE, ring_bell, wait_until_other},
+    pipe::Pipes,
+};
+use crate::cell::nanos;
+
+/// Trips before the first that counts: the other party has to wake up.
+const WARM_UP: u32 = 50;
+
+/// On a machine with no core to spare, a trip can take milliseconds: then there are fewer.
+const PATIENCE: Duration = Duration::from_millis(200);
+
+/// A ping-pong that can be measured again and again, and takes no CPU time in between.
+pub(crate) struct PingPong(Parties);
+
+enum Parties {
+    Threads,
+    #[cfg(target_os = "linux")]
+    Spin(Partner),
+    #[cfg(target_os = "linux")]
+    Futex(Partner),
+    #[cfg(target_os = "linux")]
+    Pipe(Pipes),
+}
+
+impl PingPong {
+    /// Starts the second party, where it is a process.
+    pub(crate) fn new(limit: Limit) -> Result<Self, String> {
+        let parties = match limit {
+            Limit::SpinThreads => need_two_cores().map(|()| Parties::Threads),
+            #[cfg(target_os = "linux")]
+            Limit::SpinProcesses => need_two_cores().and_then(|()| Partner::start(limit)).map(Parties::Spin),
+            #[cfg(target_os = "linux")]
+            Limit::FutexProcesses => Partner::start(limit).map(Parties::Futex),
+            #[cfg(target_os = "linux")]
+            Limit::PipeProcesses => Pipes::start().map(Parties::Pipe),
+            #[cfg(not(target_os = "linux"))]
+            Limit::SpinProcesses | Limit::FutexProcesses | Limit::PipeProcesses => {
+                Err("needs Linux: memfd and futex".to_owned())
+            }
+            Limit::Ring | Limit::CopyOneMebibyte | Limit::CopyLarge => Err("is no ping-pong".to_owned()),
+        };
+        parties.map(Self)
+    }
+
+    /// The times of `count` trips in nanoseconds.
+    pub(crate) fn trips(&mut self, count: u32) -> Vec<u64> {
+        match &mut self.0 {
+            Parties::Threads => between_threads(count),
+            #[cfg(target_os = "linux")]
+            Parties::Spin(partner) => {
+                begin(partner);
+                let (there, back) = (&partner.lines()[THERE].bell, &partner.lines()[BACK].bell);
+                let times = times(count, |number| spin_trip(there, back, number));
+                spin_trip(there, back, STOP);
+                times
+            }
+            #[cfg(target_os = "linux")]
+            Parties::Futex(partner) => {
+                begin(partner);
+                let (there, back) = (&partner.lines()[THERE].bell, &partner.lines()[BACK].bell);
+                let trip = |number: u32| {
+                    let old = back.load(Ordering::Relaxed);
+                    there.store(number, Ordering::Release);
+                    ring_bell(there);
+                    wait_until_other(back, old);
+                };
+                let times = times(count, trip);
+                trip(STOP);
+                times
+            }
+            #[cfg(target_os = "linux")]
+            Parties::Pipe(pipes) => {
+                let mut whole = true;
+                let times = times(count, |_| whole &= pipes.trip());
+                // A pipe that breaks has no figure, rather than that of an error's return.
+                if whole { times } else { Vec::new() }
+            }
+        }
+    }
+}
+
+/// Both lines as the partner expects them, and then its turn.
+#[cfg(target_os = "linux")]
+fn begin(partner: &Partner) {
+    // ORDERING: `wake` publishes both.
+    partner.lines()[THERE].bell.store(0, Ordering::Relaxed);
+    partner.lines()[BACK].bell.store(0, Ordering::Relaxed);
+    partner.wake();
+}
+
+/// Spins, and after a while lets others run: who shares its core with the other party would otherwise keep it from answering
+/// until the scheduler comes by. Where each has a core, no trip takes as long as that.
+#[derive(Default)]
+pub(super) struct Spin(u32);
+
+impl Spin {
+    pub(super) fn turn(&mut self) {
+        self.0 += 1;
+        if self.0.is_multiple_of(1000) {
+            thread::yield_now();
+        } else {
+            spin_loop();
+        }
+    }
+}
+
+fn times(count: u32, mut trip: impl FnMut(u32)) -> Vec<u64> {
+    (1..=WARM_UP).for_each(&mut trip);
+    let end = Instant::now() + PATIENCE;
+    let mut times = Vec::with_capacity(count as usize);
+    for number in WARM_UP + 1..=WARM_UP + count {
+        let start = Instant::now();
+        if start > end {
+            break;
+        }
+        trip(number);
+        times.push(nanos(start.elapsed()));
+    }
+    times
+}
+
+fn spin_trip(there: &AtomicU32, back: &AtomicU32, number: u32) {
+    // ORDERING: Acquire and Release as a message would need; nothing but the number is passed.
+    there.store(number, Ordering::Release);
+    let mut patience = Spin::default();
+    while back.load(Ordering::Acquire) != number {
+        patience.turn();
+    }
+}
+
+#[repr(align(128))]
+struct Line(AtomicU32);
+
+fn between_threads(count: u32) -> Vec<u64> {
+    const END: u32 = u32::MAX;
+    let (there, back) = (Line(AtomicU32::new(0)), Line(AtomicU32::new(0)));
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut seen = 0;
+            let mut patience = Spin::default();
+            while seen != END {
+                // ORDERING: as for `spin_trip`.
+                let now = there.0.load(Ordering::Acquire);
+                if now == seen {
+                    patience.turn();
+                } else {
+                    patience = Spin::default();
+                    seen = now;
+                    back.0.store(now, Ordering::Release);
+                }
+            }
+        });
+        let times = times(count, |number| spin_trip(&there.0, &back.0, number));
+        there.0.store(END, Ordering::Release);
+        times
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn threads_answer_each_message_and_can_do_so_again() {
+        let Ok(mut ping_pong) = PingPong::new(Limit::SpinThreads) else { return };
+        for _ in 0..2 {
+            let times = ping_pong.trips(20);
+            assert!(times.len() == 20 && times.iter().all(|time| *time > 0));
+        }
+    }
+}

@@ -1,0 +1,317 @@
+//! The handles of a thread pool: [`ThreadPoolExecutor`], which owns it, and [`ThreadPoolCore`], which takes tasks.
+
+use std::{fmt, sync::Arc, thread, time::Duration};
+
+use super::{
+    ThreadPoolBuilder,
+    membership::PoolOf,
+    pool::{Config, Pool},
+};
+use crate::{
+    cancel::CancelToken,
+    error::{BuildError, SubmitError, TaskError},
+    executor::{Executor, Shutdown, ShutdownReport, Submit},
+    future::{InProcess, TaskFuture},
+    map::{Chunks, Gather, Map},
+    span,
+    stats::Stats,
+    task::{ChunkOutput, Payload, Task, TaskOptions},
+};
+
+/// Runs tasks in threads of this process.
+///
+/// Threads start when tasks come, up to `max_workers`, and leave when they had nothing to do for `idle_timeout`. A task may
+/// submit to its own pool and wait: what nobody has started runs in place, and while a worker blocks another one stands in
+/// for it. Dropping the pool waits for all its tasks.
+///
+/// # Examples
+///
+/// ```
+/// use executor_core::{Executor, ThreadPoolExecutor};
+///
+/// fn length(text: String) -> usize { text.len() }
+///
+/// let pool = ThreadPoolExecutor::builder().max_workers(4).thread_name_prefix("measure").build()?;
+/// let future = pool.submit(length, "hello".to_owned())?;
+/// assert_eq!(future.result()?, 5);
+///
+/// let factor = 3;                                     // closures that capture: threads only
+/// assert_eq!(pool.spawn(move || 14 * factor)?.result()?, 42);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct ThreadPoolExecutor {
+    core: ThreadPoolCore,
+}
+
+/// The part of a [`ThreadPoolExecutor`] that takes tasks.
+#[derive(Clone)]
+pub struct ThreadPoolCore {
+    pool: Arc<Pool>,
+}
+
+impl ThreadPoolExecutor {
+    /// A pool of at most `max_workers` threads, with defaults for the rest.
+    ///
+    /// # Errors
+    ///
+    /// [`BuildError::NoWorkers`] when `max_workers` is zero.
+    pub fn new(max_workers: usize) -> Result<Self, BuildError> {
+        Self::builder().max_workers(max_workers).build()
+    }
+
+    /// For everything that can be set.
+    pub fn builder() -> ThreadPoolBuilder {
+        ThreadPoolBuilder::new()
+    }
+
+    pub(super) fn from_config(config: Config) -> Self {
+        Self { core: ThreadPoolCore { pool: Pool::new(config) } }
+    }
+
+    /// Runs any closure in the pool, also one that captures. Waits for space where the queue is bounded.
+    ///
+    /// # Errors
+    ///
+    /// [`SubmitError::ShutDown`] when the pool takes no more tasks.
+    pub fn spawn<R: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> R + Send + 'static,
+    ) -> Result<TaskFuture<R>, SubmitError> {
+        self.core.enqueue(work, TaskOptions::new())
+    }
+
+    /// Like [`spawn`](Self::spawn), with options for this task.
+    ///
+    /// # Errors
+    ///
+    /// As the options say: [`SubmitError::Full`], [`SubmitError::ShutDown`].
+    pub fn spawn_with<R: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> R + Send + 'static,
+        options: TaskOptions,
+    ) -> Result<TaskFuture<R>, SubmitError> {
+        self.core.enqueue(work, options)
+    }
+
+    pub(super) fn scope_core(&self) -> ThreadPoolCore {
+        self.core.clone()
+    }
+
+    /// Calls `work`, any closure, with each item, and yields the results in the order of the items: [`Executor::map`] for what
+    /// captures, and for items and results that serde cannot write. See [`Map`] for what can be set.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use executor_core::ThreadPoolExecutor;
+    ///
+    /// let pool = ThreadPoolExecutor::new(2)?;
+    /// let names = ["one", "two", "three"];
+    /// let lengths = pool.spawn_map(move |place: usize| names[place].len(), 0..3).into_vec()?;
+    /// assert_eq!(lengths, [3, 3, 5]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn spawn_map<F, A, R, I>(&self, work: F, items: I) -> Map<ClosureCore, Arc<F>, (), I::IntoIter>
+    where
+        F: Fn(A) -> R + Send + Sync + 'static,
+        A: Send + 'static,
+        R: Send + 'static,
+        I: IntoIterator<Item = A>,
+    {
+        Map::new(ClosureCore(self.core.clone()), Arc::new(work), items.into_iter())
+    }
+
+    /// Changes the largest number of threads, for tasks that start from now on. Threads that are too many leave when they have
+    /// finished their task.
+    ///
+    /// # Errors
+    ///
+    /// [`BuildError::NoWorkers`] when `max_workers` is zero.
+    pub fn resize(&self, max_workers: usize) -> Result<(), BuildError> {
+        if max_workers == 0 {
+            return Err(BuildError::NoWorkers);
+        }
+        self.core.pool.resize(max_workers);
+        Ok(())
+    }
+
+    /// A token that [`Shutdown::Kill`] cancels, for tasks that watch one. Give each task its own
+    /// [`child`](CancelToken::child) to cancel them one by one as well.
+    #[must_use]
+    pub fn cancel_token(&self) -> CancelToken {
+        self.core.pool.token.clone()
+    }
+}
+
+impl ThreadPoolCore {
+    pub(super) fn enqueue<R: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> R + Send + 'static,
+        options: TaskOptions,
+    ) -> Result<TaskFuture<R>, SubmitError> {
+        let pool = &self.pool;
+        pool.admit(&options)?;
+        let (task, future) = InProcess::task(PoolOf(pool.id), &options, span::carry(work), |cell| {
+            pool.observe(|observer| observer.task_queued(cell.id()));
+        });
+        // A worker that has it already runs it; that is fine as well.
+        if pool.push(task, options.priority) || !future.cancel() { Ok(future) } else { Err(SubmitError::ShutDown) }
+    }
+}
+
+impl ThreadPoolCore {
+    pub(super) fn workers(&self) -> usize {
+        self.pool.idle.limit()
+    }
+
+    /// Submits many tasks, and then wakes as many workers as they can use.
+    pub(super) fn enqueue_many<R: Send + 'static, W: FnOnce() -> R + Send + 'static>(
+        &self,
+        tasks: impl IntoIterator<Item = W>,
+        options: TaskOptions,
+    ) -> Result<Vec<TaskFuture<R>>, SubmitError> {
+        let pool = &self.pool;
+        let tasks = tasks.into_iter();
+        let mut futures = Vec::with_capacity(tasks.size_hint().0);
+        for work in tasks {
+            if let Err(error) = pool.admit(&options) {
+                // All or none, as far as that can be said of tasks that may have run.
+                futures.iter().for_each(|future: &TaskFuture<R>| _ = future.cancel());
+                return Err(error);
+            }
+            let (task, future) = InProcess::task(PoolOf(pool.id), &options, span::carry(work), |cell| {
+                pool.observe(|observer| observer.task_queued(cell.id()));
+            });
+            pool.put(task, options.priority);
+            futures.push(future);
+            // A bounded queue may have to be emptied before the next one fits.
+            if pool.is_bounded() {
+                pool.announce(1);
+            }
+        }
+        if !futures.is_empty()
+            && !pool.announce(futures.len())
+            && futures.iter().filter(|future| future.cancel()).count() == futures.len()
+        {
+            return Err(SubmitError::ShutDown);
+        }
+        Ok(futures)
+    }
+}
+
+/// The part of a [`ThreadPoolExecutor`] that takes the closures of [`spawn_map`](ThreadPoolExecutor::spawn_map).
+#[derive(Debug, Clone)]
+pub struct ClosureCore(ThreadPoolCore);
+
+impl<F, A, R> Chunks<Arc<F>, A, ()> for ClosureCore
+where
+    F: Fn(A) -> R + Send + Sync + 'static,
+    A: Send + 'static,
+    R: Send + 'static,
+{
+    type Output = R;
+
+    fn submit_chunk(
+        &self,
+        work: &Arc<F>,
+        items: Vec<A>,
+        options: TaskOptions,
+    ) -> Result<TaskFuture<ChunkOutput<R>>, SubmitError> {
+        let work = Arc::clone(work);
+        self.0.enqueue(move || ChunkOutput::compute(items, &*work), options)
+    }
+
+    fn gather<'a>(&self, work: &Arc<F>, gather: Gather<'a, A>) -> Result<Result<Vec<R>, TaskError>, Gather<'a, A>> {
+        let work = Arc::clone(work);
+        Ok(super::gather::gather(&self.0, move |item| work(item), gather))
+    }
+
+    fn workers(&self) -> usize {
+        self.0.workers()
+    }
+}
+
+impl Submit for ThreadPoolCore {
+    fn submit_task<F, A, M>(&self, task: F, args: A, options: TaskOptions) -> Result<TaskFuture<F::Output>, SubmitError>
+    where
+        F: Task<A, M>,
+        A: Payload,
+        F::Output: Payload,
+        M: 'static,
+    {
+        self.enqueue(move || task.call(args), options)
+    }
+
+    fn submit_tasks<F, A, M>(
+        &self,
+        task: F,
+        args: impl IntoIterator<Item = A>,
+        options: TaskOptions,
+    ) -> Result<Vec<TaskFuture<F::Output>>, SubmitError>
+    where
+        F: Task<A, M>,
+        A: Payload,
+        F::Output: Payload,
+        M: 'static,
+    {
+        let tasks = args.into_iter().map(|args| {
+            let task = task.clone();
+            move || task.call(args)
+        });
+        self.enqueue_many(tasks, options)
+    }
+
+    fn gather<'a, F, A, M>(
+        &self,
+        task: &F,
+        gather: Gather<'a, A>,
+    ) -> Result<Result<Vec<F::Output>, TaskError>, Gather<'a, A>>
+    where
+        F: Task<A, M>,
+        A: Payload,
+        F::Output: Payload,
+        M: 'static,
+    {
+        let task = task.clone();
+        Ok(super::gather::gather(self, move |item| task.call(item), gather))
+    }
+
+    fn max_workers(&self) -> usize {
+        self.workers()
+    }
+}
+
+impl Executor for ThreadPoolExecutor {
+    type Core = ThreadPoolCore;
+
+    fn core(&self) -> &ThreadPoolCore {
+        &self.core
+    }
+
+    fn stats(&self) -> Stats {
+        self.core.pool.stats()
+    }
+
+    fn shutdown(&self, how: Shutdown, deadline: Option<Duration>) -> ShutdownReport {
+        self.core.pool.shut_down(how, deadline)
+    }
+}
+
+impl Drop for ThreadPoolExecutor {
+    fn drop(&mut self) {
+        let how = if thread::panicking() { Shutdown::CancelQueued } else { Shutdown::Drain };
+        self.core.pool.shut_down(how, None);
+    }
+}
+
+impl fmt::Debug for ThreadPoolExecutor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ThreadPoolExecutor").field("stats", &self.stats()).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for ThreadPoolCore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ThreadPoolCore").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,310 @@
+//! A whole map into one `Vec`: the workers pull items from the input themselves, and write the answers where they belong.
+//!
+//! Compared with chunks that travel as tasks this saves the one thread through which everything has to go twice.
+
+use std::{
+    any::Any,
+    mem::{ManuallyDrop, needs_drop},
+    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use super::executor::ThreadPoolCore;
+use crate::{
+    error::TaskError,
+    map::{Gather, Source},
+    panic,
+    task::TaskOptions,
+};
+
+/// A chunk should run for about this long: far above the cost of taking it, and short enough to balance.
+const TARGET: Duration = Duration::from_micros(250);
+
+/// No more items at once: their memory then stays in the first-level cache between being pulled and being used.
+const MOST: usize = 2048;
+
+/// Moves `count` items, or all that are left, into `items`, which is empty. Takes the input by value, so that its state can
+/// be in registers meanwhile. If the input panics, those moved so far are leaked.
+pub(crate) fn pull<I: Iterator>(mut input: I, count: usize, items: &mut Vec<I::Item>) -> I {
+    items.clear();
+    // An endless chunk of an input that ends needs no endless memory.
+    items.reserve_exact(input.size_hint().1.map_or(count, |most| count.min(most)));
+    let places = items.spare_capacity_mut();
+    let most = count.min(places.len());
+    let mut pulled = 0;
+    while pulled < most {
+        let Some(item) = input.next() else { break };
+        places[pulled].write(item);
+        pulled += 1;
+    }
+    // SAFETY: so many places were written, one after the other.
+    unsafe { items.set_len(pulled) };
+    if pulled == most && pulled < count {
+        // The input holds more than it has promised.
+        items.extend(input.by_ref().take(count - pulled));
+    }
+    input
+}
+
+struct Input<A> {
+    /// Taken away when nobody may touch the input any more.
+    source: Option<Source<'static, A>>,
+    /// Items taken so far.
+    next: usize,
+    /// It has no more items.
+    ended: bool,
+    /// The input itself panicked.
+    panicked: Option<Box<dyn Any + Send>>,
+}
+
+/// Where the answers go.
+struct Output<R> {
+    memory: Mutex<Memory<R>>,
+    /// Which places are filled: begin and length of each chunk.
+    filled: Mutex<Vec<(usize, usize)>>,
+    /// Answers beyond the capacity, by the place of their first.
+    beyond: Mutex<Vec<(usize, Vec<R>)>>,
+}
+
+/// What a `Vec` is made of, without its length.
+struct Memory<R> {
+    start: *mut R,
+    capacity: usize,
+}
+
+impl<R> Memory<R> {
+    /// Memory for so many, or none if there is not that much.
+    fn with_capacity(capacity: usize) -> Self {
+        let mut memory = Vec::<R>::new();
+        let _ = memory.try_reserve_exact(capacity);
+        let mut memory = ManuallyDrop::new(memory);
+        Self { start: memory.as_mut_ptr(), capacity: memory.capacity() }
+    }
+
+    fn take(&mut self) -> Self {
+        std::mem::replace(self, Self::with_capacity(0))
+    }
+}
+
+// SAFETY: the memory is owned, and no place in it is written by two threads: each chunk has places of its own.
+unsafe impl<R: Send> Send for Output<R> {}
+// SAFETY: as above; nothing is read before all who write are done.
+unsafe impl<R: Send> Sync for Output<R> {}
+
+struct Work<F, A, R> {
+    call: F,
+    input: Mutex<Input<A>>,
+    output: Output<R>,
+    /// The error of the first item that has one.
+    failure: Mutex<Option<(usize, TaskError)>>,
+    hint: usize,
+    chunk_size: Option<usize>,
+    workers: usize,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl<R> Output<R> {
+    fn with_capacity(capacity: usize) -> Self {
+        let memory = Mutex::new(Memory::with_capacity(capacity));
+        Self { memory, filled: Mutex::default(), beyond: Mutex::default() }
+    }
+
+    /// Writes the answers for all of `items` to their places, the first of which is `first`, until a call panics.
+    fn fill<A>(&self, first: usize, items: &mut Vec<A>, call: impl Fn(A) -> R) -> Result<(), (usize, TaskError)> {
+        let Memory { start, capacity } = *lock(&self.memory);
+        let count = items.len();
+        let mut done = 0;
+        let outcome = if first.checked_add(count).is_some_and(|end| end <= capacity) {
+            // SAFETY: the places are within the memory.
+            let place = unsafe { start.add(first) };
+            let outcome = panic::catch(|| {
+                items.drain(..).for_each(|item| {
+                    let value = call(item);
+                    // SAFETY: within the memory, as above: there are as many places as items.
+                    let place = unsafe { place.add(done) };
+                    // SAFETY: the place belongs to this chunk, and is empty.
+                    unsafe { place.write(value) };
+                    done += 1;
+                });
+            });
+            lock(&self.filled).push((first, done));
+            outcome
+        } else {
+            let mut values = Vec::with_capacity(count);
+            let outcome = panic::catch(|| items.drain(..).for_each(|item| values.push(call(item))));
+            done = values.len();
+            lock(&self.beyond).push((first, values));
+            outcome
+        };
+        outcome.map_err(|error| (first + done, error))
+    }
+
+    /// The answers, in order. All that were begun are done.
+    fn take(&self) -> Vec<R> {
+        let filled = std::mem::take(&mut *lock(&self.filled));
+        let length = filled.iter().map(|(_, length)| length).sum();
+        let Memory { start, capacity } = lock(&self.memory).take();
+        // SAFETY: the memory came from a vector of this capacity. Chunks are given out in order, and the first one that does
+        // not fit is followed by others that do not, so the filled places are the first ones, without a gap.
+        let mut values = unsafe { Vec::from_raw_parts(start, length, capacity) };
+        let mut beyond = std::mem::take(&mut *lock(&self.beyond));
+        beyond.sort_unstable_by_key(|(first, _)| *first);
+        beyond.into_iter().for_each(|(_, more)| values.extend(more));
+        values
+    }
+}
+
+impl<R> Drop for Output<R> {
+    fn drop(&mut self) {
+        let Memory { start, capacity } = lock(&self.memory).take();
+        if needs_drop::<R>() {
+            for (first, length) in std::mem::take(&mut *lock(&self.filled)) {
+                for place in first..first + length {
+                    // SAFETY: the place is within the memory.
+                    let place = unsafe { start.add(place) };
+                    // SAFETY: it is filled, and nobody has taken the answer.
+                    panic::contain(|| unsafe { place.drop_in_place() });
+                }
+            }
+        }
+        // SAFETY: the memory came from a vector of this capacity, and is empty now.
+        drop(unsafe { Vec::from_raw_parts(start, 0, capacity) });
+    }
+}
+
+impl<F, A, R> Work<F, A, R>
+where
+    F: Fn(A) -> R,
+{
+    fn fail(&self, place: usize, error: TaskError) {
+        let mut failure = lock(&self.failure);
+        if failure.as_ref().is_none_or(|(first, _)| place < *first) {
+            *failure = Some((place, error));
+        }
+        drop(failure);
+        lock(&self.input).ended = true;
+    }
+
+    /// Moves up to `count` items into the empty `items`; says where they stood.
+    fn pull(&self, count: impl FnOnce(usize) -> usize, items: &mut Vec<A>) -> usize {
+        let mut input = lock(&self.input);
+        let Input { source: Some(source), next, ended: false, .. } = &mut *input else { return 0 };
+        let first = *next;
+        let count = count(self.hint.saturating_sub(first));
+        match catch_unwind(AssertUnwindSafe(|| source(count, items))) {
+            Ok(()) => {
+                input.next = first + items.len();
+                input.ended = items.len() < count;
+            }
+            Err(payload) => {
+                items.clear();
+                input.ended = true;
+                input.panicked = Some(payload);
+            }
+        }
+        first
+    }
+
+    /// What each worker does.
+    fn help(&self) {
+        let mut items = Vec::new();
+        let mut by_time = 1;
+        loop {
+            let count = |left: usize| {
+                self.chunk_size.unwrap_or_else(|| {
+                    // Towards the end chunks shrink, so that no worker is left with a large one while the others have none.
+                    let share = if self.hint == 0 { MOST } else { left / (self.workers * 2) };
+                    by_time.min(share.clamp(1, MOST))
+                })
+            };
+            let first = self.pull(count, &mut items);
+            if items.is_empty() {
+                return;
+            }
+            let count = items.len();
+            let begin = Instant::now();
+            let outcome = self.output.fill(first, &mut items, &self.call);
+            if let Err((place, error)) = outcome {
+                self.fail(place, error);
+                return;
+            }
+            let item_time = begin.elapsed().as_nanos() as f64 / count as f64;
+            by_time = ((TARGET.as_nanos() as f64 / item_time.max(1.0)) as usize).clamp(1, MOST);
+        }
+    }
+}
+
+/// Takes the input away before the caller's borrow of it ends, however that happens.
+struct Borrowed<'a, F, A, R>(&'a Work<F, A, R>);
+
+impl<F, A, R> Drop for Borrowed<'_, F, A, R> {
+    fn drop(&mut self) {
+        let source = lock(&self.0.input).source.take();
+        drop(source);
+    }
+}
+
+/// Calls `call` with each item, in the pool's workers. Returns at the deadline at the latest; what runs then goes on by itself.
+pub(super) fn gather<F, A, R>(core: &ThreadPoolCore, call: F, gather: Gather<'_, A>) -> Result<Vec<R>, TaskError>
+where
+    F: Fn(A) -> R + Send + Sync + 'static,
+    A: Send + 'static,
+    R: Send + 'static,
+{
+    let Gather { source, hint, chunk_size, deadline } = gather;
+    // SAFETY: only the lifetime changes. `Borrowed` takes the source away, and drops it, before this function returns, and
+    // it is only called under the lock that `Borrowed` takes.
+    let source = unsafe { std::mem::transmute::<Source<'_, A>, Source<'static, A>>(source) };
+    let workers = core.workers();
+    let work = Arc::new(Work {
+        call,
+        input: Mutex::new(Input { source: Some(source), next: 0, ended: false, panicked: None }),
+        output: Output::with_capacity(hint),
+        failure: Mutex::new(None),
+        hint,
+        chunk_size,
+        workers,
+    });
+    let borrowed = Borrowed(&*work);
+    let helpers = workers.min(hint.div_ceil(chunk_size.unwrap_or(1)).max(1));
+    let tasks = (0..helpers).map(|_| {
+        let work = Arc::clone(&work);
+        move || work.help()
+    });
+    let futures = core.enqueue_many(tasks, TaskOptions::new()).map_err(|_| TaskError::ShutDown)?;
+    let mut unfinished = None;
+    for future in futures {
+        let outcome = match deadline {
+            None => future.result(),
+            Some(deadline) => match future.result_timeout(deadline.saturating_duration_since(Instant::now())) {
+                Ok(outcome) => outcome,
+                Err(future) => {
+                    future.cancel();
+                    work.fail(0, TaskError::DeadlineExceeded);
+                    break;
+                }
+            },
+        };
+        unfinished = outcome.err().or(unfinished);
+    }
+    drop(borrowed);
+    let mut input = lock(&work.input);
+    if let Some(payload) = input.panicked.take() {
+        drop(input);
+        resume_unwind(payload);
+    }
+    let ended = input.ended;
+    drop(input);
+    if let Some((_, error)) = lock(&work.failure).take() {
+        return Err(error);
+    }
+    if !ended {
+        // No worker got to the end: they were cancelled, or the pool is broken.
+        return Err(unfinished.unwrap_or(TaskError::ShutDown));
+    }
+    Ok(work.output.take())
+}

@@ -1,0 +1,86 @@
+//! How a task tells its pool what becomes of it.
+
+use std::sync::atomic::Ordering;
+
+use super::{
+    pool::Pool,
+    worker::{count, with_worker_of},
+};
+use crate::{
+    future::{Cell, Owner, State as TaskState, TaskRef},
+    stats::TaskEnd,
+};
+
+fn end_of(state: TaskState) -> TaskEnd {
+    if state == TaskState::Failed { TaskEnd::Failed } else { TaskEnd::Done }
+}
+
+/// How a task knows its pool: by its number.
+pub(super) struct PoolOf(pub(super) u64);
+
+impl Owner for PoolOf {
+    #[inline]
+    fn pool_id(&self) -> u64 {
+        self.0
+    }
+
+    #[inline]
+    fn started(&self, cell: &Cell) {
+        with_worker_of(self.0, |worker| match worker {
+            Some(worker) => {
+                worker.pool.observe(|observer| observer.task_started(cell.id()));
+                count(&worker.counters().started);
+                worker.begins();
+                worker.pool.give_space_back();
+            }
+            // A task that is failed because its pool is broken.
+            None => {
+                if let Some(pool) = Pool::find(self.0) {
+                    pool.give_space_back();
+                }
+            }
+        });
+    }
+
+    #[inline]
+    fn ended(&self, cell: &Cell, state: TaskState) {
+        with_worker_of(self.0, |worker| match worker {
+            Some(worker) => {
+                let counters = worker.counters();
+                count(if state == TaskState::Failed { &counters.failed } else { &counters.done });
+                worker.pool.observe(|observer| observer.task_ended(cell.id(), end_of(state)));
+                worker.ends();
+            }
+            None => {
+                if let Some(pool) = Pool::find(self.0) {
+                    // ORDERING: a count for those who watch.
+                    pool.outside.failed.fetch_add(1, Ordering::Relaxed);
+                    pool.observe(|observer| observer.task_ended(cell.id(), end_of(state)));
+                }
+            }
+        });
+    }
+
+    fn cancelled(&self, cell: &Cell) {
+        if let Some(pool) = Pool::find(self.0) {
+            // ORDERING: Release, with the Acquire in `stats`.
+            pool.outside.cancelled.fetch_add(1, Ordering::Release);
+            pool.observe(|observer| observer.task_ended(cell.id(), TaskEnd::Cancelled));
+            pool.give_space_back();
+        }
+    }
+
+    fn expired(&self, cell: &Cell) {
+        if let Some(pool) = Pool::find(self.0) {
+            // ORDERING: as in `cancelled`.
+            pool.outside.expired.fetch_add(1, Ordering::Release);
+            pool.observe(|observer| observer.task_ended(cell.id(), TaskEnd::Expired));
+            pool.give_space_back();
+        }
+    }
+
+    #[inline]
+    fn take_back(&self, cell: &Cell) -> Option<TaskRef> {
+        with_worker_of(self.0, |worker| worker?.take_back(cell))
+    }
+}

@@ -1,0 +1,243 @@
+//! Tasks that borrow from the frame that waits for them.
+
+use std::{
+    any::Any,
+    convert::Infallible,
+    fmt,
+    marker::PhantomData,
+    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+};
+
+use super::{ThreadPoolCore, ThreadPoolExecutor};
+use crate::{
+    cancel::CancelToken,
+    error::{SubmitError, TaskError, TryMapError},
+    future::TaskFuture,
+    task::TaskOptions,
+};
+
+/// Where tasks that borrow are spawned; see [`ThreadPoolExecutor::scope`] and [`ThreadPoolExecutor::try_scope`].
+pub struct Scope<'scope, 'env: 'scope, E = Infallible> {
+    core: ThreadPoolCore,
+    state: Mutex<State<E>>,
+    token: CancelToken,
+    borrows: Arc<Borrows>,
+    scope: PhantomData<&'scope mut &'scope ()>,
+    env: PhantomData<&'env mut &'env ()>,
+}
+
+struct State<E> {
+    /// Tasks that nobody has waited for yet.
+    tasks: Vec<TaskFuture<()>>,
+    /// The first error of all.
+    error: Option<TryMapError<E>>,
+}
+
+/// Closures that still borrow. A future says that its task is cancelled before the closure is dropped, by somebody else.
+#[derive(Default)]
+struct Borrows {
+    number: Mutex<usize>,
+    none: Condvar,
+}
+
+impl Borrows {
+    fn lock(&self) -> MutexGuard<'_, usize> {
+        self.number.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn wait_for_none(&self) {
+        let mut number = self.lock();
+        while *number > 0 {
+            number = self.none.wait(number).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+}
+
+/// One of them.
+struct Borrow(Arc<Borrows>);
+
+impl Borrow {
+    fn new(borrows: &Arc<Borrows>) -> Self {
+        *borrows.lock() += 1;
+        Self(Arc::clone(borrows))
+    }
+}
+
+impl Drop for Borrow {
+    fn drop(&mut self) {
+        let mut number = self.0.lock();
+        *number -= 1;
+        if *number == 0 {
+            self.0.none.notify_all();
+        }
+    }
+}
+
+/// What a task runs. Fields are dropped in their order: the borrow ends when the work is gone.
+struct Borrowing<W> {
+    work: W,
+    borrow: Borrow,
+}
+
+impl<W: FnOnce()> Borrowing<W> {
+    fn run(self) {
+        let Self { work, borrow } = self;
+        // Also when the work panics: it is gone before its caller's frame is.
+        let _borrow = borrow;
+        work();
+    }
+}
+
+impl<'scope, E: Send + 'scope> Scope<'scope, '_, E> {
+    fn lock(&self) -> MutexGuard<'_, State<E>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Runs `work` in the pool. It may borrow whatever outlives the scope, and spawn more. A panic in it ends the scope with an
+    /// error, and cancels its siblings.
+    ///
+    /// # Errors
+    ///
+    /// [`SubmitError::ShutDown`] when the pool takes no more tasks.
+    pub fn spawn(&'scope self, work: impl FnOnce() + Send + 'scope) -> Result<(), SubmitError> {
+        self.try_spawn(|| {
+            work();
+            Ok(())
+        })
+    }
+
+    /// The same for work that may fail: its error ends the scope, and cancels its siblings.
+    ///
+    /// # Errors
+    ///
+    /// [`SubmitError::ShutDown`] when the pool takes no more tasks.
+    pub fn try_spawn(&'scope self, work: impl FnOnce() -> Result<(), E> + Send + 'scope) -> Result<(), SubmitError> {
+        let work = Borrowing {
+            work: move || {
+                // The one that the scope waits for right now is not in the list any more.
+                let is_cancelled = self.lock().error.is_some();
+                if !is_cancelled && let Err(error) = work() {
+                    self.fail(TryMapError::Output(error));
+                }
+            },
+            borrow: Borrow::new(&self.borrows),
+        };
+        let work: Box<dyn FnOnce() + Send + 'scope> = Box::new(move || work.run());
+        // SAFETY: only the lifetime changes. `try_scope` does not return before `borrows` are none, and so all these closures
+        // gone with what they borrow; the scope itself, which they borrow as well, lives in that frame.
+        let work = unsafe { std::mem::transmute::<Box<dyn FnOnce() + Send + 'scope>, Box<dyn FnOnce() + Send>>(work) };
+        let future = self.core.enqueue(work, TaskOptions::new())?;
+        self.lock().tasks.push(future);
+        Ok(())
+    }
+
+    /// A token that is cancelled with the siblings, for tasks that watch one.
+    #[must_use]
+    pub fn cancel_token(&self) -> CancelToken {
+        self.token.clone()
+    }
+
+    fn fail(&self, error: TryMapError<E>) {
+        let mut state = self.lock();
+        let first = state.error.is_none();
+        state.error.get_or_insert(error);
+        if first {
+            // Under the lock: nobody waits for them meanwhile.
+            state.tasks.iter().for_each(|task| _ = task.cancel());
+        }
+        drop(state);
+        self.token.cancel();
+    }
+
+    /// Waits for all tasks, those included that tasks have spawned meanwhile.
+    fn finish(&self) {
+        loop {
+            let Some(task) = self.lock().tasks.pop() else { break };
+            if self.lock().error.is_some() {
+                task.cancel();
+            }
+            match task.result() {
+                Ok(()) | Err(TaskError::Cancelled) => {}
+                Err(error) => self.fail(TryMapError::Task(error)),
+            }
+        }
+        self.borrows.wait_for_none();
+    }
+}
+
+impl ThreadPoolExecutor {
+    /// Runs `body`, in which tasks may be spawned that borrow from here, and waits for all of them. Inside a task of this pool
+    /// those that have not started run in place.
+    ///
+    /// # Errors
+    ///
+    /// The first task's [`TaskError`]; its siblings that had not started are cancelled then.
+    ///
+    /// # Panics
+    ///
+    /// When `body` does, once all tasks are done.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use executor_core::ThreadPoolExecutor;
+    ///
+    /// let pool = ThreadPoolExecutor::new(2)?;
+    /// let mut halves = [vec![3, 1, 2], vec![6, 5, 4]];
+    /// pool.scope(|scope| {
+    ///     for half in &mut halves {
+    ///         scope.spawn(|| half.sort_unstable()).expect("the pool is there");
+    ///     }
+    /// })?;
+    /// assert_eq!(halves.concat(), [1, 2, 3, 4, 5, 6]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn scope<'env, R>(
+        &self,
+        body: impl for<'scope> FnOnce(&'scope Scope<'scope, 'env>) -> R,
+    ) -> Result<R, TaskError> {
+        self.try_scope(body).map_err(|error| match error {
+            TryMapError::Task(error) => error,
+            TryMapError::Output(never) => match never {},
+        })
+    }
+
+    /// Like [`scope`](Self::scope) for tasks that may fail ([`Scope::try_spawn`]).
+    ///
+    /// # Errors
+    ///
+    /// The first error of either kind; the siblings that had not started are cancelled then.
+    ///
+    /// # Panics
+    ///
+    /// When `body` does, once all tasks are done.
+    pub fn try_scope<'env, E: Send, R>(
+        &self,
+        body: impl for<'scope> FnOnce(&'scope Scope<'scope, 'env, E>) -> R,
+    ) -> Result<R, TryMapError<E>> {
+        let state = Mutex::new(State { tasks: Vec::new(), error: None });
+        let scope = Scope {
+            core: self.scope_core(),
+            state,
+            token: self.cancel_token().child(),
+            borrows: Arc::default(),
+            scope: PhantomData,
+            env: PhantomData,
+        };
+        let outcome: Result<R, Box<dyn Any + Send>> = catch_unwind(AssertUnwindSafe(|| body(&scope)));
+        scope.finish();
+        let error = scope.lock().error.take();
+        match (outcome, error) {
+            (Err(payload), _) => resume_unwind(payload),
+            (Ok(_), Some(error)) => Err(error),
+            (Ok(value), None) => Ok(value),
+        }
+    }
+}
+
+impl<E> fmt::Debug for Scope<'_, '_, E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Scope").finish_non_exhaustive()
+    }
+}

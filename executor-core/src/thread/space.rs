@@ -1,0 +1,102 @@
+//! Room in a bounded queue: who submits takes a place, and a task that starts or is cancelled gives it back.
+
+use std::{
+    sync::{
+        Condvar, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Instant,
+};
+
+use crate::{error::SubmitError, future::WaitingHere, task::TaskOptions};
+
+pub(super) struct Space {
+    capacity: usize,
+    used: AtomicUsize,
+    /// Threads that wait for a place, or are about to.
+    waiting: AtomicUsize,
+    gate: Mutex<()>,
+    changed: Condvar,
+}
+
+impl Space {
+    pub(super) fn new(capacity: usize) -> Self {
+        Self {
+            capacity,
+            used: AtomicUsize::new(0),
+            waiting: AtomicUsize::new(0),
+            gate: Mutex::new(()),
+            changed: Condvar::new(),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, ()> {
+        self.gate.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn take(&self) -> bool {
+        let more = |used| (used < self.capacity).then_some(used + 1);
+        self.used.fetch_update(Ordering::SeqCst, Ordering::SeqCst, more).is_ok()
+    }
+
+    /// Takes a place, and waits for one as the options say.
+    pub(super) fn enter(&self, options: &TaskOptions, is_closed: impl Fn() -> bool) -> Result<(), SubmitError> {
+        if self.take() {
+            return Ok(());
+        }
+        if options.refuse_when_full {
+            return Err(SubmitError::Full);
+        }
+        // A task that submits to its own full pool would otherwise wait for itself.
+        let here = WaitingHere::begin();
+        let deadline = options.space_timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        // Either `leave` sees this, or `take` below sees the place that it gave back: both are SeqCst.
+        self.waiting.fetch_add(1, Ordering::SeqCst);
+        let mut gate = self.lock();
+        let outcome = loop {
+            if is_closed() {
+                break Err(SubmitError::ShutDown);
+            }
+            if self.take() {
+                break Ok(());
+            }
+            gate = match deadline {
+                None => self.changed.wait(gate).unwrap_or_else(PoisonError::into_inner),
+                Some(deadline) => {
+                    let left = deadline.saturating_duration_since(Instant::now());
+                    if left.is_zero() {
+                        break Err(SubmitError::Full);
+                    }
+                    self.changed.wait_timeout(gate, left).unwrap_or_else(PoisonError::into_inner).0
+                }
+            };
+        };
+        drop(gate);
+        self.waiting.fetch_sub(1, Ordering::SeqCst);
+        if self.used.load(Ordering::SeqCst) < self.capacity {
+            // The notification that woke this thread may have been meant for another one.
+            self.pass_on();
+        }
+        drop(here);
+        outcome
+    }
+
+    pub(super) fn leave(&self) {
+        self.used.fetch_sub(1, Ordering::SeqCst);
+        self.pass_on();
+    }
+
+    fn pass_on(&self) {
+        if self.waiting.load(Ordering::SeqCst) > 0 {
+            // Under the lock, so that nobody is between its look and its sleep.
+            drop(self.lock());
+            self.changed.notify_one();
+        }
+    }
+
+    /// The pool was closed: everybody looks again.
+    pub(super) fn close(&self) {
+        drop(self.lock());
+        self.changed.notify_all();
+    }
+}

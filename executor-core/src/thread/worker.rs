@@ -1,0 +1,304 @@
+//! A worker: where it looks for tasks, and in which order; how it falls asleep.
+
+use std::{
+    cell::{Cell as StdCell, RefCell},
+    ptr,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Instant,
+};
+
+use crossbeam_deque::{Stealer, Worker as Deque};
+
+use super::{
+    idle::{Sleeper, Slept},
+    pool::Pool,
+    queue::insist,
+};
+use crate::future::{Cell, TaskRef, look_for_work};
+
+/// After so many tasks of its own deque a worker takes one from outside first, so that tasks which keep on submitting do not
+/// starve the others.
+const FAIRNESS: u32 = 61;
+
+/// A worker that looks for work does so once in so many turns.
+const TURNS: u32 = 16;
+
+/// What one worker has counted. Only its thread writes; aligned so that no two workers write to the same cache lines.
+#[repr(align(128))]
+#[derive(Default)]
+pub(super) struct Counters {
+    pub(super) started: AtomicU64,
+    pub(super) done: AtomicU64,
+    pub(super) failed: AtomicU64,
+    /// Entries in a queue whose task is run elsewhere: made by this worker, and found by it.
+    pub(super) tombs_made: AtomicU64,
+    pub(super) tombs_found: AtomicU64,
+}
+
+/// Adds one, on the only thread that writes.
+pub(super) fn count(counter: &AtomicU64) {
+    // ORDERING: Release, so that who sees an end counted sees its start counted. Nobody else writes.
+    counter.store(counter.load(Ordering::Relaxed) + 1, Ordering::Release);
+}
+
+/// A worker as others see it.
+pub(super) struct Member {
+    pub(super) counters: Counters,
+    sleeper: Arc<Sleeper>,
+}
+
+/// What a worker leaves to the next one.
+pub(super) struct Seat {
+    deque: Deque<TaskRef>,
+    pub(super) member: Arc<Member>,
+}
+
+impl Seat {
+    pub(super) fn new(deque: Deque<TaskRef>) -> Self {
+        let member = Member { counters: Counters::default(), sleeper: Arc::new(Sleeper::new()) };
+        Self { deque, member: Arc::new(member) }
+    }
+}
+
+/// A worker as its own thread sees it.
+pub(super) struct Worker {
+    pub(super) pool: Arc<Pool>,
+    seat: Seat,
+    /// The deques of all workers, this one's included.
+    stealers: RefCell<Vec<Stealer<TaskRef>>>,
+    /// Where the next search begins; moves, so that not all search in the same order.
+    first: StdCell<usize>,
+    /// Tasks that run in this thread, one within the other.
+    depth: StdCell<u32>,
+    /// Whether the last task left this worker as one that searches.
+    searches_early: StdCell<bool>,
+}
+
+thread_local! {
+    /// The worker that this thread is, as long as it serves.
+    static CURRENT: StdCell<*const Worker> = const { StdCell::new(ptr::null()) };
+}
+
+/// Shows the worker of `pool` that this thread is, if it is one.
+#[inline]
+pub(super) fn with_worker_of<R>(pool: u64, show: impl FnOnce(Option<&Worker>) -> R) -> R {
+    // SAFETY: `serve` keeps the worker in its place until it has taken the pointer away again, and only this thread uses it.
+    let worker = unsafe { CURRENT.get().as_ref() };
+    show(worker.filter(|worker| worker.pool.id == pool))
+}
+
+/// Takes the pointer away, however the worker ends.
+struct Serving;
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        CURRENT.set(ptr::null());
+    }
+}
+
+impl Worker {
+    /// The life of a worker between its initializer and its exit hook; gives its seat back.
+    pub(super) fn serve(pool: Arc<Pool>, seat: Seat, begin: impl FnOnce()) -> Seat {
+        seat.member.sleeper.enter();
+        let worker = Self {
+            pool,
+            seat,
+            stealers: RefCell::default(),
+            first: StdCell::new(0),
+            depth: StdCell::new(0),
+            searches_early: StdCell::new(false),
+        };
+        CURRENT.set(&raw const worker);
+        let serving = Serving;
+        begin();
+        worker.work();
+        drop(serving);
+        worker.seat
+    }
+
+    pub(super) fn counters(&self) -> &Counters {
+        &self.seat.member.counters
+    }
+
+    /// Queues a task that this worker's task has submitted.
+    #[inline]
+    pub(super) fn push(&self, task: TaskRef) {
+        self.seat.deque.push(task);
+    }
+
+    /// Takes a task out of this worker's deque if it is the one that came last, as it is when a task waits for what it has
+    /// just submitted.
+    #[inline]
+    pub(super) fn take_back(&self, cell: &Cell) -> Option<TaskRef> {
+        let last = self.seat.deque.pop()?;
+        if ptr::eq(last.cell(), cell) {
+            count(&self.counters().tombs_found);
+            return Some(last);
+        }
+        self.seat.deque.push(last);
+        None
+    }
+
+    fn work(&self) {
+        let idle = &self.pool.idle;
+        // Who started this worker has counted it as one that searches.
+        let mut searching = true;
+        let mut since_injected = 0;
+        loop {
+            if idle.is_over_limit() {
+                if std::mem::take(&mut searching) {
+                    idle.end_search();
+                }
+                if self.step_back() {
+                    if !self.sleep() {
+                        return;
+                    }
+                    searching = true;
+                }
+                continue;
+            }
+            let Some(task) = self.next(&mut searching, &mut since_injected) else {
+                if self.rest() { continue } else { return }
+            };
+            if std::mem::take(&mut searching) && idle.end_search() && self.has_work() {
+                self.pool.call(1);
+            }
+            searching = self.run(task);
+        }
+    }
+
+    /// Runs a task; says whether this worker counts as one that searches since.
+    fn run(&self, task: TaskRef) -> bool {
+        let ran = match self.pool.broken() {
+            None => task.run(),
+            Some(error) => task.fail(error),
+        };
+        if !ran {
+            count(&self.counters().tombs_found);
+        }
+        let searching = self.searches_early.take();
+        if searching && task.is_unwanted() {
+            // Its destructor may take its time, and whoever submits must not count on this worker meanwhile.
+            if self.pool.idle.end_search() && self.has_work() {
+                self.pool.call(1);
+            }
+            return false;
+        }
+        searching
+    }
+
+    /// A task begins in this worker's thread.
+    #[inline]
+    pub(super) fn begins(&self) {
+        if self.depth.get() > 0 {
+            // In the place of one that waits for it.
+            count(&self.counters().tombs_made);
+        }
+        self.depth.set(self.depth.get() + 1);
+    }
+
+    /// A task of this worker is about to be done, and who waits for it may submit the next one at once. If there is nothing
+    /// else to do, this worker counts as one that searches from now on, so that nobody is woken in its place.
+    #[inline]
+    pub(super) fn ends(&self) {
+        self.depth.set(self.depth.get() - 1);
+        if self.depth.get() == 0 && self.seat.deque.is_empty() {
+            self.pool.idle.begin_search();
+            self.searches_early.set(true);
+        }
+    }
+
+    /// The next task, or `None` when there is none; then this worker counts as one that searches.
+    fn next(&self, searching: &mut bool, since_injected: &mut u32) -> Option<TaskRef> {
+        let queues = &self.pool.queues;
+        let deque = &self.seat.deque;
+        if let Some(task) = queues.pop_urgent() {
+            return Some(task);
+        }
+        if *since_injected < FAIRNESS
+            && let Some(task) = deque.pop()
+        {
+            *since_injected += 1;
+            return Some(task);
+        }
+        *since_injected = 0;
+        let injected = if deque.is_empty() { queues.pop_injected(deque) } else { queues.pop_one_injected() };
+        if let Some(task) = injected.or_else(|| deque.pop()) {
+            return Some(task);
+        }
+        if !*searching {
+            self.pool.idle.begin_search();
+            *searching = true;
+        }
+        queues
+            .pop_injected(deque)
+            .or_else(|| self.steal())
+            .or_else(|| queues.pop_urgent())
+            .or_else(|| queues.pop_patient())
+    }
+
+    /// From the workers in turn, the oldest that one has: where tasks split, that is the largest.
+    fn steal(&self) -> Option<TaskRef> {
+        let mut stealers = self.stealers.borrow_mut();
+        self.pool.queues.refresh(&mut stealers);
+        let first = self.first.get() + 1;
+        self.first.set(first % stealers.len().max(1));
+        let (before, after) = stealers.split_at(first % stealers.len().max(1));
+        after.iter().chain(before).find_map(|stealer| insist(|| stealer.steal()))
+    }
+
+    fn has_work(&self) -> bool {
+        let mut stealers = self.stealers.borrow_mut();
+        self.pool.queues.refresh(&mut stealers);
+        self.pool.queues.has_work(&stealers)
+    }
+
+    /// Looks for a while, sleeps until it is called; `false` when this worker is to end.
+    fn rest(&self) -> bool {
+        let pool = &*self.pool;
+        let (idle, sleeper) = (&pool.idle, &self.seat.member.sleeper);
+        // One of the pool looks; the others sleep at once.
+        if pool.begin_look() {
+            // Not at every turn: each look takes the queue's cache line from who submits, and the later it finds something the
+            // more that is.
+            let mut turn = 0_u32;
+            let found = look_for_work(|| {
+                turn += 1;
+                turn.is_multiple_of(TURNS) && (self.has_work() || idle.is_shut())
+            });
+            pool.end_look();
+            if found && !idle.is_shut() {
+                return true;
+            }
+        }
+        idle.lie_down(sleeper);
+        (self.has_work() && idle.get_up(sleeper)) || self.sleep()
+    }
+
+    /// Sleeps, having lain down; `false` when this worker is to end.
+    fn sleep(&self) -> bool {
+        let pool = &*self.pool;
+        let (idle, sleeper) = (&pool.idle, &self.seat.member.sleeper);
+        // Those that stand in for others stay for a while as well: waits come in numbers.
+        if idle.is_shut() || idle.sleeping() > 2 * idle.limit() {
+            return !idle.leave(sleeper);
+        }
+        let deadline = pool.config.idle_timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        idle.sleep(sleeper, deadline) == Slept::Called
+    }
+
+    /// Lies down if more workers are awake than may be, and leaves its tasks to them.
+    fn step_back(&self) -> bool {
+        while let Some(task) = self.seat.deque.pop() {
+            self.pool.queues.push(task);
+        }
+        let steps_back = self.pool.idle.lie_down_if_over_limit(&self.seat.member.sleeper);
+        if steps_back && self.has_work() {
+            self.pool.call(1);
+        }
+        steps_back
+    }
+}

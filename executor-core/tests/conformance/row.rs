@@ -1,0 +1,80 @@
+//! What a row of the table is.
+
+use crate::kinds::{Processes, Rayon, Serial, Threads};
+
+/// The tests of one class of one of CPython's test files.
+pub(crate) struct Class {
+    pub(crate) file: &'static str,
+    pub(crate) class: &'static str,
+    pub(crate) rows: &'static [Row],
+}
+
+/// One test of CPython.
+pub(crate) struct Row {
+    pub(crate) test: &'static str,
+    /// What it asks, in the sense that it has here.
+    pub(crate) meaning: &'static str,
+    pub(crate) runs: &'static [Run],
+    /// What of it the library cannot do yet.
+    pub(crate) pending: Option<Pending>,
+    /// Why it does not apply.
+    pub(crate) reason: Option<&'static str>,
+}
+
+/// A part of a test that waits for something in the library. It is written already, in `pending/`.
+pub(crate) struct Pending {
+    pub(crate) executors: &'static [&'static str],
+    pub(crate) needs: &'static str,
+}
+
+/// A test on one executor, or on none: futures alone.
+pub(crate) enum Run {
+    Thread(fn(Threads)),
+    /// Runs on each of [`PROCESS_VARIANTS`](crate::kinds::PROCESS_VARIANTS).
+    Process(fn(Processes)),
+    Rayon(fn(Rayon)),
+    Serial(fn(Serial)),
+    Future(fn()),
+}
+
+impl Run {
+    pub(crate) fn executor(&self) -> &'static str {
+        match self {
+            Self::Thread(_) => "thread",
+            Self::Process(_) => "process",
+            Self::Rayon(_) => "rayon",
+            Self::Serial(_) => "serial",
+            Self::Future(_) => "future",
+        }
+    }
+}
+
+/// A row that does not apply.
+pub(crate) const fn excluded(test: &'static str, meaning: &'static str, reason: &'static str) -> Row {
+    Row { test, meaning, runs: &[], pending: None, reason: Some(reason) }
+}
+
+/// A row whose test is there: `covered! { module::test: executors => "meaning" }`; with `; later executors; needs "what"`
+/// when a part of it is pending.
+macro_rules! covered {
+    ($module:ident::$test:ident: $($executor:ident)+ => $meaning:literal $(; later $($later:ident)+; needs $needs:literal)?) => {
+        $crate::row::Row {
+            test: stringify!($test),
+            meaning: $meaning,
+            runs: &[$(covered!(@ $executor $crate::$module::$test)),+],
+            pending: covered!(@ pending $([$($later)+] $needs)?),
+            reason: None,
+        }
+    };
+    (@ thread $test:path) => { $crate::row::Run::Thread($test) };
+    (@ process $test:path) => { $crate::row::Run::Process($test) };
+    (@ rayon $test:path) => { $crate::row::Run::Rayon($test) };
+    (@ serial $test:path) => { $crate::row::Run::Serial($test) };
+    (@ future $test:path) => { $crate::row::Run::Future($test) };
+    (@ pending) => { None };
+    (@ pending [$($later:ident)+] $needs:literal) => {
+        Some($crate::row::Pending { executors: &[$(stringify!($later)),+], needs: $needs })
+    };
+}
+
+pub(crate) use covered;

@@ -1,0 +1,345 @@
+//! What a thread pool offers beyond the portable API: scopes, priorities, queue times, batches, another size.
+
+use std::{
+    collections::HashSet,
+    sync::{
+        Arc, Barrier, Mutex,
+        atomic::{AtomicUsize, Ordering},
+        mpsc,
+    },
+    time::Duration,
+};
+
+use executor_core::{
+    BuildError, Executor, Observer, Shutdown, SubmitError, TaskEnd, TaskError, TaskFuture, TaskId, TaskOptions,
+    ThreadPoolExecutor, TryMapError, with_worker_state,
+};
+
+const LONG: Duration = Duration::from_secs(60);
+
+/// Keeps the only worker busy until it is let go.
+fn hold(pool: &ThreadPoolExecutor) -> (Arc<Barrier>, TaskFuture<()>) {
+    let gate = Arc::new(Barrier::new(2));
+    let (started, has_started) = mpsc::channel();
+    let held = Arc::clone(&gate);
+    let future = pool
+        .spawn(move || {
+            started.send(()).unwrap();
+            held.wait();
+        })
+        .unwrap();
+    has_started.recv_timeout(LONG).unwrap();
+    (gate, future)
+}
+
+#[test]
+fn tasks_of_a_scope_borrow_and_are_all_done_at_its_end() {
+    let pool = ThreadPoolExecutor::new(3).unwrap();
+    let mut parts = vec![vec![3, 1, 2]; 20];
+    let sorted = AtomicUsize::new(0);
+    let answer = pool
+        .scope(|scope| {
+            for part in &mut parts {
+                scope
+                    .spawn(|| {
+                        part.sort_unstable();
+                        scope.spawn(|| _ = sorted.fetch_add(1, Ordering::Relaxed)).unwrap();
+                    })
+                    .unwrap();
+            }
+            7
+        })
+        .unwrap();
+    assert_eq!((answer, sorted.into_inner()), (7, 20));
+    assert!(parts.iter().all(|part| *part == [1, 2, 3]));
+}
+
+#[test]
+fn a_scope_inside_a_task_of_one_worker_ends() {
+    let pool = Arc::new(ThreadPoolExecutor::new(1).unwrap());
+    let inner = Arc::clone(&pool);
+    let future = pool.spawn(move || {
+        let sum = AtomicUsize::new(0);
+        let sum_in = &sum;
+        inner
+            .scope(|scope| {
+                for number in 0..10 {
+                    scope.spawn(move || _ = sum_in.fetch_add(number, Ordering::Relaxed)).unwrap();
+                }
+            })
+            .unwrap();
+        sum.into_inner()
+    });
+    assert_eq!(future.unwrap().result_timeout(LONG).unwrap(), Ok(45));
+}
+
+#[test]
+fn an_error_in_a_scope_cancels_the_siblings_that_have_not_started() {
+    let pool = ThreadPoolExecutor::new(1).unwrap();
+    let ran = AtomicUsize::new(0);
+    let (gate, held) = hold(&pool);
+    let outcome = pool.try_scope(|scope| {
+        scope.try_spawn(|| Err("no")).unwrap();
+        for _ in 0..5 {
+            scope
+                .try_spawn(|| {
+                    ran.fetch_add(1, Ordering::Relaxed);
+                    Ok(())
+                })
+                .unwrap();
+        }
+        gate.wait();
+    });
+    assert_eq!(outcome, Err(TryMapError::Output("no")));
+    assert_eq!(ran.into_inner(), 0);
+    held.result().unwrap();
+    let outcome = pool.scope(|scope| scope.spawn(|| panic!("this panic is part of the test")).unwrap());
+    assert!(matches!(outcome, Err(TaskError::Panicked { .. })), "{outcome:?}");
+}
+
+#[test]
+fn what_a_cancelled_task_of_a_scope_borrows_is_let_go_before_the_scope_ends() {
+    let pool = ThreadPoolExecutor::new(1).unwrap();
+    for _ in 0..200 {
+        let (gate, held) = hold(&pool);
+        let mut text = "borrowed".to_owned();
+        let outcome = pool.try_scope(|scope| {
+            let text = &mut text;
+            scope.try_spawn(|| Err(())).unwrap();
+            scope
+                .try_spawn(move || {
+                    text.clear();
+                    Ok(())
+                })
+                .unwrap();
+            gate.wait();
+        });
+        assert_eq!(outcome, Err(TryMapError::Output(())));
+        assert_eq!(text, "borrowed");
+        held.result().unwrap();
+    }
+}
+
+#[test]
+fn a_higher_priority_starts_first() {
+    let pool = ThreadPoolExecutor::new(1).unwrap();
+    let (gate, held) = hold(&pool);
+    let order = Arc::new(Mutex::new(Vec::new()));
+    let futures: Vec<_> = [0, -5, 7, 0, 3, 7]
+        .into_iter()
+        .enumerate()
+        .map(|(number, priority)| {
+            let order = Arc::clone(&order);
+            let options = TaskOptions::new().priority(priority);
+            pool.spawn_with(move || order.lock().unwrap().push(number), options).unwrap()
+        })
+        .collect();
+    assert_eq!(pool.stats().queued, 6);
+    gate.wait();
+    for future in futures {
+        future.result().unwrap();
+    }
+    held.result().unwrap();
+    assert_eq!(*order.lock().unwrap(), [2, 5, 4, 0, 3, 1]);
+}
+
+#[test]
+fn a_task_that_waits_too_long_expires_and_never_runs() {
+    let pool = ThreadPoolExecutor::builder().max_workers(1).queue_capacity(1).build().unwrap();
+    let (gate, held) = hold(&pool);
+    let ran = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&ran);
+    let options = TaskOptions::new().queue_timeout(Duration::from_millis(5));
+    let future = pool.spawn_with(move || counted.fetch_add(1, Ordering::Relaxed), options).unwrap();
+    let error = future.result_timeout(LONG).expect("while the only worker is busy").unwrap_err();
+    assert!(matches!(error, TaskError::Expired { waited } if waited >= Duration::from_millis(5)), "{error:?}");
+    assert!(error.to_string().starts_with("task was not started within its queue time"), "{error}");
+    let next = pool.try_submit(|x: u64| x, 1).expect("its place in the queue is free again");
+    gate.wait();
+    assert_eq!((next.result(), held.result()), (Ok(1), Ok(())));
+    assert_eq!(ran.load(Ordering::Relaxed), 0);
+    let options = TaskOptions::new().queue_timeout(LONG);
+    assert_eq!(pool.submit_with(|x: u64| x, 2, options).unwrap().result(), Ok(2));
+    let stats = pool.stats();
+    assert_eq!((stats.done, stats.failed, stats.queued), (3, 1, 0));
+}
+
+#[test]
+fn a_submit_waits_for_space_no_longer_than_it_is_told() {
+    let pool = ThreadPoolExecutor::builder().max_workers(1).queue_capacity(1).build().unwrap();
+    let (gate, held) = hold(&pool);
+    let queued = pool.submit(|x: u64| x, 1).unwrap();
+    let refused = pool.submit_timeout(|x: u64| x, 2, Duration::from_millis(5));
+    assert!(matches!(refused, Err(SubmitError::Full)));
+    gate.wait();
+    assert_eq!(pool.submit_timeout(|x: u64| x, 3, LONG).unwrap().result(), Ok(3));
+    assert_eq!((queued.result(), held.result()), (Ok(1), Ok(())));
+}
+
+#[test]
+fn a_task_may_submit_to_its_own_full_pool() {
+    let pool = Arc::new(ThreadPoolExecutor::builder().max_workers(1).queue_capacity(1).build().unwrap());
+    let inner = Arc::clone(&pool);
+    let future = pool.spawn(move || {
+        let futures: Vec<_> = (0..5).map(|x: u64| inner.spawn(move || x).unwrap()).collect();
+        futures.into_iter().map(|future| future.result().unwrap()).sum::<u64>()
+    });
+    assert_eq!(future.unwrap().result_timeout(LONG).unwrap(), Ok(10));
+}
+
+#[test]
+fn a_batch_is_run_by_as_many_workers_as_there_may_be() {
+    let pool = ThreadPoolExecutor::new(4).unwrap();
+    let futures = pool.submit_many(|x: u64| x * 2, 0..100).unwrap();
+    let answers: Vec<u64> = futures.into_iter().map(|future| future.result().unwrap()).collect();
+    assert_eq!(answers, (0..100).map(|x| x * 2).collect::<Vec<_>>());
+    // Each waits for the three others: fewer workers would never end.
+    let barrier = Arc::new(Barrier::new(4));
+    let futures: Vec<_> = (0..4)
+        .map(|_| {
+            let barrier = Arc::clone(&barrier);
+            pool.spawn(move || barrier.wait().is_leader()).unwrap()
+        })
+        .collect();
+    let leaders = futures.into_iter().map(|future| future.result_timeout(LONG).unwrap().unwrap());
+    assert_eq!(leaders.filter(|leader| *leader).count(), 1);
+    pool.shutdown(Shutdown::Drain, Some(LONG));
+    assert!(matches!(pool.submit_many(|x: u64| x, 0..3), Err(SubmitError::ShutDown)));
+}
+
+#[test]
+fn a_pool_grows_and_shrinks_while_it_works() {
+    let pool = ThreadPoolExecutor::new(1).unwrap();
+    let (gate, held) = hold(&pool);
+    let queued = pool.spawn(|| std::thread::current().id()).unwrap();
+    pool.resize(2).unwrap();
+    assert_eq!(executor_core::Executor::max_workers(&pool), 2);
+    queued.result_timeout(LONG).expect("the second worker takes it").unwrap();
+    gate.wait();
+    held.result().unwrap();
+    pool.resize(1).unwrap();
+    let threads: HashSet<_> =
+        (0..50).map(|_| pool.spawn(|| std::thread::current().id()).unwrap().result().unwrap()).collect();
+    assert!(threads.len() <= 2);
+    assert!(matches!(pool.resize(0), Err(BuildError::NoWorkers)));
+}
+
+#[test]
+fn a_map_into_a_vec_is_in_order_whatever_the_input_promises() {
+    let pool = ThreadPoolExecutor::new(3).unwrap();
+    let squares: Vec<u64> = (0..50_000).map(|x| x * x).collect();
+    let square = |x: u64| x * x;
+    assert_eq!(pool.map(square, 0..50_000).into_vec().unwrap(), squares);
+    // No lower bound at all, and one that is too low.
+    assert_eq!(pool.map(square, (0..50_000).filter(|_| true)).into_vec().unwrap(), squares);
+    assert_eq!(pool.map(square, (0..10).chain((10..50_000).filter(|_| true))).into_vec().unwrap(), squares);
+    assert_eq!(pool.map(square, 0..50_000).chunk_size(7).into_vec().unwrap(), squares);
+    let borrowed: Vec<u64> = (0..50_000).collect();
+    assert_eq!(pool.map(square, borrowed.iter().copied()).into_vec().unwrap(), squares);
+    let texts = pool.map(|x: u64| x.to_string(), 0..10_000).into_vec().unwrap();
+    assert!(texts.iter().enumerate().all(|(x, text)| *text == x.to_string()));
+}
+
+#[test]
+fn a_map_into_a_vec_ends_with_the_first_item_that_fails() {
+    let pool = ThreadPoolExecutor::new(3).unwrap();
+    let picky = |x: u64| {
+        assert!(x % 1000 != 999, "{x}");
+        vec![x]
+    };
+    for chunk in [1, 10, 5000] {
+        let error = pool.map(picky, 0..100_000).chunk_size(chunk).into_vec().unwrap_err();
+        assert!(matches!(&error, TaskError::Panicked { message, .. } if message == "999"), "{error:?}");
+    }
+    let input = (0..).inspect(|x| assert!(*x < 5000, "the input's own panic"));
+    let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| pool.map(|x: u64| x, input).into_vec()));
+    assert_eq!(outcome.unwrap_err().downcast_ref::<&str>(), Some(&"the input's own panic"));
+    let endless = |_: u64| std::thread::sleep(Duration::from_millis(1));
+    let late = pool.map(endless, 0..1_000_000).timeout(Duration::from_millis(20)).into_vec();
+    assert_eq!(late, Err(TaskError::DeadlineExceeded));
+    pool.shutdown(Shutdown::Drain, Some(LONG));
+    assert_eq!(pool.map(|x: u64| x, 0..10).into_vec(), Err(TaskError::ShutDown));
+}
+
+#[derive(Default)]
+struct Diary(Mutex<Vec<(TaskId, Option<TaskEnd>)>>);
+
+impl Observer for Diary {
+    fn task_queued(&self, task: TaskId) {
+        self.0.lock().unwrap().push((task, None));
+    }
+
+    fn task_ended(&self, task: TaskId, end: TaskEnd) {
+        self.0.lock().unwrap().push((task, Some(end)));
+    }
+
+    fn worker_started(&self) {
+        panic!("this panic is part of the test");
+    }
+}
+
+#[test]
+fn an_observer_hears_how_every_task_ends_and_its_panics_harm_nothing() {
+    let diary = Arc::new(Diary::default());
+    let pool = ThreadPoolExecutor::builder().max_workers(1).observer(Arc::clone(&diary)).build().unwrap();
+    let (gate, held) = hold(&pool);
+    let failing = pool.spawn(|| panic!("this panic is part of the test")).unwrap();
+    let cancelled = pool.spawn(|| ()).unwrap();
+    assert!(cancelled.cancel());
+    let expired = pool.spawn_with(|| (), TaskOptions::new().queue_timeout(Duration::ZERO)).unwrap();
+    assert!(expired.wait_timeout(LONG));
+    let ids = [&held, &failing, &cancelled, &expired].map(TaskFuture::id);
+    gate.wait();
+    assert!(failing.wait_timeout(LONG) && held.wait_timeout(LONG));
+    let diary = diary.0.lock().unwrap();
+    let ends = ids.map(|id| diary.iter().filter(|(task, _)| *task == id).map(|(_, end)| *end).collect::<Vec<_>>());
+    let ended = |end| vec![None, Some(end)];
+    let expected = [TaskEnd::Done, TaskEnd::Failed, TaskEnd::Cancelled, TaskEnd::Expired].map(ended);
+    assert_eq!(ends, expected);
+}
+
+#[test]
+fn each_worker_keeps_a_state_of_its_own_and_drops_it_at_its_end() {
+    struct Connection(Arc<AtomicUsize>);
+    impl Drop for Connection {
+        fn drop(&mut self) {
+            self.0.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+    let open = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&open);
+    let make = move || {
+        counted.fetch_add(1, Ordering::Relaxed);
+        Connection(Arc::clone(&counted))
+    };
+    let pool = ThreadPoolExecutor::builder().max_workers(2).worker_state(make).build().unwrap();
+    let barrier = Arc::new(Barrier::new(2));
+    let futures = [(); 2].map(|()| {
+        let barrier = Arc::clone(&barrier);
+        pool.spawn(move || {
+            barrier.wait();
+            with_worker_state(|state: &Connection| std::ptr::from_ref(state).addr())
+        })
+        .unwrap()
+    });
+    let [one, other] = futures.map(|future| future.result().unwrap().expect("both workers have one"));
+    assert_ne!(one, other);
+    assert_eq!(open.load(Ordering::Relaxed), 2);
+    assert!(with_worker_state(|_: &Connection| ()).is_none());
+    pool.shutdown(Shutdown::Drain, Some(LONG));
+    assert_eq!(open.load(Ordering::Relaxed), 0);
+}
+
+#[test]
+fn a_map_of_a_closure_takes_what_serde_cannot_write() {
+    let pool = ThreadPoolExecutor::new(2).unwrap();
+    let table: Arc<[u64]> = (0..100).map(|x| x * 3).collect();
+    let look_up = {
+        let table = Arc::clone(&table);
+        move |place: usize| Arc::new(table[place])
+    };
+    let found = pool.spawn_map(look_up.clone(), 0..100).into_vec().unwrap();
+    assert!(found.iter().zip(&*table).all(|(found, expected)| **found == *expected));
+    let results: Vec<_> = pool.spawn_map(look_up, 95..105).chunk_size(3).collect();
+    assert_eq!(results.iter().map(Result::is_ok).collect::<Vec<_>>(), [[true; 5], [false; 5]].concat());
+}
