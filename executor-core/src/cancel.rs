@@ -12,6 +12,8 @@ use std::{
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _, ser::Error as _};
 
+#[cfg(target_os = "linux")]
+use crate::process::shm::{Block, MOST_BLOCKS};
 #[cfg(unix)]
 use crate::process::{Flag, RemoteFlag};
 
@@ -209,7 +211,11 @@ impl<'de> Deserialize<'de> for CancelToken {
 
 /// What encoded bytes refer to, kept alive for as long as somebody may read them.
 #[derive(Default)]
-pub(crate) struct Pins(Vec<Arc<dyn Any + Send + Sync>>);
+pub(crate) struct Pins {
+    things: Vec<Arc<dyn Any + Send + Sync>>,
+    #[cfg(target_os = "linux")]
+    blocks: Vec<Block>,
+}
 
 thread_local! {
     static COLLECTED: RefCell<Option<Pins>> = const { RefCell::new(None) };
@@ -229,19 +235,57 @@ impl Pins {
     fn add(what: Arc<dyn Any + Send + Sync>) {
         COLLECTED.with_borrow_mut(|pins| {
             if let Some(pins) = pins {
-                pins.0.push(what);
+                pins.things.push(what);
             }
         });
     }
 
+    /// Pins shared memory; `false` when nobody collects, or there is enough of it: then the bytes themselves have to travel.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn add_block(block: &Block) -> bool {
+        COLLECTED.with_borrow_mut(|pins| {
+            let Some(pins) = pins else { return false };
+            if pins.blocks.iter().any(|other| other.is_same(block)) {
+                return true;
+            }
+            let has_room = pins.blocks.len() < MOST_BLOCKS;
+            if has_room {
+                pins.blocks.push(block.clone());
+            }
+            has_room
+        })
+    }
+
+    /// Whether somebody collects.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn are_collected() -> bool {
+        COLLECTED.with_borrow(Option::is_some)
+    }
+
+    /// The shared memory among them.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn blocks(&self) -> &[Block] {
+        &self.blocks
+    }
+
+    /// The shared memory among them.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn into_blocks(self) -> Vec<Block> {
+        self.blocks
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        #[cfg(target_os = "linux")]
+        if !self.blocks.is_empty() {
+            return false;
+        }
+        self.things.is_empty()
     }
 }
 
 impl fmt::Debug for Pins {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Pins({})", self.0.len())
+        f.debug_struct("Pins").field("things", &self.things.len()).finish_non_exhaustive()
     }
 }
 

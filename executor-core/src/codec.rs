@@ -1,10 +1,16 @@
 //! The wire format of arguments and results: postcard. The only place that knows.
 
-use std::fmt;
+use std::{any::Any, fmt};
 
 use serde::{Serialize, de::DeserializeOwned};
 
-use crate::{cancel::Pins, panic};
+#[cfg(target_os = "linux")]
+use crate::process::shm::{self, Block};
+use crate::{
+    cancel::Pins,
+    panic,
+    shared_bytes::{Plain, Received},
+};
 
 /// Why a value could not be encoded or decoded, in words.
 #[derive(Debug)]
@@ -43,19 +49,38 @@ pub(crate) struct Output<'a> {
     used: usize,
     /// Everything, once the room was not enough.
     overflow: Vec<u8>,
+    /// The shared memory that it refers to.
+    #[cfg(target_os = "linux")]
+    attached: Vec<Block>,
 }
 
 impl<'a> Output<'a> {
     pub(crate) fn new(room: &'a mut [u8]) -> Self {
-        Self { room, used: 0, overflow: Vec::new() }
+        Self {
+            room,
+            used: 0,
+            overflow: Vec::new(),
+            #[cfg(target_os = "linux")]
+            attached: Vec::new(),
+        }
     }
 
     pub(crate) fn len(&self) -> usize {
         if self.overflow.is_empty() { self.used } else { self.overflow.len() }
     }
 
-    /// Whether more than half of the room is taken.
+    /// Takes the shared memory that it refers to.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn take_attached(&mut self) -> Vec<Block> {
+        std::mem::take(&mut self.attached)
+    }
+
+    /// Whether it should be sent soon: more than half of the room is taken, or it is not complete without what it refers to.
     pub(crate) fn is_large(&self) -> bool {
+        #[cfg(target_os = "linux")]
+        if !self.attached.is_empty() {
+            return true;
+        }
         !self.overflow.is_empty() || self.used > self.room.len() / 2
     }
 
@@ -107,8 +132,12 @@ impl postcard::ser_flavors::Flavor for &mut Output<'_> {
 /// for the caller to cut off.
 ///
 /// The pins keep alive what the bytes refer to; they belong wherever the bytes go.
-pub(crate) fn encode<T: Serialize>(value: &T, output: &mut Vec<u8>) -> Result<Pins, CodecError> {
-    let (encoded, pins) = Pins::collect(|| panic::catch(|| postcard::serialize_with_flavor(value, Append(output))));
+pub(crate) fn encode<T: Serialize + 'static>(value: &T, output: &mut Vec<u8>) -> Result<Pins, CodecError> {
+    let encode = || match as_bytes(value) {
+        Some(bytes) => encode_bytes(bytes, Append(output)),
+        None => postcard::serialize_with_flavor(value, Append(output)),
+    };
+    let (encoded, pins) = Pins::collect(|| panic::catch(encode));
     match encoded {
         Ok(Ok(())) => Ok(pins),
         Ok(Err(error)) => Err(CodecError(error.to_string())),
@@ -117,31 +146,100 @@ pub(crate) fn encode<T: Serialize>(value: &T, output: &mut Vec<u8>) -> Result<Pi
 }
 
 /// Appends the encoded value, as [`encode`]; a panic is the caller's to catch, and pins are the caller's to collect.
-pub(crate) fn encode_uncaught<T: Serialize>(value: &T, output: &mut Vec<u8>) -> Result<(), CodecError> {
-    postcard::serialize_with_flavor(value, Append(output)).map_err(|error| CodecError(error.to_string()))
+pub(crate) fn encode_uncaught<T: Serialize + 'static>(value: &T, output: &mut Vec<u8>) -> Result<(), CodecError> {
+    let encoded = match as_bytes(value) {
+        Some(bytes) => encode_bytes(bytes, Append(output)),
+        None => postcard::serialize_with_flavor(value, Append(output)),
+    };
+    encoded.map_err(|error| CodecError(error.to_string()))
 }
 
 /// Writes the encoded value, as [`encode_uncaught`].
-pub(crate) fn encode_into<T: Serialize>(value: &T, output: &mut Output<'_>) -> Result<(), CodecError> {
+pub(crate) fn encode_into<T: Serialize + 'static>(value: &T, output: &mut Output<'_>) -> Result<(), CodecError> {
+    if let Some(bytes) = as_bytes(value) {
+        return postcard::serialize_with_flavor(&Plain(bytes), output).map_err(|error| CodecError(error.to_string()));
+    }
+    #[cfg(target_os = "linux")]
+    if shm::is_in_use() {
+        let (encoded, pins) = Pins::collect(|| postcard::serialize_with_flavor(value, &mut *output));
+        output.attached.extend(pins.into_blocks());
+        return encoded.map_err(|error| CodecError(error.to_string()));
+    }
     postcard::serialize_with_flavor(value, output).map_err(|error| CodecError(error.to_string()))
 }
 
-/// Reads a value that takes up all of `bytes`; a panic is the caller's to catch.
-pub(crate) fn decode_uncaught<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, CodecError> {
-    match postcard::take_from_bytes(bytes) {
-        Ok((value, [])) => Ok(value),
-        Ok((_, rest)) => Err(CodecError(format!("{} bytes are left over", rest.len()))),
-        Err(error) => Err(CodecError(error.to_string())),
+/// Bytes travel all at once, and by reference where they are many; serde alone would have them one by one.
+fn as_bytes<T: 'static>(value: &T) -> Option<&[u8]> {
+    let value: &dyn Any = value;
+    value.downcast_ref::<Vec<u8>>().map(Vec::as_slice)
+}
+
+/// Encodes bytes as [`Plain`] or [`Shared`](crate::shared_bytes::Shared).
+fn encode_bytes<F: postcard::ser_flavors::Flavor>(bytes: &[u8], flavor: F) -> postcard::Result<F::Output> {
+    #[cfg(target_os = "linux")]
+    if shm::may_share(bytes.len())
+        && let Some(reference) = shm::copy(bytes, shm::Use::Argument).and_then(|block| block.refer())
+    {
+        return postcard::serialize_with_flavor(&crate::shared_bytes::Shared(reference), flavor);
+    }
+    postcard::serialize_with_flavor(&Plain(bytes), flavor)
+}
+
+/// As [`encode`], but nothing travels by reference.
+pub(crate) fn encode_without_references<T: Serialize + 'static>(
+    value: &T,
+    output: &mut Vec<u8>,
+) -> Result<(), CodecError> {
+    let encoded = panic::catch(|| match as_bytes(value) {
+        Some(bytes) => postcard::serialize_with_flavor(&Plain(bytes), Append(output)),
+        None => postcard::serialize_with_flavor(value, Append(output)),
+    });
+    match encoded {
+        Ok(encoded) => encoded.map_err(|error| CodecError(error.to_string())),
+        Err(panic) => Err(CodecError(panic.to_string())),
     }
 }
 
+/// As [`encode_bytes`], into an empty vector, but gives them back where there is no room for them in shared memory now.
+#[cfg(target_os = "linux")]
+pub(crate) fn encode_large(bytes: Vec<u8>, output: &mut Vec<u8>) -> Result<Pins, Vec<u8>> {
+    let (encoded, pins) = Pins::collect(|| {
+        let reference = shm::copy(&bytes, shm::Use::Argument)?.refer()?;
+        postcard::serialize_with_flavor(&crate::shared_bytes::Shared(reference), Append(output)).ok()
+    });
+    encoded.map(|()| pins).ok_or(bytes)
+}
+
+/// Encodes bytes as they are, without anything that could fail.
+pub(crate) fn encode_plain(bytes: &[u8], output: &mut Vec<u8>) {
+    output.reserve(bytes.len() + 16);
+    let _ = postcard::serialize_with_flavor(&Plain(bytes), Append(output));
+}
+
+/// Reads a value that takes up all of `bytes`; a panic is the caller's to catch.
+pub(crate) fn decode_uncaught<T: DeserializeOwned + 'static>(mut bytes: &[u8]) -> Result<T, CodecError> {
+    let value = decode_first(&mut bytes)?;
+    if bytes.is_empty() { Ok(value) } else { Err(CodecError(format!("{} bytes are left over", bytes.len()))) }
+}
+
 /// Reads a value that takes up all of `bytes`. A panic in a user's `Deserialize` is an error as well.
-pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, CodecError> {
+pub(crate) fn decode<T: DeserializeOwned + 'static>(bytes: &[u8]) -> Result<T, CodecError> {
     panic::catch(|| decode_uncaught(bytes)).unwrap_or_else(|panic| Err(CodecError(panic.to_string())))
 }
 
 /// Reads a value from the beginning of `bytes`, and leaves the rest; a panic is the caller's to catch.
-pub(crate) fn decode_first<T: DeserializeOwned>(bytes: &mut &[u8]) -> Result<T, CodecError> {
+pub(crate) fn decode_first<T: DeserializeOwned + 'static>(bytes: &mut &[u8]) -> Result<T, CodecError> {
+    // As in `as_bytes`.
+    let mut value: Option<T> = None;
+    let place: &mut dyn Any = &mut value;
+    if let Some(place) = place.downcast_mut::<Option<Vec<u8>>>() {
+        let (received, rest) = postcard::take_from_bytes::<Received>(bytes).map_err(|e| CodecError(e.to_string()))?;
+        *place = Some(received.into_vec());
+        *bytes = rest;
+    }
+    if let Some(value) = value {
+        return Ok(value);
+    }
     let (value, rest) = postcard::take_from_bytes(bytes).map_err(|error| CodecError(error.to_string()))?;
     *bytes = rest;
     Ok(value)

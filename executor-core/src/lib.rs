@@ -36,6 +36,8 @@
 //! [`Payload`]). That is what a worker process can be told. Threads also take any closure:
 //! [`ThreadPoolExecutor::spawn`].
 //!
+//! Large data is a [`SharedBytes`]: workers read it where it is.
+//!
 //! # What can go wrong
 //!
 //! A task's own `Result` is its output. Everything else is a [`TaskError`]: a panic with its place and stack, cancellation,
@@ -68,6 +70,7 @@ mod process;
 #[cfg(feature = "rayon")]
 mod rayon;
 mod serial;
+mod shared_bytes;
 mod span;
 mod stats;
 mod sync;
@@ -93,6 +96,7 @@ pub use process::{
 #[cfg(feature = "rayon")]
 pub use rayon::{RayonBuilder, RayonCore, RayonExecutor};
 pub use serial::{SerialCore, SerialExecutor};
+pub use shared_bytes::SharedBytes;
 pub use stats::{Observer, Stats, TaskEnd};
 pub use task::{ChunkOutput, Partial, PartialMarker, Payload, Task, TaskOptions, partial};
 pub use thread::{

@@ -274,7 +274,7 @@ where
     const { F::PORTABLE };
     let task = Initializer { task, marker: std::marker::PhantomData };
     let mut argument = Vec::new();
-    let request = Request::single::<Initializer<F, (A, M)>, A, InitializerMarker>(&task, &args, &mut argument)?;
+    let request = Request::plain::<Initializer<F, (A, M)>, A, InitializerMarker>(&task, &args, &mut argument)?;
     request.into_call(argument)
 }
 

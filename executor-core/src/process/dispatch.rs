@@ -6,6 +6,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+#[cfg(target_os = "linux")]
+use super::shm::Loans;
 use super::{
     job::{self, Answer, Bytes, Job, Location, ProcessTask, Request},
     shelf::{Shelf, Standing},
@@ -62,10 +64,19 @@ impl Books {
     }
 
     /// Takes a reply to what is at the front of a worker's shelf. The worker is not trusted.
-    fn take_reply(&mut self, shelf: &mut Shelf, reply: &Reply<'_>) -> Result<(), Malformed> {
+    fn take_reply(
+        &mut self,
+        shelf: &mut Shelf,
+        reply: Reply<'_>,
+        #[cfg(target_os = "linux")] loans: &Loans,
+    ) -> Result<(), Malformed> {
         let (number, front) = shelf.front_mut().ok_or(Malformed)?;
         if number as u32 != reply.number {
             return Err(Malformed);
+        }
+        #[cfg(target_os = "linux")]
+        for (reference, file) in reply.attached {
+            loans.attach(front.request.attached(), reference, file)?;
         }
         if front.request.is_chunk() {
             let left = front.request.items;
@@ -89,10 +100,9 @@ impl Books {
         if reply.elapsed > 0 {
             self.note_time(reply.elapsed as f32);
         }
-        let outcome = match (request.into_chunk(), reply.kind) {
-            (Some(chunk), _) => Ok(Answer::Chunk(chunk)),
-            (None, ReplyKind::Failed) => Err(decode_error(&reply.bytes)),
-            (None, _) => Ok(Answer::Single(Bytes::from(&*reply.bytes))),
+        let outcome = match reply.kind {
+            ReplyKind::Failed if !request.is_chunk() => Err(decode_error(&reply.bytes)),
+            _ => Ok(request.into_answer(reply.bytes)),
         };
         self.end(job, outcome);
         Ok(())
@@ -215,6 +225,9 @@ impl State {
     /// Puts a task into the queue, at its head when it was before others already.
     pub(super) fn enqueue(&mut self, queued: Queued, first: bool) {
         queued.job.content().set_location(Location::Queue);
+        if queued.request.is_heavy(&queued.bytes) {
+            queued.job.content().set_heavy();
+        }
         self.queued += 1;
         let priority = queued.request.priority();
         if first {
@@ -316,8 +329,22 @@ impl State {
     }
 
     /// Puts a task with a worker, which has room for it.
-    fn stand(&mut self, number: u32, job: Job, request: Request, bytes: &[u8]) {
+    fn stand(
+        &mut self,
+        number: u32,
+        job: Job,
+        #[cfg_attr(not(target_os = "linux"), expect(unused_mut, reason = "nothing is shared"))] mut request: Request,
+        bytes: &[u8],
+    ) {
         let Some(worker) = self.workers.get_mut(&number) else { return };
+        #[cfg(target_os = "linux")]
+        let settled = request.settle();
+        #[cfg(target_os = "linux")]
+        let bytes = settled.as_deref().unwrap_or(bytes);
+        #[cfg(target_os = "linux")]
+        if let Err(error) = worker.share(&request) {
+            return self.books.end(job, Err(error));
+        }
         let definition = match worker.define(&request) {
             Ok(definition) => definition,
             Err(error) => return self.books.end(job, Err(error)),
@@ -488,9 +515,15 @@ impl State {
 
     /// What makes no sense is the end of the worker that sent it. Says whether it has nothing to do from now on.
     fn receive_from(number: u32, worker: &mut Worker, books: &mut Books, idle: &mut Vec<u32>) -> bool {
+        #[cfg(target_os = "linux")]
+        let Worker { channel, shelf, loans, .. } = worker;
+        #[cfg(not(target_os = "linux"))]
         let Worker { channel, shelf, .. } = worker;
         let before = shelf.live();
-        let outcome = channel.receive(&mut |reply| books.take_reply(shelf, &reply));
+        #[cfg(target_os = "linux")]
+        let outcome = channel.receive(&mut |reply| books.take_reply(shelf, reply, loans));
+        #[cfg(not(target_os = "linux"))]
+        let outcome = channel.receive(&mut |reply| books.take_reply(shelf, reply));
         if let Some((number, place)) = shelf.take_released() {
             channel.release(number, place);
         }
@@ -520,6 +553,12 @@ impl State {
                     return false;
                 }
                 self.queued -= 1;
+                // ... unless that would hold much memory.
+                if task.content().is_heavy() {
+                    let is_it = |queued: &Queued| std::ptr::eq(queued.job.content(), task.content());
+                    let at = self.queue.iter().position(is_it);
+                    at.and_then(|at| self.queue.remove(at));
+                }
                 Job::of(task)
             }
             Location::Worker(number, request) => {

@@ -1,6 +1,9 @@
 //! A task on its way to a worker and back: the request, the answer, and what stands beside the task's cell meanwhile.
 
+#[cfg(target_os = "linux")]
+use std::any::Any;
 use std::{
+    borrow::Cow,
     marker::PhantomData,
     sync::{
         Arc,
@@ -9,6 +12,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+#[cfg(target_os = "linux")]
+use super::shm::{self, Attached};
 use super::{builder::Call, identity::FunctionId, pool::Core};
 use crate::{
     cancel::Pins,
@@ -80,18 +85,37 @@ pub(super) struct Extras {
     pub(super) chunk: ChunkAnswer,
     /// How often it may be run again when its worker has died.
     pub(super) retries: u32,
+    /// The argument itself, until it goes to a worker, where it is large and there was no shared memory for it.
+    #[cfg(target_os = "linux")]
+    large: Option<Vec<u8>>,
+    /// Of a single task, what came beside its result.
+    #[cfg(target_os = "linux")]
+    attached: Attached,
 }
 
 impl Request {
     /// Encodes a single task, its argument into `bytes`.
-    pub(super) fn single<F, A, M>(task: &F, argument: &A, bytes: &mut Vec<u8>) -> Result<Self, TaskError>
+    pub(super) fn single<F, A, M>(task: &F, argument: A, bytes: &mut Vec<u8>) -> Result<Self, TaskError>
     where
         F: Task<A, M>,
         A: Payload,
         F::Output: Payload,
     {
         let mut request = Self::new::<F, A, M>(task)?;
-        let pins = codec::encode(argument, bytes).map_err(|cause| TaskError::encode("argument", cause))?;
+        let mut argument = Some(argument);
+        #[cfg(target_os = "linux")]
+        if let Some(large) = take_large(&mut argument) {
+            if large.len() > MAX_BYTES {
+                return Err(too_long());
+            }
+            match codec::encode_large(large, bytes) {
+                Ok(pins) => request.extras().pins = pins,
+                Err(large) => request.extras().large = Some(large),
+            }
+            return Ok(request);
+        }
+        let Some(argument) = argument.take() else { return Ok(request) };
+        let pins = codec::encode(&argument, bytes).map_err(|cause| TaskError::encode("argument", cause))?;
         if bytes.len() > MAX_BYTES {
             return Err(too_long());
         }
@@ -148,6 +172,55 @@ impl Request {
         Ok(Self { entry: EntryOf::<F, A, M>::ENTRY, bound: task.bound().transpose()?, items: 0, extras: None })
     }
 
+    /// For an initializer, which may run in workers that have not been given any shared memory: without references.
+    pub(super) fn plain<F, A, M>(task: &F, argument: &A, bytes: &mut Vec<u8>) -> Result<Self, TaskError>
+    where
+        F: Task<A, M>,
+        A: Payload,
+        F::Output: Payload,
+    {
+        let request = Self::new::<F, A, M>(task)?;
+        codec::encode_without_references(argument, bytes).map_err(|cause| TaskError::encode("argument", cause))?;
+        if bytes.len() > MAX_BYTES { Err(too_long()) } else { Ok(request) }
+    }
+
+    /// An argument that has waited for shared memory gets some now, or is encoded as it is: then these are its bytes.
+    #[cfg(target_os = "linux")]
+    pub(super) fn settle(&mut self) -> Option<Vec<u8>> {
+        let extras = self.extras.as_mut()?;
+        let large = extras.large.take()?;
+        let mut bytes = Vec::new();
+        match codec::encode_large(large, &mut bytes) {
+            // An argument that is nothing but bytes has pinned nothing before.
+            Ok(pins) => extras.pins = pins,
+            Err(large) => codec::encode_plain(&large, &mut bytes),
+        }
+        Some(bytes)
+    }
+
+    /// What came beside an answer.
+    #[cfg(target_os = "linux")]
+    pub(super) fn attached(&mut self) -> &mut Attached {
+        let is_chunk = self.is_chunk();
+        let extras = self.extras();
+        if is_chunk { &mut extras.chunk.attached } else { &mut extras.attached }
+    }
+
+    /// Whether it holds much memory, with these bytes of its argument.
+    pub(super) fn is_heavy(&self, bytes: &Bytes) -> bool {
+        #[cfg(target_os = "linux")]
+        if self.extras.as_ref().is_some_and(|extras| extras.large.is_some() || !extras.pins.blocks().is_empty()) {
+            return true;
+        }
+        bytes.as_slice().len() > 64 * 1024
+    }
+
+    /// What the argument refers to.
+    #[cfg(target_os = "linux")]
+    pub(super) fn pins(&self) -> Option<&Pins> {
+        self.extras.as_ref().map(|extras| &extras.pins)
+    }
+
     pub(super) fn extras(&mut self) -> &mut Extras {
         self.extras.get_or_insert_default()
     }
@@ -175,11 +248,33 @@ impl Request {
         (extras.chunk.total > 0).then(|| Box::new(extras.chunk))
     }
 
+    /// The answer, whose last bytes these are.
+    pub(super) fn into_answer(mut self, bytes: Cow<'_, [u8]>) -> Answer {
+        if self.is_chunk()
+            && let Some(extras) = self.extras.take()
+        {
+            return Answer::Chunk(Box::new(extras.chunk));
+        }
+        let bytes = match bytes {
+            Cow::Borrowed(bytes) => bytes.into(),
+            Cow::Owned(bytes) => bytes.into(),
+        };
+        #[cfg(target_os = "linux")]
+        if let Some(extras) = self.extras
+            && !extras.attached.is_empty()
+        {
+            return Answer::Attached(Box::new((bytes, extras.attached)));
+        }
+        Answer::Single(bytes)
+    }
+
     /// Whether it may be run once more after its worker has died.
     pub(super) fn retry(&mut self) -> bool {
         match &mut self.extras {
             Some(extras) if extras.retries > 0 => {
                 extras.retries -= 1;
+                #[cfg(target_os = "linux")]
+                extras.attached.clear();
                 true
             }
             _ => false,
@@ -219,6 +314,13 @@ const MAX_BYTES: usize = super::wire::MAX_FRAME / 2;
 /// The most items in a chunk: what the header of a record has room for.
 const MAX_ITEMS: usize = (1 << 24) - 1;
 
+/// The argument, if it is a vector of bytes that is worth to be shared.
+#[cfg(target_os = "linux")]
+fn take_large<A: Payload>(argument: &mut Option<A>) -> Option<Vec<u8>> {
+    let argument: &mut dyn Any = argument;
+    argument.downcast_mut::<Option<Vec<u8>>>()?.take_if(|bytes| bytes.len() >= shm::SHARED_FROM)
+}
+
 /// A panic is the caller's to catch, and what was written before an error is the caller's to cut off.
 fn encode_item<A: Payload>(item: &A, bytes: &mut Vec<u8>) -> Result<(), TaskError> {
     let start = Items::begin(bytes);
@@ -242,6 +344,9 @@ pub(super) struct ChunkAnswer {
     pub(super) bytes: Vec<u8>,
     /// Items that no worker answers, by their index.
     pub(super) gaps: Vec<(u32, TaskError)>,
+    /// What the results refer to.
+    #[cfg(target_os = "linux")]
+    pub(super) attached: Attached,
     pub(super) ran_for: Duration,
 }
 
@@ -269,6 +374,9 @@ impl ChunkAnswer {
 #[derive(Debug)]
 pub(super) enum Answer {
     Single(Bytes),
+    /// A single one that refers to shared memory.
+    #[cfg(target_os = "linux")]
+    Attached(Box<(Bytes, Attached)>),
     Chunk(Box<ChunkAnswer>),
 }
 
@@ -294,6 +402,9 @@ pub(super) enum Location {
 const WANTED: u64 = 1 << 63;
 /// The bit of a location that says that it is the rest of a task that has been running: then it cannot be cancelled.
 const BEGUN: u64 = 1 << 62;
+/// The bit of a location that says that its argument holds much memory.
+const HEAVY: u64 = 1 << 61;
+const FLAGS: u64 = WANTED | BEGUN | HEAVY;
 
 impl ProcessTask {
     pub(super) fn new(core: Arc<Core>) -> Self {
@@ -302,7 +413,7 @@ impl ProcessTask {
 
     // ORDERING, of everything here: under the pool's lock.
     pub(super) fn location(&self) -> Location {
-        match self.location.load(Ordering::Relaxed) & !(WANTED | BEGUN) {
+        match self.location.load(Ordering::Relaxed) & !FLAGS {
             0 => Location::Nowhere,
             1 => Location::Queue,
             other => Location::Worker((other >> 32) as u32 - 1, other as u32),
@@ -315,7 +426,7 @@ impl ProcessTask {
             Location::Queue => 1,
             Location::Worker(worker, number) => u64::from(worker + 1) << 32 | u64::from(number),
         };
-        let flags = self.location.load(Ordering::Relaxed) & (WANTED | BEGUN);
+        let flags = self.location.load(Ordering::Relaxed) & FLAGS;
         self.location.store(bits | flags, Ordering::Relaxed);
     }
 
@@ -331,6 +442,15 @@ impl ProcessTask {
 
     pub(super) fn set_begun(&self) {
         self.location.store(self.location.load(Ordering::Relaxed) | BEGUN, Ordering::Relaxed);
+    }
+
+    /// Notes that its argument holds much memory, which is to be freed as soon as it is cancelled.
+    pub(super) fn set_heavy(&self) {
+        self.location.store(self.location.load(Ordering::Relaxed) | HEAVY, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_heavy(&self) -> bool {
+        self.location.load(Ordering::Relaxed) & HEAVY != 0
     }
 
     pub(super) fn is_begun(&self) -> bool {
@@ -374,6 +494,9 @@ impl<R: Payload> Decode for Single<R> {
             Answer::Single(bytes) => {
                 codec::decode(bytes.as_slice()).map_err(|cause| TaskError::decode("result", cause))
             }
+            #[cfg(target_os = "linux")]
+            Answer::Attached(both) => shm::with_attached(&both.1, || codec::decode(both.0.as_slice()))
+                .map_err(|cause| TaskError::decode("result", cause)),
             Answer::Chunk(_) => Err(TaskError::decode("result", "it is that of a chunk")),
         }
     }
@@ -394,7 +517,7 @@ impl<R: Payload> Decode for Chunk<R> {
         output.values.reserve((chunk.total as usize).min(bytes.len()));
         let mut gaps = chunk.gaps.iter().peekable();
         // One net for all: after a panic nobody knows where the next result begins.
-        let decoded = panic::catch(|| {
+        let decode = || {
             for index in 0..chunk.total {
                 let result = match gaps.next_if(|(gap, _)| *gap == index) {
                     Some((_, error)) => Err(error.clone()),
@@ -406,7 +529,11 @@ impl<R: Payload> Decode for Chunk<R> {
                 }
             }
             Ok(())
-        });
+        };
+        #[cfg(target_os = "linux")]
+        let decoded = crate::panic::catch(|| shm::with_attached(&chunk.attached, decode));
+        #[cfg(not(target_os = "linux"))]
+        let decoded = crate::panic::catch(decode);
         let undecodable = match decoded {
             Ok(Ok(())) => return Ok(output),
             Ok(Err(error)) => error,

@@ -10,6 +10,8 @@ mod job;
 mod launch;
 mod pool;
 mod shelf;
+#[cfg(target_os = "linux")]
+pub(crate) mod shm;
 mod supervisor;
 #[expect(unsafe_code, reason = "shares memory with another process")]
 mod transport;

@@ -136,7 +136,7 @@ pub(super) struct Core {
     pub(super) token: CancelToken,
     state: Mutex<State>,
     /// Wakes the supervisor; a byte already there is enough.
-    alarm: UnixStream,
+    pub(super) alarm: Arc<UnixStream>,
     /// Submitters wait here for space in a bounded queue.
     pub(super) space: Condvar,
     /// Waits here: `shutdown` for the end, `warm_up` for workers.
@@ -172,7 +172,7 @@ impl ProcessPoolExecutor {
             identity,
             token: CancelToken::new(),
             state: Mutex::new(State::new(max_workers, idle_timeout)),
-            alarm,
+            alarm: Arc::new(alarm),
             space: Condvar::new(),
             changed: Condvar::new(),
         });
@@ -302,7 +302,7 @@ impl Core {
 
     pub(super) fn wake_supervisor(&self) {
         // When the buffer is full the supervisor will wake up anyway.
-        let _ = (&self.alarm).write(&[1]);
+        let _ = (&*self.alarm).write(&[1]);
     }
 
     /// Releases the lock, and wakes whom it has to: waiters of tasks that are done, submitters, the supervisor.
@@ -506,7 +506,7 @@ impl Submit for ProcessPoolCore {
         M: 'static,
     {
         with_scratch(|bytes| {
-            let encoded = Request::single::<F, A, M>(&task, &args, bytes);
+            let encoded = Request::single::<F, A, M>(&task, args, bytes);
             self.enqueue::<Single<F::Output>>(encoded, bytes, options)
         })
     }

@@ -70,6 +70,8 @@ pub(super) fn run(core: &Arc<Core>, mut heard: &UnixStream) {
         }
         state.fork_server = launcher.server_pid();
         state.refill();
+        #[cfg(target_os = "linux")]
+        state.workers.values_mut().for_each(Worker::forget_shared);
         send_home(core, &mut state, now);
         state.needs_supervisor = state.workers.values().any(|worker| worker.is_insane);
         if state.shut_down && state.workers.is_empty() && state.queued == 0 {
@@ -224,7 +226,17 @@ fn start_worker(core: &Core, launcher: &mut Launcher) -> Result<Worker, LaunchEr
             Box::new(rings)
         }
     };
-    Ok(Worker::new(process, channel, watched, until, core.config.max_tasks_per_child))
+    #[cfg(target_os = "linux")]
+    let loans = super::shm::Loans::new(Arc::clone(&core.alarm));
+    Ok(Worker::new(
+        process,
+        channel,
+        watched,
+        until,
+        core.config.max_tasks_per_child,
+        #[cfg(target_os = "linux")]
+        loans,
+    ))
 }
 
 /// Lets workers go: all that have nothing to do when no task will come any more, those that have done as many tasks as they
@@ -270,6 +282,8 @@ fn attend(core: &Core, state: &mut State, number: u32) {
         sane = sane && take_frame(core, state, number, kind, &body).is_ok();
     }
     state.receive(number);
+    #[cfg(target_os = "linux")]
+    super::shm::sweep();
     let insane = state.workers.get(&number).is_some_and(|worker| worker.is_insane);
     if !sane || insane || ended || open == Ok(false) {
         bury(core, state, number);

@@ -9,7 +9,7 @@ use std::io::{self, Read};
 pub(super) const MAX_FRAME: usize = 1 << 30;
 
 /// Rises with every change of this file or of a transport.
-pub(super) const PROTOCOL: u32 = 2;
+pub(super) const PROTOCOL: u32 = 3;
 
 /// Parent to worker: who the parent is, and the initializer (a postcard `Hello`); files come beside it.
 pub(super) const HELLO: u8 = 1;
@@ -19,6 +19,12 @@ pub(super) const RUN: u8 = 2;
 pub(super) const DEFINE: u8 = 3;
 /// Parent to worker, where the socket is the transport: no more tasks will come.
 pub(super) const BYE: u8 = 4;
+/// Parent to worker: shared memory, whose file comes beside it.
+#[cfg(target_os = "linux")]
+pub(super) const SHARE: u8 = 6;
+/// Parent to worker, where the socket is the transport: to unmap shared memory.
+#[cfg(target_os = "linux")]
+pub(super) const FORGET: u8 = 7;
 
 /// Parent to fork server, in place of `HELLO`: who the parent is, and the preload.
 pub(super) const FORK_SERVER: u8 = 4;
@@ -36,6 +42,9 @@ pub(super) const KICK: u8 = 19;
 
 /// Worker to parent: it has grown too large and should be replaced.
 pub(super) const GROWN: u8 = 23;
+/// Worker to parent: a file, beside it.
+#[cfg(target_os = "linux")]
+pub(super) const FILE: u8 = 24;
 
 /// Both ways: a reply, where the socket is the transport; otherwise what was too long for a ring.
 pub(super) const DATA: u8 = 32;

@@ -208,6 +208,9 @@ fn run_tasks(parent: &impl WorkerEnd, recycle_above: Option<u64>) -> io::Result<
                     growth = None;
                 }
             }
+            // The transport has kept it for itself.
+            #[cfg(target_os = "linux")]
+            Record::Share { .. } | Record::Forget { .. } => {}
         }
         // A large argument's memory is not kept.
         body.shrink_to(64 * 1024);

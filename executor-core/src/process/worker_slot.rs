@@ -6,6 +6,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+#[cfg(target_os = "linux")]
+use super::shm::Loans;
 use super::{
     identity::FunctionId,
     job::Request,
@@ -46,6 +48,9 @@ pub(super) struct Worker {
     pub(super) is_insane: bool,
     /// It has said that it ends because it was refused memory.
     pub(super) out_of_memory: bool,
+    /// The shared memory that it was given. Dropped when the process is reaped.
+    #[cfg(target_os = "linux")]
+    pub(super) loans: Loans,
 }
 
 /// What the supervisor sleeps on: descriptors of its own, so that it can do so without the lock.
@@ -83,8 +88,11 @@ impl Worker {
         watched: Watched,
         until: Instant,
         tasks_left: Option<u32>,
+        #[cfg(target_os = "linux")] loans: Loans,
     ) -> Self {
         Self {
+            #[cfg(target_os = "linux")]
+            loans,
             process,
             channel,
             watched: Arc::new(watched),
@@ -140,6 +148,11 @@ impl Worker {
             return Ok(number as u32);
         }
         let function = FunctionId::of(request.entry)?;
+        #[cfg(target_os = "linux")]
+        if let Some(bound) = &request.bound {
+            let shared = self.loans.share(&bound._pins, &mut *self.channel);
+            shared.map_err(|cause| TaskError::encode("configuration", cause))?;
+        }
         let number = self.next_definition;
         self.next_definition = (number + 1) % DEFINITIONS;
         let definition = (request.entry, request.bound.clone());
@@ -157,9 +170,31 @@ impl Worker {
         Ok(number as u32)
     }
 
-    /// How many bytes a request needs in the channel at most: with the definition that may come before it.
+    /// How many bytes a request needs in the channel at most: with the definition that may come before it, and the shared
+    /// memory of both.
     pub(super) fn room_for(request: &Request, bytes: usize) -> usize {
-        bytes.max(request.bound.as_ref().map_or(0, |bound| bound.bytes.len())) + 64
+        let room = bytes.max(request.bound.as_ref().map_or(0, |bound| bound.bytes.len())) + 64;
+        #[cfg(target_os = "linux")]
+        let room = {
+            let pins = request.pins().into_iter().chain(request.bound.as_ref().map(|bound| &bound._pins));
+            room + pins.map(Loans::room_for).sum::<usize>()
+        };
+        room
+    }
+
+    /// Gives it the shared memory that a request refers to.
+    #[cfg(target_os = "linux")]
+    pub(super) fn share(&mut self, request: &Request) -> Result<(), TaskError> {
+        let Some(pins) = request.pins() else { return Ok(()) };
+        self.loans.share(pins, &mut *self.channel).map_err(|cause| TaskError::encode("argument", cause))
+    }
+
+    /// Has it unmap the shared memory that nobody holds any more.
+    #[cfg(target_os = "linux")]
+    pub(super) fn forget_shared(&mut self) {
+        if self.is_ready() && self.loans.tell_to_forget(&mut *self.channel) {
+            self.channel.ring(false);
+        }
     }
 
     /// Whether it runs something.

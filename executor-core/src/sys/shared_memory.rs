@@ -73,6 +73,56 @@ impl Mapping {
         Ok(Self { base, length })
     }
 
+    /// New memory that `fill` has filled and that nobody can write to any more, and its file. An error has what `fill` wrote
+    /// if it has run.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn create_sealed(
+        length: usize,
+        fill: impl FnOnce(&mut [u8]),
+    ) -> Result<(Self, OwnedFd), Option<Vec<u8>>> {
+        let (mapping, file) = Self::create(length, Writable::Everywhere).map_err(|_| None)?;
+        mapping.populate(length);
+        // SAFETY: the mapping was just made, and nobody else has its file.
+        fill(unsafe { mapping.bytes_mut(0, length) });
+        // The seal is refused as long as somebody could write: a process that another thread has just forked, for one.
+        drop(mapping);
+        let seal = || {
+            rustix::fs::fcntl_add_seals(&file, rustix::fs::SealFlags::WRITE)?;
+            Self::map(file.as_fd(), length, ProtFlags::READ)
+        };
+        match seal() {
+            Ok(mapping) => Ok((mapping, file)),
+            Err(_) => Err(read_shared(file.as_fd(), length)),
+        }
+    }
+
+    /// The memory behind a file that a process made that is not trusted: only if nobody can write to it, or shorten it, any
+    /// more.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn open_sealed(file: BorrowedFd<'_>, length: usize) -> io::Result<Self> {
+        use rustix::fs::SealFlags;
+        let seals = rustix::fs::fcntl_get_seals(file)?;
+        if length == 0 || !seals.contains(SealFlags::WRITE | SealFlags::SHRINK | SealFlags::GROW) {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "the shared memory is not sealed"));
+        }
+        Self::open(file, length, Writable::HereOnly)
+    }
+
+    /// Bytes in it.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn length(&self) -> usize {
+        self.length
+    }
+
+    /// Makes the first `length` bytes be there, all at once: cheaper than page by page as they are touched.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn populate(&self, length: usize) {
+        let place = self.place(0, length, 1);
+        // An older kernel does it page by page.
+        // SAFETY: makes pages of a mapping of ours present, which changes nothing that a program can see.
+        let _ = unsafe { rustix::mm::madvise(place.as_ptr().cast(), length, rustix::mm::Advice::LinuxPopulateWrite) };
+    }
+
     /// The place of `length` bytes at `offset`.
     ///
     /// # Panics
@@ -188,6 +238,29 @@ impl SharedWords {
 pub(crate) fn is_same_file(one: BorrowedFd<'_>, other: BorrowedFd<'_>) -> io::Result<bool> {
     let (one, other) = (rustix::fs::fstat(one)?, rustix::fs::fstat(other)?);
     Ok((one.st_dev, one.st_ino) == (other.st_dev, other.st_ino))
+}
+
+/// A copy of the first bytes of shared memory that somebody may be writing to, or shortening, at this moment: the kernel
+/// copies, so there is no race that this program would take part in. `None` when it is not shared memory, or too short.
+#[cfg(target_os = "linux")]
+pub(crate) fn read_shared(file: BorrowedFd<'_>, length: usize) -> Option<Vec<u8>> {
+    // Only shared memory has seals. Another file might be one that never answers.
+    rustix::fs::fcntl_get_seals(file).ok()?;
+    let size = u64::try_from(rustix::fs::fstat(file).ok()?.st_size).ok()?;
+    if size < length as u64 {
+        return None;
+    }
+    let mut bytes = Vec::with_capacity(length);
+    while bytes.len() < length {
+        let at = bytes.len() as u64;
+        match rustix::io::pread(file, rustix::buffer::spare_capacity(&mut bytes), at) {
+            Ok(0) => return None,
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(_) => return None,
+        }
+    }
+    bytes.truncate(length);
+    Some(bytes)
 }
 
 #[cfg(target_os = "linux")]

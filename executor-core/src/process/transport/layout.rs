@@ -46,6 +46,10 @@ pub(super) const SLOTS: usize = 1024;
 pub(super) const HEADER: usize = 16;
 /// The longest content of a record. What is longer goes over the socket.
 pub(super) const INLINE: usize = 64 * 1024;
+/// Outboxes that a worker may have: while the parent copies out of one, it fills the other.
+pub(super) const OUTBOXES: usize = 2;
+/// Longer replies go over the socket, so that a worker does not keep much memory for them.
+pub(super) const LONGEST_OUT: usize = 16 << 20;
 /// Room that a worker has for a reply at least before it begins to write it.
 pub(super) const MIN_ROOM: usize = 8 * 1024;
 
@@ -55,6 +59,9 @@ pub(super) mod kind {
     pub(in super::super) const DEFINE: u32 = 2;
     pub(in super::super) const DEFINE_BOUND: u32 = 3;
     pub(in super::super) const GOODBYE: u32 = 4;
+    /// Shared memory is to be taken from the socket.
+    pub(in super::super) const SHARE: u32 = 5;
+    pub(in super::super) const FORGET: u32 = 6;
     pub(in super::super) const DONE: u32 = 16;
     pub(in super::super) const FAILED: u32 = 17;
     pub(in super::super) const PART: u32 = 18;
@@ -62,6 +69,11 @@ pub(super) mod kind {
     pub(in super::super) const PAD: u32 = 32;
     /// The content comes over the socket.
     pub(in super::super) const SPILLED: u32 = 128;
+    /// The content is in an outbox, whose index and length stand here. The file of a new one comes over the socket.
+    pub(in super::super) const OUT: u32 = 64;
+    /// At the end of the content stand references to shared memory, and their number. The files of those that the worker
+    /// has made come over the socket.
+    pub(in super::super) const ATTACHED: u32 = 8;
 }
 
 /// A header: content's length, a number (a request's definition, a reply's request), an elapsed time, items and kind.

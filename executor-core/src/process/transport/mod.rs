@@ -4,8 +4,12 @@
 //! delivered. It knows nothing of tasks but that each request is answered, and that a worker claims a request before it
 //! runs it. See README.md for the shared-memory transport; the one over sockets is portable, and the oracle for it.
 
+#[cfg(target_os = "linux")]
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::{borrow::Cow, io};
 
+#[cfg(target_os = "linux")]
+use super::shm::{Reference, Share};
 use super::wire::Malformed;
 use crate::codec::Output;
 
@@ -21,6 +25,8 @@ mod socket;
 pub(super) use ring_parent::ring_pair;
 #[cfg(target_os = "linux")]
 pub(super) use ring_worker::RingWorker;
+#[cfg(target_os = "linux")]
+pub(super) use socket::kick_parent;
 pub(super) use socket::{SocketParent, SocketTransport, SocketWorker};
 
 /// Something for a worker to do, in order with everything else.
@@ -31,6 +37,12 @@ pub(super) enum Record<'a> {
     Run { definition: u32, items: u32, bytes: &'a [u8] },
     /// From now on this number means this function (offset, hash of its name, bound configuration).
     Define { definition: u32, offset: u64, name_hash: u64, bound: Option<&'a [u8]> },
+    /// From now on requests may refer to this shared memory. A worker's end keeps it for itself.
+    #[cfg(target_os = "linux")]
+    Share { share: Share, files: &'a [BorrowedFd<'a>] },
+    /// No request will refer to this shared memory any more. A worker's end keeps it for itself.
+    #[cfg(target_os = "linux")]
+    Forget { id: u64 },
 }
 
 /// Where a request stands in its transport.
@@ -54,6 +66,9 @@ pub(super) struct Reply<'a> {
     /// How long it ran, in nanoseconds; 0 when it was not measured.
     pub(super) elapsed: u32,
     pub(super) bytes: Cow<'a, [u8]>,
+    /// The shared memory that `bytes` refers to; of what the worker has made, with its file.
+    #[cfg(target_os = "linux")]
+    pub(super) attached: Vec<(Reference, Option<OwnedFd>)>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -3,19 +3,19 @@
 use std::{
     borrow::Cow,
     io,
-    os::fd::OwnedFd,
+    os::fd::{AsFd, OwnedFd},
     sync::atomic::{Ordering, fence},
 };
 
 use super::{
     Alert, ParentEnd, Place, Record, Reply, ReplyKind, SocketParent,
     layout::{
-        CAPACITY, HEADER, Header, INLINE, SLOTS, claim_word, claimed, kind, offset, record_length, replies, requests,
-        revoked,
+        CAPACITY, HEADER, Header, INLINE, LONGEST_OUT, OUTBOXES, SLOTS, claim_word, claimed, kind, offset,
+        record_length, replies, requests, revoked,
     },
 };
 use crate::{
-    process::wire::{self, Malformed},
+    process::wire::{self, Malformed, Reader},
     sys::{self, Mapping, Writable},
 };
 
@@ -37,6 +37,7 @@ pub(in crate::process) fn ring_pair(control: SocketParent) -> io::Result<(Rings,
         may_look: false,
         alert: Alert::BeforeSleep,
         scratch: Vec::new(),
+        outboxes: Vec::new(),
     };
     Ok((rings, [requests_file, replies_file]))
 }
@@ -62,6 +63,8 @@ pub(in crate::process) struct Rings {
     may_look: bool,
     alert: Alert,
     scratch: Vec<u8>,
+    /// Memory in which the worker leaves long replies.
+    outboxes: Vec<OwnedFd>,
 }
 
 impl Rings {
@@ -118,7 +121,7 @@ impl Rings {
             return Err(Malformed);
         }
         if header.kind != kind::PAD {
-            let reply_kind = match header.kind & !kind::SPILLED {
+            let reply_kind = match header.kind & !(kind::SPILLED | kind::OUT | kind::ATTACHED) {
                 kind::DONE => ReplyKind::Done,
                 kind::FAILED => ReplyKind::Failed,
                 kind::PART => ReplyKind::Part,
@@ -131,20 +134,48 @@ impl Rings {
             }
             let mut scratch = std::mem::take(&mut self.scratch);
             scratch.clear();
-            let bytes = match spilled {
+            let mut bytes = match spilled {
                 Some(bytes) => Cow::Owned(bytes),
                 None => {
                     self.replies.copy_out(at + HEADER, length, &mut scratch);
-                    Cow::Borrowed(&scratch[..])
+                    if header.kind & kind::OUT == 0 {
+                        Cow::Borrowed(&scratch[..])
+                    } else {
+                        let Some(bytes) = self.take_out(&scratch)? else { return Ok(false) };
+                        Cow::Owned(bytes)
+                    }
                 }
             };
+            let attached = if header.kind & kind::ATTACHED == 0 {
+                Some(Vec::new())
+            } else {
+                self.control.take_attached(&mut bytes)?
+            };
+            // The rest of a spilled reply cannot be asked for again; but its files came before it.
+            let Some(attached) = attached else { return if is_spilled { Err(Malformed) } else { Ok(false) } };
             let Header { number, elapsed, items, .. } = header;
-            let outcome = receiver(Reply { number, kind: reply_kind, items, elapsed, bytes });
+            let outcome = receiver(Reply { number, kind: reply_kind, items, elapsed, bytes, attached });
             self.scratch = scratch;
             outcome?;
         }
         self.consumed += whole as u64;
         Ok(true)
+    }
+
+    /// A copy of what is in an outbox, which the worker may use again when the reply is consumed. `None` when the file of a
+    /// new outbox has not come yet.
+    fn take_out(&mut self, content: &[u8]) -> Result<Option<Vec<u8>>, Malformed> {
+        let mut reader = Reader(content);
+        let (index, length) = (reader.u32()? as usize, reader.u32()? as usize);
+        if index >= OUTBOXES || length > LONGEST_OUT {
+            return Err(Malformed);
+        }
+        if index == self.outboxes.len() {
+            let Some(file) = self.control.next_file()? else { return Ok(None) };
+            self.outboxes.push(file);
+        }
+        let file = self.outboxes.get(index).ok_or(Malformed)?;
+        sys::read_shared(file.as_fd(), length).map(Some).ok_or(Malformed)
     }
 }
 
@@ -154,11 +185,12 @@ impl ParentEnd for Rings {
     }
 
     fn has_room(&self, bytes: usize) -> bool {
-        // The rest of the ring up to its end may have to be skipped.
-        let content = if bytes > INLINE { 0 } else { bytes };
+        // The request, what comes before it, and the rest of the ring up to its end, which may have to be skipped for either.
+        // Whether it spills is not known exactly, so it needs the room in any case.
+        let content = bytes.min(INLINE);
         let spills = bytes > INLINE;
         self.next_number - self.oldest_number < SLOTS as u64
-            && self.free() >= 2 * record_length(content)
+            && self.free() >= 3 * record_length(content)
             && !(spills && self.control.wants_to_send())
     }
 
@@ -189,6 +221,11 @@ impl ParentEnd for Rings {
                     }
                 }
             }
+            Record::Share { share, files } => {
+                self.control.send_with_files(wire::SHARE, &share.to_bytes(), files);
+                self.put(Header::new(0, 0, kind::SHARE), [&[], &[]])
+            }
+            Record::Forget { id } => self.put(Header::new(8, 0, kind::FORGET), [&id.to_le_bytes(), &[]]),
         }
     }
 

@@ -12,13 +12,14 @@ use std::{
 use super::{
     Alert, Record, ReplyHeader, ReplyKind, Request, SocketWorker, WorkerEnd,
     layout::{
-        CAPACITY, HEADER, Header, INLINE, MIN_ROOM, claim_word, claimed, kind, offset, record_length, replies,
-        requests, revoked,
+        CAPACITY, HEADER, Header, INLINE, LONGEST_OUT, MIN_ROOM, OUTBOXES, claim_word, claimed, kind, offset,
+        record_length, replies, requests, revoked,
     },
+    socket::put_attached,
 };
 use crate::{
     codec::Output,
-    process::wire,
+    process::{shm, wire},
     sys::{self, Mapping, Writable},
 };
 
@@ -35,6 +36,14 @@ pub(in crate::process) struct RingWorker {
     position: Cell<u64>,
     next_number: Cell<u64>,
     produced: Cell<u64>,
+    outboxes: RefCell<Vec<Outbox>>,
+}
+
+/// Memory for long replies.
+struct Outbox {
+    mapping: Mapping,
+    /// The parent reads it until it has consumed so many bytes of replies.
+    busy_until: u64,
 }
 
 impl RingWorker {
@@ -47,6 +56,7 @@ impl RingWorker {
             position: Cell::new(0),
             next_number: Cell::new(0),
             produced: Cell::new(0),
+            outboxes: RefCell::default(),
         })
     }
 
@@ -156,6 +166,39 @@ impl RingWorker {
         self.replies.long(at + 8).store(second, Ordering::Relaxed);
     }
 
+    /// Puts a long reply into an outbox, and its place into the ring; returns how long that is. `None` when it has to go over
+    /// the socket.
+    fn put_out(&self, bytes: &[u8]) -> io::Result<Option<usize>> {
+        if bytes.len() > LONGEST_OUT {
+            return Ok(None);
+        }
+        // ORDERING: Acquire pairs with the parent's Release: it has copied what it has consumed.
+        let consumed = self.requests.long(requests::CONSUMED).load(Ordering::Acquire);
+        let mut outboxes = self.outboxes.borrow_mut();
+        let fits = |outbox: &Outbox| outbox.busy_until <= consumed && outbox.mapping.length() >= bytes.len();
+        let index = match outboxes.iter().position(fits) {
+            Some(index) => index,
+            None if outboxes.len() < OUTBOXES => {
+                let length = bytes.len().next_power_of_two().max(1 << 20);
+                let Ok((mapping, file)) = Mapping::create(length, Writable::Everywhere) else { return Ok(None) };
+                self.control.borrow_mut().send_file(file.as_fd())?;
+                outboxes.push(Outbox { mapping, busy_until: 0 });
+                outboxes.len() - 1
+            }
+            None => return Ok(None),
+        };
+        let outbox = &mut outboxes[index];
+        // SAFETY: this process's own memory; the parent reads it when the reply is published, and has read what was there
+        // before.
+        unsafe { outbox.mapping.write(0, bytes) };
+        let position = self.produced.get();
+        // Any position behind the reply's begin will do: the parent consumes whole records.
+        outbox.busy_until = position + 1;
+        let at = replies::RING + offset(position) + HEADER;
+        self.replies.long(at).store(index as u64 | (bytes.len() as u64) << 32, Ordering::Relaxed);
+        Ok(Some(8))
+    }
+
     /// How many bytes may be written from here on without a break.
     fn free(&self) -> usize {
         // ORDERING: Acquire pairs with the parent's Release: it has copied what it has consumed.
@@ -180,6 +223,15 @@ impl WorkerEnd for RingWorker {
             match header.kind & !kind::SPILLED {
                 kind::PAD => self.pass(header),
                 kind::GOODBYE => return Ok(None),
+                kind::SHARE => {
+                    self.control.borrow_mut().receive_share()?;
+                    self.pass(header);
+                }
+                kind::FORGET => {
+                    let id = self.content(header, body)?.first_chunk().map(|id| u64::from_le_bytes(*id));
+                    id.into_iter().for_each(shm::forget);
+                    self.pass(header);
+                }
                 kind::RUN => {
                     let number = self.next_number.get();
                     self.next_number.set(number + 1);
@@ -240,7 +292,10 @@ impl WorkerEnd for RingWorker {
         self.replies.long(replies::OPEN).store(u64::from(items) << 32 | bytes as u64, Ordering::Release);
     }
 
-    fn send(&self, output: Output<'_>, reply: ReplyHeader) -> io::Result<()> {
+    fn send(&self, mut output: Output<'_>, reply: ReplyHeader) -> io::Result<()> {
+        let mut attached = output.take_attached();
+        let flag = if attached.is_empty() { 0 } else { kind::ATTACHED };
+        put_attached(&mut output, &attached);
         let position = self.produced.get();
         let kind = match reply.kind {
             ReplyKind::Done => kind::DONE,
@@ -249,12 +304,19 @@ impl WorkerEnd for RingWorker {
         };
         let (length, kind) = match output.into_overflow() {
             Ok(length) => (length, kind),
-            Err(overflow) => {
-                self.control.borrow_mut().send_frame(wire::DATA, &overflow)?;
-                (0, kind | kind::SPILLED)
-            }
+            Err(overflow) => match self.put_out(&overflow)? {
+                Some(length) => (length, kind | kind::OUT),
+                None => {
+                    // The parent takes the content and then asks for files, which have to be there.
+                    self.control.borrow_mut().send_files(&attached)?;
+                    attached.clear();
+                    self.control.borrow_mut().send_frame(wire::DATA, &overflow)?;
+                    (0, kind | kind::SPILLED)
+                }
+            },
         };
-        let header = Header::new(length, reply.number, kind);
+        self.control.borrow_mut().send_files(&attached)?;
+        let header = Header::new(length, reply.number, kind | flag);
         self.put_header(position, Header { elapsed: reply.elapsed, items: reply.items, ..header });
         self.publish(position + record_length(length) as u64);
         Ok(())

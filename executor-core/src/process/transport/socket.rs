@@ -5,14 +5,19 @@ use std::{
     borrow::Cow,
     cell::RefCell,
     collections::VecDeque,
-    io::{self, ErrorKind, IoSlice, Write},
+    io::{self, ErrorKind, IoSlice, Read, Write},
     os::{
         fd::{AsFd, BorrowedFd},
         unix::net::UnixStream,
     },
+    sync::{Mutex, MutexGuard, PoisonError},
 };
+#[cfg(target_os = "linux")]
+use std::{os::fd::OwnedFd, sync::OnceLock};
 
 use super::{Alert, ParentEnd, Place, Record, Reply, ReplyHeader, ReplyKind, Request, WorkerEnd};
+#[cfg(target_os = "linux")]
+use crate::process::shm::{self, Block, Reference, Share};
 use crate::{
     codec::Output,
     process::wire::{self, FrameBuffer, Malformed, Reader},
@@ -21,6 +26,35 @@ use crate::{
 
 const READ_SIZE: usize = 64 * 1024;
 
+/// Files that may have come before anybody asked for them.
+#[cfg(target_os = "linux")]
+const MOST_FILES: usize = 1024;
+
+/// A reference to shared memory, with the file of what the worker has made.
+#[cfg(target_os = "linux")]
+type AttachedFile = (Reference, Option<OwnedFd>);
+
+/// A socket that is read together with the files that come beside the bytes.
+struct Source<'a> {
+    socket: &'a UnixStream,
+    #[cfg(target_os = "linux")]
+    files: &'a mut VecDeque<OwnedFd>,
+}
+
+impl Read for Source<'_> {
+    #[cfg(target_os = "linux")]
+    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        let (count, files) = sys::receive_with_fds(self.socket.as_fd(), bytes)?;
+        self.files.extend(files);
+        Ok(count)
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        let mut socket = self.socket;
+        socket.read(bytes)
+    }
+}
 /// So many reads in a row are more than a socket holds, and a worker that writes all the time must not keep the parent there.
 const MOST_READS: usize = 16;
 
@@ -36,6 +70,12 @@ pub(in crate::process) struct SocketParent {
     data: VecDeque<Vec<u8>>,
     /// All other frames.
     other: VecDeque<(u8, Vec<u8>)>,
+    /// Files that came beside frames of their own.
+    #[cfg(target_os = "linux")]
+    files: VecDeque<OwnedFd>,
+    /// Files that are kept, and at which byte of `outgoing` they go.
+    #[cfg(target_os = "linux")]
+    outgoing_files: VecDeque<(usize, Vec<OwnedFd>)>,
     open: bool,
     /// Requests sent, as a transport by itself.
     next_number: u64,
@@ -53,6 +93,10 @@ impl SocketParent {
             sent: 0,
             data: VecDeque::new(),
             other: VecDeque::new(),
+            #[cfg(target_os = "linux")]
+            files: VecDeque::new(),
+            #[cfg(target_os = "linux")]
+            outgoing_files: VecDeque::new(),
             open: true,
             next_number: 0,
         };
@@ -113,10 +157,54 @@ impl SocketParent {
         self.send(&all);
     }
 
+    /// Sends a frame with files beside it.
+    #[cfg(target_os = "linux")]
+    pub(super) fn send_with_files(&mut self, kind: u8, content: &[u8], files: &[BorrowedFd<'_>]) {
+        let mut frame = (content.len() as u32 + 1).to_le_bytes().to_vec();
+        frame.push(kind);
+        frame.extend_from_slice(content);
+        if self.outgoing.is_empty() {
+            match sys::send_with_fds(self.socket.as_fd(), &frame, files) {
+                Ok(sent) => return self.send(&[&frame[sent..]]),
+                Err(error) if matches!(error.kind(), ErrorKind::Interrupted | ErrorKind::WouldBlock) => {}
+                // The worker is gone, or it has more files on their way to it than the system allows. One that is alive has
+                // to be ended: it would wait for this for ever.
+                Err(_) => return self.hang_up(),
+            }
+        }
+        match files.iter().map(BorrowedFd::try_clone_to_owned).collect() {
+            Ok(files) => self.outgoing_files.push_back((self.outgoing.len(), files)),
+            Err(_) => return self.hang_up(),
+        }
+        self.outgoing.extend_from_slice(&frame);
+    }
+
+    /// The worker ends itself then, and the supervisor notices.
+    #[cfg(target_os = "linux")]
+    fn hang_up(&mut self) {
+        let _ = self.socket.shutdown(std::net::Shutdown::Both);
+    }
+
+    /// Sends some of what is kept.
+    fn send_kept(&mut self) -> io::Result<usize> {
+        #[cfg(target_os = "linux")]
+        if let Some((at, files)) = self.outgoing_files.front() {
+            if *at > self.sent {
+                return self.socket.write(&self.outgoing[self.sent..*at]);
+            }
+            let end = self.outgoing_files.get(1).map_or(self.outgoing.len(), |(next, _)| *next);
+            let files: Vec<BorrowedFd<'_>> = files.iter().map(OwnedFd::as_fd).collect();
+            let count = sys::send_with_fds(self.socket.as_fd(), &self.outgoing[self.sent..end], &files)?;
+            self.outgoing_files.pop_front();
+            return Ok(count);
+        }
+        self.socket.write(&self.outgoing[self.sent..])
+    }
+
     /// Sends what is kept.
     pub(in crate::process) fn flush(&mut self) {
         while self.sent < self.outgoing.len() {
-            match self.socket.write(&self.outgoing[self.sent..]) {
+            match self.send_kept() {
                 Ok(count) => self.sent += count,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return,
@@ -144,12 +232,20 @@ impl SocketParent {
             if !self.open {
                 break;
             }
-            let outcome = self.incoming.read_from(&mut self.socket, READ_SIZE);
+            let mut source = Source {
+                socket: &self.socket,
+                #[cfg(target_os = "linux")]
+                files: &mut self.files,
+            };
+            let outcome = self.incoming.read_from(&mut source, READ_SIZE);
             while let Some((kind, body)) = self.incoming.next()? {
                 match kind {
                     // It did its work by coming.
                     wire::KICK => {}
                     wire::DATA => self.data.push_back(body.to_vec()),
+                    // The file came before it, or with it.
+                    #[cfg(target_os = "linux")]
+                    wire::FILE if self.files.len() <= MOST_FILES => {}
                     _ => self.other.push_back((kind, body.to_vec())),
                 }
             }
@@ -171,6 +267,44 @@ impl SocketParent {
             self.read()?;
         }
         Ok(self.data.pop_front())
+    }
+
+    /// The next file of those that were sent by themselves, if it has arrived.
+    #[cfg(target_os = "linux")]
+    pub(super) fn next_file(&mut self) -> Result<Option<OwnedFd>, Malformed> {
+        if self.files.is_empty() {
+            self.read()?;
+        }
+        Ok(self.files.pop_front())
+    }
+
+    /// Takes the references from the end of a reply, and the files that belong to them. `None` when a file has not come yet;
+    /// then nothing has been taken.
+    #[cfg(target_os = "linux")]
+    pub(super) fn take_attached(&mut self, bytes: &mut Cow<'_, [u8]>) -> Result<Option<Vec<AttachedFile>>, Malformed> {
+        let (rest, count) = bytes.split_last_chunk::<4>().ok_or(Malformed)?;
+        let length = (u32::from_le_bytes(*count) as usize).checked_mul(Reference::LENGTH).ok_or(Malformed)?;
+        let at = rest.len().checked_sub(length).ok_or(Malformed)?;
+        let references: Vec<Reference> = rest[at..]
+            .chunks_exact(Reference::LENGTH)
+            .map(|reference| Reference::from_bytes(reference).ok_or(Malformed))
+            .collect::<Result<_, _>>()?;
+        let files = references.iter().filter(|reference| reference.from_worker).count();
+        if self.files.len() < files {
+            self.read()?;
+            if self.files.len() < files {
+                return Ok(None);
+            }
+        }
+        match bytes {
+            Cow::Borrowed(all) => *all = &all[..at],
+            Cow::Owned(all) => all.truncate(at),
+        }
+        let with_file = |reference: Reference| {
+            let file = if reference.from_worker { self.files.pop_front() } else { None };
+            (reference, file)
+        };
+        Ok(Some(references.into_iter().map(with_file).collect()))
     }
 
     /// Hands every frame that is none of the transport's to `receiver`, and says whether the worker's end is still open.
@@ -208,6 +342,10 @@ impl ParentEnd for SocketParent {
                 let bound = bound.unwrap_or_default();
                 self.send_frame(wire::DEFINE, &[&definition.to_le_bytes(), &offset, &hash, &has_bound, bound]);
             }
+            #[cfg(target_os = "linux")]
+            Record::Share { share, files } => self.send_with_files(wire::SHARE, &share.to_bytes(), files),
+            #[cfg(target_os = "linux")]
+            Record::Forget { id } => self.send_frame(wire::FORGET, &[&id.to_le_bytes()]),
         }
         Place::default()
     }
@@ -238,14 +376,29 @@ impl ParentEnd for SocketParent {
         while let Some(body) = self.next_data()? {
             let mut reader = Reader(&body);
             let number = reader.u32()?;
-            let kind = match reader.u8()? {
+            let byte = reader.u8()?;
+            let kind = match byte & !ATTACHED {
                 0 => ReplyKind::Done,
                 1 => ReplyKind::Failed,
                 2 => ReplyKind::Part,
                 _ => return Err(Malformed),
             };
             let (items, elapsed) = (reader.u32()?, reader.u32()?);
-            receiver(Reply { number, kind, items, elapsed, bytes: Cow::Borrowed(reader.0) })?;
+            #[cfg_attr(not(target_os = "linux"), expect(unused_mut, reason = "nothing is cut off"))]
+            let mut bytes = Cow::Borrowed(reader.0);
+            receiver(Reply {
+                number,
+                kind,
+                items,
+                elapsed,
+                // Its files were sent before it.
+                #[cfg(target_os = "linux")]
+                attached: match byte & ATTACHED {
+                    0 => Vec::new(),
+                    _ => self.take_attached(&mut bytes)?.ok_or(Malformed)?,
+                },
+                bytes,
+            })?;
         }
         Ok(())
     }
@@ -265,10 +418,49 @@ impl ParentEnd for SocketParent {
     }
 }
 
+/// The bit in a reply's kind that says that references stand at the end of its content.
+const ATTACHED: u8 = 8;
+
+/// One frame at a time: a thread of a task's own may have to wake the parent.
+static SENDING: Mutex<()> = Mutex::new(());
+
+fn sending() -> MutexGuard<'static, ()> {
+    SENDING.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The worker's way to its parent, for [`kick_parent`].
+#[cfg(target_os = "linux")]
+static TO_PARENT: OnceLock<UnixStream> = OnceLock::new();
+
+/// Wakes the parent, from any thread of a worker that was lent something.
+#[cfg(target_os = "linux")]
+pub(in crate::process) fn kick_parent() {
+    if let Some(socket) = TO_PARENT.get() {
+        let _one = sending();
+        sys::send_if_room(socket.as_fd(), &KICK);
+    }
+}
+
+const KICK: [u8; 5] = [1, 0, 0, 0, wire::KICK];
+
+/// Writes references to the end of a reply.
+#[cfg(target_os = "linux")]
+pub(super) fn put_attached(output: &mut Output<'_>, attached: &[Block]) {
+    for block in attached {
+        block.hand_over();
+        output.put(&block.reference().to_bytes());
+    }
+    if !attached.is_empty() {
+        output.put(&(attached.len() as u32).to_le_bytes());
+    }
+}
+
 /// The worker's end.
 pub(in crate::process) struct SocketWorker {
     socket: UnixStream,
     incoming: FrameBuffer,
+    #[cfg(target_os = "linux")]
+    files: VecDeque<OwnedFd>,
 }
 
 impl SocketWorker {
@@ -276,7 +468,12 @@ impl SocketWorker {
     pub(in crate::process) fn new(socket: UnixStream, received: &[u8]) -> Self {
         let mut incoming = FrameBuffer::default();
         incoming.extend(received);
-        Self { socket, incoming }
+        Self {
+            socket,
+            incoming,
+            #[cfg(target_os = "linux")]
+            files: VecDeque::new(),
+        }
     }
 
     /// The socket itself.
@@ -288,7 +485,12 @@ impl SocketWorker {
     pub(in crate::process) fn receive(&mut self) -> io::Result<Option<(u8, &[u8])>> {
         // Two looks at the buffer, because a borrow that is returned from inside the loop would live through all of it.
         while !self.incoming.has_frame() {
-            match self.incoming.read_from(&mut self.socket, READ_SIZE) {
+            let mut source = Source {
+                socket: &self.socket,
+                #[cfg(target_os = "linux")]
+                files: &mut self.files,
+            };
+            match self.incoming.read_from(&mut source, READ_SIZE) {
                 Ok(0) => return Ok(None),
                 Ok(_) => {}
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
@@ -312,8 +514,50 @@ impl SocketWorker {
         }
     }
 
+    /// Waits for shared memory from the parent.
+    #[cfg(target_os = "linux")]
+    pub(super) fn receive_share(&mut self) -> io::Result<()> {
+        match self.receive()? {
+            Some((wire::SHARE, content)) => {
+                let content = content.to_vec();
+                self.accept_share(&content)
+            }
+            Some(_) => Err(ErrorKind::InvalidData.into()),
+            None => Err(ErrorKind::UnexpectedEof.into()),
+        }
+    }
+
+    #[cfg(target_os = "linux")]
+    fn accept_share(&mut self, content: &[u8]) -> io::Result<()> {
+        let share = Share::from_bytes(content).map_err(|Malformed| io::Error::from(ErrorKind::InvalidData))?;
+        if TO_PARENT.get().is_none() {
+            // Without it the parent learns later that something is not held any more.
+            let _ = self.socket.try_clone().map(|socket| TO_PARENT.set(socket));
+        }
+        let count = if share.has_holds { 2 } else { 1 };
+        let count = count.min(self.files.len());
+        shm::accept(share, self.files.drain(..count));
+        Ok(())
+    }
+
+    /// Sends a file by itself.
+    #[cfg(target_os = "linux")]
+    pub(super) fn send_file(&mut self, file: BorrowedFd<'_>) -> io::Result<()> {
+        let _one = sending();
+        let frame = [1, 0, 0, 0, wire::FILE];
+        let sent = sys::send_with_fds(self.socket.as_fd(), &frame, &[file])?;
+        self.socket.write_all(&frame[sent..])
+    }
+
+    /// Sends the files of what this worker has made.
+    #[cfg(target_os = "linux")]
+    pub(super) fn send_files(&mut self, attached: &[Block]) -> io::Result<()> {
+        attached.iter().filter_map(Block::file).try_for_each(|file| self.send_file(file))
+    }
+
     /// Sends bytes.
     pub(in crate::process) fn send(&mut self, frames: &[u8]) -> io::Result<()> {
+        let _one = sending();
         self.socket.write_all(frames)
     }
 
@@ -323,13 +567,15 @@ impl SocketWorker {
         let mut head = [0; 5];
         head[..4].copy_from_slice(&length.to_le_bytes());
         head[4] = kind;
-        self.send(&head)?;
-        self.send(content)
+        let _one = sending();
+        self.socket.write_all(&head)?;
+        self.socket.write_all(content)
     }
 
     /// Wakes the parent. When the socket is full it will wake up anyway.
     pub(super) fn kick(&mut self) {
-        sys::send_if_room(self.socket.as_fd(), &[1, 0, 0, 0, wire::KICK]);
+        let _one = sending();
+        sys::send_if_room(self.socket.as_fd(), &KICK);
     }
 }
 
@@ -349,12 +595,21 @@ impl WorkerEnd for SocketTransport {
     fn next<'a>(&'a self, body: &'a mut Vec<u8>) -> io::Result<Option<Request<'a>>> {
         let mut socket = self.socket.borrow_mut();
         let malformed = |Malformed| io::Error::from(ErrorKind::InvalidData);
-        let kind = match socket.receive()? {
-            None | Some((wire::BYE, _)) => return Ok(None),
-            Some((kind, content)) => {
-                body.clear();
-                body.extend_from_slice(content);
-                kind
+        let kind = loop {
+            let kind = match socket.receive()? {
+                None | Some((wire::BYE, _)) => return Ok(None),
+                Some((kind, content)) => {
+                    body.clear();
+                    body.extend_from_slice(content);
+                    kind
+                }
+            };
+            match kind {
+                #[cfg(target_os = "linux")]
+                wire::SHARE => socket.accept_share(body)?,
+                #[cfg(target_os = "linux")]
+                wire::FORGET => shm::forget(Reader(body).u64().map_err(malformed)?),
+                _ => break kind,
             }
         };
         let mut reader = Reader(body);
@@ -381,15 +636,25 @@ impl WorkerEnd for SocketTransport {
 
     fn progress(&self, _: u32, _: usize) {}
 
-    fn send(&self, output: Output<'_>, reply: ReplyHeader) -> io::Result<()> {
+    #[cfg_attr(not(target_os = "linux"), expect(unused_mut, reason = "nothing is appended"))]
+    fn send(&self, mut output: Output<'_>, reply: ReplyHeader) -> io::Result<()> {
+        let flag = 0;
+        #[cfg(target_os = "linux")]
+        let flag = {
+            let attached = output.take_attached();
+            put_attached(&mut output, &attached);
+            self.socket.borrow_mut().send_files(&attached)?;
+            if attached.is_empty() { flag } else { ATTACHED }
+        };
         let mut frame = Vec::new();
         let start = wire::begin_frame(&mut frame, wire::DATA);
         frame.extend_from_slice(&reply.number.to_le_bytes());
-        frame.push(match reply.kind {
+        let kind = match reply.kind {
             ReplyKind::Done => 0,
             ReplyKind::Failed => 1,
             ReplyKind::Part => 2,
-        });
+        };
+        frame.push(kind | flag);
         frame.extend_from_slice(&reply.items.to_le_bytes());
         frame.extend_from_slice(&reply.elapsed.to_le_bytes());
         if let Err(content) = output.into_overflow() {

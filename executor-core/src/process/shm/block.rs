@@ -1,0 +1,181 @@
+//! A holder's view of a piece of shared memory, the same on both sides.
+
+use std::{
+    cell::RefCell,
+    os::fd::{AsFd, BorrowedFd},
+};
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    SHARED_FROM,
+    borrowed::{Borrowed, Sealed, find},
+    store::{self, Holder},
+};
+use crate::{cancel::Pins, process::in_worker};
+
+pub(crate) use super::store::Use;
+
+/// Immutable bytes in shared memory, and one holder of them.
+#[derive(Debug, Clone)]
+pub(crate) enum Block {
+    /// In the parent.
+    Held(Holder),
+    /// In a worker: made here.
+    Sealed(std::sync::Arc<Sealed>),
+    /// In a worker: the parent's.
+    Borrowed(std::sync::Arc<Borrowed>),
+}
+
+/// What became of the wish for shared memory.
+pub(crate) enum Made {
+    Shared(Block),
+    /// There was none to be had.
+    Plain(Vec<u8>),
+}
+
+/// Whether so many bytes are to be put into shared memory, now that somebody encodes them.
+pub(crate) fn may_share(length: usize) -> bool {
+    // A worker can make no copy that is cheaper than sending the bytes.
+    length >= SHARED_FROM && !in_worker() && Pins::are_collected()
+}
+
+/// Makes a block of `length` bytes, at least one, which `fill` writes.
+pub(crate) fn make(length: usize, fill: impl FnOnce(&mut [u8])) -> Made {
+    if in_worker() {
+        return Sealed::make(length, fill);
+    }
+    match store::make(length, Use::Shared) {
+        Some(mut fresh) => {
+            fill(fresh.bytes_mut());
+            Made::Shared(Block::Held(fresh.into_holder()))
+        }
+        None => {
+            let mut bytes = vec![0; length];
+            fill(&mut bytes);
+            Made::Plain(bytes)
+        }
+    }
+}
+
+/// In the parent: a copy of `bytes`, if there is shared memory to be had.
+pub(crate) fn copy(bytes: &[u8], purpose: Use) -> Option<Block> {
+    let mut fresh = store::make(bytes.len(), purpose)?;
+    fresh.bytes_mut().copy_from_slice(bytes);
+    Some(Block::Held(fresh.into_holder()))
+}
+
+impl Block {
+    pub(crate) fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Held(holder) => holder.bytes(),
+            Self::Sealed(sealed) => sealed.bytes(),
+            Self::Borrowed(borrowed) => borrowed.bytes(),
+        }
+    }
+
+    /// How to tell the other side of it, which is pinned for whoever encodes; `None` when nobody does, or the bytes have to
+    /// travel themselves.
+    pub(crate) fn refer(&self) -> Option<Reference> {
+        Pins::add_block(self).then(|| self.reference())
+    }
+
+    /// As [`refer`](Self::refer), for who pins it himself.
+    pub(crate) fn reference(&self) -> Reference {
+        Reference { from_worker: matches!(self, Self::Sealed(_)), id: self.id(), length: self.bytes().len() as u64 }
+    }
+
+    fn id(&self) -> u64 {
+        match self {
+            Self::Held(holder) => holder.id(),
+            Self::Sealed(sealed) => sealed.id(),
+            Self::Borrowed(borrowed) => borrowed.id(),
+        }
+    }
+
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        self.reference() == other.reference()
+    }
+
+    /// In a worker that sends it: the file of what was made here.
+    pub(in crate::process) fn file(&self) -> Option<BorrowedFd<'_>> {
+        match self {
+            Self::Sealed(sealed) => Some(sealed.file().as_fd()),
+            _ => None,
+        }
+    }
+
+    /// In a worker that sends it: takes a hold on what the parent has lent, which the parent will end.
+    pub(in crate::process) fn hand_over(&self) {
+        if let Self::Borrowed(borrowed) = self {
+            borrowed.hold();
+        }
+    }
+}
+
+/// A block as it travels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Reference {
+    /// Whether the worker has made it, and not the parent.
+    pub(in crate::process) from_worker: bool,
+    pub(in crate::process) id: u64,
+    pub(in crate::process) length: u64,
+}
+
+impl Reference {
+    /// Bytes of one beside a reply.
+    pub(in crate::process) const LENGTH: usize = 24;
+
+    /// The block; a reference to what this process was not given is an error.
+    pub(crate) fn resolve(self) -> Result<Block, String> {
+        if in_worker() {
+            return find(self);
+        }
+        let attached = ATTACHED.with_borrow(|attached| attached.iter().find(|(other, _)| *other == self).cloned());
+        attached
+            .map(|(_, block)| block)
+            .ok_or_else(|| "a reference to shared bytes that did not come with it".to_owned())
+    }
+
+    /// As bytes beside a reply.
+    pub(in crate::process) fn to_bytes(self) -> [u8; Self::LENGTH] {
+        let mut bytes = [0; Self::LENGTH];
+        bytes[0] = u8::from(self.from_worker);
+        bytes[8..16].copy_from_slice(&self.id.to_le_bytes());
+        bytes[16..].copy_from_slice(&self.length.to_le_bytes());
+        bytes
+    }
+
+    /// As [`to_bytes`](Self::to_bytes).
+    pub(in crate::process) fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let bytes: &[u8; Self::LENGTH] = bytes.try_into().ok()?;
+        let number = |at: usize| bytes[at..].first_chunk().map(|number| u64::from_le_bytes(*number));
+        match number(0)? {
+            from_worker @ (0 | 1) => Some(Self { from_worker: from_worker == 1, id: number(8)?, length: number(16)? }),
+            _ => None,
+        }
+    }
+}
+
+/// What came beside a result, by how the result refers to it.
+pub(crate) type Attached = Vec<(Reference, Block)>;
+
+thread_local! {
+    static ATTACHED: RefCell<Attached> = const { RefCell::new(Vec::new()) };
+}
+
+/// Runs `decode`, in which references to `attached` can be resolved.
+pub(crate) fn with_attached<R>(attached: &Attached, decode: impl FnOnce() -> R) -> R {
+    if attached.is_empty() {
+        return decode();
+    }
+    /// Also puts back what was there before when `decode` panics.
+    struct Restore(Attached);
+    impl Drop for Restore {
+        fn drop(&mut self) {
+            ATTACHED.set(std::mem::take(&mut self.0));
+        }
+    }
+    let _restore = Restore(ATTACHED.replace(attached.clone()));
+    decode()
+}
