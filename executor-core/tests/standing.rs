@@ -292,9 +292,9 @@ fn a_drain_ends_whoever_takes_the_last_answer(kind: Kind) {
 fn a_time_limit_costs_only_the_task_that_reached_it(kind: Kind) {
     let (pool, gate) = (quick_pool(kind.builder(), 1), Gate::new());
     let limit = TaskOptions::new().timeout(Duration::from_millis(300));
-    let submit = |x| pool.submit_with(square, x, limit.clone()).unwrap();
+    let submit = |x| pool.submit_with(square, x, limit).unwrap();
     let before: Vec<_> = (0..20).map(submit).collect();
-    let long = pool.submit_with(run_until, (gate.name("started0"), gate.name("open")), limit.clone()).unwrap();
+    let long = pool.submit_with(run_until, (gate.name("started0"), gate.name("open")), limit).unwrap();
     let behind: Vec<_> = (0..20).map(submit).collect();
     let unlimited = squares(&pool, 20);
     match result(long) {
@@ -321,7 +321,7 @@ fn a_task_is_never_stopped_for_the_one_before_it(kind: Kind) {
     // Tasks that end just when they are stopped, each with others behind it.
     let futures: Vec<_> = (0..150)
         .flat_map(|x| [2900 + x, 1, 1, 1])
-        .map(|micros| (micros, pool.submit_with(spin, micros, limit.clone()).unwrap()))
+        .map(|micros| (micros, pool.submit_with(spin, micros, limit).unwrap()))
         .collect();
     let mut stopped = 0;
     for (micros, future) in futures {

@@ -532,7 +532,8 @@ impl State {
             (None, None) => Vec::new(),
         };
         if let Some(worker) = self.workers.get_mut(&number) {
-            worker.tasks_left = worker.tasks_left.map(|left| left + 1);
+            // One that is to be replaced stays so.
+            worker.tasks_left = worker.tasks_left.map(|left| left + u32::from(left > 0));
         }
         self.enqueue(Queued { job, request, bytes: bytes.into() }, true);
     }
