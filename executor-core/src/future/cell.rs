@@ -533,7 +533,10 @@ mod loom_models {
 
     #[test]
     fn two_waiters_are_both_woken() {
-        loom::model(|| {
+        // Three threads: without a bound this takes minutes.
+        let mut builder = loom::model::Builder::new();
+        builder.preemption_bound = Some(3);
+        builder.check(|| {
             let task = Model::new(1);
             let (worker, other) = (Arc::clone(&task), Arc::clone(&task));
             let set = StdArc::new(CompletionSet::new());

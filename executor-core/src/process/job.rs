@@ -640,4 +640,23 @@ mod tests {
         // Items 1, 2, 4 and 5 are answered by workers, in this order.
         assert_eq!([4, 3, 2, 1].map(|left| chunk.index_of_next(left)), [1, 2, 4, 5]);
     }
+
+    proptest::proptest! {
+        /// What a worker sends as the results of a chunk is decoded into as many results as the chunk has items.
+        #[test]
+        fn any_bytes_are_a_result_for_each_item(
+            bytes in proptest::collection::vec(proptest::prop_oneof![0..4_u8, proptest::num::u8::ANY], 0..100),
+            total in 1..20_u32,
+            gaps in proptest::collection::btree_set(0..20_u32, 0..5),
+        ) {
+            let gaps = gaps.into_iter().filter(|gap| *gap < total).map(|gap| (gap, TaskError::Cancelled)).collect();
+            let answer = Answer::Chunk(Box::new(ChunkAnswer { total, bytes, gaps, ..ChunkAnswer::default() }));
+            let texts = Chunk::<String>::decode(&answer).unwrap();
+            proptest::prop_assert_eq!(texts.values.len() + texts.errors.len(), total as usize);
+            proptest::prop_assert!(texts.errors.is_sorted_by(|(one, _), (other, _)| one < other));
+            let lists = Chunk::<Vec<u64>>::decode(&answer).unwrap();
+            proptest::prop_assert_eq!(lists.values.len() + lists.errors.len(), total as usize);
+            proptest::prop_assert!(lists.errors.is_sorted_by(|(one, _), (other, _)| one < other));
+        }
+    }
 }

@@ -160,7 +160,7 @@ impl<'a> Reader<'a> {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
 
@@ -187,6 +187,36 @@ mod tests {
             }
         }
         assert_eq!(seen, [(DATA, b"one".to_vec()), (DATA, vec![]), (DATA, b"three".to_vec())]);
+    }
+
+    /// All frames, until there are no more or one is malformed.
+    fn frames(pieces: &[&[u8]]) -> (Vec<(u8, Vec<u8>)>, bool) {
+        let (mut buffer, mut seen) = (FrameBuffer::default(), Vec::new());
+        for piece in pieces {
+            buffer.extend(piece);
+            loop {
+                match buffer.next() {
+                    Ok(Some((kind, body))) => seen.push((kind, body.to_vec())),
+                    Ok(None) => break,
+                    Err(Malformed) => return (seen, false),
+                }
+            }
+        }
+        (seen, true)
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn any_bytes_are_the_same_frames_however_they_are_cut(
+            bytes in proptest::collection::vec(proptest::prop_oneof![0..6_u8, proptest::num::u8::ANY], 0..200),
+            cut in 0..200_usize,
+        ) {
+            let (first, second) = bytes.split_at(cut.min(bytes.len()));
+            let whole = frames(&[&bytes]);
+            proptest::prop_assert_eq!(frames(&[first, second]), whole.clone());
+            let length: usize = whole.0.iter().map(|(_, body)| body.len() + 5).sum();
+            proptest::prop_assert!(length <= bytes.len());
+        }
     }
 
     #[test]

@@ -16,10 +16,15 @@ use crate::codec::Output;
 #[cfg(target_os = "linux")]
 mod layout;
 #[cfg(target_os = "linux")]
+mod protocol;
+#[cfg(target_os = "linux")]
 mod ring_parent;
 #[cfg(target_os = "linux")]
 mod ring_worker;
 mod socket;
+
+#[cfg(all(test, not(loom), target_os = "linux"))]
+mod hostile_tests;
 
 #[cfg(target_os = "linux")]
 pub(super) use ring_parent::ring_pair;

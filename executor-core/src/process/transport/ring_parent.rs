@@ -4,15 +4,16 @@ use std::{
     borrow::Cow,
     io,
     os::fd::{AsFd, OwnedFd},
-    sync::atomic::{Ordering, fence},
+    sync::atomic::Ordering,
 };
 
 use super::{
     Alert, ParentEnd, Place, Record, Reply, ReplyKind, SocketParent,
     layout::{
         CAPACITY, HEADER, Header, INLINE, LONGEST_OUT, OUTBOXES, SLOTS, claim_word, claimed, kind, offset,
-        record_length, replies, requests, revoked,
+        record_length, replies, requests,
     },
+    protocol,
 };
 use crate::{
     process::wire::{self, Malformed, Reader},
@@ -235,13 +236,8 @@ impl ParentEnd for Rings {
             // ORDERING: advice that stands for itself.
             self.requests.word(requests::MAY_LOOK).store(look.into(), Ordering::Relaxed);
         }
-        // ORDERING: Release publishes the records. SeqCst, with the fence in the worker between `ASLEEP` and its look at
-        // `PUBLISHED`: of a worker that falls asleep and a parent that publishes, one sees the other.
-        self.requests.word(requests::PUBLISHED).store(self.published, Ordering::Release);
-        fence(Ordering::SeqCst);
-        if self.replies.word(replies::ASLEEP).load(Ordering::Relaxed) != 0 {
-            sys::wake(self.requests.word(requests::PUBLISHED));
-        }
+        let published = self.requests.word(requests::PUBLISHED);
+        protocol::change_and_wake(published, self.published, self.replies.word(replies::ASLEEP));
     }
 
     fn release(&mut self, number: u64, place: Place) {
@@ -265,17 +261,7 @@ impl ParentEnd for Rings {
     }
 
     fn revoke(&mut self, number: u64) -> bool {
-        let word = self.replies.long(claim_word(number));
-        // A swap, and no loop until a comparison holds: a worker that writes to the word all the time could hold that up. What
-        // a worker writes there itself takes work from nobody else.
-        // ORDERING: the one word decides who has the request, and nothing else is concluded from it; its bytes are the
-        // parent's own.
-        if word.swap(revoked(number), Ordering::AcqRel) != claimed(number) {
-            return true;
-        }
-        // The worker has it, and does not look here again; only this side does.
-        word.store(claimed(number), Ordering::Relaxed);
-        false
+        protocol::revoke(self.replies.long(claim_word(number)), number)
     }
 
     fn keeps(&self, bytes: usize) -> bool {
@@ -289,9 +275,7 @@ impl ParentEnd for Rings {
     }
 
     fn receive(&mut self, receiver: &mut dyn FnMut(Reply<'_>) -> Result<(), Malformed>) -> Result<(), Malformed> {
-        // ORDERING: Acquire pairs with the worker's swap: the replies are complete. SeqCst, so that it comes after the
-        // `ALERT` that this thread has set.
-        let produced = self.replies.long(replies::PRODUCED).load(Ordering::SeqCst);
+        let produced = protocol::arrived(self.replies.long(replies::PRODUCED));
         if produced == self.consumed {
             return Ok(());
         }
@@ -306,13 +290,9 @@ impl ParentEnd for Rings {
         }
         if self.consumed != before {
             self.drained = self.drained.wrapping_add(1);
-            // ORDERING: Release: the bytes have been copied. SeqCst with the worker's `ASLEEP`, as in `ring`.
-            self.requests.long(requests::CONSUMED).store(self.consumed, Ordering::Release);
-            self.requests.word(requests::DRAINED).store(self.drained, Ordering::Release);
-            fence(Ordering::SeqCst);
-            if self.replies.word(replies::ASLEEP).load(Ordering::Relaxed) != 0 {
-                sys::wake(self.requests.word(requests::DRAINED));
-            }
+            let (consumed, drained) = (self.requests.long(requests::CONSUMED), self.requests.word(requests::DRAINED));
+            let asleep = self.replies.word(replies::ASLEEP);
+            protocol::give_back(consumed, self.consumed, drained, self.drained, asleep);
         }
         outcome.map(drop)
     }
@@ -334,9 +314,7 @@ impl ParentEnd for Rings {
     fn set_alert(&mut self, alert: Alert) {
         if alert != self.alert {
             self.alert = alert;
-            // ORDERING: SeqCst with the worker, which publishes a reply and then looks here: of a parent that wants to be
-            // woken from now on and then looks for replies, and that worker, one sees the other.
-            self.requests.word(requests::ALERT).store(alert as u32, Ordering::SeqCst);
+            protocol::set_alert(self.requests.word(requests::ALERT), alert);
         }
     }
 

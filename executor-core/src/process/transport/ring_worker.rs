@@ -5,22 +5,23 @@ use std::{
     hint::spin_loop,
     io,
     os::fd::{AsFd, OwnedFd},
-    sync::atomic::{Ordering, fence},
+    sync::atomic::Ordering,
     time::{Duration, Instant},
 };
 
 use super::{
     Alert, Record, ReplyHeader, ReplyKind, Request, SocketWorker, WorkerEnd,
     layout::{
-        CAPACITY, HEADER, Header, INLINE, LONGEST_OUT, MIN_ROOM, OUTBOXES, claim_word, claimed, kind, offset,
-        record_length, replies, requests, revoked,
+        CAPACITY, HEADER, Header, INLINE, LONGEST_OUT, MIN_ROOM, OUTBOXES, claim_word, kind, offset, record_length,
+        replies, requests,
     },
+    protocol,
     socket::put_attached,
 };
 use crate::{
     codec::Output,
     process::{shm, wire},
-    sys::{self, Mapping, Writable},
+    sys::{Mapping, Writable},
 };
 
 /// How long a worker waits with its eyes open, where a core is free for it.
@@ -102,20 +103,12 @@ impl RingWorker {
     /// Sleeps while the word at `at` of the requests' mapping is `value`.
     fn sleep(&self, at: usize, value: u32) {
         let word = self.requests.word(at);
-        let asleep = self.replies.word(replies::ASLEEP);
-        asleep.store(1, Ordering::Relaxed);
-        // ORDERING: SeqCst with the parent, which changes the word and then looks at `ASLEEP`: one of the two sees what the
-        // other did, so either the parent wakes this worker or the word is no longer `value`.
-        fence(Ordering::SeqCst);
-        while word.load(Ordering::Acquire) == value {
+        protocol::sleep_until_changed(word, value, self.replies.word(replies::ASLEEP), || {
             // There may be nobody who looks for the replies.
-            let unread = self.requests.long(requests::CONSUMED).load(Ordering::SeqCst) != self.produced.get();
-            if unread {
+            if self.requests.long(requests::CONSUMED).load(Ordering::SeqCst) != self.produced.get() {
                 self.kick();
             }
-            sys::sleep_while(word, value);
-        }
-        asleep.store(0, Ordering::Relaxed);
+        });
     }
 
     fn pass(&self, header: Header) {
@@ -136,24 +129,14 @@ impl RingWorker {
 
     /// Whether this worker gets the request, or it was revoked.
     fn claim(&self, number: u64) -> bool {
-        let word = self.replies.long(claim_word(number));
-        let mut now = word.load(Ordering::Relaxed);
-        while now != revoked(number) {
-            // ORDERING: as in the parent's `revoke`.
-            match word.compare_exchange_weak(now, claimed(number), Ordering::AcqRel, Ordering::Relaxed) {
-                Ok(_) => return true,
-                Err(other) => now = other,
-            }
-        }
-        false
+        protocol::claim(self.replies.long(claim_word(number)), number)
     }
 
     /// Makes everything up to `position` the parent's to read.
     fn publish(&self, position: u64) {
         self.produced.set(position);
-        // ORDERING: Release publishes the reply; SeqCst, so that the look at `ALERT` comes after.
-        self.replies.long(replies::PRODUCED).swap(position, Ordering::SeqCst);
-        if self.alert() == Alert::Always as u32 {
+        let produced = self.replies.long(replies::PRODUCED);
+        if protocol::publish_reply(produced, position, self.requests.word(requests::ALERT)) {
             self.kick();
         }
     }

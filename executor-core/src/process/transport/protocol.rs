@@ -1,0 +1,388 @@
+//! The few steps on shared words in which parent and worker can miss one another. README.md says why they do not, and the
+//! models at the end of this file check these very functions, with loom's atomics in place of the shared memory.
+
+use std::sync::atomic::Ordering;
+
+use super::{
+    Alert,
+    layout::{claimed, revoked},
+};
+
+/// A word on which one can sleep.
+pub(super) trait Word {
+    fn load(&self, ordering: Ordering) -> u32;
+    fn store(&self, value: u32, ordering: Ordering);
+    /// Sleeps while the word has this value; may wake for no reason.
+    fn sleep_while(&self, value: u32);
+    /// Wakes who sleeps on it.
+    fn wake(&self);
+    /// A fence of the strongest kind.
+    fn fence();
+}
+
+/// A long word.
+pub(super) trait Long {
+    fn load(&self, ordering: Ordering) -> u64;
+    fn store(&self, value: u64, ordering: Ordering);
+    fn swap(&self, value: u64, ordering: Ordering) -> u64;
+    fn compare_exchange(&self, old: u64, new: u64, ordering: Ordering) -> Result<u64, u64>;
+}
+
+/// Changes a word that the worker may sleep on, and wakes it if it does.
+pub(super) fn change_and_wake<W: Word>(word: &W, value: u32, asleep: &W) {
+    // ORDERING: Release publishes what the word stands for. The fence, with the one in `sleep_until_changed`: of a worker that
+    // falls asleep and a parent that changes the word, one sees what the other did.
+    word.store(value, Ordering::Release);
+    W::fence();
+    if asleep.load(Ordering::Relaxed) != 0 {
+        word.wake();
+    }
+}
+
+/// Sleeps while `word` is `value`. Before each sleep calls `before`, which sees to it that somebody will change the word.
+pub(super) fn sleep_until_changed<W: Word>(word: &W, value: u32, asleep: &W, mut before: impl FnMut()) {
+    asleep.store(1, Ordering::Relaxed);
+    // ORDERING: as in `change_and_wake`.
+    W::fence();
+    while word.load(Ordering::Acquire) == value {
+        before();
+        word.sleep_while(value);
+    }
+    asleep.store(0, Ordering::Relaxed);
+}
+
+/// In the worker: whether it gets the request, or it was revoked.
+pub(super) fn claim<L: Long>(word: &L, number: u64) -> bool {
+    let mut now = word.load(Ordering::Relaxed);
+    while now != revoked(number) {
+        // ORDERING: the one word decides who has the request, and nothing else is concluded from it; its bytes were published
+        // by another word, and are the parent's own.
+        match word.compare_exchange(now, claimed(number), Ordering::AcqRel) {
+            Ok(_) => return true,
+            Err(other) => now = other,
+        }
+    }
+    false
+}
+
+/// In the parent: takes a request back, unless the worker has claimed it.
+///
+/// A swap, and no loop until a comparison holds: a worker that writes to the word all the time could hold that up. What a
+/// worker writes there itself takes work from nobody else.
+pub(super) fn revoke<L: Long>(word: &L, number: u64) -> bool {
+    // ORDERING: as in `claim`.
+    if word.swap(revoked(number), Ordering::AcqRel) != claimed(number) {
+        return true;
+    }
+    // The worker has it, and does not look here again. Only this side does, under the pool's lock.
+    word.store(claimed(number), Ordering::Relaxed);
+    false
+}
+
+/// In the worker: makes replies up to `position` the parent's to read. Whether the parent wants to be woken for that.
+pub(super) fn publish_reply<W: Word, L: Long>(produced: &L, position: u64, alert: &W) -> bool {
+    // ORDERING: SeqCst, of both: a worker that publishes and then looks for the alert, and a parent that sets the alert and
+    // then looks for replies: one sees what the other did. Release: the replies are complete.
+    produced.swap(position, Ordering::SeqCst);
+    alert.load(Ordering::SeqCst) == Alert::Always as u32
+}
+
+/// In the parent: says when it has to be woken. Only replies that it looks for after this can be relied on.
+pub(super) fn set_alert<W: Word>(word: &W, alert: Alert) {
+    // ORDERING: as in `publish_reply`.
+    word.store(alert as u32, Ordering::SeqCst);
+}
+
+/// In the parent: up to where there are replies.
+pub(super) fn arrived<L: Long>(produced: &L) -> u64 {
+    // ORDERING: as in `publish_reply`; Acquire pairs with its Release.
+    produced.load(Ordering::SeqCst)
+}
+
+/// In the parent: gives the memory of replies back that it has read, and wakes a worker that waits for it.
+pub(super) fn give_back<W: Word, L: Long>(consumed: &L, position: u64, drained: &W, count: u32, asleep: &W) {
+    // ORDERING: Release: the bytes have been copied. Before `drained`, which a worker reads before it reads this.
+    consumed.store(position, Ordering::Release);
+    change_and_wake(drained, count, asleep);
+}
+
+mod shared {
+    use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
+
+    use super::{Long, Word};
+    use crate::sys;
+
+    impl Word for AtomicU32 {
+        fn load(&self, ordering: Ordering) -> u32 {
+            Self::load(self, ordering)
+        }
+
+        fn store(&self, value: u32, ordering: Ordering) {
+            Self::store(self, value, ordering);
+        }
+
+        fn sleep_while(&self, value: u32) {
+            sys::sleep_while(self, value);
+        }
+
+        fn wake(&self) {
+            sys::wake(self);
+        }
+
+        fn fence() {
+            fence(Ordering::SeqCst);
+        }
+    }
+
+    impl Long for AtomicU64 {
+        fn load(&self, ordering: Ordering) -> u64 {
+            Self::load(self, ordering)
+        }
+
+        fn store(&self, value: u64, ordering: Ordering) {
+            Self::store(self, value, ordering);
+        }
+
+        fn swap(&self, value: u64, ordering: Ordering) -> u64 {
+            Self::swap(self, value, ordering)
+        }
+
+        fn compare_exchange(&self, old: u64, new: u64, ordering: Ordering) -> Result<u64, u64> {
+            Self::compare_exchange_weak(self, old, new, ordering, Ordering::Relaxed)
+        }
+    }
+}
+
+/// Every interleaving of the functions above, by loom. What the parent waits for is a socket, and is a flag with a condition
+/// variable here; so is the futex.
+#[cfg(all(test, loom))]
+mod loom_models {
+    use loom::{
+        sync::{
+            Arc, Condvar, Mutex,
+            atomic::{AtomicU32, AtomicU64, fence},
+        },
+        thread,
+    };
+
+    use super::*;
+
+    /// loom takes `SeqCst` for less than it is, except in fences; so there is one on either side of such an access.
+    fn strongly<R>(ordering: Ordering, access: impl FnOnce() -> R) -> R {
+        if ordering == Ordering::SeqCst {
+            fence(Ordering::SeqCst);
+        }
+        let result = access();
+        if ordering == Ordering::SeqCst {
+            fence(Ordering::SeqCst);
+        }
+        result
+    }
+
+    #[derive(Default)]
+    struct ModelWord {
+        value: AtomicU32,
+        sleepers: Mutex<()>,
+        changed: Condvar,
+    }
+
+    impl Word for ModelWord {
+        fn load(&self, ordering: Ordering) -> u32 {
+            strongly(ordering, || self.value.load(ordering))
+        }
+
+        fn store(&self, value: u32, ordering: Ordering) {
+            strongly(ordering, || self.value.store(value, ordering));
+        }
+
+        fn sleep_while(&self, value: u32) {
+            // The kernel compares under the lock of its queue.
+            let sleepers = self.sleepers.lock().unwrap();
+            if self.value.load(Ordering::Acquire) == value {
+                drop(self.changed.wait(sleepers).unwrap());
+            }
+        }
+
+        fn wake(&self) {
+            let _sleepers = self.sleepers.lock().unwrap();
+            self.changed.notify_all();
+        }
+
+        fn fence() {
+            fence(Ordering::SeqCst);
+        }
+    }
+
+    impl Long for AtomicU64 {
+        fn load(&self, ordering: Ordering) -> u64 {
+            strongly(ordering, || Self::load(self, ordering))
+        }
+
+        fn store(&self, value: u64, ordering: Ordering) {
+            strongly(ordering, || Self::store(self, value, ordering));
+        }
+
+        fn swap(&self, value: u64, ordering: Ordering) -> u64 {
+            strongly(ordering, || Self::swap(self, value, ordering))
+        }
+
+        fn compare_exchange(&self, old: u64, new: u64, ordering: Ordering) -> Result<u64, u64> {
+            Self::compare_exchange(self, old, new, ordering, Ordering::Relaxed)
+        }
+    }
+
+    /// What the worker kicks: bytes in a socket.
+    #[derive(Default)]
+    struct Socket {
+        bytes: Mutex<bool>,
+        arrived: Condvar,
+    }
+
+    impl Socket {
+        fn kick(&self) {
+            *self.bytes.lock().unwrap() = true;
+            self.arrived.notify_all();
+        }
+
+        fn wait(&self) {
+            let mut bytes = self.bytes.lock().unwrap();
+            while !*bytes {
+                bytes = self.arrived.wait(bytes).unwrap();
+            }
+            *bytes = false;
+        }
+    }
+
+    #[derive(Default)]
+    struct Memory {
+        published: ModelWord,
+        asleep: ModelWord,
+        alert: ModelWord,
+        drained: ModelWord,
+        consumed: AtomicU64,
+        produced: AtomicU64,
+        socket: Socket,
+    }
+
+    fn check(model: impl Fn(Arc<Memory>) + Send + Sync + 'static) {
+        let mut builder = loom::model::Builder::new();
+        builder.preemption_bound = Some(3);
+        builder.check(move || model(Arc::default()));
+    }
+
+    /// A lost wake-up is a deadlock, which loom finds.
+    #[test]
+    fn a_worker_that_falls_asleep_gets_every_request() {
+        check(|memory| {
+            let content = Arc::new(AtomicU64::new(0));
+            let (worker, there) = (Arc::clone(&memory), Arc::clone(&content));
+            let worker = thread::spawn(move || {
+                for passed in 0..2 {
+                    if worker.published.load(Ordering::Acquire) == passed {
+                        sleep_until_changed(&worker.published, passed, &worker.asleep, || ());
+                    }
+                    assert!(there.load(Ordering::Relaxed) > u64::from(passed), "the record is complete");
+                }
+            });
+            for record in 1..=2 {
+                content.store(record.into(), Ordering::Relaxed);
+                change_and_wake(&memory.published, record, &memory.asleep);
+            }
+            worker.join().unwrap();
+        });
+    }
+
+    #[test]
+    fn a_request_is_claimed_or_revoked_and_never_both() {
+        // What stands in the word from an earlier lap makes no difference.
+        for before in [0, claimed(5), revoked(5)] {
+            check(move |_| {
+                let word = Arc::new(AtomicU64::new(before));
+                let other = Arc::clone(&word);
+                let worker = thread::spawn(move || claim(&*other, 1029));
+                let revoked = revoke(&*word, 1029);
+                // The parent's own view of it stays the same, whatever the worker does later.
+                let seen = Long::load(&*word, Ordering::Relaxed) == claimed(1029);
+                let claimed = worker.join().unwrap();
+                assert!(claimed != revoked);
+                assert_eq!(seen, claimed);
+            });
+        }
+    }
+
+    /// The parent raises the alert, looks, and sleeps if there is nothing.
+    #[test]
+    fn a_parent_that_wants_each_answer_is_woken_for_it() {
+        check(|memory| {
+            let shared = Arc::clone(&memory);
+            let worker = thread::spawn(move || {
+                if publish_reply(&shared.produced, 16, &shared.alert) {
+                    shared.socket.kick();
+                }
+            });
+            set_alert(&memory.alert, Alert::Always);
+            while arrived(&memory.produced) != 16 {
+                memory.socket.wait();
+            }
+            worker.join().unwrap();
+        });
+    }
+
+    /// Without any alert, the parent is woken by a worker that has nothing more to do.
+    #[test]
+    fn a_worker_that_falls_asleep_tells_of_its_answers() {
+        check(|memory| {
+            let shared = Arc::clone(&memory);
+            let worker = thread::spawn(move || {
+                publish_reply(&shared.produced, 16, &shared.alert);
+                sleep_until_changed(&shared.published, 0, &shared.asleep, || {
+                    if Long::load(&shared.consumed, Ordering::SeqCst) != 16 {
+                        shared.socket.kick();
+                    }
+                });
+            });
+            while arrived(&memory.produced) != 16 {
+                memory.socket.wait();
+            }
+            give_back(&memory.consumed, 16, &memory.drained, 1, &memory.asleep);
+            change_and_wake(&memory.published, 1, &memory.asleep);
+            worker.join().unwrap();
+        });
+    }
+
+    /// A ring with room for one reply, and a worker with two.
+    #[test]
+    fn a_worker_that_waits_for_room_gets_it() {
+        check(|memory| {
+            let shared = Arc::clone(&memory);
+            let worker = thread::spawn(move || {
+                for reply in 1..=2_u64 {
+                    loop {
+                        let drained = shared.drained.load(Ordering::Acquire);
+                        if reply - 1 == Long::load(&shared.consumed, Ordering::Acquire) {
+                            break;
+                        }
+                        sleep_until_changed(&shared.drained, drained, &shared.asleep, || {
+                            if Long::load(&shared.consumed, Ordering::SeqCst) != reply - 1 {
+                                shared.socket.kick();
+                            }
+                        });
+                    }
+                    publish_reply(&shared.produced, reply, &shared.alert);
+                }
+                shared.socket.kick();
+            });
+            let mut consumed = 0;
+            while consumed < 2 {
+                let produced = arrived(&memory.produced);
+                if produced == consumed {
+                    memory.socket.wait();
+                } else {
+                    consumed = produced;
+                    give_back(&memory.consumed, consumed, &memory.drained, consumed as u32, &memory.asleep);
+                }
+            }
+            worker.join().unwrap();
+        });
+    }
+}
