@@ -48,8 +48,8 @@ fn map_without_end(transport: Transport, method: StartMethod, items: u64) {
 
 #[test]
 fn memory_stays_flat() {
-    map_without_end(Transport::SharedMemory, StartMethod::Spawn, 300_000);
-    map_without_end(Transport::Socket, StartMethod::ForkServer, 30_000);
+    map_without_end(Transport::SharedMemory, StartMethod::Spawn, 100_000);
+    map_without_end(Transport::Socket, StartMethod::ForkServer, 10_000);
 }
 
 #[test]

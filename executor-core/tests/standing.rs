@@ -123,8 +123,8 @@ fn until(complaint: &str, mut done: impl FnMut() -> bool) {
 fn quick_pool(builder: ProcessPoolBuilder, workers: usize) -> ProcessPoolExecutor {
     let pool = builder.max_workers(workers).grace(Duration::from_millis(200)).build().unwrap();
     pool.warm_up().unwrap();
-    for round in 0..20 {
-        let futures: Vec<_> = (0..50).map(|x| pool.submit(square, x + round).unwrap()).collect();
+    for round in 0..10 {
+        let futures: Vec<_> = (0..20).map(|x| pool.submit(square, x + round).unwrap()).collect();
         futures.into_iter().for_each(|future| assert!(future.result().is_ok()));
     }
     pool
