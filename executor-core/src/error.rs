@@ -103,6 +103,25 @@ impl TaskError {
     pub(crate) fn decode(what: &str, cause: impl fmt::Display) -> Self {
         Self::Decode { what: what.to_owned(), cause: Cause::new(cause) }
     }
+
+    /// The name of the variant.
+    pub(crate) fn kind(&self) -> &'static str {
+        match self {
+            Self::Panicked { .. } => "Panicked",
+            Self::Cancelled => "Cancelled",
+            Self::TimedOut { .. } => "TimedOut",
+            Self::Expired { .. } => "Expired",
+            Self::WorkerDied { .. } => "WorkerDied",
+            Self::MemoryLimit => "MemoryLimit",
+            Self::Encode { .. } => "Encode",
+            Self::Decode { .. } => "Decode",
+            Self::InitializerFailed { .. } => "InitializerFailed",
+            Self::NoWorker { .. } => "NoWorker",
+            Self::PoolBroken { .. } => "PoolBroken",
+            Self::DeadlineExceeded => "DeadlineExceeded",
+            Self::ShutDown => "ShutDown",
+        }
+    }
 }
 
 /// How a worker process ended.

@@ -81,7 +81,7 @@ mod wait;
 pub use cancel::CancelToken;
 pub use error::{AlreadyDone, BuildError, Cause, SubmitError, TaskError, TryMapError, WaitTimeout, WorkerExit};
 pub use executor::{Executor, Shutdown, ShutdownReport, Submit};
-pub use future::{Completed, Promise, TaskFuture, TaskId};
+pub use future::{Completed, Promise, TaskFuture, TaskId, TaskState};
 #[doc(hidden)]
 pub use map::{Chunks, Gather};
 pub use map::{Map, TryMap};

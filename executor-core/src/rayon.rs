@@ -149,7 +149,7 @@ impl RayonCore {
                 return Err(SubmitError::ShutDown);
             }
             // Not before: with a queue time the task may end by itself, and only one that was counted may.
-            let (task, future) = InProcess::task(Arc::clone(&shared), &options, span::carry(work));
+            let (task, future) = InProcess::task(Arc::clone(&shared), &options, span::carry(work), |_| ());
             state.next += 1;
             let number = state.next;
             state.queue.insert(number, task.clone());

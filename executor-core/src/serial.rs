@@ -95,7 +95,7 @@ impl SerialCore {
         if self.counters.shut_down.load(Ordering::Relaxed) {
             return Err(SubmitError::ShutDown);
         }
-        let (task, future) = InProcess::task(Arc::clone(&self.counters), &options, work);
+        let (task, future) = InProcess::task(Arc::clone(&self.counters), &options, work, |_| ());
         task.run();
         Ok(future)
     }

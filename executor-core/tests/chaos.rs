@@ -1,5 +1,7 @@
 //! Workers that are killed at random: every future resolves, only running tasks fail, nothing is left behind.
 
+mod pool_kinds;
+
 use std::{
     process::Command,
     sync::atomic::{AtomicBool, AtomicUsize, Ordering},
@@ -7,18 +9,20 @@ use std::{
     time::Duration,
 };
 
-use executor_core::{Executor, ProcessPoolExecutor, TaskError};
+use executor_core::{Executor, TaskError};
+use pool_kinds::{Kind, on_every_kind_of_pool};
 
 executor_core::test_worker!();
+
+on_every_kind_of_pool!(a_thousand_tasks_survive_a_kill_every_twenty_milliseconds);
 
 fn ten_milliseconds(x: u64) -> u64 {
     thread::sleep(Duration::from_millis(10));
     x
 }
 
-#[test]
-fn a_thousand_tasks_survive_a_kill_every_twenty_milliseconds() {
-    let pool = ProcessPoolExecutor::builder().max_workers(4).build().unwrap();
+fn a_thousand_tasks_survive_a_kill_every_twenty_milliseconds(kind: Kind) {
+    let pool = kind.builder().max_workers(4).build().unwrap();
     pool.warm_up().unwrap();
     let (over, kills) = (AtomicBool::new(false), AtomicUsize::new(0));
     let mut pids = Vec::new();

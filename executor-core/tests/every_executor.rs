@@ -1,5 +1,7 @@
 //! The promises of the portable API, each kept by every executor.
 
+mod pool_kinds;
+
 use std::{
     sync::{
         Arc,
@@ -14,6 +16,8 @@ use executor_core::{
     SubmitError, TaskError, ThreadPoolExecutor, TryMapError, as_completed, partial, wait, wait_until_any,
 };
 
+use pool_kinds::{Kind, on_every_kind_of_pool};
+
 executor_core::test_worker!();
 
 const LONG: Duration = Duration::from_secs(60);
@@ -25,6 +29,10 @@ fn square(x: u64) -> u64 {
 fn picky(x: u64) -> u64 {
     assert!(x != 3, "not three");
     x
+}
+
+fn two_processes(kind: Kind) -> ProcessPoolExecutor {
+    kind.builder().max_workers(2).build().unwrap()
 }
 
 /// One `#[test]` per executor for each scenario.
@@ -40,7 +48,9 @@ macro_rules! on_every_executor {
             $(#[test] fn $scenario() { super::$scenario(super::RayonExecutor::builder().max_workers(2).build().unwrap()); })*
         }
         mod process {
-            $(#[test] fn $scenario() { super::$scenario(super::ProcessPoolExecutor::new(2).unwrap()); })*
+            use super::*;
+
+            on_every_kind_of_pool!(from crate::two_processes; $($scenario),*);
         }
     };
 }

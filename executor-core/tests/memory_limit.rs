@@ -1,28 +1,43 @@
 //! A worker's memory limit: a refused allocation costs the task that asked for it, and is told apart from other aborts.
 #![cfg(target_os = "linux")]
 
-use executor_core::{Executor, ProcessPoolBuilder, ProcessPoolExecutor, StartMethod, TaskError, WorkerExit};
+mod pool_kinds;
+
+use executor_core::{Executor, ProcessPoolBuilder, TaskError, WorkerExit};
+use pool_kinds::{Kind, on_every_kind_of_pool};
 
 executor_core::test_worker!();
 
 const MIB: u64 = 1 << 20;
 
-/// One `#[test]` per start method, and per way in which std aborts: with a backtrace it makes many calls in between.
-macro_rules! on_every_start_method {
+/// A kind of pool, and whether std prints a backtrace when it aborts: then it makes many calls in between.
+#[derive(Clone, Copy)]
+struct Limited(Kind, bool);
+
+fn limited(kind: Kind) -> Limited {
+    Limited(kind, false)
+}
+
+fn limited_with_backtrace(kind: Kind) -> Limited {
+    Limited(kind, true)
+}
+
+macro_rules! on_every_kind {
     ($($scenario:ident),* $(,)?) => {
-        mod spawn {
-            $(#[test] fn $scenario() { super::$scenario(|| super::builder(super::StartMethod::Spawn, "0")); })*
+        mod without_backtrace {
+            use super::*;
+
+            on_every_kind_of_pool!(from crate::limited; $($scenario),*);
         }
-        mod spawn_with_backtrace {
-            $(#[test] fn $scenario() { super::$scenario(|| super::builder(super::StartMethod::Spawn, "1")); })*
-        }
-        mod fork_server {
-            $(#[test] fn $scenario() { super::$scenario(|| super::builder(super::StartMethod::ForkServer, "0")); })*
+        mod with_backtrace {
+            use super::*;
+
+            on_every_kind_of_pool!(from crate::limited_with_backtrace; $($scenario),*);
         }
     };
 }
 
-on_every_start_method!(
+on_every_kind!(
     reaching_the_limit_costs_that_task,
     asking_for_far_too_much_costs_that_task,
     the_limit_holds_for_a_tasks_threads,
@@ -32,8 +47,8 @@ on_every_start_method!(
     an_initializer_that_reaches_the_limit_breaks_the_pool,
 );
 
-fn builder(method: StartMethod, backtrace: &str) -> ProcessPoolBuilder {
-    let builder = ProcessPoolExecutor::builder().start_method(method).env("RUST_BACKTRACE", backtrace);
+fn builder(Limited(kind, backtrace): Limited) -> ProcessPoolBuilder {
+    let builder = kind.builder().env("RUST_BACKTRACE", if backtrace { "1" } else { "0" });
     builder.max_workers(1).memory_limit(64 * MIB)
 }
 
@@ -47,24 +62,24 @@ fn abort(_: u64) -> u64 {
     std::process::abort()
 }
 
-fn reaching_the_limit_costs_that_task(builder: fn() -> ProcessPoolBuilder) {
-    let pool = builder().build().unwrap();
+fn reaching_the_limit_costs_that_task(limited: Limited) {
+    let pool = builder(limited).build().unwrap();
     let futures: Vec<_> = [8, 32, 128, 16].map(|mib| pool.submit(take, mib * MIB).unwrap()).into();
     let results: Vec<_> = futures.into_iter().map(|future| future.result()).collect();
     assert_eq!(results, [Ok(128), Ok(512), Err(TaskError::MemoryLimit), Ok(256)]);
     assert_eq!((pool.stats().died, pool.stats().respawned), (1, 1));
 }
 
-fn asking_for_far_too_much_costs_that_task(builder: fn() -> ProcessPoolBuilder) {
-    let pool = builder().build().unwrap();
+fn asking_for_far_too_much_costs_that_task(limited: Limited) {
+    let pool = builder(limited).build().unwrap();
     let ask = |bytes: u64| std::hint::black_box(Vec::<u8>::with_capacity(bytes as usize)).capacity();
     assert_eq!(pool.submit(ask, 1 << 45).unwrap().result(), Err(TaskError::MemoryLimit));
     assert_eq!(pool.submit(ask, 65 * MIB).unwrap().result(), Err(TaskError::MemoryLimit));
     assert_eq!(pool.submit(ask, MIB).unwrap().result(), Ok(1 << 20));
 }
 
-fn the_limit_holds_for_a_tasks_threads(builder: fn() -> ProcessPoolBuilder) {
-    let pool = builder().build().unwrap();
+fn the_limit_holds_for_a_tasks_threads(limited: Limited) {
+    let pool = builder(limited).build().unwrap();
     let thread = |bytes: u64| std::thread::spawn(move || take(bytes)).join().unwrap();
     assert_eq!(pool.submit(thread, 128 * MIB).unwrap().result(), Err(TaskError::MemoryLimit));
     assert_eq!(pool.submit(thread, 8 * MIB).unwrap().result(), Ok(128));
@@ -72,8 +87,8 @@ fn the_limit_holds_for_a_tasks_threads(builder: fn() -> ProcessPoolBuilder) {
     assert_eq!(pool.submit(refused, ()).unwrap().result(), Ok(true));
 }
 
-fn a_plain_abort_is_none_of_it(builder: fn() -> ProcessPoolBuilder) {
-    let pool = builder().build().unwrap();
+fn a_plain_abort_is_none_of_it(limited: Limited) {
+    let pool = builder(limited).build().unwrap();
     for _ in 0..3 {
         assert_eq!(pool.submit(take, 8 * MIB).unwrap().result(), Ok(128));
         let error = pool.submit(abort, 0).unwrap().result().unwrap_err();
@@ -81,27 +96,28 @@ fn a_plain_abort_is_none_of_it(builder: fn() -> ProcessPoolBuilder) {
     }
 }
 
-fn a_refusal_that_is_coped_with_is_nobodys_end(builder: fn() -> ProcessPoolBuilder) {
-    let pool = builder().build().unwrap();
+fn a_refusal_that_is_coped_with_is_nobodys_end(limited: Limited) {
+    let pool = builder(limited).build().unwrap();
     let cope = |bytes: u64| Vec::<u8>::new().try_reserve_exact(bytes as usize).is_err();
     assert_eq!(pool.submit(cope, 128 * MIB).unwrap().result(), Ok(true));
     let error = pool.submit(abort, 0).unwrap().result().unwrap_err();
     assert!(matches!(error, TaskError::WorkerDied { exit: WorkerExit::Signal(6), .. }), "{error}");
 }
 
-fn of_a_chunk_only_the_item_that_was_refused_is_lost(builder: fn() -> ProcessPoolBuilder) {
-    let pool = builder().build().unwrap();
+fn of_a_chunk_only_the_item_that_was_refused_is_lost(limited: Limited) {
+    let pool = builder(limited).build().unwrap();
     let results: Vec<_> = pool.map(take, [1, 2, 128, 4].map(|mib| mib * MIB)).chunk_size(4).collect();
     assert_eq!(results, [Ok(16), Ok(32), Err(TaskError::MemoryLimit), Ok(64)]);
 }
 
-fn an_initializer_that_reaches_the_limit_breaks_the_pool(builder: fn() -> ProcessPoolBuilder) {
-    let pool = builder().initializer(|bytes: u64| assert!(take(bytes) > 0), 128 * MIB).build().unwrap();
+fn an_initializer_that_reaches_the_limit_breaks_the_pool(limited: Limited) {
+    let pool = builder(limited).initializer(|bytes: u64| assert!(take(bytes) > 0), 128 * MIB).build().unwrap();
     match pool.submit(take, 0).unwrap().result() {
         Err(TaskError::InitializerFailed { cause }) => assert!(cause.to_string().contains("memory limit"), "{cause}"),
         other => panic!("{other:?}"),
     }
     // What is loaded before does not count.
-    let pool = builder().preload(|bytes: u64| std::mem::forget(vec![1_u8; bytes as usize]), 128 * MIB).build().unwrap();
+    let pool =
+        builder(limited).preload(|bytes: u64| std::mem::forget(vec![1_u8; bytes as usize]), 128 * MIB).build().unwrap();
     assert_eq!(pool.submit(take, 8 * MIB).unwrap().result(), Ok(128));
 }

@@ -1,29 +1,27 @@
 //! The process pool's everyday promises.
-use executor_core::{Executor, ProcessPoolExecutor, StartMethod, TaskError, as_completed};
+
+mod pool_kinds;
+
+use std::time::{Duration, Instant};
+
+use executor_core::{CancelToken, Executor, TaskError, TaskFuture, TaskState, as_completed};
+use pool_kinds::{Kind, on_every_kind_of_pool};
 
 executor_core::test_worker!();
 
-/// One `#[test]` per start method for each scenario.
-macro_rules! on_every_start_method {
-    ($($scenario:ident),* $(,)?) => {
-        mod spawn {
-            $(#[test] fn $scenario() { super::$scenario(super::StartMethod::Spawn); })*
-        }
-        #[cfg(target_os = "linux")]
-        mod fork_server {
-            $(#[test] fn $scenario() { super::$scenario(super::StartMethod::ForkServer); })*
-        }
-    };
-}
-
-on_every_start_method!(results_come_back, a_panic_comes_back_with_message_place_and_backtrace,);
+on_every_kind_of_pool!(
+    results_come_back,
+    a_panic_comes_back_with_message_place_and_backtrace,
+    a_task_runs_when_its_worker_runs_it,
+    a_state_is_never_left_for_an_earlier_one,
+);
 
 fn square(x: u64) -> u64 {
     x * x
 }
 
-fn results_come_back(method: StartMethod) {
-    let pool = ProcessPoolExecutor::builder().start_method(method).max_workers(2).build().unwrap();
+fn results_come_back(kind: Kind) {
+    let pool = kind.builder().max_workers(2).build().unwrap();
     assert_eq!(pool.submit(square, 12).unwrap().result(), Ok(144));
     let futures: Vec<_> = (0..100).map(|x| pool.submit(square, x).unwrap()).collect();
     let mut sum = 0;
@@ -35,11 +33,67 @@ fn results_come_back(method: StartMethod) {
     assert_eq!(mapped, (0..10_000).map(square).collect::<Vec<_>>());
 }
 
-fn a_panic_comes_back_with_message_place_and_backtrace(method: StartMethod) {
-    let pool = ProcessPoolExecutor::builder().start_method(method).max_workers(1).build().unwrap();
+fn a_panic_comes_back_with_message_place_and_backtrace(kind: Kind) {
+    let pool = kind.builder().max_workers(1).build().unwrap();
     let error = pool.submit(|x: u64| -> u64 { panic!("no {x}") }, 7).unwrap().result().unwrap_err();
     let TaskError::Panicked { message, location, backtrace } = error else { panic!("{error:?}") };
     assert_eq!(message, "no 7");
     assert!(location.contains("process_basics.rs"), "{location}");
     assert!(!backtrace.is_empty());
+}
+
+fn until_cancelled(token: CancelToken) {
+    while !token.is_cancelled() {
+        std::thread::yield_now();
+    }
+}
+
+/// Lets tasks go on that wait for a token, also when the test has failed.
+struct Release(CancelToken);
+
+impl Drop for Release {
+    fn drop(&mut self) {
+        self.0.cancel();
+    }
+}
+
+/// What all the questions about a future's state say.
+fn answers<T>(future: &TaskFuture<T>) -> (TaskState, bool, bool, bool) {
+    (future.state(), future.running(), future.done(), future.cancelled())
+}
+
+fn a_task_runs_when_its_worker_runs_it(kind: Kind) {
+    let pool = kind.builder().max_workers(1).build().unwrap();
+    let release = Release(CancelToken::new());
+    let [held, queued] = [(); 2].map(|()| pool.submit(until_cancelled, release.0.clone()).unwrap());
+    // Nobody is told when a worker begins, so this has to ask again and again.
+    let start = Instant::now();
+    while held.state() != TaskState::Running {
+        assert!(start.elapsed() < Duration::from_secs(60), "it is not seen to run");
+        std::thread::yield_now();
+    }
+    assert_eq!(answers(&held), (TaskState::Running, true, false, false));
+    assert!(format!("{held:?}").contains("Running"), "{held:?}");
+    assert_eq!(answers(&queued), (TaskState::Pending, false, false, false), "the worker is busy");
+    assert!(queued.cancel());
+    assert_eq!(answers(&queued), (TaskState::Cancelled, false, true, true));
+    drop(release);
+    assert!(held.wait_timeout(Duration::from_secs(60)));
+    assert_eq!(answers(&held), (TaskState::Finished, false, true, false));
+    let failed = pool.submit(|x: u64| -> u64 { panic!("no {x}") }, 7).unwrap();
+    assert!(failed.wait_timeout(Duration::from_secs(60)));
+    assert_eq!(answers(&failed), (TaskState::Failed, false, true, false));
+}
+
+fn a_state_is_never_left_for_an_earlier_one(kind: Kind) {
+    let pool = kind.builder().max_workers(1).build().unwrap();
+    for x in 0..2000 {
+        let future = pool.submit(square, x).unwrap();
+        let mut seen = vec![future.state()];
+        while !seen.ends_with(&[TaskState::Finished]) {
+            seen.push(future.state());
+        }
+        let order = [TaskState::Pending, TaskState::Running, TaskState::Finished];
+        assert!(seen.is_sorted_by_key(|state| order.iter().position(|known| known == state)), "{seen:?}");
+    }
 }

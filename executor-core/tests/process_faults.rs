@@ -1,5 +1,7 @@
 //! What a worker process can do wrong, and what that costs: one task.
 
+mod pool_kinds;
+
 use std::{
     fs,
     path::Path,
@@ -7,27 +9,16 @@ use std::{
 };
 
 use executor_core::{
-    BuildError, CancelToken, Executor, ProcessPoolExecutor, ReturnWhen, StartMethod, TaskError, TaskOptions,
-    ThreadPoolExecutor, WorkerExit, partial, wait,
+    BuildError, CancelToken, Executor, ProcessPoolExecutor, ReturnWhen, TaskError, TaskOptions, ThreadPoolExecutor,
+    WorkerExit, partial, wait,
 };
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _, ser::Error as _};
 
+use pool_kinds::{Kind, on_every_kind_of_pool};
+
 executor_core::test_worker!();
 
-/// One `#[test]` per start method for each scenario.
-macro_rules! on_every_start_method {
-    ($($scenario:ident),* $(,)?) => {
-        mod spawn {
-            $(#[test] fn $scenario() { super::$scenario(super::StartMethod::Spawn); })*
-        }
-        #[cfg(target_os = "linux")]
-        mod fork_server {
-            $(#[test] fn $scenario() { super::$scenario(super::StartMethod::ForkServer); })*
-        }
-    };
-}
-
-on_every_start_method!(
+on_every_kind_of_pool!(
     abort_costs_one_task_and_tells_the_signal,
     exit_costs_one_task_and_tells_the_code,
     stack_overflow_costs_one_task,
@@ -48,13 +39,8 @@ on_every_start_method!(
     nothing_is_left_behind,
 );
 
-fn pool(method: StartMethod, workers: usize) -> ProcessPoolExecutor {
-    ProcessPoolExecutor::builder()
-        .start_method(method)
-        .max_workers(workers)
-        .grace(Duration::from_millis(200))
-        .build()
-        .unwrap()
+fn pool(kind: Kind, workers: usize) -> ProcessPoolExecutor {
+    kind.builder().max_workers(workers).grace(Duration::from_millis(200)).build().unwrap()
 }
 
 fn square(x: u64) -> u64 {
@@ -86,8 +72,8 @@ fn exit_of(error: TaskError) -> WorkerExit {
 }
 
 /// Runs a task that ends its worker; its neighbours, before and after, must not notice.
-fn death<F: Fn(u64) -> u64 + Copy + Send + Sync + 'static>(method: StartMethod, deadly: F) -> WorkerExit {
-    let pool = pool(method, 1);
+fn death<F: Fn(u64) -> u64 + Copy + Send + Sync + 'static>(kind: Kind, deadly: F) -> WorkerExit {
+    let pool = pool(kind, 1);
     let before = pool.submit(square, 3).unwrap();
     let dead = pool.submit(deadly, 1).unwrap();
     let after = pool.submit(square, 4).unwrap();
@@ -96,26 +82,26 @@ fn death<F: Fn(u64) -> u64 + Copy + Send + Sync + 'static>(method: StartMethod, 
     exit_of(dead.result().unwrap_err())
 }
 
-fn abort_costs_one_task_and_tells_the_signal(method: StartMethod) {
-    assert_eq!(death(method, |_: u64| -> u64 { std::process::abort() }), WorkerExit::Signal(6));
+fn abort_costs_one_task_and_tells_the_signal(kind: Kind) {
+    assert_eq!(death(kind, |_: u64| -> u64 { std::process::abort() }), WorkerExit::Signal(6));
 }
 
-fn exit_costs_one_task_and_tells_the_code(method: StartMethod) {
-    assert_eq!(death(method, |_: u64| -> u64 { std::process::exit(3) }), WorkerExit::Code(3));
+fn exit_costs_one_task_and_tells_the_code(kind: Kind) {
+    assert_eq!(death(kind, |_: u64| -> u64 { std::process::exit(3) }), WorkerExit::Code(3));
 }
 
-fn stack_overflow_costs_one_task(method: StartMethod) {
+fn stack_overflow_costs_one_task(kind: Kind) {
     fn dig(depth: u64) -> u64 {
         let space = std::hint::black_box([depth; 1000]);
         if depth == u64::MAX { 0 } else { dig(depth + 1) + space[(depth % 1000) as usize] }
     }
-    assert!(matches!(death(method, dig), WorkerExit::Signal(6 | 11)));
+    assert!(matches!(death(kind, dig), WorkerExit::Signal(6 | 11)));
 }
 
-fn sigkill_from_outside_costs_the_running_task(method: StartMethod) {
+fn sigkill_from_outside_costs_the_running_task(kind: Kind) {
     let folder = tempfile::tempdir().unwrap();
     let started = folder.path().join("started");
-    let pool = pool(method, 1);
+    let pool = pool(kind, 1);
     let running = pool.submit(run_for_ever, started.to_str().unwrap().to_owned()).unwrap();
     let queued = pool.submit(square, 5).unwrap();
     wait_until_exists(&started);
@@ -128,10 +114,10 @@ fn sigkill_from_outside_costs_the_running_task(method: StartMethod) {
     assert_eq!(queued.result(), Ok(25));
 }
 
-fn a_time_limit_stops_one_task_and_the_pool_goes_on(method: StartMethod) {
+fn a_time_limit_stops_one_task_and_the_pool_goes_on(kind: Kind) {
     let folder = tempfile::tempdir().unwrap();
     let started = folder.path().join("started");
-    let pool = pool(method, 1);
+    let pool = pool(kind, 1);
     let limit = TaskOptions::new().timeout(Duration::from_millis(100));
     let endless = pool.submit_with(run_for_ever, started.to_str().unwrap().to_owned(), limit).unwrap();
     let next = pool.submit(square, 6).unwrap();
@@ -142,10 +128,10 @@ fn a_time_limit_stops_one_task_and_the_pool_goes_on(method: StartMethod) {
     assert_eq!(next.result(), Ok(36));
 }
 
-fn kill_stops_a_running_task_and_cancel_does_not(method: StartMethod) {
+fn kill_stops_a_running_task_and_cancel_does_not(kind: Kind) {
     let folder = tempfile::tempdir().unwrap();
     let started = folder.path().join("started");
-    let pool = pool(method, 1);
+    let pool = pool(kind, 1);
     let endless = pool.submit(run_for_ever, started.to_str().unwrap().to_owned()).unwrap();
     let queued = pool.submit(square, 7).unwrap();
     wait_until_exists(&started);
@@ -176,8 +162,8 @@ impl<'de> Deserialize<'de> for Odd {
     }
 }
 
-fn values_that_cannot_travel_cost_their_own_task(method: StartMethod) {
-    let pool = pool(method, 1);
+fn values_that_cannot_travel_cost_their_own_task(kind: Kind) {
+    let pool = pool(kind, 1);
     let result = |kind: u8| pool.submit(|kind: u8| Odd(kind), kind).unwrap().result();
     let argument = |kind: u8| pool.submit(|odd: Odd| odd.0, Odd(kind)).unwrap().result();
     assert!(matches!(result(0), Err(TaskError::Encode { what, .. }) if what == "result"));
@@ -189,8 +175,8 @@ fn values_that_cannot_travel_cost_their_own_task(method: StartMethod) {
     assert_eq!(pool.stats().died, 0, "nothing of this harms a worker");
 }
 
-fn of_a_chunk_only_the_item_that_was_running_is_lost(method: StartMethod) {
-    let pool = pool(method, 2);
+fn of_a_chunk_only_the_item_that_was_running_is_lost(kind: Kind) {
+    let pool = pool(kind, 2);
     let results: Vec<_> =
         pool.map(|x: u64| if x == 13 { std::process::abort() } else { x * 2 }, 0..40).chunk_size(10).collect();
     for (x, result) in results.into_iter().enumerate() {
@@ -202,8 +188,8 @@ fn of_a_chunk_only_the_item_that_was_running_is_lost(method: StartMethod) {
     }
 }
 
-fn a_chunk_with_items_that_cannot_be_encoded_or_panic_keeps_the_others(method: StartMethod) {
-    let pool = pool(method, 1);
+fn a_chunk_with_items_that_cannot_be_encoded_or_panic_keeps_the_others(kind: Kind) {
+    let pool = pool(kind, 1);
     let items = [2, 0, 3, 1, 4].map(Odd);
     let results: Vec<_> =
         pool.map(|odd: Odd| if odd.0 == 3 { panic!("three") } else { odd.0 }, items).chunk_size(5).collect();
@@ -213,8 +199,8 @@ fn a_chunk_with_items_that_cannot_be_encoded_or_panic_keeps_the_others(method: S
     assert!(matches!(results[3], Err(TaskError::Decode { .. })));
 }
 
-fn a_failing_initializer_is_the_cause_that_everybody_gets(method: StartMethod) {
-    let builder = ProcessPoolExecutor::builder().start_method(method).max_workers(1);
+fn a_failing_initializer_is_the_cause_that_everybody_gets(kind: Kind) {
+    let builder = kind.builder().max_workers(1);
     let pool =
         builder.initializer(|name: String| -> Result<(), String> { Err(format!("no {name}")) }, "disk".to_owned());
     let pool = pool.build().unwrap();
@@ -227,9 +213,9 @@ fn a_failing_initializer_is_the_cause_that_everybody_gets(method: StartMethod) {
     assert!(pool.warm_up().is_err());
 }
 
-fn a_worker_that_never_answers_is_given_up(method: StartMethod) {
-    let pool = ProcessPoolExecutor::builder()
-        .start_method(method)
+fn a_worker_that_never_answers_is_given_up(kind: Kind) {
+    let pool = kind
+        .builder()
         .max_workers(1)
         .startup_timeout(Duration::from_millis(200))
         .initializer(
@@ -248,10 +234,10 @@ fn a_worker_that_never_answers_is_given_up(method: StartMethod) {
     }
 }
 
-fn a_good_initializer_has_run_before_the_first_task(method: StartMethod) {
+fn a_good_initializer_has_run_before_the_first_task(kind: Kind) {
     let folder = tempfile::tempdir().unwrap();
-    let pool = ProcessPoolExecutor::builder()
-        .start_method(method)
+    let pool = kind
+        .builder()
         .max_workers(1)
         .env("EXECUTOR_CORE_TEST", "seen")
         .current_dir(folder.path())
@@ -262,7 +248,7 @@ fn a_good_initializer_has_run_before_the_first_task(method: StartMethod) {
     assert_eq!(pool.submit(look, ()).unwrap().result(), Ok(("yes".to_owned(), "seen".to_owned())));
 }
 
-fn a_token_stops_a_task_in_another_process(method: StartMethod) {
+fn a_token_stops_a_task_in_another_process(kind: Kind) {
     fn count(started: String, token: CancelToken) -> bool {
         fs::write(started, "").unwrap();
         while !token.is_cancelled() {
@@ -272,7 +258,7 @@ fn a_token_stops_a_task_in_another_process(method: StartMethod) {
     }
     let folder = tempfile::tempdir().unwrap();
     let started = folder.path().join("started");
-    let pool = pool(method, 1);
+    let pool = pool(kind, 1);
     let root = CancelToken::new();
     let future = pool.submit(count, (started.to_str().unwrap().to_owned(), root.child())).unwrap();
     wait_until_exists(&started);
@@ -283,16 +269,16 @@ fn a_token_stops_a_task_in_another_process(method: StartMethod) {
     assert_eq!(pool.submit(|token: CancelToken| token.is_cancelled(), CancelToken::new()).unwrap().result(), Ok(false));
 }
 
-fn a_task_may_use_threads_but_no_process_pool(method: StartMethod) {
-    let pool = pool(method, 1);
+fn a_task_may_use_threads_but_no_process_pool(kind: Kind) {
+    let pool = pool(kind, 1);
     let threads = |x: u64| ThreadPoolExecutor::new(2).unwrap().submit(square, x).unwrap().result().unwrap();
     assert_eq!(pool.submit(threads, 9).unwrap().result(), Ok(81));
     let processes = |(): ()| matches!(ProcessPoolExecutor::new(1), Err(BuildError::InsideWorker));
     assert_eq!(pool.submit(processes, ()).unwrap().result(), Ok(true));
 }
 
-fn large_values_travel_both_ways(method: StartMethod) {
-    let pool = pool(method, 2);
+fn large_values_travel_both_ways(kind: Kind) {
+    let pool = pool(kind, 2);
     let reverse = |mut bytes: Vec<u8>| {
         bytes.reverse();
         bytes
@@ -305,11 +291,11 @@ fn large_values_travel_both_ways(method: StartMethod) {
     }
 }
 
-fn more_configurations_than_a_worker_keeps(method: StartMethod) {
+fn more_configurations_than_a_worker_keeps(kind: Kind) {
     fn add(x: u64, config: &u64) -> u64 {
         x + config
     }
-    let pool = pool(method, 1);
+    let pool = pool(kind, 1);
     let partials: Vec<_> = (0..150).map(|config| partial(add, config)).collect();
     for round in 0..2 {
         for (config, partial) in partials.iter().enumerate() {
@@ -319,10 +305,10 @@ fn more_configurations_than_a_worker_keeps(method: StartMethod) {
     }
 }
 
-fn kill_at_shutdown_resolves_everything(method: StartMethod) {
+fn kill_at_shutdown_resolves_everything(kind: Kind) {
     let folder = tempfile::tempdir().unwrap();
     let started = folder.path().join("started");
-    let pool = pool(method, 1);
+    let pool = pool(kind, 1);
     let running = pool.submit(run_for_ever, started.to_str().unwrap().to_owned()).unwrap();
     let queued = pool.submit(square, 1).unwrap();
     wait_until_exists(&started);
@@ -334,10 +320,10 @@ fn kill_at_shutdown_resolves_everything(method: StartMethod) {
 }
 
 #[cfg(target_os = "linux")]
-fn nothing_is_left_behind(method: StartMethod) {
+fn nothing_is_left_behind(kind: Kind) {
     let descriptors = || fs::read_dir("/proc/self/fd").unwrap().count();
     let once = || {
-        let pool = pool(method, 3);
+        let pool = pool(kind, 3);
         pool.warm_up().unwrap();
         let pids = pool.worker_pids();
         assert_eq!(pool.map(square, 0..10).into_vec().unwrap().len(), 10);

@@ -1,6 +1,8 @@
 //! What the start methods promise: a preload that runs once and is shared, and nothing that a fork can break.
 #![cfg(target_os = "linux")]
 
+mod pool_kinds;
+
 use std::{
     collections::BTreeSet,
     fs,
@@ -8,15 +10,30 @@ use std::{
     time::{Duration, Instant},
 };
 
-use executor_core::{CancelToken, Executor, ProcessPoolBuilder, ProcessPoolExecutor, StartMethod, TaskError};
+use executor_core::{CancelToken, Executor, ProcessPoolBuilder, StartMethod, TaskError};
+use pool_kinds::{Kind, on_every_kind_of_pool};
 
 executor_core::test_worker!();
+
+on_every_kind_of_pool!(
+    over every transport;
+    a_preload_runs_once_and_its_memory_is_shared,
+    a_spawned_worker_runs_the_preload_by_itself,
+    an_initializer_runs_after_the_preload_and_in_every_worker,
+    a_failing_preload_breaks_the_pool,
+    a_preload_that_ends_its_process_is_given_up,
+    a_preload_that_takes_too_long_is_given_up,
+    a_preload_may_use_threads_but_not_leave_them,
+    tasks_of_forked_workers_may_lock_allocate_start_threads_and_programs,
+    a_token_reaches_preload_and_tasks,
+    a_worker_holds_nothing_of_other_workers,
+);
 
 static TABLE: OnceLock<Vec<u64>> = OnceLock::new();
 static LOCK: Mutex<u64> = Mutex::new(0);
 
-fn builder(workers: usize) -> ProcessPoolBuilder {
-    ProcessPoolExecutor::builder().start_method(StartMethod::ForkServer).max_workers(workers)
+fn builder(kind: Kind, workers: usize) -> ProcessPoolBuilder {
+    Kind { method: StartMethod::ForkServer, ..kind }.builder().max_workers(workers)
 }
 
 /// Notes in a file that it has run, and fills the table.
@@ -39,12 +56,11 @@ fn kill(pid: u32) {
     assert!(std::process::Command::new("kill").args(["-9", &pid.to_string()]).status().unwrap().success());
 }
 
-#[test]
-fn a_preload_runs_once_and_its_memory_is_shared() {
+fn a_preload_runs_once_and_its_memory_is_shared(kind: Kind) {
     let folder = tempfile::tempdir().unwrap();
     let log = folder.path().join("log");
     // 32 MiB.
-    let pool = builder(3).preload(fill_table, (log.to_str().unwrap().to_owned(), 4 << 20)).build().unwrap();
+    let pool = builder(kind, 3).preload(fill_table, (log.to_str().unwrap().to_owned(), 4 << 20)).build().unwrap();
     pool.warm_up().unwrap();
     assert_eq!(pool.map(look_up, 1000..2000).into_vec().unwrap(), (1000..2000).collect::<Vec<_>>());
     for pid in pool.worker_pids() {
@@ -69,19 +85,22 @@ fn a_preload_runs_once_and_its_memory_is_shared() {
     assert_eq!(fs::read_to_string(&log).unwrap(), "xx");
 }
 
-#[test]
-fn a_spawned_worker_runs_the_preload_by_itself() {
+fn a_spawned_worker_runs_the_preload_by_itself(kind: Kind) {
     let folder = tempfile::tempdir().unwrap();
     let log = folder.path().join("log").to_str().unwrap().to_owned();
-    let pool = ProcessPoolExecutor::builder().max_workers(1).preload(fill_table, (log.clone(), 10)).build().unwrap();
+    let pool = Kind { method: StartMethod::Spawn, ..kind }
+        .builder()
+        .max_workers(1)
+        .preload(fill_table, (log.clone(), 10))
+        .build()
+        .unwrap();
     assert_eq!(pool.submit(look_up, 7).unwrap().result(), Ok(7));
     assert_eq!(fs::read_to_string(log).unwrap(), "x");
     assert_eq!(pool.fork_server_pid(), None);
 }
 
-#[test]
-fn an_initializer_runs_after_the_preload_and_in_every_worker() {
-    let pool = builder(2).preload(|(): ()| *LOCK.lock().unwrap() += 1, ());
+fn an_initializer_runs_after_the_preload_and_in_every_worker(kind: Kind) {
+    let pool = builder(kind, 2).preload(|(): ()| *LOCK.lock().unwrap() += 1, ());
     let pool = pool.initializer(|(): ()| *LOCK.lock().unwrap() += 10, ()).build().unwrap();
     pool.warm_up().unwrap();
     for seen in pool.map(|_: u64| *LOCK.lock().unwrap(), 0..20).chunk_size(1) {
@@ -89,10 +108,9 @@ fn an_initializer_runs_after_the_preload_and_in_every_worker() {
     }
 }
 
-#[test]
-fn a_failing_preload_breaks_the_pool() {
-    let failing = builder(1).preload(|(): ()| Err::<(), _>("no disk"), ()).build().unwrap();
-    let panicking = builder(1).preload(|(): ()| -> () { panic!("no disk") }, ()).build().unwrap();
+fn a_failing_preload_breaks_the_pool(kind: Kind) {
+    let failing = builder(kind, 1).preload(|(): ()| Err::<(), _>("no disk"), ()).build().unwrap();
+    let panicking = builder(kind, 1).preload(|(): ()| -> () { panic!("no disk") }, ()).build().unwrap();
     for pool in [failing, panicking] {
         match pool.submit(look_up, 1).unwrap().result() {
             Err(TaskError::InitializerFailed { cause }) => assert!(cause.to_string().contains("no disk"), "{cause}"),
@@ -103,18 +121,16 @@ fn a_failing_preload_breaks_the_pool() {
     }
 }
 
-#[test]
-fn a_preload_that_ends_its_process_is_given_up() {
-    let pool = builder(1).preload(|(): ()| -> () { std::process::exit(7) }, ()).build().unwrap();
+fn a_preload_that_ends_its_process_is_given_up(kind: Kind) {
+    let pool = builder(kind, 1).preload(|(): ()| -> () { std::process::exit(7) }, ()).build().unwrap();
     match pool.submit(look_up, 1).unwrap().result() {
         Err(TaskError::NoWorker { cause }) => assert!(cause.to_string().contains("exit code 7"), "{cause}"),
         other => panic!("{other:?}"),
     }
 }
 
-#[test]
-fn a_preload_that_takes_too_long_is_given_up() {
-    let pool = builder(1).startup_timeout(Duration::from_millis(200));
+fn a_preload_that_takes_too_long_is_given_up(kind: Kind) {
+    let pool = builder(kind, 1).startup_timeout(Duration::from_millis(200));
     let pool = pool
         .preload(
             |(): ()| -> () {
@@ -137,13 +153,12 @@ fn a_preload_that_takes_too_long_is_given_up() {
     }
 }
 
-#[test]
-fn a_preload_may_use_threads_but_not_leave_them() {
+fn a_preload_may_use_threads_but_not_leave_them(kind: Kind) {
     let joins = |(): ()| {
         let threads: Vec<_> = (0..8).map(|_| std::thread::spawn(|| *LOCK.lock().unwrap() += 1)).collect();
         threads.into_iter().for_each(|thread| thread.join().unwrap());
     };
-    let pool = builder(1).preload(joins, ()).build().unwrap();
+    let pool = builder(kind, 1).preload(joins, ()).build().unwrap();
     assert_eq!(pool.submit(|(): ()| *LOCK.lock().unwrap(), ()).unwrap().result(), Ok(8));
     let leaves = |(): ()| {
         std::thread::spawn(|| {
@@ -152,16 +167,15 @@ fn a_preload_may_use_threads_but_not_leave_them() {
             }
         });
     };
-    let pool = builder(1).preload(leaves, ()).build().unwrap();
+    let pool = builder(kind, 1).preload(leaves, ()).build().unwrap();
     match pool.submit(look_up, 1).unwrap().result() {
         Err(TaskError::InitializerFailed { cause }) => assert!(cause.to_string().contains("threads"), "{cause}"),
         other => panic!("{other:?}"),
     }
 }
 
-#[test]
-fn tasks_of_forked_workers_may_lock_allocate_start_threads_and_programs() {
-    let pool = builder(2).preload(|(): ()| *LOCK.lock().unwrap() += 1, ()).build().unwrap();
+fn tasks_of_forked_workers_may_lock_allocate_start_threads_and_programs(kind: Kind) {
+    let pool = builder(kind, 2).preload(|(): ()| *LOCK.lock().unwrap() += 1, ()).build().unwrap();
     let busy = |x: u64| {
         let threads: Vec<_> = (0..4)
             .map(|_| {
@@ -180,20 +194,18 @@ fn tasks_of_forked_workers_may_lock_allocate_start_threads_and_programs() {
     }
 }
 
-#[test]
-fn a_token_reaches_preload_and_tasks() {
+fn a_token_reaches_preload_and_tasks(kind: Kind) {
     let token = CancelToken::new();
     token.cancel();
-    let pool =
-        builder(1).preload(|token: CancelToken| *LOCK.lock().unwrap() = token.is_cancelled().into(), token.clone());
+    let pool = builder(kind, 1)
+        .preload(|token: CancelToken| *LOCK.lock().unwrap() = token.is_cancelled().into(), token.clone());
     let pool = pool.build().unwrap();
     let look = |token: CancelToken| (*LOCK.lock().unwrap(), token.is_cancelled());
     assert_eq!(pool.submit(look, token).unwrap().result(), Ok((1, true)));
 }
 
-#[test]
-fn a_worker_holds_nothing_of_other_workers() {
-    let pool = builder(3).build().unwrap();
+fn a_worker_holds_nothing_of_other_workers(kind: Kind) {
+    let pool = builder(kind, 3).build().unwrap();
     pool.warm_up().unwrap();
     let mut seen = BTreeSet::new();
     for pid in pool.worker_pids().into_iter().chain(pool.fork_server_pid()) {

@@ -79,15 +79,17 @@ where
     W: FnOnce() -> T + Send + 'static,
     O: Owner,
 {
-    /// A task for the owner's queue, and its future.
-    pub(crate) fn task(owner: O, options: &TaskOptions, work: W) -> (TaskRef, TaskFuture<T>) {
+    /// A task for the owner's queue, and its future. `tell` hears of it before anything can happen to it.
+    pub(crate) fn task(owner: O, options: &TaskOptions, work: W, tell: impl FnOnce(&Cell)) -> (TaskRef, TaskFuture<T>) {
         if options.timeout.is_none() && options.queue_timeout.is_none() {
             let (task, future) = TaskRef::allocate::<Self>(Self { owner, limits: None, slot: Slot::new(work) });
+            tell(task.cell());
             return (task.erase(), future);
         }
         let limits = Limits { running: options.timeout, queued: Mutex::new(None) };
         let (task, future) =
             TaskRef::allocate::<Self>(Self { owner, limits: Some(Box::new(limits)), slot: Slot::new(work) });
+        tell(task.cell());
         if let (Some(limit), Some(limits)) = (options.queue_timeout, &task.content().limits) {
             let watch = deadline::watch(task.to_ref(), Limit::Queued, limit);
             *limits.queued.lock().unwrap_or_else(PoisonError::into_inner) = Some(watch);
@@ -137,6 +139,11 @@ where
 
     fn is_error(task: &Task<Self>) -> bool {
         task.cell().state() == State::Failed
+    }
+
+    fn error_kind(task: &Task<Self>) -> Option<&'static str> {
+        // SAFETY: only the handle asks, and only the handle takes.
+        unsafe { task.content().slot.error_kind(task.cell()) }
     }
 
     fn cancel(task: &Task<Self>) -> bool {
@@ -220,6 +227,13 @@ where
             Self::complete(task, Err(Box::new(TaskError::Expired { waited })));
             panic::contain(|| drop(work));
         }
+    }
+
+    fn is_unwanted(task: &Task<Self>) -> bool {
+        // SAFETY: nobody else holds on to the task, so nobody takes its outcome now.
+        std::mem::needs_drop::<T>()
+            && task.cell().is_held_once()
+            && unsafe { task.content().slot.has_outcome(task.cell()) }
     }
 
     fn clear(content: &mut Self, cell: &Cell) {

@@ -27,5 +27,5 @@ pub(crate) use look::{look, look_for_work};
 pub(crate) use outcome::{Slot, Stored};
 pub use promise::Promise;
 pub(crate) use task::{Body, Task, TaskRef, TypedRef};
-pub use task_future::TaskFuture;
+pub use task_future::{TaskFuture, TaskState};
 pub(crate) use waiter::{Waiter, WaiterKey};

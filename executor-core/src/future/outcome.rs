@@ -89,6 +89,36 @@ impl<W, T> Slot<W, T> {
         })
     }
 
+    /// Whether the outcome is there, and was not taken.
+    ///
+    /// # Safety
+    ///
+    /// Nobody takes the outcome meanwhile.
+    pub(crate) unsafe fn has_outcome(&self, cell: &Cell) -> bool {
+        matches!(cell.state(), State::Finished | State::Failed)
+            && self.0.with(|content| {
+                // SAFETY: a cell in these states has its outcome, which nobody changes now.
+                let outcome = unsafe { &*content.cast::<Option<Stored<T>>>() };
+                outcome.is_some()
+            })
+    }
+
+    /// The kind of error that `cell` has failed with; `None` when it was taken.
+    ///
+    /// # Safety
+    ///
+    /// This slot belongs to `cell`, and meanwhile nobody takes the outcome.
+    pub(crate) unsafe fn error_kind(&self, cell: &Cell) -> Option<&'static str> {
+        if cell.state() != State::Failed {
+            return None;
+        }
+        self.0.with(|content| {
+            // SAFETY: a failed cell has its outcome, which nobody changes now.
+            let outcome = unsafe { &*content.cast::<Option<Stored<T>>>() };
+            outcome.as_ref()?.as_ref().err().map(|error| error.kind())
+        })
+    }
+
     /// Drops what is left, at the end of the task.
     ///
     /// # Safety

@@ -25,6 +25,11 @@ impl<T: Send + 'static> Body for Promised<T> {
         task.cell().state() == State::Failed
     }
 
+    fn error_kind(task: &Task<Self>) -> Option<&'static str> {
+        // SAFETY: only the handle asks, and only the handle takes.
+        unsafe { task.content().0.error_kind(task.cell()) }
+    }
+
     fn clear(content: &mut Self, cell: &Cell) {
         // SAFETY: this is the end of the task; its work is nothing.
         unsafe { content.0.clear(cell, false) }

@@ -27,6 +27,11 @@ pub(crate) trait Body: Sized + 'static {
     /// Whether the cell, which is done, holds an error other than a cancellation.
     fn is_error(task: &Task<Self::Content>) -> bool;
 
+    /// The kind of error that the task has failed with, where that can be seen without taking it.
+    fn error_kind(_: &Task<Self::Content>) -> Option<&'static str> {
+        None
+    }
+
     /// Cancels the task if it has not started; `true` when this call did it.
     fn cancel(task: &Task<Self::Content>) -> bool {
         task.cell().cancel()
@@ -78,6 +83,11 @@ pub(crate) trait Body: Sized + 'static {
     /// Somebody was added to the waiters, and may sleep until the task is done.
     fn wanted(_: &Task<Self::Content>) {}
 
+    /// Whether nobody else holds on to the task, which is done, and it has a result whose destructor may take its time.
+    fn is_unwanted(_: &Task<Self::Content>) -> bool {
+        false
+    }
+
     /// The last holder is gone: drops what the state of `cell` says is still there.
     fn clear(_: &mut Self::Content, _: &Cell) {}
 }
@@ -93,6 +103,7 @@ struct Block<C> {
 struct VTable {
     take: unsafe fn(NonNull<Header>, *mut ()),
     is_error: unsafe fn(NonNull<Header>) -> bool,
+    error_kind: unsafe fn(NonNull<Header>) -> Option<&'static str>,
     cancel: unsafe fn(NonNull<Header>) -> bool,
     kill: unsafe fn(NonNull<Header>) -> bool,
     is_running: unsafe fn(NonNull<Header>) -> bool,
@@ -104,6 +115,7 @@ struct VTable {
     expire_queued: unsafe fn(NonNull<Header>, Duration),
     look: unsafe fn(NonNull<Header>, Option<Instant>) -> bool,
     wanted: unsafe fn(NonNull<Header>),
+    is_unwanted: unsafe fn(NonNull<Header>) -> bool,
     drop: unsafe fn(NonNull<Header>),
 }
 
@@ -142,6 +154,7 @@ impl<B: Body> Functions<B> {
             unsafe { output.cast::<Option<Result<B::Output, TaskError>>>().write(outcome) }
         },
         is_error: forward!(is_error()),
+        error_kind: forward!(error_kind()),
         cancel: forward!(cancel()),
         kill: forward!(kill()),
         is_running: forward!(is_running()),
@@ -158,6 +171,7 @@ impl<B: Body> Functions<B> {
         expire_queued: forward!(expire_queued(waited: Duration)),
         look: forward!(look(deadline: Option<Instant>)),
         wanted: forward!(wanted()),
+        is_unwanted: forward!(is_unwanted()),
         drop: |header| {
             // SAFETY: the last holder is gone, and the block came from a box.
             let mut block = unsafe { Box::from_raw(header.cast::<Block<B::Content>>().as_ptr()) };
@@ -282,6 +296,11 @@ impl TaskRef {
         unsafe { (self.header().vtable.look)(self.header, deadline) }
     }
 
+    pub(crate) fn is_unwanted(&self) -> bool {
+        // SAFETY: the table is that of this block.
+        unsafe { (self.header().vtable.is_unwanted)(self.header) }
+    }
+
     pub(crate) fn wanted(&self) {
         // SAFETY: the table is that of this block.
         unsafe { (self.header().vtable.wanted)(self.header) }
@@ -355,6 +374,12 @@ impl<T> Handle<T> {
         // SAFETY: the table is that of this block, whose output is a `T`.
         unsafe { (self.task.header().vtable.run_here)(self.task.header, place) };
         outcome
+    }
+
+    /// The kind of error that the task has failed with; `None` when it was taken, or cannot be seen.
+    pub(crate) fn error_kind(&self) -> Option<&'static str> {
+        // SAFETY: the table is that of this block.
+        unsafe { (self.task.header().vtable.error_kind)(self.task.header) }
     }
 
     /// The outcome of a task that is done; `None` when it was taken before.

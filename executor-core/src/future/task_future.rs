@@ -16,6 +16,23 @@ use super::{
 };
 use crate::error::TaskError;
 
+/// How far a task has come; see [`TaskFuture::state`]. The last three are final.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum TaskState {
+    /// It has not started.
+    Pending,
+    /// It runs.
+    Running,
+    /// It has a result. One that came from a worker process is decoded when somebody asks for it; should that fail, the task
+    /// is still a finished one.
+    Finished,
+    /// It ended with a [`TaskError`] other than cancellation.
+    Failed,
+    /// It was cancelled.
+    Cancelled,
+}
+
 /// A task's result, now or later.
 ///
 /// Dropping a future detaches it: the task goes on. A future is also a [`std::future::Future`], for any async runtime.
@@ -63,6 +80,38 @@ impl<T> TaskFuture<T> {
         self.cell().id()
     }
 
+    /// How far the task has come, in one look. It never goes back, unless the task is run
+    /// [again](crate::ProcessPoolBuilder::retry).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use executor_core::{Promise, TaskState};
+    ///
+    /// let (promise, future) = Promise::new();
+    /// assert_eq!(future.state(), TaskState::Pending);
+    /// assert!(promise.set_running_or_cancelled());
+    /// assert_eq!(future.state(), TaskState::Running);
+    /// promise.set_result(42)?;
+    /// assert_eq!(future.state(), TaskState::Finished);
+    /// # Ok::<(), executor_core::AlreadyDone<i32>>(())
+    /// ```
+    #[must_use]
+    pub fn state(&self) -> TaskState {
+        loop {
+            match self.cell().state() {
+                State::Running | State::Settling => return TaskState::Running,
+                State::Pending if self.task.is_running() => return TaskState::Running,
+                // What does not run now may have come to its end since the first look at its cell.
+                State::Pending if self.done() => {}
+                State::Pending => return TaskState::Pending,
+                State::Finished => return TaskState::Finished,
+                State::Failed => return TaskState::Failed,
+                State::Cancelled => return TaskState::Cancelled,
+            }
+        }
+    }
+
     /// Whether the task is finished, failed or cancelled.
     #[must_use]
     pub fn done(&self) -> bool {
@@ -72,11 +121,7 @@ impl<T> TaskFuture<T> {
     /// Whether the task runs right now.
     #[must_use]
     pub fn running(&self) -> bool {
-        match self.cell().state() {
-            State::Running | State::Settling => true,
-            State::Pending => self.task.is_running(),
-            State::Finished | State::Failed | State::Cancelled => false,
-        }
+        self.state() == TaskState::Running
     }
 
     /// Whether the task was cancelled. A cancelled task is done.
@@ -214,8 +259,14 @@ impl<T> Drop for TaskFuture<T> {
     }
 }
 
+/// Shows the type of the result, the state and, where that can be seen without taking it, the kind of error.
 impl<T> fmt::Debug for TaskFuture<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TaskFuture").field("id", &self.id()).field("state", &self.cell().state()).finish()
+        let mut shown = f.debug_struct(&format!("TaskFuture<{}>", std::any::type_name::<T>()));
+        shown.field("id", &self.id()).field("state", &self.state());
+        if let Some(kind) = self.task.error_kind() {
+            shown.field("error", &format_args!("{kind}"));
+        }
+        shown.finish()
     }
 }

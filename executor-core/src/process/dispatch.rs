@@ -75,6 +75,8 @@ impl Books {
                     (0..left).for_each(|_| front.request.lose_item(error.clone()));
                 }
                 _ if !front.request.take_items(reply.items, &reply.bytes) => return Err(Malformed),
+                // Otherwise it could send parts for ever.
+                ReplyKind::Part if reply.items == 0 => return Err(Malformed),
                 ReplyKind::Part => return Ok(()),
                 ReplyKind::Done if front.request.items > 0 => return Err(Malformed),
                 ReplyKind::Done => front.request.extras().chunk.ran_for += Duration::from_nanos(reply.elapsed.into()),
@@ -138,8 +140,14 @@ pub(super) struct State {
     /// No worker is left and none will come.
     pub(super) ended: bool,
     pub(super) broken: Option<TaskError>,
-    /// Workers that ended before they were ready, one after the other.
+    /// Workers that ended by themselves before they were ready, since one was.
     pub(super) failed_starts: u32,
+    /// Workers that were killed before they were ready, since one was; and since when.
+    pub(super) killed_starts: Option<(u32, Instant)>,
+    /// How long a worker without work may stay.
+    pub(super) idle_timeout: Option<Duration>,
+    /// When the supervisor wakes up by itself.
+    pub(super) supervisor_wakes: Option<Instant>,
     /// Workers that died and whose successor has not been started.
     pub(super) to_replace: usize,
     pub(super) died: u64,
@@ -161,8 +169,8 @@ impl ToWake {
 }
 
 impl State {
-    pub(super) fn new(most_workers: usize) -> Self {
-        Self { most_workers, ..Self::default() }
+    pub(super) fn new(most_workers: usize, idle_timeout: Option<Duration>) -> Self {
+        Self { most_workers, idle_timeout, ..Self::default() }
     }
 
     pub(super) fn take_to_wake(&mut self) -> ToWake {
@@ -299,6 +307,8 @@ impl State {
         let look = self.workers.len() - self.idle.len() < available_cpus();
         if let Some(worker) = self.workers.get_mut(&number) {
             worker.channel.ring(look);
+            // What did not fit into the socket is sent there.
+            self.needs_supervisor |= worker.channel.control().wants_to_send();
         }
     }
 
@@ -402,28 +412,43 @@ impl State {
 
     /// Takes all answers that have arrived.
     pub(super) fn receive_all(&mut self) {
-        let Self { workers, books, idle, needs_supervisor, .. } = self;
+        let Self { workers, books, idle, .. } = self;
         if idle.len() == workers.len() {
             return;
         }
+        let mut leaver = false;
         for (number, worker) in workers {
             if worker.shelf.live() > 0 && !worker.is_insane {
-                Self::receive_from(*number, worker, books, idle);
-                // It is buried there.
-                *needs_supervisor |= worker.is_insane;
+                let rests = Self::receive_from(*number, worker, books, idle);
+                // It is buried, or replaced, there.
+                leaver |= worker.is_insane || rests && !worker.is_open();
             }
         }
+        self.needs_supervisor |= leaver || self.is_supervisor_late();
+    }
+
+    /// Whether the supervisor has to learn of a worker that may have nothing to do any more: nobody else lets it go.
+    fn is_supervisor_late(&self) -> bool {
+        if self.shut_down {
+            return true;
+        }
+        let Some(limit) = self.idle_timeout else { return false };
+        let last = self.idle.last().and_then(|number| self.workers.get(number));
+        let leaves = last.and_then(|worker| worker.idle_since.checked_add(limit));
+        leaves.is_some_and(|leaves| self.supervisor_wakes.is_none_or(|wakes| wakes > leaves))
     }
 
     /// Takes the answers of one worker.
     pub(super) fn receive(&mut self, number: u32) {
         if let Some(worker) = self.workers.get_mut(&number) {
-            Self::receive_from(number, worker, &mut self.books, &mut self.idle);
+            let rests = Self::receive_from(number, worker, &mut self.books, &mut self.idle);
+            self.needs_supervisor |= worker.is_insane || rests && !worker.is_open();
+            self.needs_supervisor |= rests && self.is_supervisor_late();
         }
     }
 
-    /// What makes no sense is the end of the worker that sent it.
-    fn receive_from(number: u32, worker: &mut Worker, books: &mut Books, idle: &mut Vec<u32>) {
+    /// What makes no sense is the end of the worker that sent it. Says whether it has nothing to do from now on.
+    fn receive_from(number: u32, worker: &mut Worker, books: &mut Books, idle: &mut Vec<u32>) -> bool {
         let Worker { channel, shelf, .. } = worker;
         let before = shelf.live();
         let outcome = channel.receive(&mut |reply| books.take_reply(shelf, &reply));
@@ -431,12 +456,14 @@ impl State {
             channel.release(number, place);
         }
         worker.is_insane |= outcome.is_err();
-        if before > 0 && worker.shelf.live() == 0 {
+        let rests = before > 0 && worker.shelf.live() == 0;
+        if rests {
             worker.rest();
             if worker.is_ready() {
                 idle.push(number);
             }
         }
+        rests
     }
 
     /// Cancels a task that no worker has begun; `true` when this call did it.
@@ -473,10 +500,12 @@ impl State {
     fn take_revoked(&mut self, number: u32, request: u64) -> Option<Standing> {
         let worker = self.workers.get_mut(&number)?;
         let standing = worker.shelf.revoke(request)?;
+        worker.tasks_left = worker.tasks_left.map(|left| left + 1);
         self.books.standing -= 1;
         if worker.shelf.live() == 0 && worker.is_ready() {
             worker.rest();
             self.idle.push(number);
+            self.needs_supervisor |= self.is_supervisor_late();
         }
         Some(standing)
     }
@@ -505,9 +534,6 @@ impl State {
             (None, Some(worker)) => worker.channel.bytes(place),
             (None, None) => Vec::new(),
         };
-        if let Some(worker) = self.workers.get_mut(&number) {
-            worker.tasks_left = worker.tasks_left.map(|left| left + 1);
-        }
         self.enqueue(Queued { job, request, bytes: bytes.into() }, true);
     }
 
@@ -523,6 +549,10 @@ impl State {
         if live > 1 && live as f32 * self.books.task_time > SPREAD {
             self.take_back(number, live / 2);
             self.current = free;
+        } else if live > 1 && !self.is_watched {
+            // So little is not worth it, unless the first of them takes longer than it should.
+            self.is_watched = true;
+            self.needs_supervisor = true;
         }
     }
 
@@ -556,7 +586,7 @@ impl State {
                 Some(_) => behind = true,
                 None if self.workers.len() < self.most_workers => {
                     behind = true;
-                    if stuck {
+                    if stuck && !self.workers.values().any(Worker::is_starting) {
                         self.wanted_workers = self.wanted_workers.max(self.workers.len() + 1);
                     }
                 }
@@ -568,39 +598,38 @@ impl State {
     }
 
     /// Takes what a dead worker has left: what it has not begun goes back to the queue, and the rest of a chunk that it has
-    /// begun. The item that it was running gets `error`, which `keep` may refuse for a task that is to be run again.
+    /// begun. The item that it was running gets `error`, unless it is to be run again. Says whether something was running.
     pub(super) fn inherit(&mut self, number: u32, error: &TaskError, stopped: bool) -> bool {
         let Some(worker) = self.workers.get_mut(&number) else { return false };
-        let claimed = worker.shelf.front().is_some_and(|(front, _)| worker.channel.is_claimed(front));
         let unfinished = worker.channel.unfinished();
-        let mut lost = false;
-        let mut rest = None;
-        if claimed && let Some((_, front)) = worker.shelf.front_mut() {
-            lost = true;
-            if let Some((items, bytes)) = unfinished {
-                front.request.take_items(items.min(front.request.items.saturating_sub(1)), &bytes);
-            }
-            rest = worker.shelf.take_front();
-            self.books.standing -= 1;
+        if let Some((_, front)) = worker.shelf.front_mut()
+            && let Some((items, bytes)) = unfinished
+        {
+            front.request.take_items(items.min(front.request.items.saturating_sub(1)), &bytes);
         }
+        let mut lost = false;
         let left: Vec<u64> = worker.shelf.live_from_the_back().collect();
         for request in left {
             let Some(worker) = self.workers.get_mut(&number) else { break };
-            // The process is gone, so nobody claims it any more.
-            if let Some(standing) = worker.shelf.revoke(request) {
-                self.books.standing -= 1;
+            // The process is gone, so nobody claims anything any more. Of what it has claimed, all but the first one has been
+            // answered, unless it was insane: then it may have run anything that it says.
+            let claimed = worker.channel.is_claimed(request);
+            let Some(standing) = worker.shelf.revoke(request) else { continue };
+            self.books.standing -= 1;
+            if claimed {
+                lost = true;
+                self.lose(number, standing, error, stopped);
+            } else {
                 self.put_back(number, standing);
             }
-        }
-        if let Some(standing) = rest {
-            self.lose(number, standing, error, stopped);
         }
         lost
     }
 
     /// Settles the request that a worker was running when it died.
     fn lose(&mut self, number: u32, mut standing: Standing, error: &TaskError, stopped: bool) {
-        if !stopped && standing.request.retry() {
+        let again = !stopped && standing.request.retry();
+        if again && !standing.request.is_chunk() {
             return self.put_back(number, standing);
         }
         if stopped || !standing.request.is_chunk() {
@@ -611,7 +640,13 @@ impl State {
             (None, Some(worker)) => worker.channel.bytes(standing.place),
             (None, None) => Vec::new(),
         };
-        let left = standing.request.items as usize;
+        // What is answered is not run again.
+        let rest = |items: u32| Some(Items(&bytes).last_ones(items as usize).to_vec());
+        if again {
+            standing.kept = rest(standing.request.items);
+            standing.job.content().set_begun();
+            return self.put_back(number, standing);
+        }
         standing.request.lose_item(error.clone());
         if standing.request.items == 0 || self.broken.is_some() {
             while standing.request.items > 0 {
@@ -623,7 +658,7 @@ impl State {
             return;
         }
         // The other items have not been run, and are not lost.
-        standing.kept = Some(Items(&bytes).last_ones(left - 1).to_vec());
+        standing.kept = rest(standing.request.items);
         standing.job.content().set_begun();
         self.put_back(number, standing);
     }

@@ -456,6 +456,11 @@ impl<D: Decode> Body for Encoded<D> {
         }
     }
 
+    fn error_kind(task: &CellTask<ProcessTask>) -> Option<&'static str> {
+        // SAFETY: only the handle takes the outcome, and it is the handle that asks.
+        unsafe { task.content().slot.error_kind(task.cell()) }
+    }
+
     fn cancel(task: &CellTask<ProcessTask>) -> bool {
         task.content().core.cancel(task)
     }

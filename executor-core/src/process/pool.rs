@@ -166,12 +166,12 @@ impl ProcessPoolExecutor {
         for end in [&alarm, &heard] {
             end.set_nonblocking(true).map_err(system("make a socket pair"))?;
         }
-        let max_workers = config.max_workers;
+        let (max_workers, idle_timeout) = (config.max_workers, config.idle_timeout);
         let core = Arc::new(Core {
             config,
             identity,
             token: CancelToken::new(),
-            state: Mutex::new(State::new(max_workers)),
+            state: Mutex::new(State::new(max_workers, idle_timeout)),
             alarm,
             space: Condvar::new(),
             changed: Condvar::new(),
@@ -322,6 +322,10 @@ impl Core {
     pub(super) fn cancel(&self, task: &CellTask<ProcessTask>) -> bool {
         let mut state = self.lock();
         let cancelled = state.cancel(task);
+        if cancelled {
+            // What it took up may be what others wait for.
+            state.refill();
+        }
         // The supervisor may have been waiting for just this one.
         state.needs_supervisor |= cancelled && state.shut_down;
         self.conclude(state);
@@ -334,9 +338,12 @@ impl Core {
         state.receive_all();
         let mut stopped = state.cancel(task);
         if !stopped && let Location::Worker(number, request) = task.content().location() {
-            let is_front = |worker: &Worker| worker.shelf.front().is_some_and(|(front, _)| front as u32 == request);
-            stopped = state.workers.get(&number).is_some_and(is_front)
-                && supervisor::stop(&mut state, number, &TaskError::Cancelled, self.config.grace);
+            // Begun meanwhile, so that there may be an answer to what stood before it.
+            state.receive(number);
+            let front =
+                state.workers.get(&number).and_then(|worker| worker.shelf.find(request)).map(|(front, _)| front);
+            stopped = front.is_some()
+                && supervisor::stop(&mut state, number, front, &TaskError::Cancelled, self.config.grace);
         }
         state.needs_supervisor = true;
         self.conclude(state);
@@ -346,6 +353,8 @@ impl Core {
     pub(super) fn is_running(&self, task: &CellTask<ProcessTask>) -> bool {
         let mut state = self.lock();
         state.receive_all();
+        // Who takes the last answer of a worker gives it something to do: the worker will not say any more that it has none.
+        state.refill();
         let running = match task.content().location() {
             Location::Worker(number, request) => state.workers.get(&number).is_some_and(|worker| {
                 worker.shelf.find(request).is_some_and(|(request, _)| worker.channel.is_claimed(request))

@@ -104,6 +104,7 @@ impl Shelf {
 
     /// Takes one out that was revoked with the transport, but leaves its place.
     pub(super) fn revoke(&mut self, number: u64) -> Option<Standing> {
+        let was_front = self.front().is_some_and(|(front, _)| front == number);
         let standing = self.standing.get_mut((number - self.first_number) as usize)?;
         let tombstone = Standing {
             job: standing.job.clone(),
@@ -112,8 +113,13 @@ impl Shelf {
             kept: None,
             is_revoked: true,
         };
+        let standing = std::mem::replace(standing, tombstone);
         self.live -= 1;
-        Some(std::mem::replace(standing, tombstone))
+        if was_front {
+            self.front_since = None;
+            self.note_front();
+        }
+        Some(standing)
     }
 
     fn note_front(&mut self) {

@@ -27,12 +27,11 @@ use crate::{
     sys,
 };
 
-/// Failed starts in a row may weigh so much; then the pool gives up.
-const HOPELESS: u32 = 100;
-/// A worker that ended by itself before it was ready: three are enough.
-const ENDED: u32 = 34;
-/// One that was killed, which may have had nothing to do with it.
-const KILLED: u32 = 1;
+/// Workers that end by themselves before they are ready, one after the other: after so many the pool gives up.
+const ENDED: u32 = 3;
+/// Those that are killed before they are ready may have had nothing to do with it: after so many, and when none has become
+/// ready for as long as one may take, the pool gives up.
+const KILLED: u32 = 100;
 
 /// What stands behind a task for longer than this is given to another worker, if one is free.
 const PATIENCE: Duration = Duration::from_millis(1);
@@ -62,6 +61,12 @@ pub(super) fn run(core: &Arc<Core>, mut heard: &UnixStream) {
         }
         bury_insane(core, &mut state);
         start_workers(core, &mut launcher, &mut state);
+        if let Some(error) = state.broken.clone()
+            && !state.workers.values().any(Worker::is_open)
+        {
+            // What the last workers have left behind.
+            state.fail_queue(&error);
+        }
         state.fork_server = launcher.server_pid();
         state.refill();
         send_home(core, &mut state, now);
@@ -72,7 +77,7 @@ pub(super) fn run(core: &Arc<Core>, mut heard: &UnixStream) {
             core.changed.notify_all();
             return;
         }
-        let again = if state.is_watched { look_again } else { None };
+        let again = state.is_watched.then(|| look_again.unwrap_or(now));
         let deadline = state
             .workers
             .values()
@@ -81,6 +86,7 @@ pub(super) fn run(core: &Arc<Core>, mut heard: &UnixStream) {
             .chain(launcher.deadline())
             .chain(again)
             .min();
+        state.supervisor_wakes = deadline;
         let fds = Fds::of(&mut state);
         core.conclude(state);
         let ready = fds.wait(heard, &launcher, deadline);
@@ -227,7 +233,7 @@ fn send_home(core: &Core, state: &mut State, now: Instant) {
     let State { workers, idle, wanted_workers, .. } = state;
     for (number, worker) in workers {
         let ready = worker.is_ready() && worker.shelf.live() == 0 && worker.stop.is_none();
-        let used_up = ready && worker.tasks_left == Some(0);
+        let used_up = ready && worker.is_used_up();
         let idle_for_long = ready
             && core.config.idle_timeout.is_some_and(|limit| now.saturating_duration_since(worker.idle_since) >= limit);
         if all && (ready || worker.is_starting()) || used_up || idle_for_long {
@@ -277,6 +283,7 @@ fn take_frame(core: &Core, state: &mut State, number: u32, kind: u8, body: &[u8]
             worker.life = Life::Ready;
             state.add_ready(number);
             state.failed_starts = 0;
+            state.killed_starts = None;
             core.changed.notify_all();
             Ok(())
         }
@@ -291,7 +298,7 @@ fn take_frame(core: &Core, state: &mut State, number: u32, kind: u8, body: &[u8]
             Err(Malformed)
         }
         (wire::GROWN, _) => {
-            worker.tasks_left = Some(0);
+            worker.is_grown = true;
             Ok(())
         }
         (wire::OUT_OF_MEMORY, life) => {
@@ -318,6 +325,9 @@ fn bury(core: &Core, state: &mut State, number: u32) {
     let Some(worker) = state.workers.get_mut(&number) else { return };
     let pid = worker.pid();
     let exit = worker.process.reap();
+    // What it has answered while it was being killed.
+    state.receive(number);
+    let Some(worker) = state.workers.get_mut(&number) else { return };
     let stop = worker.stop.take();
     let life = worker.life;
     let died = TaskError::WorkerDied { pid, exit };
@@ -337,8 +347,15 @@ fn bury(core: &Core, state: &mut State, number: u32) {
     let Some(worker) = state.workers.remove(&number) else { return };
     match life {
         Life::Starting { .. } => {
-            state.failed_starts += if exit == WorkerExit::Signal(SIGKILL) { KILLED } else { ENDED };
-            if worker.complaint.is_some() || state.failed_starts >= HOPELESS {
+            let hopeless = if exit == WorkerExit::Signal(SIGKILL) {
+                let (count, since) = state.killed_starts.get_or_insert_with(|| (0, Instant::now()));
+                *count += 1;
+                *count >= KILLED && since.elapsed() >= core.config.startup_timeout
+            } else {
+                state.failed_starts += 1;
+                state.failed_starts >= ENDED
+            };
+            if worker.complaint.is_some() || hopeless {
                 let error = worker.complaint.unwrap_or_else(|| TaskError::NoWorker {
                     cause: Cause::new(format!(
                         "worker process {pid} ended before it was ready ({exit}): \
@@ -400,17 +417,22 @@ fn keep_deadlines(core: &Core, state: &mut State, now: Instant) {
             }
             (Life::Ready, None) => {
                 let ran_for = worker.shelf.front_since().map_or(Duration::ZERO, |since| now - since);
-                stop(state, number, &TaskError::TimedOut { ran_for }, core.config.grace);
+                let front = worker.shelf.front().map(|(front, _)| front);
+                stop(state, number, front, &TaskError::TimedOut { ran_for }, core.config.grace);
             }
         }
     }
 }
 
-/// Stops the task that a worker runs; `false` when it runs none. What it has not begun goes to others.
-pub(super) fn stop(state: &mut State, number: u32, error: &TaskError, grace: Duration) -> bool {
+/// Stops the task that a worker runs, if it is this one; `None` is any. `false` when it runs another one or none. What it has
+/// not begun goes to others.
+pub(super) fn stop(state: &mut State, number: u32, task: Option<u64>, error: &TaskError, grace: Duration) -> bool {
     state.take_back(number, usize::MAX);
-    match state.workers.get_mut(&number) {
-        Some(worker) if worker.shelf.live() > 0 => {
+    // It may have gone on to the next task meanwhile. From here on it cannot: there is none that it could begin.
+    state.receive(number);
+    let Some(worker) = state.workers.get_mut(&number) else { return false };
+    match worker.shelf.front() {
+        Some((front, _)) if task.is_none_or(|task| task == front) => {
             worker.stop(error, grace);
             true
         }
@@ -421,5 +443,5 @@ pub(super) fn stop(state: &mut State, number: u32, error: &TaskError, grace: Dur
 /// Stops every task that runs; returns how many.
 pub(super) fn stop_all(state: &mut State, error: &TaskError, grace: Duration) -> usize {
     let numbers: Vec<u32> = state.workers.keys().copied().collect();
-    numbers.into_iter().filter(|number| stop(state, *number, error, grace)).count()
+    numbers.into_iter().filter(|number| stop(state, *number, None, error, grace)).count()
 }

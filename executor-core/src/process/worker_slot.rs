@@ -34,6 +34,8 @@ pub(super) struct Worker {
     pub(super) tasks_left: Option<u32>,
     /// Its first task was told to stop.
     pub(super) stop: Option<Stop>,
+    /// It has said that it has grown too large.
+    pub(super) is_grown: bool,
     /// The number of its first request when the supervisor last looked, to notice that it takes long.
     pub(super) seen_number: Option<u64>,
     /// When it last had something to do.
@@ -91,6 +93,7 @@ impl Worker {
             next_definition: 0,
             shelf: Shelf::default(),
             tasks_left,
+            is_grown: false,
             stop: None,
             seen_number: None,
             idle_since: Instant::now(),
@@ -117,9 +120,14 @@ impl Worker {
         matches!(self.life, Life::Leaving { .. })
     }
 
+    /// Whether it is to be replaced when it has done what it has.
+    pub(super) fn is_used_up(&self) -> bool {
+        self.tasks_left == Some(0) || self.is_grown
+    }
+
     /// Whether it may be given one more task, room for it aside.
     pub(super) fn is_open(&self) -> bool {
-        self.is_ready() && self.stop.is_none() && self.tasks_left != Some(0) && !self.is_insane
+        self.is_ready() && self.stop.is_none() && !self.is_used_up() && !self.is_insane
     }
 
     /// The number under which the worker knows this function and configuration; tells it if it does not.

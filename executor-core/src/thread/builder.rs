@@ -81,7 +81,7 @@ impl ThreadPoolBuilder {
     /// use executor_core::{ThreadPoolExecutor, with_worker_state};
     /// use std::cell::Cell;
     ///
-    /// let pool = ThreadPoolExecutor::builder().max_workers(1).worker_state(|| Cell::new(0)).build()?;
+    /// let pool = ThreadPoolExecutor::builder().max_workers(1).worker_state(|| Cell::new(0_u32)).build()?;
     /// let count = || with_worker_state(|count: &Cell<u32>| { count.set(count.get() + 1); count.get() });
     /// assert_eq!(pool.spawn(count)?.result()?, Some(1));
     /// assert_eq!(pool.spawn(count)?.result()?, Some(2));

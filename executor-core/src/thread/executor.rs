@@ -151,8 +151,9 @@ impl ThreadPoolCore {
     ) -> Result<TaskFuture<R>, SubmitError> {
         let pool = &self.pool;
         pool.admit(&options)?;
-        let (task, future) = InProcess::task(PoolOf(pool.id), &options, span::carry(work));
-        pool.observe(|observer| observer.task_queued(task.cell().id()));
+        let (task, future) = InProcess::task(PoolOf(pool.id), &options, span::carry(work), |cell| {
+            pool.observe(|observer| observer.task_queued(cell.id()));
+        });
         // A worker that has it already runs it; that is fine as well.
         if pool.push(task, options.priority) || !future.cancel() { Ok(future) } else { Err(SubmitError::ShutDown) }
     }
@@ -178,8 +179,9 @@ impl ThreadPoolCore {
                 futures.iter().for_each(|future: &TaskFuture<R>| _ = future.cancel());
                 return Err(error);
             }
-            let (task, future) = InProcess::task(PoolOf(pool.id), &options, span::carry(work));
-            pool.observe(|observer| observer.task_queued(task.cell().id()));
+            let (task, future) = InProcess::task(PoolOf(pool.id), &options, span::carry(work), |cell| {
+                pool.observe(|observer| observer.task_queued(cell.id()));
+            });
             pool.put(task, options.priority);
             futures.push(future);
             // A bounded queue may have to be emptied before the next one fits.

@@ -23,6 +23,9 @@ use crate::future::{Cell, TaskRef, look_for_work};
 /// starve the others.
 const FAIRNESS: u32 = 61;
 
+/// A worker that looks for work does so once in so many turns.
+const TURNS: u32 = 16;
+
 /// What one worker has counted. Only its thread writes; aligned so that no two workers write to the same cache lines.
 #[repr(align(128))]
 #[derive(Default)]
@@ -177,8 +180,8 @@ impl Worker {
             count(&self.counters().tombs_found);
         }
         let searching = self.searches_early.take();
-        if searching && task.cell().is_held_once() {
-            // Nobody wants the result, whose destructor may take its time.
+        if searching && task.is_unwanted() {
+            // Its destructor may take its time, and whoever submits must not count on this worker meanwhile.
             if self.pool.idle.end_search() && self.has_work() {
                 self.pool.call(1);
             }
@@ -259,7 +262,13 @@ impl Worker {
         let (idle, sleeper) = (&pool.idle, &self.seat.member.sleeper);
         // One of the pool looks; the others sleep at once.
         if pool.begin_look() {
-            let found = look_for_work(|| self.has_work() || idle.is_shut());
+            // Not at every turn: each look takes the queue's cache line from who submits, and the later it finds something the
+            // more that is.
+            let mut turn = 0_u32;
+            let found = look_for_work(|| {
+                turn += 1;
+                turn.is_multiple_of(TURNS) && (self.has_work() || idle.is_shut())
+            });
             pool.end_look();
             if found && !idle.is_shut() {
                 return true;

@@ -2,7 +2,7 @@
 
 use std::{
     any::Any,
-    sync::{Arc, Mutex, PoisonError, mpsc},
+    sync::{Arc, mpsc},
     time::{Duration, Instant},
 };
 
@@ -20,21 +20,21 @@ use crate::{
     tasks::{picky, square},
 };
 
-/// Callbacks are the program's, whatever executor they belong to.
-static ONE_SLOW_CALLBACK: Mutex<()> = Mutex::new(());
-
 pub(crate) fn slow_callback(kind: impl Kind) {
-    let _one = ONE_SLOW_CALLBACK.lock().unwrap_or_else(PoisonError::into_inner);
     let pool = kind.pool(1);
-    let (entered, has_entered) = mpsc::channel();
-    let (release, released) = mpsc::channel::<()>();
-    pool.submit(square, 2).unwrap().add_done_callback(move |_| {
-        entered.send(()).unwrap();
-        // Also when the test has failed and let go of the sender.
-        let _ = released.recv();
-    });
-    has_entered.recv_timeout(LONG).unwrap();
-    // While it runs, tasks and other callbacks go on.
+    // Each of them ends when its sender is dropped, also when the test has failed.
+    let slow: Vec<mpsc::Sender<()>> = (0..4)
+        .map(|x| {
+            let (entered, has_entered) = mpsc::channel();
+            let (release, released) = mpsc::channel();
+            pool.submit(square, x).unwrap().add_done_callback(move |_| {
+                entered.send(()).unwrap();
+                let _ = released.recv();
+            });
+            has_entered.recv_timeout(LONG).unwrap();
+            release
+        })
+        .collect();
     for x in 0..20 {
         let (called, is_called) = mpsc::channel();
         let future = pool.submit(square, x).unwrap();
@@ -42,7 +42,7 @@ pub(crate) fn slow_callback(kind: impl Kind) {
         assert_eq!(future.result_timeout(LONG).unwrap(), Ok(x * x));
         is_called.recv_timeout(LONG).unwrap();
     }
-    release.send(()).unwrap();
+    drop(slow);
 }
 
 pub(crate) fn panicking_callback(kind: impl Kind) {

@@ -21,8 +21,8 @@ Where a meaning differs from CPython's (marked `~`) it is stricter: a cancelled 
 payload or dead worker costs one task, the clock of `as_completed` starts at the call, no input is silently dropped, and an
 initializer's own error is kept as the cause.
 
-**yes**: tested here. **not yet**: the test is written and waits for something in the library. **in part**: some of it is
-tested, and the rest waits. **-**: the executor has no such thing, or nothing of it could differ.
+**yes**: tested here. **in part**: some of it is tested; the test of the rest is written, and waits for something in the
+library. **-**: the executor has no such thing, or nothing of it could differ.
 ";
 
 pub(crate) fn write() {
@@ -48,15 +48,13 @@ fn verdict(row: &Row, executor: &str) -> &'static str {
         _ if row.reason.is_some() => "n/a",
         (true, true) => "in part",
         (true, false) => "yes",
-        (false, true) => "not yet",
-        (false, false) => "-",
+        (false, _) => "-",
     }
 }
 
 fn note(row: &Row) -> String {
     match (&row.reason, &row.pending) {
         (Some(reason), _) => format!(" Not applicable: {reason}."),
-        (None, Some(pending)) if row.runs.is_empty() => format!(" Not yet: needs {}.", pending.needs),
         (None, Some(pending)) => format!(" Still to come: {}.", pending.needs),
         (None, None) => String::new(),
     }
@@ -105,18 +103,17 @@ fn write_class(text: &mut String, class: &Class, mut number: usize) -> usize {
 /// How many rows each executor has.
 fn summarise(text: &mut String) {
     let rows: Vec<&Row> = table::CLASSES.iter().flat_map(|class| class.rows).collect();
-    let _ = writeln!(text, "| | tested | in part | not yet |\n|---|--:|--:|--:|");
+    let _ = writeln!(text, "| | tested | in part |\n|---|--:|--:|");
     for (executor, heading) in columns() {
         let count = |wanted: &str| rows.iter().filter(|row| verdict(row, executor) == wanted).count();
-        let _ = writeln!(text, "| {heading} | {} | {} | {} |", count("yes"), count("in part"), count("not yet"));
+        let _ = writeln!(text, "| {heading} | {} | {} |", count("yes"), count("in part"));
     }
     let of_cpython = || table::CLASSES.iter().filter(|class| class.file != table::BEYOND).flat_map(|class| class.rows);
     let applicable = of_cpython().filter(|row| row.reason.is_none()).count();
-    let waiting = of_cpython().filter(|row| row.pending.is_some() && row.runs.is_empty()).count();
+    let in_part = of_cpython().filter(|row| row.pending.is_some()).count();
     let _ = writeln!(
         text,
-        "\nOf CPython's {} tests {applicable} apply; {} of these are tested, and {waiting} wait for the library.",
+        "\nOf CPython's {} tests {applicable} apply; all of these are tested, {in_part} of them in part.",
         of_cpython().count(),
-        applicable - waiting,
     );
 }

@@ -5,10 +5,11 @@ use std::{
     time::Duration,
 };
 
-use executor_core::{AlreadyDone, Promise, TaskError, TaskFuture};
+use executor_core::{AlreadyDone, Promise, TaskError, TaskFuture, TaskState};
 
 use crate::{
     kinds::LONG,
+    reported,
     states::{FAILURE, States, VALUE},
 };
 
@@ -58,7 +59,7 @@ pub(crate) fn test_done_callback_raises() {
         let (calls, sender) = (Arc::clone(&calls), sender.clone());
         future.add_done_callback(move |_| {
             calls.lock().unwrap().push(name);
-            assert!(name != "panics", "this panic is part of the test");
+            assert!(name != "panics", "the second of three callbacks panics, as it should");
             sender.send(name).unwrap();
         });
     }
@@ -67,6 +68,7 @@ pub(crate) fn test_done_callback_raises() {
         assert_eq!(receiver.recv_timeout(LONG), Ok(expected));
     }
     assert_eq!(*calls.lock().unwrap(), ["first", "panics", "last"]);
+    assert_eq!(reported::times("the second of three callbacks panics, as it should"), 1);
     assert_eq!(future.result(), Ok(5), "the future is none the worse");
 }
 
@@ -91,8 +93,20 @@ pub(crate) fn test_done_callback_already_cancelled() {
 pub(crate) fn test_done_callback_raises_already_succeeded() {
     let States { finished, .. } = States::new();
     // It must not reach whoever adds it, nor the callbacks that come after it.
-    finished.add_done_callback(|_| panic!("this panic is part of the test"));
+    finished.add_done_callback(|_| panic!("a late callback panics, as it should"));
     assert_eq!(told(&finished, || ()), (false, false));
+    assert_eq!(reported::times("a late callback panics, as it should"), 1);
+}
+
+pub(crate) fn test_repr() {
+    let states = States::new();
+    let shown = states.all().map(|future| format!("{future:?}"));
+    for (shown, state) in shown.iter().zip(["Pending", "Running", "Cancelled", "Failed", "Finished"]) {
+        assert!(shown.contains(&format!("state: {state}")) && shown.contains("u64"), "{shown}");
+    }
+    let with_error = shown.map(|shown| shown.contains("MemoryLimit"));
+    assert_eq!(with_error, [false, false, false, true, false], "the kind of error");
+    assert_eq!(states.failed.result(), Err(FAILURE), "it was only looked at");
 }
 
 pub(crate) fn test_cancel() {
@@ -184,4 +198,45 @@ pub(crate) fn test_multiple_set_exception() {
     assert_eq!(promise.set_error(TaskError::ShutDown), Err(AlreadyDone(TaskError::ShutDown)));
     assert_eq!(promise.set_result(2), Err(AlreadyDone(2)));
     assert_eq!(future.result(), Err(FAILURE));
+}
+
+/// What four threads see while another one resolves the future: the state, and what the other questions say after it.
+fn seen_while(resolve: fn(&Promise<u64>, &TaskFuture<u64>), last: TaskState) {
+    const SNAPSHOTS: usize = 1000;
+    let (promise, future) = &Promise::new();
+    let start = &Barrier::new(5);
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(move || {
+                assert_eq!(future.state(), TaskState::Pending);
+                start.wait();
+                let mut states = Vec::new();
+                while states.len() < SNAPSHOTS || !states.ends_with(&[last]) {
+                    states.push(future.state());
+                    if states.ends_with(&[last]) {
+                        let cancelled = last == TaskState::Cancelled;
+                        assert_eq!((future.done(), future.running(), future.cancelled()), (true, false, cancelled));
+                    }
+                }
+                // While its outcome is written a future is still running.
+                let order = [TaskState::Pending, TaskState::Running, last];
+                let is_known = |state| order.contains(state);
+                assert!(states.iter().all(is_known), "{states:?}");
+                assert!(states.is_sorted_by_key(|state| order.iter().position(|known| known == state)), "{states:?}");
+            });
+        }
+        start.wait();
+        resolve(promise, future);
+    });
+    assert_eq!(future.state(), last);
+}
+
+pub(crate) fn test_get_snapshot() {
+    assert_eq!(States::new().all().map(TaskFuture::state), {
+        use TaskState::{Cancelled, Failed, Finished, Pending, Running};
+        [Pending, Running, Cancelled, Failed, Finished]
+    });
+    seen_while(|promise, _| promise.set_result(VALUE).unwrap(), TaskState::Finished);
+    seen_while(|promise, _| promise.set_error(FAILURE).unwrap(), TaskState::Failed);
+    seen_while(|_, future| assert!(future.cancel()), TaskState::Cancelled);
 }

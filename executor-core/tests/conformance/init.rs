@@ -66,7 +66,15 @@ pub(crate) mod failing {
 }
 
 pub(crate) fn test_spawn(kind: Processes) {
-    let (success, output) = Program::start("failing_initializers", kind, None, &[]).finish();
+    nothing_is_left("failing_initializers_spawned", kind);
+}
+
+pub(crate) fn test_forkserver(kind: Processes) {
+    nothing_is_left("failing_initializers_forked", kind);
+}
+
+fn nothing_is_left(program: &str, kind: Processes) {
+    let (success, output) = Program::start(program, kind, None, &[]).finish();
     assert!(success);
     assert_eq!(output, "nothing is left\n");
 }

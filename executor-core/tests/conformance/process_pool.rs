@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use executor_core::{Executor, TaskError, WorkerExit};
+use executor_core::{Executor, OnWorkerDeath, StartMethod, TaskError, WorkerExit};
 use rustix::process::Signal;
 
 use crate::{
@@ -26,6 +26,29 @@ pub(crate) fn test_killed_child(kind: Processes) {
     }
     assert_eq!(queued.result_timeout(LONG).unwrap(), Ok(25));
     assert_ne!(pool.submit(whoami, ()).unwrap().result().unwrap().0, worker, "another took its place");
+    killed_child_in_strict_mode(kind);
+}
+
+/// CPython's own meaning.
+fn killed_child_in_strict_mode(kind: Processes) {
+    let pool = kind.builder(2).on_worker_death(OnWorkerDeath::BreakPool).build().unwrap();
+    let gate = Gate::new();
+    let running = [(); 2].map(|()| pool.submit(pass, gate.key()).unwrap());
+    let queued = pool.submit(square, 5).unwrap();
+    let worker = gate.wait_for(2)[0];
+    signal(worker, Signal::KILL);
+    let errors = running.map(|future| future.result_timeout(LONG).unwrap().unwrap_err());
+    let killed = WorkerExit::Signal(9);
+    let own =
+        |error: &&TaskError| matches!(error, TaskError::WorkerDied { pid, exit } if (*pid, *exit) == (worker, killed));
+    let broken =
+        |error: &TaskError| matches!(error, TaskError::PoolBroken { cause } if cause.to_string().contains("signal 9"));
+    let (own, others): (Vec<_>, Vec<_>) = errors.iter().partition(own);
+    assert!(own.len() == 1 && others.into_iter().all(broken), "{errors:?}");
+    for future in [queued, pool.submit(square, 6).unwrap()] {
+        let error = future.result_timeout(LONG).unwrap().unwrap_err();
+        assert!(broken(&error), "{error:?}");
+    }
 }
 
 pub(crate) fn test_broken_process_pool_traceback(kind: Processes) {
@@ -129,11 +152,12 @@ pub(crate) fn test_failed_worker_replacement_breaks_pool(kind: Processes) {
 pub(crate) const NO_STACK: &str = "1152921504606846976";
 
 pub(crate) fn test_python_finalization_error(kind: Processes) {
-    // Where workers need a thread that they cannot have they give up, and after some of them so does the pool.
-    let pool = kind.builder(2).env("RUST_MIN_STACK", NO_STACK).build().unwrap();
+    // A spawned worker needs a thread; without it, it gives up, and after some of them so does the pool.
+    let builder = kind.builder(2).start_method(StartMethod::Spawn).env("RUST_MIN_STACK", NO_STACK);
+    let pool = builder.build().unwrap();
     for future in [(); 4].map(|()| pool.submit(square, 2).unwrap()) {
         let result = future.result_timeout(LONG).unwrap();
-        assert!(matches!(result, Ok(4) | Err(TaskError::NoWorker { .. })), "{result:?}");
+        assert!(matches!(result, Err(TaskError::NoWorker { .. })), "{result:?}");
     }
     let program = Program::start("no_threads", kind, None, &[("RUST_MIN_STACK", NO_STACK)]);
     assert_eq!(program.finish(), (true, "refused\n".to_owned()));

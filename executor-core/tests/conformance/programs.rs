@@ -8,12 +8,12 @@ use std::{
     time::Duration,
 };
 
-use executor_core::{BuildError, Executor, ProcessPoolExecutor, Shutdown, TaskError};
+use executor_core::{BuildError, Executor, ProcessPoolExecutor, Shutdown, StartMethod, TaskError};
 use rustix::process::{Resource, Rlimit, Signal, getrlimit, setrlimit};
 
 use crate::{
     gate::{self, Gate, Key},
-    kinds::{Initialised, Kind, LONG, PROCESS_VARIANTS, Processes, Rayon, Threads},
+    kinds::{Kind, LONG, PROCESS_VARIANTS, Processes, Rayon, Threads},
     tasks::{signal, square},
 };
 
@@ -27,7 +27,8 @@ pub(crate) fn run(name: &str, executor: &str, gate: &str) {
         variant => {
             let variant = PROCESS_VARIANTS.iter().find(|known| known.name == variant).expect("no such executor");
             match name {
-                "failing_initializers" => failing_initializers(Processes(variant)),
+                "failing_initializers_spawned" => failing_initializers(Processes(variant), StartMethod::Spawn),
+                "failing_initializers_forked" => failing_initializers(Processes(variant), StartMethod::ForkServer),
                 "no_threads" => no_threads(Processes(variant)),
                 "no_replacement" => no_replacement(Processes(variant)),
                 _ => with_kind(name, Processes(variant), gate),
@@ -54,21 +55,27 @@ fn say_apple(gate: Key) {
 }
 
 /// Makes pools that cannot work, and looks whether they leave anything behind. In a program of its own, because other
-/// tests open files and start processes.
-fn failing_initializers(kind: impl Initialised) {
+/// tests open files and start processes. Whatever the variant's start method is, it is this one.
+fn failing_initializers(kind: Processes, method: StartMethod) {
     let descriptors = || std::fs::read_dir("/dev/fd").unwrap().count();
+    let shared_memory = || {
+        let mappings = std::fs::read_to_string("/proc/self/maps").unwrap();
+        mappings.lines().filter(|mapping| mapping.contains("memfd:executor-core")).count()
+    };
     let once = || {
-        let pool = kind.pool_with(2, |name: String| -> Result<(), String> { Err(name) }, "no disk".to_owned());
+        let fail = |name: String| -> Result<(), String> { Err(name) };
+        let builder = kind.builder(2).start_method(method).initializer(fail, "no disk".to_owned());
+        let pool = builder.build().unwrap();
         let error = pool.submit(square, 1).unwrap().result().unwrap_err();
         assert!(matches!(error, TaskError::InitializerFailed { .. }), "{error}");
     };
     // What the library makes once and keeps.
     once();
-    let before = descriptors();
+    let before = (descriptors(), shared_memory());
     for _ in 0..10 {
         once();
     }
-    assert_eq!(descriptors(), before, "descriptors are left behind");
+    assert_eq!((descriptors(), shared_memory()), before, "descriptors or shared memory are left behind");
     // Any child, also one that nobody has waited for: there must be none.
     let children = rustix::process::wait(rustix::process::WaitOptions::NOHANG);
     assert_eq!(children.unwrap_err(), rustix::io::Errno::CHILD, "processes are left behind");

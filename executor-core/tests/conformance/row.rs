@@ -15,13 +15,13 @@ pub(crate) struct Row {
     /// What it asks, in the sense that it has here.
     pub(crate) meaning: &'static str,
     pub(crate) runs: &'static [Run],
-    /// What the library cannot do yet.
+    /// What of it the library cannot do yet.
     pub(crate) pending: Option<Pending>,
     /// Why it does not apply.
     pub(crate) reason: Option<&'static str>,
 }
 
-/// A test, or a part of one, that waits for something in the library. It is written already, in `pending/`.
+/// A part of a test that waits for something in the library. It is written already, in `pending/`.
 pub(crate) struct Pending {
     pub(crate) executors: &'static [&'static str],
     pub(crate) needs: &'static str,
@@ -77,17 +77,4 @@ macro_rules! covered {
     };
 }
 
-/// A row whose test waits for something in the library: `pending! { test: executors; needs "what" => "meaning" }`.
-macro_rules! pending {
-    ($test:ident: $($executor:ident)+; needs $needs:literal => $meaning:literal) => {
-        $crate::row::Row {
-            test: stringify!($test),
-            meaning: $meaning,
-            runs: &[],
-            pending: Some($crate::row::Pending { executors: &[$(stringify!($executor)),+], needs: $needs }),
-            reason: None,
-        }
-    };
-}
-
-pub(crate) use {covered, pending};
+pub(crate) use covered;

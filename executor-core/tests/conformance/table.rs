@@ -1,6 +1,6 @@
 //! Every test of CPython's `concurrent.futures`, in its order, and then eight more. `~` marks a meaning of our own.
 
-use crate::row::{Class, covered, excluded, pending};
+use crate::row::{Class, covered, excluded};
 
 /// Stands for the file of what CPython does not test.
 pub(crate) const BEYOND: &str = "beyond";
@@ -87,12 +87,12 @@ pub(crate) static CLASSES: &[Class] = &[
             covered! { future::test_done_callback_with_result: future => "a callback is called with the result" },
             covered! { future::test_done_callback_with_exception: future => "a callback is called with the error" },
             covered! { future::test_done_callback_with_cancel: future => "a callback is called when the future is cancelled" },
-            covered! { future::test_done_callback_raises: future => "a panicking callback does not keep later ones from being called" },
+            covered! { future::test_done_callback_raises: future => "a panicking callback is reported, and does not keep later ones from being called" },
             covered! { future::test_done_callback_already_successful: future => "a callback that is added after the result is called" },
             covered! { future::test_done_callback_already_failed: future => "a callback that is added after the error is called" },
             covered! { future::test_done_callback_already_cancelled: future => "a callback that is added after the cancellation is called" },
-            covered! { future::test_done_callback_raises_already_succeeded: future => "a panicking callback does not reach who adds it" },
-            pending! { test_repr: future; needs "the result's type and the error's kind in `Debug` of a future" => "`Debug` shows the state, and the type of the result or the kind of error" },
+            covered! { future::test_done_callback_raises_already_succeeded: future => "a panicking callback is reported, and does not reach who adds it" },
+            covered! { future::test_repr: future => "`Debug` shows the state, and the type of the result or the kind of error" },
             covered! { future::test_cancel: future => "`cancel` succeeds while a future is pending or cancelled, and changes nothing otherwise" },
             covered! { future::test_cancelled: future => "`cancelled` in each state" },
             covered! { future::test_done: future => "`done` in each state; a cancelled future is done" },
@@ -104,7 +104,7 @@ pub(crate) static CLASSES: &[Class] = &[
             covered! { future::test_exception_with_success: future => "a wait ends when another thread sets the error" },
             covered! { future::test_multiple_set_result: future => "a second result is refused, and the first one stays" },
             covered! { future::test_multiple_set_exception: future => "a second error is refused, and the first one stays" },
-            pending! { test_get_snapshot: future; needs "`TaskFuture::state`, one snapshot of state and outcome" => "~ snapshots that four threads take while the future is resolved agree" },
+            covered! { future::test_get_snapshot: future => "~ snapshots that four threads take while the future is resolved agree" },
         ],
     },
     Class {
@@ -125,8 +125,8 @@ pub(crate) static CLASSES: &[Class] = &[
         file: "test_init",
         class: "FailingInitializerResourcesTest",
         rows: &[
-            covered! { init::test_spawn: process => "~ pools whose initializer fails leave no descriptors and no processes behind" },
-            pending! { test_forkserver: process; needs "`start_method(StartMethod::ForkServer)`" => "~ the same when workers are forked from a server" },
+            covered! { init::test_spawn: process => "~ pools whose initializer fails leave no descriptors, shared memory and processes behind when workers are spawned" },
+            covered! { init::test_forkserver: process => "~ the same when workers are forked from a server" },
         ],
     },
     Class {
@@ -222,7 +222,7 @@ pub(crate) static CLASSES: &[Class] = &[
                 "more than 61 workers are refused on Windows",
                 "there is no such limit",
             ),
-            covered! { process_pool::test_killed_child: process => "~ a worker that is killed costs its task and is replaced"; later process; needs "the strict mode, in which it breaks the pool (`on_worker_death`)" },
+            covered! { process_pool::test_killed_child: process => "~ a worker that is killed costs its task and is replaced; in the strict mode it breaks the pool" },
             covered! { process_pool::test_broken_process_pool_traceback: process => "each failed future has an error of its own" },
             covered! { process_pool::test_map_chunksize: process => "a map in chunks of any size equals the serial one; a size of zero is refused" },
             covered! { process_pool::test_traceback: process => "a panic brings its message, place and stack" },
@@ -231,18 +231,18 @@ pub(crate) static CLASSES: &[Class] = &[
             covered! { process_pool::test_saturation: process => "15 blocked tasks for each worker start no further workers" },
             covered! { process_pool::test_idle_process_reuse_one: process => "three tasks one after the other use one process" },
             covered! { process_pool::test_idle_process_reuse_multiple: process => "tasks one after and beside the other use at most three of five processes" },
-            pending! { test_max_tasks_per_child: process; needs "`max_tasks_per_child`" => "a worker is replaced after so many tasks" },
+            covered! { recycling::test_max_tasks_per_child: process => "a worker is replaced after so many tasks" },
             excluded(
                 "test_max_tasks_per_child_defaults_to_spawn_context",
                 "this option selects the start method",
                 "every start method has it",
             ),
-            pending! { test_max_tasks_per_child_pending_tasks_gh115634: process; needs "`max_tasks_per_child`" => "more queued tasks than a worker may run are all run" },
-            pending! { test_shutdown_no_wait_max_tasks_gh119592: process; needs "`max_tasks_per_child`" => "a shutdown that does not wait, and workers that are replaced: what is queued still runs" },
-            pending! { test_gc_during_max_tasks_worker_exit_gh152967: process; needs "`max_tasks_per_child`" => "~ an executor that is dropped while its worker is replaced finishes what is queued" },
-            pending! { test_force_shutdown_during_max_tasks_worker_exit: process; needs "`max_tasks_per_child`" => "a forced shutdown starts no replacement, and fails what is queued" },
+            covered! { recycling::test_max_tasks_per_child_pending_tasks_gh115634: process => "more queued tasks than a worker may run are all run" },
+            covered! { recycling::test_shutdown_no_wait_max_tasks_gh119592: process => "a shutdown that does not wait, and workers that are replaced: what is queued still runs" },
+            covered! { recycling::test_gc_during_max_tasks_worker_exit_gh152967: process => "~ an executor that is dropped while its worker is replaced finishes what is queued" },
+            covered! { recycling::test_force_shutdown_during_max_tasks_worker_exit: process => "a forced shutdown starts no replacement, and fails what is queued" },
             covered! { process_pool::test_failed_worker_replacement_breaks_pool: process => "when no worker is left and none can be started, everything queued fails and says why" },
-            pending! { test_max_tasks_early_shutdown: process; needs "`max_tasks_per_child`" => "a shutdown while six workers for one task each are needed: all results arrive" },
+            covered! { recycling::test_max_tasks_early_shutdown: process => "a shutdown while six workers for one task each are needed: all results arrive" },
             covered! { process_pool::test_python_finalization_error: process => "~ a pool or a worker that gets no thread says so, and nothing hangs" },
             covered! { force_shutdown::test_terminate_workers: process => "`terminate_workers` sends SIGTERM" },
             covered! { force_shutdown::test_kill_workers: process => "`kill_workers` sends SIGKILL" },
@@ -295,8 +295,8 @@ pub(crate) static CLASSES: &[Class] = &[
             covered! { process_shutdown::test_context_manager_shutdown: process => "dropping the pool waits for the end of its processes" },
             covered! { process_shutdown::test_del_shutdown: process => "~ dropping the pool completes a map that has been started" },
             covered! { process_shutdown::test_shutdown_no_wait: process => "a shutdown that does not wait: all results arrive, and the processes end" },
-            pending! { test_shutdown_gh_132969_case_1: process; needs "`max_tasks_per_child`" => "workers that are replaced, a failing task and a shutdown that does not wait, 2 workers" },
-            pending! { test_shutdown_gh_132969_case_2: process; needs "`max_tasks_per_child`" => "the same with 4 workers" },
+            covered! { recycling::test_shutdown_gh_132969_case_1: process => "workers that are replaced, a failing task and a shutdown that does not wait, 2 workers" },
+            covered! { recycling::test_shutdown_gh_132969_case_2: process => "the same with 4 workers" },
         ],
     },
     Class {
@@ -345,7 +345,7 @@ pub(crate) static CLASSES: &[Class] = &[
         file: BEYOND,
         class: "beyond",
         rows: &[
-            covered! { beyond::slow_callback: thread process rayon serial => "while a callback is slow, tasks and other callbacks go on"; later thread process rayon serial; needs "the same while several are slow" },
+            covered! { beyond::slow_callback: thread process rayon serial => "while several callbacks are slow, tasks and other callbacks go on" },
             covered! { beyond::panicking_callback: thread process rayon serial => "a callback that panics with anything costs no worker" },
             covered! { beyond::wait_after_cancel_on_shutdown: thread process rayon => "`wait` and `as_completed` see what a shutdown has cancelled" },
             covered! { beyond::clock_start: future => "the clock of `as_completed` starts, and its input is read, at the call" },

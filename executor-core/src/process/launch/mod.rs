@@ -104,15 +104,15 @@ pub(super) struct Launcher {
     settings: Settings,
     #[cfg(target_os = "linux")]
     server: Option<ForkServer>,
-    /// What the ends of fork servers weigh since one of them has made a worker.
+    /// What the ends of fork servers weigh since one of them has made a worker, and since when they end.
     #[cfg(target_os = "linux")]
-    failures: u32,
+    failures: Option<(u32, Instant)>,
 }
 
 #[cfg(target_os = "linux")]
 impl Launcher {
     pub(super) fn new(settings: Settings) -> Self {
-        Self { settings, server: None, failures: 0 }
+        Self { settings, server: None, failures: None }
     }
 
     /// Whether a worker can be started at once. If not, sees to it that one can be later.
@@ -137,7 +137,7 @@ impl Launcher {
         let Some(server) = &mut self.server else { return Ok(self.settings.spawn(socket)?) };
         match server.fork(&socket) {
             Asked::Forked(worker) => {
-                self.failures = 0;
+                self.failures = None;
                 Ok(worker)
             }
             Asked::Refused(error) if fork_server::is_forbidden(&error) => {
@@ -149,8 +149,7 @@ impl Launcher {
             Asked::Dead => {
                 // Ends and reaps whatever it may have made.
                 self.server = None;
-                self.failures += fork_server::KILLED;
-                if self.failures >= fork_server::HOPELESS {
+                if self.is_hopeless(fork_server::KILLED) {
                     let cause = crate::error::Cause::new("fork servers end or stop when they are asked for a worker");
                     return Err(LaunchError::Hopeless(TaskError::NoWorker { cause }));
                 }
@@ -165,8 +164,15 @@ impl Launcher {
         let Some(server) = &mut self.server else { return Ok(()) };
         let Err(ended) = server.attend(self.settings.startup_timeout) else { return Ok(()) };
         self.server = None;
-        self.failures += ended.weight;
-        if self.failures >= fork_server::HOPELESS { Err(ended.error) } else { Ok(()) }
+        if self.is_hopeless(ended.weight) { Err(ended.error) } else { Ok(()) }
+    }
+
+    /// Whether one more end is too many. Somebody who kills fork servers ends some time: they have as long as one may take.
+    fn is_hopeless(&mut self, weight: u32) -> bool {
+        let (sum, since) = self.failures.get_or_insert_with(|| (0, Instant::now()));
+        *sum += weight;
+        *sum >= fork_server::HOPELESS
+            && (weight > fork_server::KILLED || since.elapsed() >= self.settings.startup_timeout)
     }
 
     /// When one of them is ready (to be written to as well, where it says so) [`attend`](Self::attend) has something to do.

@@ -229,20 +229,16 @@ impl ParentEnd for Rings {
 
     fn revoke(&mut self, number: u64) -> bool {
         let word = self.replies.long(claim_word(number));
-        let mut now = word.load(Ordering::Relaxed);
-        loop {
-            // A worker that writes `revoked` itself takes work from nobody else, for it is not listened to about this
-            // request any more.
-            if now == claimed(number) {
-                return false;
-            }
-            // ORDERING: the one word decides who has the request, and nothing else is concluded from it; its bytes are the
-            // parent's own.
-            match word.compare_exchange_weak(now, revoked(number), Ordering::AcqRel, Ordering::Relaxed) {
-                Ok(_) => return true,
-                Err(other) => now = other,
-            }
+        // A swap, and no loop until a comparison holds: a worker that writes to the word all the time could hold that up. What
+        // a worker writes there itself takes work from nobody else.
+        // ORDERING: the one word decides who has the request, and nothing else is concluded from it; its bytes are the
+        // parent's own.
+        if word.swap(revoked(number), Ordering::AcqRel) != claimed(number) {
+            return true;
         }
+        // The worker has it, and does not look here again; only this side does.
+        word.store(claimed(number), Ordering::Relaxed);
+        false
     }
 
     fn keeps(&self, bytes: usize) -> bool {

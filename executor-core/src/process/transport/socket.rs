@@ -21,6 +21,9 @@ use crate::{
 
 const READ_SIZE: usize = 64 * 1024;
 
+/// So many reads in a row are more than a socket holds, and a worker that writes all the time must not keep the parent there.
+const MOST_READS: usize = 16;
+
 /// The parent's end. Nothing in it blocks.
 #[derive(Debug)]
 pub(in crate::process) struct SocketParent {
@@ -58,8 +61,12 @@ impl SocketParent {
 
     /// Sends the first frames, with files beside them. What does not fit at once is kept.
     pub(in crate::process) fn send_first(&mut self, frames: &[u8], files: &[BorrowedFd<'_>]) -> io::Result<()> {
-        let sent = sys::send_with_fds(self.socket.as_fd(), frames, files)?;
-        self.send(&[&frames[sent..]]);
+        match sys::send_with_fds(self.socket.as_fd(), frames, files) {
+            Ok(sent) => self.send(&[&frames[sent..]]),
+            // As in `send`.
+            Err(error) if matches!(error.kind(), ErrorKind::BrokenPipe | ErrorKind::ConnectionReset) => {}
+            Err(error) => return Err(error),
+        }
         Ok(())
     }
 
@@ -133,7 +140,10 @@ impl SocketParent {
 
     /// Reads all that has arrived, and sorts it.
     fn read(&mut self) -> Result<(), Malformed> {
-        while self.open {
+        for _ in 0..MOST_READS {
+            if !self.open {
+                break;
+            }
             let outcome = self.incoming.read_from(&mut self.socket, READ_SIZE);
             while let Some((kind, body)) = self.incoming.next()? {
                 match kind {

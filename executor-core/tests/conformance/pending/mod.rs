@@ -1,10 +1,5 @@
 //! Tests that wait for something in the library, in the form that they will have. They are formatted and not built, until
 //! `--cfg pending_api` says so. When the library has what a test needs, it moves to its module, and its row in the table
-//! from `pending!` to `covered!`.
+//! loses its `later`.
 
-mod forkserver;
-mod future;
-mod recycling;
-mod slow_callbacks;
-mod strict;
 mod thread_reuse;
