@@ -8,6 +8,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use super::watch;
+
 /// Set in the environment of every worker process to the id of the process that the pool is in.
 const MARK: &str = "EXECUTOR_CORE_WORKER_OF";
 
@@ -35,6 +37,9 @@ impl Inventory {
         for entry in entries("/proc/self/task") {
             let Ok(name) = fs::read_to_string(entry.join("comm")) else { continue };
             let name = name.trim();
+            if name == watch::THREAD {
+                continue;
+            }
             if SERVICE.contains(&name) {
                 this.service_threads += 1;
             } else {

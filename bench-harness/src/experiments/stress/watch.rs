@@ -8,6 +8,9 @@ use std::{
     time::{Duration, Instant},
 };
 
+/// The name of the thread that watches.
+pub(super) const THREAD: &str = "stress-watch";
+
 /// Who does what, since when.
 #[derive(Debug, Default)]
 struct Doing {
@@ -63,7 +66,7 @@ impl Watch {
                 }
             }
         };
-        thread::Builder::new().name("stress-watch".to_owned()).spawn(serve).map(drop)
+        thread::Builder::new().name(THREAD.to_owned()).spawn(serve).map(drop)
     }
 
     pub(super) fn stop(&self) {
