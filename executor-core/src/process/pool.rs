@@ -439,6 +439,8 @@ impl ProcessPoolCore {
             };
             if let Some(error) = error {
                 let (promise, future) = Promise::new();
+        // A time too long for the clock is no limit.
+        let deadline = options.space_timeout.and_then(|timeout| Instant::now().checked_add(timeout));
                 let _ = promise.set_error(error.clone());
                 return Ok(future);
             }
@@ -459,7 +461,14 @@ impl ProcessPoolCore {
             core.conclude(state);
             state = core.lock();
             while state.waiting() >= core.config.queue_capacity && !state.shut_down && state.broken.is_none() {
-                state = core.space.wait(state).unwrap_or_else(PoisonError::into_inner);
+                state = match deadline.map(|end| end.saturating_duration_since(Instant::now())) {
+                    None => core.space.wait(state).unwrap_or_else(PoisonError::into_inner),
+                    Some(Duration::ZERO) => {
+                        is_late = true;
+                        break;
+                    }
+                    Some(left) => core.space.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0,
+                };
             }
             state.end_wait_for_space();
         }
@@ -469,10 +478,15 @@ impl ProcessPoolCore {
         }
         if core.config.retries > 0 {
             request.extras().retries = core.config.retries;
+            let mut is_late = false;
         }
         let (job, future) = TaskRef::allocate::<Encoded<D>>(ProcessTask::new(Arc::clone(core)));
         if request.is_chunk() && request.items == 0 {
             // No item could be encoded, so there is nothing to run.
+            if is_late {
+                core.conclude(state);
+                return Err(SubmitError::Full);
+            }
             state.end_unrun(job, request);
         } else {
             state.admit(job, request, bytes);
