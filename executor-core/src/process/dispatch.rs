@@ -61,8 +61,9 @@ impl Books {
         }
     }
 
-    /// Takes a reply to what is at the front of a worker's shelf. The worker is not trusted.
-    fn take_reply(&mut self, shelf: &mut Shelf, reply: &Reply<'_>) -> Result<(), Malformed> {
+    /// Takes a reply to what is at the front of a worker's shelf. The worker is not trusted. `is_killed`: the task was
+    /// promised to be cancelled, and is, even if it came to its end before the signal.
+    fn take_reply(&mut self, shelf: &mut Shelf, reply: &Reply<'_>, is_killed: bool) -> Result<(), Malformed> {
         let (number, front) = shelf.front_mut().ok_or(Malformed)?;
         if number as u32 != reply.number {
             return Err(Malformed);
@@ -90,6 +91,7 @@ impl Books {
             self.note_time(reply.elapsed as f32);
         }
         let outcome = match (request.into_chunk(), reply.kind) {
+            _ if is_killed => Err(TaskError::Cancelled),
             (Some(chunk), _) => Ok(Answer::Chunk(chunk)),
             (None, ReplyKind::Failed) => Err(decode_error(&reply.bytes)),
             (None, _) => Ok(Answer::Single(Bytes::from(&*reply.bytes))),
@@ -451,8 +453,9 @@ impl State {
     fn receive_from(number: u32, worker: &mut Worker, books: &mut Books, idle: &mut Vec<u32>) -> bool {
         let Worker { channel, shelf, .. } = worker;
         let before = shelf.live();
-        let outcome = channel.receive(&mut |reply| books.take_reply(shelf, &reply));
+        let outcome = channel.receive(&mut |reply| books.take_reply(shelf, &reply, is_killed));
         if let Some((number, place)) = shelf.take_released() {
+        let is_killed = worker.is_killed();
             channel.release(number, place);
         }
         worker.is_insane |= outcome.is_err();

@@ -332,7 +332,7 @@ impl Core {
         cancelled
     }
 
-    /// Stops a task even if it runs; `false` when it is done.
+    /// Stops a task even if it runs; `false` when it is done, or being stopped already by a limit or a shutdown.
     pub(super) fn kill(&self, task: &CellTask<ProcessTask>) -> bool {
         let mut state = self.lock();
         state.receive_all();
@@ -343,7 +343,9 @@ impl Core {
             let front =
                 state.workers.get(&number).and_then(|worker| worker.shelf.find(request)).map(|(front, _)| front);
             stopped = front.is_some()
-                && supervisor::stop(&mut state, number, front, &TaskError::Cancelled, self.config.grace);
+                && supervisor::stop(&mut state, number, front, &TaskError::Cancelled, self.config.grace)
+                // One that is being stopped for another reason will say that one.
+                && state.workers.get(&number).is_some_and(Worker::is_killed);
         }
         state.needs_supervisor = true;
         self.conclude(state);
