@@ -136,6 +136,10 @@ pub(super) struct State {
     pub(super) fork_server: Option<u32>,
     /// How many workers there should be; rises with demand.
     pub(super) wanted_workers: usize,
+    /// Threads that wait until there are as many workers as there may be. Meanwhile none leaves because it is idle.
+    pub(super) warming: usize,
+    /// Why there are not as many, if the system has refused one meanwhile.
+    pub(super) no_worker: Option<TaskError>,
     /// How many workers there may be.
     pub(super) most_workers: usize,
     pub(super) shut_down: bool,
@@ -434,7 +438,7 @@ impl State {
         if self.shut_down {
             return true;
         }
-        let Some(limit) = self.idle_timeout else { return false };
+        let Some(limit) = self.idle_timeout.filter(|_| self.warming == 0) else { return false };
         let last = self.idle.last().and_then(|number| self.workers.get(number));
         let leaves = last.and_then(|worker| worker.idle_since.checked_add(limit));
         leaves.is_some_and(|leaves| self.supervisor_wakes.is_none_or(|wakes| wakes > leaves))
@@ -451,11 +455,11 @@ impl State {
 
     /// What makes no sense is the end of the worker that sent it. Says whether it has nothing to do from now on.
     fn receive_from(number: u32, worker: &mut Worker, books: &mut Books, idle: &mut Vec<u32>) -> bool {
+        let is_killed = worker.is_killed();
         let Worker { channel, shelf, .. } = worker;
         let before = shelf.live();
         let outcome = channel.receive(&mut |reply| books.take_reply(shelf, &reply, is_killed));
         if let Some((number, place)) = shelf.take_released() {
-        let is_killed = worker.is_killed();
             channel.release(number, place);
         }
         worker.is_insane |= outcome.is_err();

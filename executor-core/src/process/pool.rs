@@ -194,19 +194,28 @@ impl ProcessPoolExecutor {
         let core = &self.core.core;
         let mut state = core.lock();
         state.wanted_workers = core.config.max_workers;
+        state.warming += 1;
         core.wake_supervisor();
-        loop {
-            if let Some(error) = &state.broken {
-                return Err(error.clone());
+        let outcome = loop {
+            if let Some(error) = state.broken.as_ref().or(state.no_worker.as_ref()) {
+                break Err(error.clone());
             }
             if state.shut_down {
-                return Err(TaskError::ShutDown);
+                break Err(TaskError::ShutDown);
             }
             if state.workers.values().filter(|worker| worker.is_ready()).count() >= core.config.max_workers {
-                return Ok(());
+                break Ok(());
             }
             state = core.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        };
+        state.warming -= 1;
+        if state.warming == 0 {
+            state.no_worker = None;
         }
+        drop(state);
+        // From now on workers may leave again.
+        core.wake_supervisor();
+        outcome
     }
 
     /// Process ids of the workers.
@@ -430,6 +439,8 @@ impl ProcessPoolCore {
         options: TaskOptions,
     ) -> Result<TaskFuture<D::Output>, SubmitError> {
         let core = &self.core;
+        // A time too long for the clock is no limit.
+        let deadline = options.space_timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         let mut state = core.lock();
         loop {
             if state.shut_down {
@@ -441,8 +452,6 @@ impl ProcessPoolCore {
             };
             if let Some(error) = error {
                 let (promise, future) = Promise::new();
-        // A time too long for the clock is no limit.
-        let deadline = options.space_timeout.and_then(|timeout| Instant::now().checked_add(timeout));
                 let _ = promise.set_error(error.clone());
                 return Ok(future);
             }
@@ -462,6 +471,7 @@ impl ProcessPoolCore {
             state.begin_wait_for_space();
             core.conclude(state);
             state = core.lock();
+            let mut is_late = false;
             while state.waiting() >= core.config.queue_capacity && !state.shut_down && state.broken.is_none() {
                 state = match deadline.map(|end| end.saturating_duration_since(Instant::now())) {
                     None => core.space.wait(state).unwrap_or_else(PoisonError::into_inner),
@@ -473,6 +483,10 @@ impl ProcessPoolCore {
                 };
             }
             state.end_wait_for_space();
+            if is_late {
+                core.conclude(state);
+                return Err(SubmitError::Full);
+            }
         }
         let mut request = encoded.map_err(|_| SubmitError::ShutDown)?;
         if let Some(limit) = options.timeout.or(core.config.task_timeout) {
@@ -480,15 +494,10 @@ impl ProcessPoolCore {
         }
         if core.config.retries > 0 {
             request.extras().retries = core.config.retries;
-            let mut is_late = false;
         }
         let (job, future) = TaskRef::allocate::<Encoded<D>>(ProcessTask::new(Arc::clone(core)));
         if request.is_chunk() && request.items == 0 {
             // No item could be encoded, so there is nothing to run.
-            if is_late {
-                core.conclude(state);
-                return Err(SubmitError::Full);
-            }
             state.end_unrun(job, request);
         } else {
             state.admit(job, request, bytes);
