@@ -282,7 +282,6 @@ fn play<S: Subject>(
         format!("{prefix}: {}", state.as_deref().unwrap_or("gone"))
     })));
     let post = watch.post("the round");
-    post.step("waits for the actors");
     let (actors, operations) = (1 + below(&mut random, 5), 20 + below(&mut random, 150));
     let ends_early = below(&mut random, 3) == 0;
     let mut held: Vec<Held> = Vec::new();
@@ -295,9 +294,7 @@ fn play<S: Subject>(
                 scope.spawn(move || actor.run(seed, operations, ends_early, until))
             })
             .collect();
-        for (actor, thread) in threads.into_iter().enumerate() {
-            // Only of the actor that is waited for: the others have posts of their own.
-            post.step(format!("waits for actor {actor}"));
+        for thread in threads {
             match thread.join() {
                 Ok(left) => held.extend(left),
                 Err(_) => round.wrong("an actor panicked"),
@@ -371,13 +368,10 @@ fn end<S: Subject>(
     }
     end.tasks = round.submitted(&stats);
     post.step("drops the pool");
-    match Arc::into_inner(pool) {
-        Some(pool) => {
-            drop(pool);
-            end.is_complete = true;
-        }
-        // A callback or a task holds on to it for a moment; it drops it.
-        None => {}
+    // Otherwise a callback or a task holds on to it for a moment, and drops it.
+    if let Some(pool) = Arc::into_inner(pool) {
+        drop(pool);
+        end.is_complete = true;
     }
     (end, stats.died)
 }

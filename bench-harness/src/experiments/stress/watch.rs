@@ -110,7 +110,7 @@ fn report(state: &State) -> String {
             Some((what, since)) => {
                 writeln!(text, "{}: step {}, for {:.1?}: {what}", doing.who, doing.steps, since.elapsed())
             }
-            None => writeln!(text, "{}: nothing yet", doing.who),
+            None => writeln!(text, "{}: nothing", doing.who),
         };
     }
     if let Some(describe) = state.describe.clone() {
