@@ -4,7 +4,7 @@ use std::{
     io::{self, ErrorKind, Read, Write},
     path::{Path, PathBuf},
     process::ExitCode,
-    time::{SystemTime, UNIX_EPOCH},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use clap::{Parser, Subcommand, ValueEnum};
@@ -22,6 +22,7 @@ use crate::{
     experiments::{
         bench::{self, Settings},
         overhead::{self, Effort, Measurement, Plan, Probe},
+        stress::{self, Target},
     },
     machine,
     peers::limits::Limit,
@@ -35,8 +36,8 @@ use crate::{
     name = "lab",
     version,
     after_help = "Exit codes: 0 done; 1 something went wrong, or --strict and something was skipped or failed; 2 wrong \
-                  usage; 4 the runs cannot be compared; 5 an executor gave wrong answers; 130 stopped by Ctrl-C, with the \
-                  report of what was measured."
+                  usage; 4 the runs cannot be compared; 5 an executor gave wrong answers; 6 one hangs and 7 one leaks (both: \
+                  stress); 130 stopped by Ctrl-C, with the report of what was measured."
 )]
 struct Cli {
     #[command(subcommand)]
@@ -97,6 +98,27 @@ enum Command {
         /// Text has all figures, Markdown what they are held against, JSON every value of every block.
         #[arg(long, value_enum, default_value_t = TableFormat::Text)]
         format: TableFormat,
+    },
+    /// Does random things to executors from several threads at once, and checks every answer. Looks for hangs, lost tasks,
+    /// and threads, processes, files and memory that pools leave behind.
+    Stress {
+        /// How long, for each executor.
+        #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
+        seconds: u64,
+        /// What the actors do follows from it; default: from the clock.
+        #[arg(long)]
+        seed: Option<u64>,
+        /// On what.
+        #[arg(long, value_enum, default_value_t = Target::All)]
+        executor: Target,
+        /// Only this round, again and again: to reproduce what one has shown.
+        #[arg(long)]
+        round: Option<u64>,
+        /// After so many seconds without progress something hangs.
+        #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
+        patience: u64,
+        #[arg(long, value_enum, default_value_t = Format::Text)]
+        format: Format,
     },
     /// Renders the report of an earlier run again.
     Report {
@@ -250,6 +272,23 @@ pub(crate) fn run() -> Result<ExitCode, LabError> {
                 TableFormat::Json => print_json(&document)?,
             };
             Ok(code)
+        }
+        Command::Stress { seconds, seed, executor, round, patience, format } => {
+            let settings = stress::Settings {
+                time: Duration::from_secs(seconds),
+                seed: seed.unwrap_or_else(fresh_seed),
+                target: executor,
+                round,
+                patience: Duration::from_secs(patience),
+            };
+            // Before anything can go wrong; not to standard output, where JSON may be expected.
+            eprintln!("seed {}\nreproduce: {}", settings.seed, stress::command(&settings));
+            let outcome = stress::run(&settings)?;
+            match format {
+                Format::Text => print(outcome.to_text().as_bytes())?,
+                Format::Json => print_json(&outcome)?,
+            };
+            Ok(outcome.exit_code())
         }
         Command::Report { run, out } => {
             let loaded = reports::load(&run)?;

@@ -143,18 +143,19 @@ impl RayonCore {
         options: TaskOptions,
     ) -> Result<TaskFuture<R>, SubmitError> {
         let shared = Arc::clone(&self.shared);
-        let (task, future) = InProcess::task(Arc::clone(&shared), &options, span::carry(work), |_| ());
-        let number = {
+        let (task, future, number) = {
             let mut state = shared.lock();
             if state.shut_down {
                 return Err(SubmitError::ShutDown);
             }
+            // Not before: with a queue time the task may end by itself, and only one that was counted may.
+            let (task, future) = InProcess::task(Arc::clone(&shared), &options, span::carry(work), |_| ());
             state.next += 1;
             let number = state.next;
             state.queue.insert(number, task.clone());
             state.queued += 1;
             state.jobs += 1;
-            number
+            (task, future, number)
         };
         self.threads.spawn(move || {
             shared.lock().queue.remove(&number);

@@ -9,8 +9,8 @@ use std::{
 };
 
 use executor_core::{
-    BuildError, CancelToken, Executor, ProcessPoolExecutor, ReturnWhen, TaskError, TaskOptions, ThreadPoolExecutor,
-    WorkerExit, partial, wait,
+    BuildError, CancelToken, Executor, ProcessPoolExecutor, ReturnWhen, SubmitError, TaskError, TaskOptions,
+    ThreadPoolExecutor, WorkerExit, partial, wait,
 };
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _, ser::Error as _};
 
@@ -25,6 +25,9 @@ on_every_kind_of_pool!(
     sigkill_from_outside_costs_the_running_task,
     a_time_limit_stops_one_task_and_the_pool_goes_on,
     kill_stops_a_running_task_and_cancel_does_not,
+    a_task_that_kill_says_it_stops_is_cancelled_even_if_it_was_about_to_end,
+    a_submit_with_a_time_for_space_does_not_wait_longer,
+    warm_up_ends_where_workers_leave_soon,
     values_that_cannot_travel_cost_their_own_task,
     of_a_chunk_only_the_item_that_was_running_is_lost,
     a_chunk_with_items_that_cannot_be_encoded_or_panic_keeps_the_others,
@@ -126,6 +129,42 @@ fn a_time_limit_stops_one_task_and_the_pool_goes_on(kind: Kind) {
         other => panic!("{other:?}"),
     }
     assert_eq!(next.result(), Ok(36));
+}
+
+fn a_task_that_kill_says_it_stops_is_cancelled_even_if_it_was_about_to_end(kind: Kind) {
+    let pool = kind.builder().max_workers(1).grace(Duration::from_secs(60)).build().unwrap();
+    for x in 0..60 {
+        let future = pool.submit(square, x).unwrap();
+        // Sooner or later in its life.
+        for _ in 0..x * 100 {
+            std::hint::spin_loop();
+        }
+        let killed = future.kill();
+        let expected = if killed { Err(TaskError::Cancelled) } else { Ok(x * x) };
+        assert_eq!(future.result(), expected, "{x}");
+    }
+}
+
+fn a_submit_with_a_time_for_space_does_not_wait_longer(kind: Kind) {
+    let folder = tempfile::tempdir().unwrap();
+    let started = folder.path().join("started");
+    let pool = kind.builder().max_workers(1).queue_capacity(1).grace(Duration::ZERO).build().unwrap();
+    let endless = pool.submit(run_for_ever, started.to_str().unwrap().to_owned()).unwrap();
+    wait_until_exists(&started);
+    let queued = pool.submit(square, 3).unwrap();
+    let refused = pool.submit_timeout(square, 4, Duration::from_millis(5));
+    assert!(matches!(refused, Err(SubmitError::Full)), "{refused:?}");
+    assert!(endless.kill());
+    assert_eq!(queued.result(), Ok(9));
+    assert_eq!(pool.submit_timeout(square, 5, Duration::from_secs(60)).unwrap().result(), Ok(25));
+}
+
+fn warm_up_ends_where_workers_leave_soon(kind: Kind) {
+    let pool = kind.builder().max_workers(4).idle_timeout(Duration::from_nanos(1)).build().unwrap();
+    for x in 0..3 {
+        pool.warm_up().unwrap();
+        assert_eq!(pool.submit(square, x).unwrap().result(), Ok(x * x));
+    }
 }
 
 fn kill_stops_a_running_task_and_cancel_does_not(kind: Kind) {

@@ -4,3 +4,4 @@ pub(crate) mod bench;
 pub(crate) mod breakeven;
 mod findings;
 pub(crate) mod overhead;
+pub(crate) mod stress;

@@ -63,11 +63,13 @@ impl Books {
         }
     }
 
-    /// Takes a reply to what is at the front of a worker's shelf. The worker is not trusted.
+    /// Takes a reply to what is at the front of a worker's shelf. The worker is not trusted. `is_killed`: the task was
+    /// promised to be cancelled, and is, even if it came to its end before the signal.
     fn take_reply(
         &mut self,
         shelf: &mut Shelf,
         reply: Reply<'_>,
+        is_killed: bool,
         #[cfg(target_os = "linux")] loans: &Loans,
     ) -> Result<(), Malformed> {
         let (number, front) = shelf.front_mut().ok_or(Malformed)?;
@@ -101,6 +103,7 @@ impl Books {
             self.note_time(reply.elapsed as f32);
         }
         let outcome = match reply.kind {
+            _ if is_killed => Err(TaskError::Cancelled),
             ReplyKind::Failed if !request.is_chunk() => Err(decode_error(&reply.bytes)),
             _ => Ok(request.into_answer(reply.bytes)),
         };
@@ -147,6 +150,10 @@ pub(super) struct State {
     pub(super) fork_server: Option<u32>,
     /// How many workers there should be; rises with demand.
     pub(super) wanted_workers: usize,
+    /// Threads that wait until there are as many workers as there may be. Meanwhile none leaves because it is idle.
+    pub(super) warming: usize,
+    /// Why there are not as many, if the system has refused one meanwhile.
+    pub(super) no_worker: Option<TaskError>,
     /// How many workers there may be.
     pub(super) most_workers: usize,
     pub(super) shut_down: bool,
@@ -498,7 +505,7 @@ impl State {
         if self.shut_down {
             return true;
         }
-        let Some(limit) = self.idle_timeout else { return false };
+        let Some(limit) = self.idle_timeout.filter(|_| self.warming == 0) else { return false };
         let last = self.idle.last().and_then(|number| self.workers.get(number));
         let leaves = last.and_then(|worker| worker.idle_since.checked_add(limit));
         leaves.is_some_and(|leaves| self.supervisor_wakes.is_none_or(|wakes| wakes > leaves))
@@ -515,15 +522,16 @@ impl State {
 
     /// What makes no sense is the end of the worker that sent it. Says whether it has nothing to do from now on.
     fn receive_from(number: u32, worker: &mut Worker, books: &mut Books, idle: &mut Vec<u32>) -> bool {
+        let is_killed = worker.is_killed();
         #[cfg(target_os = "linux")]
         let Worker { channel, shelf, loans, .. } = worker;
         #[cfg(not(target_os = "linux"))]
         let Worker { channel, shelf, .. } = worker;
         let before = shelf.live();
         #[cfg(target_os = "linux")]
-        let outcome = channel.receive(&mut |reply| books.take_reply(shelf, reply, loans));
+        let outcome = channel.receive(&mut |reply| books.take_reply(shelf, reply, is_killed, loans));
         #[cfg(not(target_os = "linux"))]
-        let outcome = channel.receive(&mut |reply| books.take_reply(shelf, reply));
+        let outcome = channel.receive(&mut |reply| books.take_reply(shelf, reply, is_killed));
         if let Some((number, place)) = shelf.take_released() {
             channel.release(number, place);
         }

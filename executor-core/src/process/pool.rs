@@ -194,19 +194,28 @@ impl ProcessPoolExecutor {
         let core = &self.core.core;
         let mut state = core.lock();
         state.wanted_workers = core.config.max_workers;
+        state.warming += 1;
         core.wake_supervisor();
-        loop {
-            if let Some(error) = &state.broken {
-                return Err(error.clone());
+        let outcome = loop {
+            if let Some(error) = state.broken.as_ref().or(state.no_worker.as_ref()) {
+                break Err(error.clone());
             }
             if state.shut_down {
-                return Err(TaskError::ShutDown);
+                break Err(TaskError::ShutDown);
             }
             if state.workers.values().filter(|worker| worker.is_ready()).count() >= core.config.max_workers {
-                return Ok(());
+                break Ok(());
             }
             state = core.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        };
+        state.warming -= 1;
+        if state.warming == 0 {
+            state.no_worker = None;
         }
+        drop(state);
+        // From now on workers may leave again.
+        core.wake_supervisor();
+        outcome
     }
 
     /// Process ids of the workers.
@@ -332,7 +341,7 @@ impl Core {
         cancelled
     }
 
-    /// Stops a task even if it runs; `false` when it is done.
+    /// Stops a task even if it runs; `false` when it is done, or being stopped already by a limit or a shutdown.
     pub(super) fn kill(&self, task: &CellTask<ProcessTask>) -> bool {
         let mut state = self.lock();
         state.receive_all();
@@ -343,7 +352,9 @@ impl Core {
             let front =
                 state.workers.get(&number).and_then(|worker| worker.shelf.find(request)).map(|(front, _)| front);
             stopped = front.is_some()
-                && supervisor::stop(&mut state, number, front, &TaskError::Cancelled, self.config.grace);
+                && supervisor::stop(&mut state, number, front, &TaskError::Cancelled, self.config.grace)
+                // One that is being stopped for another reason will say that one.
+                && state.workers.get(&number).is_some_and(Worker::is_killed);
         }
         state.needs_supervisor = true;
         self.conclude(state);
@@ -428,7 +439,8 @@ impl ProcessPoolCore {
         options: TaskOptions,
     ) -> Result<TaskFuture<D::Output>, SubmitError> {
         let core = &self.core;
-        let give_up_at = options.space_timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        // A time too long for the clock is no limit.
+        let deadline = options.space_timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         let mut state = core.lock();
         loop {
             if state.shut_down {
@@ -459,18 +471,22 @@ impl ProcessPoolCore {
             state.begin_wait_for_space();
             core.conclude(state);
             state = core.lock();
+            let mut is_late = false;
             while state.waiting() >= core.config.queue_capacity && !state.shut_down && state.broken.is_none() {
-                state = match give_up_at.map(|end| end.saturating_duration_since(Instant::now())) {
+                state = match deadline.map(|end| end.saturating_duration_since(Instant::now())) {
                     None => core.space.wait(state).unwrap_or_else(PoisonError::into_inner),
                     Some(Duration::ZERO) => {
-                        state.end_wait_for_space();
-                        core.conclude(state);
-                        return Err(SubmitError::Full);
+                        is_late = true;
+                        break;
                     }
                     Some(left) => core.space.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0,
                 };
             }
             state.end_wait_for_space();
+            if is_late {
+                core.conclude(state);
+                return Err(SubmitError::Full);
+            }
         }
         let mut request = encoded.map_err(|_| SubmitError::ShutDown)?;
         if let Some(limit) = options.timeout.or(core.config.task_timeout) {

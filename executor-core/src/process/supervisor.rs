@@ -165,6 +165,9 @@ fn start_workers(core: &Core, launcher: &mut Launcher, state: &mut State) {
         let demand = state.workers.len() - leaving + state.queued.saturating_sub(free);
         state.wanted_workers = state.wanted_workers.max(demand.min(core.config.max_workers));
     }
+    if state.warming > 0 && state.no_worker.is_none() {
+        state.wanted_workers = core.config.max_workers;
+    }
     while state.workers.len() - leaving < state.wanted_workers {
         match start_worker(core, launcher) {
             Ok(worker) => {
@@ -184,8 +187,13 @@ fn start_workers(core: &Core, launcher: &mut Launcher, state: &mut State) {
                 return break_pool(core, state, TaskError::NoWorker { cause });
             }
             // The workers that exist go on.
-            Err(LaunchError::System(_)) => {
+            Err(LaunchError::System(error)) => {
                 state.wanted_workers = state.workers.len();
+                if state.warming > 0 {
+                    let cause = Cause::new(format!("failed to start a worker process: {error}"));
+                    state.no_worker = Some(TaskError::NoWorker { cause });
+                    core.changed.notify_all();
+                }
                 return;
             }
         }
@@ -244,12 +252,13 @@ fn start_worker(core: &Core, launcher: &mut Launcher) -> Result<Worker, LaunchEr
 fn send_home(core: &Core, state: &mut State, now: Instant) {
     let all = (state.shut_down || state.broken.is_some()) && state.queued == 0;
     let kill_at = now.checked_add(core.config.grace.max(Duration::from_millis(100)));
+    let limit = core.config.idle_timeout.filter(|_| state.warming == 0);
     let State { workers, idle, wanted_workers, .. } = state;
     for (number, worker) in workers {
         let ready = worker.is_ready() && worker.shelf.live() == 0 && worker.stop.is_none();
         let used_up = ready && worker.is_used_up();
-        let idle_for_long = ready
-            && core.config.idle_timeout.is_some_and(|limit| now.saturating_duration_since(worker.idle_since) >= limit);
+        let idle_for_long =
+            ready && limit.is_some_and(|limit| now.saturating_duration_since(worker.idle_since) >= limit);
         if all && (ready || worker.is_starting()) || used_up || idle_for_long {
             worker.forget_revoked();
             worker.channel.say_goodbye();
@@ -264,7 +273,7 @@ fn send_home(core: &Core, state: &mut State, now: Instant) {
 
 /// When a worker will have had nothing to do for as long as it may.
 fn idle_deadline(core: &Core, state: &State) -> Option<Instant> {
-    let limit = core.config.idle_timeout?;
+    let limit = core.config.idle_timeout.filter(|_| state.warming == 0)?;
     let idle = state.workers.values().filter(|worker| worker.is_open() && worker.shelf.live() == 0);
     idle.filter_map(|worker| worker.idle_since.checked_add(limit)).min()
 }

@@ -231,6 +231,11 @@ impl Worker {
         }
     }
 
+    /// Whether its task was killed by itself, and so promised to be cancelled.
+    pub(super) fn is_killed(&self) -> bool {
+        self.stop.as_ref().is_some_and(|stop| stop.error == TaskError::Cancelled)
+    }
+
     fn end(&mut self, grace: Duration) -> Option<Instant> {
         if grace == Duration::ZERO {
             self.process.kill();

@@ -1,0 +1,374 @@
+//! What must hold: every answer, why there is none, how often a future resolves, and that the numbers add up.
+
+use std::{
+    sync::{
+        Arc, Condvar, Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use executor_core::{
+    ChunkOutput, Executor, Gather, Observer, Payload, Shutdown, ShutdownReport, Stats, Submit, SubmitError, Task,
+    TaskEnd, TaskError, TaskFuture, TaskId, TaskOptions,
+};
+
+use super::tasks::{answer, panic_message};
+
+/// What a task is expected to do when nobody interferes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Plan {
+    Answer,
+    Panic,
+    /// Ends its worker process.
+    Crash,
+}
+
+/// A task, and what was done to it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Expect {
+    pub(super) argument: u64,
+    pub(super) plan: Plan,
+    /// Somebody asked for its end.
+    pub(super) may_be_cancelled: bool,
+    /// `cancel` said that it is cancelled.
+    pub(super) is_cancelled: bool,
+    /// `kill` said that it will be.
+    pub(super) is_killed: bool,
+    pub(super) may_time_out: bool,
+    pub(super) may_expire: bool,
+}
+
+impl Expect {
+    pub(super) fn new(plan: Plan, argument: u64) -> Self {
+        Self {
+            argument,
+            plan,
+            may_be_cancelled: false,
+            is_cancelled: false,
+            is_killed: false,
+            may_time_out: false,
+            may_expire: false,
+        }
+    }
+
+    pub(super) fn timing_out(mut self) -> Self {
+        self.may_time_out = true;
+        self
+    }
+
+    pub(super) fn expiring(mut self) -> Self {
+        self.may_expire = true;
+        self
+    }
+
+    pub(super) fn cancelled_perhaps(mut self) -> Self {
+        self.may_be_cancelled = true;
+        self
+    }
+}
+
+/// What may happen to any task of a round.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Hazards {
+    /// Workers are processes.
+    pub(super) processes: bool,
+    /// Workers are killed at random.
+    pub(super) kills: bool,
+    /// A dead worker breaks the pool.
+    pub(super) breaks: bool,
+}
+
+/// What all actors of one round share.
+#[derive(Debug, Default)]
+pub(super) struct Round {
+    pub(super) hazards: Hazards,
+    /// The most that a shutdown has asked for; 0: there was none.
+    ending: AtomicU8,
+    /// Submitted tasks can only be bounded, not counted.
+    inexact: AtomicBool,
+    submitted: Arc<AtomicU64>,
+    wrong: Mutex<Vec<String>>,
+    pub(super) operations: AtomicU64,
+    pub(super) results: AtomicU64,
+    pub(super) callbacks: Callbacks,
+}
+
+impl Round {
+    pub(super) fn new(hazards: Hazards) -> Self {
+        Self { hazards, ..Self::default() }
+    }
+
+    /// Notes that somebody is about to end the pool.
+    pub(super) fn begin_end(&self, how: Shutdown) {
+        let rank = match how {
+            Shutdown::Drain => 1,
+            Shutdown::CancelQueued => 2,
+            Shutdown::Kill => 3,
+        };
+        self.ending.fetch_max(rank, Ordering::SeqCst);
+    }
+
+    pub(super) fn is_ending(&self) -> bool {
+        self.ending.load(Ordering::SeqCst) > 0
+    }
+
+    fn may_cancel_queued(&self) -> bool {
+        self.ending.load(Ordering::SeqCst) > 1
+    }
+
+    fn may_kill(&self) -> bool {
+        self.ending.load(Ordering::SeqCst) > 2
+    }
+
+    pub(super) fn wrong(&self, what: impl Into<String>) {
+        let what = what.into();
+        // At once: the program may never come to the end of the round.
+        eprintln!("wrong: {what}");
+        self.wrong.lock().unwrap_or_else(PoisonError::into_inner).push(what);
+    }
+
+    pub(super) fn take_wrong(&self) -> Vec<String> {
+        std::mem::take(&mut *self.wrong.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(super) fn is_wrong(&self) -> bool {
+        !self.wrong.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
+    }
+
+    pub(super) fn require(&self, holds: bool, what: impl FnOnce() -> String) {
+        if !holds {
+            self.wrong(what());
+        }
+    }
+
+    /// Checks the outcome of one task.
+    pub(super) fn check(&self, expect: &Expect, outcome: &Result<u64, TaskError>) {
+        self.results.fetch_add(1, Ordering::Relaxed);
+        let good = match outcome {
+            Ok(_) if expect.is_cancelled || expect.is_killed => false,
+            Ok(value) => expect.plan == Plan::Answer && *value == answer(expect.argument),
+            Err(TaskError::Cancelled) if expect.is_cancelled => true,
+            Err(error) => !expect.is_cancelled && self.explains(expect, error),
+        };
+        self.require(good, || format!("{expect:?} ended with {outcome:?}, ending {:?}", self.ending));
+    }
+
+    /// Whether there is a reason for an error.
+    pub(super) fn explains(&self, expect: &Expect, error: &TaskError) -> bool {
+        match error {
+            TaskError::Panicked { message, .. } => {
+                expect.plan == Plan::Panic && *message == panic_message(expect.argument)
+            }
+            TaskError::Cancelled => expect.may_be_cancelled || self.may_cancel_queued(),
+            TaskError::TimedOut { .. } => expect.may_time_out,
+            TaskError::Expired { .. } => expect.may_expire,
+            TaskError::WorkerDied { .. } => {
+                self.hazards.processes && (expect.plan == Plan::Crash || self.hazards.kills)
+            }
+            TaskError::PoolBroken { .. } => self.hazards.breaks,
+            TaskError::ShutDown => self.may_kill(),
+            _ => false,
+        }
+    }
+
+    /// Whether there is a reason for a task not to be taken. Only `Full` depends on the caller.
+    pub(super) fn check_refusal(&self, error: SubmitError, may_be_full: bool) {
+        let good = match error {
+            SubmitError::Full => may_be_full,
+            SubmitError::ShutDown => self.is_ending(),
+        };
+        self.require(good, || format!("a task was refused: {error:?}, ending {:?}", self.ending));
+    }
+
+    /// The numbers at the end: what was submitted has ended, one way or another.
+    pub(super) fn check_stats(&self, stats: &Stats, tally: Option<&Tally>) {
+        let ended = stats.done + stats.failed + stats.cancelled;
+        self.require(stats.queued == 0 && stats.running == 0, || format!("at the end something is left: {stats:?}"));
+        match tally {
+            Some(tally) => {
+                let [queued, started, ended_seen] =
+                    [&tally.queued, &tally.started, &tally.ended].map(|count| count.load(Ordering::SeqCst));
+                self.require(ended == queued && ended_seen == queued && started <= queued, || {
+                    format!("the observer saw {queued} queued, {started} started, {ended_seen} ended: {stats:?}")
+                });
+            }
+            None => {
+                let submitted = self.submitted.load(Ordering::SeqCst);
+                let inexact = self.inexact.load(Ordering::SeqCst);
+                // In a broken pool tasks are answered without being counted.
+                let good = ended == submitted || inexact && ended >= submitted || self.hazards.breaks;
+                self.require(good, || format!("{submitted} tasks were submitted, and {ended} have ended: {stats:?}"));
+            }
+        }
+    }
+
+    pub(super) fn submitted(&self, stats: &Stats) -> u64 {
+        self.submitted.load(Ordering::SeqCst).max(stats.done + stats.failed + stats.cancelled)
+    }
+
+    /// Counts a task that went round [`Counted`].
+    pub(super) fn count_submitted(&self) {
+        self.submitted.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+/// Callbacks that were added, and those that were called.
+#[derive(Debug, Default)]
+pub(super) struct Callbacks {
+    numbers: Mutex<(u64, u64)>,
+    changed: Condvar,
+}
+
+impl Callbacks {
+    pub(super) fn add(&self) {
+        self.numbers.lock().unwrap_or_else(PoisonError::into_inner).0 += 1;
+    }
+
+    pub(super) fn called(&self) {
+        let mut numbers = self.numbers.lock().unwrap_or_else(PoisonError::into_inner);
+        numbers.1 += 1;
+        if numbers.1 >= numbers.0 {
+            self.changed.notify_all();
+        }
+    }
+
+    /// Waits until all were called, at most so long; how many were added and called.
+    pub(super) fn wait(&self, limit: Duration) -> (u64, u64) {
+        let numbers = self.numbers.lock().unwrap_or_else(PoisonError::into_inner);
+        let waiting = self.changed.wait_timeout_while(numbers, limit, |(added, called)| called < added);
+        *waiting.unwrap_or_else(PoisonError::into_inner).0
+    }
+}
+
+/// What an observer of a thread pool has seen.
+#[derive(Debug, Default)]
+pub(super) struct Tally {
+    queued: AtomicU64,
+    started: AtomicU64,
+    ended: AtomicU64,
+}
+
+impl Observer for Tally {
+    fn task_queued(&self, _: TaskId) {
+        self.queued.fetch_add(1, Ordering::SeqCst);
+    }
+
+    fn task_started(&self, _: TaskId) {
+        self.started.fetch_add(1, Ordering::SeqCst);
+    }
+
+    fn task_ended(&self, _: TaskId, _: TaskEnd) {
+        self.ended.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+/// An executor whose tasks are counted on their way in.
+pub(super) struct Counted<E: Executor> {
+    pub(super) inner: E,
+    core: CountedCore<E::Core>,
+}
+
+#[derive(Clone)]
+pub(super) struct CountedCore<C> {
+    core: C,
+    round: Arc<Round>,
+}
+
+impl<E: Executor> Counted<E> {
+    pub(super) fn new(inner: E, round: &Arc<Round>) -> Self {
+        let core = CountedCore { core: inner.core().clone(), round: Arc::clone(round) };
+        Self { inner, core }
+    }
+}
+
+impl<E: Executor> Executor for Counted<E> {
+    type Core = CountedCore<E::Core>;
+
+    fn core(&self) -> &Self::Core {
+        &self.core
+    }
+
+    fn stats(&self) -> Stats {
+        self.inner.stats()
+    }
+
+    fn shutdown(&self, how: Shutdown, deadline: Option<Duration>) -> ShutdownReport {
+        self.inner.shutdown(how, deadline)
+    }
+}
+
+impl<C: Submit> CountedCore<C> {
+    fn count<T>(&self, outcome: Result<T, SubmitError>) -> Result<T, SubmitError> {
+        if outcome.is_ok() {
+            self.round.count_submitted();
+        }
+        outcome
+    }
+}
+
+impl<C: Submit> Submit for CountedCore<C> {
+    fn submit_task<F, A, M>(&self, task: F, args: A, options: TaskOptions) -> Result<TaskFuture<F::Output>, SubmitError>
+    where
+        F: Task<A, M>,
+        A: Payload,
+        F::Output: Payload,
+        M: 'static,
+    {
+        self.count(self.core.submit_task(task, args, options))
+    }
+
+    fn submit_tasks<F, A, M>(
+        &self,
+        task: F,
+        args: impl IntoIterator<Item = A>,
+        options: TaskOptions,
+    ) -> Result<Vec<TaskFuture<F::Output>>, SubmitError>
+    where
+        F: Task<A, M>,
+        A: Payload,
+        F::Output: Payload,
+        M: 'static,
+    {
+        let outcome = self.core.submit_tasks(task, args, options);
+        match &outcome {
+            Ok(futures) => drop(self.round.submitted.fetch_add(futures.len() as u64, Ordering::SeqCst)),
+            // Some of them may have been taken.
+            Err(_) => self.round.inexact.store(true, Ordering::SeqCst),
+        }
+        outcome
+    }
+
+    fn submit_chunk<F, A, M>(
+        &self,
+        task: F,
+        items: Vec<A>,
+        options: TaskOptions,
+    ) -> Result<TaskFuture<ChunkOutput<F::Output>>, SubmitError>
+    where
+        F: Task<A, M>,
+        A: Payload,
+        F::Output: Payload,
+        M: 'static,
+    {
+        self.count(self.core.submit_chunk(task, items, options))
+    }
+
+    fn gather<'a, F, A, M>(
+        &self,
+        task: &F,
+        gather: Gather<'a, A>,
+    ) -> Result<Result<Vec<F::Output>, TaskError>, Gather<'a, A>>
+    where
+        F: Task<A, M>,
+        A: Payload,
+        F::Output: Payload,
+        M: 'static,
+    {
+        self.core.gather(task, gather)
+    }
+
+    fn max_workers(&self) -> usize {
+        self.core.max_workers()
+    }
+}

@@ -1,0 +1,194 @@
+//! What a pool may have left behind: threads, processes, files, memory.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::Path,
+    thread,
+    time::{Duration, Instant},
+};
+
+use super::watch;
+
+/// Set in the environment of every worker process to the id of the process that the pool is in.
+const MARK: &str = "EXECUTOR_CORE_WORKER_OF";
+
+/// Threads that belong to no pool, and end when they have had nothing to do for some seconds, or never.
+const SERVICE: [&str; 2] = ["executor-callba", "executor-deadli"];
+/// As many of them may run callbacks.
+const MOST_SERVICE: usize = 130;
+
+/// What there is at one moment.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Inventory {
+    /// By name.
+    threads: BTreeMap<String, usize>,
+    /// By kind.
+    files: BTreeMap<String, usize>,
+    /// Children, zombies included, and orphans of a pool.
+    processes: Vec<String>,
+    service_threads: usize,
+}
+
+impl Inventory {
+    /// Only Linux tells; elsewhere there is nothing.
+    pub(super) fn take() -> Self {
+        let mut this = Self { processes: processes(), ..Self::default() };
+        for entry in entries("/proc/self/task") {
+            let Ok(name) = fs::read_to_string(entry.join("comm")) else { continue };
+            let name = name.trim();
+            if name == watch::THREAD {
+                continue;
+            }
+            if SERVICE.contains(&name) {
+                this.service_threads += 1;
+            } else {
+                *this.threads.entry(name.trim_end_matches(|c: char| c.is_ascii_digit()).to_owned()).or_default() += 1;
+            }
+        }
+        for entry in entries("/proc/self/fd") {
+            // The one for reading the folder itself is gone by now.
+            let Ok(target) = fs::read_link(&entry) else { continue };
+            let target = target.to_string_lossy().into_owned();
+            *this.files.entry(target.split(":[").next().unwrap_or_default().to_owned()).or_default() += 1;
+        }
+        this
+    }
+
+    /// What is there that was not there before.
+    fn beyond(&self, before: &Self) -> Vec<String> {
+        let more = |what: &str, now: &BTreeMap<String, usize>, before: &BTreeMap<String, usize>| -> Vec<String> {
+            now.iter()
+                .filter_map(|(name, &count)| {
+                    let had = before.get(name).copied().unwrap_or(0);
+                    (count > had).then(|| format!("{what} {name}: {count}, before {had}"))
+                })
+                .collect()
+        };
+        let mut left = more("threads", &self.threads, &before.threads);
+        left.extend(more("files", &self.files, &before.files));
+        left.extend(self.processes.iter().map(|process| format!("process {process}")));
+        if self.service_threads > MOST_SERVICE {
+            left.push(format!("{} threads for callbacks", self.service_threads));
+        }
+        left
+    }
+
+    /// After the first pool: it has opened what there is once for the whole program, which counts as there before.
+    pub(super) fn accept_files(&mut self) {
+        // Those that the pool's threads and workers have open go with them.
+        self.wait_for(|now| now.files.clear());
+        self.files = Self::take().files;
+    }
+
+    /// What is still there some time after everything should have gone.
+    pub(super) fn left(&self) -> Vec<String> {
+        self.wait_for(|_| {})
+    }
+
+    /// Waits until nothing is left but what was there before or does not count. Threads and processes end a little after
+    /// those who wait for them have been told.
+    fn wait_for(&self, without: impl Fn(&mut Self)) -> Vec<String> {
+        let end = Instant::now() + Duration::from_secs(10);
+        loop {
+            let mut now = Self::take();
+            without(&mut now);
+            let left = now.beyond(self);
+            if left.is_empty() || Instant::now() >= end {
+                return left;
+            }
+            // Nobody tells when a thread that nobody joins has ended.
+            thread::sleep(Duration::from_millis(2));
+        }
+    }
+}
+
+fn entries(folder: &str) -> Vec<std::path::PathBuf> {
+    fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path()).collect()
+}
+
+/// The state and the parent of a process.
+pub(super) fn parent_of(process: &Path) -> Option<(String, u32)> {
+    let stat = fs::read_to_string(process.join("stat")).ok()?;
+    // The name, in parentheses, may have spaces in it.
+    let mut fields = stat.rsplit_once(')')?.1.split_whitespace();
+    Some((fields.next()?.to_owned(), fields.next()?.parse().ok()?))
+}
+
+fn processes() -> Vec<String> {
+    let this = std::process::id();
+    let mark = format!("{MARK}={this}");
+    let is_ours = |path: &Path| {
+        fs::read(path.join("environ"))
+            .is_ok_and(|text| text.split(|byte| *byte == 0).any(|variable| variable == mark.as_bytes()))
+    };
+    let mut found = Vec::new();
+    for path in entries("/proc") {
+        let Some((state, parent)) = parent_of(&path) else { continue };
+        if path.ends_with("self") || path.ends_with("thread-self") {
+            continue;
+        }
+        if parent == this || is_ours(&path) {
+            found.push(format!("{} in state {state}, child of {parent}", path.display()));
+        }
+    }
+    found
+}
+
+/// Memory of this process that counts, in KiB; 0 where nobody tells.
+pub(super) fn memory() -> u64 {
+    let text = fs::read_to_string("/proc/self/smaps_rollup").unwrap_or_default();
+    let field = text.lines().find_map(|line| line.strip_prefix("Pss:"));
+    field.and_then(|field| field.trim().trim_end_matches("kB").trim().parse().ok()).unwrap_or(0)
+}
+
+/// Memory at comparable points: after each round, when its pool is gone.
+#[derive(Debug, Default)]
+pub(super) struct Trend(Vec<u64>);
+
+/// Fewer points than this say nothing.
+const POINTS: usize = 24;
+/// What the allocator may keep, more or less, in KiB.
+const SLACK: u64 = 24 * 1024;
+
+impl Trend {
+    pub(super) fn note(&mut self) {
+        self.0.push(memory());
+    }
+
+    /// Medians of the second and of the last quarter: the first one still warms up.
+    pub(super) fn quarters(&self) -> Option<(u64, u64)> {
+        let quarter = self.0.len() / 4;
+        let median = |part: &[u64]| {
+            let mut part = part.to_vec();
+            part.sort_unstable();
+            part.get(part.len() / 2).copied()
+        };
+        Some((median(&self.0[quarter..quarter * 2])?, median(&self.0[self.0.len() - quarter..])?))
+    }
+
+    pub(super) fn leak(&self) -> Option<String> {
+        let (early, late) = self.quarters().filter(|_| self.0.len() >= POINTS)?;
+        (late > early + early / 4 + SLACK)
+            .then(|| format!("memory grew from {early} KiB to {late} KiB in {} rounds", self.0.len()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_thread_and_a_file_too_many_are_found() {
+        let before = Inventory::take();
+        let (mut after, mut trend) = (before.clone(), Trend::default());
+        assert!(after.beyond(&before).is_empty());
+        *after.threads.entry("worker-".to_owned()).or_default() += 1;
+        *after.files.entry("socket".to_owned()).or_default() += 2;
+        assert_eq!(after.beyond(&before).len(), 2);
+        trend.0 = (0..100).map(|round| 10_000 + round * 1_000).collect();
+        assert!(trend.leak().is_some());
+        trend.0 = (0..100).map(|round| 30_000 + round % 7 * 1_000).collect();
+        assert_eq!(trend.leak(), None);
+    }
+}

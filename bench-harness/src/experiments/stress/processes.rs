@@ -1,0 +1,147 @@
+//! What only a process pool can do: its workers die, are killed, and are replaced.
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use executor_core::{Executor, OnWorkerDeath, ProcessPoolExecutor, StartMethod, TaskError, Transport};
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use workloads::Random;
+
+use super::{
+    actor::{Actor, below},
+    checks::{Counted, Expect, Hazards, Plan, Round},
+    leaks,
+    subject::{Built, Subject, perhaps},
+    tasks,
+};
+use crate::error::LabError;
+
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Variant {
+    SharedMemory,
+    Socket,
+    ForkServer,
+}
+
+type Pool = Counted<ProcessPoolExecutor>;
+
+impl Subject for Pool {
+    type Variant = Variant;
+
+    fn build(variant: Variant, random: &mut Random) -> Result<Built<Self>, LabError> {
+        let workers = 1 + below(random, 4) as usize;
+        let capacity = perhaps(random, 3, 24);
+        let tasks_per_child = perhaps(random, 4, 50);
+        let idle = perhaps(random, 4, 30).map(|limit| Duration::from_millis(limit as u64));
+        let retries = below(random, 8).saturating_sub(5) as u32;
+        let breaks = below(random, 12) == 0;
+        let socket = below(random, 2) == 0;
+        let hazards = Hazards { processes: true, kills: below(random, 2) == 0, breaks };
+        let mut builder = ProcessPoolExecutor::builder()
+            .max_workers(workers)
+            .grace(Duration::from_millis(below(random, 60)))
+            .retry(retries);
+        if let Some(tasks) = capacity {
+            builder = builder.queue_capacity(tasks);
+        }
+        if let Some(tasks) = tasks_per_child {
+            builder = builder.max_tasks_per_child(tasks as u32);
+        }
+        if let Some(limit) = idle {
+            builder = builder.idle_timeout(limit);
+        }
+        if below(random, 3) == 0 {
+            builder = builder.initializer(tasks::prepares, 1);
+        }
+        if breaks {
+            builder = builder.on_worker_death(OnWorkerDeath::BreakPool);
+        }
+        let transport = match variant {
+            Variant::SharedMemory => Transport::default(),
+            Variant::ForkServer if !socket => Transport::default(),
+            Variant::Socket | Variant::ForkServer => Transport::Socket,
+        };
+        builder = builder.transport(transport);
+        if matches!(variant, Variant::ForkServer) {
+            builder = builder.start_method(StartMethod::ForkServer);
+            if below(random, 2) == 0 {
+                builder = builder.preload(tasks::prepares, 2);
+            }
+        }
+        let about = format!(
+            "{variant:?}, {transport:?}, {workers} workers, capacity {capacity:?}, {tasks_per_child:?} tasks per child, \
+             idle timeout {idle:?}, {retries} retries, {hazards:?}"
+        );
+        let round = Arc::new(Round::new(hazards));
+        Ok(Built { pool: Self::new(builder.build()?, &round), round, tally: None, about })
+    }
+
+    fn special(actor: &mut Actor<'_, Self>, random: &mut Random) {
+        let x = random.next_u64();
+        let what = below(random, 8);
+        actor.post.step(format!("special {what} of processes"));
+        match what {
+            0 => {
+                let outcome = actor.pool.submit(tasks::aborts, x);
+                actor.hold(outcome, Expect::new(Plan::Crash, x), false);
+            }
+            1 => {
+                let outcome = actor.pool.submit(tasks::exits, x);
+                actor.hold(outcome, Expect::new(Plan::Crash, x), false);
+            }
+            2 => kill_running(actor, random),
+            3 => {
+                if let Err(error) = actor.pool.inner.warm_up() {
+                    let good = match error {
+                        TaskError::ShutDown => actor.round.is_ending(),
+                        TaskError::PoolBroken { .. } => actor.round.hazards.breaks,
+                        _ => false,
+                    };
+                    actor.round.require(good, || format!("warm_up failed: {error:?}"));
+                }
+            }
+            4 if actor.pool.inner.fork_server_pid().is_some() => {
+                // Costs no task.
+                if let Some(pid) = actor.pool.inner.fork_server_pid() {
+                    kill_child(pid);
+                }
+            }
+            _ => {
+                let pids = actor.pool.inner.worker_pids();
+                if actor.round.hazards.kills && !pids.is_empty() {
+                    kill_child(pids[below(random, pids.len() as u64) as usize]);
+                }
+            }
+        }
+    }
+
+    fn details(&self) -> String {
+        format!("workers {:?}, fork server {:?}", self.inner.worker_pids(), self.inner.fork_server_pid())
+    }
+}
+
+/// Kills a task that probably runs.
+fn kill_running(actor: &mut Actor<'_, Pool>, random: &mut Random) {
+    let x = random.next_u64();
+    match actor.pool.submit(tasks::long, x) {
+        Ok(future) => {
+            future.wait_timeout(Duration::from_millis(below(random, 10)));
+            let mut expect = Expect::new(Plan::Answer, x).cancelled_perhaps();
+            expect.is_killed = future.kill();
+            actor.held.push((expect, future));
+            actor.settle_last();
+        }
+        Err(error) => actor.round.check_refusal(error, false),
+    }
+}
+
+/// SIGKILL for a child that may have ended meanwhile: what the handle stands for is looked at before it is used, so that
+/// nobody is hit who got its number since.
+fn kill_child(pid: u32) {
+    let Some(raw) = i32::try_from(pid).ok().and_then(Pid::from_raw) else { return };
+    let Ok(handle) = pidfd_open(raw, PidfdFlags::empty()) else { return };
+    let parent = leaks::parent_of(&PathBuf::from(format!("/proc/{pid}")));
+    if parent.is_some_and(|(_, parent)| parent == std::process::id()) {
+        // It may have ended by itself.
+        let _ = pidfd_send_signal(&handle, Signal::KILL);
+    }
+}

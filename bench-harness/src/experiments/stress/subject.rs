@@ -1,0 +1,114 @@
+//! The executors under stress: how each is built, and what only it can do.
+
+use std::{sync::Arc, time::Duration};
+
+use executor_core::{Executor, RayonExecutor, SerialExecutor, SubmitError, TaskFuture};
+use workloads::Random;
+
+use super::{
+    actor::{Actor, below},
+    checks::{Counted, Expect, Hazards, Plan, Round, Tally},
+    tasks::{self, answer},
+};
+use crate::error::LabError;
+
+/// A pool built for one round.
+pub(super) struct Built<S> {
+    pub(super) pool: S,
+    pub(super) round: Arc<Round>,
+    /// Where the pool has an observer.
+    pub(super) tally: Option<Arc<Tally>>,
+    pub(super) about: String,
+}
+
+/// An executor under stress.
+pub(super) trait Subject: Executor + Send + Sync + Sized + 'static {
+    /// `submit` runs the task.
+    const RUNS_AT_ONCE: bool = false;
+
+    /// Which one, where there are several of a type.
+    type Variant: Copy;
+
+    /// A new one, as the random numbers say.
+    fn build(variant: Self::Variant, random: &mut Random) -> Result<Built<Self>, LabError>;
+
+    /// Does something that only this executor can.
+    fn special(actor: &mut Actor<'_, Self>, random: &mut Random);
+
+    /// More to say of it when it hangs.
+    fn details(&self) -> String {
+        String::new()
+    }
+}
+
+/// A number of items, or none.
+pub(super) fn perhaps(random: &mut Random, one_in: u64, most: u64) -> Option<usize> {
+    let number = 1 + below(random, most) as usize;
+    (below(random, one_in) == 0).then_some(number)
+}
+
+impl Subject for Counted<SerialExecutor> {
+    const RUNS_AT_ONCE: bool = true;
+
+    type Variant = ();
+
+    fn build((): (), _: &mut Random) -> Result<Built<Self>, LabError> {
+        let round = Arc::new(Round::new(Hazards::default()));
+        let pool = Self::new(SerialExecutor::new(), &round);
+        Ok(Built { pool, round, tally: None, about: "serial".to_owned() })
+    }
+
+    fn special(actor: &mut Actor<'_, Self>, random: &mut Random) {
+        let x = random.next_u64();
+        let inner = Arc::clone(actor.pool);
+        // A task that submits to its own executor.
+        let outcome = actor.pool.inner.spawn(move || {
+            inner.submit(tasks::quick, x).map_or_else(|_| answer(x), |future| future.result().unwrap_or_default())
+        });
+        hold_spawned(actor, outcome, x);
+    }
+}
+
+impl Subject for Counted<RayonExecutor> {
+    type Variant = ();
+
+    fn build((): (), random: &mut Random) -> Result<Built<Self>, LabError> {
+        let round = Arc::new(Round::new(Hazards::default()));
+        let workers = 1 + below(random, 4) as usize;
+        let pool = Self::new(RayonExecutor::builder().max_workers(workers).build()?, &round);
+        Ok(Built { pool, round, tally: None, about: format!("rayon, {workers} workers") })
+    }
+
+    fn special(actor: &mut Actor<'_, Self>, random: &mut Random) {
+        let (x, depth) = (random.next_u64(), below(random, 5));
+        if below(random, 2) == 0 {
+            let outcome = actor.pool.inner.spawn(move || answer(x));
+            hold_spawned(actor, outcome, x);
+            return;
+        }
+        let weak = Arc::downgrade(actor.pool);
+        let outcome = actor.pool.inner.spawn(move || {
+            // Waits, with and without a limit, for tasks of its own pool.
+            for number in 0..depth {
+                let Some(pool) = weak.upgrade() else { break };
+                let Ok(future) = pool.submit(tasks::quick, number) else { break };
+                drop(pool);
+                if number % 2 == 0 {
+                    drop(future.result());
+                } else {
+                    future.wait_timeout(Duration::from_millis(1));
+                }
+            }
+            answer(x)
+        });
+        hold_spawned(actor, outcome, x);
+    }
+}
+
+/// Holds a task that was spawned past the counting.
+fn hold_spawned<S: Subject>(actor: &mut Actor<'_, S>, outcome: Result<TaskFuture<u64>, SubmitError>, x: u64) {
+    if outcome.is_ok() {
+        actor.round.count_submitted();
+    }
+    actor.hold(outcome, Expect::new(Plan::Answer, x), false);
+}
