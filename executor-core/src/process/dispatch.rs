@@ -766,6 +766,11 @@ impl State {
         self.queued > 0
     }
 
+    /// Workers that have something to do.
+    pub(super) fn busy(&self) -> usize {
+        self.workers.len() - self.idle.len()
+    }
+
     /// Tasks that run.
     pub(super) fn running(&self) -> usize {
         self.workers.values().filter(|worker| worker.is_running()).count()

@@ -28,7 +28,7 @@ use super::{
 use crate::{
     cancel::CancelToken,
     error::{BuildError, SubmitError, TaskError},
-    executor::{Executor, Shutdown, ShutdownReport, Submit},
+    executor::{Executor, Shutdown, ShutdownReport, Submit, available_cpus},
     future::{Promise, Task as CellTask, TaskFuture, TaskRef, look},
     stats::Stats,
     task::{ChunkOutput, Payload, Task, TaskOptions},
@@ -388,10 +388,15 @@ impl Core {
             return true;
         }
         state.begin_look();
+        let is_crowded = state.busy() >= available_cpus();
         self.conclude(state);
         let found = look(deadline, || {
             if is_done() {
                 return true;
+            }
+            if is_crowded {
+                // The workers need all cores: they come first, and there will be more to receive after them.
+                thread::yield_now();
             }
             // Who has the lock receives as well, or gives somebody something to do.
             if let Ok(mut state) = self.state.try_lock() {
