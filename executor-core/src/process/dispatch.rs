@@ -18,7 +18,7 @@ use super::{
 use crate::{codec, error::TaskError, executor::available_cpus, future::Task as CellTask, task::Items};
 
 /// What stands with a worker should keep it busy for about this long, so that it does not have to wait for the parent ...
-const AHEAD: f32 = 100_000.0;
+const AHEAD: f32 = 400_000.0;
 /// ... and while it is less than this, in nanoseconds, waking another worker would take longer than waiting for this one.
 const SPREAD: f32 = 5_000.0;
 /// With tasks that take longer than this, in nanoseconds, nothing stands behind the one that runs.
