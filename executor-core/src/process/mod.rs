@@ -13,7 +13,7 @@ mod shelf;
 #[cfg(target_os = "linux")]
 pub(crate) mod shm;
 mod supervisor;
-#[expect(unsafe_code, reason = "shares memory with another process")]
+#[cfg_attr(target_os = "linux", expect(unsafe_code, reason = "shares memory with another process"))]
 mod transport;
 mod wire;
 mod worker;

@@ -16,7 +16,7 @@ use super::{
     flags,
     launch::{LaunchError, Launcher},
     pool::{Core, OnWorkerDeath, Transport},
-    transport::{self, ParentEnd, SocketParent},
+    transport::{ParentEnd, SocketParent},
     wire::{self, Malformed},
     worker::Hello,
     worker_slot::{Life, Watched, Worker},
@@ -228,7 +228,7 @@ fn start_worker(core: &Core, launcher: &mut Launcher) -> Result<Worker, LaunchEr
         }
         #[cfg(target_os = "linux")]
         Transport::SharedMemory => {
-            let (mut rings, [requests, replies]) = transport::ring_pair(control)?;
+            let (mut rings, [requests, replies]) = super::transport::ring_pair(control)?;
             let files = [flags::table_file()?, requests.as_fd(), replies.as_fd()];
             rings.control().send_first(&frame, &files)?;
             Box::new(rings)

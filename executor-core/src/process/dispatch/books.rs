@@ -1,0 +1,110 @@
+//! What the pool knows of all its tasks together, and what changes when one of them ends.
+
+use std::time::Duration;
+
+#[cfg(target_os = "linux")]
+use crate::process::shm::Loans;
+use crate::{
+    codec,
+    error::TaskError,
+    process::{
+        job::{self, Answer, Job},
+        shelf::{Shelf, Standing},
+        transport::{Reply, ReplyKind},
+        wire::Malformed,
+    },
+};
+
+/// What changes when a task ends.
+#[derive(Default)]
+pub(in crate::process) struct Books {
+    /// Tasks that stand with workers.
+    pub(in crate::process) standing: usize,
+    /// Tasks that are not done and that somebody may sleep for, or that have a time limit.
+    pub(super) wanted: usize,
+    /// How long a task takes, in nanoseconds, by what was measured lately; 0 before.
+    pub(super) task_time: f32,
+    pub(in crate::process) done: u64,
+    pub(in crate::process) failed: u64,
+    pub(in crate::process) cancelled: u64,
+    /// Tasks that are done, and whose waiters are to be woken once the lock is released.
+    pub(super) to_wake: Vec<Job>,
+}
+
+impl Books {
+    /// Ends a task that was just taken out of the queue or off a shelf.
+    pub(super) fn end(&mut self, job: Job, outcome: Result<Answer, TaskError>) {
+        if job.content().is_wanted() {
+            self.wanted -= 1;
+        }
+        match &outcome {
+            Ok(_) => self.done += 1,
+            Err(TaskError::Cancelled) => self.cancelled += 1,
+            Err(_) => self.failed += 1,
+        }
+        if job::end(&job, outcome.map_err(Box::new)) {
+            self.to_wake.push(job);
+        }
+    }
+
+    /// Takes a reply to what is at the front of a worker's shelf. The worker is not trusted. `is_killed`: the task was
+    /// promised to be cancelled, and is, even if it came to its end before the signal.
+    pub(super) fn take_reply(
+        &mut self,
+        shelf: &mut Shelf,
+        reply: Reply<'_>,
+        is_killed: bool,
+        #[cfg(target_os = "linux")] loans: &Loans,
+    ) -> Result<(), Malformed> {
+        let (number, front) = shelf.front_mut().ok_or(Malformed)?;
+        if number as u32 != reply.number {
+            return Err(Malformed);
+        }
+        #[cfg(target_os = "linux")]
+        for (reference, file) in reply.attached {
+            loans.attach(front.request.attached(), reference, file)?;
+        }
+        if front.request.is_chunk() {
+            let left = front.request.items;
+            match reply.kind {
+                ReplyKind::Failed => {
+                    let error = decode_error(&reply.bytes);
+                    (0..left).for_each(|_| front.request.lose_item(error.clone()));
+                }
+                _ if !front.request.take_items(reply.items, &reply.bytes) => return Err(Malformed),
+                // Otherwise it could send parts for ever.
+                ReplyKind::Part if reply.items == 0 => return Err(Malformed),
+                ReplyKind::Part => return Ok(()),
+                ReplyKind::Done if front.request.items > 0 => return Err(Malformed),
+                ReplyKind::Done => front.request.extras().chunk.ran_for += Duration::from_nanos(reply.elapsed.into()),
+            }
+        } else if reply.kind == ReplyKind::Part {
+            return Err(Malformed);
+        }
+        let Some(Standing { job, request, .. }) = shelf.take_front() else { return Err(Malformed) };
+        self.standing -= 1;
+        if reply.elapsed > 0 {
+            self.note_time(reply.elapsed as f32);
+        }
+        let outcome = match reply.kind {
+            _ if is_killed => Err(TaskError::Cancelled),
+            ReplyKind::Failed if !request.is_chunk() => Err(decode_error(&reply.bytes)),
+            _ => Ok(request.into_answer(reply.bytes)),
+        };
+        self.end(job, outcome);
+        Ok(())
+    }
+
+    /// Follows what was measured lately. A task that took much longer may have been preempted, so it counts for no more than
+    /// four times what was known; a few such tasks in a row still change the picture.
+    fn note_time(&mut self, time: f32) {
+        self.task_time = match self.task_time {
+            0.0 => time,
+            known => known + (time.min(4.0 * known) - known) / 4.0,
+        };
+    }
+}
+
+fn decode_error(bytes: &[u8]) -> TaskError {
+    codec::decode(bytes).unwrap_or_else(|cause| TaskError::decode("error", cause))
+}

@@ -1,0 +1,256 @@
+//! What is taken back: tasks that are cancelled or wait for too long, requests that go to another worker, and what a dead
+//! worker has left.
+
+use std::collections::VecDeque;
+
+use super::{Queued, SPREAD, State};
+use crate::{
+    error::TaskError,
+    future::Task as CellTask,
+    process::{
+        job::{Answer, Job, Location, ProcessTask},
+        shelf::Standing,
+        worker_slot::Worker,
+    },
+    task::Items,
+};
+
+impl State {
+    /// Cancels a task that no worker has begun; `true` when this call did it.
+    pub(in crate::process) fn cancel(&mut self, task: &CellTask<ProcessTask>) -> bool {
+        self.take_away(task, TaskError::Cancelled)
+    }
+
+    /// Ends a task that no worker has begun with an error; `true` when this call did it.
+    pub(super) fn take_away(&mut self, task: &CellTask<ProcessTask>, error: TaskError) -> bool {
+        let job = match task.content().location() {
+            Location::Nowhere => return false,
+            Location::Queue => {
+                // It leaves a tombstone, which is found by its location.
+                if task.content().is_begun() {
+                    return false;
+                }
+                self.queued -= 1;
+                // ... unless that would hold much memory.
+                if task.content().is_heavy() {
+                    let is_it = |queued: &Queued| std::ptr::eq(queued.job.content(), task.content());
+                    let at = self.queue.iter().position(is_it);
+                    at.and_then(|at| self.queue.remove(at));
+                }
+                Job::of(task)
+            }
+            Location::Worker(number, request) => {
+                let Some(standing) = self.revoke(number, request) else { return false };
+                standing.job
+            }
+        };
+        self.books.end(job, Err(error));
+        true
+    }
+
+    /// Takes a request back that its worker has not claimed.
+    fn revoke(&mut self, number: u32, request: u32) -> Option<Standing> {
+        let worker = self.workers.get_mut(&number)?;
+        let (full_number, standing) = worker.shelf.find(request)?;
+        if standing.job.content().is_begun() || !worker.channel.revoke(full_number) {
+            return None;
+        }
+        self.take_revoked(number, full_number)
+    }
+
+    fn take_revoked(&mut self, number: u32, request: u64) -> Option<Standing> {
+        let worker = self.workers.get_mut(&number)?;
+        let standing = worker.shelf.revoke(request)?;
+        worker.tasks_left = worker.tasks_left.map(|left| left + 1);
+        self.books.standing -= 1;
+        if worker.shelf.live() == 0 && worker.is_ready() {
+            worker.rest();
+            self.idle.push(number);
+            self.needs_supervisor |= self.is_supervisor_late();
+        }
+        Some(standing)
+    }
+
+    /// Takes back what `number` has not claimed, the last ones first and no more than `most`, and puts it at the head of the
+    /// queue in its old order.
+    pub(in crate::process) fn take_back(&mut self, number: u32, most: usize) {
+        let Some(worker) = self.workers.get(&number) else { return };
+        let last: Vec<u64> = worker.shelf.live_from_the_back().take(most).collect();
+        for request in last {
+            let Some(worker) = self.workers.get_mut(&number) else { return };
+            if !worker.channel.revoke(request) {
+                break;
+            }
+            if let Some(standing) = self.take_revoked(number, request) {
+                self.put_back(number, standing);
+            }
+        }
+    }
+
+    /// Puts what stood with a worker at the head of the queue.
+    fn put_back(&mut self, number: u32, standing: Standing) {
+        let Standing { job, request, place, kept, .. } = standing;
+        let bytes = match (kept, self.workers.get(&number)) {
+            (Some(bytes), _) => bytes,
+            (None, Some(worker)) => worker.channel.bytes(place),
+            (None, None) => Vec::new(),
+        };
+        self.enqueue(Queued { job, request, bytes: bytes.into() }, true);
+    }
+
+    /// When a worker has nothing to do, and there is nothing in the queue: takes half of what stands with the one that has
+    /// most, if that is worth it.
+    pub(in crate::process) fn rebalance(&mut self) {
+        if self.queued > 0 {
+            return;
+        }
+        let Some(free) = self.free_worker() else { return };
+        let most = self.workers.iter().max_by_key(|(_, worker)| worker.shelf.live());
+        let Some((&number, live)) = most.map(|(number, worker)| (number, worker.shelf.live())) else { return };
+        if live > 1 && live as f32 * self.books.task_time > SPREAD {
+            self.take_back(number, live / 2);
+            self.current = free;
+        } else if live > 1 && !self.is_watched {
+            // So little is not worth it, unless the first of them takes longer than it should.
+            self.is_watched = true;
+            self.needs_supervisor = true;
+        }
+    }
+
+    /// A worker with which nothing stands.
+    fn free_worker(&self) -> Option<u32> {
+        let free = |number: &&u32| self.workers.get(number).is_some_and(|worker| worker.is_open());
+        self.idle.iter().rev().find(free).copied()
+    }
+
+    /// Looks after requests that stand behind others: what stands behind one that has not ended since the last time goes to a
+    /// worker that has nothing to do. Says whether this has to be done again soon.
+    pub(in crate::process) fn relieve(&mut self) -> bool {
+        let numbers: Vec<u32> = self.workers.keys().copied().collect();
+        let mut behind = false;
+        for number in numbers {
+            let free = self.free_worker();
+            let Some(worker) = self.workers.get_mut(&number) else { continue };
+            let front = worker.shelf.front().map(|(front, _)| front);
+            let stuck = front.is_some() && worker.seen_number == front;
+            worker.seen_number = front;
+            let live = worker.shelf.live();
+            if live < 2 {
+                continue;
+            }
+            match free {
+                Some(free) if stuck => {
+                    self.take_back(number, live.div_ceil(2));
+                    self.current = free;
+                    self.hand_out();
+                }
+                Some(_) => behind = true,
+                None if self.workers.len() < self.most_workers => {
+                    behind = true;
+                    if stuck && !self.workers.values().any(Worker::is_starting) {
+                        self.wanted_workers = self.wanted_workers.max(self.workers.len() + 1);
+                    }
+                }
+                // Whoever has nothing more to do wakes the parent.
+                None => {}
+            }
+        }
+        behind
+    }
+
+    /// Takes what a dead worker has left: what it has not begun goes back to the queue, and the rest of a chunk that it has
+    /// begun. The item that it was running gets `error`, unless it is to be run again. Says whether something was running.
+    pub(in crate::process) fn inherit(&mut self, number: u32, error: &TaskError, stopped: bool) -> bool {
+        let Some(worker) = self.workers.get_mut(&number) else { return false };
+        let unfinished = worker.channel.unfinished();
+        if let Some((_, front)) = worker.shelf.front_mut()
+            && let Some((items, bytes)) = unfinished
+        {
+            front.request.take_items(items.min(front.request.items.saturating_sub(1)), &bytes);
+        }
+        let mut lost = false;
+        let left: Vec<u64> = worker.shelf.live_from_the_back().collect();
+        for request in left {
+            let Some(worker) = self.workers.get_mut(&number) else { break };
+            // The process is gone, so nobody claims anything any more. Of what it has claimed, all but the first one has been
+            // answered, unless it was insane: then it may have run anything that it says.
+            let claimed = worker.channel.is_claimed(request);
+            let Some(standing) = worker.shelf.revoke(request) else { continue };
+            self.books.standing -= 1;
+            if claimed {
+                lost = true;
+                self.lose(number, standing, error, stopped);
+            } else {
+                self.put_back(number, standing);
+            }
+        }
+        lost
+    }
+
+    /// Settles the request that a worker was running when it died.
+    fn lose(&mut self, number: u32, mut standing: Standing, error: &TaskError, stopped: bool) {
+        let again = !stopped && standing.request.retry();
+        if again && !standing.request.is_chunk() {
+            return self.put_back(number, standing);
+        }
+        if stopped || !standing.request.is_chunk() {
+            return self.books.end(standing.job, Err(error.clone()));
+        }
+        let bytes = match (&standing.kept, self.workers.get(&number)) {
+            (Some(bytes), _) => bytes.clone(),
+            (None, Some(worker)) => worker.channel.bytes(standing.place),
+            (None, None) => Vec::new(),
+        };
+        // What is answered is not run again.
+        let rest = |items: u32| Some(Items(&bytes).last_ones(items as usize).to_vec());
+        if again {
+            standing.kept = rest(standing.request.items);
+            standing.job.content().set_begun();
+            return self.put_back(number, standing);
+        }
+        standing.request.lose_item(error.clone());
+        if standing.request.items == 0 || self.broken.is_some() {
+            while standing.request.items > 0 {
+                standing.request.lose_item(error.clone());
+            }
+            if let Some(chunk) = standing.request.into_chunk() {
+                self.books.end(standing.job, Ok(Answer::Chunk(chunk)));
+            }
+            return;
+        }
+        // The other items have not been run, and are not lost.
+        standing.kept = rest(standing.request.items);
+        standing.job.content().set_begun();
+        self.put_back(number, standing);
+    }
+
+    /// Cancels everything that no worker has begun; returns how many tasks that were.
+    pub(in crate::process) fn cancel_all(&mut self) -> usize {
+        let numbers: Vec<u32> = self.workers.keys().copied().collect();
+        for number in numbers {
+            self.take_back(number, usize::MAX);
+        }
+        let (begun, queue): (VecDeque<_>, VecDeque<_>) =
+            std::mem::take(&mut self.queue).into_iter().partition(|queued| queued.job.content().is_begun());
+        self.queue = begun;
+        let mut cancelled = 0;
+        for queued in queue {
+            if queued.job.content().location() == Location::Queue {
+                self.queued -= 1;
+                cancelled += 1;
+                self.books.end(queued.job, Err(TaskError::Cancelled));
+            }
+        }
+        cancelled
+    }
+
+    /// Ends everything that waits in the queue.
+    pub(in crate::process) fn fail_queue(&mut self, error: &TaskError) {
+        for queued in std::mem::take(&mut self.queue) {
+            if queued.job.content().location() == Location::Queue {
+                self.queued -= 1;
+                self.books.end(queued.job, Err(error.clone()));
+            }
+        }
+    }
+}
