@@ -318,9 +318,9 @@ fn a_task_is_never_stopped_for_the_one_before_it(kind: Kind) {
     }
     let pool = quick_pool(kind.builder(), 1);
     let limit = TaskOptions::new().timeout(LIMIT);
-    // Tasks that end just when they are stopped, each with others behind it.
+    // Tasks that end just before they would be stopped, just when they are, and after; each with others behind it.
     let futures: Vec<_> = (0..150)
-        .flat_map(|x| [2900 + x, 1, 1, 1])
+        .flat_map(|x| [2700 + 8 * x, 1, 1, 1])
         .map(|micros| (micros, pool.submit_with(spin, micros, limit).unwrap()))
         .collect();
     let mut stopped = 0;
