@@ -402,7 +402,7 @@ impl State {
             if worker.shelf.live() > 0 && !worker.is_insane {
                 let rests = Self::receive_from(*number, worker, books, idle);
                 // It is buried, or replaced, there.
-                leaver |= worker.is_insane || rests && !worker.is_open();
+                leaver |= worker.is_insane || rests && !worker.is_open() || worker.is_unheard();
             }
         }
         self.needs_supervisor |= leaver || self.is_supervisor_late();
@@ -423,7 +423,7 @@ impl State {
     pub(super) fn receive(&mut self, number: u32) {
         if let Some(worker) = self.workers.get_mut(&number) {
             let rests = Self::receive_from(number, worker, &mut self.books, &mut self.idle);
-            self.needs_supervisor |= worker.is_insane || rests && !worker.is_open();
+            self.needs_supervisor |= worker.is_insane || rests && !worker.is_open() || worker.is_unheard();
             self.needs_supervisor |= rests && self.is_supervisor_late();
         }
     }

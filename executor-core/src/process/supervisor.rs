@@ -54,6 +54,7 @@ pub(super) fn run(core: &Arc<Core>, mut heard: &UnixStream) {
         let mut state = core.lock();
         let now = Instant::now();
         state.receive_all();
+        attend_unheard(core, &mut state);
         state.expire(now);
         keep_deadlines(core, &mut state, now);
         if state.is_watched && look_again.is_none_or(|time| time <= now) {
@@ -73,7 +74,7 @@ pub(super) fn run(core: &Arc<Core>, mut heard: &UnixStream) {
         #[cfg(target_os = "linux")]
         state.workers.values_mut().for_each(Worker::forget_shared);
         send_home(core, &mut state, now);
-        state.needs_supervisor = state.workers.values().any(|worker| worker.is_insane);
+        state.needs_supervisor = state.workers.values_mut().any(|worker| worker.is_insane || worker.is_unheard());
         if state.shut_down && state.workers.is_empty() && state.queued == 0 {
             state.ended = true;
             core.conclude(state);
@@ -276,6 +277,15 @@ fn idle_deadline(core: &Core, state: &State) -> Option<Instant> {
     let limit = core.config.idle_timeout.filter(|_| state.warming == 0)?;
     let idle = state.workers.values().filter(|worker| worker.is_open() && worker.shelf.live() == 0);
     idle.filter_map(|worker| worker.idle_since.checked_add(limit)).min()
+}
+
+/// Attends to the workers whose frames were read by somebody who looked for answers: the socket does not tell of them again.
+fn attend_unheard(core: &Core, state: &mut State) {
+    let unheard = state.workers.iter_mut().filter_map(|(number, worker)| worker.is_unheard().then_some(*number));
+    let unheard: Vec<u32> = unheard.collect();
+    for number in unheard {
+        attend(core, state, number);
+    }
 }
 
 /// Something happened at this worker: takes what it sent, and sees whether it is alive.

@@ -236,6 +236,11 @@ impl Worker {
         self.stop.as_ref().is_some_and(|stop| stop.error == TaskError::Cancelled)
     }
 
+    /// Whether it has said something that somebody who looked for answers has read, and the supervisor has not heard.
+    pub(super) fn is_unheard(&mut self) -> bool {
+        self.channel.control().has_frames()
+    }
+
     fn end(&mut self, grace: Duration) -> Option<Instant> {
         if grace == Duration::ZERO {
             self.process.kill();

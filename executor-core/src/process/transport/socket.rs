@@ -221,6 +221,11 @@ impl SocketParent {
         !self.outgoing.is_empty()
     }
 
+    /// Whether a frame that is none of the transport's was read, and not received.
+    pub(in crate::process) fn has_frames(&self) -> bool {
+        !self.other.is_empty()
+    }
+
     /// Readable when something has arrived.
     pub(in crate::process) fn fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
