@@ -15,7 +15,7 @@ use crossbeam_deque::{Injector, Steal, Stealer, Worker as Deque};
 use crate::future::TaskRef;
 
 /// A worker that finds the injector full takes so many tasks at once; others may steal them from it.
-const BATCH: usize = 32;
+pub(super) const BATCH: usize = 32;
 
 pub(super) struct Queues {
     /// Tasks from outside, first come, first served. Those that were cancelled or run in place meanwhile are tombstones.

@@ -2,6 +2,7 @@
 
 use std::{
     cell::{Cell as StdCell, RefCell},
+    hint::spin_loop,
     ptr,
     sync::{
         Arc,
@@ -15,7 +16,7 @@ use crossbeam_deque::{Stealer, Worker as Deque};
 use super::{
     idle::{Sleeper, Slept},
     pool::Pool,
-    queue::insist,
+    queue::{BATCH, insist},
 };
 use crate::future::{Cell, TaskRef, look_for_work};
 
@@ -25,6 +26,12 @@ const FAIRNESS: u32 = 61;
 
 /// A worker that looks for work does so once in so many turns.
 const TURNS: u32 = 16;
+
+/// A worker that has done its tasks waits for so many turns, about a microsecond, before it looks outside again, where tasks
+/// have come in numbers for so many times in a row. Each look takes the queue's cache lines from who submits; one who is left
+/// alone for a moment gets ahead, and submits faster by up to a half.
+const BREATH: u32 = 32;
+const BURST: u32 = 4;
 
 /// What one worker has counted. Only its thread writes; aligned so that no two workers write to the same cache lines.
 #[repr(align(128))]
@@ -75,6 +82,8 @@ pub(super) struct Worker {
     depth: StdCell<u32>,
     /// Whether the last task left this worker as one that searches.
     searches_early: StdCell<bool>,
+    /// How many times in a row several tasks had come from outside.
+    bursts: StdCell<u32>,
 }
 
 thread_local! {
@@ -110,6 +119,7 @@ impl Worker {
             first: StdCell::new(0),
             depth: StdCell::new(0),
             searches_early: StdCell::new(false),
+            bursts: StdCell::new(0),
         };
         CURRENT.set(&raw const worker);
         let serving = Serving;
@@ -225,19 +235,36 @@ impl Worker {
             return Some(task);
         }
         *since_injected = 0;
-        let injected = if deque.is_empty() { queues.pop_injected(deque) } else { queues.pop_one_injected() };
+        let begin_search = |searching: &mut bool| {
+            if !std::mem::replace(searching, true) {
+                self.pool.idle.begin_search();
+            }
+        };
+        let injected = if deque.is_empty() {
+            if self.bursts.get() >= BURST {
+                begin_search(searching);
+                (0..BREATH).for_each(|_| spin_loop());
+            }
+            self.pop_injected()
+        } else {
+            queues.pop_one_injected()
+        };
         if let Some(task) = injected.or_else(|| deque.pop()) {
             return Some(task);
         }
-        if !*searching {
-            self.pool.idle.begin_search();
-            *searching = true;
+        begin_search(searching);
+        self.pop_injected().or_else(|| self.steal()).or_else(|| queues.pop_urgent()).or_else(|| queues.pop_patient())
+    }
+
+    /// Moves some of what came from outside into the deque, which is empty, and gives the first of it.
+    fn pop_injected(&self) -> Option<TaskRef> {
+        let first = self.pool.queues.pop_injected(&self.seat.deque);
+        if first.is_some() {
+            // Where there is more than can be taken at once, who submits is far ahead.
+            let is_burst = (2..BATCH).contains(&(self.seat.deque.len() + 1));
+            self.bursts.set(if is_burst { self.bursts.get().saturating_add(1) } else { 0 });
         }
-        queues
-            .pop_injected(deque)
-            .or_else(|| self.steal())
-            .or_else(|| queues.pop_urgent())
-            .or_else(|| queues.pop_patient())
+        first
     }
 
     /// From the workers in turn, the oldest that one has: where tasks split, that is the largest.
