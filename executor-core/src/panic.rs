@@ -29,6 +29,12 @@ struct Record {
 
 /// Runs a task's code; a panic becomes [`TaskError::Panicked`].
 pub(crate) fn catch<T>(task: impl FnOnce() -> T) -> Result<T, TaskError> {
+    catch_boxed(task).map_err(|error| *error)
+}
+
+/// The same with an outcome that is as small as it is kept.
+#[inline]
+pub(crate) fn catch_boxed<T>(task: impl FnOnce() -> T) -> Result<T, Box<TaskError>> {
     install_hook();
     let depth = DEPTH.get() + 1;
     DEPTH.set(depth);
@@ -36,7 +42,7 @@ pub(crate) fn catch<T>(task: impl FnOnce() -> T) -> Result<T, TaskError> {
     DEPTH.set(depth - 1);
     // Also of a task that ended well: it may have caught a panic of its own.
     let record = if RECORDED.get() { take_record(depth) } else { None };
-    outcome.map_err(|payload| panicked(payload, record))
+    outcome.map_err(|payload| Box::new(panicked(payload, record)))
 }
 
 /// What the hook noted last for the task at this depth.
@@ -64,6 +70,7 @@ fn panicked(payload: Box<dyn Any + Send>, record: Option<Record>) -> TaskError {
 
 /// Runs code of the user that gives nothing back, such as a callback or a destructor. A panic is reported by the program's
 /// panic hook and goes no further.
+#[inline]
 pub(crate) fn contain(code: impl FnOnce()) {
     if let Err(payload) = panic::catch_unwind(AssertUnwindSafe(code)) {
         // A payload's own destructor may panic as well; then it is leaked.
@@ -81,6 +88,7 @@ fn message_of(payload: &(dyn Any + Send)) -> String {
     }
 }
 
+#[inline]
 fn install_hook() {
     static INSTALL: Once = Once::new();
     INSTALL.call_once(|| {

@@ -126,6 +126,7 @@ unsafe impl Sync for Cell {}
 
 impl Cell {
     /// A pending cell that so many hold on to.
+    #[inline]
     pub(crate) fn new(holders: u32) -> Self {
         Self {
             word: AtomicU32::new(State::Pending as u32),
@@ -149,6 +150,7 @@ impl Cell {
         }
     }
 
+    #[inline]
     pub(crate) fn hold(&self) {
         // ORDERING: who makes a new holder is one already, so the count cannot fall to zero meanwhile.
         let holders = self.holders.fetch_add(1, Ordering::Relaxed);
@@ -159,6 +161,7 @@ impl Cell {
     }
 
     /// Lets go; `true` for the last one, which has the cell to itself.
+    #[inline]
     pub(crate) fn release(&self) -> bool {
         // ORDERING: Acquire, as below. A sole holder stays one: a second one is only made by a first one.
         if self.holders.load(Ordering::Acquire) == 1 {
@@ -169,6 +172,7 @@ impl Cell {
     }
 
     /// Whether the one who asks is the only holder, and will have to drop what is left.
+    #[inline]
     pub(crate) fn is_held_once(&self) -> bool {
         // ORDERING: who drops it synchronises in `release`.
         self.holders.load(Ordering::Relaxed) == 1
@@ -177,6 +181,7 @@ impl Cell {
     /// For a thread that holds on to the cell twice: lets go of one, and says whether it now has the cell to itself, pending
     /// and without waiters. Then the work is the caller's as after [`claim`](Self::claim), and no outcome has to be written:
     /// nobody else can ever look.
+    #[inline]
     pub(crate) fn claim_alone(&self) -> bool {
         // ORDERING: Acquire pairs with the Release of those who let go before.
         if self.holders.load(Ordering::Acquire) != 2 {
@@ -199,6 +204,7 @@ impl Cell {
     }
 
     /// Pending -> Running. Who gets `true` is the only one who may run the task.
+    #[inline]
     pub(crate) fn claim(&self) -> bool {
         self.change(|state| state == State::Pending, State::Running).is_ok()
     }
@@ -221,6 +227,7 @@ impl Cell {
 
     /// To a final state, by the one who has settled the cell, or who has claimed it where nobody else can settle it. The
     /// outcome has been written.
+    #[inline]
     pub(crate) fn finish(&self, state: State) {
         debug_assert!(state.is_final(), "a cell ends in a final state");
         match self.change(|state| matches!(state, State::Running | State::Settling), state) {
@@ -244,6 +251,7 @@ impl Cell {
     }
 
     /// Changes the state if `allowed`, and leaves the other bits alone; returns the word that was there.
+    #[inline]
     fn change(&self, allowed: impl Fn(State) -> bool, to: State) -> Result<u32, u32> {
         // ORDERING: Acquire, to see what those did who changed the word before; a failure concludes nothing but that.
         let mut word = self.word.load(Ordering::Acquire);
@@ -261,11 +269,16 @@ impl Cell {
     }
 
     /// Wakes all who wait; `word` is what the final state replaced.
+    #[inline]
     fn notify(&self, word: u32, state: State) {
         // Who holds the lock now may be about to add a waiter, having seen the state before.
-        if word & (WAITING | LOCKED) == 0 {
-            return;
+        if word & (WAITING | LOCKED) != 0 {
+            self.notify_all(state);
         }
+    }
+
+    #[cold]
+    fn notify_all(&self, state: State) {
         self.lock();
         // SAFETY: this thread has set `LOCKED`.
         let list = self.waiters.with_mut(|list| unsafe { (*list).take() });
@@ -369,11 +382,17 @@ impl Cell {
     }
 
     /// Removes the waker, if there is one.
+    #[inline]
     pub(crate) fn clear_waker(&self) {
         // ORDERING: the handle's own polls have set the bit, if anybody has.
         if self.word.load(Ordering::Relaxed) & WAITING != 0 {
-            drop(self.with_waiters(|list| Node::remove(list, Node::is_waker)));
+            self.remove_waker();
         }
+    }
+
+    #[cold]
+    fn remove_waker(&self) {
+        drop(self.with_waiters(|list| Node::remove(list, Node::is_waker)));
     }
 
     /// Calls `callback` off this thread once the cell is done; soon, when it is.

@@ -41,11 +41,13 @@ pub(crate) fn enter_pool(host: Arc<dyn Host>) {
 }
 
 /// The pool that this thread works for; 0 for none.
+#[inline]
 pub(crate) fn current_pool() -> u64 {
     POOL.get()
 }
 
 /// Whether this thread may run tasks of `pool` while it waits for them.
+#[inline]
 pub(crate) fn may_run_here(pool: u64) -> bool {
     pool != 0 && pool == current_pool()
 }

@@ -131,10 +131,9 @@ where
     type Content = Self;
     type Output = T;
 
-    fn take(task: &Task<Self>) -> Option<Result<T, TaskError>> {
+    fn take(task: &Task<Self>) -> Option<Stored<T>> {
         // SAFETY: only the handle takes.
-        let outcome = unsafe { task.content().slot.take_outcome(task.cell()) };
-        outcome.map(|outcome| outcome.map_err(|error| *error))
+        unsafe { task.content().slot.take_outcome(task.cell()) }
     }
 
     fn is_error(task: &Task<Self>) -> bool {
@@ -172,15 +171,15 @@ where
         let work = unsafe { body.slot.take_work() };
         body.stop_waiting();
         let limit = body.run_limit().map(|limit| deadline::watch(task.to_ref(), Limit::Running, limit));
-        let outcome = panic::catch(work);
+        let outcome = panic::catch_boxed(work);
         drop(limit);
         // Before the future resolves, so that who saw it done finds it counted.
         body.owner.ended(task.cell(), if outcome.is_err() { State::Failed } else { State::Finished });
-        Self::complete(task, outcome.map_err(Box::new));
+        Self::complete(task, outcome);
         true
     }
 
-    fn run_here(task: &Task<Self>) -> Option<Result<T, TaskError>> {
+    fn run_here(task: &Task<Self>) -> Option<Stored<T>> {
         let body = task.content();
         if !body.owner.take_back(task.cell()).is_some_and(TaskRef::claim_alone) {
             Self::run(task);
@@ -189,7 +188,7 @@ where
         body.owner.started(task.cell());
         // SAFETY: this call has claimed the cell.
         let work = unsafe { body.slot.take_work() };
-        let outcome = panic::catch(work);
+        let outcome = panic::catch_boxed(work);
         body.owner.ended(task.cell(), if outcome.is_err() { State::Failed } else { State::Finished });
         Some(outcome)
     }

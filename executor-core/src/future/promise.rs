@@ -15,10 +15,9 @@ impl<T: Send + 'static> Body for Promised<T> {
     type Content = Self;
     type Output = T;
 
-    fn take(task: &Task<Self>) -> Option<Result<T, TaskError>> {
+    fn take(task: &Task<Self>) -> Option<Stored<T>> {
         // SAFETY: only the handle takes.
-        let outcome = unsafe { task.content().0.take_outcome(task.cell()) };
-        outcome.map(|outcome| outcome.map_err(|error| *error))
+        unsafe { task.content().0.take_outcome(task.cell()) }
     }
 
     fn is_error(task: &Task<Self>) -> bool {

@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{cell::Cell, look};
+use super::{cell::Cell, look, outcome::Stored};
 use crate::{error::TaskError, panic};
 
 /// What a task is besides its cell: where its work, its argument or its outcome are kept. All that is told to it comes from
@@ -22,7 +22,7 @@ pub(crate) trait Body: Sized + 'static {
     type Output: Send + 'static;
 
     /// The outcome, for the one handle of a cell that is done; `None` when it was taken before.
-    fn take(task: &Task<Self::Content>) -> Option<Result<Self::Output, TaskError>>;
+    fn take(task: &Task<Self::Content>) -> Option<Stored<Self::Output>>;
 
     /// Whether the cell, which is done, holds an error other than a cancellation.
     fn is_error(task: &Task<Self::Content>) -> bool;
@@ -59,7 +59,7 @@ pub(crate) trait Body: Sized + 'static {
 
     /// Runs the task on this thread, which has its handle, waits for it and works for its pool, unless somebody has started
     /// it. The outcome is given here when nobody else can ask for it, and otherwise kept in the task.
-    fn run_here(task: &Task<Self::Content>) -> Option<Result<Self::Output, TaskError>> {
+    fn run_here(task: &Task<Self::Content>) -> Option<Stored<Self::Output>> {
         Self::run(task);
         None
     }
@@ -151,7 +151,7 @@ impl<B: Body> Functions<B> {
             // SAFETY: as in `forward`.
             let outcome = B::take(unsafe { typed::<B::Content>(header) });
             // SAFETY: the caller gives a place for just this type.
-            unsafe { output.cast::<Option<Result<B::Output, TaskError>>>().write(outcome) }
+            unsafe { output.cast::<Option<Stored<B::Output>>>().write(outcome) }
         },
         is_error: forward!(is_error()),
         error_kind: forward!(error_kind()),
@@ -164,7 +164,7 @@ impl<B: Body> Functions<B> {
             // SAFETY: as in `forward`.
             let outcome = B::run_here(unsafe { typed::<B::Content>(header) });
             // SAFETY: the caller gives a place for just this type.
-            unsafe { output.cast::<Option<Result<B::Output, TaskError>>>().write(outcome) }
+            unsafe { output.cast::<Option<Stored<B::Output>>>().write(outcome) }
         },
         fail: forward!(fail(error: TaskError)),
         expire: forward!(expire(ran_for: Duration)),
@@ -229,11 +229,13 @@ impl TaskRef {
         )
     }
 
+    #[inline]
     fn header(&self) -> &Header {
         // SAFETY: this holder keeps the block alive.
         unsafe { self.header.as_ref() }
     }
 
+    #[inline]
     pub(crate) fn cell(&self) -> &Cell {
         &self.header().cell
     }
@@ -258,12 +260,14 @@ impl TaskRef {
         unsafe { (self.header().vtable.is_running)(self.header) }
     }
 
+    #[inline]
     pub(crate) fn pool(&self) -> u64 {
         // SAFETY: the table is that of this block.
         unsafe { (self.header().vtable.pool)(self.header) }
     }
 
     /// Says whether it ran: a task that was cancelled or started by somebody else does not.
+    #[inline]
     pub(crate) fn run(&self) -> bool {
         // SAFETY: the table is that of this block.
         unsafe { (self.header().vtable.run)(self.header) }
@@ -271,6 +275,7 @@ impl TaskRef {
 
     /// For a thread that also has the handle: lets go, and claims the task if nobody else holds on to it. See
     /// [`Cell::claim_alone`].
+    #[inline]
     pub(crate) fn claim_alone(self) -> bool {
         let task = ManuallyDrop::new(self);
         task.cell().claim_alone()
@@ -296,6 +301,7 @@ impl TaskRef {
         unsafe { (self.header().vtable.look)(self.header, deadline) }
     }
 
+    #[inline]
     pub(crate) fn is_unwanted(&self) -> bool {
         // SAFETY: the table is that of this block.
         unsafe { (self.header().vtable.is_unwanted)(self.header) }
@@ -315,6 +321,7 @@ impl Clone for TaskRef {
 }
 
 impl Drop for TaskRef {
+    #[inline]
     fn drop(&mut self) {
         if self.cell().release() {
             // SAFETY: nobody else holds on to the block, and the table is its own.
@@ -368,8 +375,9 @@ pub(crate) struct Handle<T> {
 
 impl<T> Handle<T> {
     /// Runs the task on this thread, as [`Body::run_here`].
-    pub(crate) fn run_here(&self) -> Option<Result<T, TaskError>> {
-        let mut outcome = None::<Result<T, TaskError>>;
+    #[inline]
+    pub(crate) fn run_here(&self) -> Option<Stored<T>> {
+        let mut outcome = None::<Stored<T>>;
         let place = (&raw mut outcome).cast();
         // SAFETY: the table is that of this block, whose output is a `T`.
         unsafe { (self.task.header().vtable.run_here)(self.task.header, place) };
@@ -383,8 +391,9 @@ impl<T> Handle<T> {
     }
 
     /// The outcome of a task that is done; `None` when it was taken before.
-    pub(crate) fn take(&self) -> Option<Result<T, TaskError>> {
-        let mut outcome = None::<Result<T, TaskError>>;
+    #[inline]
+    pub(crate) fn take(&self) -> Option<Stored<T>> {
+        let mut outcome = None::<Stored<T>>;
         let place = (&raw mut outcome).cast();
         // SAFETY: the table is that of this block, whose output is a `T`.
         unsafe { (self.task.header().vtable.take)(self.task.header, place) };

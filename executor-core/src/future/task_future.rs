@@ -155,7 +155,7 @@ impl<T> TaskFuture<T> {
             if may_run_here(self.task.pool())
                 && let Some(outcome) = self.task.run_here()
             {
-                return outcome;
+                return outcome.map_err(|error| *error);
             }
             self.block(None);
         }
@@ -234,7 +234,7 @@ impl<T> TaskFuture<T> {
 
     fn take(&self) -> Result<T, TaskError> {
         // Only `poll` can have taken it before, and polling a completed future again is the caller's mistake.
-        self.task.take().expect("the result of this future was already taken")
+        self.task.take().expect("the result of this future was already taken").map_err(|error| *error)
     }
 }
 
@@ -254,6 +254,7 @@ impl<T> Future for TaskFuture<T> {
 }
 
 impl<T> Drop for TaskFuture<T> {
+    #[inline]
     fn drop(&mut self) {
         self.cell().clear_waker();
     }

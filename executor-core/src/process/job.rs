@@ -571,12 +571,12 @@ impl<D: Decode> Body for Encoded<D> {
     type Content = ProcessTask;
     type Output = D::Output;
 
-    fn take(task: &CellTask<ProcessTask>) -> Option<Result<D::Output, TaskError>> {
+    fn take(task: &CellTask<ProcessTask>) -> Option<Stored<D::Output>> {
         // SAFETY: only the handle takes.
         let outcome = unsafe { task.content().slot.take_outcome(task.cell()) }?;
         Some(match outcome {
-            Ok(answer) => D::decode(&answer),
-            Err(error) => Err(*error),
+            Ok(answer) => D::decode(&answer).map_err(Box::new),
+            Err(error) => Err(error),
         })
     }
 

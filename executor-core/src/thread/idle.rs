@@ -63,6 +63,7 @@ impl Idle {
         Self { word: AtomicU64::new(0), limit: AtomicU64::new(limit as u64), sleepers: Mutex::new(Vec::new()) }
     }
 
+    #[inline]
     pub(super) fn limit(&self) -> usize {
         // ORDERING: a number that stands for itself; who changes it announces work afterwards.
         usize::try_from(self.limit.load(Ordering::Relaxed)).unwrap_or(usize::MAX)
@@ -73,6 +74,7 @@ impl Idle {
         self.limit.store(limit as u64, Ordering::Relaxed);
     }
 
+    #[inline]
     pub(super) fn is_shut(&self) -> bool {
         // ORDERING: a first look; what has to be exact is decided in `announce`.
         self.word.load(Ordering::Relaxed) & SHUT != 0
@@ -83,6 +85,7 @@ impl Idle {
         self.word.load(Ordering::Relaxed) & (SHUT | BROKEN) != 0
     }
 
+    #[inline]
     pub(super) fn awake(&self) -> usize {
         // ORDERING: for those who watch.
         usize::try_from((self.word.load(Ordering::Relaxed) & AWAKE_MASK) / AWAKE).unwrap_or(usize::MAX)

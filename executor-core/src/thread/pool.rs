@@ -393,6 +393,7 @@ impl Pool {
         }
     }
 
+    #[inline]
     pub(super) fn give_space_back(&self) {
         if let Some(space) = &self.space {
             space.leave();

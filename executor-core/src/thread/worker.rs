@@ -46,6 +46,7 @@ pub(super) struct Counters {
 }
 
 /// Adds one, on the only thread that writes.
+#[inline]
 pub(super) fn count(counter: &AtomicU64) {
     // ORDERING: Release, so that who sees an end counted sees its start counted. Nobody else writes.
     counter.store(counter.load(Ordering::Relaxed) + 1, Ordering::Release);
@@ -129,6 +130,7 @@ impl Worker {
         worker.seat
     }
 
+    #[inline]
     pub(super) fn counters(&self) -> &Counters {
         &self.seat.member.counters
     }
