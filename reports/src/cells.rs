@@ -30,7 +30,9 @@ pub(crate) fn all(run: &Run) -> Table {
 /// What the sample with the median makespan of each cell used.
 pub(crate) fn resources(run: &Run) -> Table {
     let mut table = Table::new(
-        "Resources: the sample with the median makespan of each cell",
+        "Resources: of each cell the sample with the median makespan. Its peak memory is from one more run, which is not \
+         timed: the highest proportional set size (PSS: what is shared counts in parts) of all its processes together, as \
+         it was seen every few milliseconds.",
         &[
             "Cell",
             "Makespan#",
@@ -46,6 +48,7 @@ pub(crate) fn resources(run: &Run) -> Table {
     );
     for cell in &run.cells {
         let Some(sample) = median_sample(cell) else { continue };
+        let peak = cell.samples.iter().filter_map(|sample| sample.peak_pss_bytes).max();
         let count = |value: u64| Field::text(format::count(value));
         table.push(vec![
             Field::text(&cell.id),
@@ -56,7 +59,7 @@ pub(crate) fn resources(run: &Run) -> Table {
             count(sample.involuntary_switches),
             count(sample.minor_faults),
             count(sample.major_faults),
-            sample.peak_pss_bytes.map_or_else(Field::none, |size| Field::text(format::bytes(size))),
+            peak.map_or_else(Field::none, |size| Field::text(format::bytes(size))),
             count(sample.failed_tasks),
         ]);
     }

@@ -93,7 +93,12 @@ pub(crate) fn run(settings: &Settings) -> Result<Run, LabError> {
         progress.begin(&cells[slot.cell].id);
         // A cell that has failed once fails again, and may take its whole time limit to do so.
         if !matches!(cells[slot.cell].verdict, Verdict::Failed { .. }) {
-            add_sample(&mut cells[slot.cell], slot, child::sample(&plan.cells[slot.cell]));
+            let spec = &plan.cells[slot.cell];
+            let measured = child::sample(spec);
+            // Once per cell: memory is much the same each time, and looking at it takes a run of its own.
+            let watched = slot.block == 0 && measured.is_ok() && !progress.interrupted();
+            let peak_pss_bytes = if watched { child::peak_memory(spec) } else { None };
+            add_sample(&mut cells[slot.cell], slot, measured, peak_pss_bytes);
         }
         progress.step();
     }
@@ -154,7 +159,7 @@ fn empty_cell(spec: &CellSpec) -> Cell {
     }
 }
 
-fn add_sample(cell: &mut Cell, slot: Slot, measured: Result<Measured, String>) {
+fn add_sample(cell: &mut Cell, slot: Slot, measured: Result<Measured, String>, peak_pss_bytes: Option<u64>) {
     let measured = match measured {
         Ok(measured) => measured,
         Err(error) => {
@@ -180,7 +185,7 @@ fn add_sample(cell: &mut Cell, slot: Slot, measured: Result<Measured, String>) {
         involuntary_switches: counters.involuntary_switches,
         minor_faults: counters.minor_faults,
         major_faults: counters.major_faults,
-        peak_pss_bytes: measured.peak_pss_bytes,
+        peak_pss_bytes,
         failed_tasks: measured.failed_tasks,
         digest: measured.digest,
     });
@@ -269,12 +274,11 @@ mod tests {
                 makespan_ns: 10,
                 latency: None,
                 counters: Default::default(),
-                peak_pss_bytes: None,
                 failed_tasks: 0,
                 first_error: None,
                 digest: digest.to_owned(),
             };
-            add_sample(&mut cell, Slot { block: 0, order: 0, cell: 0 }, Ok(measured));
+            add_sample(&mut cell, Slot { block: 0, order: 0, cell: 0 }, Ok(measured), None);
             cell
         };
         let mut cells = [cell("serial", "a"), cell("thread", "a"), cell("process", "b")];
