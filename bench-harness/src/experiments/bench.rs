@@ -82,7 +82,7 @@ pub(crate) fn run(settings: &Settings) -> Result<Run, LabError> {
     let workers = host.cores.min(2) as usize;
     let overhead_plan = OverheadPlan::for_rows(workers, effort, settings.seed);
     let overhead_steps = if whole { overhead_plan.steps() } else { 0 };
-    let steps = slots.len() + breakeven::steps(&grid, settings.quick) + overhead_steps;
+    let steps = slots.len() + plan.cells.len() + breakeven::steps(&grid, settings.quick) + overhead_steps;
     let mut progress = Progress::new(steps as u64)?;
 
     let mut cells: Vec<Cell> = plan.cells.iter().map(empty_cell).collect();
@@ -91,16 +91,19 @@ pub(crate) fn run(settings: &Settings) -> Result<Run, LabError> {
             break;
         }
         progress.begin(&cells[slot.cell].id);
+        let (cell, spec) = (&mut cells[slot.cell], &plan.cells[slot.cell]);
         // A cell that has failed once fails again, and may take its whole time limit to do so.
-        if !matches!(cells[slot.cell].verdict, Verdict::Failed { .. }) {
-            let spec = &plan.cells[slot.cell];
-            let measured = child::sample(spec);
-            // Once per cell: memory is much the same each time, and looking at it takes a run of its own.
-            let watched = slot.block == 0 && measured.is_ok() && !progress.interrupted();
-            let peak_pss_bytes = if watched { child::peak_memory(spec) } else { None };
-            add_sample(&mut cells[slot.cell], slot, measured, peak_pss_bytes);
+        if !matches!(cell.verdict, Verdict::Failed { .. }) {
+            add_sample(cell, slot, child::sample(spec));
         }
         progress.step();
+        // Once per cell: memory is much the same each time, and looking at it takes a run of its own.
+        if slot.block == 0 {
+            if let Some(sample) = cell.samples.last_mut().filter(|_| !progress.interrupted()) {
+                sample.peak_pss_bytes = child::peak_memory(spec);
+            }
+            progress.step();
+        }
     }
     judge(&mut cells);
     let (efficiency, crossings) = breakeven::run(&grid, settings, host.cores, &mut progress)?;
@@ -159,7 +162,7 @@ fn empty_cell(spec: &CellSpec) -> Cell {
     }
 }
 
-fn add_sample(cell: &mut Cell, slot: Slot, measured: Result<Measured, String>, peak_pss_bytes: Option<u64>) {
+fn add_sample(cell: &mut Cell, slot: Slot, measured: Result<Measured, String>) {
     let measured = match measured {
         Ok(measured) => measured,
         Err(error) => {
@@ -185,7 +188,7 @@ fn add_sample(cell: &mut Cell, slot: Slot, measured: Result<Measured, String>, p
         involuntary_switches: counters.involuntary_switches,
         minor_faults: counters.minor_faults,
         major_faults: counters.major_faults,
-        peak_pss_bytes,
+        peak_pss_bytes: None,
         failed_tasks: measured.failed_tasks,
         digest: measured.digest,
     });
@@ -278,7 +281,7 @@ mod tests {
                 first_error: None,
                 digest: digest.to_owned(),
             };
-            add_sample(&mut cell, Slot { block: 0, order: 0, cell: 0 }, Ok(measured), None);
+            add_sample(&mut cell, Slot { block: 0, order: 0, cell: 0 }, Ok(measured));
             cell
         };
         let mut cells = [cell("serial", "a"), cell("thread", "a"), cell("process", "b")];

@@ -120,13 +120,13 @@ fn best(run: &Run, workload: &str) -> Option<Finding> {
             .min_by(|(_, a), (_, b)| a.total_cmp(b))
     };
     let (cell, time) = fastest(None)?;
-    let mut text = format!(
-        "{workload}: fastest on {} with {} ({}, {:.2}x serial)",
-        cell.executor,
-        workers(cell.workers),
-        cell.makespan_ns.as_ref().map_or_else(String::new, interval),
-        serial / time
-    );
+    let took = cell.makespan_ns.as_ref().map_or_else(String::new, interval);
+    let mut text = if cell.executor == "serial" {
+        format!("{workload}: no executor is faster than serial, {took}")
+    } else {
+        let workers = workers(cell.workers);
+        format!("{workload}: fastest on {} with {workers} ({took}, {:.2}x serial)", cell.executor, serial / time)
+    };
     if let (Some((_, thread)), Some((_, process))) = (fastest(Some("thread")), fastest(Some("process"))) {
         text.push_str(&format!(
             "; the best process pool took {:.2}x the time of the best thread pool",
