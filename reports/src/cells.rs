@@ -30,19 +30,17 @@ pub(crate) fn all(run: &Run) -> Table {
 /// What the sample with the median makespan of each cell used.
 pub(crate) fn resources(run: &Run) -> Table {
     let mut table = Table::new(
-        "Resources: of each cell the sample with the median makespan. Its peak memory is from one more run, which is not \
-         timed: the highest proportional set size (PSS: what is shared counts in parts) of all its processes together, as \
-         it was seen every few milliseconds.",
+        "Resources: the sample with the median makespan of each cell; peak memory from one more run",
         &[
             "Cell",
             "Makespan#",
+            "Peak memory#",
             "CPU, user#",
             "CPU, kernel#",
             "Switches, waiting#",
             "Switches, preempted#",
             "Faults, minor#",
             "Faults, major#",
-            "Peak memory (PSS)#",
             "Failed tasks#",
         ],
     );
@@ -53,13 +51,13 @@ pub(crate) fn resources(run: &Run) -> Table {
         table.push(vec![
             Field::text(&cell.id),
             Field::text(format::duration(sample.makespan_ns as f64)),
+            peak.map_or_else(Field::none, |size| Field::text(format::bytes(size))),
             Field::text(format::duration(sample.user_cpu_ns as f64)),
             Field::text(format::duration(sample.system_cpu_ns as f64)),
             count(sample.voluntary_switches),
             count(sample.involuntary_switches),
             count(sample.minor_faults),
             count(sample.major_faults),
-            peak.map_or_else(Field::none, |size| Field::text(format::bytes(size))),
             count(sample.failed_tasks),
         ]);
     }

@@ -42,7 +42,7 @@ pub(crate) fn gallery(context: &Context<'_>) -> Result<Gallery, ReportError> {
         Side {
             id: "overhead-round-trip",
             title: "One task at a time: round trip, median and 99th percentile",
-            axis: "round trip: median, and 99th percentile as a stick",
+            axis: "median, and 99th percentile as a stick",
             dots: |row| {
                 vec![
                     Dot { estimate: row.round_trip_p50_ns.filter(drawable), tail: false },
