@@ -434,9 +434,10 @@ fn overhead_gives_every_value_of_every_block_and_says_what_is_missing() {
     }
     #[cfg(target_os = "linux")]
     for limit in ["spinning ping-pong, processes", "futex ping-pong, processes", "pipe ping-pong, processes"] {
-        // Two that spin need two cores; what cannot be measured says why.
+        // Two that spin need a core each, which a small or a busy machine does not have; what cannot be measured says why.
         let found = run.figures.iter().find(|figure| figure.subject == limit).unwrap();
-        assert!(found.estimate.is_some_and(|it| it.median > 0.0) || found.note.contains("two cores"), "{found:?}");
+        let why = ["needs two cores", "never had a core each"].iter().any(|why| found.note.contains(why));
+        assert!(found.estimate.is_some_and(|it| it.median > 0.0) || why, "{found:?}");
     }
     #[cfg(target_os = "linux")]
     assert!(figure("shared-memory ring, processes", "tasks").estimate.is_some());

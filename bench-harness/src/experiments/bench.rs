@@ -118,8 +118,10 @@ pub(crate) fn run(settings: &Settings) -> Result<Run, LabError> {
     let change = 100.0 * (kernels::calibrate() / speed - 1.0);
     if change.abs() > 5.0 {
         host.warnings.push(format!(
-            "one core computed {change:+.0} % faster at the end of the run than at its start: something else was using it, or \
-             its clock changed"
+            "one core computed {:.0} % {} at the end of the run than at its start: something else was using it, or its clock \
+             changed",
+            change.abs(),
+            if change > 0.0 { "faster" } else { "slower" }
         ));
     }
 
