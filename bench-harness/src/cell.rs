@@ -67,7 +67,6 @@ pub(crate) struct Measured {
     pub(crate) makespan_ns: u64,
     pub(crate) latency: Option<Latency>,
     pub(crate) counters: Counters,
-    pub(crate) peak_pss_bytes: Option<u64>,
     pub(crate) failed_tasks: u64,
     pub(crate) first_error: Option<String>,
     pub(crate) digest: String,
@@ -113,11 +112,6 @@ where
         // It runs tasks in `submit`, so that nobody waits for a result.
         measured.latency = None;
     }
-    if cell.executor == Kind::ProcessPerTask {
-        // Its worker processes are gone with their tasks: what is left to be read is this process alone, which would look
-        // like a figure of the tree.
-        measured.peak_pss_bytes = None;
-    }
     Ok(measured)
 }
 
@@ -138,7 +132,7 @@ where
 {
     type Output = Measured;
 
-    fn visit<E: Executor + Sync>(self, executor: &E, pids: &dyn Fn() -> Vec<u32>) -> Measured {
+    fn visit<E: Executor + Sync>(self, executor: &E, _: &dyn Fn() -> Vec<u32>) -> Measured {
         // Threads that start on demand are started, and every code path has been taken once.
         let warm: Vec<_> = (0..executor.max_workers()).filter_map(|_| executor.submit(nothing, ()).ok()).collect();
         warm.into_iter().for_each(|future| drop(future.result()));
@@ -158,7 +152,6 @@ where
         }
         let makespan_ns = nanos(start.elapsed());
 
-        let peak_pss_bytes = counters::proportional_memory(&pids());
         let (mut digest, mut failed_tasks, mut first_error) = (Digest::new(), 0, None);
         for answer in &answers {
             match answer {
@@ -179,7 +172,6 @@ where
             makespan_ns,
             latency: percentiles(latencies),
             counters: Counters::default(),
-            peak_pss_bytes,
             failed_tasks,
             first_error,
             digest: digest.finish(),

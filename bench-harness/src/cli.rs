@@ -27,7 +27,7 @@ use crate::{
     machine,
     peers::limits::Limit,
     real_input::{self, RealWork},
-    runner::progress::Progress,
+    runner::{child, progress::Progress},
 };
 
 /// Measures executors on real work, and shows when process overhead beats thread overhead.
@@ -37,7 +37,7 @@ use crate::{
     version,
     after_help = "Exit codes: 0 done; 1 something went wrong, or --strict and something was skipped or failed; 2 wrong \
                   usage; 4 the runs cannot be compared; 5 an executor gave wrong answers; 6 one hangs and 7 one leaks (both: \
-                  stress); 130 stopped by Ctrl-C, with the report of what was measured."
+                  stress); 130 stopped by Ctrl-C, with the report of what was measured (a second Ctrl-C: at once, without)."
 )]
 struct Cli {
     #[command(subcommand)]
@@ -58,13 +58,13 @@ enum Command {
     Sweep {
         /// What to run.
         workload: WorkloadName,
-        /// On what; all of them by default.
-        #[arg(long, value_enum, value_delimiter = ',')]
+        /// On what; all of them by default. Serial, which the others are compared with, is always there.
+        #[arg(long, value_enum, value_delimiter = ',', value_name = "NAME,...")]
         executors: Vec<Kind>,
-        /// With how many workers each.
-        #[arg(long, value_delimiter = ',', value_parser = clap::value_parser!(u32).range(1..=4096))]
+        /// With how many workers each; default: 1, 2, 4, ... to four per core, and to 50 for fetch and io_wait.
+        #[arg(long, value_delimiter = ',', value_name = "N,...", value_parser = clap::value_parser!(u32).range(1..=4096))]
         workers: Vec<u32>,
-        /// How many samples of each cell.
+        /// How many samples of each cell; default: 6, and 3 with --quick.
         #[arg(long, value_parser = clap::value_parser!(u32).range(1..=10_000))]
         reps: Option<u32>,
         /// Small input.
@@ -313,6 +313,7 @@ pub(crate) fn run() -> Result<ExitCode, LabError> {
             }
         }
         Command::Sample => {
+            child::end_with_the_lab();
             let spec: CellSpec = read_json()?;
             print_json(&cell::measure(&spec)?)
         }
@@ -323,6 +324,7 @@ pub(crate) fn run() -> Result<ExitCode, LabError> {
             Ok(ExitCode::SUCCESS)
         }
         Command::Probe => {
+            child::end_with_the_lab();
             let probe: Probe = read_json()?;
             print_json(&overhead::measure(&probe))
         }

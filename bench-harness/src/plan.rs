@@ -62,7 +62,11 @@ pub(crate) struct Plan {
 impl Plan {
     /// Makes the input and lists the cells.
     pub(crate) fn new(size: &Size, executors: &[Kind], data: &Path) -> Result<Self, LabError> {
-        let mut plan = Self { cells: Vec::new(), inputs: Vec::new(), skipped: Vec::new() };
+        let skipped = Skipped {
+            what: "serial with several workers".to_owned(),
+            reason: "it has one worker by definition".to_owned(),
+        };
+        let mut plan = Self { cells: Vec::new(), inputs: Vec::new(), skipped: vec![skipped] };
         for work in &size.works {
             plan.inputs.push(input(work, data)?);
             let cell = |executor, workers| CellSpec { work: work.clone(), executor, workers, data: data.to_path_buf() };
@@ -72,11 +76,6 @@ impl Plan {
                 let workers = if work.waits() { &size.io_workers } else { &size.cpu_workers };
                 plan.cells.extend(workers.iter().map(|workers| cell(executor, *workers)));
             }
-            let more = "serial has one worker by definition";
-            plan.skipped.push(Skipped {
-                what: format!("{}/serial with several workers", work.name()),
-                reason: more.to_owned(),
-            });
         }
         Ok(plan)
     }

@@ -391,10 +391,9 @@ where
         } else {
             if !self.quiet {
                 let rate = count as f64 / elapsed.as_secs_f64();
-                eprintln!(
-                    "{count} tasks in {elapsed:.3?}, {rate:.0} tasks/s, {failed} failed, digest {}",
-                    &digest[..16]
-                );
+                let tasks = if count == 1 { "task" } else { "tasks" };
+                let time = reports::format::duration(elapsed.as_nanos() as f64);
+                eprintln!("{count} {tasks} in {time}, {rate:.0} tasks/s, {failed} failed, digest {}", &digest[..16]);
             }
             Ok(())
         };

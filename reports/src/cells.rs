@@ -30,33 +30,34 @@ pub(crate) fn all(run: &Run) -> Table {
 /// What the sample with the median makespan of each cell used.
 pub(crate) fn resources(run: &Run) -> Table {
     let mut table = Table::new(
-        "Resources: the sample with the median makespan of each cell",
+        "Resources: the sample with the median makespan of each cell; peak memory from one more run",
         &[
             "Cell",
             "Makespan#",
+            "Peak memory#",
             "CPU, user#",
             "CPU, kernel#",
             "Switches, waiting#",
             "Switches, preempted#",
             "Faults, minor#",
             "Faults, major#",
-            "Peak memory (PSS)#",
             "Failed tasks#",
         ],
     );
     for cell in &run.cells {
         let Some(sample) = median_sample(cell) else { continue };
+        let peak = cell.samples.iter().filter_map(|sample| sample.peak_pss_bytes).max();
         let count = |value: u64| Field::text(format::count(value));
         table.push(vec![
             Field::text(&cell.id),
             Field::text(format::duration(sample.makespan_ns as f64)),
+            peak.map_or_else(Field::none, |size| Field::text(format::bytes(size))),
             Field::text(format::duration(sample.user_cpu_ns as f64)),
             Field::text(format::duration(sample.system_cpu_ns as f64)),
             count(sample.voluntary_switches),
             count(sample.involuntary_switches),
             count(sample.minor_faults),
             count(sample.major_faults),
-            sample.peak_pss_bytes.map_or_else(Field::none, |size| Field::text(format::bytes(size))),
             count(sample.failed_tasks),
         ]);
     }

@@ -130,7 +130,9 @@ pub fn render_html(run: &Run) -> Result<String, ReportError> {
 const SCALING: &str = "Tasks per second against the number of workers. Bars are the intervals of the medians.";
 const OVERHEAD: &str = "What an executor adds to every task, measured with tasks that do nothing.";
 const EFFICIENCY: &str = "How much of the machine is kept busy with tasks of a given duration; 100 % is perfect. \
-                          Where a curve crosses a threshold or another curve, the choice of the executor changes.";
+                          Where a curve crosses a threshold or another curve, the choice of the executor changes. \
+                          The interval of a crossing is a bootstrap over blocks; where it reaches beyond the durations \
+                          that were measured, only its other end is given.";
 const LATENCY: &str = "Each cell is shown by one sample that was really measured: the one with the median makespan. \
                        Drawn is the number of workers nearest to the number of cores; the tables have all of them.";
 

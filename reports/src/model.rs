@@ -134,8 +134,9 @@ pub struct Sample {
     pub minor_faults: u64,
     /// Page faults served from the disk.
     pub major_faults: u64,
-    /// Highest proportional set size of the process tree seen; `None` where the system does not tell, and where the
-    /// workers are gone before they can be looked at.
+    /// Highest proportional set size of the process tree (the sample's process and its workers), as it was seen from outside
+    /// every few milliseconds while the cell ran once more, untimed, right after this sample: looking takes time from the
+    /// tasks. `None` where that was not done, which is in all blocks but the first, and where the system does not tell.
     pub peak_pss_bytes: Option<u64>,
     /// Tasks that ended in an error.
     pub failed_tasks: u64,

@@ -54,7 +54,11 @@ pub fn write(run: &Run, dir: &Path) -> Result<Written, ReportError> {
 /// [`ReportError::Write`] when the disk refuses.
 pub fn check_folder(dir: &Path) -> Result<(), ReportError> {
     let refused = |source| ReportError::Write { path: dir.to_path_buf(), source };
-    fs::create_dir_all(dir).map_err(refused)?;
+    fs::create_dir_all(dir).map_err(|source| match source.kind() {
+        // "File exists" would say that all is well.
+        io::ErrorKind::AlreadyExists => refused(io::ErrorKind::NotADirectory.into()),
+        _ => refused(source),
+    })?;
     // Trying is the only sure way: permissions, a full disk and a read-only one all show.
     let probe = dir.join(format!(".{}.probe", std::process::id()));
     File::create_new(&probe).map_err(refused)?;

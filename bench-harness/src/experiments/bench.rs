@@ -82,7 +82,7 @@ pub(crate) fn run(settings: &Settings) -> Result<Run, LabError> {
     let workers = host.cores.min(2) as usize;
     let overhead_plan = OverheadPlan::for_rows(workers, effort, settings.seed);
     let overhead_steps = if whole { overhead_plan.steps() } else { 0 };
-    let steps = slots.len() + breakeven::steps(&grid, settings.quick) + overhead_steps;
+    let steps = slots.len() + plan.cells.len() + breakeven::steps(&grid, settings.quick) + overhead_steps;
     let mut progress = Progress::new(steps as u64)?;
 
     let mut cells: Vec<Cell> = plan.cells.iter().map(empty_cell).collect();
@@ -91,11 +91,19 @@ pub(crate) fn run(settings: &Settings) -> Result<Run, LabError> {
             break;
         }
         progress.begin(&cells[slot.cell].id);
+        let (cell, spec) = (&mut cells[slot.cell], &plan.cells[slot.cell]);
         // A cell that has failed once fails again, and may take its whole time limit to do so.
-        if !matches!(cells[slot.cell].verdict, Verdict::Failed { .. }) {
-            add_sample(&mut cells[slot.cell], slot, child::sample(&plan.cells[slot.cell]));
+        if !matches!(cell.verdict, Verdict::Failed { .. }) {
+            add_sample(cell, slot, child::sample(spec));
         }
         progress.step();
+        // Once per cell: memory is much the same each time, and looking at it takes a run of its own.
+        if slot.block == 0 {
+            if let Some(sample) = cell.samples.last_mut().filter(|_| !progress.interrupted()) {
+                sample.peak_pss_bytes = child::peak_memory(spec);
+            }
+            progress.step();
+        }
     }
     judge(&mut cells);
     let (efficiency, crossings) = breakeven::run(&grid, settings, host.cores, &mut progress)?;
@@ -110,8 +118,10 @@ pub(crate) fn run(settings: &Settings) -> Result<Run, LabError> {
     let change = 100.0 * (kernels::calibrate() / speed - 1.0);
     if change.abs() > 5.0 {
         host.warnings.push(format!(
-            "one core computed {change:+.0} % faster at the end of the run than at its start: something else was using it, or \
-             its clock changed"
+            "one core computed {:.0} % {} at the end of the run than at its start: something else was using it, or its clock \
+             changed",
+            change.abs(),
+            if change > 0.0 { "faster" } else { "slower" }
         ));
     }
 
@@ -180,7 +190,7 @@ fn add_sample(cell: &mut Cell, slot: Slot, measured: Result<Measured, String>) {
         involuntary_switches: counters.involuntary_switches,
         minor_faults: counters.minor_faults,
         major_faults: counters.major_faults,
-        peak_pss_bytes: measured.peak_pss_bytes,
+        peak_pss_bytes: None,
         failed_tasks: measured.failed_tasks,
         digest: measured.digest,
     });
@@ -269,7 +279,6 @@ mod tests {
                 makespan_ns: 10,
                 latency: None,
                 counters: Default::default(),
-                peak_pss_bytes: None,
                 failed_tasks: 0,
                 first_error: None,
                 digest: digest.to_owned(),

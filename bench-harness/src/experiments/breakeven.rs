@@ -15,7 +15,7 @@ use crate::{
     error::LabError,
     executors::Kind,
     runner::{child, progress::Progress, schedule::interleave},
-    stats::{self, Curve},
+    stats::{self, Curve, NoCrossing},
 };
 
 const EXECUTORS: [Kind; 3] = [Kind::Thread, Kind::Process, Kind::Rayon];
@@ -149,8 +149,8 @@ fn crossings(curves: &[(Kind, Curve)], seed: u64) -> Vec<Crossing> {
     found
 }
 
-fn describe(id: String, label: String, found: Result<Estimate, &str>, efficiency: Option<f64>) -> Crossing {
-    let note = found.err().unwrap_or_default().to_owned();
+fn describe(id: String, label: String, found: Result<Estimate, NoCrossing>, efficiency: Option<f64>) -> Crossing {
+    let note = found.err().map(|why| why.to_string()).unwrap_or_default();
     let task_ns = found.ok();
     Crossing { id, label, task_ns, efficiency: task_ns.and(efficiency), note }
 }

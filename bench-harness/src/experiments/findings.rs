@@ -5,20 +5,15 @@ use reports::model::{Cell, Crossing, Estimate, Finding, Run, Tone, Verdict};
 /// All that can be said about a run; what is wrong comes first.
 pub(super) fn of(run: &Run) -> Vec<Finding> {
     let mut findings = Vec::new();
-    for cell in &run.cells {
-        match &cell.verdict {
-            Verdict::Wrong { .. } => findings.push(finding(
-                format!("{} gave other answers than the serial run: it is wrong, however fast it was.", cell.id),
-                "cells",
-                Tone::Wrong,
-            )),
-            Verdict::Failed { error } => {
-                findings.push(finding(format!("{} failed: {error}", cell.id), "cells", Tone::Wrong));
-            }
-            _ => {}
-        }
-    }
-    findings.extend(headline(run));
+    findings.extend(bad(run, |verdict| match verdict {
+        Verdict::Wrong { .. } => Some("gave other answers than the serial run: wrong, however fast".to_owned()),
+        _ => None,
+    }));
+    findings.extend(bad(run, |verdict| match verdict {
+        Verdict::Failed { error } => Some(format!("failed: {error}")),
+        _ => None,
+    }));
+    findings.extend(break_even(run));
     findings.extend(workloads(run).into_iter().filter_map(|name| best(run, &name)));
     findings.extend(processes_win(run));
     findings.extend(run.host.warnings.iter().map(|warning| finding(warning.clone(), "machine", Tone::Caution)));
@@ -35,41 +30,52 @@ pub(super) fn of(run: &Run) -> Vec<Finding> {
     findings
 }
 
+/// One finding for all bad cells of a kind, with the first of them: the report lists all, with all they have to say.
+fn bad(run: &Run, what: impl Fn(&Verdict) -> Option<String>) -> Option<Finding> {
+    const LONGEST: usize = 160;
+    let mut cells = run.cells.iter().filter_map(|cell| Some(format!("{} {}", cell.id, what(&cell.verdict)?)));
+    let first = cells.next()?;
+    let mut text: String = first.chars().take(LONGEST).collect();
+    if text.len() < first.len() {
+        text.push_str(" ...");
+    }
+    match cells.count() {
+        0 => {}
+        1 => text.push_str(" (and one more cell)"),
+        more => text.push_str(&format!(" (and {more} more cells)")),
+    }
+    Some(finding(text, "cells", Tone::Wrong))
+}
+
 fn finding(text: String, evidence: &str, tone: Tone) -> Finding {
     Finding { text, evidence: evidence.to_owned(), tone }
 }
 
-/// When process overhead beats thread overhead.
-fn headline(run: &Run) -> Option<Finding> {
+/// When process overhead beats thread overhead: the headline, and what it rests on.
+fn break_even(run: &Run) -> Vec<Finding> {
     if run.efficiency.is_empty() {
-        return None;
+        return Vec::new();
     }
-    Some(finding(break_even(&run.crossings), "efficiency", Tone::Neutral))
-}
-
-/// The crossings in words; one that was not found has its reason instead of a figure.
-fn break_even(crossings: &[Crossing]) -> String {
-    let found = |id: &str| {
-        let crossing = crossings.iter().find(|crossing| crossing.id == id);
-        crossing.map_or(Err("not measured"), |crossing| crossing.task_ns.as_ref().ok_or(&*crossing.note))
+    let found = |id: &str| run.crossings.iter().find(|crossing| crossing.id == id);
+    // One that was not found has, instead of a figure, what can be said about it.
+    let task = |id: &str| match found(id) {
+        Some(Crossing { task_ns: Some(task), .. }) => interval(task),
+        Some(Crossing { note, .. }) => note.clone(),
+        None => "not measured".to_owned(),
     };
-    let half = |pool: &str| match found(&format!("{pool}-50")) {
-        Ok(task) => format!("CPU-bound tasks must last {} for a {pool} pool to be half efficient.", interval(task)),
-        Err(why) => format!("How long CPU-bound tasks must last for a {pool} pool to be half efficient is {why}."),
-    };
-    let mut text = match (found("process-50"), found("thread-50")) {
-        (Ok(process), Ok(thread)) => format!(
-            "CPU-bound tasks must last {} for a process pool to be half efficient, and {} for a thread pool.",
-            interval(process),
-            interval(thread)
+    let even = task("thread-vs-process");
+    let texts = [
+        match found("thread-vs-process").and_then(|crossing| crossing.task_ns) {
+            Some(_) => format!("Processes are within 5 % of threads once CPU-bound tasks last {even}."),
+            None => format!("How long CPU-bound tasks must last for processes to be within 5 % of threads: {even}."),
+        },
+        format!(
+            "How long CPU-bound tasks must last for a pool to be half efficient: of processes, {}; of threads, {}.",
+            task("process-50"),
+            task("thread-50")
         ),
-        _ => format!("{} {}", half("process"), half("thread")),
-    };
-    text.push_str(&match found("thread-vs-process") {
-        Ok(task) => format!(" From {} on, processes are within 5 % of threads.", interval(task)),
-        Err(why) => format!(" Where processes come within 5 % of threads is {why}."),
-    });
-    text
+    ];
+    texts.map(|text| finding(text, "efficiency", Tone::Neutral)).into()
 }
 
 /// Where worker processes are faster than as many threads: where the intervals do not overlap, and are worth something.
@@ -114,13 +120,13 @@ fn best(run: &Run, workload: &str) -> Option<Finding> {
             .min_by(|(_, a), (_, b)| a.total_cmp(b))
     };
     let (cell, time) = fastest(None)?;
-    let mut text = format!(
-        "{workload}: fastest on {} with {} ({}, {:.2}x serial)",
-        cell.executor,
-        workers(cell.workers),
-        cell.makespan_ns.as_ref().map_or_else(String::new, interval),
-        serial / time
-    );
+    let took = cell.makespan_ns.as_ref().map_or_else(String::new, interval);
+    let mut text = if cell.executor == "serial" {
+        format!("{workload}: no executor is faster than serial, {took}")
+    } else {
+        let workers = workers(cell.workers);
+        format!("{workload}: fastest on {} with {workers} ({took}, {:.2}x serial)", cell.executor, serial / time)
+    };
     if let (Some((_, thread)), Some((_, process))) = (fastest(Some("thread")), fastest(Some("process"))) {
         text.push_str(&format!(
             "; the best process pool took {:.2}x the time of the best thread pool",
@@ -149,42 +155,103 @@ fn interval(estimate: &Estimate) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use reports::model::EfficiencyCurve;
 
-    fn crossing(id: &str, found: Result<f64, &str>) -> Crossing {
+    use super::*;
+    use crate::stats::NoCrossing;
+
+    fn cell(workload: &str, executor: &str, verdict: Verdict) -> Cell {
+        Cell {
+            id: format!("{workload}/{executor}"),
+            workload: workload.to_owned(),
+            params: Default::default(),
+            executor: executor.to_owned(),
+            workers: 1,
+            tasks: 1,
+            samples: Vec::new(),
+            verdict,
+            makespan_ns: None,
+            tasks_per_second: None,
+        }
+    }
+
+    fn run(cells: Vec<Cell>) -> Run {
+        Run {
+            schema_version: reports::model::SCHEMA_VERSION,
+            id: String::new(),
+            started_at: String::new(),
+            elapsed_ns: 1,
+            tool_version: String::new(),
+            revision: None,
+            command: String::new(),
+            seed: 1,
+            quick: false,
+            interrupted: false,
+            host: crate::machine::look(),
+            inputs: Vec::new(),
+            cells,
+            overhead: Vec::new(),
+            efficiency: vec![EfficiencyCurve { executor: "thread".to_owned(), workers: 2, points: Vec::new() }],
+            crossings: Vec::new(),
+            findings: Vec::new(),
+            skipped: Vec::new(),
+        }
+    }
+
+    fn crossing(id: &str, found: Result<f64, NoCrossing>) -> Crossing {
         let estimate = |median| Estimate { median, low: 0.5 * median, high: 2.0 * median, confidence: 0.95, n: 7 };
         Crossing {
             id: id.to_owned(),
             label: String::new(),
             task_ns: found.ok().map(estimate),
             efficiency: None,
-            note: found.err().unwrap_or_default().to_owned(),
+            note: found.err().map(|why| why.to_string()).unwrap_or_default(),
         }
     }
 
     #[test]
-    fn the_headline_reads_as_a_sentence_whatever_was_found() {
-        let all = [
+    fn the_headline_is_short_whatever_was_found() {
+        let run = |crossings| Run { crossings, ..run(vec![cell("spin", "serial", Verdict::Correct)]) };
+        let headlines = |crossings| of(&run(crossings)).into_iter().take(2).map(|it| it.text).collect::<Vec<_>>();
+        let all = vec![
             crossing("process-50", Ok(50_000.0)),
             crossing("thread-50", Ok(3000.0)),
             crossing("thread-vs-process", Ok(2e6)),
         ];
         assert_eq!(
-            break_even(&all),
-            "CPU-bound tasks must last 50.0 µs (95 % CI 25.0 µs to 100 µs) for a process pool to be half efficient, and \
-             3.00 µs (95 % CI 1.50 µs to 6.00 µs) for a thread pool. From 2.00 ms (95 % CI 1.00 ms to 4.00 ms) on, \
-             processes are within 5 % of threads."
+            headlines(all),
+            [
+                "Processes are within 5 % of threads once CPU-bound tasks last 2.00 ms (95 % CI 1.00 ms to 4.00 ms).",
+                "How long CPU-bound tasks must last for a pool to be half efficient: of processes, 50.0 µs (95 % CI 25.0 µs \
+                 to 100 µs); of threads, 3.00 µs (95 % CI 1.50 µs to 6.00 µs)."
+            ]
         );
-        let some = [
+        let some = vec![
             crossing("process-50", Ok(50_000.0)),
-            crossing("thread-50", Err("below the measured range")),
-            crossing("thread-vs-process", Err("above the measured range")),
+            crossing("thread-50", Err(NoCrossing::Below(500.0))),
+            crossing("thread-vs-process", Err(NoCrossing::Unknown)),
         ];
         assert_eq!(
-            break_even(&some),
-            "CPU-bound tasks must last 50.0 µs (95 % CI 25.0 µs to 100 µs) for a process pool to be half efficient. How \
-             long CPU-bound tasks must last for a thread pool to be half efficient is below the measured range. Where \
-             processes come within 5 % of threads is above the measured range."
+            headlines(some),
+            [
+                "How long CPU-bound tasks must last for processes to be within 5 % of threads: too uncertain to say.",
+                "How long CPU-bound tasks must last for a pool to be half efficient: of processes, 50.0 µs (95 % CI 25.0 µs \
+                 to 100 µs); of threads, less than 500 ns, the shortest that was measured."
+            ]
+        );
+    }
+
+    #[test]
+    fn what_is_wrong_comes_first_and_in_one_sentence() {
+        let wrong = || Verdict::Wrong { expected: "a".to_owned(), found: "b".to_owned() };
+        let failed = Verdict::Failed { error: "a long story".to_owned() };
+        let mut cells = vec![cell("spin", "serial", Verdict::Correct), cell("spin", "rayon", failed)];
+        let texts = |cells: &[Cell]| of(&run(cells.to_vec())).into_iter().map(|it| it.text).collect::<Vec<_>>();
+        assert_eq!(texts(&cells)[0], "spin/rayon failed: a long story");
+        cells.extend(["a", "b", "c"].map(|name| cell("spin", name, wrong())));
+        assert_eq!(
+            texts(&cells)[0],
+            "spin/a gave other answers than the serial run: wrong, however fast (and 2 more cells)"
         );
     }
 }

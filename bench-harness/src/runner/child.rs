@@ -1,41 +1,101 @@
 //! A sample in a process of its own: nothing that an earlier sample left behind (memory layout, caches, threads) can reach it.
 
 use std::{
-    io::{Read, Write},
-    process::{Command, Stdio},
-    sync::mpsc,
+    io::{self, Read, Write},
+    process::{Child, Command, ExitStatus, Stdio},
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        mpsc::{self, RecvTimeoutError},
+    },
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
+#[cfg(unix)]
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
+
+use super::process_tree;
 use crate::cell::{CellSpec, Measured};
 
 /// A sample that takes longer is stopped, and its cell has failed.
 const LIMIT: Duration = Duration::from_secs(120);
 
+/// From one look at a sample's memory to the next, not counting the looking. Shorter than a worker process that lives for one
+/// task.
+const LOOK: Duration = Duration::from_millis(1);
+
 /// Takes one sample. The error is for people.
 pub(crate) fn sample(cell: &CellSpec) -> Result<Measured, String> {
+    take(cell, None)
+}
+
+/// The highest memory of all processes of a sample together, as it was seen from outside: the kernel keeps no peak of it. The
+/// sample is taken for this alone, because looking takes time from its tasks. `None` where the system does not tell.
+pub(crate) fn peak_memory(cell: &CellSpec) -> Option<u64> {
+    let mut peak = None;
+    take(cell, Some(&mut |pid| peak = peak.max(process_tree::memory(pid)))).ok()?;
+    peak
+}
+
+fn take(cell: &CellSpec, watch: Option<Watch<'_>>) -> Result<Measured, String> {
     let input = serde_json::to_vec(cell).map_err(|error| error.to_string())?;
-    let output = run_lab("sample", &input, LIMIT)?;
+    let output = talk(lab("sample")?, &input, LIMIT, watch)?;
     serde_json::from_slice(&output).map_err(|error| format!("its answer makes no sense: {error}"))
 }
 
-/// Runs a hidden command of this binary with `input`, for at most `limit`.
+/// What is done with the process again and again while it runs.
+type Watch<'a> = &'a mut dyn FnMut(u32);
+
+/// Process groups that run for this process. Who starts or reaps a leader holds the lock: a number in here belongs to nobody
+/// else.
+static GROUPS: Mutex<Vec<u32>> = Mutex::new(Vec::new());
+
+fn groups() -> MutexGuard<'static, Vec<u32>> {
+    GROUPS.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Runs a hidden command of this binary with `input`, for at most `limit`. Whatever it has started ends with it.
 pub(crate) fn run_lab(command: &str, input: &[u8], limit: Duration) -> Result<Vec<u8>, String> {
+    talk(lab(command)?, input, limit, None)
+}
+
+/// A hidden command of this binary.
+fn lab(command: &str) -> Result<(Command, Group), String> {
     let program = std::env::current_exe().map_err(|error| error.to_string())?;
     let mut command_line = Command::new(program);
     command_line.arg(command);
-    run_command(command_line, input, limit)
+    // Ctrl-C is for the lab, which then keeps what it has.
+    #[cfg(unix)]
+    std::os::unix::process::CommandExt::process_group(&mut command_line, 0);
+    Ok((command_line, Group::Own))
 }
 
 /// Runs a command with `input`, for at most `limit`; its standard output, or what went wrong with the end of its standard
 /// error.
-pub(crate) fn run_command(mut command: Command, input: &[u8], limit: Duration) -> Result<Vec<u8>, String> {
+pub(crate) fn run_command(command: Command, input: &[u8], limit: Duration) -> Result<Vec<u8>, String> {
+    talk((command, Group::Same), input, limit, None)
+}
+
+/// The process group of a command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Group {
+    Own,
+    Same,
+}
+
+fn talk(
+    (mut command, group): (Command, Group),
+    input: &[u8],
+    limit: Duration,
+    mut watch: Option<Watch<'_>>,
+) -> Result<Vec<u8>, String> {
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    // Ctrl-C is for the lab, which then keeps what it has.
-    #[cfg(unix)]
-    std::os::unix::process::CommandExt::process_group(&mut command, 0);
-    let mut child = command.spawn().map_err(|error| error.to_string())?;
+    let mut child = {
+        let mut groups = groups();
+        let child = command.spawn().map_err(|error| error.to_string())?;
+        groups.extend((group == Group::Own).then_some(child.id()));
+        child
+    };
     if let Some(mut stdin) = child.stdin.take() {
         // A child that does not read says why on its standard error.
         let _ = stdin.write_all(input);
@@ -53,12 +113,21 @@ pub(crate) fn run_command(mut command: Command, input: &[u8], limit: Duration) -
     };
     let output = read(child.stdout.take().map(|stream| Box::new(stream) as Box<dyn Read + Send>));
     let errors = read(child.stderr.take().map(|stream| Box::new(stream) as Box<dyn Read + Send>));
-    let Ok(output) = output.recv_timeout(limit) else {
+    let deadline = Instant::now() + limit;
+    let output = loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let pause = if watch.is_some() { left.min(LOOK) } else { left };
+        match output.recv_timeout(pause) {
+            Err(RecvTimeoutError::Timeout) if pause < left => watch.iter_mut().for_each(|watch| watch(child.id())),
+            answer => break answer,
+        }
+    };
+    let Ok(output) = output else {
         let _ = child.kill();
-        let _ = child.wait();
+        let _ = end(&mut child);
         return Err(format!("no answer within {} s", limit.as_secs()));
     };
-    let status = child.wait().map_err(|error| error.to_string())?;
+    let status = end(&mut child).map_err(|error| error.to_string())?;
     if status.success() {
         return Ok(output);
     }
@@ -67,3 +136,50 @@ pub(crate) fn run_command(mut command: Command, input: &[u8], limit: Duration) -
     let tail: Vec<_> = errors.lines().rev().take(5).collect();
     Err(format!("{status}: {}", tail.into_iter().rev().collect::<Vec<_>>().join(" | ")))
 }
+
+/// Waits for the child, and ends what it leaves behind in its group.
+fn end(child: &mut Child) -> io::Result<ExitStatus> {
+    #[cfg(unix)]
+    if let Some(pid) = pid(child.id()) {
+        // Not reaped yet, so that the number stays its own. Without the lock: this may take long.
+        let _ = waitid(WaitId::Pid(pid), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT);
+    }
+    let mut groups = groups();
+    if let Some(place) = groups.iter().position(|leader| *leader == child.id()) {
+        kill(groups.swap_remove(place));
+    }
+    child.wait()
+}
+
+/// Ends this program, and everything that runs for it.
+pub(crate) fn exit_at_once(code: i32) -> ! {
+    // The lock is kept: nothing new can be started.
+    let groups = groups();
+    for &leader in groups.iter() {
+        kill(leader);
+        // The kernel has told its worker processes, which are no part of the group, before it is seen to have ended.
+        #[cfg(unix)]
+        let _ = pid(leader).map(|pid| waitid(WaitId::Pid(pid), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT));
+    }
+    std::process::exit(code)
+}
+
+/// For the other side: a lab that was killed reads no answer, and who measures next is not to be disturbed.
+pub(crate) fn end_with_the_lab() {
+    #[cfg(target_os = "linux")]
+    let _ = rustix::process::set_parent_process_death_signal(Some(Signal::KILL));
+}
+
+#[cfg(unix)]
+fn pid(number: u32) -> Option<Pid> {
+    Pid::from_raw(i32::try_from(number).ok()?)
+}
+
+#[cfg(unix)]
+fn kill(leader: u32) {
+    // Fails only where nobody is left.
+    let _ = pid(leader).map(|pid| kill_process_group(pid, Signal::KILL));
+}
+
+#[cfg(not(unix))]
+fn kill(_: u32) {}

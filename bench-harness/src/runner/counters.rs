@@ -55,16 +55,6 @@ pub(crate) fn of_this_process_tree() -> Counters {
     Counters::default()
 }
 
-/// Proportional set size of this process and `workers` right now, or `None` where the system does not tell.
-///
-/// The system keeps no peak of it. Read while the workers still exist, right after the last answer, it comes close to the
-/// peak, because memory that was used is seldom given back.
-pub(crate) fn proportional_memory(workers: &[u32]) -> Option<u64> {
-    let own = std::fs::read_to_string("/proc/self/smaps_rollup").ok()?;
-    let others = workers.iter().filter_map(|pid| std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).ok());
-    Some(std::iter::once(own).chain(others).map(|text| number_after(&text, "Pss:") * 1024).sum())
-}
-
 /// Proportional set size of one process.
 pub(crate) fn proportional_memory_of(pid: u32) -> Option<u64> {
     let text = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).ok()?;
@@ -128,7 +118,6 @@ mod tests {
         let memory = vec![1_u8; 8 << 20];
         assert!(memory.iter().map(|byte| u64::from(*byte)).sum::<u64>() > 0);
         assert!(of_this_process_tree().since(&before).minor_faults > 0);
-        assert!(proportional_memory(&[]).unwrap() > 8 << 20);
         assert!(proportional_memory_of(std::process::id()).unwrap() > 8 << 20);
         assert!(resident_memory().unwrap() > 8 << 20 && available_memory().unwrap() > 0);
     }

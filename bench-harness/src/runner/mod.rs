@@ -2,5 +2,6 @@
 
 pub(crate) mod child;
 pub(crate) mod counters;
+pub(crate) mod process_tree;
 pub(crate) mod progress;
 pub(crate) mod schedule;

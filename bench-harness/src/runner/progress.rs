@@ -11,6 +11,7 @@ use std::{
 
 use indicatif::{ProgressBar, ProgressStyle};
 
+use super::child;
 use crate::error::LabError;
 
 pub(crate) struct Progress {
@@ -23,16 +24,17 @@ pub(crate) struct Progress {
 }
 
 impl Progress {
-    /// Also takes over Ctrl-C: from here on it asks for an early end.
+    /// Also takes over Ctrl-C: from here on the first asks for an early end, and a second one ends everything at once.
     pub(crate) fn new(total: u64) -> Result<Self, LabError> {
         let stop = Arc::new(AtomicBool::new(false));
         let asked = Arc::clone(&stop);
         ctrlc::set_handler(move || {
-            // ORDERING: a flag that stands for itself. A second Ctrl-C does not wait any longer.
+            // ORDERING: a flag that stands for itself.
             if asked.swap(true, Ordering::Relaxed) {
-                std::process::exit(130);
+                eprintln!("\nstopped; nothing is kept");
+                child::exit_at_once(130);
             }
-            eprintln!("\nstopping after this sample; what was measured is kept (Ctrl-C again: stop now)");
+            eprintln!("\nstopping after this sample; what was measured is kept (Ctrl-C again: stop now, keep nothing)");
         })?;
         let bar = std::io::stderr().is_terminal().then(|| {
             let style = ProgressStyle::with_template("{bar:30} {pos}/{len} samples, {eta} left  {msg}");

@@ -1,6 +1,6 @@
 //! Where a rising curve reaches a threshold, and how sure that is.
 
-use reports::model::Estimate;
+use reports::{format::duration, model::Estimate};
 use workloads::Random;
 
 use super::order::median;
@@ -13,7 +13,24 @@ pub(crate) struct Curve {
 
 const RESAMPLES: usize = 1000;
 
-/// Where the curve reaches `threshold`.
+/// Why there is no figure for a crossing, in words that can follow a colon.
+#[derive(Debug, Clone, Copy, PartialEq, thiserror::Error)]
+pub(crate) enum NoCrossing {
+    #[error("not measured")]
+    NotMeasured,
+    #[error("less than {}, the shortest that was measured", duration(*.0))]
+    Below(f64),
+    #[error("more than {}, the longest that was measured", duration(*.0))]
+    Above(f64),
+    #[error("at most {} (95 % CI; where it begins was not measured)", duration(*.0))]
+    AtMost(f64),
+    #[error("at least {} (95 % CI; where it ends was not measured)", duration(*.0))]
+    AtLeast(f64),
+    #[error("too uncertain to say")]
+    Unknown,
+}
+
+/// Where the curve, over durations in nanoseconds, reaches `threshold`.
 ///
 /// The medians are made monotone by isotonic regression (pool adjacent violators; Barlow et al., "Statistical Inference under
 /// Order Restrictions", 1972), and interpolated linearly in the logarithm of `x`. The interval is that of a bootstrap over
@@ -21,40 +38,36 @@ const RESAMPLES: usize = 1000;
 ///
 /// # Errors
 ///
-/// Why there is no answer, in words: the curve reaches the threshold outside of the measured range, or it does so in too many
-/// of the resamples.
-pub(crate) fn crossing(curve: &Curve, threshold: f64, seed: u64) -> Result<Estimate, &'static str> {
+/// An interval that reaches beyond what was measured has no figure; what can be said instead is the error.
+pub(crate) fn crossing(curve: &Curve, threshold: f64, seed: u64) -> Result<Estimate, NoCrossing> {
     let blocks = curve.points.iter().map(|(_, values)| values.len()).min().unwrap_or(0);
-    if blocks == 0 {
-        return Err("nothing was measured");
-    }
-    let all: Vec<usize> = (0..blocks).collect();
-    let Some(middle) = root(curve, &all, threshold) else {
-        let first = curve.points.first().map_or(f64::NAN, |(_, values)| median(values));
-        return Err(if first >= threshold { "below the measured range" } else { "above the measured range" });
+    let ([(first, _), ..], [.., (last, _)], true) = (&curve.points[..], &curve.points[..], blocks > 0) else {
+        return Err(NoCrossing::NotMeasured);
     };
+    let all: Vec<usize> = (0..blocks).collect();
+    let middle = root(curve, &all, threshold);
     let mut random = Random::new(seed);
     let mut roots: Vec<f64> = (0..RESAMPLES)
-        .filter_map(|_| {
+        .map(|_| {
             let drawn: Vec<usize> = all.iter().map(|_| (random.next_u64() % blocks as u64) as usize).collect();
             root(curve, &drawn, threshold)
         })
         .collect();
-    if roots.len() < RESAMPLES * 95 / 100 {
-        return Err("too uncertain: in more than 5 % of the resamples it is outside of the measured range");
-    }
     roots.sort_unstable_by(f64::total_cmp);
     let at = |share: f64| roots[(share * (roots.len() - 1) as f64).round() as usize];
-    Ok(Estimate {
-        median: middle,
-        low: at(0.025).min(middle),
-        high: at(0.975).max(middle),
-        confidence: 0.95,
-        n: blocks as u32,
-    })
+    let (low, high) = (at(0.025).min(middle), at(0.975).max(middle));
+    match (low.is_finite(), high.is_finite()) {
+        (true, true) => Ok(Estimate { median: middle, low, high, confidence: 0.95, n: blocks as u32 }),
+        (false, true) => Err(NoCrossing::AtMost(high)),
+        (true, false) => Err(NoCrossing::AtLeast(low)),
+        (false, false) if low < high => Err(NoCrossing::Unknown),
+        (false, false) if low < 0.0 => Err(NoCrossing::Below(*first)),
+        (false, false) => Err(NoCrossing::Above(*last)),
+    }
 }
 
-fn root(curve: &Curve, blocks: &[usize], threshold: f64) -> Option<f64> {
+/// Minus infinity where the curve is there before its first point, infinity where it does not get there.
+fn root(curve: &Curve, blocks: &[usize], threshold: f64) -> f64 {
     let xs: Vec<f64> = curve.points.iter().map(|(x, _)| x.ln()).collect();
     let medians: Vec<f64> = curve
         .points
@@ -62,11 +75,15 @@ fn root(curve: &Curve, blocks: &[usize], threshold: f64) -> Option<f64> {
         .map(|(_, values)| median(&blocks.iter().map(|block| values[*block]).collect::<Vec<_>>()))
         .collect();
     let ys = isotonic(&medians);
-    let right = ys.iter().position(|y| *y >= threshold)?;
-    // Already there at the first point: where it crossed has not been measured.
-    let left = right.checked_sub(1)?;
-    let share = (threshold - ys[left]) / (ys[right] - ys[left]);
-    Some((xs[left] + share * (xs[right] - xs[left])).exp())
+    match ys.iter().position(|y| *y >= threshold) {
+        None => f64::INFINITY,
+        Some(0) => f64::NEG_INFINITY,
+        Some(right) => {
+            let left = right - 1;
+            let share = (threshold - ys[left]) / (ys[right] - ys[left]);
+            (xs[left] + share * (xs[right] - xs[left])).exp()
+        }
+    }
 }
 
 /// The non-decreasing sequence that is nearest to `values` in squares.
@@ -107,10 +124,23 @@ mod tests {
     }
 
     #[test]
-    fn no_crossing_in_the_range_is_none() {
-        assert_eq!(crossing(&curve(1e12, 0.02), 0.5, 1), Err("above the measured range"));
-        assert_eq!(crossing(&curve(1.0, 0.02), 0.5, 1), Err("below the measured range"));
-        assert!(crossing(&Curve::default(), 0.5, 1).is_err());
+    fn what_reaches_beyond_the_measured_range_is_a_bound_or_nothing() {
+        let last = 1000.0 * 3.0_f64.powi(11);
+        assert_eq!(crossing(&curve(1e12, 0.02), 0.5, 1), Err(NoCrossing::Above(last)));
+        assert_eq!(crossing(&curve(1.0, 0.02), 0.5, 1), Err(NoCrossing::Below(1000.0)));
+        assert_eq!(crossing(&Curve::default(), 0.5, 1), Err(NoCrossing::NotMeasured));
+        // Of nine blocks, four or five say that it is there from the first point on.
+        let split = |early: usize, then: f64| {
+            let blocks = |late: f64| (0..9).map(|block| if block < early { 1.0 } else { late }).collect();
+            Curve { points: vec![(1000.0, blocks(0.0)), (4000.0, blocks(then))] }
+        };
+        let most = crossing(&split(4, 1.0), 0.5, 1);
+        assert!(matches!(most, Err(NoCrossing::AtMost(most)) if (most / 2000.0 - 1.0).abs() < 1e-9), "{most:?}");
+        assert_eq!(crossing(&split(5, 0.0), 0.5, 1), Err(NoCrossing::Unknown));
+        assert_eq!(
+            NoCrossing::AtMost(2000.0).to_string(),
+            "at most 2.00 µs (95 % CI; where it begins was not measured)"
+        );
     }
 
     proptest! {

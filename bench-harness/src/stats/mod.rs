@@ -4,6 +4,6 @@ mod crossing;
 mod order;
 mod pairs;
 
-pub(crate) use crossing::{Curve, crossing};
+pub(crate) use crossing::{Curve, NoCrossing, crossing};
 pub(crate) use order::{estimate, median, ratio_of_medians};
 pub(crate) use pairs::{block_medians, block_ratios};

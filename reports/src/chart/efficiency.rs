@@ -190,9 +190,10 @@ fn keys(crossings: &[Crossing]) -> Vec<Key> {
         label: crossing.label.clone(),
         value: match &crossing.task_ns {
             Some(task) => format::estimate(task, format::duration),
-            None => "not in the measured range".to_owned(),
+            None => crossing.note.clone(),
         },
-        note: crossing.note.clone(),
+        // Without a figure it stands in its place.
+        note: if crossing.task_ns.is_some() { crossing.note.clone() } else { String::new() },
     };
     crossings.iter().enumerate().map(key).collect()
 }

@@ -28,9 +28,8 @@ pub(crate) fn gallery(context: &Context<'_>) -> Result<Gallery, ReportError> {
         let figure = Figure::missing("overhead-none", title, why.to_owned());
         return Ok(Gallery { legend: Vec::new(), figures: vec![figure] });
     }
-    let lanes = Lane::all(rows);
     let per_task = picture(
-        &lanes,
+        rows,
         Side {
             id: "overhead-per-task",
             title: "Many tasks in flight: time per task",
@@ -39,11 +38,11 @@ pub(crate) fn gallery(context: &Context<'_>) -> Result<Gallery, ReportError> {
         },
     )?;
     let round_trip = picture(
-        &lanes,
+        rows,
         Side {
             id: "overhead-round-trip",
             title: "One task at a time: round trip, median and 99th percentile",
-            axis: "round trip: median, and 99th percentile as a stick",
+            axis: "median, and 99th percentile as a stick",
             dots: |row| {
                 vec![
                     Dot { estimate: row.round_trip_p50_ns.filter(drawable), tail: false },
@@ -123,11 +122,17 @@ enum Lane<'a> {
 }
 
 impl<'a> Lane<'a> {
-    /// Rows by group, each group under its title.
-    fn all(rows: &'a [OverheadRow]) -> Vec<Lane<'a>> {
+    /// The rows of one side by group, each group under its title. A limit is the limit of one thing, and not missing where
+    /// another one is shown.
+    fn all(rows: &'a [OverheadRow], side: &Side) -> Vec<Lane<'a>> {
+        let belongs = |row: &OverheadRow| {
+            row.group != OverheadGroup::Limit
+                || row.note.starts_with(MISSING)
+                || (side.dots)(row).iter().any(|dot| dot.estimate.is_some())
+        };
         let mut lanes = Vec::new();
         for group in GROUPS {
-            let mut own = rows.iter().filter(|row| row.group == group).peekable();
+            let mut own = rows.iter().filter(|row| row.group == group && belongs(row)).peekable();
             if own.peek().is_some() {
                 lanes.push(Lane::Title(group));
                 lanes.extend(own.map(Lane::Row));
@@ -153,7 +158,8 @@ struct Side {
 }
 
 /// Draws one side; `None` when no row has a figure for it.
-fn picture(lanes: &[Lane<'_>], side: Side) -> Result<Option<String>, ReportError> {
+fn picture(rows: &[OverheadRow], side: Side) -> Result<Option<String>, ReportError> {
+    let lanes = Lane::all(rows, &side);
     let estimates: Vec<Estimate> = lanes
         .iter()
         .filter_map(|lane| if let Lane::Row(row) = lane { Some((side.dots)(row)) } else { None })
@@ -169,7 +175,7 @@ fn picture(lanes: &[Lane<'_>], side: Side) -> Result<Option<String>, ReportError
         Lane::Title(OverheadGroup::Ours) => "OURS".to_owned(),
         Lane::Title(OverheadGroup::Peer) => "PEERS".to_owned(),
         Lane::Title(OverheadGroup::Limit) => "LIMITS".to_owned(),
-        Lane::Row(row) => shorten(&row.name, 22),
+        Lane::Row(row) => shorten(&row.name, 30),
     };
     let count = lanes.len();
     let ticks = lanes.iter().enumerate().map(|(index, lane)| ((count - index) as f64 - 0.5, label(lane))).collect();
@@ -178,7 +184,7 @@ fn picture(lanes: &[Lane<'_>], side: Side) -> Result<Option<String>, ReportError
         title: side.title,
         desc: "One row per executor; a mark for the median, a bar for its interval. The table below has all figures.",
         size: (1080, ROW * count as u32 + 190),
-        left: 330,
+        left: 440,
         x: Axis::log(side.axis, [low, high], format::duration_tick),
         y: Axis::fixed(side.title, 0.0, count as f64, ticks),
     };
@@ -201,7 +207,7 @@ fn draw_row(pen: &mut Pen<'_, '_>, row: &OverheadRow, dots: Vec<Dot>, lane: f64,
         let Some((_, y)) = pen.at(some_x, lane) else { return Ok(()) };
         // Other notes say what the row is, which is no reason.
         let why = if row.note.starts_with(MISSING) { &row.note } else { MISSING };
-        return pen.text((left + 14, y), &shorten(why, 46), Ink::Muted, (HPos::Left, VPos::Center));
+        return pen.text((left + 14, y), &shorten(why, 38), Ink::Muted, (HPos::Left, VPos::Center));
     }
     pen.line(&places, Ink::Bar(slot), 2)?;
     for dot in dots {
@@ -273,14 +279,21 @@ mod tests {
     }
 
     #[test]
-    fn a_note_about_the_row_is_not_the_reason_of_a_gap() {
-        let mut run = fixture::run();
-        run.overhead[9].throughput = None;
-        run.overhead[9].note = "two threads, nobody sleeps".to_owned();
-        let gallery = gallery(&Context::new(&run)).unwrap();
-        let picture = &gallery.figures[0].pictures[0];
-        assert!(!picture.contains("nobody sleeps"));
-        assert_eq!(picture.matches("not measured").count(), 2, "this row, and the one that has a reason");
+    fn a_gap_shows_unless_the_row_is_a_limit_of_something_else() {
+        let without = |group| {
+            let mut run = fixture::run();
+            let mut rows = run.overhead.iter_mut();
+            let row = rows.find(|row| row.group == group && row.throughput.is_some()).unwrap();
+            row.throughput = None;
+            // Says what the row is, which is no reason of a gap.
+            row.note = "two threads, nobody sleeps".to_owned();
+            let name = row.name.clone();
+            let picture = gallery(&Context::new(&run)).unwrap().figures[0].pictures[0].clone();
+            assert!(!picture.contains("nobody sleeps"));
+            (picture.contains(&name), picture.matches("not measured").count())
+        };
+        assert_eq!(without(OverheadGroup::Peer), (true, 2), "this row, and the one that has a reason");
+        assert_eq!(without(OverheadGroup::Limit), (false, 1), "the one that has a reason");
     }
 
     #[test]

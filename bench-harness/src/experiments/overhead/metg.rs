@@ -22,7 +22,7 @@ use super::{
 use crate::{
     error::chain,
     executors::{Visit, with_executor},
-    stats::{self, Curve},
+    stats::{self, Curve, NoCrossing},
 };
 
 pub(super) const METG: &str = "METG(50 %)";
@@ -63,7 +63,7 @@ impl Visit for Sweep {
         let first = (FIRST * cores as f64 * kernels::calibrate() * 1e6 / speed) as u64;
         let point = |iterations| at(executor, iterations, tasks, cores, effort.rounds);
         let points = sweep(first.max(16).next_power_of_two(), point)?;
-        let bare = half(&points, seed).map_err(|why| format!("half efficiency is {why}"))?;
+        let bare = half(&points, seed).map_err(|why| format!("half efficient from tasks of: {why}"))?;
         let note = format!("{tasks} independent tasks, submitted by one thread");
         let mut readings = vec![
             Reading::new(subject, METG, Unit::Nanoseconds, vec![bare / HALF]).with_note(note),
@@ -98,7 +98,7 @@ fn sweep(first: u64, mut point: impl FnMut(u64) -> Result<Point, String>) -> Res
 }
 
 /// Time of the bare task where efficiency is one half.
-fn half(points: &[Point], seed: u64) -> Result<f64, &'static str> {
+fn half(points: &[Point], seed: u64) -> Result<f64, NoCrossing> {
     let curve = Curve { points: points.iter().map(|point| (point.task_ns, vec![point.efficiency])).collect() };
     stats::crossing(&curve, HALF, seed).map(|estimate| estimate.median)
 }
@@ -155,6 +155,6 @@ mod tests {
     fn an_executor_that_is_never_half_efficient_says_so() {
         let model = |iterations: u64| Ok(Point { iterations, task_ns: iterations as f64, efficiency: 0.3 });
         let points = sweep(16, model).unwrap();
-        assert_eq!(half(&points, 1), Err("above the measured range"));
+        assert_eq!(half(&points, 1), Err(NoCrossing::Above(points[points.len() - 1].task_ns)));
     }
 }

@@ -9,6 +9,7 @@ use std::{
 };
 
 use super::watch;
+use crate::runner::process_tree;
 
 /// Set in the environment of every worker process to the id of the process that the pool is in.
 const MARK: &str = "EXECUTOR_CORE_WORKER_OF";
@@ -107,14 +108,6 @@ fn entries(folder: &str) -> Vec<std::path::PathBuf> {
     fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path()).collect()
 }
 
-/// The state and the parent of a process.
-pub(super) fn parent_of(process: &Path) -> Option<(String, u32)> {
-    let stat = fs::read_to_string(process.join("stat")).ok()?;
-    // The name, in parentheses, may have spaces in it.
-    let mut fields = stat.rsplit_once(')')?.1.split_whitespace();
-    Some((fields.next()?.to_owned(), fields.next()?.parse().ok()?))
-}
-
 fn processes() -> Vec<String> {
     let this = std::process::id();
     let mark = format!("{MARK}={this}");
@@ -124,7 +117,7 @@ fn processes() -> Vec<String> {
     };
     let mut found = Vec::new();
     for path in entries("/proc") {
-        let Some((state, parent)) = parent_of(&path) else { continue };
+        let Some((state, parent)) = process_tree::parent_of(&path) else { continue };
         if path.ends_with("self") || path.ends_with("thread-self") {
             continue;
         }

@@ -9,11 +9,10 @@ use workloads::Random;
 use super::{
     actor::{Actor, below},
     checks::{Counted, Expect, Hazards, Plan, Round},
-    leaks,
     subject::{Built, Subject, perhaps},
     tasks,
 };
-use crate::error::LabError;
+use crate::{error::LabError, runner::process_tree};
 
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Variant {
@@ -139,7 +138,7 @@ fn kill_running(actor: &mut Actor<'_, Pool>, random: &mut Random) {
 fn kill_child(pid: u32) {
     let Some(raw) = i32::try_from(pid).ok().and_then(Pid::from_raw) else { return };
     let Ok(handle) = pidfd_open(raw, PidfdFlags::empty()) else { return };
-    let parent = leaks::parent_of(&PathBuf::from(format!("/proc/{pid}")));
+    let parent = process_tree::parent_of(&PathBuf::from(format!("/proc/{pid}")));
     if parent.is_some_and(|(_, parent)| parent == std::process::id()) {
         // It may have ended by itself.
         let _ = pidfd_send_signal(&handle, Signal::KILL);
