@@ -261,6 +261,46 @@ fn a_map_into_a_vec_ends_with_the_first_item_that_fails() {
     assert_eq!(pool.map(|x: u64| x, 0..10).into_vec(), Err(TaskError::ShutDown));
 }
 
+/// Some microseconds of work: such items are taken from both ends of the input.
+fn dear(x: u64) -> u64 {
+    (0..5000).fold(x, |sum, y| std::hint::black_box(sum ^ y) ^ y)
+}
+
+/// Says that it has so many items, whatever it has.
+struct Boaster(std::ops::Range<u64>, usize);
+
+impl Iterator for Boaster {
+    type Item = u64;
+
+    fn next(&mut self) -> Option<u64> {
+        self.0.next()
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        (self.1, Some(self.1))
+    }
+}
+
+#[test]
+fn a_map_of_dear_items_into_a_vec_is_in_order_and_ends_with_the_first_that_fails() {
+    let pool = ThreadPoolExecutor::new(3).unwrap();
+    let numbers: Vec<u64> = (0..3000).collect();
+    assert_eq!(pool.map(dear, 0..3000).into_vec().unwrap(), numbers);
+    assert_eq!(pool.map(dear, 0..3000).chunk_size(7).into_vec().unwrap(), numbers);
+    for promised in [0, 10, 2999, 3001, 10_000] {
+        assert_eq!(pool.map(dear, Boaster(0..3000, promised)).into_vec().unwrap(), numbers);
+    }
+    for failing in [[0, 1], [1500, 2999], [2998, 2999]] {
+        let picky = move |x: u64| {
+            assert!(!failing.contains(&x), "{x}");
+            vec![dear(x)]
+        };
+        let error = pool.spawn_map(picky, 0..3000).into_vec().unwrap_err();
+        let first = failing[0].to_string();
+        assert!(matches!(&error, TaskError::Panicked { message, .. } if *message == first), "{error:?}");
+    }
+}
+
 #[derive(Default)]
 struct Diary(Mutex<Vec<(TaskId, Option<TaskEnd>)>>);
 

@@ -197,8 +197,10 @@ where
         {
             let deadline = self.deadline();
             let input = &mut self.input;
+            let (hint, most) = input.as_ref().map_or((0, None), Iterator::size_hint);
             let gather = Gather {
-                hint: input.as_ref().map_or(0, |input| input.size_hint().0),
+                hint,
+                is_exact: most == Some(hint),
                 source: Box::new(|count, items| *input = input.take().map(|input| pull(input, count, items))),
                 chunk_size: self.chunk_size,
                 deadline,

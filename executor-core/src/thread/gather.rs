@@ -4,6 +4,7 @@
 
 use std::{
     any::Any,
+    collections::VecDeque,
     mem::{ManuallyDrop, needs_drop},
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -23,6 +24,13 @@ const TARGET: Duration = Duration::from_micros(250);
 
 /// No more items at once: their memory then stays in the first-level cache between being pulled and being used.
 const MOST: usize = 2048;
+
+/// Where an item takes so long, and pulling it at most a [`CHEAP`]th of that, all items are pulled at once if they take no
+/// more memory than this, and half of the workers begin at the other end: the dearest items are often the first or the last
+/// ones, and whoever comes to them last leaves the others with nothing to do.
+const DEAR: Duration = Duration::from_micros(1);
+const CHEAP: u32 = 16;
+const MOST_BYTES: usize = 1 << 20;
 
 /// Moves `count` items, or all that are left, into `items`, which is empty. Takes the input by value, so that its state can
 /// be in registers meanwhile. If the input panics, those moved so far are leaked.
@@ -50,10 +58,15 @@ pub(crate) fn pull<I: Iterator>(mut input: I, count: usize, items: &mut Vec<I::I
 struct Input<A> {
     /// Taken away when nobody may touch the input any more.
     source: Option<Source<'static, A>>,
-    /// Items taken so far.
-    next: usize,
-    /// It has no more items.
+    /// Items pulled so far.
+    pulled: usize,
+    /// It has no more items, or is not asked for them any more.
     ended: bool,
+    /// How long one item took to be pulled lately.
+    pull_time: Duration,
+    /// Items that were pulled and that no worker has, and the place of the first of them.
+    rest: VecDeque<A>,
+    front: usize,
     /// The input itself panicked.
     panicked: Option<Box<dyn Any + Send>>,
 }
@@ -99,6 +112,8 @@ struct Work<F, A, R> {
     /// The error of the first item that has one.
     failure: Mutex<Option<(usize, TaskError)>>,
     hint: usize,
+    /// There are just so many items, as the input says.
+    is_exact: bool,
     chunk_size: Option<usize>,
     workers: usize,
 }
@@ -180,24 +195,29 @@ impl<F, A, R> Work<F, A, R>
 where
     F: Fn(A) -> R,
 {
+    /// An item has no result: those after it are not begun any more.
     fn fail(&self, place: usize, error: TaskError) {
         let mut failure = lock(&self.failure);
         if failure.as_ref().is_none_or(|(first, _)| place < *first) {
             *failure = Some((place, error));
         }
         drop(failure);
-        lock(&self.input).ended = true;
+        let mut input = lock(&self.input);
+        input.ended = true;
+        let before = place.saturating_sub(input.front).min(input.rest.len());
+        let after = input.rest.split_off(before);
+        drop(input);
+        panic::contain(|| drop(after));
     }
 
-    /// Moves up to `count` items into the empty `items`; says where they stood.
-    fn pull(&self, count: impl FnOnce(usize) -> usize, items: &mut Vec<A>) -> usize {
-        let mut input = lock(&self.input);
-        let Input { source: Some(source), next, ended: false, .. } = &mut *input else { return 0 };
-        let first = *next;
-        let count = count(self.hint.saturating_sub(first));
+    /// Pulls up to `count` items into the empty `items`.
+    fn ask(input: &mut Input<A>, count: usize, items: &mut Vec<A>) {
+        let Input { source: Some(source), ended: false, .. } = input else { return };
+        let begin = Instant::now();
         match catch_unwind(AssertUnwindSafe(|| source(count, items))) {
             Ok(()) => {
-                input.next = first + items.len();
+                input.pull_time = begin.elapsed() / u32::try_from(items.len()).unwrap_or(u32::MAX).max(1);
+                input.pulled += items.len();
                 input.ended = items.len() < count;
             }
             Err(payload) => {
@@ -206,22 +226,63 @@ where
                 input.panicked = Some(payload);
             }
         }
-        first
+    }
+
+    /// Moves some items into the empty `items`, from the end if so asked and possible; says where they stood. `count` is told
+    /// how many are left, and whether they come from the end.
+    fn take(&self, count: impl FnOnce(usize, bool) -> usize, from_end: bool, items: &mut Vec<A>) -> usize {
+        let mut input = lock(&self.input);
+        let input = &mut *input;
+        if input.rest.is_empty() {
+            let first = input.pulled;
+            Self::ask(input, count(self.hint.saturating_sub(first), false), items);
+            return first;
+        }
+        let count = count(input.rest.len(), from_end).min(input.rest.len());
+        let others = input.rest.len() - count;
+        if from_end {
+            items.extend(input.rest.drain(others..));
+            return input.front + others;
+        }
+        items.extend(input.rest.drain(..count));
+        input.front += count;
+        input.front - count
+    }
+
+    /// Pulls all items, if that costs little beside what they take.
+    fn pull_all(&self, item_time: Duration) {
+        let mut input = lock(&self.input);
+        let input = &mut *input;
+        let left = self.hint.saturating_sub(input.pulled);
+        let fits = left.checked_mul(size_of::<A>()).is_some_and(|bytes| bytes <= MOST_BYTES);
+        if input.rest.is_empty() && fits && input.pull_time * CHEAP <= item_time {
+            let mut items = Vec::new();
+            input.front = input.pulled;
+            // One more shows that the input has ended.
+            Self::ask(input, left + 1, &mut items);
+            input.rest = items.into();
+        }
     }
 
     /// What each worker does.
-    fn help(&self) {
+    fn help(&self, from_end: bool) {
         let mut items = Vec::new();
         let mut by_time = 1;
+        let mut at_end = false;
+        let mut may_pull_all = self.is_exact && self.workers > 1;
         loop {
-            let count = |left: usize| {
+            let count = |left: usize, is_end: bool| {
+                if is_end && !std::mem::replace(&mut at_end, true) {
+                    // Nothing is known of the items there.
+                    by_time = 1;
+                }
                 self.chunk_size.unwrap_or_else(|| {
                     // Towards the end chunks shrink, so that no worker is left with a large one while the others have none.
                     let share = if self.hint == 0 { MOST } else { left / (self.workers * 2) };
                     by_time.min(share.clamp(1, MOST))
                 })
             };
-            let first = self.pull(count, &mut items);
+            let first = self.take(count, from_end, &mut items);
             if items.is_empty() {
                 return;
             }
@@ -230,10 +291,15 @@ where
             let outcome = self.output.fill(first, &mut items, &self.call);
             if let Err((place, error)) = outcome {
                 self.fail(place, error);
-                return;
+                continue;
             }
             let item_time = begin.elapsed().as_nanos() as f64 / count as f64;
-            by_time = ((TARGET.as_nanos() as f64 / item_time.max(1.0)) as usize).clamp(1, MOST);
+            // Grows step by step: the next items may be dearer than these.
+            by_time = ((TARGET.as_nanos() as f64 / item_time.max(1.0)) as usize).clamp(1, (2 * count).min(MOST));
+            let item_time = Duration::from_nanos(item_time as u64);
+            if item_time >= DEAR && std::mem::take(&mut may_pull_all) {
+                self.pull_all(item_time);
+            }
         }
     }
 }
@@ -255,25 +321,34 @@ where
     A: Send + 'static,
     R: Send + 'static,
 {
-    let Gather { source, hint, chunk_size, deadline } = gather;
+    let Gather { source, hint, is_exact, chunk_size, deadline } = gather;
     // SAFETY: only the lifetime changes. `Borrowed` takes the source away, and drops it, before this function returns, and
     // it is only called under the lock that `Borrowed` takes.
     let source = unsafe { std::mem::transmute::<Source<'_, A>, Source<'static, A>>(source) };
     let workers = core.workers();
     let work = Arc::new(Work {
         call,
-        input: Mutex::new(Input { source: Some(source), next: 0, ended: false, panicked: None }),
+        input: Mutex::new(Input {
+            source: Some(source),
+            pulled: 0,
+            ended: false,
+            pull_time: Duration::ZERO,
+            rest: VecDeque::new(),
+            front: 0,
+            panicked: None,
+        }),
         output: Output::with_capacity(hint),
         failure: Mutex::new(None),
         hint,
+        is_exact,
         chunk_size,
         workers,
     });
     let borrowed = Borrowed(&*work);
     let helpers = workers.min(hint.div_ceil(chunk_size.unwrap_or(1)).max(1));
-    let tasks = (0..helpers).map(|_| {
+    let tasks = (0..helpers).map(|index| {
         let work = Arc::clone(&work);
-        move || work.help()
+        move || work.help(index % 2 == 1)
     });
     let futures = core.enqueue_many(tasks, TaskOptions::new()).map_err(|_| TaskError::ShutDown)?;
     let mut unfinished = None;
@@ -297,7 +372,7 @@ where
         drop(input);
         resume_unwind(payload);
     }
-    let ended = input.ended;
+    let ended = input.ended && input.rest.is_empty();
     drop(input);
     if let Some((_, error)) = lock(&work.failure).take() {
         return Err(error);
