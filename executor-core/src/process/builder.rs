@@ -9,6 +9,7 @@ use super::{
 use crate::{
     error::{BuildError, TaskError},
     executor::available_cpus,
+    stats::Observer,
     task::{Payload, Task},
     thread::InitializerResult,
 };
@@ -36,6 +37,7 @@ pub struct ProcessPoolBuilder {
     startup_timeout: Duration,
     environment: Vec<(OsString, OsString)>,
     directory: Option<PathBuf>,
+    observer: Option<Box<dyn Observer>>,
 }
 
 impl ProcessPoolBuilder {
@@ -58,6 +60,7 @@ impl ProcessPoolBuilder {
             startup_timeout: Duration::from_secs(30),
             environment: Vec::new(),
             directory: None,
+            observer: None,
         }
     }
 
@@ -199,6 +202,12 @@ impl ProcessPoolBuilder {
         self
     }
 
+    /// Is told of every task and every worker; see [`Observer`] for when. Default: nobody.
+    pub fn observer(mut self, observer: impl Observer) -> Self {
+        self.observer = Some(Box::new(observer));
+        self
+    }
+
     /// Builds the pool. Workers start when tasks come; see [`ProcessPoolExecutor::warm_up`].
     ///
     /// # Errors
@@ -247,6 +256,7 @@ impl ProcessPoolBuilder {
             startup_timeout: self.startup_timeout,
             environment: self.environment,
             directory: self.directory,
+            observer: self.observer,
             launch_arguments,
         };
         ProcessPoolExecutor::from_config(config)
