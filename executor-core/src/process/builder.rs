@@ -18,6 +18,30 @@ use crate::{
 pub(super) type Call = (FunctionId, Vec<u8>, Vec<u8>);
 
 /// Builds a [`ProcessPoolExecutor`].
+///
+/// # Examples
+///
+/// ```
+/// use executor_core::{Executor, ProcessPoolExecutor};
+/// use std::{sync::OnceLock, time::Duration};
+///
+/// static GREETING: OnceLock<String> = OnceLock::new();
+///
+/// fn prepare(greeting: String) { GREETING.set(greeting).expect("once for each worker") }
+/// fn greet(name: String) -> String { format!("{}, {name}", GREETING.get().expect("it was prepared")) }
+///
+/// fn main() -> Result<(), Box<dyn std::error::Error>> {
+///     executor_core::init();
+///     let pool = ProcessPoolExecutor::builder()
+///         .max_workers(2)
+///         .initializer(prepare, "hello".to_owned())
+///         .task_timeout(Duration::from_secs(60))
+///         .max_tasks_per_child(1000)
+///         .build()?;
+///     assert_eq!(pool.submit(greet, "you".to_owned())?.result()?, "hello, you");
+///     Ok(())
+/// }
+/// ```
 #[must_use]
 pub struct ProcessPoolBuilder {
     max_workers: Option<usize>,
