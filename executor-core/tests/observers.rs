@@ -25,6 +25,7 @@ on_every_kind_of_pool!(
     the_start_of_a_task_is_told_while_it_runs,
     an_observer_may_ask_the_pool_and_its_panics_harm_nothing,
     what_ends_with_its_worker_had_started,
+    a_pool_that_has_ended_lets_everything_go,
 );
 
 const LONG: Duration = Duration::from_secs(60);
@@ -217,4 +218,33 @@ fn what_ends_with_its_worker_had_started(kind: Kind) {
     // A third one may have taken the place of the second.
     assert_eq!(count(Told::WorkerStarted), count(Told::WorkerEnded));
     assert!(count(Told::WorkerStarted) >= 2);
+}
+
+/// Says when it is dropped, with the pool that owns it.
+struct Last(Mutex<Sender<()>>);
+
+impl Observer for Last {}
+
+impl Drop for Last {
+    fn drop(&mut self) {
+        let _ = self.0.lock().unwrap().send(());
+    }
+}
+
+fn a_pool_that_has_ended_lets_everything_go(kind: Kind) {
+    for with_worker in [true, false] {
+        let (sender, dropped) = mpsc::channel();
+        let pool = kind.builder().max_workers(1).observer(Last(Mutex::new(sender))).build().unwrap();
+        if with_worker {
+            // Long done when its time to wait is over.
+            let patient = pool.submit_with(square, 3, TaskOptions::new().queue_timeout(LONG)).unwrap();
+            assert_eq!(patient.result(), Ok(9));
+        } else {
+            // There is no worker yet that would come across it.
+            let cancelled = pool.submit(square, 3).unwrap();
+            assert!(cancelled.cancel());
+        }
+        drop(pool);
+        assert!(dropped.recv_timeout(LONG).is_ok(), "a task that is done holds on to the pool");
+    }
 }

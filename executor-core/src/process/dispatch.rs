@@ -416,25 +416,6 @@ impl State {
         self.note_starts();
     }
 
-    /// Has the observer told of what runs. The workers do not say when they begin something, nor always when they have ended
-    /// something and go on, so the supervisor looks again soon, as long as there is something to come.
-    pub(super) fn note_starts(&mut self) {
-        if !self.books.events.is_observed() {
-            return;
-        }
-        let mut is_awaited = false;
-        for worker in self.workers.values() {
-            let Some((number, front)) = worker.shelf.front() else { continue };
-            let is_begun = worker.channel.is_claimed(number);
-            if is_begun {
-                self.books.events.started(&front.job);
-            }
-            is_awaited |= !is_begun || worker.shelf.live() > 1;
-        }
-        self.needs_supervisor |= is_awaited && !self.is_start_awaited;
-        self.is_start_awaited = is_awaited;
-    }
-
     /// Whether the supervisor has to learn of a worker that may have nothing to do any more: nobody else lets it go.
     fn is_supervisor_late(&self) -> bool {
         if self.shut_down {
@@ -487,6 +468,12 @@ impl State {
         if let Some(chunk) = request.into_chunk() {
             self.books.end(job, Ok(Answer::Chunk(chunk)));
         }
+    }
+
+    /// The pool has ended: lets go of tasks that are done, and that were to be come across later. Each holds on to the pool.
+    pub(super) fn forget_done(&mut self) {
+        self.queue.clear();
+        self.expiries.clear();
     }
 
     /// Whether something waits in the queue.

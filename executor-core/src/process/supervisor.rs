@@ -79,6 +79,7 @@ pub(super) fn run(core: &Arc<Core>, mut heard: &UnixStream) {
         state.needs_supervisor = state.workers.values_mut().any(|worker| worker.is_insane || worker.is_unheard());
         if state.shut_down && state.workers.is_empty() && state.queued == 0 {
             state.ended = true;
+            state.forget_done();
             core.conclude(state);
             core.changed.notify_all();
             return;

@@ -3,6 +3,7 @@
 //! All of that is foreign code, so it is kept here as long as the pool's lock is held, and told by whoever releases it. Only
 //! one thread tells at a time, and takes what others leave meanwhile: so it is told in the order in which it happened.
 
+use super::State;
 use crate::{
     future::{Cell, TaskId},
     process::job::Job,
@@ -126,5 +127,26 @@ impl Event {
             Self::WorkerStarted => observer.worker_started(),
             Self::WorkerEnded => observer.worker_ended(),
         }
+    }
+}
+
+impl State {
+    /// Has the observer told of what runs. The workers do not say when they begin something, nor always when they have ended
+    /// something and go on, so the supervisor looks again soon, as long as there is something to come.
+    pub(in crate::process) fn note_starts(&mut self) {
+        if !self.books.events.is_observed() {
+            return;
+        }
+        let mut is_awaited = false;
+        for worker in self.workers.values() {
+            let Some((number, front)) = worker.shelf.front() else { continue };
+            let is_begun = worker.channel.is_claimed(number);
+            if is_begun {
+                self.books.events.started(&front.job);
+            }
+            is_awaited |= !is_begun || worker.shelf.live() > 1;
+        }
+        self.needs_supervisor |= is_awaited && !self.is_start_awaited;
+        self.is_start_awaited = is_awaited;
     }
 }
