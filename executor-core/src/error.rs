@@ -8,6 +8,19 @@ use serde::{Deserialize, Serialize};
 /// Why a task has no result.
 ///
 /// A task's own `Result` is not in here: a task that returns `Err` finished, and its `Err` is its output.
+///
+/// # Examples
+///
+/// ```
+/// use executor_core::{Executor, TaskError, ThreadPoolExecutor};
+///
+/// let pool = ThreadPoolExecutor::new(1)?;
+/// match pool.submit(|x: u64| 10 / x, 0)?.result() {
+///     Err(TaskError::Panicked { message, .. }) => assert_eq!(message, "attempt to divide by zero"),
+///     other => panic!("{other:?}"),
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum TaskError {

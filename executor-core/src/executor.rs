@@ -10,7 +10,7 @@ use crate::{
     task::{Chunk, ChunkOutput, Payload, Task, TaskOptions},
 };
 
-/// How an executor ends.
+/// How an executor ends; see [`Executor::shutdown`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Shutdown {
     /// Take no new tasks, and finish all that were submitted. With a deadline of zero this is Python's `wait=False`.
@@ -172,6 +172,25 @@ pub trait Executor {
 
     /// Ends the executor: see [`Shutdown`]. Waits for the end, at most for `deadline`, and returns what was left. It can
     /// be called again, also to ask for more: `Drain` with a deadline, then `Kill`.
+    ///
+    /// Called by one of the executor's own workers it does not wait, because that would be for itself.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use executor_core::{Executor, Shutdown, SubmitError, ThreadPoolExecutor};
+    /// use std::time::Duration;
+    ///
+    /// let pool = ThreadPoolExecutor::new(2)?;
+    /// let future = pool.submit(|x: u64| x + 1, 41)?;
+    /// let mut report = pool.shutdown(Shutdown::Drain, Some(Duration::from_secs(5)));
+    /// if !report.is_complete() {
+    ///     report = pool.shutdown(Shutdown::Kill, None);
+    /// }
+    /// assert_eq!((report.running, future.result()), (0, Ok(42)));
+    /// assert!(matches!(pool.submit(|x: u64| x, 1), Err(SubmitError::ShutDown)));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     fn shutdown(&self, how: Shutdown, deadline: Option<Duration>) -> ShutdownReport;
 
     /// Submits `task` to be called with `args`: one value, or a tuple for a function of several parameters. Waits for space
@@ -180,6 +199,18 @@ pub trait Executor {
     /// # Errors
     ///
     /// [`SubmitError::ShutDown`] when the executor takes no more tasks.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use executor_core::{Executor, ThreadPoolExecutor};
+    ///
+    /// fn power(base: u64, exponent: u32) -> u64 { base.pow(exponent) }
+    ///
+    /// let pool = ThreadPoolExecutor::new(2)?;
+    /// assert_eq!(pool.submit(power, (2, 10))?.result()?, 1024);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     fn submit<F, A, M>(&self, task: F, args: A) -> Result<TaskFuture<F::Output>, SubmitError>
     where
         F: Task<A, M>,
@@ -196,6 +227,23 @@ pub trait Executor {
     ///
     /// [`SubmitError::Full`] when the queue is at its capacity, [`SubmitError::ShutDown`] when the executor takes no more
     /// tasks.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use executor_core::{Executor, SubmitError, ThreadPoolExecutor};
+    ///
+    /// let pool = ThreadPoolExecutor::builder().max_workers(1).queue_capacity(1).build()?;
+    /// let (release, wait) = std::sync::mpsc::channel::<()>();
+    /// let (running, runs) = std::sync::mpsc::channel();
+    /// pool.spawn(move || { running.send(()).ok(); wait.recv().ok() })?.add_done_callback(|_| ());
+    /// runs.recv()?;
+    /// let queued = pool.try_submit(|x: u64| x, 1)?;
+    /// assert!(matches!(pool.try_submit(|x: u64| x, 2), Err(SubmitError::Full)));
+    /// drop(release);
+    /// assert_eq!(queued.result()?, 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     fn try_submit<F, A, M>(&self, task: F, args: A) -> Result<TaskFuture<F::Output>, SubmitError>
     where
         F: Task<A, M>,
@@ -228,6 +276,18 @@ pub trait Executor {
     ///
     /// [`SubmitError::ShutDown`] when the executor takes no more tasks; those that it took before are cancelled if they have
     /// not started.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use executor_core::{Executor, ThreadPoolExecutor};
+    ///
+    /// let pool = ThreadPoolExecutor::new(2)?;
+    /// let futures = pool.submit_many(|x: u64| x * x, 0..4)?;
+    /// let squares: Result<Vec<u64>, _> = futures.into_iter().map(|future| future.result()).collect();
+    /// assert_eq!(squares?, [0, 1, 4, 9]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     fn submit_many<F, A, M>(
         &self,
         task: F,
@@ -260,6 +320,21 @@ pub trait Executor {
     }
 
     /// Calls `task` with each item, and yields the results in the order of the items. See [`Map`] for what can be set.
+    ///
+    /// Nothing is submitted before the first result is asked for ([`Map::start`] does so at once). When the executor is shut
+    /// down meanwhile, the last thing that is yielded is [`TaskError::ShutDown`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use executor_core::{Executor, ThreadPoolExecutor};
+    ///
+    /// let pool = ThreadPoolExecutor::new(2)?;
+    /// for (x, square) in pool.map(|x: u64| x * x, 0..100).enumerate() {
+    ///     assert_eq!(square?, (x * x) as u64);
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     fn map<F, A, M, I>(&self, task: F, items: I) -> Map<Self::Core, F, M, I::IntoIter>
     where
         F: Task<A, M>,
@@ -273,7 +348,20 @@ pub trait Executor {
     }
 
     /// Like [`map`](Self::map) for tasks that return `Result`: ends at the first error of either kind, and cancels what has
-    /// not started.
+    /// not started. Yields [`TryMapError`](crate::TryMapError)s.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use executor_core::{Executor, ThreadPoolExecutor, TryMapError};
+    ///
+    /// let parse = |text: String| text.parse::<u8>().map_err(|error| error.to_string());
+    /// let pool = ThreadPoolExecutor::new(2)?;
+    /// let texts = ["1", "2", "many"].map(str::to_owned);
+    /// let outcome: Result<Vec<u8>, _> = pool.try_map(parse, texts).collect();
+    /// assert!(matches!(outcome, Err(TryMapError::Output(text)) if text.contains("invalid digit")));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     fn try_map<F, A, M, I, T, E>(&self, task: F, items: I) -> TryMap<Self::Core, F, M, I::IntoIter>
     where
         F: Task<A, M, Output = Result<T, E>>,

@@ -51,6 +51,17 @@
 //! of the test binary instead. Process pools exist on Unix; on Windows the crate builds without
 //! [`ProcessPoolExecutor`], which is not there yet.
 //!
+//! # Seeing what happens
+//!
+//! [`Executor::stats`] tells how many tasks wait, run and have ended; the numbers add up ([`Stats`]). An [`Observer`] of a
+//! thread pool or a process pool is told of every task and worker.
+//!
+//! With the feature `tracing` a task that runs in this process runs in the span that was current where it was submitted. The
+//! span cannot go to a worker process, which has subscribers of its own, if any. There the submitter's span stays open until
+//! the task has ended, and then gets an event `task ended` (level `DEBUG`, with the task's id and how it ended); what the task
+//! itself records is in a span `task` (level `INFO`, with its function's name), for a subscriber that an
+//! [initializer](ProcessPoolBuilder::initializer) has installed in the worker.
+//!
 //! # What it costs
 //!
 //! Measured with `cargo lab overhead --blocks 3 --seed 2` on a virtual machine with 2 cores (Xeon, Linux 6.18), two workers,

@@ -4,6 +4,29 @@ use crate::future::TaskId;
 
 /// A snapshot of an executor. Counters count from its start. A task whose result somebody has is counted; what happens while
 /// the numbers are read may be in some of them and not in others.
+///
+/// Every task that was taken is in exactly one of `queued`, `running`, `done`, `failed` and `cancelled`, so when nothing
+/// changes they add up to the number of tasks that were submitted ([`submitted`](Self::submitted)). A chunk of a map is one
+/// task. Some cases that may surprise:
+///
+/// - A task whose argument cannot be encoded, and every task of a broken pool, has failed.
+/// - A task on a thread whose time limit has passed runs until it returns, and then has failed.
+/// - A task whose own output is an `Err`, and one whose result cannot be decoded where somebody asks for it, is done.
+/// - What `submit` refuses ([`SubmitError`](crate::SubmitError)) was not taken. Only if it had got into the queue already when
+///   the pool was shut down, or `submit_many` had put it there before it was refused, is it a cancelled one.
+///
+/// # Examples
+///
+/// ```
+/// use executor_core::{Executor, ThreadPoolExecutor};
+///
+/// let pool = ThreadPoolExecutor::new(2)?;
+/// assert_eq!(pool.submit(|x: u64| x + 1, 41)?.result()?, 42);
+/// assert!(pool.spawn(|| panic!("oh"))?.result().is_err());
+/// let stats = pool.stats();
+/// assert_eq!((stats.done, stats.failed, stats.submitted()), (1, 1, 2));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Stats {
@@ -11,7 +34,7 @@ pub struct Stats {
     pub workers: usize,
     /// Workers that have nothing to do.
     pub idle: usize,
-    /// Tasks that have not started.
+    /// Tasks that wait for a worker, the rest of a chunk included whose worker has died.
     pub queued: usize,
     /// Tasks that run.
     pub running: usize,
@@ -27,6 +50,14 @@ pub struct Stats {
     pub respawned: u64,
 }
 
+impl Stats {
+    /// How many tasks the executor has taken, whatever has become of them.
+    #[must_use]
+    pub fn submitted(&self) -> u64 {
+        self.queued as u64 + self.running as u64 + self.done + self.failed + self.cancelled
+    }
+}
+
 /// How a task ended, for an [`Observer`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
@@ -35,16 +66,28 @@ pub enum TaskEnd {
     Done,
     /// With an error other than cancellation.
     Failed,
-    /// It was cancelled before it started.
+    /// It was cancelled before it started, or killed while it ran.
     Cancelled,
     /// It waited longer than its queue time allows, and did not run.
     Expired,
 }
 
-/// Is told what happens in a pool; see [`ThreadPoolBuilder::observer`](crate::ThreadPoolBuilder::observer).
+/// Is told what happens in a pool; see [`ThreadPoolBuilder::observer`](crate::ThreadPoolBuilder::observer) and
+/// `ProcessPoolBuilder::observer`.
 ///
-/// The methods run on the threads where it happens, so they have to be quick. What they panic with is reported by the program's
-/// panic hook and harms nothing else.
+/// The methods run on the pool's own threads and on those that submit, cancel and wait, so they have to be quick. What they
+/// panic with is reported by the program's panic hook and harms nothing else.
+///
+/// Of each task it is told that it was queued, perhaps that it has started, and how it ended, in this order.
+///
+/// A thread pool tells on the thread where it happens, at that moment: the end just before the future resolves.
+///
+/// A process pool tells in this process, one thing after the other and in their order, soon after it has learnt of it. No lock
+/// is held meanwhile, so an observer may ask the pool. A future may resolve just before the end of its task is told. A worker
+/// does not say that it begins a task: the pool sees it when it looks, which it does about once in a millisecond as long as
+/// there is something to come, or it learns of it by the answer. So `task_started` comes late rather than early, and for a short task right before its end; the time
+/// between the two is no measure of how long the task took. Over sockets a task counts as started when it is sent. One that
+/// is run again, because its worker has died, is told once.
 ///
 /// # Examples
 ///
@@ -75,7 +118,7 @@ pub trait Observer: Send + Sync + 'static {
         let _ = task;
     }
 
-    /// A task is about to run.
+    /// A task is about to run, or does already.
     fn task_started(&self, task: TaskId) {
         let _ = task;
     }
@@ -85,10 +128,10 @@ pub trait Observer: Send + Sync + 'static {
         let _ = (task, end);
     }
 
-    /// A worker has started, on its own thread.
+    /// A worker has started: told on its own thread, or when its process is ready for tasks.
     fn worker_started(&self) {}
 
-    /// A worker is about to end, on its own thread.
+    /// A worker that had started ends: told on its own thread, or when its process is gone.
     fn worker_ended(&self) {}
 }
 

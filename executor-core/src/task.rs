@@ -216,7 +216,19 @@ where
     }
 }
 
-/// How one task is to be treated.
+/// How one task is to be treated; for [`Executor::submit_with`](crate::Executor::submit_with) and its like.
+///
+/// # Examples
+///
+/// ```
+/// use executor_core::{Executor, TaskOptions, ThreadPoolExecutor};
+/// use std::time::Duration;
+///
+/// let pool = ThreadPoolExecutor::new(2)?;
+/// let soon = TaskOptions::new().priority(10).queue_timeout(Duration::from_secs(60));
+/// assert_eq!(pool.submit_with(|x: u64| x + 1, 41, soon)?.result()?, 42);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[must_use]
 pub struct TaskOptions {
@@ -267,7 +279,7 @@ impl TaskOptions {
         self
     }
 
-    /// The task's time limit.
+    /// How long the task may run, if that was set.
     #[must_use]
     pub fn time_limit(&self) -> Option<Duration> {
         self.timeout

@@ -215,6 +215,19 @@ pub fn wait<F: Completion>(
 
 /// Like [`wait`], but returns as soon as `stop` says so of a future that is done; otherwise when all are done. For tasks
 /// that return `Result`, whose `Err` is plain output and not a [`TaskError`](crate::TaskError), and for any other condition.
+///
+/// # Examples
+///
+/// ```
+/// use executor_core::{Executor, ThreadPoolExecutor, wait_until_any};
+///
+/// let pool = ThreadPoolExecutor::new(2)?;
+/// let futures = pool.submit_many(|x: u64| x * x, 0..4)?;
+/// let wanted = futures[2].id();
+/// let waited = wait_until_any(futures, None, |future| future.id() == wanted);
+/// assert!(waited.done.iter().any(|future| future.id() == wanted));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub fn wait_until_any<F: Completion>(
     futures: impl IntoIterator<Item = F>,
     timeout: Option<Duration>,
@@ -298,6 +311,26 @@ pub fn as_completed<F: Completion>(futures: impl IntoIterator<Item = F>, timeout
 
 impl<F: Completion> AsCompleted<F> {
     /// Waits for one more future; ignored when it is here already.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use executor_core::{Executor, ThreadPoolExecutor, as_completed};
+    ///
+    /// let pool = ThreadPoolExecutor::new(2)?;
+    /// let halve = |x: u64| x / 2;
+    /// let mut set = as_completed([pool.submit(halve, 64)?], None);
+    /// let mut steps = 0;
+    /// while let Some(done) = set.next() {
+    ///     steps += 1;
+    ///     let x = done?.result()?;
+    ///     if x > 1 {
+    ///         set.add(pool.submit(halve, x)?);
+    ///     }
+    /// }
+    /// assert_eq!(steps, 6);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn add(&mut self, future: F) {
         if self.seen.insert(future.task_id()) {
             let registration = future.waitable().announce(&self.set, self.entries.len());

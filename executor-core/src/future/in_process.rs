@@ -24,6 +24,10 @@ pub(crate) trait Owner: Send + Sync + 'static {
     fn cancelled(&self, cell: &Cell);
     /// A queued task has waited for too long, and has failed.
     fn expired(&self, cell: &Cell) {
+        self.failed(cell);
+    }
+    /// A task that was queued has failed, and will not run.
+    fn failed(&self, cell: &Cell) {
         self.started(cell);
         self.ended(cell, State::Failed);
     }
@@ -108,13 +112,14 @@ where
         }
     }
 
-    /// Ends a task whose work was taken. A result that nobody gets is dropped here, and its destructor is the task's code.
-    fn complete(task: &Task<Self>, outcome: Stored<T>) {
+    /// Whether an outcome may be written by who has claimed the task: not after its time limit has ended it.
+    fn may_complete(task: &Task<Self>) -> bool {
         // Without a time limit nobody but the one who runs the task can settle it.
-        if task.content().run_limit().is_some() && !task.cell().settle() {
-            panic::contain(|| drop(outcome));
-            return;
-        }
+        task.content().run_limit().is_none() || task.cell().settle()
+    }
+
+    /// Ends a task whose work was taken, and that may be completed.
+    fn complete(task: &Task<Self>, outcome: Stored<T>) {
         let state = State::of_outcome(&outcome);
         // SAFETY: only this thread has the right to finish the cell, and whoever claimed it has taken the work.
         unsafe { task.content().slot.put(outcome) };
@@ -173,9 +178,15 @@ where
         let limit = body.run_limit().map(|limit| deadline::watch(task.to_ref(), Limit::Running, limit));
         let outcome = panic::catch_boxed(work);
         drop(limit);
+        let in_time = Self::may_complete(task);
         // Before the future resolves, so that who saw it done finds it counted.
-        body.owner.ended(task.cell(), if outcome.is_err() { State::Failed } else { State::Finished });
-        Self::complete(task, outcome);
+        body.owner.ended(task.cell(), if in_time && outcome.is_ok() { State::Finished } else { State::Failed });
+        if in_time {
+            Self::complete(task, outcome);
+        } else {
+            // Nobody gets it, and its destructor is the task's code.
+            panic::contain(|| drop(outcome));
+        }
         true
     }
 
@@ -197,11 +208,10 @@ where
         let claimed = task.cell().claim();
         if claimed {
             let body = task.content();
-            body.owner.started(task.cell());
             body.stop_waiting();
             // SAFETY: this call has claimed the cell.
             let work = unsafe { body.slot.take_work() };
-            body.owner.ended(task.cell(), State::Failed);
+            body.owner.failed(task.cell());
             Self::complete(task, Err(Box::new(error)));
             panic::contain(|| drop(work));
         }

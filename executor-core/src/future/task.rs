@@ -408,3 +408,24 @@ impl<T> Deref for Handle<T> {
         &self.task
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::{
+        super::{Cell, InProcess, Stored},
+        *,
+    };
+
+    #[test]
+    fn a_task_has_32_bytes_its_owner_its_limits_and_one_place_for_work_and_outcome() {
+        assert_eq!((size_of::<TaskRef>(), size_of::<Handle<String>>()), (8, 8));
+        assert_eq!((size_of::<Cell>(), size_of::<Header>()), (24, 32));
+        // Work of four words, an owner of one, and one for the limits that most tasks do not have.
+        assert_eq!(size_of::<Block<InProcess<u64, [u64; 4], u64>>>(), 32 + 8 + 8 + 32);
+        // An outcome that is larger.
+        assert_eq!(
+            size_of::<Block<InProcess<[u64; 6], (), u64>>>(),
+            32 + 8 + 8 + size_of::<Option<Stored<[u64; 6]>>>()
+        );
+    }
+}

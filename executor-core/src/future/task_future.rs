@@ -37,6 +37,10 @@ pub enum TaskState {
 ///
 /// Dropping a future detaches it: the task goes on. A future is also a [`std::future::Future`], for any async runtime.
 ///
+/// There is no `map` or `then`: what is to be done with a result belongs into the task, into [`on_result`](Self::on_result), or
+/// after an `.await`, because a future made of another one would need a thread to run on, and a say in who is cancelled, run in
+/// place and woken, for little gain.
+///
 /// # Examples
 ///
 /// ```
@@ -139,6 +143,23 @@ impl<T> TaskFuture<T> {
     /// Stops the task even if it runs, where the executor can do that: a worker process is ended (SIGTERM, the pool's
     /// grace time, SIGKILL) and replaced. The future resolves with [`TaskError::Cancelled`] once the task has really
     /// stopped. Returns whether the task is cancelled or will be; on threads this is [`cancel`](Self::cancel).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use executor_core::{Executor, ProcessPoolExecutor, TaskError};
+    ///
+    /// fn hang(_: ()) { loop { std::thread::park() } }
+    ///
+    /// fn main() -> Result<(), Box<dyn std::error::Error>> {
+    ///     executor_core::init();
+    ///     let pool = ProcessPoolExecutor::builder().max_workers(1).grace(std::time::Duration::ZERO).build()?;
+    ///     let future = pool.submit(hang, ())?;
+    ///     assert!(future.kill());
+    ///     assert_eq!(future.result(), Err(TaskError::Cancelled));
+    ///     Ok(())
+    /// }
+    /// ```
     pub fn kill(&self) -> bool {
         self.task.kill() || self.cancelled()
     }
@@ -150,6 +171,10 @@ impl<T> TaskFuture<T> {
     /// # Errors
     ///
     /// [`TaskError`] when the task has no result.
+    ///
+    /// # Panics
+    ///
+    /// When an earlier poll, as a [`std::future::Future`], has given the result already.
     pub fn result(self) -> Result<T, TaskError> {
         if !self.done() {
             if may_run_here(self.task.pool())
@@ -167,6 +192,10 @@ impl<T> TaskFuture<T> {
     /// # Errors
     ///
     /// The outer `Err` holds the future when the wait ran out; the inner one is the task's error.
+    ///
+    /// # Panics
+    ///
+    /// As [`result`](Self::result).
     pub fn result_timeout(self, timeout: Duration) -> Result<Result<T, TaskError>, Self> {
         if self.wait_timeout(timeout) { Ok(self.take()) } else { Err(self) }
     }
@@ -180,12 +209,38 @@ impl<T> TaskFuture<T> {
     /// Calls `callback` once when the task is done, on a thread that runs nothing but callbacks; soon, when it is done
     /// already. A future's callbacks are called in the order in which they were added. What one panics with is reported by
     /// the program's panic hook and harms nothing else.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use executor_core::{Executor, ThreadPoolExecutor};
+    ///
+    /// let pool = ThreadPoolExecutor::new(1)?;
+    /// let (sender, receiver) = std::sync::mpsc::channel();
+    /// let future = pool.submit(|x: u64| x + 1, 41)?;
+    /// future.add_done_callback(move |done| sender.send((done.id(), done.failed())).unwrap());
+    /// assert_eq!(receiver.recv()?, (future.id(), false));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn add_done_callback(&self, callback: impl FnOnce(Completed) + Send + 'static) {
         self.cell().add_callback(Box::new(callback));
         self.task.wanted();
     }
 
-    /// Gives the result to `receiver` once the task is done, on the thread of the callbacks.
+    /// Gives the result to `receiver` once the task is done, on the thread of the callbacks. What it panics with is reported
+    /// by the program's panic hook and harms nothing else.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use executor_core::{Executor, ThreadPoolExecutor};
+    ///
+    /// let pool = ThreadPoolExecutor::new(1)?;
+    /// let (sender, receiver) = std::sync::mpsc::channel();
+    /// pool.submit(|x: u64| x + 1, 41)?.on_result(move |result| sender.send(result).unwrap());
+    /// assert_eq!(receiver.recv()?, Ok(42));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn on_result(self, receiver: impl FnOnce(Result<T, TaskError>) + Send + 'static)
     where
         T: Send + 'static,

@@ -9,6 +9,7 @@ use super::{
 use crate::{
     error::{BuildError, TaskError},
     executor::available_cpus,
+    stats::Observer,
     task::{Payload, Task},
     thread::InitializerResult,
 };
@@ -17,6 +18,30 @@ use crate::{
 pub(super) type Call = (FunctionId, Vec<u8>, Vec<u8>);
 
 /// Builds a [`ProcessPoolExecutor`].
+///
+/// # Examples
+///
+/// ```
+/// use executor_core::{Executor, ProcessPoolExecutor};
+/// use std::{sync::OnceLock, time::Duration};
+///
+/// static GREETING: OnceLock<String> = OnceLock::new();
+///
+/// fn prepare(greeting: String) { GREETING.set(greeting).expect("once for each worker") }
+/// fn greet(name: String) -> String { format!("{}, {name}", GREETING.get().expect("it was prepared")) }
+///
+/// fn main() -> Result<(), Box<dyn std::error::Error>> {
+///     executor_core::init();
+///     let pool = ProcessPoolExecutor::builder()
+///         .max_workers(2)
+///         .initializer(prepare, "hello".to_owned())
+///         .task_timeout(Duration::from_secs(60))
+///         .max_tasks_per_child(1000)
+///         .build()?;
+///     assert_eq!(pool.submit(greet, "you".to_owned())?.result()?, "hello, you");
+///     Ok(())
+/// }
+/// ```
 #[must_use]
 pub struct ProcessPoolBuilder {
     max_workers: Option<usize>,
@@ -36,6 +61,7 @@ pub struct ProcessPoolBuilder {
     startup_timeout: Duration,
     environment: Vec<(OsString, OsString)>,
     directory: Option<PathBuf>,
+    observer: Option<Box<dyn Observer>>,
 }
 
 impl ProcessPoolBuilder {
@@ -58,6 +84,7 @@ impl ProcessPoolBuilder {
             startup_timeout: Duration::from_secs(30),
             environment: Vec::new(),
             directory: None,
+            observer: None,
         }
     }
 
@@ -199,6 +226,12 @@ impl ProcessPoolBuilder {
         self
     }
 
+    /// Is told of every task and every worker; see [`Observer`] for when. Default: nobody.
+    pub fn observer(mut self, observer: impl Observer) -> Self {
+        self.observer = Some(Box::new(observer));
+        self
+    }
+
     /// Builds the pool. Workers start when tasks come; see [`ProcessPoolExecutor::warm_up`].
     ///
     /// # Errors
@@ -247,6 +280,7 @@ impl ProcessPoolBuilder {
             startup_timeout: self.startup_timeout,
             environment: self.environment,
             directory: self.directory,
+            observer: self.observer,
             launch_arguments,
         };
         ProcessPoolExecutor::from_config(config)

@@ -15,9 +15,12 @@ use super::{
 use crate::{error::TaskError, executor::available_cpus, future::Task as CellTask};
 
 mod books;
+mod events;
 mod reclaim;
 
 use books::Books;
+use events::Events;
+pub(super) use events::Untold;
 
 /// What stands with a worker should keep it busy for about this long, so that it does not have to wait for the parent ...
 const AHEAD: f32 = 400_000.0;
@@ -51,6 +54,8 @@ pub(super) struct State {
     alert: Alert,
     /// Whether the supervisor looks after requests that stand behind others.
     pub(super) is_watched: bool,
+    /// Whether an observer is to be told of the start of something that has not started yet.
+    pub(super) is_start_awaited: bool,
     /// Tasks that may wait for so long to be begun, and since when they wait.
     expiries: BTreeMap<(Instant, u64), (Job, Instant)>,
     next_expiry: u64,
@@ -97,8 +102,9 @@ impl ToWake {
 }
 
 impl State {
-    pub(super) fn new(most_workers: usize, idle_timeout: Option<Duration>) -> Self {
-        Self { most_workers, idle_timeout, ..Self::default() }
+    pub(super) fn new(most_workers: usize, idle_timeout: Option<Duration>, is_observed: bool) -> Self {
+        let books = Books { events: Events::new(is_observed), ..Books::default() };
+        Self { most_workers, idle_timeout, books, ..Self::default() }
     }
 
     pub(super) fn take_to_wake(&mut self) -> ToWake {
@@ -127,6 +133,7 @@ impl State {
             // The supervisor sleeps until the time that it knew of when it fell asleep.
             self.needs_supervisor |= is_limited || behind && !self.is_watched;
             self.is_watched |= behind;
+            self.note_starts();
             return;
         }
         let bytes = if bytes.len() > 4096 { std::mem::take(bytes).into() } else { Bytes::from(&bytes[..]) };
@@ -179,7 +186,7 @@ impl State {
         while self.next_expiry().is_some_and(|end| end <= now)
             && let Some((_, (job, since))) = self.expiries.pop_first()
         {
-            self.take_away(&job, TaskError::Expired { waited: now - since });
+            self.take_away(&job, TaskError::Expired { waited: now - since }, false);
         }
     }
 
@@ -406,6 +413,7 @@ impl State {
             }
         }
         self.needs_supervisor |= leaver || self.is_supervisor_late();
+        self.note_starts();
     }
 
     /// Whether the supervisor has to learn of a worker that may have nothing to do any more: nobody else lets it go.
@@ -425,6 +433,7 @@ impl State {
             let rests = Self::receive_from(number, worker, &mut self.books, &mut self.idle);
             self.needs_supervisor |= worker.is_insane || rests && !worker.is_open() || worker.is_unheard();
             self.needs_supervisor |= rests && self.is_supervisor_late();
+            self.note_starts();
         }
     }
 
@@ -459,6 +468,12 @@ impl State {
         if let Some(chunk) = request.into_chunk() {
             self.books.end(job, Ok(Answer::Chunk(chunk)));
         }
+    }
+
+    /// The pool has ended: lets go of tasks that are done, and that were to be come across later. Each holds on to the pool.
+    pub(super) fn forget_done(&mut self) {
+        self.queue.clear();
+        self.expiries.clear();
     }
 
     /// Whether something waits in the queue.

@@ -21,6 +21,7 @@ use crate::{
     error::TaskError,
     future::{Body, Cell, Slot, State, Stored, Task as CellTask, TypedRef},
     panic,
+    span::Carried,
     task::{Bound, ChunkOutput, Entry, EntryOf, ITEM_OK, Items, Payload, Task},
 };
 
@@ -385,7 +386,8 @@ pub(super) struct ProcessTask {
     core: Arc<Core>,
     /// Where the pool has the task; only changed under the pool's lock.
     location: AtomicU64,
-    slot: Slot<(), Answer>,
+    /// Until the outcome is there: the span of who has submitted it.
+    slot: Slot<Carried, Answer>,
 }
 
 /// Where the pool has a task.
@@ -404,11 +406,13 @@ const WANTED: u64 = 1 << 63;
 const BEGUN: u64 = 1 << 62;
 /// The bit of a location that says that its argument holds much memory.
 const HEAVY: u64 = 1 << 61;
-const FLAGS: u64 = WANTED | BEGUN | HEAVY;
+/// The bit of a location that says that an observer was told of its start.
+const STARTED: u64 = 1 << 60;
+const FLAGS: u64 = WANTED | BEGUN | HEAVY | STARTED;
 
 impl ProcessTask {
-    pub(super) fn new(core: Arc<Core>) -> Self {
-        Self { core, location: AtomicU64::new(0), slot: Slot::new(()) }
+    pub(super) fn new(core: Arc<Core>, span: Carried) -> Self {
+        Self { core, location: AtomicU64::new(0), slot: Slot::new(span) }
     }
 
     // ORDERING, of everything here: under the pool's lock.
@@ -453,6 +457,13 @@ impl ProcessTask {
         self.location.load(Ordering::Relaxed) & HEAVY != 0
     }
 
+    /// Notes that the task was started; `false` when it was known.
+    pub(super) fn note_started(&self) -> bool {
+        let location = self.location.load(Ordering::Relaxed);
+        self.location.store(location | STARTED, Ordering::Relaxed);
+        location & STARTED == 0
+    }
+
     pub(super) fn is_begun(&self) -> bool {
         self.location.load(Ordering::Relaxed) & BEGUN != 0
     }
@@ -463,13 +474,15 @@ impl ProcessTask {
 }
 
 /// Ends a task that the pool has just taken out of its queue or off a shelf, under its lock; `true` when somebody is to be
-/// woken. Only the books of the pool do this.
-pub(super) fn end(job: &Job, outcome: Stored<Answer>) -> bool {
+/// woken. Only the books of the pool do this. The span is to be let go where foreign code may run.
+pub(super) fn end(job: &Job, outcome: Stored<Answer>) -> (bool, Carried) {
     let state = State::of_outcome(&outcome);
     job.content().location.store(0, Ordering::Relaxed);
     // SAFETY: a task is in one place, and only who took it out of there ends it, so this happens once and there is no race.
+    let span = unsafe { job.content().slot.take_work() };
+    // SAFETY: as above.
     unsafe { job.content().slot.put(outcome) };
-    job.cell().end(state)
+    (job.cell().end(state), span)
 }
 
 /// A single task with this result.
@@ -615,8 +628,8 @@ impl<D: Decode> Body for Encoded<D> {
     }
 
     fn clear(content: &mut ProcessTask, cell: &Cell) {
-        // SAFETY: this is the end of the task; its work is nothing.
-        unsafe { content.slot.clear(cell, false) };
+        // SAFETY: this is the end of the task. Its work, the span, is there until an outcome is.
+        unsafe { content.slot.clear(cell, true) };
     }
 }
 

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     ProcessPoolBuilder,
     builder::Call,
-    dispatch::State,
+    dispatch::{State, Untold},
     flags,
     identity::Identity,
     job::{Chunk, Decode, Encoded, Location, ProcessTask, Request, Single},
@@ -30,7 +30,8 @@ use crate::{
     error::{BuildError, SubmitError, TaskError},
     executor::{Executor, Shutdown, ShutdownReport, Submit, available_cpus},
     future::{Promise, Task as CellTask, TaskFuture, TaskRef, look},
-    stats::Stats,
+    span,
+    stats::{Observer, Stats},
     task::{ChunkOutput, Payload, Task, TaskOptions},
 };
 
@@ -86,6 +87,7 @@ pub(super) struct Config {
     pub(super) startup_timeout: Duration,
     pub(super) environment: Vec<(OsString, OsString)>,
     pub(super) directory: Option<PathBuf>,
+    pub(super) observer: Option<Box<dyn Observer>>,
     pub(super) launch_arguments: LaunchArguments,
 }
 
@@ -166,12 +168,12 @@ impl ProcessPoolExecutor {
         for end in [&alarm, &heard] {
             end.set_nonblocking(true).map_err(system("make a socket pair"))?;
         }
-        let (max_workers, idle_timeout) = (config.max_workers, config.idle_timeout);
+        let state = State::new(config.max_workers, config.idle_timeout, config.observer.is_some());
         let core = Arc::new(Core {
             config,
             identity,
             token: CancelToken::new(),
-            state: Mutex::new(State::new(max_workers, idle_timeout)),
+            state: Mutex::new(state),
             alarm: Arc::new(alarm),
             space: Condvar::new(),
             changed: Condvar::new(),
@@ -314,11 +316,16 @@ impl Core {
         let _ = (&*self.alarm).write(&[1]);
     }
 
-    /// Releases the lock, and wakes whom it has to: waiters of tasks that are done, submitters, the supervisor.
+    /// Releases the lock, tells what has happened, and wakes whom it has to: waiters of tasks that are done, submitters, the
+    /// supervisor.
     pub(super) fn conclude(&self, mut state: MutexGuard<'_, State>) {
         let to_wake = state.take_to_wake();
         let needs_supervisor = std::mem::take(&mut state.needs_supervisor);
+        let untold = state.books.events.begin_telling();
         drop(state);
+        if let Some(untold) = untold {
+            self.tell(untold);
+        }
         if needs_supervisor {
             self.wake_supervisor();
         }
@@ -326,6 +333,18 @@ impl Core {
             self.space.notify_all();
         }
         to_wake.wake();
+    }
+
+    /// Tells what has happened, and what happens meanwhile.
+    #[cold]
+    fn tell(&self, mut untold: Untold) {
+        loop {
+            untold.tell(self.config.observer.as_deref());
+            match self.lock().books.events.more() {
+                Some(more) => untold = more,
+                None => return,
+            }
+        }
     }
 
     pub(super) fn cancel(&self, task: &CellTask<ProcessTask>) -> bool {
@@ -345,7 +364,7 @@ impl Core {
     pub(super) fn kill(&self, task: &CellTask<ProcessTask>) -> bool {
         let mut state = self.lock();
         state.receive_all();
-        let mut stopped = state.cancel(task);
+        let mut stopped = state.kill(task);
         if !stopped && let Location::Worker(number, request) = task.content().location() {
             // Begun meanwhile, so that there may be an answer to what stood before it.
             state.receive(number);
@@ -446,6 +465,8 @@ impl ProcessPoolCore {
         let core = &self.core;
         // A time too long for the clock is no limit.
         let deadline = options.space_timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        // Not under the lock: it is kept by foreign code.
+        let span = span::current();
         let mut state = core.lock();
         loop {
             if state.shut_down {
@@ -457,7 +478,10 @@ impl ProcessPoolCore {
             };
             if let Some(error) = error {
                 let (promise, future) = Promise::new();
+                // Nobody can see it before it is counted: its handle is here.
                 let _ = promise.set_error(error.clone());
+                state.books.refuse(future.cell());
+                core.conclude(state);
                 return Ok(future);
             }
             if core.config.queue_capacity == usize::MAX || state.waiting() < core.config.queue_capacity {
@@ -503,7 +527,8 @@ impl ProcessPoolCore {
         if options.priority != 0 {
             request.extras().priority = options.priority;
         }
-        let (job, future) = TaskRef::allocate::<Encoded<D>>(ProcessTask::new(Arc::clone(core)));
+        let (job, future) = TaskRef::allocate::<Encoded<D>>(ProcessTask::new(Arc::clone(core), span));
+        state.books.events.queued(job.cell());
         if request.is_chunk() && request.items == 0 {
             // No item could be encoded, so there is nothing to run.
             state.end_unrun(job, request);

@@ -33,7 +33,8 @@ const ENDED: u32 = 3;
 /// ready for as long as one may take, the pool gives up.
 const KILLED: u32 = 100;
 
-/// What stands behind a task for longer than this is given to another worker, if one is free.
+/// What stands behind a task for longer than this is given to another worker, if one is free. An observer is told of a start
+/// within this time.
 const PATIENCE: Duration = Duration::from_millis(1);
 
 const SIGKILL: i32 = 9;
@@ -74,14 +75,17 @@ pub(super) fn run(core: &Arc<Core>, mut heard: &UnixStream) {
         #[cfg(target_os = "linux")]
         state.workers.values_mut().for_each(Worker::forget_shared);
         send_home(core, &mut state, now);
+        state.note_starts();
         state.needs_supervisor = state.workers.values_mut().any(|worker| worker.is_insane || worker.is_unheard());
         if state.shut_down && state.workers.is_empty() && state.queued == 0 {
             state.ended = true;
+            state.forget_done();
             core.conclude(state);
             core.changed.notify_all();
             return;
         }
         let again = state.is_watched.then(|| look_again.unwrap_or(now));
+        let start = if state.is_start_awaited { now.checked_add(PATIENCE) } else { None };
         let deadline = state
             .workers
             .values()
@@ -90,6 +94,7 @@ pub(super) fn run(core: &Arc<Core>, mut heard: &UnixStream) {
             .chain(launcher.deadline())
             .chain(state.next_expiry())
             .chain(again)
+            .chain(start)
             .min();
         state.supervisor_wakes = deadline;
         let fds = Fds::of(&mut state);
@@ -316,6 +321,8 @@ fn take_frame(core: &Core, state: &mut State, number: u32, kind: u8, body: &[u8]
     match (kind, worker.life) {
         (wire::READY, Life::Starting { .. }) => {
             worker.life = Life::Ready;
+            worker.is_announced = true;
+            state.books.events.worker_started();
             state.add_ready(number);
             state.failed_starts = 0;
             state.killed_starts = None;
@@ -380,6 +387,9 @@ fn bury(core: &Core, state: &mut State, number: u32) {
     state.idle.retain(|idle| *idle != number);
     let lost = state.inherit(number, &error, stop.is_some());
     let Some(worker) = state.workers.remove(&number) else { return };
+    if worker.is_announced {
+        state.books.events.worker_ended();
+    }
     match life {
         Life::Starting { .. } => {
             let hopeless = if exit == WorkerExit::Signal(SIGKILL) {

@@ -28,7 +28,7 @@ use super::{
 use crate::{
     codec::{self, Output},
     error::{Cause, TaskError},
-    sys,
+    span, sys,
     task::{Entry, Items},
 };
 
@@ -338,6 +338,7 @@ impl Tasks {
             None => 0,
         };
         let task = self.find(definition);
+        let _span = span::enter_task(task.as_ref().ok().map(|(entry, _)| entry.name));
         let mut output = parent.room()?;
         let header = |kind, items, elapsed| ReplyHeader { number, kind, items, elapsed };
         let outcome = match task {

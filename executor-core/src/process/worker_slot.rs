@@ -38,6 +38,8 @@ pub(super) struct Worker {
     pub(super) stop: Option<Stop>,
     /// It has said that it has grown too large.
     pub(super) is_grown: bool,
+    /// An observer was told that it is there.
+    pub(super) is_announced: bool,
     /// The number of its first request when the supervisor last looked, to notice that it takes long.
     pub(super) seen_number: Option<u64>,
     /// When it last had something to do.
@@ -102,6 +104,7 @@ impl Worker {
             shelf: Shelf::default(),
             tasks_left,
             is_grown: false,
+            is_announced: false,
             stop: None,
             seen_number: None,
             idle_since: Instant::now(),

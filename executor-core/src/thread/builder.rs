@@ -29,6 +29,22 @@ impl<E: fmt::Display> InitializerResult for Result<(), E> {
 }
 
 /// Builds a [`ThreadPoolExecutor`].
+///
+/// # Examples
+///
+/// ```
+/// use executor_core::ThreadPoolExecutor;
+///
+/// let pool = ThreadPoolExecutor::builder()
+///     .max_workers(4)
+///     .thread_name_prefix("fetch")
+///     .queue_capacity(1000)
+///     .initializer(|| println!("a thread starts"))
+///     .build()?;
+/// let name = pool.spawn(|| std::thread::current().name().map(str::to_owned))?.result()?;
+/// assert_eq!(name.as_deref(), Some("fetch-0"));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[must_use]
 pub struct ThreadPoolBuilder {
     max_workers: Option<usize>,
@@ -93,7 +109,7 @@ impl ThreadPoolBuilder {
         self
     }
 
-    /// Is told of every task and every worker. Default: nobody.
+    /// Is told of every task and every worker; see [`Observer`] for when. Default: nobody.
     pub fn observer(mut self, observer: impl Observer) -> Self {
         self.config.observer = Some(Box::new(observer));
         self

@@ -155,7 +155,11 @@ impl ThreadPoolCore {
             pool.observe(|observer| observer.task_queued(cell.id()));
         });
         // A worker that has it already runs it; that is fine as well.
-        if pool.push(task, options.priority) || !future.cancel() { Ok(future) } else { Err(SubmitError::ShutDown) }
+        if pool.push(task, options.priority, future.cell()) || !future.cancel() {
+            Ok(future)
+        } else {
+            Err(SubmitError::ShutDown)
+        }
     }
 }
 
@@ -186,11 +190,11 @@ impl ThreadPoolCore {
             futures.push(future);
             // A bounded queue may have to be emptied before the next one fits.
             if pool.is_bounded() {
-                pool.announce(1);
+                pool.announce(1, || true);
             }
         }
         if !futures.is_empty()
-            && !pool.announce(futures.len())
+            && !pool.announce(futures.len(), || true)
             && futures.iter().filter(|future| future.cancel()).count() == futures.len()
         {
             return Err(SubmitError::ShutDown);

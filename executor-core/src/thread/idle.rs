@@ -114,9 +114,10 @@ impl Idle {
         fence(Ordering::SeqCst);
     }
 
-    /// So many tasks were put into a queue: wakes as many workers as can be of use, unless somebody looks for work anyhow.
+    /// So many tasks were put into a queue: wakes as many workers as can be of use, unless somebody looks for work anyhow, or
+    /// nobody `is_needed` for them any more.
     #[inline]
-    pub(super) fn announce(&self, tasks: usize) -> Announced {
+    pub(super) fn announce(&self, tasks: usize, is_needed: impl Fn() -> bool) -> Announced {
         // Either the one who falls asleep (or shuts the pool) sees the task, or this thread sees the change of the word.
         fence(Ordering::SeqCst);
         // ORDERING: ordered by the fence.
@@ -127,27 +128,29 @@ impl Idle {
         if word & SEARCHING_MASK >= tasks as u64 || (word & AWAKE_MASK) / AWAKE >= self.limit() as u64 {
             return Announced::Seen { start: 0 };
         }
-        Announced::Seen { start: self.call(tasks) }
+        Announced::Seen { start: self.call(tasks, is_needed) }
     }
 
     /// As [`announce`](Self::announce), from inside the pool: tasks that are queued are run even after a shutdown.
     pub(super) fn call_for(&self, tasks: usize) -> usize {
         fence(Ordering::SeqCst);
-        self.call(tasks)
+        self.call(tasks, || true)
     }
 
     #[cold]
-    fn call(&self, tasks: usize) -> usize {
-        let mut word = self.word.load(Ordering::Relaxed);
+    fn call(&self, tasks: usize, is_needed: impl Fn() -> bool) -> usize {
+        // ORDERING: Acquire: who sees that a worker has stopped searching, because it has found the task, sees that it has.
+        let mut word = self.word.load(Ordering::Acquire);
         let called = loop {
             let searching = word & SEARCHING_MASK;
             let awake = (word & AWAKE_MASK) / AWAKE;
             let wanted = (tasks as u64).saturating_sub(searching).min((self.limit() as u64).saturating_sub(awake));
-            if wanted == 0 {
+            // After the look at the word: who takes the task from now on was not searching then, or changes the word first.
+            if wanted == 0 || !is_needed() {
                 return 0;
             }
             let more = word + wanted * (AWAKE + SEARCHING);
-            match self.word.compare_exchange_weak(word, more, Ordering::SeqCst, Ordering::Relaxed) {
+            match self.word.compare_exchange_weak(word, more, Ordering::SeqCst, Ordering::Acquire) {
                 Ok(_) => break usize::try_from(wanted).unwrap_or(usize::MAX),
                 Err(other) => word = other,
             }
@@ -200,16 +203,18 @@ impl Idle {
         fence(Ordering::SeqCst);
     }
 
-    /// There is work after all: `true` when this worker is awake and searches again. Otherwise as many are awake as may be,
-    /// one of whom was called since.
+    /// There is work after all: `true` when this worker is awake and searches again. Otherwise somebody else takes care of it:
+    /// one who searches, one who has counted a call and is about to make it (perhaps to this worker, which therefore stays on
+    /// the list), or as many are awake as may be, one of whom was called since.
     pub(super) fn get_up(&self, me: &Arc<Sleeper>) -> bool {
         let mut sleepers = lock(&self.sleepers);
         let Some(place) = sleepers.iter().rposition(|sleeper| Arc::ptr_eq(sleeper, me)) else {
             // Called, and counted.
             return true;
         };
+        // ORDERING: what others change of the word later, they do before they look at the queues themselves.
         let mut word = self.word.load(Ordering::Relaxed);
-        while (word & AWAKE_MASK) / AWAKE < self.limit() as u64 {
+        while word & SEARCHING_MASK == 0 && (word & AWAKE_MASK) / AWAKE < self.limit() as u64 {
             let more = word + AWAKE + SEARCHING;
             match self.word.compare_exchange_weak(word, more, Ordering::SeqCst, Ordering::Relaxed) {
                 Ok(_) => {
@@ -341,7 +346,7 @@ mod loom_models {
                 return false;
             }
             this.queued.fetch_add(1, Ordering::Relaxed);
-            match this.idle.announce(1) {
+            match this.idle.announce(1, || this.has_work()) {
                 Announced::Seen { start } => {
                     assert!(start <= 1);
                     if start == 1 {
@@ -412,6 +417,22 @@ mod loom_models {
     }
 
     #[test]
+    fn a_worker_that_falls_asleep_is_enough_for_one_task() {
+        check(|| {
+            let pool = Pool::new(2);
+            assert_eq!(pool.idle.call_for(1), 1);
+            let serving = LoomArc::clone(&pool);
+            let worker = thread::spawn(move || Pool::serve(&serving));
+            assert!(Pool::submit(&pool));
+            assert!(lock(&pool.started).is_empty(), "a second worker was started in vain");
+            pool.idle.shut();
+            pool.idle.call_all();
+            worker.join().unwrap();
+            assert_eq!((pool.ran.load(Ordering::Relaxed), pool.has_work()), (1, false));
+        });
+    }
+
+    #[test]
     fn a_task_that_comes_with_the_shutdown_is_run_or_refused() {
         check(|| {
             let pool = Pool::new(1);
@@ -421,15 +442,14 @@ mod loom_models {
             let submitter = thread::spawn(move || Pool::submit(&submitting));
             pool.idle.shut();
             pool.idle.call_all();
-            let taken = submitter.join().unwrap();
             worker.join().unwrap();
-            let started = std::mem::take(&mut *lock(&pool.started));
-            started.into_iter().for_each(|worker| worker.join().unwrap());
-            // As in `Pool::shut_down`.
-            if pool.has_work() {
-                assert_eq!(pool.idle.call_for(1), 1);
+            // As in `Pool::shut_down`: the submitter may not have come to its announcement yet.
+            if pool.idle.awake() == 0 && pool.has_work() && pool.idle.call_for(1) == 1 {
                 Pool::serve(&pool);
             }
+            let taken = submitter.join().unwrap();
+            let started = std::mem::take(&mut *lock(&pool.started));
+            started.into_iter().for_each(|worker| worker.join().unwrap());
             assert_eq!((pool.ran.load(Ordering::Relaxed), pool.has_work()), (usize::from(taken), false));
         });
     }

@@ -33,9 +33,12 @@ impl Owner for PoolOf {
                 worker.begins();
                 worker.pool.give_space_back();
             }
-            // A task that is failed because its pool is broken.
+            // In the place of one that waits for it in a worker's exit hook.
             None => {
                 if let Some(pool) = Pool::find(self.0) {
+                    pool.observe(|observer| observer.task_started(cell.id()));
+                    // ORDERING: as in `cancelled`.
+                    pool.outside.started.fetch_add(1, Ordering::Release);
                     pool.give_space_back();
                 }
             }
@@ -53,12 +56,23 @@ impl Owner for PoolOf {
             }
             None => {
                 if let Some(pool) = Pool::find(self.0) {
-                    // ORDERING: a count for those who watch.
-                    pool.outside.failed.fetch_add(1, Ordering::Relaxed);
+                    let outside = &pool.outside;
+                    let ended = if state == TaskState::Failed { &outside.failed } else { &outside.done };
+                    // ORDERING: as in `cancelled`.
+                    ended.fetch_add(1, Ordering::Release);
                     pool.observe(|observer| observer.task_ended(cell.id(), end_of(state)));
                 }
             }
         });
+    }
+
+    fn failed(&self, cell: &Cell) {
+        if let Some(pool) = Pool::find(self.0) {
+            // ORDERING: as in `cancelled`.
+            pool.outside.refused.fetch_add(1, Ordering::Release);
+            pool.observe(|observer| observer.task_ended(cell.id(), TaskEnd::Failed));
+            pool.give_space_back();
+        }
     }
 
     fn cancelled(&self, cell: &Cell) {

@@ -23,7 +23,7 @@ use crate::{
     cancel::CancelToken,
     error::{Cause, SubmitError, TaskError},
     executor::{Shutdown, ShutdownReport},
-    future::{Host, TaskRef, current_pool, enter_pool, new_pool_id},
+    future::{Cell, Host, State as TaskState, TaskRef, current_pool, enter_pool, new_pool_id},
     panic,
     stats::{Observer, Stats},
     task::TaskOptions,
@@ -55,8 +55,8 @@ pub(super) struct Pool {
     space: Option<Space>,
     /// A worker of this pool looks for work without sleeping.
     looking: AtomicBool,
-    broken: OnceLock<Cause>,
-    /// Counted by threads that are no workers.
+    broken: OnceLock<TaskError>,
+    /// Counted by threads that are no workers, or of tasks that do not run.
     pub(super) outside: Outside,
     threads: Mutex<Threads>,
     /// `shutdown` waits here for workers to end.
@@ -67,6 +67,11 @@ pub(super) struct Pool {
 pub(super) struct Outside {
     pub(super) expired: AtomicU64,
     pub(super) cancelled: AtomicU64,
+    /// Taken out of the queue of a broken pool.
+    pub(super) refused: AtomicU64,
+    /// Run where no worker is any more. Each leaves its entry in the queue.
+    pub(super) started: AtomicU64,
+    pub(super) done: AtomicU64,
     pub(super) failed: AtomicU64,
     tombs_found: AtomicU64,
 }
@@ -146,9 +151,10 @@ impl Pool {
     /// Queues an admitted task, and sees to it that somebody comes for it. `false` when it is to be taken back: the pool was
     /// shut down meanwhile.
     #[inline]
-    pub(super) fn push(self: &Arc<Self>, task: TaskRef, priority: i32) -> bool {
+    pub(super) fn push(self: &Arc<Self>, task: TaskRef, priority: i32, cell: &Cell) -> bool {
         self.put(task, priority);
-        self.announce(1)
+        // A worker that was looking may have it already, and then be seen as one that is busy.
+        self.announce(1, || cell.state() == TaskState::Pending)
     }
 
     #[inline]
@@ -164,8 +170,8 @@ impl Pool {
     }
 
     #[inline]
-    pub(super) fn announce(self: &Arc<Self>, tasks: usize) -> bool {
-        match self.idle.announce(tasks) {
+    pub(super) fn announce(self: &Arc<Self>, tasks: usize, is_needed: impl Fn() -> bool) -> bool {
+        match self.idle.announce(tasks, is_needed) {
             Announced::Seen { start: 0 } => true,
             Announced::Seen { start } => {
                 self.start(start);
@@ -226,7 +232,8 @@ impl Pool {
                     self.ended.notify_all();
                     // The task waits for a worker that exists; with none at all, nobody would ever run it.
                     if alone {
-                        self.break_with(Cause::new(format!("failed to start a thread: {error}")));
+                        let cause = Cause::new(format!("failed to start a thread: {error}"));
+                        self.break_with(TaskError::NoWorker { cause });
                     }
                     return;
                 }
@@ -249,7 +256,7 @@ impl Pool {
                 Ok(())
             };
             if let Err(cause) = panic::catch(prepare).unwrap_or_else(|error| Err(Cause::new(error))) {
-                self.break_with(cause);
+                self.break_with(TaskError::InitializerFailed { cause });
             }
         };
         let seat = seat.map(|seat| Worker::serve(Arc::clone(&self), seat, begin));
@@ -267,12 +274,12 @@ impl Pool {
 
     /// Why no task is run here, if so.
     pub(super) fn broken(&self) -> Option<TaskError> {
-        self.broken.get().map(|cause| TaskError::InitializerFailed { cause: cause.clone() })
+        self.broken.get().cloned()
     }
 
     /// The initializer failed, or no thread could be started: nothing will run here any more.
-    fn break_with(&self, cause: Cause) {
-        self.broken.get_or_init(|| cause);
+    fn break_with(&self, error: TaskError) {
+        self.broken.get_or_init(|| error);
         self.idle.break_off();
         self.fail_queued();
         if let Some(space) = &self.space {
@@ -373,13 +380,16 @@ impl Pool {
             // ORDERING: Acquire: the ends are read before the starts, and every end that is seen shows its start.
             threads.members.iter().map(|member| counter(&member.counters).load(Ordering::Acquire)).sum()
         };
-        let done = sum(|counters| &counters.done);
-        let failed = sum(|counters| &counters.failed);
-        let tombs_found = sum(|counters| &counters.tombs_found) + self.outside.tombs_found.load(Ordering::Acquire);
-        let started = sum(|counters| &counters.started);
-        let cancelled = self.outside.cancelled.load(Ordering::Acquire);
-        let expired = self.outside.expired.load(Ordering::Acquire);
-        let tombs = (sum(|counters| &counters.tombs_made) + cancelled + expired).saturating_sub(tombs_found);
+        let outside = |counter: fn(&Outside) -> &AtomicU64| counter(&self.outside).load(Ordering::Acquire);
+        let done = sum(|counters| &counters.done) + outside(|outside| &outside.done);
+        let failed = sum(|counters| &counters.failed) + outside(|outside| &outside.failed);
+        let tombs_found = sum(|counters| &counters.tombs_found) + outside(|outside| &outside.tombs_found);
+        let started_outside = outside(|outside| &outside.started);
+        let started = sum(|counters| &counters.started) + started_outside;
+        let cancelled = outside(|outside| &outside.cancelled);
+        let expired = outside(|outside| &outside.expired);
+        let tombs_made = sum(|counters| &counters.tombs_made) + started_outside + cancelled + expired;
+        let tombs = tombs_made.saturating_sub(tombs_found);
         let entries = self.queues.len();
         Stats {
             workers: threads.live,
@@ -387,7 +397,7 @@ impl Pool {
             queued: entries.saturating_sub(usize::try_from(tombs).unwrap_or(usize::MAX)),
             running: usize::try_from(started.saturating_sub(done + failed)).unwrap_or(usize::MAX),
             done,
-            failed: failed + expired + self.outside.failed.load(Ordering::Acquire),
+            failed: failed + expired + outside(|outside| &outside.refused),
             cancelled,
             ..Stats::default()
         }

@@ -184,6 +184,7 @@ impl NeedsThreads for Threads {
         let (ran, has_run) = mpsc::channel::<()>();
         let future = pool.spawn(move || ran.send(()).unwrap()).unwrap();
         let error = future.result_timeout(LONG).unwrap().unwrap_err();
+        assert!(matches!(error, TaskError::NoWorker { .. }), "{error:?}");
         let cause = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
         assert!(cause.contains("failed to start a thread"), "{error}: {cause}");
         assert!(has_run.recv_timeout(LONG).is_err(), "it ran although its future says that it did not");

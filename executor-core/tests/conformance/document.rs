@@ -21,8 +21,7 @@ Where a meaning differs from CPython's (marked `~`) it is stricter: a cancelled 
 payload or dead worker costs one task, the clock of `as_completed` starts at the call, no input is silently dropped, and an
 initializer's own error is kept as the cause.
 
-**yes**: tested here. **in part**: some of it is tested; the test of the rest is written, and waits for something in the
-library. **-**: the executor has no such thing, or nothing of it could differ.
+**yes**: tested here. **-**: the executor has no such thing, or nothing of it could differ.
 ";
 
 pub(crate) fn write() {
@@ -43,21 +42,15 @@ fn columns() -> Vec<(&'static str, &'static str)> {
 
 fn verdict(row: &Row, executor: &str) -> &'static str {
     let tested = row.runs.iter().any(|run| run.executor() == executor);
-    let pending = row.pending.as_ref().is_some_and(|pending| pending.executors.contains(&executor));
-    match (tested, pending) {
-        _ if row.reason.is_some() => "n/a",
-        (true, true) => "in part",
-        (true, false) => "yes",
-        (false, _) => "-",
+    match row.reason {
+        Some(_) => "n/a",
+        None if tested => "yes",
+        None => "-",
     }
 }
 
 fn note(row: &Row) -> String {
-    match (&row.reason, &row.pending) {
-        (Some(reason), _) => format!(" Not applicable: {reason}."),
-        (None, Some(pending)) => format!(" Still to come: {}.", pending.needs),
-        (None, None) => String::new(),
-    }
+    row.reason.map_or_else(String::new, |reason| format!(" Not applicable: {reason}."))
 }
 
 fn document() -> String {
@@ -103,17 +96,13 @@ fn write_class(text: &mut String, class: &Class, mut number: usize) -> usize {
 /// How many rows each executor has.
 fn summarise(text: &mut String) {
     let rows: Vec<&Row> = table::CLASSES.iter().flat_map(|class| class.rows).collect();
-    let _ = writeln!(text, "| | tested | in part |\n|---|--:|--:|");
+    let _ = writeln!(text, "| | tested |\n|---|--:|");
     for (executor, heading) in columns() {
-        let count = |wanted: &str| rows.iter().filter(|row| verdict(row, executor) == wanted).count();
-        let _ = writeln!(text, "| {heading} | {} | {} |", count("yes"), count("in part"));
+        let tested = rows.iter().filter(|row| verdict(row, executor) == "yes").count();
+        let _ = writeln!(text, "| {heading} | {tested} |");
     }
     let of_cpython = || table::CLASSES.iter().filter(|class| class.file != table::BEYOND).flat_map(|class| class.rows);
     let applicable = of_cpython().filter(|row| row.reason.is_none()).count();
-    let in_part = of_cpython().filter(|row| row.pending.is_some()).count();
-    let _ = writeln!(
-        text,
-        "\nOf CPython's {} tests {applicable} apply; all of these are tested, {in_part} of them in part.",
-        of_cpython().count(),
-    );
+    let _ =
+        writeln!(text, "\nOf CPython's {} tests {applicable} apply; all of these are tested.", of_cpython().count());
 }

@@ -15,16 +15,8 @@ pub(crate) struct Row {
     /// What it asks, in the sense that it has here.
     pub(crate) meaning: &'static str,
     pub(crate) runs: &'static [Run],
-    /// What of it the library cannot do yet.
-    pub(crate) pending: Option<Pending>,
     /// Why it does not apply.
     pub(crate) reason: Option<&'static str>,
-}
-
-/// A part of a test that waits for something in the library. It is written already, in `pending/`.
-pub(crate) struct Pending {
-    pub(crate) executors: &'static [&'static str],
-    pub(crate) needs: &'static str,
 }
 
 /// A test on one executor, or on none: futures alone.
@@ -51,18 +43,16 @@ impl Run {
 
 /// A row that does not apply.
 pub(crate) const fn excluded(test: &'static str, meaning: &'static str, reason: &'static str) -> Row {
-    Row { test, meaning, runs: &[], pending: None, reason: Some(reason) }
+    Row { test, meaning, runs: &[], reason: Some(reason) }
 }
 
-/// A row whose test is there: `covered! { module::test: executors => "meaning" }`; with `; later executors; needs "what"`
-/// when a part of it is pending.
+/// A row whose test is there: `covered! { module::test: executors => "meaning" }`.
 macro_rules! covered {
-    ($module:ident::$test:ident: $($executor:ident)+ => $meaning:literal $(; later $($later:ident)+; needs $needs:literal)?) => {
+    ($module:ident::$test:ident: $($executor:ident)+ => $meaning:literal) => {
         $crate::row::Row {
             test: stringify!($test),
             meaning: $meaning,
             runs: &[$(covered!(@ $executor $crate::$module::$test)),+],
-            pending: covered!(@ pending $([$($later)+] $needs)?),
             reason: None,
         }
     };
@@ -71,10 +61,6 @@ macro_rules! covered {
     (@ rayon $test:path) => { $crate::row::Run::Rayon($test) };
     (@ serial $test:path) => { $crate::row::Run::Serial($test) };
     (@ future $test:path) => { $crate::row::Run::Future($test) };
-    (@ pending) => { None };
-    (@ pending [$($later:ident)+] $needs:literal) => {
-        Some($crate::row::Pending { executors: &[$(stringify!($later)),+], needs: $needs })
-    };
 }
 
 pub(crate) use covered;

@@ -192,7 +192,7 @@ pub(crate) static CLASSES: &[Class] = &[
             covered! { interpreter_pool::test_saturation: thread => "60 blocked tasks on 4 workers start exactly 4" },
             covered! { interpreter_pool::test_blocking: thread process rayon => "blocked tasks are let through one by one, with a worker for each" },
             covered! { interpreter_pool::test_blocking_with_limited_workers: thread process rayon => "the same with fewer workers than tasks" },
-            covered! { interpreter_pool::test_idle_thread_reuse: thread => "three tasks one after the other use one worker"; later thread; needs "the same without a pause between a result and the next task" },
+            covered! { interpreter_pool::test_idle_thread_reuse: thread => "three tasks one right after the other use one worker" },
             covered! { interpreter_pool::test_pickle_errors_propagate: process => "what can be encoded and not decoded is an error, and no endless wait" },
             excluded(
                 "test_no_stale_references",
@@ -306,7 +306,7 @@ pub(crate) static CLASSES: &[Class] = &[
             covered! { thread_pool::test_map_submits_without_iteration: thread process rayon serial => "~ a map that was started runs, also when nobody iterates it" },
             covered! { thread_pool::test_default_workers: thread => "the default number of workers is min(32, CPUs + 4), of those CPUs that the process may use" },
             covered! { thread_pool::test_saturation: thread => "60 blocked tasks on 4 workers start exactly 4" },
-            covered! { thread_pool::test_idle_thread_reuse: thread => "three tasks one after the other use one thread"; later thread; needs "the same without a pause between a result and the next task" },
+            covered! { thread_pool::test_idle_thread_reuse: thread => "three tasks one right after the other use one thread" },
             excluded(
                 "test_hang_global_shutdown_lock",
                 "a fork in a pool's thread does not hang the child",

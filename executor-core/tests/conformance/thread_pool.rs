@@ -1,9 +1,6 @@
 //! test_thread_pool.py; some of its rows are about every executor.
 
-use std::{
-    collections::HashSet,
-    time::{Duration, Instant},
-};
+use std::{collections::HashSet, time::Duration};
 
 use executor_core::{Executor, Shutdown, TaskError, ThreadPoolExecutor};
 
@@ -38,21 +35,13 @@ pub(crate) fn test_saturation(kind: Threads) {
     assert!(threads.len() <= 4);
 }
 
+/// Without a moment's pause between a result and the next task; often, because the worker has to lose a race.
 pub(crate) fn test_idle_thread_reuse(kind: Threads) {
-    let pool = kind.pool(4);
-    let threads: HashSet<_> = (0..3)
-        .map(|_| {
-            let thread = pool.submit(whoami, ()).unwrap().result().unwrap();
-            // The result is there a moment before its thread is free, and nothing tells of that moment.
-            let start = Instant::now();
-            while pool.stats().idle == 0 {
-                assert!(start.elapsed() < LONG, "the thread does not become free");
-                std::thread::yield_now();
-            }
-            thread
-        })
-        .collect();
-    assert_eq!((threads.len(), pool.stats().workers), (1, 1));
+    for _ in 0..5000 {
+        let pool = kind.pool(4);
+        let threads: HashSet<_> = (0..3).map(|_| pool.submit(whoami, ()).unwrap().result().unwrap()).collect();
+        assert_eq!((threads.len(), pool.stats().workers), (1, 1));
+    }
 }
 
 pub(crate) fn test_executor_map_current_future_cancel(kind: impl Kind) {

@@ -196,8 +196,7 @@ impl Round {
             None => {
                 let submitted = self.submitted.load(Ordering::SeqCst);
                 let inexact = self.inexact.load(Ordering::SeqCst);
-                // In a broken pool tasks are answered without being counted.
-                let good = ended == submitted || inexact && ended >= submitted || self.hazards.breaks;
+                let good = ended == submitted || inexact && ended >= submitted;
                 self.require(good, || format!("{submitted} tasks were submitted, and {ended} have ended: {stats:?}"));
             }
         }

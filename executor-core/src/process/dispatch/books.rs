@@ -2,17 +2,20 @@
 
 use std::time::Duration;
 
+use super::events::Events;
 #[cfg(target_os = "linux")]
 use crate::process::shm::Loans;
 use crate::{
     codec,
     error::TaskError,
+    future::Cell,
     process::{
         job::{self, Answer, Job},
         shelf::{Shelf, Standing},
         transport::{Reply, ReplyKind},
         wire::Malformed,
     },
+    stats::TaskEnd,
 };
 
 /// What changes when a task ends.
@@ -29,6 +32,8 @@ pub(in crate::process) struct Books {
     pub(in crate::process) cancelled: u64,
     /// Tasks that are done, and whose waiters are to be woken once the lock is released.
     pub(super) to_wake: Vec<Job>,
+    /// What is to be told then.
+    pub(in crate::process) events: Events,
 }
 
 impl Books {
@@ -37,14 +42,25 @@ impl Books {
         if job.content().is_wanted() {
             self.wanted -= 1;
         }
-        match &outcome {
-            Ok(_) => self.done += 1,
-            Err(TaskError::Cancelled) => self.cancelled += 1,
-            Err(_) => self.failed += 1,
+        let end = end_of(outcome.as_ref().err());
+        match end {
+            TaskEnd::Done => self.done += 1,
+            TaskEnd::Cancelled => self.cancelled += 1,
+            TaskEnd::Failed | TaskEnd::Expired => self.failed += 1,
         }
-        if job::end(&job, outcome.map_err(Box::new)) {
+        self.events.ended(job.cell(), end);
+        let (has_waiters, span) = job::end(&job, outcome.map_err(Box::new));
+        self.events.leave(span, job.cell(), end);
+        if has_waiters {
             self.to_wake.push(job);
         }
+    }
+
+    /// Counts a task that fails before it gets into the queue.
+    pub(in crate::process) fn refuse(&mut self, cell: &Cell) {
+        self.events.queued(cell);
+        self.failed += 1;
+        self.events.ended(cell, TaskEnd::Failed);
     }
 
     /// Takes a reply to what is at the front of a worker's shelf. The worker is not trusted. `is_killed`: the task was
@@ -64,6 +80,7 @@ impl Books {
         for (reference, file) in reply.attached {
             loans.attach(front.request.attached(), reference, file)?;
         }
+        self.events.started(&front.job);
         if front.request.is_chunk() {
             let left = front.request.items;
             match reply.kind {
@@ -102,6 +119,16 @@ impl Books {
             0.0 => time,
             known => known + (time.min(4.0 * known) - known) / 4.0,
         };
+    }
+}
+
+/// How a task with this error, or none, has ended.
+fn end_of(error: Option<&TaskError>) -> TaskEnd {
+    match error {
+        None => TaskEnd::Done,
+        Some(TaskError::Cancelled) => TaskEnd::Cancelled,
+        Some(TaskError::Expired { .. }) => TaskEnd::Expired,
+        Some(_) => TaskEnd::Failed,
     }
 }
 

@@ -18,18 +18,23 @@ use crate::{
 impl State {
     /// Cancels a task that no worker has begun; `true` when this call did it.
     pub(in crate::process) fn cancel(&mut self, task: &CellTask<ProcessTask>) -> bool {
-        self.take_away(task, TaskError::Cancelled)
+        self.take_away(task, TaskError::Cancelled, false)
     }
 
-    /// Ends a task that no worker has begun with an error; `true` when this call did it.
-    pub(super) fn take_away(&mut self, task: &CellTask<ProcessTask>, error: TaskError) -> bool {
+    /// Cancels a task that no worker runs right now, also the rest of a chunk that was begun by one that has died.
+    pub(in crate::process) fn kill(&mut self, task: &CellTask<ProcessTask>) -> bool {
+        self.take_away(task, TaskError::Cancelled, true)
+    }
+
+    /// Ends a task that no worker runs with an error; `true` when this call did it. `rests`: also if it was begun.
+    pub(super) fn take_away(&mut self, task: &CellTask<ProcessTask>, error: TaskError, rests: bool) -> bool {
+        if task.content().is_begun() && !rests {
+            return false;
+        }
         let job = match task.content().location() {
             Location::Nowhere => return false,
             Location::Queue => {
-                // It leaves a tombstone, which is found by its location.
-                if task.content().is_begun() {
-                    return false;
-                }
+                // It leaves a tombstone, which is found by its location ...
                 self.queued -= 1;
                 // ... unless that would hold much memory.
                 if task.content().is_heavy() {
@@ -51,11 +56,9 @@ impl State {
     /// Takes a request back that its worker has not claimed.
     fn revoke(&mut self, number: u32, request: u32) -> Option<Standing> {
         let worker = self.workers.get_mut(&number)?;
-        let (full_number, standing) = worker.shelf.find(request)?;
-        if standing.job.content().is_begun() || !worker.channel.revoke(full_number) {
-            return None;
-        }
-        self.take_revoked(number, full_number)
+        let (full_number, _) = worker.shelf.find(request)?;
+        let revoked = worker.channel.revoke(full_number);
+        if revoked { self.take_revoked(number, full_number) } else { None }
     }
 
     fn take_revoked(&mut self, number: u32, request: u64) -> Option<Standing> {
@@ -179,6 +182,7 @@ impl State {
             self.books.standing -= 1;
             if claimed {
                 lost = true;
+                self.books.events.started(&standing.job);
                 self.lose(number, standing, error, stopped);
             } else {
                 self.put_back(number, standing);

@@ -1,0 +1,152 @@
+//! What is to be told to the pool's observer, and noted in the spans of those who submitted.
+//!
+//! All of that is foreign code, so it is kept here as long as the pool's lock is held, and told by whoever releases it. Only
+//! one thread tells at a time, and takes what others leave meanwhile: so it is told in the order in which it happened.
+
+use super::State;
+use crate::{
+    future::{Cell, TaskId},
+    process::job::Job,
+    span,
+    stats::{Observer, TaskEnd},
+};
+
+/// Something that has happened.
+enum Event {
+    Queued(TaskId),
+    Started(TaskId),
+    Ended(TaskId, TaskEnd),
+    /// A task has ended that was submitted in a span.
+    #[cfg(feature = "tracing")]
+    Span(span::Carried, TaskId, TaskEnd),
+    WorkerStarted,
+    WorkerEnded,
+}
+
+#[derive(Default)]
+pub(in crate::process) struct Events {
+    /// Whether there is an observer: without one nothing is kept.
+    is_observed: bool,
+    untold: Vec<Event>,
+    /// Somebody tells, and will come back for more.
+    is_telling: bool,
+}
+
+/// Events to be told, without the lock.
+#[must_use]
+pub(in crate::process) struct Untold(Vec<Event>);
+
+impl Events {
+    pub(super) fn new(is_observed: bool) -> Self {
+        Self { is_observed, ..Self::default() }
+    }
+
+    pub(in crate::process) fn is_observed(&self) -> bool {
+        self.is_observed
+    }
+
+    fn note(&mut self, event: impl FnOnce() -> Event) {
+        if self.is_observed {
+            self.untold.push(event());
+        }
+    }
+
+    pub(in crate::process) fn queued(&mut self, cell: &Cell) {
+        self.note(|| Event::Queued(cell.id()));
+    }
+
+    /// It is known that a worker has begun the task; told once.
+    pub(super) fn started(&mut self, job: &Job) {
+        if self.is_observed && job.content().note_started() {
+            self.untold.push(Event::Started(job.cell().id()));
+        }
+    }
+
+    pub(super) fn ended(&mut self, cell: &Cell, end: TaskEnd) {
+        self.note(|| Event::Ended(cell.id(), end));
+    }
+
+    /// Lets the submitter's span know, and go.
+    #[cfg(feature = "tracing")]
+    pub(super) fn leave(&mut self, span: span::Carried, cell: &Cell, end: TaskEnd) {
+        if !span.is_none() {
+            self.untold.push(Event::Span(span, cell.id(), end));
+        }
+    }
+
+    /// Without the feature there is no span.
+    #[cfg(not(feature = "tracing"))]
+    pub(super) fn leave(&mut self, (): span::Carried, _: &Cell, _: TaskEnd) {}
+
+    pub(in crate::process) fn worker_started(&mut self) {
+        self.note(|| Event::WorkerStarted);
+    }
+
+    pub(in crate::process) fn worker_ended(&mut self) {
+        self.note(|| Event::WorkerEnded);
+    }
+
+    /// What the caller has to tell once it has released the lock, if anything. Afterwards it asks [for more](Self::more).
+    pub(in crate::process) fn begin_telling(&mut self) -> Option<Untold> {
+        if self.untold.is_empty() || self.is_telling {
+            return None;
+        }
+        self.is_telling = true;
+        Some(Untold(std::mem::take(&mut self.untold)))
+    }
+
+    /// What has happened while the caller told the last events.
+    pub(in crate::process) fn more(&mut self) -> Option<Untold> {
+        self.is_telling = !self.untold.is_empty();
+        self.is_telling.then(|| Untold(std::mem::take(&mut self.untold)))
+    }
+}
+
+impl Untold {
+    pub(in crate::process) fn tell(self, observer: Option<&dyn Observer>) {
+        for event in self.0 {
+            // The next one is told all the same.
+            crate::panic::contain(|| event.tell(observer));
+        }
+    }
+}
+
+impl Event {
+    fn tell(self, observer: Option<&dyn Observer>) {
+        #[cfg(feature = "tracing")]
+        if let Self::Span(span, id, end) = self {
+            return span::task_ended(&span, id, end);
+        }
+        let Some(observer) = observer else { return };
+        match self {
+            Self::Queued(id) => observer.task_queued(id),
+            Self::Started(id) => observer.task_started(id),
+            Self::Ended(id, end) => observer.task_ended(id, end),
+            #[cfg(feature = "tracing")]
+            Self::Span(..) => {}
+            Self::WorkerStarted => observer.worker_started(),
+            Self::WorkerEnded => observer.worker_ended(),
+        }
+    }
+}
+
+impl State {
+    /// Has the observer told of what runs. The workers do not say when they begin something, nor always when they have ended
+    /// something and go on, so the supervisor looks again soon, as long as there is something to come.
+    pub(in crate::process) fn note_starts(&mut self) {
+        if !self.books.events.is_observed() {
+            return;
+        }
+        let mut is_awaited = false;
+        for worker in self.workers.values() {
+            let Some((number, front)) = worker.shelf.front() else { continue };
+            let is_begun = worker.channel.is_claimed(number);
+            if is_begun {
+                self.books.events.started(&front.job);
+            }
+            is_awaited |= !is_begun || worker.shelf.live() > 1;
+        }
+        self.needs_supervisor |= is_awaited && !self.is_start_awaited;
+        self.is_start_awaited = is_awaited;
+    }
+}
