@@ -10,11 +10,15 @@ use std::{
     time::{Duration, Instant},
 };
 
+use super::host::current_pool;
 use crate::executor::available_cpus;
 
 /// The longest look of one who waits for a task. Longer than two wake-ups cost, so that of two who wait for one another, and
 /// have both fallen asleep, the first to wake finds the other still looking.
 const WAIT: Duration = Duration::from_micros(200);
+/// The longest look of a worker whose task waits for another one. Where that takes longer, the core is better used by the
+/// worker that stands in for it.
+const WAIT_IN_POOL: Duration = Duration::from_micros(20);
 /// The longest look of a worker for work.
 const WORK: Duration = Duration::from_micros(50);
 /// A shorter look than this is none: sleeping at once costs less.
@@ -28,7 +32,8 @@ static LOOKING: AtomicUsize = AtomicUsize::new(0);
 
 thread_local! {
     /// What this thread has learnt from waiting for tasks, and from looking for work.
-    static HABITS: [Cell<Habit>; 2] = const { [Cell::new(Habit::new(WAIT)), Cell::new(Habit::new(WORK))] };
+    static HABITS: [Cell<Habit>; 3] =
+        const { [Cell::new(Habit::new(WAIT)), Cell::new(Habit::new(WORK)), Cell::new(Habit::new(WAIT_IN_POOL))] };
 }
 
 #[derive(Clone, Copy)]
@@ -76,7 +81,7 @@ fn limit() -> usize {
 
 /// Calls `done` until it says so or it is time to sleep; returns what it said last.
 pub(crate) fn look(deadline: Option<Instant>, done: impl FnMut() -> bool) -> bool {
-    look_among(0, deadline, done)
+    look_among(if current_pool() == 0 { 0 } else { 2 }, deadline, done)
 }
 
 /// The same for a worker that looks for work.
