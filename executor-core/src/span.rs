@@ -3,8 +3,11 @@
 
 #[cfg(feature = "tracing")]
 mod following {
-    use tracing::{Span, span::EnteredSpan};
+    use tracing::Span;
+    #[cfg(unix)]
+    use tracing::span::EnteredSpan;
 
+    #[cfg(unix)]
     use crate::{future::TaskId, stats::TaskEnd};
 
     /// Work that runs in the span that is current here.
@@ -13,18 +16,22 @@ mod following {
         move || span.in_scope(work)
     }
 
+    #[cfg(unix)]
     /// The span of who submitted a task. It does not close before it is dropped.
     pub(crate) type Carried = Span;
 
+    #[cfg(unix)]
     pub(crate) fn current() -> Carried {
         Span::current()
     }
 
+    #[cfg(unix)]
     /// Notes in the submitter's span that its task has ended.
     pub(crate) fn task_ended(span: &Carried, task: TaskId, end: TaskEnd) {
         tracing::debug!(parent: span, task = task.get(), ?end, "task ended");
     }
 
+    #[cfg(unix)]
     /// In a worker process: the span of a task that runs, as long as this is kept.
     pub(crate) fn enter_task(function: Option<fn() -> &'static str>) -> EnteredSpan {
         tracing::info_span!("task", function = function.map(|name| name())).entered()
@@ -38,13 +45,25 @@ mod following {
         work
     }
 
-    pub(crate) type Carried = ();
+    #[cfg(unix)]
+    pub(crate) struct Carried;
 
-    pub(crate) fn current() -> Carried {}
+    #[cfg(unix)]
+    pub(crate) fn current() -> Carried {
+        Carried
+    }
 
-    pub(crate) fn enter_task(_: Option<fn() -> &'static str>) {}
+    #[cfg(unix)]
+    pub(crate) struct Entered;
+
+    #[cfg(unix)]
+    pub(crate) fn enter_task(_: Option<fn() -> &'static str>) -> Entered {
+        Entered
+    }
 }
 
-#[cfg(feature = "tracing")]
+pub(crate) use following::carry;
+#[cfg(all(unix, feature = "tracing"))]
 pub(crate) use following::task_ended;
-pub(crate) use following::{Carried, carry, current, enter_task};
+#[cfg(unix)]
+pub(crate) use following::{Carried, current, enter_task};

@@ -76,7 +76,7 @@ impl Events {
 
     /// Without the feature there is no span.
     #[cfg(not(feature = "tracing"))]
-    pub(super) fn leave(&mut self, (): span::Carried, _: &Cell, _: TaskEnd) {}
+    pub(super) fn leave(&mut self, _: span::Carried, _: &Cell, _: TaskEnd) {}
 
     pub(in crate::process) fn worker_started(&mut self) {
         self.note(|| Event::WorkerStarted);
