@@ -16,8 +16,8 @@ mod following {
         move || span.in_scope(work)
     }
 
-    #[cfg(unix)]
     /// The span of who submitted a task. It does not close before it is dropped.
+    #[cfg(unix)]
     pub(crate) type Carried = Span;
 
     #[cfg(unix)]
@@ -25,14 +25,14 @@ mod following {
         Span::current()
     }
 
-    #[cfg(unix)]
     /// Notes in the submitter's span that its task has ended.
+    #[cfg(unix)]
     pub(crate) fn task_ended(span: &Carried, task: TaskId, end: TaskEnd) {
         tracing::debug!(parent: span, task = task.get(), ?end, "task ended");
     }
 
-    #[cfg(unix)]
     /// In a worker process: the span of a task that runs, as long as this is kept.
+    #[cfg(unix)]
     pub(crate) fn enter_task(function: Option<fn() -> &'static str>) -> EnteredSpan {
         tracing::info_span!("task", function = function.map(|name| name())).entered()
     }
