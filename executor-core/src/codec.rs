@@ -171,6 +171,10 @@ pub(crate) fn encode_into<T: Serialize + 'static>(value: &T, output: &mut Output
 /// Bytes travel all at once, and by reference where they are many; serde alone would have them one by one.
 fn as_bytes<T: 'static>(value: &T) -> Option<&[u8]> {
     let value: &dyn Any = value;
+    #[cfg(feature = "bytes")]
+    if let Some(bytes) = value.downcast_ref::<bytes::Bytes>() {
+        return Some(bytes);
+    }
     value.downcast_ref::<Vec<u8>>().map(Vec::as_slice)
 }
 
@@ -200,14 +204,14 @@ pub(crate) fn encode_without_references<T: Serialize + 'static>(
     }
 }
 
-/// As [`encode_bytes`], into an empty vector, but gives them back where there is no room for them in shared memory now.
+/// As [`encode_bytes`], into an empty vector; `None` where there is no room for them in shared memory now.
 #[cfg(target_os = "linux")]
-pub(crate) fn encode_large(bytes: Vec<u8>, output: &mut Vec<u8>) -> Result<Pins, Vec<u8>> {
+pub(crate) fn encode_large(bytes: &[u8], output: &mut Vec<u8>) -> Option<Pins> {
     let (encoded, pins) = Pins::collect(|| {
-        let reference = shm::copy(&bytes, shm::Use::Argument)?.refer()?;
+        let reference = shm::copy(bytes, shm::Use::Argument)?.refer()?;
         postcard::serialize_with_flavor(&crate::shared_bytes::Shared(reference), Append(output)).ok()
     });
-    encoded.map(|()| pins).ok_or(bytes)
+    encoded.map(|()| pins)
 }
 
 /// Encodes bytes as they are, without anything that could fail.
@@ -227,15 +231,24 @@ pub(crate) fn decode<T: DeserializeOwned + 'static>(bytes: &[u8]) -> Result<T, C
     panic::catch(|| decode_uncaught(bytes)).unwrap_or_else(|panic| Err(CodecError(panic.to_string())))
 }
 
+/// Reads what [`encode_bytes`] wrote from the beginning of `bytes`, and leaves the rest.
+fn take_bytes(bytes: &mut &[u8]) -> Result<Vec<u8>, CodecError> {
+    let (received, rest) = postcard::take_from_bytes::<Received>(bytes).map_err(|e| CodecError(e.to_string()))?;
+    *bytes = rest;
+    Ok(received.into_vec())
+}
+
 /// Reads a value from the beginning of `bytes`, and leaves the rest; a panic is the caller's to catch.
 pub(crate) fn decode_first<T: DeserializeOwned + 'static>(bytes: &mut &[u8]) -> Result<T, CodecError> {
     // As in `as_bytes`.
     let mut value: Option<T> = None;
     let place: &mut dyn Any = &mut value;
     if let Some(place) = place.downcast_mut::<Option<Vec<u8>>>() {
-        let (received, rest) = postcard::take_from_bytes::<Received>(bytes).map_err(|e| CodecError(e.to_string()))?;
-        *place = Some(received.into_vec());
-        *bytes = rest;
+        *place = Some(take_bytes(bytes)?);
+    }
+    #[cfg(feature = "bytes")]
+    if let Some(place) = place.downcast_mut::<Option<bytes::Bytes>>() {
+        *place = Some(take_bytes(bytes)?.into());
     }
     if let Some(value) = value {
         return Ok(value);

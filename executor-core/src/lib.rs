@@ -36,7 +36,9 @@
 //! [`Payload`]). That is what a worker process can be told. Threads also take any closure:
 //! [`ThreadPoolExecutor::spawn`].
 //!
-//! Large data is a [`SharedBytes`]: workers read it where it is.
+//! Large data is a [`SharedBytes`]: workers read it where it is. A `Vec<u8>` that is the whole argument, or the whole result,
+//! crosses by shared memory as well, and so does a `bytes::Bytes` with the feature `bytes`. Inside of something else they
+//! travel with the rest, and want `serde_bytes`, or serde takes them byte by byte.
 //!
 //! # What can go wrong
 //!

@@ -3,7 +3,8 @@
 
 use std::{
     fs,
-    path::Path,
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
     process::Command,
     sync::{Mutex, MutexGuard, PoisonError},
     thread,
@@ -38,6 +39,7 @@ macro_rules! on_every_kind_of_pool {
 
 on_every_kind_of_pool!(
     bytes_cross_by_reference_both_ways,
+    a_worker_has_a_piece_before_it_is_sent,
     vectors_of_every_length_arrive,
     a_task_may_keep_bytes_longer_than_the_program,
     a_worker_that_is_killed_holds_nothing,
@@ -69,21 +71,46 @@ const MIB: usize = 1 << 20;
 /// More than is kept for the next use, so that it is given back as soon as nobody holds it.
 const LARGE: usize = 33 * MIB;
 
+/// Bytes of a piece that workers are given before there is a value in it.
+const BLANK: usize = 256 * MIB;
+
 fn filled(length: usize, byte: u8) -> SharedBytes {
     SharedBytes::with_len(length, |bytes| bytes.fill(byte))
 }
 
-/// Files of shared memory that this process has open.
+/// Files of shared memory that this process has open, but for blanks, which have no pages.
 fn files() -> usize {
-    let targets = fs::read_dir("/proc/self/fd").unwrap().flatten().filter_map(|entry| fs::read_link(entry.path()).ok());
-    targets.filter(|target| target.to_string_lossy().contains("memfd:executor-core")).count()
+    let entries = fs::read_dir("/proc/self/fd").unwrap().flatten().map(|entry| entry.path());
+    let is_ours = |path: &PathBuf| {
+        fs::read_link(path).is_ok_and(|target| target.to_string_lossy().contains("memfd:executor-core"))
+    };
+    let is_blank =
+        |path: &PathBuf| fs::metadata(path).is_ok_and(|file| file.len() as usize == BLANK && file.blocks() == 0);
+    entries.filter(|path| is_ours(path) && !is_blank(path)).count()
 }
 
-/// Bytes of shared memory that are mapped in a process, as large as `LARGE` at least.
+/// Mappings of shared memory in a process that are as long as `LARGE` at least: the numbers of their files, their lengths,
+/// and how much of them has been touched.
+fn mappings(pid: &str) -> Vec<(u64, usize, usize)> {
+    let maps = fs::read_to_string(format!("/proc/{pid}/smaps")).unwrap_or_default();
+    let mut mappings = Vec::new();
+    let mut is_ours = false;
+    for line in maps.lines() {
+        if let Some((start, end)) = range(line) {
+            is_ours = line.contains("memfd:executor-core") && end - start >= LARGE;
+            if is_ours {
+                mappings.push((line.split_whitespace().nth(4).unwrap().parse().unwrap(), end - start, 0));
+            }
+        } else if let Some(size) = line.strip_prefix("Rss:").filter(|_| is_ours) {
+            mappings.last_mut().unwrap().2 = 1024 * size.trim().trim_end_matches(" kB").parse::<usize>().unwrap();
+        }
+    }
+    mappings
+}
+
+/// Bytes of shared memory that a process has touched and not unmapped, as far as it is as long as `LARGE` at least.
 fn mapped(pid: &str) -> usize {
-    let maps = fs::read_to_string(format!("/proc/{pid}/maps")).unwrap_or_default();
-    let lines = maps.lines().filter(|line| line.contains("memfd:executor-core")).filter_map(range);
-    lines.map(|(start, end)| end - start).filter(|length| *length >= LARGE).sum()
+    mappings(pid).iter().map(|(_, _, touched)| touched).sum()
 }
 
 fn range(line: &str) -> Option<(usize, usize)> {
@@ -143,6 +170,21 @@ fn bytes_cross_by_reference_both_ways(kind: &Kind) {
     // Few bytes are copied.
     let few = SharedBytes::from(&b"few"[..]);
     assert_eq!(pool.submit(echo, few.clone()).unwrap().result(), Ok(few));
+}
+
+fn a_worker_has_a_piece_before_it_is_sent(kind: &Kind) {
+    let pool = kind.pool(1);
+    let pid = pool.submit(keep, filled(MIB, 1)).unwrap().result().unwrap().to_string();
+    let blanks = || mappings(&pid).iter().filter(|(_, length, _)| *length == BLANK).count();
+    for byte in 0..10 {
+        wait_until("the worker has blanks", || blanks() >= 4);
+        let bytes = filled(LARGE, byte);
+        assert!(mappings(&pid).iter().any(|(file, _, _)| *file == inode(&bytes)));
+        assert_eq!(pool.submit(look, bytes.clone()).unwrap().result(), Ok((inode(&bytes), byte, LARGE)));
+    }
+    // What is longer than a blank has a file of its own.
+    let bytes = SharedBytes::with_len(BLANK + 1, |bytes| bytes[BLANK] = 3);
+    assert_eq!(pool.submit(look, bytes.clone()).unwrap().result(), Ok((inode(&bytes), 3, BLANK + 1)));
 }
 
 fn reverse(mut bytes: Vec<u8>) -> Vec<u8> {

@@ -88,7 +88,7 @@ pub(super) struct Extras {
     pub(super) retries: u32,
     /// The argument itself, until it goes to a worker, where it is large and there was no shared memory for it.
     #[cfg(target_os = "linux")]
-    large: Option<Vec<u8>>,
+    large: Option<Large>,
     /// Of a single task, what came beside its result.
     #[cfg(target_os = "linux")]
     attached: Attached,
@@ -106,12 +106,12 @@ impl Request {
         let mut argument = Some(argument);
         #[cfg(target_os = "linux")]
         if let Some(large) = take_large(&mut argument) {
-            if large.len() > MAX_BYTES {
+            if large.as_slice().len() > MAX_BYTES {
                 return Err(too_long());
             }
-            match codec::encode_large(large, bytes) {
-                Ok(pins) => request.extras().pins = pins,
-                Err(large) => request.extras().large = Some(large),
+            match codec::encode_large(large.as_slice(), bytes) {
+                Some(pins) => request.extras().pins = pins,
+                None => request.extras().large = Some(large),
             }
             return Ok(request);
         }
@@ -191,10 +191,10 @@ impl Request {
         let extras = self.extras.as_mut()?;
         let large = extras.large.take()?;
         let mut bytes = Vec::new();
-        match codec::encode_large(large, &mut bytes) {
+        match codec::encode_large(large.as_slice(), &mut bytes) {
             // An argument that is nothing but bytes has pinned nothing before.
-            Ok(pins) => extras.pins = pins,
-            Err(large) => codec::encode_plain(&large, &mut bytes),
+            Some(pins) => extras.pins = pins,
+            None => codec::encode_plain(large.as_slice(), &mut bytes),
         }
         Some(bytes)
     }
@@ -315,11 +315,35 @@ const MAX_BYTES: usize = super::wire::MAX_FRAME / 2;
 /// The most items in a chunk: what the header of a record has room for.
 const MAX_ITEMS: usize = (1 << 24) - 1;
 
-/// The argument, if it is a vector of bytes that is worth to be shared.
+/// An argument that is nothing but bytes, and so many of them that they are worth to be shared.
 #[cfg(target_os = "linux")]
-fn take_large<A: Payload>(argument: &mut Option<A>) -> Option<Vec<u8>> {
+#[derive(Debug)]
+enum Large {
+    Vector(Vec<u8>),
+    #[cfg(feature = "bytes")]
+    Bytes(bytes::Bytes),
+}
+
+#[cfg(target_os = "linux")]
+impl Large {
+    fn as_slice(&self) -> &[u8] {
+        match self {
+            Self::Vector(bytes) => bytes,
+            #[cfg(feature = "bytes")]
+            Self::Bytes(bytes) => bytes,
+        }
+    }
+}
+
+/// The argument, if it is that.
+#[cfg(target_os = "linux")]
+fn take_large<A: Payload>(argument: &mut Option<A>) -> Option<Large> {
     let argument: &mut dyn Any = argument;
-    argument.downcast_mut::<Option<Vec<u8>>>()?.take_if(|bytes| bytes.len() >= shm::SHARED_FROM)
+    #[cfg(feature = "bytes")]
+    if let Some(bytes) = argument.downcast_mut::<Option<bytes::Bytes>>() {
+        return bytes.take_if(|bytes| bytes.len() >= shm::SHARED_FROM).map(Large::Bytes);
+    }
+    argument.downcast_mut::<Option<Vec<u8>>>()?.take_if(|bytes| bytes.len() >= shm::SHARED_FROM).map(Large::Vector)
 }
 
 /// A panic is the caller's to catch, and what was written before an error is the caller's to cut off.

@@ -52,6 +52,8 @@ pub(super) fn run(core: &Arc<Core>, mut heard: &UnixStream) {
     let mut launcher = Launcher::new(core.launch_settings());
     let mut look_again = None;
     loop {
+        #[cfg(target_os = "linux")]
+        let blanks = super::shm::blanks();
         let mut state = core.lock();
         let now = Instant::now();
         state.receive_all();
@@ -73,7 +75,7 @@ pub(super) fn run(core: &Arc<Core>, mut heard: &UnixStream) {
         state.fork_server = launcher.server_pid();
         state.refill();
         #[cfg(target_os = "linux")]
-        state.workers.values_mut().for_each(Worker::forget_shared);
+        state.workers.values_mut().for_each(|worker| worker.exchange_shared(&blanks));
         send_home(core, &mut state, now);
         state.note_starts();
         state.needs_supervisor = state.workers.values_mut().any(|worker| worker.is_insane || worker.is_unheard());

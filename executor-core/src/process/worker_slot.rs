@@ -7,7 +7,7 @@ use std::{
 };
 
 #[cfg(target_os = "linux")]
-use super::shm::Loans;
+use super::shm::{Loans, Segment};
 use super::{
     identity::FunctionId,
     job::Request,
@@ -192,10 +192,18 @@ impl Worker {
         self.loans.share(pins, &mut *self.channel).map_err(|cause| TaskError::encode("argument", cause))
     }
 
-    /// Has it unmap the shared memory that nobody holds any more.
+    /// Has it unmap the shared memory that nobody holds any more, and map that which will be needed next. Where it runs
+    /// something there is no hurry about the latter.
     #[cfg(target_os = "linux")]
-    pub(super) fn forget_shared(&mut self) {
-        if self.is_ready() && self.loans.tell_to_forget(&mut *self.channel) {
+    pub(super) fn exchange_shared(&mut self, blanks: &[Arc<Segment>]) {
+        if !self.is_ready() {
+            return;
+        }
+        let mut told = self.loans.tell_to_forget(&mut *self.channel);
+        if self.shelf.live() == 0 && self.is_open() {
+            told |= self.loans.offer(blanks, self.shelf.next_number(), &mut *self.channel);
+        }
+        if told {
             self.channel.ring(false);
         }
     }

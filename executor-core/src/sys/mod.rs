@@ -24,9 +24,7 @@ pub(crate) use limits::proportional_set_size;
 #[cfg(target_os = "linux")]
 pub(crate) use limits::{forget_refused_allocations, install_out_of_memory_handler, set_data_limit};
 #[cfg(target_os = "linux")]
-pub(crate) use shared_memory::read_shared;
-#[cfg(target_os = "linux")]
-pub(crate) use shared_memory::{Mapping, Writable};
+pub(crate) use shared_memory::{Mapping, Writable, may_have_long_files, read_shared};
 pub(crate) use shared_memory::{SharedWords, is_same_file};
 #[cfg(target_os = "linux")]
 pub(crate) use worker_process::is_hung_up;

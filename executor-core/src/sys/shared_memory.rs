@@ -123,6 +123,15 @@ impl Mapping {
         let _ = unsafe { rustix::mm::madvise(place.as_ptr().cast(), length, rustix::mm::Advice::LinuxPopulateWrite) };
     }
 
+    /// Keeps it out of core dumps, which would fill every hole in it with pages.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn leave_out_of_dumps(&self) {
+        // Where it is refused, a dump is only longer.
+        // SAFETY: changes nothing that a program can see.
+        let _ =
+            unsafe { rustix::mm::madvise(self.base.as_ptr().cast(), self.length, rustix::mm::Advice::LinuxDontDump) };
+    }
+
     /// The place of `length` bytes at `offset`.
     ///
     /// # Panics
@@ -261,6 +270,13 @@ pub(crate) fn read_shared(file: BorrowedFd<'_>, length: usize) -> Option<Vec<u8>
     }
     bytes.truncate(length);
     Some(bytes)
+}
+
+/// Whether this process may have long mappings of long files: holes cost nothing, but count for these limits.
+#[cfg(target_os = "linux")]
+pub(crate) fn may_have_long_files() -> bool {
+    use rustix::process::{Resource, getrlimit};
+    [Resource::As, Resource::Fsize].into_iter().all(|limit| getrlimit(limit).current.is_none())
 }
 
 #[cfg(target_os = "linux")]

@@ -48,7 +48,7 @@ fn with_lent<R>(f: impl FnOnce(&mut Table) -> R) -> R {
 /// Takes memory that the parent lends.
 pub(in crate::process) fn accept(share: Share, mut files: impl Iterator<Item = OwnedFd>) {
     note_use();
-    let mut map = || {
+    let mut map = || -> Result<Mapping, &str> {
         let mut next = || files.next().ok_or("this process has too many files open");
         let file = next()?;
         if share.has_holds {
@@ -57,7 +57,10 @@ pub(in crate::process) fn accept(share: Share, mut files: impl Iterator<Item = O
             let _ = HOLDS.set(holds.map_err(|_| "the system has no address space left")?);
         }
         let length = usize::try_from(share.length).map_err(|_| "it is too long")?;
-        Mapping::open(file.as_fd(), length, Writable::HereOnly).map_err(|_| "the system has no address space left")
+        let mapping = Mapping::open(file.as_fd(), length, Writable::HereOnly);
+        let mapping = mapping.map_err(|_| "the system has no address space left")?;
+        mapping.leave_out_of_dumps();
+        Ok(mapping)
     };
     // The task that refers to it will fail to decode its argument, and say why.
     let lent = map()

@@ -12,7 +12,7 @@ use std::{
 
 use super::{
     block::{Attached, Block, Reference},
-    store,
+    store::{self, BLANKS, Segment},
 };
 use crate::{
     cancel::Pins,
@@ -69,6 +69,18 @@ pub(super) struct Book {
     alarm: Arc<UnixStream>,
 }
 
+impl Book {
+    /// Wakes the supervisor.
+    pub(super) fn ring(&self) {
+        // When the buffer is full the supervisor will wake up anyway.
+        let _ = (&*self.alarm).write(&[1]);
+    }
+
+    pub(super) fn is_of_same_pool(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.alarm, &other.alarm)
+    }
+}
+
 /// That a worker has a piece.
 #[derive(Debug)]
 pub(super) struct Loan {
@@ -113,8 +125,7 @@ impl Loan {
     /// Has the worker unmap it.
     pub(super) fn forget(&self, id: u64) {
         self.book.to_forget.lock().unwrap_or_else(PoisonError::into_inner).push(id);
-        // When the buffer is full the supervisor will wake up anyway.
-        let _ = (&*self.book.alarm).write(&[1]);
+        self.book.ring();
     }
 }
 
@@ -126,11 +137,13 @@ pub(in crate::process) struct Loans {
     slots: HashMap<u64, u32>,
     free: Vec<u32>,
     next: u32,
+    /// What its next request was when it was last given blanks, and how many since then.
+    offered: (u64, usize),
 }
 
 impl Loans {
     pub(in crate::process) fn new(alarm: Arc<UnixStream>) -> Self {
-        Self { alarm, book: None, slots: HashMap::new(), free: Vec::new(), next: 0 }
+        Self { alarm, book: None, slots: HashMap::new(), free: Vec::new(), next: 0, offered: (0, 0) }
     }
 
     /// Bytes of a request's room in the transport for telling the worker of all that it refers to.
@@ -141,40 +154,74 @@ impl Loans {
     /// Gives the worker what it needs for a request and has not got. Comes before the request itself.
     pub(in crate::process) fn share(&mut self, pins: &Pins, channel: &mut dyn ParentEnd) -> Result<(), String> {
         for block in pins.blocks() {
-            let Block::Held(holder) = block else { continue };
-            if self.slots.contains_key(&holder.id()) {
-                continue;
+            if let Block::Held(holder) = block {
+                self.lend(holder.segment(), channel)?;
             }
-            let mut holds = None;
-            let book = match &self.book {
-                Some(book) => Arc::clone(book),
-                None => {
-                    let made = Mapping::create(8 * SLOTS as usize, Writable::Everywhere);
-                    let (mapping, file) = made.map_err(|error| format!("no shared memory: {error}"))?;
-                    holds = Some(file);
-                    let book = Book { holds: mapping, to_forget: Mutex::default(), alarm: Arc::clone(&self.alarm) };
-                    store::open_book();
-                    Arc::clone(self.book.insert(Arc::new(book)))
-                }
-            };
-            let slot = match self.free.pop() {
-                Some(slot) => slot,
-                None if self.next < SLOTS => {
-                    self.next += 1;
-                    self.next - 1
-                }
-                None => return Err("the worker has too many pieces of shared memory".to_owned()),
-            };
-            self.slots.insert(holder.id(), slot);
-            // ORDERING: told by the record; the slot's last piece was forgotten.
-            book.holds.long(8 * slot as usize).store(0, Ordering::Relaxed);
-            store::lend(holder, Loan { book, slot });
-            let length = holder.capacity() as u64;
-            let share = Share { id: holder.id(), slot, length, has_holds: holds.is_some() };
-            let files: Vec<BorrowedFd<'_>> =
-                [Some(holder.file()), holds.as_ref()].into_iter().flatten().map(OwnedFd::as_fd).collect();
-            channel.push(Record::Share { share, files: &files });
         }
+        Ok(())
+    }
+
+    /// Gives a worker that has been lent something pieces that nobody has filled yet, so that the first request that refers
+    /// to one of them has nothing to bring; `true` when it was given some. `number` is that of its next request.
+    pub(in crate::process) fn offer(
+        &mut self,
+        blanks: &[Arc<Segment>],
+        number: u64,
+        channel: &mut dyn ParentEnd,
+    ) -> bool {
+        if self.offered.0 != number {
+            self.offered = (number, 0);
+        }
+        let mut told = false;
+        for blank in blanks {
+            let is_needed = self.book.is_some() && !self.slots.contains_key(&blank.id());
+            // A worker that does not take what is sent to it gets no more: files on their way count for all of this user's
+            // processes.
+            let may = self.offered.1 < BLANKS && channel.has_room(16) && !channel.control().wants_to_send();
+            if is_needed && may && self.lend(blank, channel).is_ok() {
+                self.offered.1 += 1;
+                told = true;
+            }
+        }
+        told
+    }
+
+    fn lend(&mut self, segment: &Segment, channel: &mut dyn ParentEnd) -> Result<(), String> {
+        if self.slots.contains_key(&segment.id()) {
+            return Ok(());
+        }
+        let mut holds = None;
+        let book = match &self.book {
+            Some(book) => Arc::clone(book),
+            None => {
+                let made = Mapping::create(8 * SLOTS as usize, Writable::Everywhere);
+                let (mapping, file) = made.map_err(|error| format!("no shared memory: {error}"))?;
+                holds = Some(file);
+                let book = Book { holds: mapping, to_forget: Mutex::default(), alarm: Arc::clone(&self.alarm) };
+                let book = Arc::clone(self.book.insert(Arc::new(book)));
+                store::open_book(Arc::clone(&book));
+                book
+            }
+        };
+        let slot = match self.free.pop() {
+            Some(slot) => slot,
+            None if self.next < SLOTS => {
+                self.next += 1;
+                self.next - 1
+            }
+            None => return Err("the worker has too many pieces of shared memory".to_owned()),
+        };
+        // ORDERING: told by the record; the slot's last piece was forgotten.
+        book.holds.long(8 * slot as usize).store(0, Ordering::Relaxed);
+        if !store::lend(segment, Loan { book, slot }) {
+            self.free.push(slot);
+            return Err("the piece of shared memory is gone".to_owned());
+        }
+        self.slots.insert(segment.id(), slot);
+        let share = Share { id: segment.id(), slot, length: segment.length() as u64, has_holds: holds.is_some() };
+        let files: Vec<BorrowedFd<'_>> =
+            [Some(segment.file()), holds.as_ref()].into_iter().flatten().map(OwnedFd::as_fd).collect();
+        channel.push(Record::Share { share, files: &files });
         Ok(())
     }
 

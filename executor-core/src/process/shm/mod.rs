@@ -16,7 +16,7 @@ pub(crate) use block::{Attached, Block, Made, Reference, copy, make, may_share, 
 pub(in crate::process) use borrowed::{accept, forget};
 pub(in crate::process) use loans::{Loans, Share};
 pub(crate) use store::Use;
-pub(in crate::process) use store::sweep;
+pub(in crate::process) use store::{Segment, blanks, sweep};
 
 /// Whether this process has made or received anything in shared memory: until then, nothing that it encodes refers to some.
 static IN_USE: AtomicBool = AtomicBool::new(false);
