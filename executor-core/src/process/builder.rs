@@ -3,7 +3,7 @@
 use std::{ffi::OsString, fmt, path::PathBuf, time::Duration};
 
 use super::{
-    OnWorkerDeath, ProcessPoolExecutor, StartMethod, Transport, identity::FunctionId, job::Request, pool::Config,
+    OnWorkerDeath, ProcessPoolExecutor, StartMethod, Transport, identity::FunctionId, pool::Config, request::Request,
     worker,
 };
 use crate::{

@@ -7,7 +7,8 @@ use std::{
 };
 
 use super::{
-    job::{Answer, Bytes, Job, Location, ProcessTask, Request},
+    job::{Answer, Job, Location, ProcessTask},
+    request::{Bytes, Request},
     shelf::Standing,
     transport::{Alert, Record},
     worker_slot::Worker,

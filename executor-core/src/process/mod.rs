@@ -9,6 +9,7 @@ mod identity;
 mod job;
 mod launch;
 mod pool;
+mod request;
 mod shelf;
 #[cfg(target_os = "linux")]
 pub(crate) mod shm;

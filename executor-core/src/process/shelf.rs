@@ -2,10 +2,7 @@
 
 use std::{collections::VecDeque, time::Instant};
 
-use super::{
-    job::{Job, Request},
-    transport::Place,
-};
+use super::{job::Job, request::Request, transport::Place};
 
 /// A request that stands with a worker.
 pub(super) struct Standing {

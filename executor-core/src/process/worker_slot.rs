@@ -10,7 +10,7 @@ use std::{
 use super::shm::{Loans, Segment};
 use super::{
     identity::FunctionId,
-    job::Request,
+    request::Request,
     shelf::Shelf,
     transport::{ParentEnd, Record},
 };

@@ -22,6 +22,8 @@ mod ring_parent;
 #[cfg(target_os = "linux")]
 mod ring_worker;
 mod socket;
+mod socket_parent;
+mod socket_worker;
 
 #[cfg(all(test, not(loom), target_os = "linux"))]
 mod hostile_tests;
@@ -30,9 +32,10 @@ mod hostile_tests;
 pub(super) use ring_parent::ring_pair;
 #[cfg(target_os = "linux")]
 pub(super) use ring_worker::RingWorker;
+pub(super) use socket_parent::SocketParent;
 #[cfg(target_os = "linux")]
-pub(super) use socket::kick_parent;
-pub(super) use socket::{SocketParent, SocketTransport, SocketWorker};
+pub(super) use socket_worker::kick_parent;
+pub(super) use socket_worker::{SocketTransport, SocketWorker};
 
 /// Something for a worker to do, in order with everything else.
 #[derive(Debug, Clone, Copy)]

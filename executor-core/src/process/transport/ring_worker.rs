@@ -16,7 +16,7 @@ use super::{
         replies, requests,
     },
     protocol,
-    socket::put_attached,
+    socket_worker::put_attached,
 };
 use crate::{
     codec::Output,

@@ -1,0 +1,366 @@
+//! What a task asks a worker to do: its function, its encoded argument or the items of its chunk, and its options.
+
+#[cfg(target_os = "linux")]
+use std::any::Any;
+use std::{borrow::Cow, sync::Arc, time::Duration};
+
+#[cfg(target_os = "linux")]
+use super::shm::{self, Attached};
+use super::{
+    builder::Call,
+    identity::FunctionId,
+    job::{Answer, ChunkAnswer},
+};
+use crate::{
+    cancel::Pins,
+    codec,
+    error::TaskError,
+    panic,
+    task::{Bound, Entry, EntryOf, Items, Payload, Task},
+};
+
+/// Bytes that are mostly few.
+#[derive(Debug)]
+pub(super) enum Bytes {
+    Few { length: u8, bytes: [u8; Self::FEW] },
+    Many(Vec<u8>),
+}
+
+impl Bytes {
+    const FEW: usize = 22;
+
+    pub(super) fn as_slice(&self) -> &[u8] {
+        match self {
+            Self::Few { length, bytes } => &bytes[..usize::from(*length)],
+            Self::Many(bytes) => bytes,
+        }
+    }
+}
+
+impl From<&[u8]> for Bytes {
+    fn from(slice: &[u8]) -> Self {
+        if slice.len() > Self::FEW {
+            return Self::Many(slice.to_vec());
+        }
+        let mut bytes = [0; Self::FEW];
+        bytes[..slice.len()].copy_from_slice(slice);
+        // Fits: it is at most FEW.
+        Self::Few { length: slice.len() as u8, bytes }
+    }
+}
+
+impl From<Vec<u8>> for Bytes {
+    fn from(bytes: Vec<u8>) -> Self {
+        if bytes.len() > Self::FEW { Self::Many(bytes) } else { Self::from(&bytes[..]) }
+    }
+}
+
+/// Everything that a worker needs, but for the argument's bytes.
+#[derive(Debug)]
+pub(super) struct Request {
+    pub(super) entry: &'static Entry,
+    pub(super) bound: Option<Arc<Bound>>,
+    /// 0 for a single task; otherwise items of a chunk that have no answer yet.
+    pub(super) items: u32,
+    pub(super) extras: Option<Box<Extras>>,
+}
+
+/// What few tasks have.
+#[derive(Debug, Default)]
+pub(super) struct Extras {
+    /// What the argument refers to.
+    pub(super) pins: Pins,
+    pub(super) time_limit: Option<Duration>,
+    /// Tasks with a higher one come before it in the queue.
+    pub(super) priority: i32,
+    /// Of a chunk, what is known of its items.
+    pub(super) chunk: ChunkAnswer,
+    /// How often it may be run again when its worker has died.
+    pub(super) retries: u32,
+    /// The argument itself, until it goes to a worker, where it is large and there was no shared memory for it.
+    #[cfg(target_os = "linux")]
+    large: Option<Large>,
+    /// Of a single task, what came beside its result.
+    #[cfg(target_os = "linux")]
+    attached: Attached,
+}
+
+impl Request {
+    /// Encodes a single task, its argument into `bytes`.
+    pub(super) fn single<F, A, M>(task: &F, argument: A, bytes: &mut Vec<u8>) -> Result<Self, TaskError>
+    where
+        F: Task<A, M>,
+        A: Payload,
+        F::Output: Payload,
+    {
+        let mut request = Self::new::<F, A, M>(task)?;
+        let mut argument = Some(argument);
+        #[cfg(target_os = "linux")]
+        if let Some(large) = take_large(&mut argument) {
+            if large.as_slice().len() > MAX_BYTES {
+                return Err(too_long());
+            }
+            match codec::encode_large(large.as_slice(), bytes) {
+                Some(pins) => request.extras().pins = pins,
+                None => request.extras().large = Some(large),
+            }
+            return Ok(request);
+        }
+        let Some(argument) = argument.take() else { return Ok(request) };
+        let pins = codec::encode(&argument, bytes).map_err(|cause| TaskError::encode("argument", cause))?;
+        if bytes.len() > MAX_BYTES {
+            return Err(too_long());
+        }
+        if !pins.is_empty() {
+            request.extras().pins = pins;
+        }
+        Ok(request)
+    }
+
+    /// Encodes a chunk. An item that cannot be encoded has its answer at once.
+    pub(super) fn chunk<F, A, M>(task: &F, items: Vec<A>, bytes: &mut Vec<u8>) -> Result<Self, TaskError>
+    where
+        F: Task<A, M>,
+        A: Payload,
+        F::Output: Payload,
+    {
+        let mut request = Self::new::<F, A, M>(task)?;
+        if items.len() > MAX_ITEMS {
+            return Err(TaskError::encode("chunk", format_args!("it has more than {MAX_ITEMS} items")));
+        }
+        let mut gaps = Vec::new();
+        let mut left = items.iter().enumerate();
+        let (mut index, mut before) = (0, 0);
+        let ((), pins) = Pins::collect(|| {
+            // One net for many items: it is put up again only after one has fallen.
+            while let Err(panic) = panic::catch(|| {
+                for (next, item) in left.by_ref() {
+                    (index, before) = (next, bytes.len());
+                    if let Err(error) = encode_item(item, bytes) {
+                        bytes.truncate(before);
+                        gaps.push((index as u32, error));
+                    }
+                }
+            }) {
+                bytes.truncate(before);
+                gaps.push((index as u32, TaskError::encode("argument", panic)));
+            }
+        });
+        // Both fit: there are no more items than `MAX_ITEMS`.
+        request.items = (items.len() - gaps.len()) as u32;
+        let chunk = ChunkAnswer { total: items.len() as u32, gaps, ..ChunkAnswer::default() };
+        let extras = request.extras();
+        extras.pins = pins;
+        extras.chunk = chunk;
+        Ok(request)
+    }
+
+    fn new<F, A, M>(task: &F) -> Result<Self, TaskError>
+    where
+        F: Task<A, M>,
+        A: Payload,
+        F::Output: Payload,
+    {
+        Ok(Self { entry: EntryOf::<F, A, M>::ENTRY, bound: task.bound().transpose()?, items: 0, extras: None })
+    }
+
+    /// For an initializer, which may run in workers that have not been given any shared memory: without references.
+    pub(super) fn plain<F, A, M>(task: &F, argument: &A, bytes: &mut Vec<u8>) -> Result<Self, TaskError>
+    where
+        F: Task<A, M>,
+        A: Payload,
+        F::Output: Payload,
+    {
+        let request = Self::new::<F, A, M>(task)?;
+        codec::encode_without_references(argument, bytes).map_err(|cause| TaskError::encode("argument", cause))?;
+        if bytes.len() > MAX_BYTES { Err(too_long()) } else { Ok(request) }
+    }
+
+    /// An argument that has waited for shared memory gets some now, or is encoded as it is: then these are its bytes.
+    #[cfg(target_os = "linux")]
+    pub(super) fn settle(&mut self) -> Option<Vec<u8>> {
+        let extras = self.extras.as_mut()?;
+        let large = extras.large.take()?;
+        let mut bytes = Vec::new();
+        match codec::encode_large(large.as_slice(), &mut bytes) {
+            // An argument that is nothing but bytes has pinned nothing before.
+            Some(pins) => extras.pins = pins,
+            None => codec::encode_plain(large.as_slice(), &mut bytes),
+        }
+        Some(bytes)
+    }
+
+    /// What came beside an answer.
+    #[cfg(target_os = "linux")]
+    pub(super) fn attached(&mut self) -> &mut Attached {
+        let is_chunk = self.is_chunk();
+        let extras = self.extras();
+        if is_chunk { &mut extras.chunk.attached } else { &mut extras.attached }
+    }
+
+    /// Whether it holds much memory, with these bytes of its argument.
+    pub(super) fn is_heavy(&self, bytes: &Bytes) -> bool {
+        #[cfg(target_os = "linux")]
+        if self.extras.as_ref().is_some_and(|extras| extras.large.is_some() || !extras.pins.blocks().is_empty()) {
+            return true;
+        }
+        bytes.as_slice().len() > 64 * 1024
+    }
+
+    /// What the argument refers to.
+    #[cfg(target_os = "linux")]
+    pub(super) fn pins(&self) -> Option<&Pins> {
+        self.extras.as_ref().map(|extras| &extras.pins)
+    }
+
+    pub(super) fn extras(&mut self) -> &mut Extras {
+        self.extras.get_or_insert_default()
+    }
+
+    pub(super) fn is_chunk(&self) -> bool {
+        self.extras.as_ref().is_some_and(|extras| extras.chunk.total > 0)
+    }
+
+    pub(super) fn time_limit(&self) -> Option<Duration> {
+        self.extras.as_ref().and_then(|extras| extras.time_limit)
+    }
+
+    pub(super) fn priority(&self) -> i32 {
+        self.extras.as_ref().map_or(0, |extras| extras.priority)
+    }
+
+    /// The same without anything in it.
+    pub(super) fn tombstone(&self) -> Self {
+        Self { entry: self.entry, bound: None, items: 0, extras: None }
+    }
+
+    /// The answer of a chunk; `None` for a single task.
+    pub(super) fn into_chunk(self) -> Option<Box<ChunkAnswer>> {
+        let extras = self.extras?;
+        (extras.chunk.total > 0).then(|| Box::new(extras.chunk))
+    }
+
+    /// The answer, whose last bytes these are.
+    pub(super) fn into_answer(mut self, bytes: Cow<'_, [u8]>) -> Answer {
+        if self.is_chunk()
+            && let Some(extras) = self.extras.take()
+        {
+            return Answer::Chunk(Box::new(extras.chunk));
+        }
+        let bytes = match bytes {
+            Cow::Borrowed(bytes) => bytes.into(),
+            Cow::Owned(bytes) => bytes.into(),
+        };
+        #[cfg(target_os = "linux")]
+        if let Some(extras) = self.extras
+            && !extras.attached.is_empty()
+        {
+            return Answer::Attached(Box::new((bytes, extras.attached)));
+        }
+        Answer::Single(bytes)
+    }
+
+    /// Whether it may be run once more after its worker has died.
+    pub(super) fn retry(&mut self) -> bool {
+        match &mut self.extras {
+            Some(extras) if extras.retries > 0 => {
+                extras.retries -= 1;
+                #[cfg(target_os = "linux")]
+                extras.attached.clear();
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// For an initializer: function, configuration and argument.
+    pub(super) fn into_call(self, argument: Vec<u8>) -> Result<Call, TaskError> {
+        let bound = self.bound.map(|bound| bound.bytes.clone()).unwrap_or_default();
+        Ok((FunctionId::of(self.entry)?, bound, argument))
+    }
+
+    /// Some items have been answered: `bytes` are their results.
+    pub(super) fn take_items(&mut self, items: u32, bytes: &[u8]) -> bool {
+        if items > self.items {
+            return false;
+        }
+        self.items -= items;
+        self.extras().chunk.bytes.extend_from_slice(bytes);
+        true
+    }
+
+    /// The next item gets this error.
+    pub(super) fn lose_item(&mut self, error: TaskError) {
+        let left = self.items;
+        self.items = left.saturating_sub(1);
+        let chunk = &mut self.extras().chunk;
+        let index = chunk.index_of_next(left);
+        let at = chunk.gaps.partition_point(|(other, _)| *other < index);
+        chunk.gaps.insert(at, (index, error));
+    }
+}
+
+/// The longest argument: well below the longest frame.
+const MAX_BYTES: usize = super::wire::MAX_FRAME / 2;
+
+/// The most items in a chunk: what the header of a record has room for.
+const MAX_ITEMS: usize = (1 << 24) - 1;
+
+/// An argument that is nothing but bytes, and so many of them that they are worth to be shared.
+#[cfg(target_os = "linux")]
+#[derive(Debug)]
+enum Large {
+    Vector(Vec<u8>),
+    #[cfg(feature = "bytes")]
+    Bytes(bytes::Bytes),
+}
+
+#[cfg(target_os = "linux")]
+impl Large {
+    fn as_slice(&self) -> &[u8] {
+        match self {
+            Self::Vector(bytes) => bytes,
+            #[cfg(feature = "bytes")]
+            Self::Bytes(bytes) => bytes,
+        }
+    }
+}
+
+/// The argument, if it is that.
+#[cfg(target_os = "linux")]
+fn take_large<A: Payload>(argument: &mut Option<A>) -> Option<Large> {
+    let argument: &mut dyn Any = argument;
+    #[cfg(feature = "bytes")]
+    if let Some(bytes) = argument.downcast_mut::<Option<bytes::Bytes>>() {
+        return bytes.take_if(|bytes| bytes.len() >= shm::SHARED_FROM).map(Large::Bytes);
+    }
+    argument.downcast_mut::<Option<Vec<u8>>>()?.take_if(|bytes| bytes.len() >= shm::SHARED_FROM).map(Large::Vector)
+}
+
+/// A panic is the caller's to catch, and what was written before an error is the caller's to cut off.
+fn encode_item<A: Payload>(item: &A, bytes: &mut Vec<u8>) -> Result<(), TaskError> {
+    let start = Items::begin(bytes);
+    codec::encode_uncaught(item, bytes).map_err(|cause| TaskError::encode("argument", cause))?;
+    if bytes.len() > MAX_BYTES {
+        return Err(too_long());
+    }
+    Items::end(bytes, start).map_err(|cause| TaskError::encode("argument", cause))
+}
+
+fn too_long() -> TaskError {
+    TaskError::encode("argument", "it is longer than 512 MiB")
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_are_the_same_however_many() {
+        for length in [0, 1, Bytes::FEW, Bytes::FEW + 1, 1000] {
+            let all: Vec<u8> = (0..length).map(|index| index as u8).collect();
+            assert_eq!(Bytes::from(&all[..]).as_slice(), all);
+            assert_eq!(Bytes::from(all.clone()).as_slice(), all);
+        }
+    }
+}

@@ -1,0 +1,401 @@
+//! The parent's end of a worker's socket: beside every transport for what is not a request or a reply, and a transport by
+//! itself.
+
+#[cfg(target_os = "linux")]
+use std::os::fd::OwnedFd;
+use std::{
+    borrow::Cow,
+    collections::VecDeque,
+    io::{self, ErrorKind, IoSlice, Write},
+    os::{
+        fd::{AsFd, BorrowedFd},
+        unix::net::UnixStream,
+    },
+};
+
+use super::{
+    Alert, ParentEnd, Place, Record, Reply, ReplyKind,
+    socket::{ATTACHED, READ_SIZE, Source},
+};
+#[cfg(target_os = "linux")]
+use crate::process::shm::Reference;
+use crate::{
+    process::wire::{self, FrameBuffer, Malformed, Reader},
+    sys,
+};
+
+/// Files that may have come before anybody asked for them.
+#[cfg(target_os = "linux")]
+const MOST_FILES: usize = 1024;
+
+/// A reference to shared memory, with the file of what the worker has made.
+#[cfg(target_os = "linux")]
+type AttachedFile = (Reference, Option<OwnedFd>);
+
+/// So many reads in a row are more than a socket holds, and a worker that writes all the time must not keep the parent there.
+const MOST_READS: usize = 16;
+
+/// The parent's end. Nothing in it blocks.
+#[derive(Debug)]
+pub(in crate::process) struct SocketParent {
+    socket: UnixStream,
+    incoming: FrameBuffer,
+    /// What did not fit into the socket; `sent` bytes of it have gone since.
+    outgoing: Vec<u8>,
+    sent: usize,
+    /// Contents of frames that belong to the transport.
+    data: VecDeque<Vec<u8>>,
+    /// All other frames.
+    other: VecDeque<(u8, Vec<u8>)>,
+    /// Files that came beside frames of their own.
+    #[cfg(target_os = "linux")]
+    files: VecDeque<OwnedFd>,
+    /// Files that are kept, and at which byte of `outgoing` they go.
+    #[cfg(target_os = "linux")]
+    outgoing_files: VecDeque<(usize, Vec<OwnedFd>)>,
+    open: bool,
+    /// Requests sent, as a transport by itself.
+    next_number: u64,
+}
+
+impl SocketParent {
+    /// Both ends; the second one is for the worker, as its standard input.
+    pub(in crate::process) fn pair() -> io::Result<(Self, UnixStream)> {
+        let (socket, worker) = UnixStream::pair()?;
+        socket.set_nonblocking(true)?;
+        let parent = Self {
+            socket,
+            incoming: FrameBuffer::default(),
+            outgoing: Vec::new(),
+            sent: 0,
+            data: VecDeque::new(),
+            other: VecDeque::new(),
+            #[cfg(target_os = "linux")]
+            files: VecDeque::new(),
+            #[cfg(target_os = "linux")]
+            outgoing_files: VecDeque::new(),
+            open: true,
+            next_number: 0,
+        };
+        Ok((parent, worker))
+    }
+
+    /// Sends the first frames, with files beside them. What does not fit at once is kept.
+    pub(in crate::process) fn send_first(&mut self, frames: &[u8], files: &[BorrowedFd<'_>]) -> io::Result<()> {
+        match sys::send_with_fds(self.socket.as_fd(), frames, files) {
+            Ok(sent) => self.send(&[&frames[sent..]]),
+            // As in `send`.
+            Err(error) if matches!(error.kind(), ErrorKind::BrokenPipe | ErrorKind::ConnectionReset) => {}
+            Err(error) => return Err(error),
+        }
+        Ok(())
+    }
+
+    /// Sends bytes, or keeps what does not fit for [`flush`](Self::flush). A worker that is gone is not an error: its end is
+    /// noticed where it is received.
+    fn send(&mut self, parts: &[&[u8]]) {
+        let mut skip = 0;
+        while self.outgoing.is_empty() {
+            let mut left = skip;
+            let slices: Vec<IoSlice<'_>> = parts
+                .iter()
+                .filter_map(|part| {
+                    let begin = left.min(part.len());
+                    left -= begin;
+                    (begin < part.len()).then(|| IoSlice::new(&part[begin..]))
+                })
+                .collect();
+            if slices.is_empty() {
+                return;
+            }
+            match self.socket.write_vectored(&slices) {
+                Ok(count) => skip += count,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                // The worker is gone.
+                Err(_) => return,
+            }
+        }
+        for part in parts {
+            let begin = skip.min(part.len());
+            skip -= begin;
+            self.outgoing.extend_from_slice(&part[begin..]);
+        }
+    }
+
+    /// Sends a frame whose content is made of `parts`.
+    pub(in crate::process) fn send_frame(&mut self, kind: u8, parts: &[&[u8]]) {
+        let length = 1 + parts.iter().map(|part| part.len()).sum::<usize>();
+        // Callers keep contents below `wire::MAX_FRAME`.
+        let mut head = (length as u32).to_le_bytes().to_vec();
+        head.push(kind);
+        let mut all = vec![&head[..]];
+        all.extend_from_slice(parts);
+        self.send(&all);
+    }
+
+    /// Sends a frame with files beside it.
+    #[cfg(target_os = "linux")]
+    pub(super) fn send_with_files(&mut self, kind: u8, content: &[u8], files: &[BorrowedFd<'_>]) {
+        let mut frame = (content.len() as u32 + 1).to_le_bytes().to_vec();
+        frame.push(kind);
+        frame.extend_from_slice(content);
+        if self.outgoing.is_empty() {
+            match sys::send_with_fds(self.socket.as_fd(), &frame, files) {
+                Ok(sent) => return self.send(&[&frame[sent..]]),
+                Err(error) if matches!(error.kind(), ErrorKind::Interrupted | ErrorKind::WouldBlock) => {}
+                // The worker is gone, or it has more files on their way to it than the system allows. One that is alive has
+                // to be ended: it would wait for this for ever.
+                Err(_) => return self.hang_up(),
+            }
+        }
+        match files.iter().map(BorrowedFd::try_clone_to_owned).collect() {
+            Ok(files) => self.outgoing_files.push_back((self.outgoing.len(), files)),
+            Err(_) => return self.hang_up(),
+        }
+        self.outgoing.extend_from_slice(&frame);
+    }
+
+    /// The worker ends itself then, and the supervisor notices.
+    #[cfg(target_os = "linux")]
+    fn hang_up(&mut self) {
+        let _ = self.socket.shutdown(std::net::Shutdown::Both);
+    }
+
+    /// Sends some of what is kept.
+    fn send_kept(&mut self) -> io::Result<usize> {
+        #[cfg(target_os = "linux")]
+        if let Some((at, files)) = self.outgoing_files.front() {
+            if *at > self.sent {
+                return self.socket.write(&self.outgoing[self.sent..*at]);
+            }
+            let end = self.outgoing_files.get(1).map_or(self.outgoing.len(), |(next, _)| *next);
+            let files: Vec<BorrowedFd<'_>> = files.iter().map(OwnedFd::as_fd).collect();
+            let count = sys::send_with_fds(self.socket.as_fd(), &self.outgoing[self.sent..end], &files)?;
+            self.outgoing_files.pop_front();
+            return Ok(count);
+        }
+        self.socket.write(&self.outgoing[self.sent..])
+    }
+
+    /// Sends what is kept.
+    pub(in crate::process) fn flush(&mut self) {
+        while self.sent < self.outgoing.len() {
+            match self.send_kept() {
+                Ok(count) => self.sent += count,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return,
+                Err(_) => break,
+            }
+        }
+        // A large argument's memory is not kept for the next, small one.
+        self.outgoing = Vec::new();
+        self.sent = 0;
+    }
+
+    /// Whether something is kept.
+    pub(in crate::process) fn wants_to_send(&self) -> bool {
+        !self.outgoing.is_empty()
+    }
+
+    /// Whether a frame that is none of the transport's was read, and not received.
+    pub(in crate::process) fn has_frames(&self) -> bool {
+        !self.other.is_empty()
+    }
+
+    /// Readable when something has arrived.
+    pub(in crate::process) fn fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+
+    /// Reads all that has arrived, and sorts it.
+    fn read(&mut self) -> Result<(), Malformed> {
+        for _ in 0..MOST_READS {
+            if !self.open {
+                break;
+            }
+            let mut source = Source {
+                socket: &self.socket,
+                #[cfg(target_os = "linux")]
+                files: &mut self.files,
+            };
+            let outcome = self.incoming.read_from(&mut source, READ_SIZE);
+            while let Some((kind, body)) = self.incoming.next()? {
+                match kind {
+                    // It did its work by coming.
+                    wire::KICK => {}
+                    wire::DATA => self.data.push_back(body.to_vec()),
+                    // The file came before it, or with it.
+                    #[cfg(target_os = "linux")]
+                    wire::FILE if self.files.len() <= MOST_FILES => {}
+                    _ => self.other.push_back((kind, body.to_vec())),
+                }
+            }
+            match outcome {
+                Ok(0) => self.open = false,
+                Ok(count) if count < READ_SIZE => break,
+                Ok(_) => {}
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                Err(_) => self.open = false,
+            }
+        }
+        Ok(())
+    }
+
+    /// The next content for the transport, if it has arrived.
+    pub(super) fn next_data(&mut self) -> Result<Option<Vec<u8>>, Malformed> {
+        if self.data.is_empty() {
+            self.read()?;
+        }
+        Ok(self.data.pop_front())
+    }
+
+    /// The next file of those that were sent by themselves, if it has arrived.
+    #[cfg(target_os = "linux")]
+    pub(super) fn next_file(&mut self) -> Result<Option<OwnedFd>, Malformed> {
+        if self.files.is_empty() {
+            self.read()?;
+        }
+        Ok(self.files.pop_front())
+    }
+
+    /// Takes the references from the end of a reply, and the files that belong to them. `None` when a file has not come yet;
+    /// then nothing has been taken.
+    #[cfg(target_os = "linux")]
+    pub(super) fn take_attached(&mut self, bytes: &mut Cow<'_, [u8]>) -> Result<Option<Vec<AttachedFile>>, Malformed> {
+        let (rest, count) = bytes.split_last_chunk::<4>().ok_or(Malformed)?;
+        let length = (u32::from_le_bytes(*count) as usize).checked_mul(Reference::LENGTH).ok_or(Malformed)?;
+        let at = rest.len().checked_sub(length).ok_or(Malformed)?;
+        let references: Vec<Reference> = rest[at..]
+            .chunks_exact(Reference::LENGTH)
+            .map(|reference| Reference::from_bytes(reference).ok_or(Malformed))
+            .collect::<Result<_, _>>()?;
+        let files = references.iter().filter(|reference| reference.from_worker).count();
+        if self.files.len() < files {
+            self.read()?;
+            if self.files.len() < files {
+                return Ok(None);
+            }
+        }
+        match bytes {
+            Cow::Borrowed(all) => *all = &all[..at],
+            Cow::Owned(all) => all.truncate(at),
+        }
+        let with_file = |reference: Reference| {
+            let file = if reference.from_worker { self.files.pop_front() } else { None };
+            (reference, file)
+        };
+        Ok(Some(references.into_iter().map(with_file).collect()))
+    }
+
+    /// Hands every frame that is none of the transport's to `receiver`, and says whether the worker's end is still open.
+    pub(in crate::process) fn receive_frames(
+        &mut self,
+        receiver: &mut dyn FnMut(u8, &[u8]),
+    ) -> Result<bool, Malformed> {
+        self.read()?;
+        for (kind, body) in self.other.drain(..) {
+            receiver(kind, &body);
+        }
+        Ok(self.open)
+    }
+}
+
+/// One request at a time; the worker has it as soon as it is sent.
+impl ParentEnd for SocketParent {
+    fn depth(&self) -> usize {
+        1
+    }
+
+    fn has_room(&self, _: usize) -> bool {
+        true
+    }
+
+    fn push(&mut self, record: Record<'_>) -> Place {
+        match record {
+            Record::Run { definition, items, bytes } => {
+                self.send_frame(wire::RUN, &[&definition.to_le_bytes(), &items.to_le_bytes(), bytes]);
+                self.next_number += 1;
+            }
+            Record::Define { definition, offset, name_hash, bound } => {
+                let (offset, hash) = (offset.to_le_bytes(), name_hash.to_le_bytes());
+                let has_bound = [u8::from(bound.is_some())];
+                let bound = bound.unwrap_or_default();
+                self.send_frame(wire::DEFINE, &[&definition.to_le_bytes(), &offset, &hash, &has_bound, bound]);
+            }
+            #[cfg(target_os = "linux")]
+            Record::Share { share, files } => self.send_with_files(wire::SHARE, &share.to_bytes(), files),
+            #[cfg(target_os = "linux")]
+            Record::Forget { id } => self.send_frame(wire::FORGET, &[&id.to_le_bytes()]),
+        }
+        Place::default()
+    }
+
+    fn ring(&mut self, _: bool) {}
+
+    fn release(&mut self, _: u64, _: Place) {}
+
+    fn release_all(&mut self) {}
+
+    fn is_claimed(&self, _: u64) -> bool {
+        true
+    }
+
+    fn revoke(&mut self, _: u64) -> bool {
+        false
+    }
+
+    fn keeps(&self, _: usize) -> bool {
+        false
+    }
+
+    fn bytes(&self, _: Place) -> Vec<u8> {
+        Vec::new()
+    }
+
+    fn receive(&mut self, receiver: &mut dyn FnMut(Reply<'_>) -> Result<(), Malformed>) -> Result<(), Malformed> {
+        while let Some(body) = self.next_data()? {
+            let mut reader = Reader(&body);
+            let number = reader.u32()?;
+            let byte = reader.u8()?;
+            let kind = match byte & !ATTACHED {
+                0 => ReplyKind::Done,
+                1 => ReplyKind::Failed,
+                2 => ReplyKind::Part,
+                _ => return Err(Malformed),
+            };
+            let (items, elapsed) = (reader.u32()?, reader.u32()?);
+            #[cfg_attr(not(target_os = "linux"), expect(unused_mut, reason = "nothing is cut off"))]
+            let mut bytes = Cow::Borrowed(reader.0);
+            receiver(Reply {
+                number,
+                kind,
+                items,
+                elapsed,
+                // Its files were sent before it.
+                #[cfg(target_os = "linux")]
+                attached: match byte & ATTACHED {
+                    0 => Vec::new(),
+                    _ => self.take_attached(&mut bytes)?.ok_or(Malformed)?,
+                },
+                bytes,
+            })?;
+        }
+        Ok(())
+    }
+
+    fn unfinished(&mut self) -> Option<(u32, Vec<u8>)> {
+        None
+    }
+
+    fn set_alert(&mut self, _: Alert) {}
+
+    fn say_goodbye(&mut self) {
+        self.send_frame(wire::BYE, &[]);
+    }
+
+    fn control(&mut self) -> &mut SocketParent {
+        self
+    }
+}

@@ -1,0 +1,276 @@
+//! The worker's end of its socket; see `socket_parent.rs`.
+
+use std::{
+    cell::RefCell,
+    io::{self, ErrorKind, Write},
+    os::{fd::AsFd, unix::net::UnixStream},
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+#[cfg(target_os = "linux")]
+use std::{
+    collections::VecDeque,
+    os::fd::{BorrowedFd, OwnedFd},
+    sync::OnceLock,
+};
+
+#[cfg(target_os = "linux")]
+use super::socket::ATTACHED;
+use super::{
+    Record, ReplyHeader, ReplyKind, Request, WorkerEnd,
+    socket::{READ_SIZE, Source},
+};
+#[cfg(target_os = "linux")]
+use crate::process::shm::{self, Block, Share};
+use crate::{
+    codec::Output,
+    process::wire::{self, FrameBuffer, Malformed, Reader},
+    sys,
+};
+
+/// One frame at a time: a thread of a task's own may have to wake the parent.
+static SENDING: Mutex<()> = Mutex::new(());
+
+fn sending() -> MutexGuard<'static, ()> {
+    SENDING.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The worker's way to its parent, for [`kick_parent`].
+#[cfg(target_os = "linux")]
+static TO_PARENT: OnceLock<UnixStream> = OnceLock::new();
+
+/// Wakes the parent, from any thread of a worker that was lent something.
+#[cfg(target_os = "linux")]
+pub(in crate::process) fn kick_parent() {
+    if let Some(socket) = TO_PARENT.get() {
+        let _one = sending();
+        sys::send_if_room(socket.as_fd(), &KICK);
+    }
+}
+
+const KICK: [u8; 5] = [1, 0, 0, 0, wire::KICK];
+
+/// Writes references to the end of a reply.
+#[cfg(target_os = "linux")]
+pub(super) fn put_attached(output: &mut Output<'_>, attached: &[Block]) {
+    for block in attached {
+        block.hand_over();
+        output.put(&block.reference().to_bytes());
+    }
+    if !attached.is_empty() {
+        output.put(&(attached.len() as u32).to_le_bytes());
+    }
+}
+
+/// The worker's end.
+pub(in crate::process) struct SocketWorker {
+    socket: UnixStream,
+    incoming: FrameBuffer,
+    #[cfg(target_os = "linux")]
+    files: VecDeque<OwnedFd>,
+}
+
+impl SocketWorker {
+    /// `received` is what was read from the socket already.
+    pub(in crate::process) fn new(socket: UnixStream, received: &[u8]) -> Self {
+        let mut incoming = FrameBuffer::default();
+        incoming.extend(received);
+        Self {
+            socket,
+            incoming,
+            #[cfg(target_os = "linux")]
+            files: VecDeque::new(),
+        }
+    }
+
+    /// The socket itself.
+    pub(in crate::process) fn socket(&self) -> &UnixStream {
+        &self.socket
+    }
+
+    /// Waits for the next frame; `None` when the parent is gone.
+    pub(in crate::process) fn receive(&mut self) -> io::Result<Option<(u8, &[u8])>> {
+        // Two looks at the buffer, because a borrow that is returned from inside the loop would live through all of it.
+        while !self.incoming.has_frame() {
+            let mut source = Source {
+                socket: &self.socket,
+                #[cfg(target_os = "linux")]
+                files: &mut self.files,
+            };
+            match self.incoming.read_from(&mut source, READ_SIZE) {
+                Ok(0) => return Ok(None),
+                Ok(_) => {}
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == ErrorKind::ConnectionReset => return Ok(None),
+                Err(error) => return Err(error),
+            }
+        }
+        self.incoming.next().map_err(|Malformed| ErrorKind::InvalidData.into())
+    }
+
+    /// Waits for a frame of the transport, and puts its content into `body`.
+    pub(super) fn receive_data(&mut self, body: &mut Vec<u8>) -> io::Result<()> {
+        match self.receive()? {
+            Some((wire::DATA, content)) => {
+                body.clear();
+                body.extend_from_slice(content);
+                Ok(())
+            }
+            Some(_) => Err(ErrorKind::InvalidData.into()),
+            None => Err(ErrorKind::UnexpectedEof.into()),
+        }
+    }
+
+    /// Waits for shared memory from the parent.
+    #[cfg(target_os = "linux")]
+    pub(super) fn receive_share(&mut self) -> io::Result<()> {
+        match self.receive()? {
+            Some((wire::SHARE, content)) => {
+                let content = content.to_vec();
+                self.accept_share(&content)
+            }
+            Some(_) => Err(ErrorKind::InvalidData.into()),
+            None => Err(ErrorKind::UnexpectedEof.into()),
+        }
+    }
+
+    #[cfg(target_os = "linux")]
+    fn accept_share(&mut self, content: &[u8]) -> io::Result<()> {
+        let share = Share::from_bytes(content).map_err(|Malformed| io::Error::from(ErrorKind::InvalidData))?;
+        if TO_PARENT.get().is_none() {
+            // Without it the parent learns later that something is not held any more.
+            let _ = self.socket.try_clone().map(|socket| TO_PARENT.set(socket));
+        }
+        let count = if share.has_holds { 2 } else { 1 };
+        let count = count.min(self.files.len());
+        shm::accept(share, self.files.drain(..count));
+        Ok(())
+    }
+
+    /// Sends a file by itself.
+    #[cfg(target_os = "linux")]
+    pub(super) fn send_file(&mut self, file: BorrowedFd<'_>) -> io::Result<()> {
+        let _one = sending();
+        let frame = [1, 0, 0, 0, wire::FILE];
+        let sent = sys::send_with_fds(self.socket.as_fd(), &frame, &[file])?;
+        self.socket.write_all(&frame[sent..])
+    }
+
+    /// Sends the files of what this worker has made.
+    #[cfg(target_os = "linux")]
+    pub(super) fn send_files(&mut self, attached: &[Block]) -> io::Result<()> {
+        attached.iter().filter_map(Block::file).try_for_each(|file| self.send_file(file))
+    }
+
+    /// Sends bytes.
+    pub(in crate::process) fn send(&mut self, frames: &[u8]) -> io::Result<()> {
+        let _one = sending();
+        self.socket.write_all(frames)
+    }
+
+    /// Sends a frame.
+    pub(super) fn send_frame(&mut self, kind: u8, content: &[u8]) -> io::Result<()> {
+        let length = u32::try_from(content.len() + 1).map_err(|_| ErrorKind::InvalidInput)?;
+        let mut head = [0; 5];
+        head[..4].copy_from_slice(&length.to_le_bytes());
+        head[4] = kind;
+        let _one = sending();
+        self.socket.write_all(&head)?;
+        self.socket.write_all(content)
+    }
+
+    /// Wakes the parent. When the socket is full it will wake up anyway.
+    pub(super) fn kick(&mut self) {
+        let _one = sending();
+        sys::send_if_room(self.socket.as_fd(), &KICK);
+    }
+}
+
+/// The socket as a transport by itself.
+pub(in crate::process) struct SocketTransport {
+    socket: RefCell<SocketWorker>,
+    number: std::cell::Cell<u32>,
+}
+
+impl SocketTransport {
+    pub(in crate::process) fn new(socket: SocketWorker) -> Self {
+        Self { socket: RefCell::new(socket), number: std::cell::Cell::new(0) }
+    }
+}
+
+impl WorkerEnd for SocketTransport {
+    fn next<'a>(&'a self, body: &'a mut Vec<u8>) -> io::Result<Option<Request<'a>>> {
+        let mut socket = self.socket.borrow_mut();
+        let malformed = |Malformed| io::Error::from(ErrorKind::InvalidData);
+        let kind = loop {
+            let kind = match socket.receive()? {
+                None | Some((wire::BYE, _)) => return Ok(None),
+                Some((kind, content)) => {
+                    body.clear();
+                    body.extend_from_slice(content);
+                    kind
+                }
+            };
+            match kind {
+                #[cfg(target_os = "linux")]
+                wire::SHARE => socket.accept_share(body)?,
+                #[cfg(target_os = "linux")]
+                wire::FORGET => shm::forget(Reader(body).u64().map_err(malformed)?),
+                _ => break kind,
+            }
+        };
+        let mut reader = Reader(body);
+        let definition = reader.u32().map_err(malformed)?;
+        let record = match kind {
+            wire::RUN => Record::Run { definition, items: reader.u32().map_err(malformed)?, bytes: reader.0 },
+            wire::DEFINE => {
+                let (offset, name_hash) = (reader.u64().map_err(malformed)?, reader.u64().map_err(malformed)?);
+                let has_bound = reader.u8().map_err(malformed)? == 1;
+                Record::Define { definition, offset, name_hash, bound: has_bound.then_some(reader.0) }
+            }
+            _ => return Err(ErrorKind::InvalidData.into()),
+        };
+        let number = self.number.get();
+        if matches!(record, Record::Run { .. }) {
+            self.number.set(number.wrapping_add(1));
+        }
+        Ok(Some(Request { record, number, waited: true }))
+    }
+
+    fn room(&self) -> io::Result<Output<'_>> {
+        Ok(Output::new(&mut []))
+    }
+
+    fn progress(&self, _: u32, _: usize) {}
+
+    #[cfg_attr(not(target_os = "linux"), expect(unused_mut, reason = "nothing is appended"))]
+    fn send(&self, mut output: Output<'_>, reply: ReplyHeader) -> io::Result<()> {
+        let flag = 0;
+        #[cfg(target_os = "linux")]
+        let flag = {
+            let attached = output.take_attached();
+            put_attached(&mut output, &attached);
+            self.socket.borrow_mut().send_files(&attached)?;
+            if attached.is_empty() { flag } else { ATTACHED }
+        };
+        let mut frame = Vec::new();
+        let start = wire::begin_frame(&mut frame, wire::DATA);
+        frame.extend_from_slice(&reply.number.to_le_bytes());
+        let kind = match reply.kind {
+            ReplyKind::Done => 0,
+            ReplyKind::Failed => 1,
+            ReplyKind::Part => 2,
+        };
+        frame.push(kind | flag);
+        frame.extend_from_slice(&reply.items.to_le_bytes());
+        frame.extend_from_slice(&reply.elapsed.to_le_bytes());
+        if let Err(content) = output.into_overflow() {
+            frame.extend_from_slice(&content);
+        }
+        wire::end_frame(&mut frame, start).map_err(|Malformed| ErrorKind::InvalidData)?;
+        self.socket.borrow_mut().send(&frame)
+    }
+
+    fn send_control(&self, frames: &[u8]) -> io::Result<()> {
+        self.socket.borrow_mut().send(frames)
+    }
+}
