@@ -10,6 +10,9 @@ mod image;
 #[cfg(target_os = "linux")]
 #[expect(unsafe_code, reason = "handles a signal")]
 mod limits;
+#[cfg(target_os = "linux")]
+#[expect(unsafe_code, reason = "asks for memory of the caller's")]
+mod pages;
 #[expect(unsafe_code, reason = "maps memory")]
 mod shared_memory;
 mod worker_process;
@@ -23,6 +26,8 @@ pub(crate) use image::{entry_at, is_in_program};
 pub(crate) use limits::proportional_set_size;
 #[cfg(target_os = "linux")]
 pub(crate) use limits::{forget_refused_allocations, install_out_of_memory_handler, set_data_limit};
+#[cfg(target_os = "linux")]
+pub(crate) use pages::populate;
 #[cfg(target_os = "linux")]
 pub(crate) use shared_memory::{Mapping, Writable, may_have_long_files, read_shared};
 pub(crate) use shared_memory::{SharedWords, is_same_file};

@@ -2,6 +2,8 @@
 //!
 //! Compared with chunks that travel as tasks this saves the one thread through which everything has to go twice.
 
+#[cfg(target_os = "linux")]
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::{
     any::Any,
     collections::VecDeque,
@@ -55,6 +57,11 @@ pub(crate) fn pull<I: Iterator>(mut input: I, count: usize, items: &mut Vec<I::I
     input
 }
 
+/// Large results have the system back their memory a block at a time, and a block ahead of where the workers write. Otherwise
+/// all of them have page faults side by side, and wait for one another in the kernel.
+#[cfg(target_os = "linux")]
+const BLOCK: usize = 1 << 20;
+
 struct Input<A> {
     /// Taken away when nobody may touch the input any more.
     source: Option<Source<'static, A>>,
@@ -78,6 +85,9 @@ struct Output<R> {
     filled: Mutex<Vec<(usize, usize)>>,
     /// Answers beyond the capacity, by the place of their first.
     beyond: Mutex<Vec<(usize, Vec<R>)>>,
+    /// Bytes from the start on for which somebody has seen to it that they are backed.
+    #[cfg(target_os = "linux")]
+    populated: AtomicUsize,
 }
 
 /// What a `Vec` is made of, without its length.
@@ -125,7 +135,13 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl<R> Output<R> {
     fn with_capacity(capacity: usize) -> Self {
         let memory = Mutex::new(Memory::with_capacity(capacity));
-        Self { memory, filled: Mutex::default(), beyond: Mutex::default() }
+        Self {
+            memory,
+            filled: Mutex::default(),
+            beyond: Mutex::default(),
+            #[cfg(target_os = "linux")]
+            populated: AtomicUsize::new(0),
+        }
     }
 
     /// Writes the answers for all of `items` to their places, the first of which is `first`, until a call panics.
@@ -134,6 +150,8 @@ impl<R> Output<R> {
         let count = items.len();
         let mut done = 0;
         let outcome = if first.checked_add(count).is_some_and(|end| end <= capacity) {
+            #[cfg(target_os = "linux")]
+            self.populate(start, capacity, first + count);
             // SAFETY: the places are within the memory.
             let place = unsafe { start.add(first) };
             let outcome = panic::catch(|| {
@@ -156,6 +174,31 @@ impl<R> Output<R> {
             outcome
         };
         outcome.map_err(|error| (first + done, error))
+    }
+
+    /// Sees to it that memory is there for so many answers and those that will come next.
+    #[cfg(target_os = "linux")]
+    fn populate(&self, start: *mut R, capacity: usize, places: usize) {
+        let bytes = capacity * size_of::<R>();
+        if bytes < 4 * BLOCK {
+            return;
+        }
+        let wanted = bytes.min(places * size_of::<R>() + BLOCK);
+        // ORDERING: shares out work; whoever comes too early has page faults.
+        let mut populated = self.populated.load(Ordering::Relaxed);
+        while populated < wanted {
+            let end = bytes.min(populated + BLOCK);
+            match self.populated.compare_exchange_weak(populated, end, Ordering::Relaxed, Ordering::Relaxed) {
+                Ok(_) => {
+                    // SAFETY: the block is within the memory.
+                    let block = unsafe { start.cast::<u8>().add(populated) };
+                    // SAFETY: as above.
+                    unsafe { crate::sys::populate(block, end - populated) };
+                    populated = end;
+                }
+                Err(other) => populated = other,
+            }
+        }
     }
 
     /// The answers, in order. All that were begun are done.
