@@ -27,6 +27,7 @@ on_every_kind_of_pool!(
     tasks_of_forked_workers_may_lock_allocate_start_threads_and_programs,
     a_token_reaches_preload_and_tasks,
     a_worker_holds_nothing_of_other_workers,
+    a_fork_server_that_is_stopped_holds_nobody_up,
 );
 
 static TABLE: OnceLock<Vec<u64>> = OnceLock::new();
@@ -216,4 +217,35 @@ fn a_worker_holds_nothing_of_other_workers(kind: Kind) {
         assert_eq!(sockets.len(), 1, "{pid}: {sockets:?}");
         assert!(seen.insert(sockets), "a socket is in two processes");
     }
+}
+
+fn signal(pid: u32, signal: rustix::process::Signal) {
+    rustix::process::kill_process(rustix::process::Pid::from_raw(pid.cast_signed()).unwrap(), signal).unwrap();
+}
+
+fn a_fork_server_that_is_stopped_holds_nobody_up(kind: Kind) {
+    let pool = builder(kind, 2).build().unwrap();
+    let mut deaths = 0;
+    // On a machine that is very busy the fork server may be given up before the tasks are done: then once more.
+    let was_seen = (0..10).any(|_| {
+        pool.warm_up().unwrap();
+        let server = pool.fork_server_pid().unwrap();
+        signal(server, rustix::process::Signal::STOP);
+        kill(pool.worker_pids()[0]);
+        deaths += 1;
+        // From then on the fork server has been asked for another one.
+        while pool.stats().died < deaths {
+            std::thread::yield_now();
+        }
+        for x in 0..20 {
+            assert_eq!(pool.submit(|x: u64| x + 1, x).unwrap().result(), Ok(x + 1));
+        }
+        let future = pool.submit(|x: u64| x, 7).unwrap();
+        future.cancel();
+        pool.fork_server_pid() == Some(server)
+    });
+    assert!(was_seen, "the other worker runs tasks while the fork server does not answer");
+    // It is replaced.
+    pool.warm_up().unwrap();
+    assert_eq!(pool.worker_pids().len(), 2);
 }

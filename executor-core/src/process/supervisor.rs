@@ -16,7 +16,7 @@ use super::{
     flags,
     launch::{LaunchError, Launcher},
     pool::{Core, OnWorkerDeath, Transport},
-    transport::{ParentEnd, SocketParent},
+    transport::ParentEnd,
     wire::{self, Malformed},
     worker::Hello,
     worker_slot::{Life, Watched, Worker},
@@ -66,6 +66,7 @@ pub(super) fn run(core: &Arc<Core>, mut heard: &UnixStream) {
         }
         bury_insane(core, &mut state);
         start_workers(core, &mut launcher, &mut state);
+        launcher.end_unwanted();
         if let Some(error) = state.broken.clone()
             && !state.workers.values().any(Worker::is_open)
         {
@@ -189,7 +190,6 @@ fn start_workers(core: &Core, launcher: &mut Launcher, state: &mut State) {
             }
             // The supervisor will come here again.
             Err(LaunchError::NotYet) => return,
-            Err(LaunchError::Hopeless(error)) => return break_pool(core, state, error),
             Err(LaunchError::System(error)) if state.workers.is_empty() => {
                 let cause = Cause::new(format!("failed to start a worker process: {error}"));
                 return break_pool(core, state, TaskError::NoWorker { cause });
@@ -209,11 +209,7 @@ fn start_workers(core: &Core, launcher: &mut Launcher, state: &mut State) {
 }
 
 fn start_worker(core: &Core, launcher: &mut Launcher) -> Result<Worker, LaunchError> {
-    if !launcher.prepare()? {
-        return Err(LaunchError::NotYet);
-    }
-    let (mut control, worker_end) = SocketParent::pair()?;
-    let process = launcher.start(worker_end)?;
+    let (process, mut control) = launcher.start()?;
     let hello = Hello {
         identity: core.identity.clone(),
         preload: launcher.preload_of_worker().cloned(),

@@ -1,11 +1,8 @@
 //! The program's side of a fork server.
 
 use std::{
-    io,
-    os::{
-        fd::{AsFd, BorrowedFd},
-        unix::net::UnixStream,
-    },
+    io::{self, ErrorKind},
+    os::fd::{AsFd, BorrowedFd},
     time::{Duration, Instant},
 };
 
@@ -43,17 +40,14 @@ pub(super) struct ForkServer {
     channel: SocketParent,
     /// Until when it has to be ready; `None` once it is.
     until: Option<Instant>,
+    /// The program's end of the socket of the worker that it was asked for, and until when it has to answer.
+    asked: Option<(SocketParent, Instant)>,
+    /// What it has answered; an error when it could not fork, and lives.
+    answer: Option<io::Result<Forked>>,
 }
 
-/// What became of a request for a worker.
-#[derive(Debug)]
-pub(super) enum Asked {
-    Forked(WorkerProcess),
-    /// The fork server could not fork, and lives.
-    Refused(io::Error),
-    /// There may be a worker or not: the fork server has to be dropped.
-    Dead,
-}
+/// A worker, and the program's end of its socket.
+pub(super) type Forked = (WorkerProcess, SocketParent);
 
 /// A fork server that is no more.
 #[derive(Debug)]
@@ -86,67 +80,62 @@ impl ForkServer {
         wire::end_frame(&mut frame, start)
             .map_err(|Malformed| io::Error::other("the preload's argument is too long"))?;
         channel.send_first(&frame, &[flags::table_file()?])?;
-        Ok(Self { process, channel, until: Some(until) })
+        Ok(Self { process, channel, until: Some(until), asked: None, answer: None })
     }
 
     pub(super) fn pid(&self) -> u32 {
         self.process.pid()
     }
 
+    /// Whether it can be asked for a worker.
     pub(super) fn is_ready(&self) -> bool {
-        self.until.is_none()
+        self.until.is_none() && self.asked.is_none()
     }
 
     pub(super) fn deadline(&self) -> Option<Instant> {
-        self.until
+        self.until.or(self.asked.as_ref().map(|(_, limit)| *limit))
     }
 
     pub(super) fn watched(&self) -> [(BorrowedFd<'_>, bool); 2] {
         [(self.channel.fd(), self.channel.wants_to_send()), (self.process.pidfd(), false)]
     }
 
-    /// Asks for a worker that has `socket`, and waits for it.
-    pub(super) fn fork(&mut self, socket: &UnixStream) -> Asked {
+    /// Asks for a worker; [`attend`](Self::attend) takes the answer. Only when it [is ready](Self::is_ready). One that is dead
+    /// is not an error: that is noticed where the answer is received.
+    pub(super) fn ask(&mut self) -> io::Result<()> {
         let mut frame = Vec::new();
         let start = wire::begin_frame(&mut frame, wire::FORK);
         // Cannot be too long.
         let _ = wire::end_frame(&mut frame, start);
-        if self.channel.send_first(&frame, &[socket.as_fd()]).is_err() {
-            return Asked::Dead;
-        }
-        let limit = Instant::now() + ANSWER_LIMIT;
-        loop {
-            // Looked at first: what it had said before it ended still counts.
-            let ended = sys::is_readable(self.process.pidfd());
-            let mut answer = None;
-            let open = self.channel.receive_frames(&mut |kind, body| answer = Some((kind, body.to_vec())));
-            match answer {
-                Some((wire::FORKED, body)) => return self.answered(&body).unwrap_or(Asked::Dead),
-                Some(_) => return Asked::Dead,
-                None if open != Ok(true) || ended || Instant::now() > limit => return Asked::Dead,
-                None => {}
-            }
-            let fds = [(self.channel.fd(), self.channel.wants_to_send()), (self.process.pidfd(), false)];
-            if sys::poll_until(&fds, Some(limit)).is_err() {
-                return Asked::Dead;
-            }
-            self.channel.flush();
-        }
+        let (control, worker_end) = SocketParent::pair()?;
+        self.channel.send_first(&frame, &[worker_end.as_fd()])?;
+        self.asked = Some((control, Instant::now() + ANSWER_LIMIT));
+        Ok(())
     }
 
-    fn answered(&self, body: &[u8]) -> Result<Asked, Malformed> {
+    /// What became of the last request, once that is known.
+    pub(super) fn take_answer(&mut self) -> Option<io::Result<Forked>> {
+        self.answer.take()
+    }
+
+    fn answered(&mut self, body: &[u8]) -> Result<(), Malformed> {
+        let (control, _) = self.asked.take().ok_or(Malformed)?;
         let mut reader = Reader(body);
         let (pid, error) = (reader.u32()?, reader.u32()?);
-        if error != 0 {
-            return Ok(Asked::Refused(io::Error::from_raw_os_error(error.cast_signed())));
-        }
-        match WorkerProcess::adopt(pid, &self.process) {
-            Ok(worker) => worker.map(Asked::Forked).ok_or(Malformed),
-            Err(error) => Ok(Asked::Refused(error)),
+        self.answer = Some(if error != 0 {
+            Err(io::Error::from_raw_os_error(error.cast_signed()))
+        } else {
+            let worker = WorkerProcess::adopt(pid, &self.process);
+            worker.and_then(|worker| worker.map(|worker| (worker, control)).ok_or(ErrorKind::NotFound.into()))
+        });
+        match &self.answer {
+            // There is no such child: it lies.
+            Some(Err(error)) if error.kind() == ErrorKind::NotFound => Err(Malformed),
+            _ => Ok(()),
         }
     }
 
-    /// Takes what it has sent, and sees whether it is alive and in time.
+    /// Takes what it has sent, and sees whether it is alive and in time. What it had said before it ended still counts.
     pub(super) fn attend(&mut self, startup_timeout: Duration) -> Result<(), Ended> {
         self.channel.flush();
         let ended = sys::is_readable(self.process.pidfd());
@@ -160,6 +149,7 @@ impl ForkServer {
                     self.until = None;
                     continue;
                 }
+                (wire::FORKED, None) if self.answered(&body).is_ok() => continue,
                 (wire::INITIALIZER_FAILED, Some(_)) => TaskError::InitializerFailed { cause: text() },
                 (wire::REFUSED, Some(_)) => TaskError::NoWorker { cause: text() },
                 _ => {
@@ -169,28 +159,40 @@ impl ForkServer {
             };
             return Err(Ended { error: complaint, weight: HOPELESS });
         }
+        let is_late = self.deadline().is_some_and(|deadline| deadline <= Instant::now());
+        let no_worker = |cause: String| TaskError::NoWorker { cause: Cause::new(cause) };
         if sane && !ended && open == Ok(true) {
-            return match self.until {
-                Some(until) if until <= Instant::now() => {
+            return match (is_late, self.until) {
+                (false, _) => Ok(()),
+                (true, Some(_)) => {
                     let cause = format!("the fork server was not ready within {startup_timeout:?}");
-                    Err(Ended { error: TaskError::NoWorker { cause: Cause::new(cause) }, weight: HOPELESS })
+                    Err(Ended { error: no_worker(cause), weight: HOPELESS })
                 }
-                _ => Ok(()),
+                (true, None) => {
+                    let cause = "fork servers stop when they are asked for a worker".to_owned();
+                    Err(Ended { error: no_worker(cause), weight: KILLED })
+                }
             };
         }
-        let was_ready = self.is_ready();
+        let was_ready = self.until.is_none();
+        let was_asked = self.asked.is_some();
         let pid = self.pid();
         // It keeps its socket open until it ends, so this does not make a SIGKILL of an exit of its own.
         let exit = self.process.reap_group();
         let weight = match exit {
+            _ if was_asked => KILLED,
             _ if was_ready => 0,
             WorkerExit::Signal(SIGKILL) => KILLED,
             _ => ENDED,
         };
-        let cause = Cause::new(format!(
-            "the fork server {pid} ended before it was ready ({exit}): is executor_core::init() the first line of main?"
-        ));
-        Err(Ended { error: TaskError::NoWorker { cause }, weight })
+        let cause = if was_ready {
+            format!("the fork server {pid} ended ({exit})")
+        } else {
+            format!(
+                "the fork server {pid} ended before it was ready ({exit}): is executor_core::init() the first line of main?"
+            )
+        };
+        Err(Ended { error: no_worker(cause), weight })
     }
 }
 

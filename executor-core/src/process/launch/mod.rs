@@ -18,11 +18,12 @@ use std::{
 };
 
 #[cfg(target_os = "linux")]
-use fork_server::{Asked, ForkServer};
+use fork_server::{ForkServer, Forked};
 
 use super::{
     builder::Call,
     identity::Identity,
+    transport::SocketParent,
     wire,
     worker::{LaunchArguments, WORKER_VARIABLE},
 };
@@ -78,6 +79,12 @@ impl Settings {
         let arguments = &self.arguments;
         WorkerProcess::start(socket, &arguments.arguments, arguments.null_stdout, &environment, self.directory.as_ref())
     }
+
+    /// The same, with a new socket of which the program keeps the other end.
+    fn spawn_with_socket(&self) -> Result<(WorkerProcess, SocketParent), LaunchError> {
+        let (control, worker_end) = SocketParent::pair()?;
+        Ok((self.spawn(worker_end)?, control))
+    }
 }
 
 /// Why there is no worker.
@@ -85,8 +92,6 @@ impl Settings {
 pub(super) enum LaunchError {
     /// Ask again when one of the [watched](Launcher::watched) descriptors is ready.
     NotYet,
-    /// There will never be one.
-    Hopeless(TaskError),
     /// The system refused something.
     System(io::Error),
 }
@@ -104,6 +109,9 @@ pub(super) struct Launcher {
     settings: Settings,
     #[cfg(target_os = "linux")]
     server: Option<ForkServer>,
+    /// The worker that was asked for last, or why there is none.
+    #[cfg(target_os = "linux")]
+    answer: Option<io::Result<Forked>>,
     /// What the ends of fork servers weigh since one of them has made a worker, and since when they end.
     #[cfg(target_os = "linux")]
     failures: Option<(u32, Instant)>,
@@ -112,57 +120,49 @@ pub(super) struct Launcher {
 #[cfg(target_os = "linux")]
 impl Launcher {
     pub(super) fn new(settings: Settings) -> Self {
-        Self { settings, server: None, failures: None }
+        Self { settings, server: None, answer: None, failures: None }
     }
 
-    /// Whether a worker can be started at once. If not, sees to it that one can be later.
-    pub(super) fn prepare(&mut self) -> Result<bool, LaunchError> {
-        if self.settings.method == StartMethod::Spawn {
-            return Ok(true);
-        }
-        match &self.server {
-            Some(server) => Ok(server.is_ready()),
-            None => {
-                self.server = Some(ForkServer::start(&self.settings)?);
-                Ok(false)
-            }
-        }
-    }
-
-    /// Starts a worker that has `socket`.
-    pub(super) fn start(&mut self, socket: UnixStream) -> Result<WorkerProcess, LaunchError> {
-        if !self.prepare()? {
-            return Err(LaunchError::NotYet);
-        }
-        let Some(server) = &mut self.server else { return Ok(self.settings.spawn(socket)?) };
-        match server.fork(&socket) {
-            Asked::Forked(worker) => {
-                self.failures = None;
-                Ok(worker)
-            }
-            Asked::Refused(error) if fork_server::is_forbidden(&error) => {
+    /// Starts a worker; the other end of the socket is its own. Where a fork server has to be asked, nobody waits for it here:
+    /// the first call asks, and a later one has the answer.
+    pub(super) fn start(&mut self) -> Result<(WorkerProcess, SocketParent), LaunchError> {
+        match self.answer.take() {
+            Some(Ok(forked)) => return Ok(forked),
+            Some(Err(error)) if fork_server::is_forbidden(&error) => {
                 self.server = None;
                 self.settings.method = StartMethod::Spawn;
-                Ok(self.settings.spawn(socket)?)
             }
-            Asked::Refused(error) => Err(LaunchError::System(error)),
-            Asked::Dead => {
-                // Ends and reaps whatever it may have made.
-                self.server = None;
-                if self.is_hopeless(fork_server::KILLED) {
-                    let cause = crate::error::Cause::new("fork servers end or stop when they are asked for a worker");
-                    return Err(LaunchError::Hopeless(TaskError::NoWorker { cause }));
-                }
-                self.prepare()?;
-                Err(LaunchError::NotYet)
-            }
+            Some(Err(error)) => return Err(LaunchError::System(error)),
+            None => {}
         }
+        if self.settings.method == StartMethod::Spawn {
+            return self.settings.spawn_with_socket();
+        }
+        match &mut self.server {
+            Some(server) if server.is_ready() => server.ask()?,
+            Some(_) => {}
+            None => self.server = Some(ForkServer::start(&self.settings)?),
+        }
+        Err(LaunchError::NotYet)
+    }
+
+    /// Ends a forked worker for which there is no use any more.
+    pub(super) fn end_unwanted(&mut self) {
+        self.answer = None;
     }
 
     /// Looks at what the fork server says, if there is one. An error is the end of the pool.
     pub(super) fn attend(&mut self) -> Result<(), TaskError> {
         let Some(server) = &mut self.server else { return Ok(()) };
-        let Err(ended) = server.attend(self.settings.startup_timeout) else { return Ok(()) };
+        let outcome = server.attend(self.settings.startup_timeout);
+        if let Some(answer) = server.take_answer() {
+            if answer.is_ok() {
+                self.failures = None;
+            }
+            self.answer = Some(answer);
+        }
+        let Err(ended) = outcome else { return Ok(()) };
+        // Ends and reaps whatever it may have made and not told of.
         self.server = None;
         if self.is_hopeless(ended.weight) { Err(ended.error) } else { Ok(()) }
     }
@@ -196,13 +196,11 @@ impl Launcher {
         Self { settings }
     }
 
-    pub(super) fn prepare(&mut self) -> Result<bool, LaunchError> {
-        Ok(true)
+    pub(super) fn start(&mut self) -> Result<(WorkerProcess, SocketParent), LaunchError> {
+        self.settings.spawn_with_socket()
     }
 
-    pub(super) fn start(&mut self, socket: UnixStream) -> Result<WorkerProcess, LaunchError> {
-        Ok(self.settings.spawn(socket)?)
-    }
+    pub(super) fn end_unwanted(&mut self) {}
 
     pub(super) fn attend(&mut self) -> Result<(), TaskError> {
         Ok(())
