@@ -17,7 +17,7 @@ use std::{os::fd::OwnedFd, sync::OnceLock};
 
 use super::{Alert, ParentEnd, Place, Record, Reply, ReplyHeader, ReplyKind, Request, WorkerEnd};
 #[cfg(target_os = "linux")]
-use crate::process::shm::{self, Block, Reference, Share};
+use crate::process::shm::{self, Block, MOST_BLOCKS, Reference, Share};
 use crate::{
     codec::Output,
     process::wire::{self, FrameBuffer, Malformed, Reader},
@@ -26,11 +26,15 @@ use crate::{
 
 const READ_SIZE: usize = 64 * 1024;
 
-/// Files that may have come before anybody asked for them.
+/// Files that may have come before anybody asked for them: those of one reply, and what comes by while it is read.
 #[cfg(target_os = "linux")]
-const MOST_FILES: usize = 1024;
+const MOST_FILES: usize = MOST_BLOCKS + 64;
 
-/// A reference to shared memory, with the file of what the worker has made.
+/// A file that has come; `None` when this process had no descriptor left for it.
+#[cfg(target_os = "linux")]
+pub(super) type ArrivedFile = Option<OwnedFd>;
+
+/// A reference to shared memory, with the file of what the worker has made, if it could be received.
 #[cfg(target_os = "linux")]
 type AttachedFile = (Reference, Option<OwnedFd>);
 
@@ -38,15 +42,17 @@ type AttachedFile = (Reference, Option<OwnedFd>);
 struct Source<'a> {
     socket: &'a UnixStream,
     #[cfg(target_os = "linux")]
-    files: &'a mut VecDeque<OwnedFd>,
+    files: &'a mut VecDeque<ArrivedFile>,
 }
 
 impl Read for Source<'_> {
     #[cfg(target_os = "linux")]
     fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
-        let (count, files) = sys::receive_with_fds(self.socket.as_fd(), bytes)?;
-        self.files.extend(files);
-        Ok(count)
+        let received = sys::receive_with_fds(self.socket.as_fd(), bytes)?;
+        self.files.extend(received.files.into_iter().map(Some));
+        // A frame has one file at most, unless it is the parent's.
+        self.files.extend(received.lost_files.then_some(None));
+        Ok(received.bytes)
     }
 
     #[cfg(not(target_os = "linux"))]
@@ -72,7 +78,7 @@ pub(in crate::process) struct SocketParent {
     other: VecDeque<(u8, Vec<u8>)>,
     /// Files that came beside frames of their own.
     #[cfg(target_os = "linux")]
-    files: VecDeque<OwnedFd>,
+    files: VecDeque<ArrivedFile>,
     /// Files that are kept, and at which byte of `outgoing` they go.
     #[cfg(target_os = "linux")]
     outgoing_files: VecDeque<(usize, Vec<OwnedFd>)>,
@@ -243,6 +249,11 @@ impl SocketParent {
                 files: &mut self.files,
             };
             let outcome = self.incoming.read_from(&mut source, READ_SIZE);
+            // Whatever frames they came beside.
+            #[cfg(target_os = "linux")]
+            if self.files.len() > MOST_FILES {
+                return Err(Malformed);
+            }
             while let Some((kind, body)) = self.incoming.next()? {
                 match kind {
                     // It did its work by coming.
@@ -250,7 +261,7 @@ impl SocketParent {
                     wire::DATA => self.data.push_back(body.to_vec()),
                     // The file came before it, or with it.
                     #[cfg(target_os = "linux")]
-                    wire::FILE if self.files.len() <= MOST_FILES => {}
+                    wire::FILE => {}
                     _ => self.other.push_back((kind, body.to_vec())),
                 }
             }
@@ -276,7 +287,7 @@ impl SocketParent {
 
     /// The next file of those that were sent by themselves, if it has arrived.
     #[cfg(target_os = "linux")]
-    pub(super) fn next_file(&mut self) -> Result<Option<OwnedFd>, Malformed> {
+    pub(super) fn next_file(&mut self) -> Result<Option<ArrivedFile>, Malformed> {
         if self.files.is_empty() {
             self.read()?;
         }
@@ -306,7 +317,7 @@ impl SocketParent {
             Cow::Owned(all) => all.truncate(at),
         }
         let with_file = |reference: Reference| {
-            let file = if reference.from_worker { self.files.pop_front() } else { None };
+            let file = if reference.from_worker { self.files.pop_front().flatten() } else { None };
             (reference, file)
         };
         Ok(Some(references.into_iter().map(with_file).collect()))
@@ -465,7 +476,7 @@ pub(in crate::process) struct SocketWorker {
     socket: UnixStream,
     incoming: FrameBuffer,
     #[cfg(target_os = "linux")]
-    files: VecDeque<OwnedFd>,
+    files: VecDeque<ArrivedFile>,
 }
 
 impl SocketWorker {
@@ -541,7 +552,7 @@ impl SocketWorker {
         }
         let count = if share.has_holds { 2 } else { 1 };
         let count = count.min(self.files.len());
-        shm::accept(share, self.files.drain(..count));
+        shm::accept(share, self.files.drain(..count).flatten());
         Ok(())
     }
 
