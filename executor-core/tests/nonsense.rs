@@ -77,7 +77,7 @@ fn talk_nonsense(seed: u64) -> u32 {
 }
 
 fn work(x: u64) -> (u64, SharedBytes) {
-    (x * x, SharedBytes::with_len(if x % 10 == 0 { 70_000 } else { 10 }, |bytes| bytes.fill(x as u8)))
+    (x * x, SharedBytes::with_len(if x.is_multiple_of(10) { 70_000 } else { 10 }, |bytes| bytes.fill(x as u8)))
 }
 
 fn is_right(x: u64, (square, bytes): &(u64, SharedBytes)) -> bool {
