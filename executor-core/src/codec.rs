@@ -231,9 +231,17 @@ pub(crate) fn decode<T: DeserializeOwned + 'static>(bytes: &[u8]) -> Result<T, C
     panic::catch(|| decode_uncaught(bytes)).unwrap_or_else(|panic| Err(CodecError(panic.to_string())))
 }
 
+fn undecodable(error: postcard::Error) -> CodecError {
+    #[cfg(target_os = "linux")]
+    if let Some(reason) = shm::take_reason() {
+        return CodecError(reason);
+    }
+    CodecError(error.to_string())
+}
+
 /// Reads what [`encode_bytes`] wrote from the beginning of `bytes`, and leaves the rest.
 fn take_bytes(bytes: &mut &[u8]) -> Result<Vec<u8>, CodecError> {
-    let (received, rest) = postcard::take_from_bytes::<Received>(bytes).map_err(|e| CodecError(e.to_string()))?;
+    let (received, rest) = postcard::take_from_bytes::<Received>(bytes).map_err(undecodable)?;
     *bytes = rest;
     Ok(received.into_vec())
 }
@@ -253,7 +261,7 @@ pub(crate) fn decode_first<T: DeserializeOwned + 'static>(bytes: &mut &[u8]) -> 
     if let Some(value) = value {
         return Ok(value);
     }
-    let (value, rest) = postcard::take_from_bytes(bytes).map_err(|error| CodecError(error.to_string()))?;
+    let (value, rest) = postcard::take_from_bytes(bytes).map_err(undecodable)?;
     *bytes = rest;
     Ok(value)
 }

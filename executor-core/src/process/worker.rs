@@ -159,7 +159,7 @@ fn watch_parent(socket: &UnixStream) -> io::Result<()> {
 
 fn serve(socket: UnixStream) -> io::Result<()> {
     let mut first = [0; 4096];
-    let (count, mut files) = sys::receive_with_fds(socket.as_fd(), &mut first)?;
+    let sys::Received { bytes: count, mut files, .. } = sys::receive_with_fds(socket.as_fd(), &mut first)?;
     if files.is_empty() {
         return Err(io::Error::other("the parent sent no shared memory"));
     }

@@ -34,6 +34,6 @@ pub(crate) use shared_memory::{SharedWords, is_same_file};
 #[cfg(target_os = "linux")]
 pub(crate) use worker_process::is_hung_up;
 pub(crate) use worker_process::{
-    WorkerProcess, exit_now, is_readable, peek, poll_until, receive_with_fds, send_if_room, send_with_fds,
+    Received, WorkerProcess, exit_now, is_readable, peek, poll_until, receive_with_fds, send_if_room, send_with_fds,
     take_over_stdin, wait_for_hangup,
 };

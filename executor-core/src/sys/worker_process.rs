@@ -325,8 +325,16 @@ pub(crate) fn peek(socket: BorrowedFd<'_>, bytes: &mut [u8]) -> io::Result<usize
     }
 }
 
+/// What was received from a socket.
+pub(crate) struct Received {
+    pub(crate) bytes: usize,
+    pub(crate) files: Vec<OwnedFd>,
+    /// There were more files, for which this process had no descriptor left.
+    pub(crate) lost_files: bool,
+}
+
 /// Receives bytes and the file descriptors beside them.
-pub(crate) fn receive_with_fds(socket: BorrowedFd<'_>, bytes: &mut [u8]) -> io::Result<(usize, Vec<OwnedFd>)> {
+pub(crate) fn receive_with_fds(socket: BorrowedFd<'_>, bytes: &mut [u8]) -> io::Result<Received> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST_FDS))];
     let mut ancillary = RecvAncillaryBuffer::new(&mut space);
     #[cfg(target_os = "linux")]
@@ -350,5 +358,6 @@ pub(crate) fn receive_with_fds(socket: BorrowedFd<'_>, bytes: &mut [u8]) -> io::
     for fd in &fds {
         rustix::io::fcntl_setfd(fd, rustix::io::FdFlags::CLOEXEC)?;
     }
-    Ok((received.bytes, fds))
+    let lost_files = received.flags.contains(rustix::net::ReturnFlags::CTRUNC);
+    Ok(Received { bytes: received.bytes, files: fds, lost_files })
 }

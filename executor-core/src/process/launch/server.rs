@@ -48,7 +48,7 @@ fn fork_on_request(control: &UnixStream) -> io::Result<Option<UnixStream>> {
     let expected = frame(wire::FORK, &[])?;
     loop {
         let mut request = [0; 64];
-        let (count, files) = sys::receive_with_fds(control.as_fd(), &mut request)?;
+        let sys::Received { bytes: count, files, .. } = sys::receive_with_fds(control.as_fd(), &mut request)?;
         if count == 0 {
             return Ok(None);
         }
@@ -79,7 +79,7 @@ fn frame(kind: u8, body: &[u8]) -> io::Result<Vec<u8>> {
 /// Handshake and preload. `None` when the program was told that nothing will come of it.
 fn get_ready(control: &UnixStream) -> io::Result<Option<Alone>> {
     let mut first = [0; 4096];
-    let (count, files) = sys::receive_with_fds(control.as_fd(), &mut first)?;
+    let sys::Received { bytes: count, files, .. } = sys::receive_with_fds(control.as_fd(), &mut first)?;
     if let Some(file) = files.into_iter().next() {
         flags::open_table(file)?;
     }

@@ -126,15 +126,21 @@ impl Reference {
     /// Bytes of one beside a reply.
     pub(in crate::process) const LENGTH: usize = 24;
 
-    /// The block; a reference to what this process was not given is an error.
+    /// The block; a reference to what this process was not given is an error, which [`take_reason`] has as well.
     pub(crate) fn resolve(self) -> Result<Block, String> {
+        self.find().inspect_err(|reason| REASON.set(Some(reason.clone())))
+    }
+
+    fn find(self) -> Result<Block, String> {
         if in_worker() {
             return find(self);
         }
         let attached = ATTACHED.with_borrow(|attached| attached.iter().find(|(other, _)| *other == self).cloned());
-        attached
-            .map(|(_, block)| block)
-            .ok_or_else(|| "a reference to shared bytes that did not come with it".to_owned())
+        match attached {
+            Some((_, Some(block))) => Ok(block),
+            Some((_, None)) => Err(NO_DESCRIPTOR.to_owned()),
+            None => Err("a reference to shared bytes that did not come with it".to_owned()),
+        }
     }
 
     /// As bytes beside a reply.
@@ -157,10 +163,20 @@ impl Reference {
     }
 }
 
-/// What came beside a result, by how the result refers to it.
-pub(crate) type Attached = Vec<(Reference, Block)>;
+/// Why shared memory that a worker has sent is not there.
+pub(in crate::process) const NO_DESCRIPTOR: &str =
+    "its shared memory could not be received: the program has too many files open";
+
+/// What came beside a result, by how the result refers to it; `None` for what could not be received.
+pub(crate) type Attached = Vec<(Reference, Option<Block>)>;
+
+/// Why this thread could not decode a reference, if that is why it could not decode something: postcard forgets it.
+pub(crate) fn take_reason() -> Option<String> {
+    REASON.take()
+}
 
 thread_local! {
+    static REASON: RefCell<Option<String>> = const { RefCell::new(None) };
     static ATTACHED: RefCell<Attached> = const { RefCell::new(Vec::new()) };
 }
 

@@ -240,7 +240,8 @@ impl Loans {
         told
     }
 
-    /// Takes what a worker says that its result refers to. It is not trusted. `file` is of what it has made.
+    /// Takes what a worker says that its result refers to. It is not trusted. `file` is of what it has made; without it the
+    /// result cannot be decoded, and says so.
     pub(in crate::process) fn attach(
         &self,
         attached: &mut Attached,
@@ -249,11 +250,15 @@ impl Loans {
     ) -> Result<(), Malformed> {
         let length = usize::try_from(reference.length).map_err(|_| Malformed)?;
         let holder = if reference.from_worker {
-            store::receive(file.ok_or(Malformed)?, length)
+            let Some(file) = file else {
+                attached.push((reference, None));
+                return Ok(());
+            };
+            store::receive(file, length)
         } else {
             self.book.as_ref().and_then(|book| store::take_over(reference.id, length, book))
         };
-        attached.push((reference, Block::Held(holder.ok_or(Malformed)?)));
+        attached.push((reference, Some(Block::Held(holder.ok_or(Malformed)?))));
         Ok(())
     }
 }
@@ -284,7 +289,6 @@ mod tests {
         assert_eq!(attach(&loans, true, 1, 101, sealed(100)), Err(Malformed));
         assert_eq!(attach(&loans, true, 1, u64::MAX, sealed(100)), Err(Malformed));
         assert_eq!(attach(&loans, true, 1, 0, sealed(100)), Err(Malformed));
-        assert_eq!(attach(&loans, true, 1, 100, None), Err(Malformed));
         for writable in [Writable::Everywhere, Writable::HereOnly] {
             let file = Mapping::create(100, writable).unwrap().1;
             assert_eq!(attach(&loans, true, 1, 100, Some(file)), Err(Malformed));

@@ -10,7 +10,15 @@ use super::{
     layout::{CAPACITY, HEADER, Header, INLINE, claim_word, claimed, kind, replies, revoked},
     ring_pair,
 };
-use crate::sys::{Mapping, Writable};
+use crate::{
+    codec,
+    process::{
+        shm::{Reference, Share},
+        wire,
+        worker::Hello,
+    },
+    sys::{self, Mapping, Writable},
+};
 
 /// Something that either side does.
 #[derive(Debug, Clone)]
@@ -35,6 +43,8 @@ enum Step {
     Produce(u64),
     /// ... and sends something.
     Send(Vec<u8>),
+    /// ... or a file beside a frame: its own memory, or what nobody can map.
+    SendFile(u8, bool),
 }
 
 fn number() -> impl Strategy<Value = u64> {
@@ -49,6 +59,10 @@ fn step() -> impl Strategy<Value = Step> {
         kind::PAD,
         kind::DONE | kind::SPILLED,
         kind::PART | kind::SPILLED,
+        kind::DONE | kind::OUT,
+        kind::DONE | kind::ATTACHED,
+        kind::DONE | kind::OUT | kind::ATTACHED,
+        kind::DONE | kind::SPILLED | kind::ATTACHED,
         0,
         255,
     ]);
@@ -74,6 +88,7 @@ fn step() -> impl Strategy<Value = Step> {
         (0..CAPACITY / 8, number()).prop_map(|(at, value)| Step::Bytes(at, value)),
         prop_oneof![0..8_u64, 0..=(CAPACITY / HEADER) as u64].prop_map(Step::Produce),
         prop_oneof![frame, vec(any::<u8>(), 0..40)].prop_map(Step::Send),
+        (prop_oneof![Just(wire::FILE), any::<u8>()], any::<bool>()).prop_map(|(kind, ours)| Step::SendFile(kind, ours)),
     ]
 }
 
@@ -103,7 +118,9 @@ proptest! {
                     // Afterwards nothing more is read from it, as the pool does it.
                     sane = sane && rings.receive(&mut |reply| {
                         replies += 1;
-                        assert!(reply.bytes.len() <= CAPACITY);
+                        // What is in an outbox is as long as the file that the worker sent.
+                        assert!(reply.bytes.len() <= CAPACITY.max(replies::LENGTH));
+                        assert!(reply.attached.len() <= CAPACITY / Reference::LENGTH);
                         Ok(())
                     }).is_ok();
                     prop_assert!(replies <= CAPACITY / HEADER);
@@ -152,11 +169,29 @@ proptest! {
                     worker.long(replies::PRODUCED).store(produced, std::sync::atomic::Ordering::SeqCst);
                 }
                 Step::Send(bytes) => socket.write_all(&bytes).unwrap(),
+                Step::SendFile(kind, ours) => {
+                    let file = if ours { file.as_fd() } else { socket.as_fd() };
+                    sys::send_with_fds(socket.as_fd(), &[1, 0, 0, 0, kind], &[file]).unwrap();
+                }
             }
             for (place, bytes) in pushed.iter().filter(|(_, bytes)| rings.keeps(bytes.len())) {
                 prop_assert!(rings.bytes(*place) == *bytes, "the parent's own memory has changed");
             }
         }
+    }
+
+    #[test]
+    fn any_bytes_are_a_reference_a_share_or_a_greeting_or_an_error(bytes in vec(prop_oneof![0..3_u8, any::<u8>()], 0..80)) {
+        if let Some(reference) = Reference::from_bytes(&bytes) {
+            prop_assert_eq!(Reference::from_bytes(&reference.to_bytes()), Some(reference));
+        }
+        if let Ok(share) = Share::from_bytes(&bytes) {
+            prop_assert_eq!(Share::from_bytes(&share.to_bytes()), Ok(share));
+        }
+        // Neither panics, nor allocates for what is only announced.
+        let _ = codec::decode::<Hello>(&bytes);
+        let _ = codec::decode::<crate::TaskError>(&bytes);
+        let _ = codec::decode::<crate::SharedBytes>(&bytes);
     }
 
     #[test]

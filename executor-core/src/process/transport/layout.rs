@@ -12,6 +12,8 @@ pub(super) mod requests {
     pub(in super::super) const CONSUMED: usize = 128;
     /// Changes with every such reading. A worker without room for a reply sleeps on it.
     pub(in super::super) const DRAINED: usize = 136;
+    /// One word for each outbox: how often its file could not be received. The worker makes another one then.
+    pub(in super::super) const OUTBOX_LOST: usize = 140;
     /// The ring.
     pub(in super::super) const RING: usize = 4096;
     /// All of it.
@@ -48,6 +50,8 @@ pub(super) const HEADER: usize = 16;
 pub(super) const INLINE: usize = 64 * 1024;
 /// Outboxes that a worker may have: while the parent copies out of one, it fills the other.
 pub(super) const OUTBOXES: usize = 2;
+/// A reply in an outbox has no more items: a part is sent when it has half of this many bytes, and no item is shorter than one.
+pub(super) const MOST_ITEMS_OUT: u32 = INLINE as u32;
 /// Longer replies go over the socket, so that a worker does not keep much memory for them.
 pub(super) const LONGEST_OUT: usize = 16 << 20;
 /// Room that a worker has for a reply at least before it begins to write it.

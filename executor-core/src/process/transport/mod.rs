@@ -74,7 +74,8 @@ pub(super) struct Reply<'a> {
     /// How long it ran, in nanoseconds; 0 when it was not measured.
     pub(super) elapsed: u32,
     pub(super) bytes: Cow<'a, [u8]>,
-    /// The shared memory that `bytes` refers to; of what the worker has made, with its file.
+    /// The shared memory that `bytes` refers to; of what the worker has made, with its file if this process
+    /// had a descriptor left for it.
     #[cfg(target_os = "linux")]
     pub(super) attached: Vec<(Reference, Option<OwnedFd>)>,
 }

@@ -10,14 +10,20 @@ use std::{
 use super::{
     Alert, ParentEnd, Place, Record, Reply, ReplyKind, SocketParent,
     layout::{
-        CAPACITY, HEADER, Header, INLINE, LONGEST_OUT, OUTBOXES, SLOTS, claim_word, claimed, kind, offset,
-        record_length, replies, requests,
+        CAPACITY, HEADER, Header, INLINE, LONGEST_OUT, MOST_ITEMS_OUT, OUTBOXES, SLOTS, claim_word, claimed, kind,
+        offset, record_length, replies, requests,
     },
     protocol,
 };
 use crate::{
-    process::wire::{self, Malformed, Reader},
+    codec::{self, Output},
+    error::TaskError,
+    process::{
+        shm::NO_DESCRIPTOR,
+        wire::{self, Malformed, Reader},
+    },
     sys::{self, Mapping, Writable},
+    task::put_item_error,
 };
 
 /// The parent's end of the rings, and the files that the worker gets.
@@ -64,8 +70,8 @@ pub(in crate::process) struct Rings {
     may_look: bool,
     alert: Alert,
     scratch: Vec<u8>,
-    /// Memory in which the worker leaves long replies.
-    outboxes: Vec<OwnedFd>,
+    /// Memory in which the worker leaves long replies; `None` where it could not be received.
+    outboxes: Vec<Option<OwnedFd>>,
 }
 
 impl Rings {
@@ -133,6 +139,7 @@ impl Rings {
             if is_spilled && spilled.is_none() {
                 return Ok(false);
             }
+            let mut is_lost = false;
             let mut scratch = std::mem::take(&mut self.scratch);
             scratch.clear();
             let mut bytes = match spilled {
@@ -142,11 +149,22 @@ impl Rings {
                     if header.kind & kind::OUT == 0 {
                         Cow::Borrowed(&scratch[..])
                     } else {
-                        let Some(bytes) = self.take_out(&scratch)? else { return Ok(false) };
-                        Cow::Owned(bytes)
+                        match self.take_out(&scratch)? {
+                            Out::NotYet => return Ok(false),
+                            Out::Bytes(bytes) => Cow::Owned(bytes),
+                            Out::Lost => {
+                                is_lost = true;
+                                Cow::Owned(lost_reply(header.items)?)
+                            }
+                        }
                     }
                 }
             };
+            let reply_kind = if is_lost && header.items == 0 { ReplyKind::Failed } else { reply_kind };
+            if is_lost && header.kind & kind::ATTACHED != 0 {
+                // Nobody knows which of the files that follow are its own.
+                return Err(Malformed);
+            }
             let attached = if header.kind & kind::ATTACHED == 0 {
                 Some(Vec::new())
             } else {
@@ -163,21 +181,49 @@ impl Rings {
         Ok(true)
     }
 
-    /// A copy of what is in an outbox, which the worker may use again when the reply is consumed. `None` when the file of a
-    /// new outbox has not come yet.
-    fn take_out(&mut self, content: &[u8]) -> Result<Option<Vec<u8>>, Malformed> {
+    /// A copy of what is in an outbox, which the worker may use again when the reply is consumed.
+    fn take_out(&mut self, content: &[u8]) -> Result<Out, Malformed> {
         let mut reader = Reader(content);
         let (index, length) = (reader.u32()? as usize, reader.u32()? as usize);
         if index >= OUTBOXES || length > LONGEST_OUT {
             return Err(Malformed);
         }
         if index == self.outboxes.len() {
-            let Some(file) = self.control.next_file()? else { return Ok(None) };
-            self.outboxes.push(file);
+            self.outboxes.push(None);
         }
-        let file = self.outboxes.get(index).ok_or(Malformed)?;
-        sys::read_shared(file.as_fd(), length).map(Some).ok_or(Malformed)
+        let outbox = self.outboxes.get_mut(index).ok_or(Malformed)?;
+        if outbox.is_none() {
+            let Some(file) = self.control.next_file()? else { return Ok(Out::NotYet) };
+            *outbox = file;
+        }
+        let Some(file) = outbox else {
+            // ORDERING: published with `CONSUMED`, before which the worker does not use it again.
+            self.requests.word(requests::OUTBOX_LOST + 4 * index).fetch_add(1, Ordering::Relaxed);
+            return Ok(Out::Lost);
+        };
+        sys::read_shared(file.as_fd(), length).map(Out::Bytes).ok_or(Malformed)
     }
+}
+
+/// What came of a look into an outbox.
+enum Out {
+    Bytes(Vec<u8>),
+    /// The file of a new one has not come yet.
+    NotYet,
+    /// Its file could not be received. The worker will send another one.
+    Lost,
+}
+
+/// In place of a reply whose outbox was lost: an error, or one for each item.
+fn lost_reply(items: u32) -> Result<Vec<u8>, Malformed> {
+    let error = TaskError::decode("result", NO_DESCRIPTOR);
+    let mut output = Output::new(&mut []);
+    match items {
+        0 => codec::encode_into(&error, &mut output).map_err(|_| Malformed)?,
+        1..=MOST_ITEMS_OUT => (0..items).for_each(|_| put_item_error(&mut output, &error)),
+        _ => return Err(Malformed),
+    }
+    Ok(output.into_overflow().err().unwrap_or_default())
 }
 
 impl ParentEnd for Rings {

@@ -43,6 +43,8 @@ pub(in crate::process) struct RingWorker {
 /// Memory for long replies.
 struct Outbox {
     mapping: Mapping,
+    /// How often the parent could not receive the outbox at this place, when this one was made.
+    lost: u32,
     /// The parent reads it until it has consumed so many bytes of replies.
     busy_until: u64,
 }
@@ -161,15 +163,21 @@ impl RingWorker {
         let fits = |outbox: &Outbox| outbox.busy_until <= consumed && outbox.mapping.length() >= bytes.len();
         let index = match outboxes.iter().position(fits) {
             Some(index) => index,
-            None if outboxes.len() < OUTBOXES => {
-                let length = bytes.len().next_power_of_two().max(1 << 20);
-                let Ok((mapping, file)) = Mapping::create(length, Writable::Everywhere) else { return Ok(None) };
-                self.control.borrow_mut().send_file(file.as_fd())?;
-                outboxes.push(Outbox { mapping, busy_until: 0 });
-                outboxes.len() - 1
-            }
+            None if outboxes.len() < OUTBOXES => outboxes.len(),
             None => return Ok(None),
         };
+        // ORDERING: the Acquire of `CONSUMED` came before: it says of every reply that has been consumed.
+        let lost = self.requests.word(requests::OUTBOX_LOST + 4 * index).load(Ordering::Relaxed);
+        if outboxes.get(index).is_none_or(|outbox| outbox.lost != lost) {
+            let length = bytes.len().next_power_of_two().max(1 << 20);
+            let Ok((mapping, file)) = Mapping::create(length, Writable::Everywhere) else { return Ok(None) };
+            self.control.borrow_mut().send_file(file.as_fd())?;
+            let new = Outbox { mapping, lost, busy_until: 0 };
+            match outboxes.get_mut(index) {
+                Some(outbox) => *outbox = new,
+                None => outboxes.push(new),
+            }
+        }
         let outbox = &mut outboxes[index];
         // SAFETY: this process's own memory; the parent reads it when the reply is published, and has read what was there
         // before.

@@ -19,19 +19,25 @@ pub(super) const ATTACHED: u8 = 8;
 
 pub(super) const READ_SIZE: usize = 64 * 1024;
 
+/// A file that has come; `None` when this process had no descriptor left for it.
+#[cfg(target_os = "linux")]
+pub(super) type ArrivedFile = Option<OwnedFd>;
+
 /// A socket that is read together with the files that come beside the bytes.
 pub(super) struct Source<'a> {
     pub(super) socket: &'a UnixStream,
     #[cfg(target_os = "linux")]
-    pub(super) files: &'a mut VecDeque<OwnedFd>,
+    pub(super) files: &'a mut VecDeque<ArrivedFile>,
 }
 
 impl Read for Source<'_> {
     #[cfg(target_os = "linux")]
     fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
-        let (count, files) = sys::receive_with_fds(self.socket.as_fd(), bytes)?;
-        self.files.extend(files);
-        Ok(count)
+        let received = sys::receive_with_fds(self.socket.as_fd(), bytes)?;
+        self.files.extend(received.files.into_iter().map(Some));
+        // A frame has one file at most, unless it is the parent's.
+        self.files.extend(received.lost_files.then_some(None));
+        Ok(received.bytes)
     }
 
     #[cfg(not(target_os = "linux"))]

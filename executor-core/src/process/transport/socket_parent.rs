@@ -13,22 +13,24 @@ use std::{
     },
 };
 
+#[cfg(target_os = "linux")]
+use super::socket::ArrivedFile;
 use super::{
     Alert, ParentEnd, Place, Record, Reply, ReplyKind,
     socket::{ATTACHED, READ_SIZE, Source},
 };
 #[cfg(target_os = "linux")]
-use crate::process::shm::Reference;
+use crate::process::shm::{MOST_BLOCKS, Reference};
 use crate::{
     process::wire::{self, FrameBuffer, Malformed, Reader},
     sys,
 };
 
-/// Files that may have come before anybody asked for them.
+/// Files that may have come before anybody asked for them: those of one reply, and what comes by while it is read.
 #[cfg(target_os = "linux")]
-const MOST_FILES: usize = 1024;
+const MOST_FILES: usize = MOST_BLOCKS + 64;
 
-/// A reference to shared memory, with the file of what the worker has made.
+/// A reference to shared memory, with the file of what the worker has made, if it could be received.
 #[cfg(target_os = "linux")]
 type AttachedFile = (Reference, Option<OwnedFd>);
 
@@ -49,7 +51,7 @@ pub(in crate::process) struct SocketParent {
     other: VecDeque<(u8, Vec<u8>)>,
     /// Files that came beside frames of their own.
     #[cfg(target_os = "linux")]
-    files: VecDeque<OwnedFd>,
+    files: VecDeque<ArrivedFile>,
     /// Files that are kept, and at which byte of `outgoing` they go.
     #[cfg(target_os = "linux")]
     outgoing_files: VecDeque<(usize, Vec<OwnedFd>)>,
@@ -220,6 +222,11 @@ impl SocketParent {
                 files: &mut self.files,
             };
             let outcome = self.incoming.read_from(&mut source, READ_SIZE);
+            // Whatever frames they came beside.
+            #[cfg(target_os = "linux")]
+            if self.files.len() > MOST_FILES {
+                return Err(Malformed);
+            }
             while let Some((kind, body)) = self.incoming.next()? {
                 match kind {
                     // It did its work by coming.
@@ -227,7 +234,7 @@ impl SocketParent {
                     wire::DATA => self.data.push_back(body.to_vec()),
                     // The file came before it, or with it.
                     #[cfg(target_os = "linux")]
-                    wire::FILE if self.files.len() <= MOST_FILES => {}
+                    wire::FILE => {}
                     _ => self.other.push_back((kind, body.to_vec())),
                 }
             }
@@ -253,7 +260,7 @@ impl SocketParent {
 
     /// The next file of those that were sent by themselves, if it has arrived.
     #[cfg(target_os = "linux")]
-    pub(super) fn next_file(&mut self) -> Result<Option<OwnedFd>, Malformed> {
+    pub(super) fn next_file(&mut self) -> Result<Option<ArrivedFile>, Malformed> {
         if self.files.is_empty() {
             self.read()?;
         }
@@ -283,7 +290,7 @@ impl SocketParent {
             Cow::Owned(all) => all.truncate(at),
         }
         let with_file = |reference: Reference| {
-            let file = if reference.from_worker { self.files.pop_front() } else { None };
+            let file = if reference.from_worker { self.files.pop_front().flatten() } else { None };
             (reference, file)
         };
         Ok(Some(references.into_iter().map(with_file).collect()))

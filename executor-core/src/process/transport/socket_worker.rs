@@ -7,14 +7,10 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 #[cfg(target_os = "linux")]
-use std::{
-    collections::VecDeque,
-    os::fd::{BorrowedFd, OwnedFd},
-    sync::OnceLock,
-};
+use std::{collections::VecDeque, os::fd::BorrowedFd, sync::OnceLock};
 
 #[cfg(target_os = "linux")]
-use super::socket::ATTACHED;
+use super::socket::{ATTACHED, ArrivedFile};
 use super::{
     Record, ReplyHeader, ReplyKind, Request, WorkerEnd,
     socket::{READ_SIZE, Source},
@@ -66,7 +62,7 @@ pub(in crate::process) struct SocketWorker {
     socket: UnixStream,
     incoming: FrameBuffer,
     #[cfg(target_os = "linux")]
-    files: VecDeque<OwnedFd>,
+    files: VecDeque<ArrivedFile>,
 }
 
 impl SocketWorker {
@@ -142,7 +138,7 @@ impl SocketWorker {
         }
         let count = if share.has_holds { 2 } else { 1 };
         let count = count.min(self.files.len());
-        shm::accept(share, self.files.drain(..count));
+        shm::accept(share, self.files.drain(..count).flatten());
         Ok(())
     }
 
