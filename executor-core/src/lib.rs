@@ -74,7 +74,7 @@
 //! | submit, then collect, no-op `u64 -> u64` | 2.1 M tasks/s (201x CPython's) |
 //! | round trip, one task at a time | p50 3.4x, p99 18x that of two processes that spin on a cache line (0.3 us) |
 //! | 1 MiB `Vec<u8>` arguments | 58 % of the speed of memcpy |
-//! | 64 MiB [`SharedBytes`], first delivery to a worker | 17 us more than the round trip of 64 bytes |
+//! | 64 MiB [`SharedBytes`], first delivery to a worker | 12 to 19 us over runs, beyond the round trip of 64 bytes |
 //! | the same, already there | 1.05x the round trip of 64 bytes |
 //! | `map` of no-op items | 40 M items/s |
 //! | `build()` to the first result | 1.7 ms |
