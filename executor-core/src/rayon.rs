@@ -160,21 +160,33 @@ impl RayonCore {
         self.threads.spawn(move || {
             shared.lock().queue.remove(&number);
             task.run();
-            let mut state = shared.lock();
-            state.jobs -= 1;
-            let at_rest = state.jobs == 0;
-            drop(state);
-            if at_rest {
-                shared.at_rest.notify_all();
-            }
+            shared.change(|state| state.jobs -= 1);
         });
         Ok(future)
+    }
+}
+
+impl State {
+    /// No job is left, and no task is being ended by somebody else: by the one who has noticed that it waited for too long.
+    fn is_at_rest(&self) -> bool {
+        self.jobs == 0 && self.queued == 0 && self.running == 0
     }
 }
 
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Changes the numbers, and tells those who wait for the end when it has come.
+    fn change(&self, change: impl FnOnce(&mut State)) {
+        let mut state = self.lock();
+        change(&mut state);
+        let at_rest = state.is_at_rest();
+        drop(state);
+        if at_rest {
+            self.at_rest.notify_all();
+        }
     }
 
     fn shut_down(&self, how: Shutdown, deadline: Option<Duration>) -> ShutdownReport {
@@ -189,7 +201,7 @@ impl Shared {
             state = self.lock();
         }
         // A worker that waits for its own end would wait for ever.
-        while state.jobs > 0 && current_pool() != self.id {
+        while !state.is_at_rest() && current_pool() != self.id {
             let left = end.map(|end| end.saturating_duration_since(Instant::now()));
             state = match left {
                 None => self.at_rest.wait(state).unwrap_or_else(PoisonError::into_inner),
@@ -209,21 +221,24 @@ impl Owner for Shared {
     }
 
     fn started(&self, _: &Cell) {
-        let mut state = self.lock();
-        state.queued -= 1;
-        state.running += 1;
+        self.change(|state| {
+            state.queued -= 1;
+            state.running += 1;
+        });
     }
 
     fn ended(&self, _: &Cell, outcome: TaskState) {
-        let mut state = self.lock();
-        state.running -= 1;
-        if outcome == TaskState::Failed { state.failed += 1 } else { state.done += 1 }
+        self.change(|state| {
+            state.running -= 1;
+            if outcome == TaskState::Failed { state.failed += 1 } else { state.done += 1 }
+        });
     }
 
     fn cancelled(&self, _: &Cell) {
-        let mut state = self.lock();
-        state.queued -= 1;
-        state.cancelled += 1;
+        self.change(|state| {
+            state.queued -= 1;
+            state.cancelled += 1;
+        });
     }
 }
 
