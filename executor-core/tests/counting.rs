@@ -2,6 +2,7 @@
 #![cfg(unix)]
 
 mod pool_kinds;
+mod tasks;
 
 use std::{
     sync::{Arc, Barrier},
@@ -12,9 +13,8 @@ use executor_core::{
     CancelToken, Executor, ProcessPoolExecutor, RayonExecutor, SerialExecutor, Shutdown, Stats, TaskError, TaskFuture,
     TaskOptions, ThreadPoolExecutor, Transport,
 };
-use serde::{Deserialize, Serialize, Serializer};
-
 use pool_kinds::{Kind, on_every_kind_of_pool};
+use tasks::{Unencodable, hold};
 
 executor_core::test_worker!();
 
@@ -26,22 +26,6 @@ fn square(x: u64) -> u64 {
 
 fn fail(_: u64) -> u64 {
     panic!("this panic is part of the test")
-}
-
-/// Runs until the token is cancelled.
-fn hold(token: CancelToken) {
-    while !token.is_cancelled() {
-        std::thread::yield_now();
-    }
-}
-
-#[derive(Deserialize)]
-struct Unencodable;
-
-impl Serialize for Unencodable {
-    fn serialize<S: Serializer>(&self, _: S) -> Result<S::Ok, S::Error> {
-        Err(serde::ser::Error::custom("this error is part of the test"))
-    }
 }
 
 /// Queued, running, done, failed, cancelled.

@@ -2,6 +2,7 @@
 #![cfg(unix)]
 
 mod pool_kinds;
+mod tasks;
 
 use std::{
     sync::{
@@ -14,9 +15,8 @@ use std::{
 use executor_core::{
     CancelToken, Executor, Observer, ProcessPoolExecutor, Shutdown, TaskEnd, TaskError, TaskFuture, TaskId, TaskOptions,
 };
-use serde::{Deserialize, Serialize, Serializer};
-
 use pool_kinds::{Kind, on_every_kind_of_pool};
+use tasks::{Unencodable, hold};
 
 executor_core::test_worker!();
 
@@ -97,22 +97,6 @@ fn of(task: TaskId, told: &[Told]) -> Vec<&Told> {
 
 fn square(x: u64) -> u64 {
     x * x
-}
-
-/// Runs until the token is cancelled.
-fn hold(token: CancelToken) {
-    while !token.is_cancelled() {
-        std::thread::yield_now();
-    }
-}
-
-#[derive(Deserialize)]
-struct Unencodable;
-
-impl Serialize for Unencodable {
-    fn serialize<S: Serializer>(&self, _: S) -> Result<S::Ok, S::Error> {
-        Err(serde::ser::Error::custom("this error is part of the test"))
-    }
 }
 
 fn an_observer_hears_how_every_task_ends(kind: Kind) {

@@ -1,20 +1,16 @@
 //! What a task's options ask of a process pool: priorities, and how long to wait for space and for a worker.
 #![cfg(unix)]
 
+mod tasks;
+
 use std::{fs::OpenOptions, io::Write, path::PathBuf, time::Duration};
 
 use executor_core::{CancelToken, Executor, ProcessPoolExecutor, SubmitError, TaskError, TaskFuture, TaskOptions};
+use tasks::hold;
 
 executor_core::test_worker!();
 
 const LONG: Duration = Duration::from_secs(60);
-
-/// Keeps a worker busy until the token is cancelled.
-fn hold(token: CancelToken) {
-    while !token.is_cancelled() {
-        std::thread::yield_now();
-    }
-}
 
 fn echo(x: u64) -> u64 {
     x

@@ -2,16 +2,17 @@
 //!
 //! Compared with chunks that travel as tasks this saves the one thread through which everything has to go twice.
 
-#[cfg(target_os = "linux")]
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::{
     any::Any,
     collections::VecDeque,
-    mem::{ManuallyDrop, needs_drop},
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
+
+mod output;
+
+use output::Output;
 
 use super::executor::ThreadPoolCore;
 use crate::{
@@ -57,11 +58,6 @@ pub(crate) fn pull<I: Iterator>(mut input: I, count: usize, items: &mut Vec<I::I
     input
 }
 
-/// Large results have the system back their memory a block at a time, and a block ahead of where the workers write. Otherwise
-/// all of them have page faults side by side, and wait for one another in the kernel.
-#[cfg(target_os = "linux")]
-const BLOCK: usize = 1 << 20;
-
 struct Input<A> {
     /// Taken away when nobody may touch the input any more.
     source: Option<Source<'static, A>>,
@@ -78,43 +74,6 @@ struct Input<A> {
     panicked: Option<Box<dyn Any + Send>>,
 }
 
-/// Where the answers go.
-struct Output<R> {
-    memory: Mutex<Memory<R>>,
-    /// Which places are filled: begin and length of each chunk.
-    filled: Mutex<Vec<(usize, usize)>>,
-    /// Answers beyond the capacity, by the place of their first.
-    beyond: Mutex<Vec<(usize, Vec<R>)>>,
-    /// Bytes from the start on for which somebody has seen to it that they are backed.
-    #[cfg(target_os = "linux")]
-    populated: AtomicUsize,
-}
-
-/// What a `Vec` is made of, without its length.
-struct Memory<R> {
-    start: *mut R,
-    capacity: usize,
-}
-
-impl<R> Memory<R> {
-    /// Memory for so many, or none if there is not that much.
-    fn with_capacity(capacity: usize) -> Self {
-        let mut memory = Vec::<R>::new();
-        let _ = memory.try_reserve_exact(capacity);
-        let mut memory = ManuallyDrop::new(memory);
-        Self { start: memory.as_mut_ptr(), capacity: memory.capacity() }
-    }
-
-    fn take(&mut self) -> Self {
-        std::mem::replace(self, Self::with_capacity(0))
-    }
-}
-
-// SAFETY: the memory is owned, and no place in it is written by two threads: each chunk has places of its own.
-unsafe impl<R: Send> Send for Output<R> {}
-// SAFETY: as above; nothing is read before all who write are done.
-unsafe impl<R: Send> Sync for Output<R> {}
-
 struct Work<F, A, R> {
     call: F,
     input: Mutex<Input<A>>,
@@ -130,108 +89,6 @@ struct Work<F, A, R> {
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-impl<R> Output<R> {
-    fn with_capacity(capacity: usize) -> Self {
-        let memory = Mutex::new(Memory::with_capacity(capacity));
-        Self {
-            memory,
-            filled: Mutex::default(),
-            beyond: Mutex::default(),
-            #[cfg(target_os = "linux")]
-            populated: AtomicUsize::new(0),
-        }
-    }
-
-    /// Writes the answers for all of `items` to their places, the first of which is `first`, until a call panics.
-    fn fill<A>(&self, first: usize, items: &mut Vec<A>, call: impl Fn(A) -> R) -> Result<(), (usize, TaskError)> {
-        let Memory { start, capacity } = *lock(&self.memory);
-        let count = items.len();
-        let mut done = 0;
-        let outcome = if first.checked_add(count).is_some_and(|end| end <= capacity) {
-            #[cfg(target_os = "linux")]
-            self.populate(start, capacity, first + count);
-            // SAFETY: the places are within the memory.
-            let place = unsafe { start.add(first) };
-            let outcome = panic::catch(|| {
-                items.drain(..).for_each(|item| {
-                    let value = call(item);
-                    // SAFETY: within the memory, as above: there are as many places as items.
-                    let place = unsafe { place.add(done) };
-                    // SAFETY: the place belongs to this chunk, and is empty.
-                    unsafe { place.write(value) };
-                    done += 1;
-                });
-            });
-            lock(&self.filled).push((first, done));
-            outcome
-        } else {
-            let mut values = Vec::with_capacity(count);
-            let outcome = panic::catch(|| items.drain(..).for_each(|item| values.push(call(item))));
-            done = values.len();
-            lock(&self.beyond).push((first, values));
-            outcome
-        };
-        outcome.map_err(|error| (first + done, error))
-    }
-
-    /// Sees to it that memory is there for so many answers and those that will come next.
-    #[cfg(target_os = "linux")]
-    fn populate(&self, start: *mut R, capacity: usize, places: usize) {
-        let bytes = capacity * size_of::<R>();
-        if bytes < 4 * BLOCK {
-            return;
-        }
-        let wanted = bytes.min(places * size_of::<R>() + BLOCK);
-        // ORDERING: shares out work; whoever comes too early has page faults.
-        let mut populated = self.populated.load(Ordering::Relaxed);
-        while populated < wanted {
-            let end = bytes.min(populated + BLOCK);
-            match self.populated.compare_exchange_weak(populated, end, Ordering::Relaxed, Ordering::Relaxed) {
-                Ok(_) => {
-                    // SAFETY: the block is within the memory.
-                    let block = unsafe { start.cast::<u8>().add(populated) };
-                    // SAFETY: as above.
-                    unsafe { crate::sys::populate(block, end - populated) };
-                    populated = end;
-                }
-                Err(other) => populated = other,
-            }
-        }
-    }
-
-    /// The answers, in order. All that were begun are done.
-    fn take(&self) -> Vec<R> {
-        let filled = std::mem::take(&mut *lock(&self.filled));
-        let length = filled.iter().map(|(_, length)| length).sum();
-        let Memory { start, capacity } = lock(&self.memory).take();
-        // SAFETY: the memory came from a vector of this capacity. Chunks are given out in order, and the first one that does
-        // not fit is followed by others that do not, so the filled places are the first ones, without a gap.
-        let mut values = unsafe { Vec::from_raw_parts(start, length, capacity) };
-        let mut beyond = std::mem::take(&mut *lock(&self.beyond));
-        beyond.sort_unstable_by_key(|(first, _)| *first);
-        beyond.into_iter().for_each(|(_, more)| values.extend(more));
-        values
-    }
-}
-
-impl<R> Drop for Output<R> {
-    fn drop(&mut self) {
-        let Memory { start, capacity } = lock(&self.memory).take();
-        if needs_drop::<R>() {
-            for (first, length) in std::mem::take(&mut *lock(&self.filled)) {
-                for place in first..first + length {
-                    // SAFETY: the place is within the memory.
-                    let place = unsafe { start.add(place) };
-                    // SAFETY: it is filled, and nobody has taken the answer.
-                    panic::contain(|| unsafe { place.drop_in_place() });
-                }
-            }
-        }
-        // SAFETY: the memory came from a vector of this capacity, and is empty now.
-        drop(unsafe { Vec::from_raw_parts(start, 0, capacity) });
-    }
 }
 
 impl<F, A, R> Work<F, A, R>
