@@ -1,13 +1,14 @@
 //! The portable face of every executor: [`Executor`], and [`Submit`] for the part that a running map holds on to.
 
-use std::{marker::PhantomData, num::NonZeroUsize, sync::OnceLock, time::Duration};
+use std::{num::NonZeroUsize, sync::OnceLock, time::Duration};
 
 use crate::{
     error::{SubmitError, TaskError},
     future::TaskFuture,
+    map::{Chunk, ChunkInput, ChunkOutput},
     map::{Gather, Map, TryMap},
     stats::Stats,
-    task::{Chunk, ChunkOutput, Payload, Task, TaskOptions},
+    task::{Payload, Task, TaskOptions},
 };
 
 /// How an executor ends; see [`Executor::shutdown`].
@@ -102,7 +103,7 @@ pub trait Submit: Clone + Send + Sync + 'static {
     fn submit_chunk<F, A, M>(
         &self,
         task: F,
-        items: Vec<A>,
+        input: ChunkInput<A, F::Output>,
         options: TaskOptions,
     ) -> Result<TaskFuture<ChunkOutput<F::Output>>, SubmitError>
     where
@@ -111,7 +112,7 @@ pub trait Submit: Clone + Send + Sync + 'static {
         F::Output: Payload,
         M: 'static,
     {
-        let chunk = Chunk::<F, (A, M)> { task, marker: PhantomData };
+        let (chunk, items) = Chunk::<F, A, F::Output, M>::new(task, input);
         self.submit_task(chunk, items, options)
     }
 

@@ -129,9 +129,9 @@ pub use cancel::CancelToken;
 pub use error::{AlreadyDone, BuildError, Cause, SubmitError, TaskError, TryMapError, WaitTimeout, WorkerExit};
 pub use executor::{Executor, Shutdown, ShutdownReport, Submit};
 pub use future::{Completed, Promise, TaskFuture, TaskId, TaskState};
+pub use map::{ChunkInput, ChunkOutput, Map, TryMap};
 #[doc(hidden)]
 pub use map::{Chunks, Gather};
-pub use map::{Map, TryMap};
 #[cfg(unix)]
 pub use process::{
     OnWorkerDeath, ProcessPoolBuilder, ProcessPoolCore, ProcessPoolExecutor, StartMethod, Transport, in_worker, init,
@@ -142,7 +142,7 @@ pub use rayon::{RayonBuilder, RayonCore, RayonExecutor};
 pub use serial::{SerialCore, SerialExecutor};
 pub use shared_bytes::SharedBytes;
 pub use stats::{Observer, Stats, TaskEnd};
-pub use task::{ChunkOutput, Partial, PartialMarker, Payload, Task, TaskOptions, partial};
+pub use task::{Partial, PartialMarker, Payload, Task, TaskOptions, partial};
 pub use thread::{
     ClosureCore, InitializerResult, Scope, ThreadPoolBuilder, ThreadPoolCore, ThreadPoolExecutor, with_worker_state,
 };

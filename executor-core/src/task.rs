@@ -12,10 +12,10 @@ use std::{
         Arc, OnceLock,
         atomic::{AtomicU64, Ordering},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
 
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
     cancel::Pins,
@@ -289,81 +289,6 @@ impl TaskOptions {
     #[must_use]
     pub fn refuses_when_full(&self) -> bool {
         self.refuse_when_full
-    }
-}
-
-/// The answers of one chunk of a map.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct ChunkOutput<R> {
-    /// Those of the items that have one, in order.
-    pub values: Vec<R>,
-    /// The other items: where each stood in the chunk, and why it has no answer. Rare, and large; so they stand apart.
-    pub errors: Vec<(usize, TaskError)>,
-    /// How long the items ran, all together.
-    pub ran_for: Duration,
-}
-
-impl<R> ChunkOutput<R> {
-    /// One result for each item, in order.
-    pub fn from_results(results: impl IntoIterator<Item = Result<R, TaskError>>, ran_for: Duration) -> Self {
-        let results = results.into_iter();
-        let mut output = Self { values: Vec::with_capacity(results.size_hint().0), errors: Vec::new(), ran_for };
-        for (place, result) in results.enumerate() {
-            match result {
-                Ok(value) => output.values.push(value),
-                Err(error) => output.errors.push((place, error)),
-            }
-        }
-        output
-    }
-
-    /// Calls `call` with each item. A panic costs its item, and is caught once for the whole run of items before it.
-    pub(crate) fn compute<A>(items: Vec<A>, call: impl Fn(A) -> R) -> Self {
-        let start = Instant::now();
-        let (mut values, mut errors) = (Vec::with_capacity(items.len()), Vec::new());
-        let mut items = items.into_iter();
-        while let Err(error) = panic::catch(|| items.by_ref().for_each(|item| values.push(call(item)))) {
-            errors.push((values.len() + errors.len(), error));
-        }
-        Self { values, errors, ran_for: start.elapsed() }
-    }
-}
-
-/// A task that runs another one over many items; each item's panic is its own.
-pub(crate) struct Chunk<F, M> {
-    pub(crate) task: F,
-    pub(crate) marker: PhantomData<fn() -> M>,
-}
-
-impl<F: Clone, M> Clone for Chunk<F, M> {
-    fn clone(&self) -> Self {
-        Self { task: self.task.clone(), marker: PhantomData }
-    }
-}
-
-/// Marks the implementation of [`Task`] for chunks.
-pub(crate) struct ChunkMarker;
-
-impl<F, A, M> Task<Vec<A>, ChunkMarker> for Chunk<F, (A, M)>
-where
-    F: Task<A, M>,
-    A: 'static,
-    M: 'static,
-{
-    type Output = ChunkOutput<F::Output>;
-
-    const PORTABLE: () = F::PORTABLE;
-
-    fn call(&self, items: Vec<A>) -> Self::Output {
-        ChunkOutput::compute(items, |item| self.task.call(item))
-    }
-
-    fn bound(&self) -> Option<Result<Arc<Bound>, TaskError>> {
-        self.task.bound()
-    }
-
-    fn restore(bound: &[u8]) -> Result<Self, TaskError> {
-        Ok(Self { task: F::restore(bound)?, marker: PhantomData })
     }
 }
 

@@ -7,14 +7,20 @@ use std::{
     collections::VecDeque,
     fmt,
     marker::PhantomData,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
-use super::chunks::{Chunks, Gather, Ready};
+use super::{
+    chunk::{ChunkInput, ChunkOutput},
+    chunks::{Chunks, Gather},
+    ready::Ready,
+    spare::Spare,
+};
 use crate::{
     error::TaskError,
     future::TaskFuture,
-    task::{ChunkOutput, TaskOptions},
+    task::TaskOptions,
     thread::pull,
     wait::{AsCompleted, as_completed},
 };
@@ -74,6 +80,8 @@ where
     yielding: usize,
     under_way: UnderWay<C::Output>,
     ready: Ready<C::Output>,
+    /// The vectors of chunks that are done with.
+    spare: Arc<Spare<I::Item, C::Output>>,
     ended: bool,
     marker: PhantomData<fn() -> M>,
 }
@@ -112,6 +120,7 @@ where
             yielding: 0,
             under_way: UnderWay::Ordered(VecDeque::new()),
             ready: Ready::empty(),
+            spare: Arc::new(Spare::new()),
             ended: false,
             marker: PhantomData,
         }
@@ -259,11 +268,12 @@ where
             if self.is_late() {
                 return;
             }
-            if room == 0 {
+            // A part of a chunk would stay a part for ever, whenever it is yielded and the next one is made.
+            if room == 0 || self.buffer_size.is_none() && room < chunk {
                 return;
             }
             let Some(input) = self.input.take() else { return };
-            let mut items = Vec::new();
+            let mut items = self.spare.for_items();
             self.input = Some(pull(input, room, &mut items));
             let count = items.len();
             if count < room {
@@ -272,7 +282,8 @@ where
             if count == 0 {
                 return;
             }
-            match self.core.submit_chunk(&self.task, items, self.options) {
+            let input = ChunkInput { items, spare: Some(Arc::clone(&self.spare)) };
+            match self.core.submit_chunk(&self.task, input, self.options) {
                 Ok(future) => {
                     self.taken += count;
                     match &mut self.under_way {
@@ -328,7 +339,7 @@ where
                 self.item_time = Some(self.item_time.map_or(time, |old| (old + time) / 2.0));
                 chunk
             }
-            Err(error) => ChunkOutput::from_results(std::iter::repeat_n(error, items).map(Err), Duration::ZERO),
+            Err(error) => ChunkOutput::all_failed(&error, items),
         });
     }
 
@@ -353,6 +364,7 @@ where
         self.begin();
         loop {
             self.taken = self.taken.saturating_sub(std::mem::take(&mut self.yielding));
+            self.spare.give_answers(std::mem::replace(&mut self.ready, Ready::empty()).into_vector());
             self.fill(false);
             if self.is_idle() {
                 let late = self.input.is_some() && self.is_late();

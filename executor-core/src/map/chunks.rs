@@ -1,16 +1,13 @@
-//! Chunks of a map: where they go, what comes back, and the way around them.
+//! Where the chunks of a map go, and the way around them.
 
-use std::{
-    fmt,
-    time::{Duration, Instant},
-    vec,
-};
+use std::{fmt, time::Instant};
 
+use super::chunk::{ChunkInput, ChunkOutput};
 use crate::{
     error::{SubmitError, TaskError},
     executor::Submit,
     future::TaskFuture,
-    task::{ChunkOutput, Payload, Task, TaskOptions},
+    task::{Payload, Task, TaskOptions},
 };
 
 /// What a [`Map`] hands its chunks to: the core of any executor for portable tasks, and that of a thread pool for closures.
@@ -27,7 +24,7 @@ pub trait Chunks<F, A, M>: Clone {
     fn submit_chunk(
         &self,
         task: &F,
-        items: Vec<A>,
+        input: ChunkInput<A, Self::Output>,
         options: TaskOptions,
     ) -> Result<TaskFuture<ChunkOutput<Self::Output>>, SubmitError>;
 
@@ -59,10 +56,10 @@ where
     fn submit_chunk(
         &self,
         task: &F,
-        items: Vec<A>,
+        input: ChunkInput<A, F::Output>,
         options: TaskOptions,
     ) -> Result<TaskFuture<ChunkOutput<F::Output>>, SubmitError> {
-        Submit::submit_chunk(self, task.clone(), items, options)
+        Submit::submit_chunk(self, task.clone(), input, options)
     }
 
     fn gather<'a>(&self, task: &F, gather: Gather<'a, A>) -> Result<Result<Vec<F::Output>, TaskError>, Gather<'a, A>> {
@@ -71,51 +68,6 @@ where
 
     fn workers(&self) -> usize {
         self.max_workers()
-    }
-}
-
-/// The results of one chunk, as they are yielded.
-pub(super) struct Ready<R> {
-    values: vec::IntoIter<R>,
-    errors: vec::IntoIter<(usize, TaskError)>,
-    /// Where the next one stands in its chunk, and where the next error does.
-    place: usize,
-    next_error: usize,
-}
-
-impl<R> Ready<R> {
-    pub(super) fn new(chunk: ChunkOutput<R>) -> Self {
-        let next_error = chunk.errors.first().map_or(usize::MAX, |(place, _)| *place);
-        Self { values: chunk.values.into_iter(), errors: chunk.errors.into_iter(), place: 0, next_error }
-    }
-
-    pub(super) fn empty() -> Self {
-        Self::new(ChunkOutput { values: Vec::new(), errors: Vec::new(), ran_for: Duration::ZERO })
-    }
-
-    pub(super) fn is_empty(&self) -> bool {
-        self.values.len() == 0 && self.errors.len() == 0
-    }
-
-    /// The next one, unless it is an error or the chunk is at its end.
-    #[inline]
-    pub(super) fn next_value(&mut self) -> Option<R> {
-        if self.place == self.next_error {
-            return None;
-        }
-        let value = self.values.next()?;
-        self.place += 1;
-        Some(value)
-    }
-
-    pub(super) fn next(&mut self) -> Option<Result<R, TaskError>> {
-        if let Some(value) = self.next_value() {
-            return Some(Ok(value));
-        }
-        let (_, error) = self.errors.next()?;
-        self.place += 1;
-        self.next_error = self.errors.as_slice().first().map_or(usize::MAX, |(place, _)| *place);
-        Some(Err(error))
     }
 }
 

@@ -16,8 +16,9 @@ use crate::{
     codec,
     error::TaskError,
     future::{Body, Cell, Slot, State, Stored, Task as CellTask, TypedRef},
+    map::ChunkOutput,
     span::Carried,
-    task::{ChunkOutput, ITEM_OK, Payload},
+    task::{ITEM_OK, Payload},
 };
 
 /// A task as the pool holds it.

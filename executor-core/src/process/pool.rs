@@ -31,9 +31,10 @@ use crate::{
     error::{BuildError, SubmitError, TaskError},
     executor::{Executor, Shutdown, ShutdownReport, Submit, available_cpus},
     future::{Promise, Task as CellTask, TaskFuture, TaskRef, look},
+    map::{ChunkInput, ChunkOutput},
     span,
     stats::{Observer, Stats},
-    task::{ChunkOutput, Payload, Task, TaskOptions},
+    task::{Payload, Task, TaskOptions},
 };
 
 /// How tasks and results travel between the pool and its workers.
@@ -561,7 +562,7 @@ impl Submit for ProcessPoolCore {
     fn submit_chunk<F, A, M>(
         &self,
         task: F,
-        items: Vec<A>,
+        input: ChunkInput<A, F::Output>,
         options: TaskOptions,
     ) -> Result<TaskFuture<ChunkOutput<F::Output>>, SubmitError>
     where
@@ -571,7 +572,7 @@ impl Submit for ProcessPoolCore {
         M: 'static,
     {
         with_scratch(|bytes| {
-            let encoded = Request::chunk::<F, A, M>(&task, items, bytes);
+            let encoded = Request::chunk::<F, A, M>(&task, input.items, bytes);
             self.enqueue::<Chunk<F::Output>>(encoded, bytes, options)
         })
     }

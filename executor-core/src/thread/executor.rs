@@ -12,10 +12,10 @@ use crate::{
     error::{BuildError, SubmitError, TaskError},
     executor::{Executor, Shutdown, ShutdownReport, Submit},
     future::{InProcess, TaskFuture},
-    map::{Chunks, Gather, Map},
+    map::{ChunkInput, ChunkOutput, Chunks, Gather, Map},
     span,
     stats::Stats,
-    task::{ChunkOutput, Payload, Task, TaskOptions},
+    task::{Payload, Task, TaskOptions},
 };
 
 /// Runs tasks in threads of this process.
@@ -218,11 +218,11 @@ where
     fn submit_chunk(
         &self,
         work: &Arc<F>,
-        items: Vec<A>,
+        input: ChunkInput<A, R>,
         options: TaskOptions,
     ) -> Result<TaskFuture<ChunkOutput<R>>, SubmitError> {
         let work = Arc::clone(work);
-        self.0.enqueue(move || ChunkOutput::compute(items, &*work), options)
+        self.0.enqueue(move || ChunkOutput::compute(input, &*work), options)
     }
 
     fn gather<'a>(&self, work: &Arc<F>, gather: Gather<'a, A>) -> Result<Result<Vec<R>, TaskError>, Gather<'a, A>> {

@@ -9,8 +9,8 @@ use std::{
 };
 
 use executor_core::{
-    ChunkOutput, Executor, Gather, Observer, Payload, Shutdown, ShutdownReport, Stats, Submit, SubmitError, Task,
-    TaskEnd, TaskError, TaskFuture, TaskId, TaskOptions,
+    ChunkInput, ChunkOutput, Executor, Gather, Observer, Payload, Shutdown, ShutdownReport, Stats, Submit, SubmitError,
+    Task, TaskEnd, TaskError, TaskFuture, TaskId, TaskOptions,
 };
 
 use super::tasks::{answer, panic_message};
@@ -341,7 +341,7 @@ impl<C: Submit> Submit for CountedCore<C> {
     fn submit_chunk<F, A, M>(
         &self,
         task: F,
-        items: Vec<A>,
+        input: ChunkInput<A, F::Output>,
         options: TaskOptions,
     ) -> Result<TaskFuture<ChunkOutput<F::Output>>, SubmitError>
     where
@@ -350,7 +350,7 @@ impl<C: Submit> Submit for CountedCore<C> {
         F::Output: Payload,
         M: 'static,
     {
-        self.count(self.core.submit_chunk(task, items, options))
+        self.count(self.core.submit_chunk(task, input, options))
     }
 
     fn gather<'a, F, A, M>(

@@ -1,0 +1,123 @@
+//! One chunk of a map: its items, the task that runs them, and its answers.
+
+use std::{
+    fmt,
+    marker::PhantomData,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use serde::{Deserialize, Serialize};
+
+use super::spare::Spare;
+use crate::{
+    error::TaskError,
+    panic,
+    task::{Bound, Task},
+};
+
+/// The items of one chunk of a map; made [from](From) a vector.
+pub struct ChunkInput<A, R> {
+    pub(crate) items: Vec<A>,
+    /// Where their vector goes afterwards, and where one for the answers is.
+    pub(super) spare: Option<Arc<Spare<A, R>>>,
+}
+
+impl<A, R> From<Vec<A>> for ChunkInput<A, R> {
+    fn from(items: Vec<A>) -> Self {
+        Self { items, spare: None }
+    }
+}
+
+impl<A, R> fmt::Debug for ChunkInput<A, R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ChunkInput").field("items", &self.items.len()).finish_non_exhaustive()
+    }
+}
+
+/// The answers of one chunk of a map.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ChunkOutput<R> {
+    /// Those of the items that have one, in order.
+    pub values: Vec<R>,
+    /// The other items: where each stood in the chunk, and why it has no answer. Rare, and large; so they stand apart.
+    pub errors: Vec<(usize, TaskError)>,
+    /// How long the items ran, all together.
+    pub ran_for: Duration,
+}
+
+impl<R> ChunkOutput<R> {
+    /// No item of a chunk has an answer.
+    pub(super) fn all_failed(error: &TaskError, items: usize) -> Self {
+        Self {
+            values: Vec::new(),
+            errors: (0..items).map(|place| (place, error.clone())).collect(),
+            ran_for: Duration::ZERO,
+        }
+    }
+
+    /// Calls `call` with each item. A panic costs its item, and is caught once for the whole run of items before it.
+    pub(crate) fn compute<A>(input: ChunkInput<A, R>, call: impl Fn(A) -> R) -> Self {
+        let start = Instant::now();
+        let ChunkInput { mut items, spare } = input;
+        let mut values = spare.as_ref().map_or_else(Vec::new, |spare| spare.for_answers());
+        values.reserve_exact(items.len());
+        let mut errors = Vec::new();
+        let mut left = items.drain(..);
+        while let Err(error) = panic::catch(|| left.by_ref().for_each(|item| values.push(call(item)))) {
+            errors.push((values.len() + errors.len(), error));
+        }
+        drop(left);
+        if let Some(spare) = spare {
+            spare.give_items(items);
+        }
+        Self { values, errors, ran_for: start.elapsed() }
+    }
+}
+
+/// A task that runs another one over many items; each item's panic is its own.
+pub(crate) struct Chunk<F, A, R, M> {
+    task: F,
+    spare: Option<Arc<Spare<A, R>>>,
+    marker: PhantomData<fn() -> M>,
+}
+
+impl<F, A, R, M> Chunk<F, A, R, M> {
+    /// The task for the items, and they themselves.
+    pub(crate) fn new(task: F, input: ChunkInput<A, R>) -> (Self, Vec<A>) {
+        (Self { task, spare: input.spare, marker: PhantomData }, input.items)
+    }
+}
+
+impl<F: Clone, A, R, M> Clone for Chunk<F, A, R, M> {
+    fn clone(&self) -> Self {
+        Self { task: self.task.clone(), spare: self.spare.clone(), marker: PhantomData }
+    }
+}
+
+/// Marks the implementation of [`Task`] for chunks.
+pub(crate) struct ChunkMarker;
+
+impl<F, A, R, M> Task<Vec<A>, ChunkMarker> for Chunk<F, A, R, M>
+where
+    F: Task<A, M, Output = R>,
+    A: Send + 'static,
+    R: Send + 'static,
+    M: 'static,
+{
+    type Output = ChunkOutput<R>;
+
+    const PORTABLE: () = F::PORTABLE;
+
+    fn call(&self, items: Vec<A>) -> Self::Output {
+        ChunkOutput::compute(ChunkInput { items, spare: self.spare.clone() }, |item| self.task.call(item))
+    }
+
+    fn bound(&self) -> Option<Result<Arc<Bound>, TaskError>> {
+        self.task.bound()
+    }
+
+    fn restore(bound: &[u8]) -> Result<Self, TaskError> {
+        Ok(Self { task: F::restore(bound)?, spare: None, marker: PhantomData })
+    }
+}
