@@ -2,7 +2,10 @@
 
 use std::{sync::Arc, time::Instant};
 
-use crate::sync::{AtomicBool, AtomicU64, Mutex, Ordering, Thread, current_thread, fence, lock, park_until};
+use crate::{
+    executor::current_core,
+    sync::{AtomicBool, AtomicU64, Mutex, Ordering, Thread, current_thread, fence, lock, park_until},
+};
 
 /// How one worker sleeps and is called.
 pub(super) struct Sleeper {
@@ -50,12 +53,26 @@ pub(super) enum Slept {
     TimedOut,
 }
 
+/// A worker that has lain down.
+struct Asleep {
+    sleeper: Arc<Sleeper>,
+    /// Where it ran last.
+    core: usize,
+}
+
+/// What whoever calls a worker does next.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Caller {
+    GoesOn,
+    Blocks,
+}
+
 pub(super) struct Idle {
     word: AtomicU64,
     /// How many may be awake.
     limit: AtomicU64,
-    /// The one that fell asleep last is called first: its caches are warm, and the others may leave in time.
-    sleepers: Mutex<Vec<Arc<Sleeper>>>,
+    /// Those that fell asleep last are called first: their caches are warm, and the others may leave in time.
+    sleepers: Mutex<Vec<Asleep>>,
 }
 
 impl Idle {
@@ -128,17 +145,17 @@ impl Idle {
         if word & SEARCHING_MASK >= tasks as u64 || (word & AWAKE_MASK) / AWAKE >= self.limit() as u64 {
             return Announced::Seen { start: 0 };
         }
-        Announced::Seen { start: self.call(tasks, is_needed) }
+        Announced::Seen { start: self.call(tasks, is_needed, Caller::GoesOn) }
     }
 
     /// As [`announce`](Self::announce), from inside the pool: tasks that are queued are run even after a shutdown.
     pub(super) fn call_for(&self, tasks: usize) -> usize {
         fence(Ordering::SeqCst);
-        self.call(tasks, || true)
+        self.call(tasks, || true, Caller::GoesOn)
     }
 
     #[cold]
-    fn call(&self, tasks: usize, is_needed: impl Fn() -> bool) -> usize {
+    fn call(&self, tasks: usize, is_needed: impl Fn() -> bool, caller: Caller) -> usize {
         // ORDERING: Acquire: who sees that a worker has stopped searching, because it has found the task, sees that it has.
         let mut word = self.word.load(Ordering::Acquire);
         let called = loop {
@@ -156,8 +173,7 @@ impl Idle {
             }
         };
         let mut sleepers = lock(&self.sleepers);
-        let first = sleepers.len().saturating_sub(called);
-        let woken: Vec<_> = sleepers.drain(first..).collect();
+        let woken: Vec<_> = (0..called).map_while(|_| take_sleeper(&mut sleepers, caller)).collect();
         for sleeper in &woken {
             // ORDERING: Release hands over what this thread has queued; the sleeper looks with Acquire.
             sleeper.called.store(true, Ordering::Release);
@@ -169,6 +185,12 @@ impl Idle {
             }
         }
         called - woken.len()
+    }
+
+    /// As [`call_for`](Self::call_for), for one worker, from one whose task is about to block.
+    pub(super) fn call_stand_in(&self) -> usize {
+        fence(Ordering::SeqCst);
+        self.call(1, || true, Caller::Blocks)
     }
 
     /// A worker that was called could not be started.
@@ -197,7 +219,7 @@ impl Idle {
         let mut sleepers = lock(&self.sleepers);
         // ORDERING: only set by those who find it in the list, under the lock.
         me.called.store(false, Ordering::Relaxed);
-        sleepers.push(Arc::clone(me));
+        sleepers.push(Asleep { sleeper: Arc::clone(me), core: current_core() });
         self.word.fetch_sub(AWAKE + SEARCHING, Ordering::SeqCst);
         drop(sleepers);
         fence(Ordering::SeqCst);
@@ -208,7 +230,7 @@ impl Idle {
     /// the list), or as many are awake as may be, one of whom was called since.
     pub(super) fn get_up(&self, me: &Arc<Sleeper>) -> bool {
         let mut sleepers = lock(&self.sleepers);
-        let Some(place) = sleepers.iter().rposition(|sleeper| Arc::ptr_eq(sleeper, me)) else {
+        let Some(place) = sleepers.iter().rposition(|asleep| Arc::ptr_eq(&asleep.sleeper, me)) else {
             // Called, and counted.
             return true;
         };
@@ -245,7 +267,7 @@ impl Idle {
     /// searching, and is relied on.
     pub(super) fn leave(&self, me: &Arc<Sleeper>) -> bool {
         let mut sleepers = lock(&self.sleepers);
-        let place = sleepers.iter().position(|sleeper| Arc::ptr_eq(sleeper, me));
+        let place = sleepers.iter().position(|asleep| Arc::ptr_eq(&asleep.sleeper, me));
         place.map(|place| sleepers.remove(place)).is_some()
     }
 
@@ -253,13 +275,13 @@ impl Idle {
     pub(super) fn call_all(&self) {
         let mut sleepers = lock(&self.sleepers);
         let woken = std::mem::take(&mut *sleepers);
-        for sleeper in &woken {
+        for Asleep { sleeper, .. } in &woken {
             self.word.fetch_add(AWAKE + SEARCHING, Ordering::SeqCst);
             // ORDERING: as in `call`.
             sleeper.called.store(true, Ordering::Release);
         }
         drop(sleepers);
-        for sleeper in &woken {
+        for Asleep { sleeper, .. } in &woken {
             if let Some(thread) = &*lock(&sleeper.thread) {
                 thread.unpark();
             }
@@ -290,7 +312,7 @@ impl Idle {
                 Ok(_) => {
                     // ORDERING: as in `lie_down`.
                     me.called.store(false, Ordering::Relaxed);
-                    sleepers.push(Arc::clone(me));
+                    sleepers.push(Asleep { sleeper: Arc::clone(me), core: current_core() });
                     drop(sleepers);
                     fence(Ordering::SeqCst);
                     return true;
@@ -300,6 +322,20 @@ impl Idle {
         }
         false
     }
+}
+
+/// Takes the one off the list that fell asleep last, and that ran on another core than the caller if he goes on; on his own
+/// if that is about to be free.
+///
+/// A scheduler wakes a thread on the core where it ran last, if it sees no other one idle. In a virtual machine it sees none:
+/// a halted virtual core may not be there at once, and does not count as idle. Then a worker that last ran on the core of who
+/// calls it waits behind him for milliseconds, while the other core sleeps.
+fn take_sleeper(sleepers: &mut Vec<Asleep>, caller: Caller) -> Option<Arc<Sleeper>> {
+    let here = current_core();
+    let suits = |asleep: &Asleep| (asleep.core == here) == (caller == Caller::Blocks);
+    let last = sleepers.len().checked_sub(1)?;
+    let place = sleepers.iter().rposition(suits).unwrap_or(last);
+    Some(sleepers.remove(place).sleeper)
 }
 
 /// Every interleaving of README.md's protocol with a queue that is only a number, by loom.

@@ -428,7 +428,8 @@ impl Host for Pool {
     fn begin_wait(self: Arc<Self>) -> bool {
         self.idle.begin_wait();
         if self.queues.has_any_work() {
-            self.call(1);
+            let start = self.idle.call_stand_in();
+            self.start(start);
         }
         true
     }
