@@ -33,6 +33,9 @@ const TURNS: u32 = 16;
 const BREATH: u32 = 32;
 const BURST: u32 = 4;
 
+/// So many workers sleep, beyond twice as many as may be awake, before one that is done leaves at once.
+const STAND_INS: usize = 16;
+
 /// What one worker has counted. Only its thread writes; aligned so that no two workers write to the same cache lines.
 #[repr(align(128))]
 #[derive(Default)]
@@ -311,8 +314,9 @@ impl Worker {
     fn sleep(&self) -> bool {
         let pool = &*self.pool;
         let (idle, sleeper) = (&pool.idle, &self.seat.member.sleeper);
-        // Those that stand in for others stay for a while as well: waits come in numbers.
-        if idle.is_shut() || idle.sleeping() > 2 * idle.limit() {
+        // Those that stand in for others stay for a while as well: waits come in numbers, and a thread that starts costs more
+        // than one that wakes, and starts on any core.
+        if idle.is_shut() || idle.sleeping() > 2 * idle.limit() + STAND_INS {
             return !idle.leave(sleeper);
         }
         let deadline = pool.config.idle_timeout.and_then(|timeout| Instant::now().checked_add(timeout));
