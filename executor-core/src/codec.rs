@@ -84,6 +84,11 @@ impl<'a> Output<'a> {
         !self.overflow.is_empty() || self.used > self.room.len() / 2
     }
 
+    /// What was written.
+    pub(crate) fn bytes_mut(&mut self) -> &mut [u8] {
+        if self.overflow.is_empty() { &mut self.room[..self.used] } else { &mut self.overflow }
+    }
+
     pub(crate) fn truncate(&mut self, length: usize) {
         if self.overflow.is_empty() {
             self.used = self.used.min(length);

@@ -5,7 +5,6 @@
 //! travels in its argument, or in the configuration that [`partial`] binds to it.
 
 use std::{
-    any::Any,
     fmt,
     marker::PhantomData,
     sync::{
@@ -17,12 +16,7 @@ use std::{
 
 use serde::{Serialize, de::DeserializeOwned};
 
-use crate::{
-    cancel::Pins,
-    codec::{self, Output},
-    error::TaskError,
-    panic,
-};
+use crate::{cancel::Pins, codec, error::TaskError};
 
 /// A value that may cross a process border. Implemented for everything that serde can write and read back.
 ///
@@ -289,138 +283,5 @@ impl TaskOptions {
     #[must_use]
     pub fn refuses_when_full(&self) -> bool {
         self.refuse_when_full
-    }
-}
-
-/// A task's code on the worker's side: found by its address, called with bytes.
-pub(crate) struct Entry {
-    /// Tells an entry from whatever else may stand at an address.
-    pub(crate) magic: u64,
-    pub(crate) name: fn() -> &'static str,
-    pub(crate) restore: Restore,
-    /// Decodes the argument, runs the task, writes the encoded result.
-    pub(crate) run: Run,
-    /// Does the same with each item of a chunk, and calls the last function after each.
-    pub(crate) run_items: RunItems,
-}
-
-type Restore = fn(&[u8]) -> Result<Box<dyn Any>, TaskError>;
-type Run = fn(&dyn Any, &[u8], &mut Output<'_>) -> Result<(), TaskError>;
-type RunItems = for<'o> fn(&dyn Any, Items<'_>, &mut Output<'o>, ItemDone<'_, 'o>);
-type ItemDone<'a, 'o> = &'a mut dyn FnMut(&mut Output<'o>);
-
-impl fmt::Debug for Entry {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str((self.name)())
-    }
-}
-
-pub(crate) const ENTRY_MAGIC: u64 = 0x6578_6563_7461_736b;
-
-/// The encoded items of a chunk, each with its length before it.
-#[derive(Debug, Clone)]
-pub(crate) struct Items<'a>(pub(crate) &'a [u8]);
-
-impl<'a> Items<'a> {
-    /// Starts an item; [`end`](Self::end) puts its length in.
-    pub(crate) fn begin(output: &mut Vec<u8>) -> usize {
-        output.extend_from_slice(&[0; 4]);
-        output.len()
-    }
-
-    /// The bytes of the last `count` items.
-    pub(crate) fn last_ones(mut self, count: usize) -> &'a [u8] {
-        let all = self.clone().count();
-        for _ in count..all {
-            self.next();
-        }
-        self.0
-    }
-
-    /// Ends the item that began at `start`. One that is too long is an error.
-    pub(crate) fn end(output: &mut [u8], start: usize) -> Result<(), String> {
-        let length = u32::try_from(output.len() - start).map_err(|_| "it is longer than 4 GiB".to_owned())?;
-        output[start - 4..start].copy_from_slice(&length.to_le_bytes());
-        Ok(())
-    }
-}
-
-impl<'a> Iterator for Items<'a> {
-    type Item = &'a [u8];
-
-    fn next(&mut self) -> Option<&'a [u8]> {
-        let (length, rest) = self.0.split_first_chunk()?;
-        let (item, rest) = rest.split_at_checked(u32::from_le_bytes(*length) as usize)?;
-        self.0 = rest;
-        Some(item)
-    }
-}
-
-/// What stands before an item's result in the answer to a chunk: an encoded result, or an encoded [`TaskError`].
-pub(crate) const ITEM_OK: u8 = 0;
-/// As [`ITEM_OK`].
-pub(crate) const ITEM_ERROR: u8 = 1;
-
-/// Writes an item's error.
-pub(crate) fn put_item_error(output: &mut Output<'_>, error: &TaskError) {
-    output.put(&[ITEM_ERROR]);
-    // Plain data that always encodes.
-    let _ = codec::encode_into(error, output);
-}
-
-/// The entry of a task, made once per type by the compiler.
-pub(crate) struct EntryOf<F, A, M>(PhantomData<(F, A, M)>);
-
-impl<F, A, M> EntryOf<F, A, M>
-where
-    F: Task<A, M>,
-    A: Payload,
-    F::Output: Payload,
-{
-    pub(crate) const ENTRY: &'static Entry = &Entry {
-        magic: ENTRY_MAGIC,
-        name: std::any::type_name::<(F, A, F::Output)>,
-        restore: |bound| Ok(Box::new(F::restore(bound)?)),
-        run: |task, argument, output| {
-            let task = Self::task(task)?;
-            panic::catch(|| Self::call(task, argument, output)).flatten()
-        },
-        run_items: |task, mut items, output, item_done| {
-            let task = Self::task(task);
-            loop {
-                // One net for many items: it is put up again only after one has fallen.
-                let mut start = output.len();
-                let outcome = panic::catch(|| {
-                    for item in items.by_ref() {
-                        start = output.len();
-                        output.put(&[ITEM_OK]);
-                        let outcome = match &task {
-                            Ok(task) => Self::call(task, item, output),
-                            Err(error) => Err(error.clone()),
-                        };
-                        if let Err(error) = outcome {
-                            output.truncate(start);
-                            put_item_error(output, &error);
-                        }
-                        item_done(output);
-                    }
-                });
-                let Err(error) = outcome else { return };
-                output.truncate(start);
-                put_item_error(output, &error);
-                item_done(output);
-            }
-        },
-    };
-
-    fn task(task: &dyn Any) -> Result<&F, TaskError> {
-        task.downcast_ref().ok_or_else(|| TaskError::decode("configuration", "it belongs to another function"))
-    }
-
-    /// A panic is the caller's to catch, and what was written before an error is the caller's to cut off.
-    fn call(task: &F, argument: &[u8], output: &mut Output<'_>) -> Result<(), TaskError> {
-        let argument = codec::decode_uncaught(argument).map_err(|cause| TaskError::decode("argument", cause))?;
-        let result = task.call(argument);
-        codec::encode_into(&result, output).map_err(|cause| TaskError::encode("result", cause))
     }
 }

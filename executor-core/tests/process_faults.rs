@@ -31,6 +31,7 @@ on_every_kind_of_pool!(
     values_that_cannot_travel_cost_their_own_task,
     of_a_chunk_only_the_item_that_was_running_is_lost,
     a_chunk_with_items_that_cannot_be_encoded_or_panic_keeps_the_others,
+    a_chunk_with_results_that_cannot_be_decoded_keeps_the_others,
     a_failing_initializer_is_the_cause_that_everybody_gets,
     a_worker_that_never_answers_is_given_up,
     a_good_initializer_has_run_before_the_first_task,
@@ -182,7 +183,7 @@ fn kill_stops_a_running_task_and_cancel_does_not(kind: Kind) {
     assert_eq!(pool.submit(square, 8).unwrap().result(), Ok(64));
 }
 
-/// Cannot be written (0), cannot be read back (1), or can (2).
+/// Cannot be written (0), cannot be read back (1), panics when it is read (9), or is none of this.
 #[derive(Debug, PartialEq)]
 struct Odd(u8);
 
@@ -196,6 +197,7 @@ impl<'de> Deserialize<'de> for Odd {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         match u8::deserialize(deserializer)? {
             1 => Err(D::Error::custom("will not be read")),
+            9 => panic!("nine"),
             other => Ok(Self(other)),
         }
     }
@@ -236,6 +238,17 @@ fn a_chunk_with_items_that_cannot_be_encoded_or_panic_keeps_the_others(kind: Kin
     assert!(matches!(results[1], Err(TaskError::Encode { .. })));
     assert!(matches!(&results[2], Err(TaskError::Panicked { message, .. }) if message == "three"));
     assert!(matches!(results[3], Err(TaskError::Decode { .. })));
+}
+
+fn a_chunk_with_results_that_cannot_be_decoded_keeps_the_others(kind: Kind) {
+    let pool = pool(kind, 1);
+    let results: Vec<_> = pool.map(|kind: u8| Odd(kind), [2, 1, 3, 9, 0, 4]).chunk_size(6).collect();
+    assert!(matches!(&results[1], Err(TaskError::Decode { what, .. }) if what == "result"));
+    assert!(
+        matches!(&results[3], Err(TaskError::Decode { what, cause }) if what == "result" && cause.to_string().contains("nine"))
+    );
+    assert!(matches!(&results[4], Err(TaskError::Encode { what, .. }) if what == "result"));
+    assert_eq!([0, 2, 5].map(|index: usize| results[index].as_ref()), [Ok(&Odd(2)), Ok(&Odd(3)), Ok(&Odd(4))]);
 }
 
 fn a_failing_initializer_is_the_cause_that_everybody_gets(kind: Kind) {

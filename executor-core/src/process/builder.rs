@@ -3,7 +3,7 @@
 use std::{ffi::OsString, fmt, path::PathBuf, time::Duration};
 
 use super::{
-    OnWorkerDeath, ProcessPoolExecutor, StartMethod, Transport, identity::FunctionId, pool::Config, request::Request,
+    OnWorkerDeath, ProcessPoolExecutor, StartMethod, Transport, config::Config, identity::FunctionId, request::Request,
     worker,
 };
 use crate::{

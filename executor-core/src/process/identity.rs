@@ -8,11 +8,11 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::{wire, worker};
-use crate::{
-    error::TaskError,
-    task::{ENTRY_MAGIC, Entry},
+use super::{
+    entry::{ENTRY_MAGIC, Entry},
+    wire, worker,
 };
+use crate::error::TaskError;
 
 /// What functions are measured from. A static, because a function may have a copy in each unit of code.
 static ANCHOR: AtomicU8 = AtomicU8::new(0);

@@ -11,14 +11,14 @@ use std::{
 
 #[cfg(target_os = "linux")]
 use super::shm::{self, Attached};
-use super::{pool::Core, request::Bytes};
+use super::{pool::Core, request::Bytes, results};
 use crate::{
     codec,
     error::TaskError,
     future::{Body, Cell, Slot, State, Stored, Task as CellTask, TypedRef},
     map::ChunkOutput,
     span::Carried,
-    task::{ITEM_OK, Payload},
+    task::Payload,
 };
 
 /// A task as the pool holds it.
@@ -217,31 +217,32 @@ impl<R: Payload> Decode for Chunk<R> {
         // As many as have their bytes, whatever the worker said.
         output.values.reserve((chunk.total as usize).min(bytes.len()));
         let mut gaps = chunk.gaps.iter().peekable();
-        // One net for all: after a panic nobody knows where the next result begins.
-        let decode = || {
-            for index in 0..chunk.total {
+        let mut indices = 0..chunk.total;
+        let mut decode_on = |output: &mut ChunkOutput<R>| {
+            for index in indices.by_ref() {
                 let result = match gaps.next_if(|(gap, _)| *gap == index) {
                     Some((_, error)) => Err(error.clone()),
-                    None => decode_item(&mut bytes)?,
+                    None => decode_item(&mut bytes),
                 };
                 match result {
                     Ok(value) => output.values.push(value),
                     Err(error) => output.errors.push((index as usize, error)),
                 }
             }
-            Ok(())
+        };
+        let decode = || {
+            // One net for many items: it is put up again only after one has fallen.
+            while let Err(panic) = crate::panic::catch(|| decode_on(&mut output)) {
+                let index = output.values.len() + output.errors.len();
+                output.errors.push((index, TaskError::decode("result", panic)));
+            }
         };
         #[cfg(target_os = "linux")]
-        let decoded = crate::panic::catch(|| shm::with_attached(&chunk.attached, decode));
+        shm::with_attached(&chunk.attached, decode);
         #[cfg(not(target_os = "linux"))]
-        let decoded = crate::panic::catch(decode);
-        let undecodable = match decoded {
-            Ok(Ok(())) => return Ok(output),
-            Ok(Err(error)) => error,
-            Err(panic) => TaskError::decode("result", panic),
-        };
-        for index in output.values.len() + output.errors.len()..chunk.total as usize {
-            output.errors.push((index, undecodable.clone()));
+        {
+            let mut decode = decode;
+            decode();
         }
         Ok(output)
     }
@@ -251,17 +252,13 @@ impl<R: Payload> Decode for Chunk<R> {
     }
 }
 
-/// The next item's result; an error when it cannot be known where it ends.
-fn decode_item<R: Payload>(bytes: &mut &[u8]) -> Result<Result<R, TaskError>, TaskError> {
+/// Takes the next item's result off; a panic is the caller's to catch.
+fn decode_item<R: Payload>(bytes: &mut &[u8]) -> Result<R, TaskError> {
     let undecodable = |cause| TaskError::decode("result", cause);
-    let Some((&kind, rest)) = bytes.split_first() else {
-        return Err(TaskError::decode("result", "the worker did not send it"));
-    };
-    *bytes = rest;
-    if kind == ITEM_OK {
-        codec::decode_first(bytes).map(Ok).map_err(undecodable)
-    } else {
-        codec::decode_first(bytes).map(Err).map_err(undecodable)
+    match results::take_first(bytes) {
+        Some(Ok(result)) => codec::decode_uncaught(result).map_err(undecodable),
+        Some(Err(error)) => Err(codec::decode_uncaught(error).unwrap_or_else(undecodable)),
+        None => Err(TaskError::decode("result", "the worker did not send it")),
     }
 }
 

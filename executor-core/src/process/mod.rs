@@ -1,8 +1,12 @@
 //! [`ProcessPoolExecutor`]: tasks in worker processes that can be killed and may crash. See README.md for who owns what, and
 //! why no task is lost.
 
+mod arguments;
 mod builder;
+mod config;
 mod dispatch;
+mod entry;
+mod executor;
 mod flags;
 mod identity;
 #[expect(unsafe_code, reason = "puts and takes answers by the protocol of the cell")]
@@ -10,6 +14,7 @@ mod job;
 mod launch;
 mod pool;
 mod request;
+mod results;
 mod shelf;
 #[cfg(target_os = "linux")]
 pub(crate) mod shm;
@@ -20,11 +25,13 @@ mod wire;
 mod worker;
 mod worker_slot;
 
+pub(crate) use entry::Entry;
 pub(crate) use flags::{Flag, RemoteFlag};
 
 pub use builder::ProcessPoolBuilder;
+pub use config::{OnWorkerDeath, Transport};
+pub use executor::{ProcessPoolCore, ProcessPoolExecutor};
 pub use launch::StartMethod;
-pub use pool::{OnWorkerDeath, ProcessPoolCore, ProcessPoolExecutor, Transport};
 pub use worker::{in_worker, init, register_test_worker};
 
 /// Makes process pools work in a test binary, where the test harness owns `main`: put it once at the top level of the

@@ -1,138 +1,28 @@
-//! The process pool as its users see it, and the state that it shares with its supervisor.
+//! What the handles and the supervisor of a process pool share.
 
 use std::{
-    ffi::OsString,
-    fmt,
     io::Write,
     os::unix::net::UnixStream,
-    path::PathBuf,
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
-    thread::{self, JoinHandle},
-    time::{Duration, Instant},
+    thread,
+    time::Instant,
 };
 
-use serde::{Deserialize, Serialize};
-
 use super::{
-    ProcessPoolBuilder,
-    builder::Call,
+    config::Config,
     dispatch::{State, Untold},
-    flags,
     identity::Identity,
-    job::{Chunk, Decode, Encoded, Location, ProcessTask, Single},
-    launch::{Settings, StartMethod},
-    request::Request,
+    job::{Location, ProcessTask},
+    launch::Settings,
     supervisor,
-    worker::LaunchArguments,
     worker_slot::Worker,
 };
 use crate::{
     cancel::CancelToken,
-    error::{BuildError, SubmitError, TaskError},
-    executor::{Executor, Shutdown, ShutdownReport, Submit, available_cpus},
-    future::{Promise, Task as CellTask, TaskFuture, TaskRef, look},
-    map::{ChunkInput, ChunkOutput},
-    span,
-    stats::{Observer, Stats},
-    task::{Payload, Task, TaskOptions},
+    error::TaskError,
+    executor::available_cpus,
+    future::{Task as CellTask, look},
 };
-
-/// How tasks and results travel between the pool and its workers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[non_exhaustive]
-pub enum Transport {
-    /// A Unix socket for each worker: works on every Unix, and costs about ten times as much for a small task.
-    Socket,
-    /// Rings in shared memory for each worker, which sleep and wake by futex. Linux only.
-    #[cfg(target_os = "linux")]
-    SharedMemory,
-}
-
-impl Default for Transport {
-    #[cfg(target_os = "linux")]
-    fn default() -> Self {
-        Self::SharedMemory
-    }
-
-    #[cfg(not(target_os = "linux"))]
-    fn default() -> Self {
-        Self::Socket
-    }
-}
-
-/// What the death of a worker costs.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum OnWorkerDeath {
-    /// The task that it was running; another worker takes its place.
-    #[default]
-    FailTask,
-    /// The pool, as in Python: all tasks that are not done end with [`TaskError::PoolBroken`].
-    BreakPool,
-}
-
-pub(super) struct Config {
-    pub(super) max_workers: usize,
-    pub(super) start_method: StartMethod,
-    pub(super) preload: Option<Call>,
-    pub(super) initializer: Option<Call>,
-    pub(super) memory_limit: Option<u64>,
-    pub(super) recycle_above: Option<u64>,
-    pub(super) transport: Transport,
-    pub(super) on_worker_death: OnWorkerDeath,
-    pub(super) max_tasks_per_child: Option<u32>,
-    pub(super) retries: u32,
-    pub(super) idle_timeout: Option<Duration>,
-    pub(super) queue_capacity: usize,
-    pub(super) task_timeout: Option<Duration>,
-    pub(super) grace: Duration,
-    pub(super) startup_timeout: Duration,
-    pub(super) environment: Vec<(OsString, OsString)>,
-    pub(super) directory: Option<PathBuf>,
-    pub(super) observer: Option<Box<dyn Observer>>,
-    pub(super) launch_arguments: LaunchArguments,
-}
-
-/// Runs tasks in worker processes: they can be killed, and when one crashes it takes nothing with it but the task that it
-/// was running.
-///
-/// Workers are this program, started again ([`init`](crate::init) must be the first line of `main`), on demand and up to
-/// `max_workers`. Each has one channel to the pool and nothing in common with the others. The pool keeps the queue; a worker
-/// gets its next task when it has answered the last one, so a queued task can be cancelled until the moment it starts, and
-/// [`running`](TaskFuture::running) is true only for tasks that run. When the program ends, however it ends, its workers
-/// end too.
-///
-/// A task in a worker process may use thread pools. It may not build a process pool: that is
-/// [`BuildError::InsideWorker`]. Futures, promises and executors cannot be sent to a worker.
-///
-/// # Examples
-///
-/// ```
-/// use executor_core::{Executor, ProcessPoolExecutor, TaskError};
-///
-/// fn crash(_: ()) { std::process::abort() }
-/// fn square(x: u64) -> u64 { x * x }
-///
-/// fn main() -> Result<(), Box<dyn std::error::Error>> {
-///     executor_core::init();
-///     let pool = ProcessPoolExecutor::builder().max_workers(2).build()?;
-///     let crashed = pool.submit(crash, ())?;
-///     let future = pool.submit(square, 12)?;
-///     assert!(matches!(crashed.result(), Err(TaskError::WorkerDied { .. })));
-///     assert_eq!(future.result()?, 144);
-///     Ok(())
-/// }
-/// ```
-pub struct ProcessPoolExecutor {
-    core: ProcessPoolCore,
-    supervisor: Mutex<Option<JoinHandle<()>>>,
-}
-
-/// The part of a [`ProcessPoolExecutor`] that takes tasks.
-#[derive(Clone)]
-pub struct ProcessPoolCore {
-    core: Arc<Core>,
-}
 
 pub(super) struct Core {
     pub(super) config: Config,
@@ -147,31 +37,11 @@ pub(super) struct Core {
     pub(super) changed: Condvar,
 }
 
-impl ProcessPoolExecutor {
-    /// A pool of at most `max_workers` processes, with defaults for the rest.
-    ///
-    /// # Errors
-    ///
-    /// [`BuildError`]; see [`ProcessPoolBuilder::build`].
-    pub fn new(max_workers: usize) -> Result<Self, BuildError> {
-        Self::builder().max_workers(max_workers).build()
-    }
-
-    /// For everything that can be set.
-    pub fn builder() -> ProcessPoolBuilder {
-        ProcessPoolBuilder::new()
-    }
-
-    pub(super) fn from_config(config: Config) -> Result<Self, BuildError> {
-        let system = |action| move |cause| BuildError::System { action, cause };
-        let identity = Identity::of_this_program().map_err(system("identify the program's own file"))?;
-        flags::table_file().map_err(system("make shared memory"))?;
-        let (alarm, heard) = UnixStream::pair().map_err(system("make a socket pair"))?;
-        for end in [&alarm, &heard] {
-            end.set_nonblocking(true).map_err(system("make a socket pair"))?;
-        }
+impl Core {
+    /// `alarm` is what wakes the supervisor.
+    pub(super) fn new(config: Config, identity: Identity, alarm: UnixStream) -> Self {
         let state = State::new(config.max_workers, config.idle_timeout, config.observer.is_some());
-        let core = Arc::new(Core {
+        Self {
             config,
             identity,
             token: CancelToken::new(),
@@ -179,123 +49,9 @@ impl ProcessPoolExecutor {
             alarm: Arc::new(alarm),
             space: Condvar::new(),
             changed: Condvar::new(),
-        });
-        let supervised = Arc::clone(&core);
-        let supervisor = thread::Builder::new()
-            .name("executor-supervisor".to_owned())
-            .spawn(move || supervisor::run(&supervised, &heard))
-            .map_err(system("start the supervisor thread"))?;
-        Ok(Self { core: ProcessPoolCore { core }, supervisor: Mutex::new(Some(supervisor)) })
-    }
-
-    /// Starts all workers now, and waits until they are ready.
-    ///
-    /// # Errors
-    ///
-    /// [`TaskError::InitializerFailed`] or [`TaskError::NoWorker`] when they cannot be had, [`TaskError::ShutDown`] after
-    /// a shutdown.
-    pub fn warm_up(&self) -> Result<(), TaskError> {
-        let core = &self.core.core;
-        let mut state = core.lock();
-        state.wanted_workers = core.config.max_workers;
-        state.warming += 1;
-        core.wake_supervisor();
-        let outcome = loop {
-            if let Some(error) = state.broken.as_ref().or(state.no_worker.as_ref()) {
-                break Err(error.clone());
-            }
-            if state.shut_down {
-                break Err(TaskError::ShutDown);
-            }
-            if state.workers.values().filter(|worker| worker.is_ready()).count() >= core.config.max_workers {
-                break Ok(());
-            }
-            state = core.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
-        };
-        state.warming -= 1;
-        if state.warming == 0 {
-            state.no_worker = None;
         }
-        drop(state);
-        // From now on workers may leave again.
-        core.wake_supervisor();
-        outcome
     }
 
-    /// Process ids of the workers.
-    #[must_use]
-    pub fn worker_pids(&self) -> Vec<u32> {
-        self.core.core.lock().workers.values().map(Worker::pid).collect()
-    }
-
-    /// Process id of the process that workers are forked from, while there is one.
-    #[must_use]
-    pub fn fork_server_pid(&self) -> Option<u32> {
-        self.core.core.lock().fork_server
-    }
-
-    /// Ends all workers by SIGTERM, and by SIGKILL those that are there after the grace time; cancels what is queued. Same
-    /// as `shutdown(Shutdown::Kill, None)`.
-    pub fn terminate_workers(&self) -> ShutdownReport {
-        self.end(Shutdown::Kill, None, self.core.core.config.grace)
-    }
-
-    /// Ends all workers by SIGKILL at once; cancels what is queued.
-    pub fn kill_workers(&self) -> ShutdownReport {
-        self.end(Shutdown::Kill, None, Duration::ZERO)
-    }
-
-    /// A token that [`Shutdown::Kill`] cancels, for tasks that watch one.
-    #[must_use]
-    pub fn cancel_token(&self) -> CancelToken {
-        self.core.core.token.clone()
-    }
-
-    fn end(&self, how: Shutdown, deadline: Option<Duration>, grace: Duration) -> ShutdownReport {
-        let core = &self.core.core;
-        let end = deadline.and_then(|deadline| Instant::now().checked_add(deadline));
-        let mut report = ShutdownReport::default();
-        let mut state = core.lock();
-        state.shut_down = true;
-        if how != Shutdown::Drain {
-            report.cancelled = state.cancel_all();
-            if how == Shutdown::Kill {
-                report.killed = supervisor::stop_all(&mut state, &TaskError::ShutDown, grace);
-                // The rests of chunks whose workers have died.
-                report.killed += state.queued;
-                state.fail_queue(&TaskError::ShutDown);
-            }
-            core.conclude(state);
-            if how == Shutdown::Kill {
-                core.token.cancel();
-            }
-            state = core.lock();
-        }
-        core.space.notify_all();
-        core.changed.notify_all();
-        core.wake_supervisor();
-        while !state.ended {
-            state = match end.map(|end| end.saturating_duration_since(Instant::now())) {
-                None => core.changed.wait(state).unwrap_or_else(PoisonError::into_inner),
-                Some(Duration::ZERO) => break,
-                Some(left) => core.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0,
-            };
-        }
-        report.running = state.running();
-        report.queued = state.queued + state.books.standing - report.running;
-        let ended = state.ended;
-        drop(state);
-        if ended && let Some(supervisor) = self.supervisor.lock().unwrap_or_else(PoisonError::into_inner).take() {
-            // It has nothing left to do. It catches panics of nobody, so one in there would be ours: do not hide it.
-            if supervisor.join().is_err() && !thread::panicking() {
-                panic!("the supervisor of a process pool panicked");
-            }
-        }
-        report
-    }
-}
-
-impl Core {
     pub(super) fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -440,196 +196,5 @@ impl Core {
         let mut state = self.lock();
         state.want(task);
         self.conclude(state);
-    }
-}
-
-/// Where arguments are encoded: memory that each submitting thread keeps.
-fn with_scratch<R>(encode: impl FnOnce(&mut Vec<u8>) -> R) -> R {
-    thread_local! {
-        static SCRATCH: std::cell::Cell<Vec<u8>> = const { std::cell::Cell::new(Vec::new()) };
-    }
-    // Taken out meanwhile: encoding an argument may submit something else.
-    let mut scratch = SCRATCH.take();
-    scratch.clear();
-    let result = encode(&mut scratch);
-    scratch.shrink_to(1 << 20);
-    SCRATCH.set(scratch);
-    result
-}
-
-impl ProcessPoolCore {
-    fn enqueue<D: Decode>(
-        &self,
-        encoded: Result<Request, TaskError>,
-        bytes: &mut Vec<u8>,
-        options: TaskOptions,
-    ) -> Result<TaskFuture<D::Output>, SubmitError> {
-        let core = &self.core;
-        // A time too long for the clock is no limit.
-        let deadline = options.space_timeout.and_then(|timeout| Instant::now().checked_add(timeout));
-        // Not under the lock: it is kept by foreign code.
-        let span = span::current();
-        let mut state = core.lock();
-        loop {
-            if state.shut_down {
-                return Err(SubmitError::ShutDown);
-            }
-            let error = match (&state.broken, &encoded) {
-                (Some(error), _) | (None, Err(error)) => Some(error),
-                (None, Ok(_)) => None,
-            };
-            if let Some(error) = error {
-                let (promise, future) = Promise::new();
-                // Nobody can see it before it is counted: its handle is here.
-                let _ = promise.set_error(error.clone());
-                state.books.refuse(future.cell());
-                core.conclude(state);
-                return Ok(future);
-            }
-            if core.config.queue_capacity == usize::MAX || state.waiting() < core.config.queue_capacity {
-                break;
-            }
-            // There may be answers that nobody has received, and with them space.
-            state.receive_all();
-            state.refill();
-            if state.waiting() < core.config.queue_capacity {
-                break;
-            }
-            if options.refuse_when_full {
-                core.conclude(state);
-                return Err(SubmitError::Full);
-            }
-            state.begin_wait_for_space();
-            core.conclude(state);
-            state = core.lock();
-            let mut is_late = false;
-            while state.waiting() >= core.config.queue_capacity && !state.shut_down && state.broken.is_none() {
-                state = match deadline.map(|end| end.saturating_duration_since(Instant::now())) {
-                    None => core.space.wait(state).unwrap_or_else(PoisonError::into_inner),
-                    Some(Duration::ZERO) => {
-                        is_late = true;
-                        break;
-                    }
-                    Some(left) => core.space.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0,
-                };
-            }
-            state.end_wait_for_space();
-            if is_late {
-                core.conclude(state);
-                return Err(SubmitError::Full);
-            }
-        }
-        let mut request = encoded.map_err(|_| SubmitError::ShutDown)?;
-        if let Some(limit) = options.timeout.or(core.config.task_timeout) {
-            request.extras().time_limit = Some(limit);
-        }
-        if core.config.retries > 0 {
-            request.extras().retries = core.config.retries;
-        }
-        if options.priority != 0 {
-            request.extras().priority = options.priority;
-        }
-        let (job, future) = TaskRef::allocate::<Encoded<D>>(ProcessTask::new(Arc::clone(core), span));
-        state.books.events.queued(job.cell());
-        if request.is_chunk() && request.items == 0 {
-            // No item could be encoded, so there is nothing to run.
-            state.end_unrun(job, request);
-        } else {
-            if let Some(limit) = options.queue_timeout {
-                state.expire_after(limit, &job);
-            }
-            state.admit(job, request, bytes);
-        }
-        core.conclude(state);
-        Ok(future)
-    }
-}
-
-impl Submit for ProcessPoolCore {
-    fn submit_task<F, A, M>(&self, task: F, args: A, options: TaskOptions) -> Result<TaskFuture<F::Output>, SubmitError>
-    where
-        F: Task<A, M>,
-        A: Payload,
-        F::Output: Payload,
-        M: 'static,
-    {
-        with_scratch(|bytes| {
-            let encoded = Request::single::<F, A, M>(&task, args, bytes);
-            self.enqueue::<Single<F::Output>>(encoded, bytes, options)
-        })
-    }
-
-    fn submit_chunk<F, A, M>(
-        &self,
-        task: F,
-        input: ChunkInput<A, F::Output>,
-        options: TaskOptions,
-    ) -> Result<TaskFuture<ChunkOutput<F::Output>>, SubmitError>
-    where
-        F: Task<A, M>,
-        A: Payload,
-        F::Output: Payload,
-        M: 'static,
-    {
-        with_scratch(|bytes| {
-            let encoded = Request::chunk::<F, A, M>(&task, input.items, bytes);
-            self.enqueue::<Chunk<F::Output>>(encoded, bytes, options)
-        })
-    }
-
-    fn max_workers(&self) -> usize {
-        self.core.config.max_workers
-    }
-}
-
-impl Executor for ProcessPoolExecutor {
-    type Core = ProcessPoolCore;
-
-    fn core(&self) -> &ProcessPoolCore {
-        &self.core
-    }
-
-    fn stats(&self) -> Stats {
-        let core = &self.core.core;
-        let mut state = core.lock();
-        state.receive_all();
-        state.refill();
-        let running = state.running();
-        let stats = Stats {
-            workers: state.workers.len(),
-            idle: state.idle.len(),
-            queued: state.queued + state.books.standing - running,
-            running,
-            done: state.books.done,
-            failed: state.books.failed,
-            cancelled: state.books.cancelled,
-            died: state.died,
-            respawned: state.respawned,
-        };
-        core.conclude(state);
-        stats
-    }
-
-    fn shutdown(&self, how: Shutdown, deadline: Option<Duration>) -> ShutdownReport {
-        self.end(how, deadline, self.core.core.config.grace)
-    }
-}
-
-impl Drop for ProcessPoolExecutor {
-    fn drop(&mut self) {
-        let how = if thread::panicking() { Shutdown::CancelQueued } else { Shutdown::Drain };
-        self.shutdown(how, None);
-    }
-}
-
-impl fmt::Debug for ProcessPoolExecutor {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ProcessPoolExecutor").field("stats", &self.stats()).finish_non_exhaustive()
-    }
-}
-
-impl fmt::Debug for ProcessPoolCore {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ProcessPoolCore").finish_non_exhaustive()
     }
 }

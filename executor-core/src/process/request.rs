@@ -7,7 +7,9 @@ use std::{borrow::Cow, sync::Arc, time::Duration};
 #[cfg(target_os = "linux")]
 use super::shm::{self, Attached};
 use super::{
+    arguments::Items,
     builder::Call,
+    entry::{Entry, EntryOf},
     identity::FunctionId,
     job::{Answer, ChunkAnswer},
 };
@@ -16,7 +18,7 @@ use crate::{
     codec,
     error::TaskError,
     panic,
-    task::{Bound, Entry, EntryOf, Items, Payload, Task},
+    task::{Bound, Payload, Task},
 };
 
 /// Bytes that are mostly few.

@@ -12,10 +12,11 @@ use std::{
 };
 
 use super::{
+    config::{OnWorkerDeath, Transport},
     dispatch::State,
     flags,
     launch::{LaunchError, Launcher},
-    pool::{Core, OnWorkerDeath, Transport},
+    pool::Core,
     transport::ParentEnd,
     wire::{self, Malformed},
     worker::Hello,

@@ -16,11 +16,13 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use super::{
+    arguments::Items,
     builder::Call,
+    config::Transport,
+    entry::Entry,
     flags,
     identity::{FunctionId, Identity},
     launch,
-    pool::Transport,
     transport::{Record, ReplyHeader, ReplyKind, Request, SocketTransport, SocketWorker, WorkerEnd},
     wire::{self, Malformed},
     worker_slot::DEFINITIONS,
@@ -29,7 +31,6 @@ use crate::{
     codec::{self, Output},
     error::{Cause, TaskError},
     span, sys,
-    task::{Entry, Items},
 };
 
 /// Set for a worker process: the pid of its parent. A task's own child processes inherit it, which is why its presence alone

@@ -9,16 +9,13 @@ use std::{
 #[cfg(target_os = "linux")]
 use super::shm::{Loans, Segment};
 use super::{
+    entry::Entry,
     identity::FunctionId,
     request::Request,
     shelf::Shelf,
     transport::{ParentEnd, Record},
 };
-use crate::{
-    error::TaskError,
-    sys::WorkerProcess,
-    task::{Bound, Entry},
-};
+use crate::{error::TaskError, sys::WorkerProcess, task::Bound};
 
 /// How many functions, each with its configuration, a worker keeps; when another comes, the oldest gives its place.
 pub(super) const DEFINITIONS: usize = 64;

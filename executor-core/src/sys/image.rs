@@ -1,6 +1,6 @@
 //! Where this program's own code and constants are in memory.
 
-use crate::task::Entry;
+use crate::process::Entry;
 
 /// Whether `size` bytes at `address` belong to the program itself.
 pub(crate) fn is_in_program(address: usize, size: usize) -> bool {

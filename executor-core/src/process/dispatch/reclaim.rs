@@ -8,11 +8,11 @@ use crate::{
     error::TaskError,
     future::Task as CellTask,
     process::{
+        arguments::Items,
         job::{Answer, Job, Location, ProcessTask},
         shelf::Standing,
         worker_slot::Worker,
     },
-    task::Items,
 };
 
 impl State {

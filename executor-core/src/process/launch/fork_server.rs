@@ -11,8 +11,8 @@ use crate::{
     codec,
     error::{Cause, TaskError, WorkerExit},
     process::{
+        config::Transport,
         flags,
-        pool::Transport,
         transport::SocketParent,
         wire::{self, Malformed, Reader},
         worker::Hello,

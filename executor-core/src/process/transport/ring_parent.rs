@@ -19,11 +19,11 @@ use crate::{
     codec::{self, Output},
     error::TaskError,
     process::{
+        results,
         shm::NO_DESCRIPTOR,
         wire::{self, Malformed, Reader},
     },
     sys::{self, Mapping, Writable},
-    task::put_item_error,
 };
 
 /// The parent's end of the rings, and the files that the worker gets.
@@ -220,7 +220,10 @@ fn lost_reply(items: u32) -> Result<Vec<u8>, Malformed> {
     let mut output = Output::new(&mut []);
     match items {
         0 => codec::encode_into(&error, &mut output).map_err(|_| Malformed)?,
-        1..=MOST_ITEMS_OUT => (0..items).for_each(|_| put_item_error(&mut output, &error)),
+        1..=MOST_ITEMS_OUT => (0..items).for_each(|_| {
+            let start = output.len();
+            results::put_error(&mut output, start, &error);
+        }),
         _ => return Err(Malformed),
     }
     Ok(output.into_overflow().err().unwrap_or_default())

@@ -1,0 +1,65 @@
+//! How a process pool is set up.
+
+use std::{ffi::OsString, path::PathBuf, time::Duration};
+
+use serde::{Deserialize, Serialize};
+
+use super::{builder::Call, launch::StartMethod, worker::LaunchArguments};
+use crate::stats::Observer;
+
+/// How tasks and results travel between the pool and its workers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum Transport {
+    /// A Unix socket for each worker: works on every Unix, and costs about ten times as much for a small task.
+    Socket,
+    /// Rings in shared memory for each worker, which sleep and wake by futex. Linux only.
+    #[cfg(target_os = "linux")]
+    SharedMemory,
+}
+
+impl Default for Transport {
+    #[cfg(target_os = "linux")]
+    fn default() -> Self {
+        Self::SharedMemory
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    fn default() -> Self {
+        Self::Socket
+    }
+}
+
+/// What the death of a worker costs.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum OnWorkerDeath {
+    /// The task that it was running; another worker takes its place.
+    #[default]
+    FailTask,
+    /// The pool, as in Python: all tasks that are not done end with
+    /// [`TaskError::PoolBroken`](crate::TaskError::PoolBroken).
+    BreakPool,
+}
+
+pub(super) struct Config {
+    pub(super) max_workers: usize,
+    pub(super) start_method: StartMethod,
+    pub(super) preload: Option<Call>,
+    pub(super) initializer: Option<Call>,
+    pub(super) memory_limit: Option<u64>,
+    pub(super) recycle_above: Option<u64>,
+    pub(super) transport: Transport,
+    pub(super) on_worker_death: OnWorkerDeath,
+    pub(super) max_tasks_per_child: Option<u32>,
+    pub(super) retries: u32,
+    pub(super) idle_timeout: Option<Duration>,
+    pub(super) queue_capacity: usize,
+    pub(super) task_timeout: Option<Duration>,
+    pub(super) grace: Duration,
+    pub(super) startup_timeout: Duration,
+    pub(super) environment: Vec<(OsString, OsString)>,
+    pub(super) directory: Option<PathBuf>,
+    pub(super) observer: Option<Box<dyn Observer>>,
+    pub(super) launch_arguments: LaunchArguments,
+}
