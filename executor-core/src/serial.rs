@@ -96,7 +96,10 @@ impl SerialCore {
             return Err(SubmitError::ShutDown);
         }
         let (task, future) = InProcess::task(Arc::clone(&self.counters), &options, work, |_| ());
-        task.run();
+        if !task.run() {
+            // It had waited for as long as it may before it was begun, and whoever has noticed that is about to say so.
+            future.wait_timeout(Duration::MAX);
+        }
         Ok(future)
     }
 }

@@ -1,8 +1,7 @@
 //! A task that runs in this process: cell, closure and result in one allocation, shared by the queue and the future.
 
 use std::{
-    sync::{Mutex, MutexGuard, PoisonError},
-    thread,
+    sync::{Mutex, PoisonError},
     time::Duration,
 };
 
@@ -73,12 +72,8 @@ struct Limits {
 
 impl Limits {
     fn stop_waiting(&self) {
-        let watch = self.watch().take();
+        let watch = self.queued.lock().unwrap_or_else(PoisonError::into_inner).take();
         drop(watch);
-    }
-
-    fn watch(&self) -> MutexGuard<'_, Option<Watch>> {
-        self.queued.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -101,7 +96,7 @@ where
         tell(task.cell());
         if let (Some(limit), Some(limits)) = (options.queue_timeout, &task.content().limits) {
             let watch = deadline::watch(task.to_ref(), Limit::Queued, limit);
-            *limits.watch() = Some(watch);
+            *limits.queued.lock().unwrap_or_else(PoisonError::into_inner) = Some(watch);
         }
         (task.erase(), future)
     }
@@ -114,17 +109,6 @@ where
     fn stop_waiting(&self) {
         if let Some(limits) = &self.limits {
             limits.stop_waiting();
-        }
-    }
-
-    /// Waits until a task that was claimed by somebody else because it had waited for too long, if that is why, is counted and
-    /// failed. That takes him a few steps, but his core may be busy with others; and a queue that is empty says that all is
-    /// counted.
-    fn wait_while_expiring(task: &Task<Self>) {
-        if let Some(limits) = &task.content().limits {
-            while !task.cell().state().is_final() && limits.watch().is_some() {
-                thread::yield_now();
-            }
         }
     }
 
@@ -184,7 +168,6 @@ where
 
     fn run(task: &Task<Self>) -> bool {
         if !task.cell().claim() {
-            Self::wait_while_expiring(task);
             return false;
         }
         let body = task.content();
