@@ -97,13 +97,21 @@ impl<'a> Output<'a> {
         }
     }
 
+    #[inline]
     pub(crate) fn put(&mut self, bytes: &[u8]) {
+        if self.overflow.is_empty()
+            && let Some(place) = self.room.get_mut(self.used..self.used + bytes.len())
+        {
+            copy(place, bytes);
+            self.used += bytes.len();
+        } else {
+            self.put_overflow(bytes);
+        }
+    }
+
+    #[cold]
+    fn put_overflow(&mut self, bytes: &[u8]) {
         if self.overflow.is_empty() {
-            if let Some(place) = self.room.get_mut(self.used..self.used + bytes.len()) {
-                place.copy_from_slice(bytes);
-                self.used += bytes.len();
-                return;
-            }
             self.overflow.extend_from_slice(&self.room[..self.used]);
         }
         self.overflow.extend_from_slice(bytes);
@@ -113,6 +121,31 @@ impl<'a> Output<'a> {
     pub(crate) fn into_overflow(self) -> Result<usize, Vec<u8>> {
         if self.overflow.is_empty() { Ok(self.used) } else { Err(self.overflow) }
     }
+}
+
+/// Copies between slices of one length. Most are a few bytes long, and a call of `memcpy` costs more than they do.
+#[inline]
+fn copy(to: &mut [u8], from: &[u8]) {
+    let length = from.len();
+    match length {
+        0 => {}
+        1..=3 => {
+            to[0] = from[0];
+            to[length / 2] = from[length / 2];
+            to[length - 1] = from[length - 1];
+        }
+        4..=7 => copy_ends::<4>(to, from),
+        8..=16 => copy_ends::<8>(to, from),
+        _ => to.copy_from_slice(from),
+    }
+}
+
+/// Copies the first and the last bytes, which may overlap.
+#[inline]
+fn copy_ends<const N: usize>(to: &mut [u8], from: &[u8]) {
+    let last = from.len() - N;
+    to[..N].copy_from_slice(&from[..N]);
+    to[last..].copy_from_slice(&from[last..]);
 }
 
 impl postcard::ser_flavors::Flavor for &mut Output<'_> {
