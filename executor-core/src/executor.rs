@@ -5,8 +5,7 @@ use std::{num::NonZeroUsize, sync::OnceLock, time::Duration};
 use crate::{
     error::{SubmitError, TaskError},
     future::TaskFuture,
-    map::{Chunk, ChunkInput, ChunkOutput},
-    map::{Gather, Map, TryMap},
+    map::{Chunk, ChunkInput, ChunkOutput, Gather, Map, TryMap},
     stats::Stats,
     task::{Payload, Task, TaskOptions},
 };

@@ -239,3 +239,20 @@ fn a_bound_configuration_reaches_every_task(executor: impl Executor) {
     let names = executor.map(partial(join, ("n".to_owned(), 3)), 0..4).into_vec().unwrap();
     assert_eq!(names, ["n0", "n3", "n6", "n9"]);
 }
+
+/// Where tasks run in the call that pulls them, the time of a map may be over before it knows that its input is.
+#[test]
+fn a_map_that_has_answered_everything_is_not_late() {
+    let limit = Duration::from_millis(300);
+    let outlast = |nanos: u64| std::thread::sleep(Duration::from_nanos(nanos));
+    for (items, is_late) in [(2, false), (3, true)] {
+        let nanos = limit.as_nanos() as u64;
+        let results: Vec<_> = SerialExecutor::new()
+            .map(outlast, std::iter::repeat_n(nanos, items))
+            .chunk_size(2)
+            .timeout(limit)
+            .collect();
+        let errors = if is_late { vec![Err(TaskError::DeadlineExceeded)] } else { Vec::new() };
+        assert_eq!(results, [vec![Ok(()), Ok(())], errors].concat());
+    }
+}

@@ -104,6 +104,7 @@ where
     I: Iterator,
 {
     pub(crate) fn new(core: C, task: F, input: I) -> Self {
+        let spare = Arc::new(Spare::new(core.workers() * CHUNKS_PER_WORKER));
         Self {
             core,
             task,
@@ -120,7 +121,7 @@ where
             yielding: 0,
             under_way: UnderWay::Ordered(VecDeque::new()),
             ready: Ready::empty(),
-            spare: Arc::new(Spare::new()),
+            spare,
             ended: false,
             marker: PhantomData,
         }
@@ -268,7 +269,7 @@ where
             if self.is_late() {
                 return;
             }
-            // A part of a chunk would stay a part for ever, whenever it is yielded and the next one is made.
+            // In the place of a part of a chunk, once it is yielded, only another part would have room.
             if room == 0 || self.buffer_size.is_none() && room < chunk {
                 return;
             }
@@ -339,7 +340,7 @@ where
                 self.item_time = Some(self.item_time.map_or(time, |old| (old + time) / 2.0));
                 chunk
             }
-            Err(error) => ChunkOutput::all_failed(&error, items),
+            Err(error) => ChunkOutput::from_results(std::iter::repeat_n(error, items).map(Err), Duration::ZERO),
         });
     }
 
@@ -351,8 +352,9 @@ where
             None => self.next_of_another_chunk()?,
         };
         if result.is_err() && self.stop_on_error {
-            self.ready = Ready::empty();
+            // First, because to drop values is the task's code.
             self.end();
+            self.ready = Ready::empty();
         }
         Some(result)
     }
@@ -367,9 +369,10 @@ where
             self.spare.give_answers(std::mem::replace(&mut self.ready, Ready::empty()).into_vector());
             self.fill(false);
             if self.is_idle() {
-                let late = self.input.is_some() && self.is_late();
+                // Where all that there was has its answer, the time was enough.
+                let has_more = self.is_late() && self.input.as_mut().is_some_and(|input| input.next().is_some());
                 self.end();
-                return late.then_some(Err(TaskError::DeadlineExceeded));
+                return has_more.then_some(Err(TaskError::DeadlineExceeded));
             }
             match self.next_chunk() {
                 Some((items, outcome)) => self.receive(items, outcome),

@@ -18,9 +18,17 @@ use crate::{
 
 /// The items of one chunk of a map; made [from](From) a vector.
 pub struct ChunkInput<A, R> {
-    pub(crate) items: Vec<A>,
+    pub(super) items: Vec<A>,
     /// Where their vector goes afterwards, and where one for the answers is.
     pub(super) spare: Option<Arc<Spare<A, R>>>,
+}
+
+impl<A, R> ChunkInput<A, R> {
+    /// The items, for an executor that sends them elsewhere.
+    #[must_use]
+    pub fn into_items(self) -> Vec<A> {
+        self.items
+    }
 }
 
 impl<A, R> From<Vec<A>> for ChunkInput<A, R> {
@@ -35,25 +43,30 @@ impl<A, R> fmt::Debug for ChunkInput<A, R> {
     }
 }
 
-/// The answers of one chunk of a map.
+/// The answers of one chunk of a map: for each item either a value or an error.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct ChunkOutput<R> {
     /// Those of the items that have one, in order.
     pub values: Vec<R>,
-    /// The other items: where each stood in the chunk, and why it has no answer. Rare, and large; so they stand apart.
+    /// The other items: where each stood in the chunk, counted from 0 and in order, and why it has no answer. Rare, and large;
+    /// so they stand apart.
     pub errors: Vec<(usize, TaskError)>,
-    /// How long the items ran, all together.
+    /// How long the items ran, all together. A map makes its next chunks longer or shorter by it.
     pub ran_for: Duration,
 }
 
 impl<R> ChunkOutput<R> {
-    /// No item of a chunk has an answer.
-    pub(super) fn all_failed(error: &TaskError, items: usize) -> Self {
-        Self {
-            values: Vec::new(),
-            errors: (0..items).map(|place| (place, error.clone())).collect(),
-            ran_for: Duration::ZERO,
+    /// One result for each item, in order.
+    pub fn from_results(results: impl IntoIterator<Item = Result<R, TaskError>>, ran_for: Duration) -> Self {
+        let results = results.into_iter();
+        let mut output = Self { values: Vec::with_capacity(results.size_hint().0), errors: Vec::new(), ran_for };
+        for (place, result) in results.enumerate() {
+            match result {
+                Ok(value) => output.values.push(value),
+                Err(error) => output.errors.push((place, error)),
+            }
         }
+        output
     }
 
     /// Calls `call` with each item. A panic costs its item, and is caught once for the whole run of items before it.
@@ -61,7 +74,7 @@ impl<R> ChunkOutput<R> {
         let start = Instant::now();
         let ChunkInput { mut items, spare } = input;
         let mut values = spare.as_ref().map_or_else(Vec::new, |spare| spare.for_answers());
-        values.reserve_exact(items.len());
+        values.reserve(items.len());
         let mut errors = Vec::new();
         let mut left = items.drain(..);
         while let Err(error) = panic::catch(|| left.by_ref().for_each(|item| values.push(call(item)))) {

@@ -10,36 +10,44 @@ use std::alloc::Layout;
 
 use crate::sync::{Mutex, lock};
 
+/// Vectors with less memory than this are not kept: an allocator is quick with them.
+const SMALL: usize = 4096;
+
 /// Vectors of one type, all of them empty.
 struct Vectors<T> {
-    kept: Vec<Vec<T>>,
-    /// Taken, and not given back. No more than these are kept, so who only gives fills no memory.
-    out: usize,
+    kept: Mutex<Vec<Vec<T>>>,
+    /// So many are kept at most.
+    most: usize,
 }
 
 impl<T> Vectors<T> {
-    const fn new() -> Self {
-        Self { kept: Vec::new(), out: 0 }
+    fn new(most: usize) -> Self {
+        Self { kept: Mutex::new(Vec::new()), most }
     }
 
     /// The one that was given last, whose memory is warm; without one, a new one.
-    fn take(&mut self) -> Vec<T> {
-        self.out += 1;
-        self.kept.pop().unwrap_or_default()
+    fn take(&self) -> Vec<T> {
+        lock(&self.kept).pop().unwrap_or_default()
     }
 
-    fn give(&mut self, vector: Vec<T>) {
-        if self.out > 0 {
-            self.out -= 1;
-            self.kept.push(vector);
+    fn give(&self, vector: Vec<T>) {
+        if vector.capacity().saturating_mul(size_of::<T>()) < SMALL {
+            return;
+        }
+        let mut kept = lock(&self.kept);
+        if kept.len() < self.most {
+            kept.push(vector);
+        } else {
+            // Before the vector's memory goes.
+            drop(kept);
         }
     }
 }
 
 /// What the one who iterates over a map and the workers hand to each other and back.
 pub(super) struct Spare<A, R> {
-    items: Mutex<Vectors<A>>,
-    answers: Mutex<Vectors<R>>,
+    items: Vectors<A>,
+    answers: Vectors<R>,
 }
 
 impl<A, R> Spare<A, R> {
@@ -48,35 +56,36 @@ impl<A, R> Spare<A, R> {
         item.size() == answer.size() && item.align() == answer.align()
     };
 
-    pub(super) fn new() -> Self {
-        Self { items: Mutex::new(Vectors::new()), answers: Mutex::new(Vectors::new()) }
+    /// Keeps up to `most` vectors for items and as many for answers.
+    pub(super) fn new(most: usize) -> Self {
+        Self { items: Vectors::new(most), answers: Vectors::new(most) }
     }
 
     /// An empty vector to put items into.
     pub(super) fn for_items(&self) -> Vec<A> {
-        lock(&self.items).take()
+        self.items.take()
     }
 
     /// An empty vector to put answers into.
     pub(super) fn for_answers(&self) -> Vec<R> {
-        lock(&self.answers).take()
+        self.answers.take()
     }
 
     /// Takes back a vector that had items.
     pub(super) fn give_items(&self, vector: Vec<A>) {
         if Self::SAME_LAYOUT {
-            lock(&self.answers).give(emptied(vector));
+            self.answers.give(emptied(vector));
         } else {
-            lock(&self.items).give(emptied(vector));
+            self.items.give(emptied(vector));
         }
     }
 
     /// Takes back a vector that had answers.
     pub(super) fn give_answers(&self, vector: Vec<R>) {
         if Self::SAME_LAYOUT {
-            lock(&self.items).give(emptied(vector));
+            self.items.give(emptied(vector));
         } else {
-            lock(&self.answers).give(emptied(vector));
+            self.answers.give(emptied(vector));
         }
     }
 }
@@ -94,13 +103,13 @@ mod tests {
 
     #[test]
     fn who_has_emptied_a_vector_gets_it_back_where_the_layout_allows() {
-        let spare = Spare::<u64, i64>::new();
+        let spare = Spare::<u64, i64>::new(2);
         assert_eq!((spare.for_items().capacity(), spare.for_answers().capacity()), (0, 0));
-        let items = vec![1; 100];
+        let items = vec![1; 1000];
         let place = items.as_ptr().addr();
         spare.give_items(items);
         let mut answers = spare.for_answers();
-        assert_eq!((answers.as_ptr().addr(), answers.len(), answers.capacity()), (place, 0, 100));
+        assert_eq!((answers.as_ptr().addr(), answers.len(), answers.capacity()), (place, 0, 1000));
         answers.push(-1);
         spare.give_answers(answers);
         let items = spare.for_items();
@@ -108,20 +117,18 @@ mod tests {
     }
 
     #[test]
-    fn vectors_of_another_layout_go_to_the_other_side() {
-        let spare = Spare::<u64, [u32; 2]>::new();
-        drop((spare.for_items(), spare.for_answers()));
-        spare.give_items(vec![1; 100]);
-        spare.give_answers(vec![[1, 2]; 50]);
-        assert_eq!((spare.for_items().capacity(), spare.for_answers().capacity()), (100, 50));
+    fn emptied_vectors_of_another_layout_are_for_the_other_side() {
+        let spare = Spare::<u64, [u32; 2]>::new(2);
+        spare.give_items(vec![1; 1000]);
+        spare.give_answers(vec![[1, 2]; 900]);
+        assert_eq!((spare.for_items().capacity(), spare.for_answers().capacity()), (1000, 900));
     }
 
     #[test]
-    fn what_nobody_has_taken_is_not_kept() {
-        let spare = Spare::<u8, String>::new();
-        drop(spare.for_items());
-        (0..10).for_each(|_| spare.give_items(vec![0]));
-        (0..10).for_each(|_| spare.give_answers(vec![String::new()]));
-        assert_eq!((lock(&spare.items).kept.len(), lock(&spare.answers).kept.len()), (1, 0));
+    fn neither_many_nor_small_vectors_are_kept() {
+        let spare = Spare::<u8, u8>::new(3);
+        (0..10).for_each(|_| spare.give_items(vec![0; SMALL]));
+        (0..10).for_each(|_| spare.give_answers(vec![0; SMALL - 1]));
+        assert_eq!((lock(&spare.answers.kept).len(), lock(&spare.items.kept).len()), (3, 0));
     }
 }

@@ -339,7 +339,7 @@ impl Submit for ProcessPoolCore {
         M: 'static,
     {
         with_scratch(|bytes| {
-            let encoded = Request::chunk::<F, A, M>(&task, input.items, bytes);
+            let encoded = Request::chunk::<F, A, M>(&task, input.into_items(), bytes);
             self.enqueue::<Chunk<F::Output>>(encoded, bytes, options)
         })
     }

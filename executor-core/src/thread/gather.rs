@@ -40,7 +40,7 @@ const MOST_BYTES: usize = 1 << 20;
 pub(crate) fn pull<I: Iterator>(mut input: I, count: usize, items: &mut Vec<I::Item>) -> I {
     items.clear();
     // An endless chunk of an input that ends needs no endless memory.
-    items.reserve_exact(input.size_hint().1.map_or(count, |most| count.min(most)));
+    items.reserve(input.size_hint().1.map_or(count, |most| count.min(most)));
     let places = items.spare_capacity_mut();
     let most = count.min(places.len());
     let mut pulled = 0;

@@ -71,7 +71,7 @@ pub(super) struct Idle {
     word: AtomicU64,
     /// How many may be awake.
     limit: AtomicU64,
-    /// Those that fell asleep last are called first: their caches are warm, and the others may leave in time.
+    /// In the order in which they lay down. The last is called first: its caches are warm, and the others may leave in time.
     sleepers: Mutex<Vec<Asleep>>,
 }
 
@@ -172,8 +172,9 @@ impl Idle {
                 Err(other) => word = other,
             }
         };
+        let here = current_core();
         let mut sleepers = lock(&self.sleepers);
-        let woken: Vec<_> = (0..called).map_while(|_| take_sleeper(&mut sleepers, caller)).collect();
+        let woken: Vec<_> = (0..called).map_while(|_| take_sleeper(&mut sleepers, here, caller)).collect();
         for sleeper in &woken {
             // ORDERING: Release hands over what this thread has queued; the sleeper looks with Acquire.
             sleeper.called.store(true, Ordering::Release);
@@ -324,14 +325,13 @@ impl Idle {
     }
 }
 
-/// Takes the one off the list that fell asleep last, and that ran on another core than the caller if he goes on; on his own
-/// if that is about to be free.
+/// Takes the one off the list that fell asleep last on another core than the caller's (`here`), if he goes on; on his own, if
+/// that is about to be free.
 ///
 /// A scheduler wakes a thread on the core where it ran last, if it sees no other one idle. In a virtual machine it sees none:
 /// a halted virtual core may not be there at once, and does not count as idle. Then a worker that last ran on the core of who
 /// calls it waits behind him for milliseconds, while the other core sleeps.
-fn take_sleeper(sleepers: &mut Vec<Asleep>, caller: Caller) -> Option<Arc<Sleeper>> {
-    let here = current_core();
+fn take_sleeper(sleepers: &mut Vec<Asleep>, here: usize, caller: Caller) -> Option<Arc<Sleeper>> {
     let suits = |asleep: &Asleep| (asleep.core == here) == (caller == Caller::Blocks);
     let last = sleepers.len().checked_sub(1)?;
     let place = sleepers.iter().rposition(suits).unwrap_or(last);
