@@ -274,7 +274,8 @@ where
                 return;
             }
             let Some(input) = self.input.take() else { return };
-            let mut items = self.spare.for_items();
+            let spare = Spare::<I::Item, C::Output>::is_for(room).then(|| Arc::clone(&self.spare));
+            let mut items = spare.as_ref().map_or_else(Vec::new, |spare| spare.for_items());
             self.input = Some(pull(input, room, &mut items));
             let count = items.len();
             if count < room {
@@ -283,7 +284,7 @@ where
             if count == 0 {
                 return;
             }
-            let input = ChunkInput { items, spare: Some(Arc::clone(&self.spare)) };
+            let input = ChunkInput { items, spare };
             match self.core.submit_chunk(&self.task, input, self.options) {
                 Ok(future) => {
                     self.taken += count;
@@ -365,8 +366,11 @@ where
         }
         self.begin();
         loop {
-            self.taken = self.taken.saturating_sub(std::mem::take(&mut self.yielding));
-            self.spare.give_answers(std::mem::replace(&mut self.ready, Ready::empty()).into_vector());
+            let yielded = std::mem::take(&mut self.yielding);
+            self.taken = self.taken.saturating_sub(yielded);
+            if Spare::<I::Item, C::Output>::is_for(yielded) {
+                self.spare.give_answers(self.ready.take_vector());
+            }
             self.fill(false);
             if self.is_idle() {
                 // Where all that there was has its answer, the time was enough.

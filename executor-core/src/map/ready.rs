@@ -67,9 +67,10 @@ impl<R> Ready<R> {
         Some(Err(error))
     }
 
-    /// Drops what was not yielded, and leaves the vector.
-    pub(super) fn into_vector(mut self) -> Vec<R> {
+    /// Drops the values that were not yielded, and gives the vector.
+    pub(super) fn take_vector(&mut self) -> Vec<R> {
         self.drop_values();
+        (self.until, self.next, self.total) = (0, 0, 0);
         std::mem::take(&mut self.vector)
     }
 
@@ -125,8 +126,9 @@ mod tests {
         let mut ready = chunk(vec![Arc::clone(&value); 5], &[2]);
         assert!(ready.next().unwrap().is_ok());
         assert_eq!(Arc::strong_count(&value), 5);
-        let vector = ready.into_vector();
+        let vector = ready.take_vector();
         assert_eq!((Arc::strong_count(&value), vector.len(), vector.capacity()), (1, 0, 5));
+        assert!(ready.next().unwrap().is_err() && ready.next().is_none());
         drop(chunk(vec![Arc::clone(&value); 5], &[]));
         assert_eq!(Arc::strong_count(&value), 1);
     }
