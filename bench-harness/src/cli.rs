@@ -35,7 +35,7 @@ use crate::{
 #[command(
     name = "lab",
     version,
-    after_help = "Exit codes: 0 done; 1 something went wrong, or --strict and something was skipped or failed; 2 wrong \
+    after_help = "Exit codes: 0 done; 1 something went wrong, or every task failed, or --strict and something was skipped or failed; 2 wrong \
                   usage; 4 the runs cannot be compared; 5 an executor gave wrong answers; 6 one hangs and 7 one leaks (both: \
                   stress); 130 stopped by Ctrl-C, with the report of what was measured (a second Ctrl-C: at once, without)."
 )]

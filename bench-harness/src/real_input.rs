@@ -341,8 +341,10 @@ where
 {
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let workers = common.workers.map_or(cores, |workers| workers as usize);
+    let tasks = job.items.len();
     let failed = with_executor(common.executor, workers, job)??;
-    Ok(if common.strict && skipped + failed > 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    let is_bad = (common.strict && skipped + failed > 0) || (failed > 0 && failed == tasks);
+    Ok(if is_bad { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
 impl<F, A, P, M> Visit for Job<F, A, P, M>

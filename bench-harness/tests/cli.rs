@@ -152,7 +152,7 @@ fn one_bad_url_and_one_bad_database_are_one_error_each() {
 #[test]
 fn the_local_server_answers_as_it_is_told() {
     let (out, err) = expect(
-        0,
+        1,
         &[
             "run",
             "fetch",

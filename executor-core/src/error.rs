@@ -25,6 +25,11 @@ use serde::{Deserialize, Serialize};
 #[non_exhaustive]
 pub enum TaskError {
     /// The task panicked. The worker lives on.
+    ///
+    /// What is in here is noted by a panic hook, which is set up when the first task runs, or in [`init`](crate::init). It
+    /// hands on panics of everything else to the hook that was there before; those of tasks it keeps, and a program that wants
+    /// them in its log finds them here. A hook that is set later replaces it: then `location` and `backtrace` are unknown. So
+    /// set your own first.
     #[error("task panicked at {location}: {message}")]
     Panicked {
         /// The panic's message, or a placeholder when its payload was not a string.
@@ -241,8 +246,8 @@ pub struct WaitTimeout {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TryMapError<E> {
     /// The task has no output.
-    #[error("task failed")]
-    Task(#[source] TaskError),
+    #[error(transparent)]
+    Task(TaskError),
     /// The task returned this error.
     #[error("task returned an error: {0}")]
     Output(E),

@@ -324,6 +324,8 @@ pub trait Executor {
     /// Nothing is submitted before the first result is asked for ([`Map::start`] does so at once). When the executor is shut
     /// down meanwhile, the last thing that is yielded is [`TaskError::ShutDown`].
     ///
+    /// A task of several parameters takes tuples: Python's `map(f, a, b)` is `map(f, a.zip(b))`.
+    ///
     /// # Examples
     ///
     /// ```

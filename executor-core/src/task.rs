@@ -240,7 +240,8 @@ impl TaskOptions {
     }
 
     /// The longest that the task may run, counted from its start. A process pool really stops it then; on threads, where
-    /// nothing can, its future resolves with [`TaskError::TimedOut`] and the worker is busy until the task returns by itself.
+    /// nothing can, its future resolves with [`TaskError::TimedOut`] and the worker is busy until the task returns by itself;
+    /// so does dropping the pool wait for it.
     pub fn timeout(mut self, limit: Duration) -> Self {
         self.timeout = Some(limit);
         self
@@ -266,8 +267,10 @@ impl TaskOptions {
         self
     }
 
-    /// Tasks with a higher priority start first; first come, first served among equals. Default: 0. A task that runs is not
-    /// interrupted.
+    /// Tasks with a higher priority start first. Default: 0. A task that runs is not interrupted.
+    ///
+    /// Among equals a process pool serves who comes first. A thread pool does so too, but only about: each worker takes several
+    /// tasks at once, and of those that a task itself submits, the last one first.
     pub fn priority(mut self, priority: i32) -> Self {
         self.priority = priority;
         self

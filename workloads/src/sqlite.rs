@@ -150,6 +150,9 @@ pub fn query_database(item: Item) -> Result<Answer, ItemError> {
 }
 
 fn run(item: &Item) -> Result<Answer, QueryError> {
+    if item.database.is_dir() {
+        return Err(QueryError::Folder);
+    }
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(&item.database, flags)?;
     connection.busy_timeout(Duration::from_millis(100))?;
@@ -169,6 +172,7 @@ fn run(item: &Item) -> Result<Answer, QueryError> {
 enum QueryError {
     Sqlite(rusqlite::Error),
     TooManyRows,
+    Folder,
 }
 
 impl From<rusqlite::Error> for QueryError {
@@ -190,6 +194,7 @@ fn value(value: ValueRef<'_>) -> Value {
 fn explain(error: &QueryError) -> String {
     use rusqlite::ErrorCode;
     let error = match error {
+        QueryError::Folder => return "is a folder: name the database file".to_owned(),
         QueryError::TooManyRows => return format!("the query returns more than {MAX_ROWS} rows: add a LIMIT"),
         QueryError::Sqlite(error) => error,
     };
@@ -246,6 +251,8 @@ mod tests {
         fs::write(&damaged, [7; 5000]).unwrap();
         let error = query_database(item(&damaged, DEFAULT_QUERY)).unwrap_err();
         assert!(error.reason.contains("not an SQLite database"), "{error}");
+        let error = query_database(item(damaged.parent().unwrap(), DEFAULT_QUERY)).unwrap_err();
+        assert!(error.reason.contains("is a folder"), "{error}");
 
         let locked = &prepared.items[0].database;
         let owner = Connection::open(locked).unwrap();

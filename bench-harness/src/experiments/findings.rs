@@ -149,6 +149,9 @@ fn workers(count: u32) -> String {
 /// Worded as in the report's tables.
 fn interval(estimate: &Estimate) -> String {
     use reports::format::{duration, percent};
+    if estimate.confidence == 0.0 {
+        return format!("{} (too few samples for an interval)", duration(estimate.median));
+    }
     let range = format!("{} to {}", duration(estimate.low), duration(estimate.high));
     format!("{} ({} CI {range})", duration(estimate.median), percent(estimate.confidence))
 }

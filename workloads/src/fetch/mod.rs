@@ -71,7 +71,8 @@ pub fn prepare(spec: &Spec) -> Result<Prepared<Item>, PrepareError> {
     let Some(path) = &spec.urls else {
         return Err(PrepareError::Empty { what: "fetch without a list of URLs".to_owned() });
     };
-    let text = fs::read(path).map_err(PrepareError::file("read the list of URLs", path))?;
+    let text =
+        fs::read(path).map_err(PrepareError::file("read the list of URLs, a file with one in each line,", path))?;
     let text = String::from_utf8_lossy(&text);
     let urls = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
     let urls: Vec<String> = urls.map(ToOwned::to_owned).collect();

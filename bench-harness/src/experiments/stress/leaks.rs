@@ -149,21 +149,35 @@ impl Trend {
         self.0.push(memory());
     }
 
-    /// Medians of the second and of the last quarter: the first one still warms up.
-    pub(super) fn quarters(&self) -> Option<(u64, u64)> {
+    /// Medians of the second, the third and the last quarter: the first one still warms up.
+    fn quarters(&self) -> Option<[u64; 3]> {
+        if self.0.len() < POINTS {
+            return None;
+        }
         let quarter = self.0.len() / 4;
-        let median = |part: &[u64]| {
-            let mut part = part.to_vec();
+        let median = |number: usize| {
+            let end = if number == 3 { self.0.len() } else { quarter * (number + 1) };
+            let mut part = self.0[quarter * number..end].to_vec();
             part.sort_unstable();
-            part.get(part.len() / 2).copied()
+            part[part.len() / 2]
         };
-        Some((median(&self.0[quarter..quarter * 2])?, median(&self.0[self.0.len() - quarter..])?))
+        Some([1, 2, 3].map(median))
     }
 
+    /// Memory early and late, where there are enough points to tell.
+    pub(super) fn ends(&self) -> Option<(u64, u64)> {
+        self.quarters().map(|[early, _, late]| (early, late))
+    }
+
+    /// Growth that goes on. One that comes once and stays is the allocator's: it keeps a heap for each of several threads, and
+    /// each of them grows to the largest round it has seen.
     pub(super) fn leak(&self) -> Option<String> {
-        let (early, late) = self.quarters().filter(|_| self.0.len() >= POINTS)?;
-        (late > early + early / 4 + SLACK)
-            .then(|| format!("memory grew from {early} KiB to {late} KiB in {} rounds", self.0.len()))
+        let [early, middle, late] = self.quarters()?;
+        let goes_on = |part: u64| part >= late.saturating_sub(early) / 5;
+        (late > early + early / 4 + SLACK
+            && goes_on(middle.saturating_sub(early))
+            && goes_on(late.saturating_sub(middle)))
+        .then(|| format!("memory grew from {early} KiB over {middle} KiB to {late} KiB in {} rounds", self.0.len()))
     }
 }
 
@@ -183,5 +197,7 @@ mod tests {
         assert!(trend.leak().is_some());
         trend.0 = (0..100).map(|round| 30_000 + round % 7 * 1_000).collect();
         assert_eq!(trend.leak(), None);
+        trend.0 = (0..100).map(|round| if round < 60 { 50_000 } else { 110_000 } + round % 7 * 1_000).collect();
+        assert_eq!(trend.leak(), None, "one step");
     }
 }

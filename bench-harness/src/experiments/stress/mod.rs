@@ -106,8 +106,9 @@ struct Stressed {
     callbacks: u64,
     workers_died: u64,
     elapsed_s: f64,
-    memory_early_kib: u64,
-    memory_late_kib: u64,
+    /// `None` where there were too few rounds to say anything.
+    memory_early_kib: Option<u64>,
+    memory_late_kib: Option<u64>,
     wrong: Vec<String>,
     leaks: Vec<String>,
     /// The round in which the first of these was seen, as a command.
@@ -134,7 +135,7 @@ impl Outcome {
         for one in &self.executors {
             text.push_str(&format!(
                 "{:<10} {:>5.0} s, {} rounds, {} operations, {} tasks, {} results checked, {} callbacks, {} workers died, \
-                 memory {} -> {} KiB: {}\n",
+                 {}: {}\n",
                 one.executor,
                 one.elapsed_s,
                 one.rounds,
@@ -143,8 +144,10 @@ impl Outcome {
                 one.results,
                 one.callbacks,
                 one.workers_died,
-                one.memory_early_kib,
-                one.memory_late_kib,
+                match (one.memory_early_kib, one.memory_late_kib) {
+                    (Some(early), Some(late)) => format!("memory {early} -> {late} KiB"),
+                    _ => "too few rounds to compare memory".to_owned(),
+                },
                 if one.wrong.is_empty() && one.leaks.is_empty() { "good" } else { "BAD" },
             ));
             for what in &one.wrong {
@@ -248,7 +251,7 @@ fn stress<S: Subject>(settings: &Settings, variant: S::Variant) -> Result<Stress
         stressed.leaks.push(leak);
         stressed.reproduce.get_or_insert_with(|| command(settings));
     }
-    (stressed.memory_early_kib, stressed.memory_late_kib) = trend.quarters().unwrap_or_default();
+    (stressed.memory_early_kib, stressed.memory_late_kib) = trend.ends().unzip();
     stressed.elapsed_s = start.elapsed().as_secs_f64();
     Ok(stressed)
 }
