@@ -66,34 +66,34 @@
 //!
 //! # What it costs
 //!
-//! Measured with `cargo lab overhead --blocks 3 --seed 2` on a virtual machine with 2 cores (Xeon, Linux 6.18), two workers,
-//! peers and limits in the same run. Where two such runs differed much, both figures are given:
+//! Measured with `cargo lab overhead --blocks 5` on a virtual machine with 2 cores (Xeon, Linux 6.18), two workers, peers and
+//! limits in the same run: medians of three runs, the last of them at a time when the machine was a third slower than before.
 //!
 //! | process pool | |
 //! |---|---|
-//! | submit, then collect, no-op `u64 -> u64` | 2.1 M tasks/s (182x to 201x CPython's) |
-//! | round trip, one task at a time | p50 3.4x, p99 18x to 19x that of two processes that spin on a cache line (0.3 us) |
-//! | 1 MiB `Vec<u8>` arguments | 58 % of the speed of memcpy |
-//! | 64 MiB [`SharedBytes`], first delivery to a worker | 12 to 20 us beyond the round trip of 64 bytes |
-//! | the same, already there | 1.05x the round trip of 64 bytes |
-//! | `map` of no-op items | 40 M items/s |
-//! | `build()` to the first result | 1.7 to 1.9 ms |
-//! | kill -9 of a worker to its replacement's first result | 1.8 to 1.9 ms |
+//! | submit, then collect, no-op `u64 -> u64` | 1.7 to 2.6 M tasks/s (185x to 217x CPython's) |
+//! | round trip, one task at a time | p50 3.1x to 3.2x, p99 16x to 21x that of two processes that spin on a cache line (0.3 us) |
+//! | 1 MiB `Vec<u8>` arguments | 58 % to 60 % of the speed of memcpy |
+//! | 64 MiB [`SharedBytes`], first delivery to a worker | 13 to 20 us beyond the round trip of 64 bytes |
+//! | the same, already there | 1.07x the round trip of 64 bytes |
+//! | `map` of no-op items | 38 to 43 M items/s |
+//! | `build()` to the first result | 1.6 to 2.1 ms |
+//! | kill -9 of a worker to its replacement's first result | 1.7 to 2.2 ms |
 //! | a queued task | 160 bytes beyond its argument, no file descriptor |
-//! | an idle pool | no wake-ups, 1.3 to 1.4 MiB for each worker |
-//! | METG(50 %) | 1.5 to 1.8 us |
+//! | an idle pool | no wake-ups, 1.4 MiB for each worker |
+//! | METG(50 %) | 1.7 to 1.9 us |
 //!
 //! | thread pool | |
 //! |---|---|
-//! | submit, then collect | 1.4x to 2.1x crossbeam-channel + oneshot, the best peer |
-//! | round trip p50 | 0.5x to 0.6x that of the best peer, p99 0.06x |
+//! | submit, then collect | 1.3x to 1.4x crossbeam-channel + oneshot, the best peer |
+//! | round trip p50 | 0.5x that of the best peer, p99 0.06x to 0.12x |
 //! | 16 threads that submit at once | 0.5x to 0.6x the time of one, per task |
-//! | `map` of 20 M cheap items, `into_vec()` | 0.9x to 1.0x rayon's parallel iterator |
-//! | the same, drained in order | 0.55x to 0.59x a serial collect |
-//! | `map` over skewed items | 1.0x rayon's |
-//! | tasks that wait for tasks | 0.20x to 0.27x rayon's `join`; 0.81x to 0.94x with a serial cutoff of 2 us |
+//! | `map` of 20 M cheap items, `into_vec()` | 1.0x to 1.3x rayon's parallel iterator |
+//! | the same, drained in order | 0.68x to 0.74x a serial collect |
+//! | `map` over skewed items | 1.02x to 1.04x rayon's |
+//! | tasks that wait for tasks | 0.29x to 0.30x rayon's `join`; 0.94x to 0.95x with a serial cutoff of 2 us |
 //! | memory of a task | 80 bytes beyond closure and result |
-//! | METG(50 %) | 0.5 to 0.6 us |
+//! | METG(50 %) | 0.35 to 0.5 us |
 #![deny(unsafe_code)]
 #![warn(clippy::unwrap_used)]
 #![cfg_attr(
