@@ -373,10 +373,11 @@ where
             }
             self.fill(false);
             if self.is_idle() {
-                // Where all that there was has its answer, the time was enough.
-                let has_more = self.is_late() && self.input.as_mut().is_some_and(|input| input.next().is_some());
+                // Where all that there was has its answer, the time was enough. To ask the input itself might take for ever.
+                let may_have_more = |input: &I| input.size_hint().1 != Some(0);
+                let is_short = self.input.as_ref().is_some_and(may_have_more) && self.is_late();
                 self.end();
-                return has_more.then_some(Err(TaskError::DeadlineExceeded));
+                return is_short.then_some(Err(TaskError::DeadlineExceeded));
             }
             match self.next_chunk() {
                 Some((items, outcome)) => self.receive(items, outcome),
