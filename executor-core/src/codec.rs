@@ -90,11 +90,9 @@ impl<'a> Output<'a> {
     }
 
     pub(crate) fn truncate(&mut self, length: usize) {
-        if self.overflow.is_empty() {
-            self.used = self.used.min(length);
-        } else {
-            self.overflow.truncate(length);
-        }
+        // Both: with nothing left in the overflow, what is in the room counts again.
+        self.used = self.used.min(length);
+        self.overflow.truncate(length);
     }
 
     #[inline]

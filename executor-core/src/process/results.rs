@@ -104,6 +104,20 @@ mod tests {
     }
 
     #[test]
+    fn an_error_takes_the_place_of_a_first_result_that_had_no_room() {
+        let write = |output: &mut Output<'_>| {
+            begin(output);
+            output.put(b"12");
+            output.put(&[7; 1000]);
+            put_error(output, 0, &TaskError::Cancelled);
+        };
+        let bytes = written(write, 8);
+        let mut left = &bytes[..];
+        let error = take_first(&mut left).unwrap().unwrap_err();
+        assert_eq!((codec::decode::<TaskError>(error).unwrap(), left.len()), (TaskError::Cancelled, 0));
+    }
+
+    #[test]
     fn a_result_that_is_not_whole_is_none() {
         for bytes in [&[1][..], &[LONG], &[LONG, 1, 0, 0], &[LONG, 1, 0, 0, 0], &[ERROR, 255, 255, 255, 255, 0]] {
             assert_eq!(take_first(&mut &*bytes), None, "{bytes:?}");
