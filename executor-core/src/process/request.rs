@@ -12,6 +12,7 @@ use super::{
     entry::{Entry, EntryOf},
     identity::FunctionId,
     job::{Answer, ChunkAnswer},
+    results,
 };
 use crate::{
     cancel::Pins,
@@ -281,13 +282,15 @@ impl Request {
         Ok((FunctionId::of(self.entry)?, bound, argument))
     }
 
-    /// Some items have been answered: `bytes` are their results.
+    /// Some items have been answered: `bytes` begin with their results. `false` when they do not: whatever a worker says, the
+    /// results of the next one belong to the items that come then.
     pub(super) fn take_items(&mut self, items: u32, bytes: &[u8]) -> bool {
-        if items > self.items {
+        let mut rest = bytes;
+        if items > self.items || !(0..items).all(|_| results::take_first(&mut rest).is_some()) {
             return false;
         }
         self.items -= items;
-        self.extras().chunk.bytes.extend_from_slice(bytes);
+        self.extras().chunk.bytes.extend_from_slice(&bytes[..bytes.len() - rest.len()]);
         true
     }
 
