@@ -4,6 +4,8 @@ use std::{collections::BTreeMap, fs, process::Command};
 
 use reports::model::Host;
 
+use crate::noise::Noise;
+
 /// Looks at the machine. What it does not tell is left out.
 pub(crate) fn look() -> Host {
     let cpu = read("/proc/cpuinfo");
@@ -46,6 +48,9 @@ pub(crate) fn look() -> Host {
         warnings.push(format!("{steal:.1} % of the CPU time since boot was taken by the host"));
     }
     fact("steal since boot", format!("{steal:.2} %"));
+    let noise = Noise::watch();
+    fact("interruptions of a core", noise.fact());
+    warnings.extend(noise.warning());
     fact("SMT", read("/sys/devices/system/cpu/smt/control"));
     fact("turbo disabled", read("/sys/devices/system/cpu/intel_pstate/no_turbo"));
     fact("transparent huge pages", chosen(&read("/sys/kernel/mm/transparent_hugepage/enabled")));

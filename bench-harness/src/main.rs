@@ -9,6 +9,7 @@ mod error;
 mod executors;
 mod experiments;
 mod machine;
+mod noise;
 mod peers;
 mod plan;
 mod real_input;
