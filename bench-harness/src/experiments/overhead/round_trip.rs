@@ -23,7 +23,7 @@ use crate::{
     executors::Kind,
     peers::{
         Peer,
-        limits::{Limit, PingPong},
+        limits::{Limit, PingPong, WARM_UP},
     },
 };
 
@@ -121,17 +121,20 @@ impl LaneVisit for Trips<'_> {
         for _ in 0..self.effort.rounds * MORE {
             let bare = (self.reference)(self.effort.trips);
             let mut lost = 0;
-            let trips = (0..count).map(|_| {
+            // As with the ping-pong, the other party wakes up before the first trip that counts.
+            let warm_up = WARM_UP.min(count);
+            let trips = (0..warm_up + count).map(|_| {
                 let start = Instant::now();
                 let answer = lane.submit(1).and_then(|ticket| lane.wait(ticket));
                 let time = nanos(start.elapsed());
                 lost += u32::from(answer != Some(1));
                 time
             });
-            let trips = trips.collect();
+            let trips: Vec<_> = trips.collect();
             if lost > 0 {
-                return Err(format!("{lost} of {count} tasks gave no answer"));
+                return Err(format!("{lost} of {} tasks gave no answer", trips.len()));
             }
+            let trips = trips[warm_up as usize..].to_vec();
             self.into.add(bare, trips);
         }
         Ok(())

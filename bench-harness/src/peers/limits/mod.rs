@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 
 #[cfg(target_os = "linux")]
 pub(crate) use partner::be_partner;
-pub(crate) use ping_pong::PingPong;
+pub(crate) use ping_pong::{PingPong, WARM_UP};
 
 /// A primitive by name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]

@@ -16,7 +16,7 @@ use super::{
 use crate::cell::nanos;
 
 /// Trips before the first that counts: the other party has to wake up.
-const WARM_UP: u32 = 50;
+pub(crate) const WARM_UP: u32 = 50;
 
 /// On a machine with no core to spare, a trip can take milliseconds: then there are fewer.
 const PATIENCE: Duration = Duration::from_millis(200);
