@@ -37,6 +37,9 @@ pub(super) struct Core {
     pub(super) changed: Condvar,
 }
 
+/// Who looks for an answer lets others run after so many turns, about two microseconds, and then after twice as many each time.
+const YIELD: u32 = 32;
+
 impl Core {
     /// `alarm` is what wakes the supervisor.
     pub(super) fn new(config: Config, identity: Identity, alarm: UnixStream) -> Self {
@@ -167,12 +170,15 @@ impl Core {
         state.begin_look();
         let is_crowded = state.busy() >= available_cpus();
         self.conclude(state);
+        let mut turn = 0_u32;
         let found = look(deadline, || {
             if is_done() {
                 return true;
             }
-            if is_crowded {
-                // The workers need all cores: they come first, and there will be more to receive after them.
+            turn += 1;
+            // Where the workers need all cores they come first, and there will be more to receive after them. Elsewhere it
+            // may still be that the worker is on this core, and waits for it.
+            if is_crowded || (turn >= YIELD && turn.is_power_of_two()) {
                 thread::yield_now();
             }
             // Who has the lock receives as well, or gives somebody something to do.

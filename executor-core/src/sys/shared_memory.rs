@@ -117,11 +117,17 @@ impl Mapping {
     /// Makes the first `length` bytes be there, all at once: cheaper than page by page as they are touched.
     #[cfg(target_os = "linux")]
     pub(crate) fn populate(&self, length: usize) {
+        use rustix::mm::Advice;
         let place = self.place(0, length, 1);
-        // An older kernel does it page by page.
+        // To read is enough, and allowed in every mapping: pages of a file that all share can be written to from then on. An
+        // older kernel does it page by page.
         // SAFETY: makes pages of a mapping of ours present, which changes nothing that a program can see.
-        let _ = unsafe { rustix::mm::madvise(place.as_ptr().cast(), length, rustix::mm::Advice::LinuxPopulateWrite) };
+        let _ = unsafe { rustix::mm::madvise(place.as_ptr().cast(), length, Advice::LinuxPopulateRead) };
     }
+
+    /// As on Linux, where it can be done.
+    #[cfg(not(target_os = "linux"))]
+    pub(crate) fn populate(&self, _: usize) {}
 
     /// Keeps it out of core dumps, which would fill every hole in it with pages.
     #[cfg(target_os = "linux")]

@@ -30,6 +30,9 @@ use crate::{
 pub(in crate::process) fn ring_pair(control: SocketParent) -> io::Result<(Rings, [OwnedFd; 2])> {
     let (requests, requests_file) = Mapping::create(requests::LENGTH, Writable::HereOnly)?;
     let (replies, replies_file) = Mapping::create(replies::LENGTH, Writable::Everywhere)?;
+    // Or the first lap of each ring faults on every page, on both sides.
+    requests.populate(requests::LENGTH);
+    replies.populate(replies::LENGTH);
     let rings = Rings {
         requests,
         replies,
