@@ -3,6 +3,8 @@
 
 mod pool_kinds;
 
+use std::sync::{Mutex, PoisonError};
+
 use bytes::Bytes;
 use executor_core::{Executor, SerialExecutor, ThreadPoolExecutor};
 use pool_kinds::{Kind, on_every_kind_of_pool};
@@ -26,7 +28,11 @@ fn reverse(bytes: Bytes) -> Bytes {
     bytes.iter().rev().copied().collect()
 }
 
+/// Held by tests that use up the shared memory that arguments of this process may have, and by those that count on some.
+static SHARED_MEMORY: Mutex<()> = Mutex::new(());
+
 fn bytes_of_every_length_arrive(kind: Kind) {
+    let _all_of_it = SHARED_MEMORY.lock().unwrap_or_else(PoisonError::into_inner);
     let pool = kind.builder().max_workers(2).build().unwrap();
     for length in [0, 1, 100, 65_519, 65_535, 65_536, 65_537, MIB, 5 * MIB, 33 * MIB] {
         let bytes = pattern(length);
@@ -40,6 +46,7 @@ fn bytes_of_every_length_arrive(kind: Kind) {
 }
 
 fn many_at_once_do_not_wait_for_memory(kind: Kind) {
+    let _all_of_it = SHARED_MEMORY.lock().unwrap_or_else(PoisonError::into_inner);
     let pool = kind.builder().max_workers(2).build().unwrap();
     let bytes = pattern(MIB);
     // More than may be in shared memory at the same time: the others wait as what they are.
@@ -63,6 +70,7 @@ fn many_bytes_come_through_shared_memory(kind: Kind) {
     if !cfg!(target_os = "linux") {
         return;
     }
+    let _some_of_it = SHARED_MEMORY.lock().unwrap_or_else(PoisonError::into_inner);
     let pool = kind.builder().max_workers(1).build().unwrap();
     let lent = |bytes: Bytes| {
         let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
