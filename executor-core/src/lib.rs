@@ -67,33 +67,34 @@
 //! # What it costs
 //!
 //! Measured with `cargo lab overhead --blocks 5` on a virtual machine with 2 cores (Xeon, Linux 6.18), two workers, peers and
-//! limits in the same run: medians of three runs, the last of them at a time when the machine was a third slower than before.
+//! limits in the same run: medians of four runs. The host of this machine interrupts each core 5000 to 18 000 times a second, for
+//! 2 us; in the worst of these runs that was the tail of the round trips.
 //!
 //! | process pool | |
 //! |---|---|
-//! | submit, then collect, no-op `u64 -> u64` | 1.7 to 2.6 M tasks/s (185x to 217x CPython's) |
-//! | round trip, one task at a time | p50 3.1x to 3.2x, p99 16x to 21x that of two processes that spin on a cache line (0.3 us) |
-//! | 1 MiB `Vec<u8>` arguments | 58 % to 60 % of the speed of memcpy |
-//! | 64 MiB [`SharedBytes`], first delivery to a worker | 13 to 20 us beyond the round trip of 64 bytes |
-//! | the same, already there | 1.07x the round trip of 64 bytes |
-//! | `map` of no-op items | 38 to 43 M items/s |
-//! | `build()` to the first result | 1.6 to 2.1 ms |
-//! | kill -9 of a worker to its replacement's first result | 1.7 to 2.2 ms |
+//! | submit, then collect, no-op `u64 -> u64` | 2.2 to 2.5 M tasks/s (194x to 227x CPython's) |
+//! | round trip, one task at a time | p50 3.1x to 3.4x, p99 4.4x to 14x that of two processes that spin on a cache line (0.3 us) |
+//! | 1 MiB `Vec<u8>` arguments | 50 % to 62 % of the speed of memcpy |
+//! | 64 MiB [`SharedBytes`], first delivery to a worker | 14 to 19 us beyond the round trip of 64 bytes |
+//! | the same, already there | 1.03x to 1.06x the round trip of 64 bytes |
+//! | `map` of no-op items | 40 to 44 M items/s |
+//! | `build()` to the first result | 1.7 to 1.8 ms |
+//! | kill -9 of a worker to its replacement's first result | 1.7 to 1.9 ms |
 //! | a queued task | 160 bytes beyond its argument, no file descriptor |
-//! | an idle pool | no wake-ups, 1.4 MiB for each worker |
-//! | METG(50 %) | 1.7 to 1.9 us |
+//! | an idle pool | no wake-ups, 1.6 MiB for each worker |
+//! | METG(50 %) | 1.4 to 2.2 us |
 //!
 //! | thread pool | |
 //! |---|---|
-//! | submit, then collect | 1.3x to 1.4x crossbeam-channel + oneshot, the best peer |
-//! | round trip p50 | 0.5x that of the best peer, p99 0.06x to 0.12x |
-//! | 16 threads that submit at once | 0.5x to 0.6x the time of one, per task |
-//! | `map` of 20 M cheap items, `into_vec()` | 1.0x to 1.3x rayon's parallel iterator |
-//! | the same, drained in order | 0.68x to 0.74x a serial collect |
+//! | submit, then collect | 1.36x to 1.44x crossbeam-channel + oneshot, the best peer |
+//! | round trip p50 | 0.45x to 0.96x that of the best peer, p99 0.08x to 0.18x |
+//! | 16 threads that submit at once | 0.47x to 0.62x the time of one, per task |
+//! | `map` of 20 M cheap items, `into_vec()` | 1.03x to 1.07x rayon's parallel iterator |
+//! | the same, drained in order | 0.70x to 0.75x a serial collect |
 //! | `map` over skewed items | 1.02x to 1.04x rayon's |
-//! | tasks that wait for tasks | 0.29x to 0.30x rayon's `join`; 0.94x to 0.95x with a serial cutoff of 2 us |
+//! | tasks that wait for tasks | 0.28x to 0.30x rayon's `join`; 0.94x to 0.97x with a serial cutoff of 2 us |
 //! | memory of a task | 80 bytes beyond closure and result |
-//! | METG(50 %) | 0.35 to 0.5 us |
+//! | METG(50 %) | 0.37 to 0.61 us |
 #![deny(unsafe_code)]
 #![warn(clippy::unwrap_used)]
 #![cfg_attr(
