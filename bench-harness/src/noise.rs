@@ -87,7 +87,7 @@ mod tests {
 
     #[test]
     fn a_core_that_is_often_interrupted_is_warned_of_with_its_share() {
-        let noise = Noise::from_gaps(&mut vec![2400; 900], 50_000_000);
+        let noise = Noise::from_gaps(&mut [2400; 900], 50_000_000);
         assert_eq!(noise, Noise { per_second: 18_000.0, length_ns: 2400 });
         let warning = noise.warning().unwrap();
         assert!(
@@ -98,7 +98,7 @@ mod tests {
 
     #[test]
     fn a_quiet_core_is_not() {
-        let noise = Noise::from_gaps(&mut vec![1000; 15], 50_000_000);
+        let noise = Noise::from_gaps(&mut [1000; 15], 50_000_000);
         assert_eq!((noise.warning(), noise.fact()), (None, "300 per second, 1.0 us each (median)".to_owned()));
         assert_eq!(Noise::from_gaps(&mut [], 50_000_000).fact(), "0 per second, 0.0 us each (median)");
     }
