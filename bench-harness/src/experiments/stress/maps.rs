@@ -47,8 +47,11 @@ impl Settings {
         }
     }
 
-    /// A panic costs its stack, as text, and so some time.
-    fn limited(mut self) -> Self {
+    /// A panic costs its stack, as text, and so some time; an item may cost a process of its own, where each has one task.
+    fn limited(mut self, round: &Round) -> Self {
+        if round.hazards.processes {
+            self.items = self.items.min(2000);
+        }
         if self.panics || self.task_limit.is_some() {
             self.items = self.items.min(100);
         }
@@ -104,7 +107,7 @@ fn ends_map(round: &Round, settings: &Settings, error: &TaskError) -> bool {
 }
 
 pub(super) fn in_order<S: Subject>(pool: &Arc<S>, round: &Round, random: &mut Random) {
-    let settings = Settings::draw(random).limited();
+    let settings = Settings::draw(random).limited(round);
     let results: Vec<_> = if settings.panics {
         settings.apply(pool.map(tasks::panics_at_times, settings.arguments())).take(settings.take).collect()
     } else if below(random, 2) == 0 {
@@ -126,7 +129,7 @@ pub(super) fn in_order<S: Subject>(pool: &Arc<S>, round: &Round, random: &mut Ra
 }
 
 pub(super) fn unordered<S: Subject>(pool: &Arc<S>, round: &Round, random: &mut Random) {
-    let settings = Settings::draw(random).limited();
+    let settings = Settings::draw(random).limited(round);
     let results: Vec<_> = if settings.panics {
         settings.apply(pool.map(tasks::panics_at_times, settings.arguments()).unordered()).take(settings.take).collect()
     } else {
@@ -152,7 +155,7 @@ pub(super) fn unordered<S: Subject>(pool: &Arc<S>, round: &Round, random: &mut R
 }
 
 pub(super) fn into_vec<S: Subject>(pool: &Arc<S>, round: &Round, random: &mut Random) {
-    let mut settings = Settings::draw(random).limited();
+    let mut settings = Settings::draw(random).limited(round);
     if below(random, 2) == 0 {
         // The way in which thread pools gather by themselves.
         settings = Settings { buffer: None, task_limit: None, starts: false, ..settings };
