@@ -62,7 +62,7 @@ impl Noise {
     pub(crate) fn warning(self) -> Option<String> {
         (self.share() >= TAIL).then(|| {
             format!(
-                "each core is interrupted {:.0} times a second, for {:.1} us (median): about {:.1} % of tasks that take two \
+                "a core is interrupted {:.0} times a second, for {:.1} us (median): about {:.1} % of tasks that take two \
                  cores a microsecond, so the 99th percentile of such tasks is the machine's",
                 self.per_second,
                 self.length_ns as f64 / 1e3,
