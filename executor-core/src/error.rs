@@ -26,10 +26,9 @@ use serde::{Deserialize, Serialize};
 pub enum TaskError {
     /// The task panicked. The worker lives on.
     ///
-    /// What is in here is noted by a panic hook, which is set up when the first task runs. It
-    /// hands on panics of everything else to the hook that was there before; those of tasks it keeps, and a program that wants
-    /// them in its log finds them here. A hook that is set later replaces it: then `location` and `backtrace` are unknown. So
-    /// set your own first.
+    /// What is in here is noted by a panic hook, which is set up when the first task runs. It hands on panics of everything
+    /// else to the hook that was there before; those of tasks it keeps, and a program that wants them in its log finds them
+    /// here. A hook that is set later replaces it: then `location` and `backtrace` are unknown. So set your own first.
     #[error("task panicked at {location}: {message}")]
     Panicked {
         /// The panic's message, or a placeholder when its payload was not a string.

@@ -269,8 +269,9 @@ impl TaskOptions {
 
     /// Tasks with a higher priority start first. Default: 0. A task that runs is not interrupted.
     ///
-    /// Among equals a process pool serves who comes first. A thread pool does so too, but only about: each worker takes several
-    /// tasks at once, and of those that a task itself submits, the last one first.
+    /// The order, also that of who came first among equals, holds only about: a worker gets several short tasks at once, and
+    /// they are not taken back for one that comes later. Of tasks that a task submits to its own thread pool, the last one
+    /// starts first.
     pub fn priority(mut self, priority: i32) -> Self {
         self.priority = priority;
         self

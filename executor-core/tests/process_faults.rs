@@ -68,6 +68,45 @@ fn wait_until_exists(path: &Path) {
     }
 }
 
+/// Encodes into as many bytes as it is told, and reads any number.
+struct Bulk(usize);
+
+impl Serialize for Bulk {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_bytes(&vec![0; self.0])
+    }
+}
+
+impl<'de> Deserialize<'de> for Bulk {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Ok(Self(<&[u8]>::deserialize(deserializer)?.len()))
+    }
+}
+
+/// On one kind of pool only: it takes a gibibyte or two.
+#[test]
+fn values_that_are_too_long_cost_only_themselves() {
+    const LONGEST: usize = 512 << 20;
+    let pool = ProcessPoolExecutor::new(1).unwrap();
+    let reason = |outcome: Result<usize, TaskError>| match outcome {
+        Err(TaskError::Encode { what, cause }) => format!("{what}: {cause}"),
+        other => format!("{other:?}"),
+    };
+    let sizes: Vec<_> = pool.map(Bulk, [1, LONGEST + 1, 2]).chunk_size(3).map(|bulk| bulk.map(|bulk| bulk.0)).collect();
+    assert_eq!((&sizes[0], &sizes[2]), (&Ok(1), &Ok(2)));
+    assert_eq!(reason(sizes[1].clone()), "result: it is longer than 512 MiB");
+    let single = pool.submit(Bulk, LONGEST + 1).unwrap().result().map(|bulk| bulk.0);
+    assert_eq!(reason(single), "result: it is longer than 512 MiB");
+
+    let length = |bulk: Bulk| bulk.0;
+    let items = [1, LONGEST / 2, LONGEST / 2, LONGEST + 1, 2].map(Bulk);
+    let lengths: Vec<_> = pool.map(length, items).chunk_size(5).collect();
+    assert_eq!((&lengths[0], &lengths[1], &lengths[4]), (&Ok(1), &Ok(LONGEST / 2), &Ok(2)));
+    assert_eq!(reason(lengths[2].clone()), "argument: its chunk is longer than 512 MiB: set a smaller chunk_size");
+    assert_eq!(reason(lengths[3].clone()), "argument: it is longer than 512 MiB");
+    assert_eq!(pool.stats().died, 0);
+}
+
 fn exit_of(error: TaskError) -> WorkerExit {
     match error {
         TaskError::WorkerDied { exit, .. } => exit,

@@ -13,6 +13,7 @@ use super::{
     identity::FunctionId,
     job::{Answer, ChunkAnswer},
     results,
+    wire::MAX_VALUE,
 };
 use crate::{
     cancel::Pins,
@@ -100,7 +101,7 @@ impl Request {
         let mut argument = Some(argument);
         #[cfg(target_os = "linux")]
         if let Some(large) = take_large(&mut argument) {
-            if large.as_slice().len() > MAX_BYTES {
+            if large.as_slice().len() > MAX_VALUE {
                 return Err(too_long());
             }
             match codec::encode_large(large.as_slice(), bytes) {
@@ -111,7 +112,7 @@ impl Request {
         }
         let Some(argument) = argument.take() else { return Ok(request) };
         let pins = codec::encode(&argument, bytes).map_err(|cause| TaskError::encode("argument", cause))?;
-        if bytes.len() > MAX_BYTES {
+        if bytes.len() > MAX_VALUE {
             return Err(too_long());
         }
         if !pins.is_empty() {
@@ -176,7 +177,7 @@ impl Request {
     {
         let request = Self::new::<F, A, M>(task)?;
         codec::encode_without_references(argument, bytes).map_err(|cause| TaskError::encode("argument", cause))?;
-        if bytes.len() > MAX_BYTES { Err(too_long()) } else { Ok(request) }
+        if bytes.len() > MAX_VALUE { Err(too_long()) } else { Ok(request) }
     }
 
     /// An argument that has waited for shared memory gets some now, or is encoded as it is: then these are its bytes.
@@ -305,9 +306,6 @@ impl Request {
     }
 }
 
-/// The longest argument: well below the longest frame.
-const MAX_BYTES: usize = super::wire::MAX_FRAME / 2;
-
 /// The most items in a chunk: what the header of a record has room for.
 const MAX_ITEMS: usize = (1 << 24) - 1;
 
@@ -346,8 +344,11 @@ fn take_large<A: Payload>(argument: &mut Option<A>) -> Option<Large> {
 fn encode_item<A: Payload>(item: &A, bytes: &mut Vec<u8>) -> Result<(), TaskError> {
     let start = Items::begin(bytes);
     codec::encode_uncaught(item, bytes).map_err(|cause| TaskError::encode("argument", cause))?;
-    if bytes.len() > MAX_BYTES {
+    if bytes.len() - start > MAX_VALUE {
         return Err(too_long());
+    }
+    if bytes.len() > MAX_VALUE {
+        return Err(TaskError::encode("argument", "its chunk is longer than 512 MiB: set a smaller chunk_size"));
     }
     Items::end(bytes, start).map_err(|cause| TaskError::encode("argument", cause))
 }

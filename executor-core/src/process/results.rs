@@ -3,6 +3,7 @@
 //! Each has its length before it, so that one which cannot be decoded costs no other one: a byte for a result of up to
 //! [`LONGEST_SHORT`] bytes; [`LONG`] and four bytes for a longer one, and [`ERROR`] and four for an encoded [`TaskError`].
 
+use super::wire::MAX_VALUE;
 use crate::{
     codec::{self, Output},
     error::TaskError,
@@ -24,20 +25,27 @@ pub(super) fn end(output: &mut Output<'_>, start: usize) -> Result<(), TaskError
         output.bytes_mut()[start] = length as u8;
         return Ok(());
     }
-    let length = u32::try_from(length).map_err(|_| TaskError::encode("result", "it is longer than 4 GiB"))?;
+    if length > MAX_VALUE {
+        return Err(too_long());
+    }
     output.put(&[0; 4]);
     let result = &mut output.bytes_mut()[start..];
     result.rotate_right(4);
     result[0] = LONG;
-    result[1..5].copy_from_slice(&length.to_le_bytes());
+    // Fits: it is at most MAX_VALUE.
+    result[1..5].copy_from_slice(&(length as u32).to_le_bytes());
     Ok(())
+}
+
+pub(super) fn too_long() -> TaskError {
+    TaskError::encode("result", "it is longer than 512 MiB")
 }
 
 /// Writes an item's error in the place of whatever there is from `start` on.
 pub(super) fn put_error(output: &mut Output<'_>, start: usize, error: &TaskError) {
     output.truncate(start);
     output.put(&[ERROR, 0, 0, 0, 0]);
-    // Plain data that always encodes, and is short.
+    // Plain data that always encodes, and nowhere near 4 GiB of it.
     let _ = codec::encode_into(error, output);
     let length = (output.len() - start - 5) as u32;
     output.bytes_mut()[start + 1..start + 5].copy_from_slice(&length.to_le_bytes());

@@ -22,7 +22,7 @@ use super::{
     entry::Entry,
     flags,
     identity::{FunctionId, Identity},
-    launch,
+    launch, results,
     transport::{Record, ReplyHeader, ReplyKind, Request, SocketTransport, SocketWorker, WorkerEnd},
     wire::{self, Malformed},
     worker_slot::DEFINITIONS,
@@ -369,8 +369,8 @@ impl Tasks {
         };
         let elapsed = elapsed();
         let sent = match outcome {
-            Ok(()) if output.len() > wire::MAX_FRAME / 2 => {
-                let error = TaskError::encode("result", "it is longer than 512 MiB");
+            Ok(()) if output.len() > wire::MAX_VALUE => {
+                let error = results::too_long();
                 output = parent.room()?;
                 put_error(&mut output, &error);
                 parent.send(output, header(ReplyKind::Failed, 0, elapsed))

@@ -143,6 +143,8 @@ pub(super) struct Trend(Vec<u64>);
 const POINTS: usize = 24;
 /// What the allocator may keep, more or less, in KiB.
 const SLACK: u64 = 24 * 1024;
+/// And what it keeps at most after a round that took much, in KiB.
+const MOST_KEPT: u64 = 128 * 1024;
 
 impl Trend {
     pub(super) fn note(&mut self) {
@@ -169,15 +171,15 @@ impl Trend {
         self.quarters().map(|[early, _, late]| (early, late))
     }
 
-    /// Growth that goes on. One that comes once and stays is the allocator's: it keeps a heap for each of several threads, and
-    /// each of them grows to the largest round it has seen.
+    /// Growth that goes on, or is too large for the allocator. What comes once and stays is the allocator's: it keeps a heap for
+    /// each of several threads, and each of them grows to the largest round it has seen.
     pub(super) fn leak(&self) -> Option<String> {
         let [early, middle, late] = self.quarters()?;
-        let goes_on = |part: u64| part >= late.saturating_sub(early) / 5;
-        (late > early + early / 4 + SLACK
-            && goes_on(middle.saturating_sub(early))
-            && goes_on(late.saturating_sub(middle)))
-        .then(|| format!("memory grew from {early} KiB over {middle} KiB to {late} KiB in {} rounds", self.0.len()))
+        let grown = late.saturating_sub(early);
+        let goes_on = |part: u64| part >= grown / 5;
+        let only_grows = goes_on(middle.saturating_sub(early)) && goes_on(late.saturating_sub(middle));
+        (grown > early / 4 + SLACK && only_grows || grown > early / 4 + MOST_KEPT)
+            .then(|| format!("memory grew from {early} KiB over {middle} KiB to {late} KiB in {} rounds", self.0.len()))
     }
 }
 
@@ -199,5 +201,7 @@ mod tests {
         assert_eq!(trend.leak(), None);
         trend.0 = (0..100).map(|round| if round < 60 { 50_000 } else { 110_000 } + round % 7 * 1_000).collect();
         assert_eq!(trend.leak(), None, "one step");
+        trend.0 = (0..100).map(|round| if round < 60 { 50_000 } else { 250_000 }).collect();
+        assert!(trend.leak().is_some(), "one step that is too large");
     }
 }
