@@ -25,8 +25,10 @@ pub(super) use events::Untold;
 
 /// What stands with a worker should keep it busy for about this long, so that it does not have to wait for the parent ...
 const AHEAD: f32 = 400_000.0;
-/// ... and while it is less than this, in nanoseconds, waking another worker would take longer than waiting for this one.
+/// ... and while it is less than this, in nanoseconds, waking another worker would take longer than waiting for this one ...
 const SPREAD: f32 = 5_000.0;
+/// ... or, where no core is free for that one and the submitter needs its own, would only have the cores change hands.
+const SPREAD_CROWDED: f32 = 50_000.0;
 /// With tasks that take longer than this, in nanoseconds, nothing stands behind the one that runs.
 const LONG: f32 = 1_000_000.0;
 
@@ -216,10 +218,11 @@ impl State {
 
     /// Whether the worker used last has something to do, but so little that waking another one would take longer.
     fn current_is_best(&self, request: &Request, bytes: usize) -> bool {
+        let spread = if self.busy() + 1 < available_cpus() { SPREAD } else { SPREAD_CROWDED };
         self.workers.get(&self.current).is_some_and(|worker| {
             worker.shelf.live() > 0
                 && self.books.task_time > 0.0
-                && worker.shelf.live() as f32 * self.books.task_time < SPREAD
+                && worker.shelf.live() as f32 * self.books.task_time < spread
                 && self.can_take(worker, request, bytes)
         })
     }
@@ -292,8 +295,8 @@ impl State {
 
     /// Tells a worker of what was put with it.
     fn ring(&mut self, number: u32) {
-        // Workers that have something to do; the caller has something to do as well.
-        let look = self.workers.len() - self.idle.len() < available_cpus();
+        // The caller has something to do as well.
+        let look = self.busy() < available_cpus();
         if let Some(worker) = self.workers.get_mut(&number) {
             worker.channel.ring(look);
             // What did not fit into the socket is sent there.

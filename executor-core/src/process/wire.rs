@@ -12,7 +12,7 @@ pub(super) const MAX_FRAME: usize = 1 << 30;
 pub(super) const MAX_VALUE: usize = MAX_FRAME / 2;
 
 /// Rises with every change of this file or of a transport.
-pub(super) const PROTOCOL: u32 = 3;
+pub(super) const PROTOCOL: u32 = 4;
 
 /// Parent to worker: who the parent is, and the initializer (a postcard `Hello`); files come beside it.
 pub(super) const HELLO: u8 = 1;

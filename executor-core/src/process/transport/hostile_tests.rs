@@ -142,7 +142,7 @@ proptest! {
                 Step::Raise(always) => rings.set_alert(if always { Alert::Always } else { Alert::BeforeSleep }),
                 Step::Word(word, value) => {
                     let places =
-                        [replies::PRODUCED, replies::OPEN_AT, replies::OPEN, replies::ASLEEP, replies::PASSED];
+                        [replies::PRODUCED, replies::OPEN_AT, replies::OPEN, replies::SLEEPS_AT, replies::PASSED];
                     if places[word].is_multiple_of(8) {
                         worker.long(places[word]).store(value, std::sync::atomic::Ordering::SeqCst);
                     } else {

@@ -28,8 +28,8 @@ pub(super) mod replies {
     pub(in super::super) const OPEN_AT: usize = 64;
     /// ... and what of it is complete: items in the high half, bytes in the low half.
     pub(in super::super) const OPEN: usize = 72;
-    /// Whether the worker sleeps, or is about to: on `PUBLISHED` or on `DRAINED`.
-    pub(in super::super) const ASLEEP: usize = 128;
+    /// The value of `PUBLISHED` or `DRAINED` that the worker sleeps at, or is about to, or slept at last.
+    pub(in super::super) const SLEEPS_AT: usize = 128;
     /// Records of the ring of requests that the worker has passed; only written when it has passed all.
     pub(in super::super) const PASSED: usize = 132;
     /// One for each request that may stand in the ring; the only words that both sides write to.

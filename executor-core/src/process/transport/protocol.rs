@@ -28,27 +28,28 @@ pub(super) trait Long {
     fn compare_exchange(&self, old: u64, new: u64, ordering: Ordering) -> Result<u64, u64>;
 }
 
-/// Changes a word that the worker may sleep on, and wakes it if it does.
-pub(super) fn change_and_wake<W: Word>(word: &W, value: u32, asleep: &W) {
+/// Changes a word from `old` to `new`, and wakes the worker if it sleeps because the word was `old`. If it sleeps because of
+/// what the word was before that, whoever changed it then has woken it, and it only has not got up yet.
+pub(super) fn change_and_wake<W: Word>(word: &W, [old, new]: [u32; 2], sleeps_at: &W) {
     // ORDERING: Release publishes what the word stands for. The fence, with the one in `sleep_until_changed`: of a worker that
     // falls asleep and a parent that changes the word, one sees what the other did.
-    word.store(value, Ordering::Release);
+    word.store(new, Ordering::Release);
     W::fence();
-    if asleep.load(Ordering::Relaxed) != 0 {
+    if sleeps_at.load(Ordering::Relaxed) == old {
         word.wake();
     }
 }
 
 /// Sleeps while `word` is `value`. Before each sleep calls `before`, which sees to it that somebody will change the word.
-pub(super) fn sleep_until_changed<W: Word>(word: &W, value: u32, asleep: &W, mut before: impl FnMut()) {
-    asleep.store(1, Ordering::Relaxed);
+pub(super) fn sleep_until_changed<W: Word>(word: &W, value: u32, sleeps_at: &W, mut before: impl FnMut()) {
+    // It stays there afterwards: the word changes from this value only once.
+    sleeps_at.store(value, Ordering::Relaxed);
     // ORDERING: as in `change_and_wake`.
     W::fence();
     while word.load(Ordering::Acquire) == value {
         before();
         word.sleep_while(value);
     }
-    asleep.store(0, Ordering::Relaxed);
 }
 
 /// In the worker: whether it gets the request, or it was revoked.
@@ -100,10 +101,10 @@ pub(super) fn arrived<L: Long>(produced: &L) -> u64 {
 }
 
 /// In the parent: gives the memory of replies back that it has read, and wakes a worker that waits for it.
-pub(super) fn give_back<W: Word, L: Long>(consumed: &L, position: u64, drained: &W, count: u32, asleep: &W) {
+pub(super) fn give_back<W: Word, L: Long>(consumed: &L, position: u64, drained: &W, counts: [u32; 2], sleeps_at: &W) {
     // ORDERING: Release: the bytes have been copied. Before `drained`, which a worker reads before it reads this.
     consumed.store(position, Ordering::Release);
-    change_and_wake(drained, count, asleep);
+    change_and_wake(drained, counts, sleeps_at);
 }
 
 mod shared {
@@ -256,7 +257,7 @@ mod loom_models {
     #[derive(Default)]
     struct Memory {
         published: ModelWord,
-        asleep: ModelWord,
+        sleeps_at: ModelWord,
         alert: ModelWord,
         drained: ModelWord,
         consumed: AtomicU64,
@@ -277,17 +278,34 @@ mod loom_models {
             let content = Arc::new(AtomicU64::new(0));
             let (worker, there) = (Arc::clone(&memory), Arc::clone(&content));
             let worker = thread::spawn(move || {
-                for passed in 0..2 {
+                for passed in 0..3 {
                     if worker.published.load(Ordering::Acquire) == passed {
-                        sleep_until_changed(&worker.published, passed, &worker.asleep, || ());
+                        sleep_until_changed(&worker.published, passed, &worker.sleeps_at, || ());
                     }
                     assert!(there.load(Ordering::Relaxed) > u64::from(passed), "the record is complete");
                 }
             });
-            for record in 1..=2 {
+            for record in 1..=3 {
                 content.store(record.into(), Ordering::Relaxed);
-                change_and_wake(&memory.published, record, &memory.asleep);
+                change_and_wake(&memory.published, [record - 1, record], &memory.sleeps_at);
             }
+            worker.join().unwrap();
+        });
+    }
+
+    /// Both words have the same values, and the worker says at which value of either it sleeps in one place.
+    #[test]
+    fn a_worker_that_sleeps_on_one_word_is_woken_for_it_although_the_other_one_changes() {
+        check(|memory| {
+            let worker = Arc::clone(&memory);
+            let worker = thread::spawn(move || {
+                sleep_until_changed(&worker.drained, 0, &worker.sleeps_at, || ());
+                sleep_until_changed(&worker.published, 0, &worker.sleeps_at, || ());
+                sleep_until_changed(&worker.drained, 1, &worker.sleeps_at, || ());
+            });
+            change_and_wake(&memory.published, [0, 1], &memory.sleeps_at);
+            change_and_wake(&memory.drained, [0, 1], &memory.sleeps_at);
+            change_and_wake(&memory.drained, [1, 2], &memory.sleeps_at);
             worker.join().unwrap();
         });
     }
@@ -335,7 +353,7 @@ mod loom_models {
             let shared = Arc::clone(&memory);
             let worker = thread::spawn(move || {
                 publish_reply(&shared.produced, 16, &shared.alert);
-                sleep_until_changed(&shared.published, 0, &shared.asleep, || {
+                sleep_until_changed(&shared.published, 0, &shared.sleeps_at, || {
                     if Long::load(&shared.consumed, Ordering::SeqCst) != 16 {
                         shared.socket.kick();
                     }
@@ -344,8 +362,8 @@ mod loom_models {
             while arrived(&memory.produced) != 16 {
                 memory.socket.wait();
             }
-            give_back(&memory.consumed, 16, &memory.drained, 1, &memory.asleep);
-            change_and_wake(&memory.published, 1, &memory.asleep);
+            give_back(&memory.consumed, 16, &memory.drained, [0, 1], &memory.sleeps_at);
+            change_and_wake(&memory.published, [0, 1], &memory.sleeps_at);
             worker.join().unwrap();
         });
     }
@@ -362,7 +380,7 @@ mod loom_models {
                         if reply - 1 == Long::load(&shared.consumed, Ordering::Acquire) {
                             break;
                         }
-                        sleep_until_changed(&shared.drained, drained, &shared.asleep, || {
+                        sleep_until_changed(&shared.drained, drained, &shared.sleeps_at, || {
                             if Long::load(&shared.consumed, Ordering::SeqCst) != reply - 1 {
                                 shared.socket.kick();
                             }
@@ -378,8 +396,9 @@ mod loom_models {
                 if produced == consumed {
                     memory.socket.wait();
                 } else {
+                    let counts = [consumed, produced].map(|position| position as u32);
                     consumed = produced;
-                    give_back(&memory.consumed, consumed, &memory.drained, consumed as u32, &memory.asleep);
+                    give_back(&memory.consumed, consumed, &memory.drained, counts, &memory.sleeps_at);
                 }
             }
             worker.join().unwrap();

@@ -38,6 +38,7 @@ pub(in crate::process) fn ring_pair(control: SocketParent) -> io::Result<(Rings,
         replies,
         control,
         published: 0,
+        rung: 0,
         position: 0,
         free_from: 0,
         next_number: 0,
@@ -58,8 +59,10 @@ pub(in crate::process) struct Rings {
     requests: Mapping,
     replies: Mapping,
     control: SocketParent,
-    /// Records pushed.
+    /// Records pushed ...
     published: u32,
+    /// ... and how many of them the worker was told of.
+    rung: u32,
     /// Where the next request goes.
     position: u64,
     /// Requests before this position are not needed any more.
@@ -289,7 +292,8 @@ impl ParentEnd for Rings {
             self.requests.word(requests::MAY_LOOK).store(look.into(), Ordering::Relaxed);
         }
         let published = self.requests.word(requests::PUBLISHED);
-        protocol::change_and_wake(published, self.published, self.replies.word(replies::ASLEEP));
+        let counts = [std::mem::replace(&mut self.rung, self.published), self.published];
+        protocol::change_and_wake(published, counts, self.replies.word(replies::SLEEPS_AT));
     }
 
     fn release(&mut self, number: u64, place: Place) {
@@ -341,10 +345,10 @@ impl ParentEnd for Rings {
             outcome = self.receive_one((produced - self.consumed) as usize, receiver);
         }
         if self.consumed != before {
-            self.drained = self.drained.wrapping_add(1);
+            let counts = [self.drained, self.drained.wrapping_add(1)];
+            self.drained = counts[1];
             let (consumed, drained) = (self.requests.long(requests::CONSUMED), self.requests.word(requests::DRAINED));
-            let asleep = self.replies.word(replies::ASLEEP);
-            protocol::give_back(consumed, self.consumed, drained, self.drained, asleep);
+            protocol::give_back(consumed, self.consumed, drained, counts, self.replies.word(replies::SLEEPS_AT));
         }
         outcome.map(drop)
     }

@@ -116,7 +116,7 @@ impl RingWorker {
     /// Sleeps while the word at `at` of the requests' mapping is `value`.
     fn sleep(&self, at: usize, value: u32) {
         let word = self.requests.word(at);
-        protocol::sleep_until_changed(word, value, self.replies.word(replies::ASLEEP), || {
+        protocol::sleep_until_changed(word, value, self.replies.word(replies::SLEEPS_AT), || {
             // There may be nobody who looks for the replies.
             if self.requests.long(requests::CONSUMED).load(Ordering::SeqCst) != self.produced.get() {
                 self.kick();
