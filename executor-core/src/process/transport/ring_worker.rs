@@ -27,6 +27,8 @@ use crate::{
 
 /// How long a worker waits with its eyes open, where a core is free for it.
 const LOOK: Duration = Duration::from_micros(50);
+/// Elsewhere for so many turns, about a microsecond: falling asleep takes longer than that.
+const GLANCE: u32 = 2;
 /// After so many turns, about two microseconds, and then after twice as many each time, it lets others run: the parent may be on
 /// the same core, and have the next request.
 const YIELD: u32 = 4;
@@ -93,21 +95,20 @@ impl RingWorker {
         if self.alert() >= Alert::WhenEmpty as u32 {
             self.kick();
         }
-        if self.requests.word(requests::MAY_LOOK).load(Ordering::Relaxed) != 0 {
-            let end = Instant::now() + LOOK;
-            for turn in 1_u32.. {
-                for _ in 0..16 {
-                    if self.published() != passed {
-                        return;
-                    }
-                    spin_loop();
+        let may_look = self.requests.word(requests::MAY_LOOK).load(Ordering::Relaxed) != 0;
+        let end = Instant::now() + LOOK;
+        for turn in 1..=if may_look { u32::MAX } else { GLANCE } {
+            for _ in 0..16 {
+                if self.published() != passed {
+                    return;
                 }
-                if Instant::now() >= end {
-                    break;
-                }
-                if turn >= YIELD && turn.is_power_of_two() {
-                    thread::yield_now();
-                }
+                spin_loop();
+            }
+            if Instant::now() >= end {
+                break;
+            }
+            if turn >= YIELD && turn.is_power_of_two() {
+                thread::yield_now();
             }
         }
         self.sleep(requests::PUBLISHED, passed);
