@@ -24,6 +24,7 @@ on_every_kind_of_pool!(
     stack_overflow_costs_one_task,
     sigkill_from_outside_costs_the_running_task,
     a_time_limit_stops_one_task_and_the_pool_goes_on,
+    a_time_limit_is_for_each_item_of_a_chunk,
     kill_stops_a_running_task_and_cancel_does_not,
     a_task_that_kill_says_it_stops_is_cancelled_even_if_it_was_about_to_end,
     a_submit_with_a_time_for_space_does_not_wait_longer,
@@ -169,6 +170,27 @@ fn a_time_limit_stops_one_task_and_the_pool_goes_on(kind: Kind) {
         other => panic!("{other:?}"),
     }
     assert_eq!(next.result(), Ok(36));
+}
+
+fn a_time_limit_is_for_each_item_of_a_chunk(kind: Kind) {
+    // The items before the endless one take longer than the limit together, and none of them does.
+    let limit = Duration::from_millis(800);
+    let pool = kind.builder().max_workers(1).grace(Duration::ZERO).task_timeout(limit).build().unwrap();
+    let work = |item: u64| {
+        std::thread::sleep(Duration::from_millis(200));
+        while item == 5 {
+            std::thread::park();
+        }
+        item
+    };
+    let results: Vec<_> = pool.map(work, 0..8).chunk_size(8).collect();
+    for (item, result) in results.into_iter().enumerate() {
+        match result {
+            Err(TaskError::TimedOut { ran_for }) if item == 5 => assert!(ran_for >= limit),
+            other => assert_eq!(other, Ok(item as u64)),
+        }
+    }
+    assert_eq!(pool.stats().died, 0);
 }
 
 fn a_task_that_kill_says_it_stops_is_cancelled_even_if_it_was_about_to_end(kind: Kind) {

@@ -195,8 +195,12 @@ impl ProcessPoolBuilder {
         self
     }
 
-    /// The longest that any task may run, unless its own options say otherwise. Its worker is ended then (SIGTERM, the
-    /// grace time, SIGKILL) and replaced, and the task resolves with [`TaskError::TimedOut`]. Default: no limit.
+    /// The longest that any task, and any item of a map, may run, unless its own options say otherwise. Its worker is ended
+    /// then (SIGTERM, the grace time, SIGKILL) and replaced, and the task or item resolves with [`TaskError::TimedOut`]; the
+    /// other items of its chunk go on. Default: no limit.
+    ///
+    /// An item that is not the first of its chunk may run for an eighth longer, because that is how often somebody looks
+    /// which item runs.
     pub fn task_timeout(mut self, limit: Duration) -> Self {
         self.task_timeout = Some(limit);
         self

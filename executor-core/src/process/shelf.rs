@@ -1,6 +1,9 @@
 //! The requests that stand with one worker, in the order in which it gets to them.
 
-use std::{collections::VecDeque, time::Instant};
+use std::{
+    collections::VecDeque,
+    time::{Duration, Instant},
+};
 
 use super::{job::Job, request::Request, transport::Place};
 
@@ -14,6 +17,21 @@ pub(super) struct Standing {
     pub(super) is_revoked: bool,
 }
 
+/// How far a request with a time limit is. Of a chunk the limit is each item's, and that one has ended is seen only by looking.
+#[derive(Clone, Copy)]
+struct Progress {
+    /// Since when the request has been the front; of a chunk, since when its current item has been known to run.
+    since: Instant,
+    /// Items that had not ended then; 0 for a single task.
+    left: u32,
+    looked: Instant,
+}
+
+/// Within a time limit, somebody looks so many times whether an item of a chunk has ended ...
+const LOOKS: u32 = 8;
+/// ... but not more often than this.
+const LOOK: Duration = Duration::from_millis(1);
+
 /// What stands with a worker, the oldest first. The first one that is not revoked is what it runs, or will run next.
 #[derive(Default)]
 pub(super) struct Shelf {
@@ -22,8 +40,8 @@ pub(super) struct Shelf {
     first_number: u64,
     /// How many of them are not revoked.
     live: usize,
-    /// Since when the front has been the front, if it has a time limit.
-    front_since: Option<Instant>,
+    /// If the front has a time limit: how far it is.
+    progress: Option<Progress>,
     /// Up to where everything was taken out, since somebody last asked.
     released: Option<(u64, Place)>,
 }
@@ -63,7 +81,7 @@ impl Shelf {
             self.first_number += 1;
             if !standing.is_revoked {
                 self.live -= 1;
-                self.front_since = None;
+                self.progress = None;
                 self.note_front();
                 return Some(standing);
             }
@@ -113,29 +131,53 @@ impl Shelf {
         let standing = std::mem::replace(standing, tombstone);
         self.live -= 1;
         if was_front {
-            self.front_since = None;
+            self.progress = None;
             self.note_front();
         }
         Some(standing)
     }
 
     fn note_front(&mut self) {
-        if self.front_since.is_none()
-            && self.live > 0
-            && self.front().is_some_and(|(_, front)| front.request.time_limit().is_some())
+        if self.progress.is_none()
+            && let Some((_, front)) = self.front()
+            && front.request.time_limit().is_some()
         {
-            self.front_since = Some(Instant::now());
+            let now = Instant::now();
+            self.progress = Some(Progress { since: now, left: front.request.items, looked: now });
         }
     }
 
-    /// Since when the front, which has a time limit, has been the front.
-    pub(super) fn front_since(&self) -> Option<Instant> {
-        self.front_since
+    /// Looks how far the front is, whose worker says that it has finished so many items beyond those it has answered.
+    pub(super) fn note_progress(&mut self, open_items: u32, now: Instant) {
+        let items = self.front().map_or(0, |(_, front)| front.request.items);
+        if let Some(progress) = &mut self.progress {
+            progress.looked = now;
+            // A worker can say that an item has ended only as often as there are items.
+            let left = items.saturating_sub(open_items);
+            if left < progress.left {
+                progress.left = left;
+                progress.since = now;
+            }
+        }
     }
 
-    /// When the front has to be stopped.
+    /// Since when the front, or the item of it that runs, has been known to run, if it has a time limit.
+    pub(super) fn front_since(&self) -> Option<Instant> {
+        Some(self.progress?.since)
+    }
+
+    /// When the front has to be stopped, unless an item of it ends before.
     pub(super) fn limit(&self) -> Option<Instant> {
         let limit = self.front()?.1.request.time_limit()?;
-        self.front_since?.checked_add(limit)
+        self.front_since()?.checked_add(limit)
+    }
+
+    /// When the front has to be looked at.
+    pub(super) fn next_look(&self) -> Option<Instant> {
+        let (progress, end) = (self.progress?, self.limit()?);
+        let limit = self.front()?.1.request.time_limit()?;
+        // The last item ends with the chunk.
+        let look = if progress.left < 2 { None } else { progress.looked.checked_add((limit / LOOKS).max(LOOK)) };
+        Some(look.map_or(end, |look| end.min(look)))
     }
 }

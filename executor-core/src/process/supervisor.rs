@@ -460,6 +460,10 @@ fn keep_deadlines(core: &Core, state: &mut State, now: Instant) {
                 worker.process.kill();
             }
             (Life::Ready, None) => {
+                worker.shelf.note_progress(worker.channel.open_items(), now);
+                if worker.shelf.limit().is_none_or(|limit| limit > now) {
+                    continue;
+                }
                 let ran_for = worker.shelf.front_since().map_or(Duration::ZERO, |since| now - since);
                 let front = worker.shelf.front().map(|(front, _)| front);
                 stop(state, number, front, &TaskError::TimedOut { ran_for }, core.config.grace);

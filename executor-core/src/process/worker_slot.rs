@@ -266,7 +266,7 @@ impl Worker {
             Life::Leaving { kill_at } => kill_at,
             Life::Ready => match &self.stop {
                 Some(stop) => stop.kill_at,
-                None => self.shelf.limit(),
+                None => self.shelf.next_look(),
             },
         }
     }

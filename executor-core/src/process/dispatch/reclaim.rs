@@ -197,7 +197,9 @@ impl State {
         if again && !standing.request.is_chunk() {
             return self.put_back(number, standing);
         }
-        if stopped || !standing.request.is_chunk() {
+        // A time limit is each item's; who kills, or shuts down, means all of them.
+        let stopped_whole = stopped && !matches!(error, TaskError::TimedOut { .. });
+        if stopped_whole || !standing.request.is_chunk() {
             return self.books.end(standing.job, Err(error.clone()));
         }
         let bytes = match (&standing.kept, self.workers.get(&number)) {

@@ -139,6 +139,11 @@ pub(super) trait ParentEnd: Send {
     /// Hands every reply that has arrived to `receiver`. One whose bytes are still on their way waits for the next call.
     fn receive(&mut self, receiver: &mut dyn FnMut(Reply<'_>) -> Result<(), Malformed>) -> Result<(), Malformed>;
 
+    /// Of the chunk that the worker runs: how many items it has finished and not sent. It may say anything.
+    fn open_items(&self) -> u32 {
+        0
+    }
+
     /// Of the chunk that a dead worker was running: the items that it finished and did not send.
     fn unfinished(&mut self) -> Option<(u32, Vec<u8>)>;
 

@@ -235,6 +235,16 @@ fn lost_reply(items: u32) -> Result<Vec<u8>, Malformed> {
     Ok(output.into_overflow().err().unwrap_or_default())
 }
 
+impl Rings {
+    /// What the worker says is complete of the reply that comes next: items and bytes.
+    fn open(&self) -> (u32, usize) {
+        // ORDERING: Acquire pairs with the Release of each item.
+        let open = self.replies.long(replies::OPEN).load(Ordering::Acquire);
+        let begun_at = self.replies.long(replies::OPEN_AT).load(Ordering::Acquire);
+        if begun_at == self.consumed { ((open >> 32) as u32, open as u32 as usize) } else { (0, 0) }
+    }
+}
+
 impl ParentEnd for Rings {
     fn depth(&self) -> usize {
         SLOTS
@@ -353,13 +363,14 @@ impl ParentEnd for Rings {
         outcome.map(drop)
     }
 
+    fn open_items(&self) -> u32 {
+        self.open().0
+    }
+
     fn unfinished(&mut self) -> Option<(u32, Vec<u8>)> {
-        // ORDERING: Acquire pairs with the Release of each item.
-        let open = self.replies.long(replies::OPEN).load(Ordering::Acquire);
-        let begun_at = self.replies.long(replies::OPEN_AT).load(Ordering::Acquire);
-        let (items, bytes) = ((open >> 32) as u32, open as u32 as usize);
+        let (items, bytes) = self.open();
         let start = offset(self.consumed) + HEADER;
-        if begun_at != self.consumed || items == 0 || bytes.checked_add(start).is_none_or(|end| end > CAPACITY) {
+        if items == 0 || bytes.checked_add(start).is_none_or(|end| end > CAPACITY) {
             return None;
         }
         let mut copy = Vec::new();
