@@ -178,8 +178,10 @@ fn a_time_limit_is_for_each_item_of_a_chunk(kind: Kind) {
     let pool = kind.builder().max_workers(1).grace(Duration::ZERO).task_timeout(limit).build().unwrap();
     let work = |item: u64| {
         std::thread::sleep(Duration::from_millis(200));
-        while item == 5 {
-            std::thread::park();
+        if item == 5 {
+            loop {
+                std::thread::park();
+            }
         }
         item
     };
