@@ -34,13 +34,16 @@ pub struct ShutdownReport {
     pub running: usize,
     /// Tasks that still wait for a worker: the deadline passed.
     pub queued: usize,
+    /// Callbacks of tasks that have not run to their end: the deadline passed, or this was called from one of them or from
+    /// one of the executor's own tasks, where nobody waits for them.
+    pub callbacks: usize,
 }
 
 impl ShutdownReport {
     /// Whether the executor is at rest.
     #[must_use]
     pub fn is_complete(&self) -> bool {
-        self.running == 0 && self.queued == 0
+        self.running == 0 && self.queued == 0 && self.callbacks == 0
     }
 }
 
@@ -143,7 +146,7 @@ pub trait Submit: Clone + Send + Sync + 'static {
 /// Runs tasks somewhere else: in threads, in processes, in rayon, or right here. Code written against this trait runs
 /// unchanged on every executor.
 ///
-/// Dropping an executor waits for all its tasks, like leaving a `with` block in Python; dropping it while the thread
+/// Dropping an executor waits for all its tasks and their callbacks, like leaving a `with` block in Python; dropping it while the thread
 /// panics cancels those that have not started first.
 ///
 /// # Examples
@@ -170,10 +173,11 @@ pub trait Executor {
     /// A snapshot of what the executor does.
     fn stats(&self) -> Stats;
 
-    /// Ends the executor: see [`Shutdown`]. Waits for the end, at most for `deadline`, and returns what was left. It can
-    /// be called again, also to ask for more: `Drain` with a deadline, then `Kill`.
+    /// Ends the executor: see [`Shutdown`]. Waits for the end, also that of its tasks' callbacks, at most for `deadline`,
+    /// and returns what was left. It can be called again, also to ask for more: `Drain` with a deadline, then `Kill`.
     ///
-    /// Called by one of the executor's own workers it does not wait, because that would be for itself.
+    /// Called by one of the executor's own workers it does not wait, because that would be for itself. For the same reason
+    /// it does not wait for callbacks when it is called by one, of whatever executor.
     ///
     /// # Examples
     ///

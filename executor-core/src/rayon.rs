@@ -13,7 +13,8 @@ use crate::{
     error::{BuildError, SubmitError},
     executor::{Executor, Shutdown, ShutdownReport, Submit, available_cpus},
     future::{
-        Cell, Host, InProcess, Owner, State as TaskState, TaskFuture, TaskRef, current_pool, enter_pool, new_pool_id,
+        Cell, Host, InProcess, Owner, State as TaskState, TaskFuture, TaskRef, callbacks::shut_down_and_wait,
+        current_pool, enter_pool, new_pool_id,
     },
     span,
     stats::Stats,
@@ -292,14 +293,14 @@ impl Executor for RayonExecutor {
     }
 
     fn shutdown(&self, how: Shutdown, deadline: Option<Duration>) -> ShutdownReport {
-        self.core.shared.shut_down(how, deadline)
+        shut_down_and_wait(self.core.shared.id, deadline, || self.core.shared.shut_down(how, deadline))
     }
 }
 
 impl Drop for RayonExecutor {
     fn drop(&mut self) {
         let how = if std::thread::panicking() { Shutdown::CancelQueued } else { Shutdown::Drain };
-        self.core.shared.shut_down(how, None);
+        self.shutdown(how, None);
     }
 }
 

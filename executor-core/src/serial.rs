@@ -12,7 +12,7 @@ use std::{
 use crate::{
     error::SubmitError,
     executor::{Executor, Shutdown, ShutdownReport, Submit},
-    future::{Cell, InProcess, Owner, State, TaskFuture},
+    future::{Cell, InProcess, Owner, State, TaskFuture, callbacks::shut_down_and_wait, new_pool_id},
     stats::Stats,
     task::{Payload, Task, TaskOptions},
 };
@@ -39,17 +39,30 @@ pub struct SerialCore {
     counters: Arc<Counters>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Counters {
+    id: u64,
     shut_down: AtomicBool,
     running: AtomicU64,
     done: AtomicU64,
     failed: AtomicU64,
 }
 
+impl Default for Counters {
+    fn default() -> Self {
+        Self {
+            id: new_pool_id(),
+            shut_down: AtomicBool::new(false),
+            running: AtomicU64::new(0),
+            done: AtomicU64::new(0),
+            failed: AtomicU64::new(0),
+        }
+    }
+}
+
 impl Owner for Counters {
     fn pool_id(&self) -> u64 {
-        0
+        self.id
     }
 
     fn started(&self, _: &Cell) {
@@ -141,10 +154,18 @@ impl Executor for SerialExecutor {
         }
     }
 
-    fn shutdown(&self, _: Shutdown, _: Option<Duration>) -> ShutdownReport {
-        // ORDERING: as in `run`.
-        self.core.counters.shut_down.store(true, Ordering::Relaxed);
-        ShutdownReport::default()
+    fn shutdown(&self, _: Shutdown, deadline: Option<Duration>) -> ShutdownReport {
+        shut_down_and_wait(self.core.counters.id, deadline, || {
+            // ORDERING: as in `run`.
+            self.core.counters.shut_down.store(true, Ordering::Relaxed);
+            ShutdownReport::default()
+        })
+    }
+}
+
+impl Drop for SerialExecutor {
+    fn drop(&mut self) {
+        self.shutdown(Shutdown::Drain, None);
     }
 }
 

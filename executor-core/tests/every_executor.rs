@@ -4,7 +4,7 @@ mod pool_kinds;
 
 use std::{
     sync::{
-        Arc,
+        Arc, RwLock,
         atomic::{AtomicUsize, Ordering},
         mpsc,
     },
@@ -64,6 +64,8 @@ on_every_executor!(
     every_kind_of_wait_sees_every_result,
     wait_returns_when_it_should,
     callbacks_are_called_once_and_harm_nothing,
+    the_end_waits_for_callbacks,
+    a_callback_may_end_its_executor,
     a_wait_that_runs_out_gives_the_future_back,
     after_shutdown_nothing_is_taken_and_everything_is_done,
     a_map_of_a_pool_that_shut_down_says_so,
@@ -198,6 +200,37 @@ fn callbacks_are_called_once_and_harm_nothing(executor: impl Executor) {
     assert_eq!(receiver.recv_timeout(LONG).unwrap().0, "result");
     assert_eq!(counter.load(Ordering::Relaxed), 9);
     assert_eq!(future.result(), Ok(4));
+}
+
+fn the_end_waits_for_callbacks(executor: impl Executor) {
+    let (gate, called) = (Arc::new(RwLock::new(())), Arc::new(AtomicUsize::new(0)));
+    let closed = gate.write().unwrap();
+    for x in 0..8 {
+        let future = executor.submit(square, x).unwrap();
+        let (gate, called) = (Arc::clone(&gate), Arc::clone(&called));
+        assert!(future.wait_timeout(LONG));
+        future.on_result(move |result| {
+            drop(gate.read());
+            assert_eq!(result, Ok(x * x));
+            called.fetch_add(1, Ordering::SeqCst);
+        });
+    }
+    let report = executor.shutdown(Shutdown::Drain, Some(Duration::ZERO));
+    assert_eq!((report.callbacks, report.is_complete()), (8, false));
+    drop(closed);
+    drop(executor);
+    assert_eq!(called.load(Ordering::SeqCst), 8);
+}
+
+fn a_callback_may_end_its_executor(executor: impl Executor + Send + 'static) {
+    let (sender, receiver) = mpsc::channel();
+    let future = executor.submit(square, 3).unwrap();
+    future.on_result(move |result| {
+        let report = executor.shutdown(Shutdown::Drain, None);
+        drop(executor);
+        sender.send((result, report.is_complete())).unwrap();
+    });
+    assert_eq!(receiver.recv_timeout(LONG).unwrap(), (Ok(9), true));
 }
 
 fn a_wait_that_runs_out_gives_the_future_back(executor: impl Executor) {

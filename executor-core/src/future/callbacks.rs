@@ -3,18 +3,101 @@
 //! One thread runs callbacks; one stands by. When callbacks wait and none has been taken for [`STALL`], the one standing
 //! by joins in and a new one stands by, up to [`MAX_THREADS`]. Threads with nothing to do for [`IDLE`] leave. The wait for
 //! a stall happens only while callbacks are queued, so nothing wakes up in an idle program.
+//!
+//! An executor that ends waits until the callbacks of its tasks have run, or a program would lose the last ones. It does not
+//! where that could be a wait for itself: in a callback, and in one of its own workers, for which a callback may be waiting.
 
 use std::{
-    collections::VecDeque,
+    cell::Cell,
+    collections::{BTreeMap, VecDeque},
     sync::{Condvar, Mutex, MutexGuard, PoisonError},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
-use super::cell::Completed;
-use crate::panic;
+use super::{cell::Completed, host::current_pool};
+use crate::{executor::ShutdownReport, panic};
 
-pub(crate) type Callback = Box<dyn FnOnce(Completed) + Send>;
+/// Counted from when it is added until it has run.
+pub(crate) struct Callback {
+    pool: u64,
+    call: Option<Box<dyn FnOnce(Completed) + Send>>,
+}
+
+/// Callbacks of each pool that have not run; those of promises belong to none.
+static PENDING: Mutex<BTreeMap<u64, usize>> = Mutex::new(BTreeMap::new());
+/// A pool has no callbacks left.
+static ALL_RUN: Condvar = Condvar::new();
+
+thread_local! {
+    /// The pool whose callback this thread is running.
+    static RUNNING: Cell<Option<u64>> = const { Cell::new(None) };
+}
+
+fn pending() -> MutexGuard<'static, BTreeMap<u64, usize>> {
+    PENDING.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Callback {
+    pub(super) fn new(pool: u64, call: impl FnOnce(Completed) + Send + 'static) -> Self {
+        if pool != 0 {
+            *pending().entry(pool).or_default() += 1;
+        }
+        Self { pool, call: Some(Box::new(call)) }
+    }
+
+    fn run(mut self, completed: Completed) {
+        let outer = RUNNING.replace(Some(self.pool));
+        if let Some(call) = self.call.take() {
+            // The next callback and the thread go on.
+            panic::contain(|| call(completed));
+        }
+        RUNNING.set(outer);
+    }
+}
+
+impl Drop for Callback {
+    fn drop(&mut self) {
+        if self.pool == 0 {
+            return;
+        }
+        let mut pending = pending();
+        if let Some(count) = pending.get_mut(&self.pool) {
+            *count -= 1;
+            if *count == 0 {
+                pending.remove(&self.pool);
+                ALL_RUN.notify_all();
+            }
+        }
+    }
+}
+
+/// Shuts a pool down, and then waits until the callbacks of its tasks have run; for both no longer than `deadline`.
+pub(crate) fn shut_down_and_wait(
+    pool: u64,
+    deadline: Option<Duration>,
+    shut_down: impl FnOnce() -> ShutdownReport,
+) -> ShutdownReport {
+    // A time too long for the clock is no limit.
+    let end = deadline.and_then(|deadline| Instant::now().checked_add(deadline));
+    let mut report = shut_down();
+    let own = RUNNING.get();
+    // The one that has called this will be over, too.
+    let left = |pending: &BTreeMap<u64, usize>| {
+        pending.get(&pool).copied().unwrap_or(0).saturating_sub((own == Some(pool)).into())
+    };
+    let mut pending = pending();
+    report.callbacks = left(&pending);
+    while report.callbacks > 0 && own.is_none() && current_pool() != pool && !thread::panicking() {
+        pending = match end.map(|end| end.saturating_duration_since(Instant::now())) {
+            None => ALL_RUN.wait(pending).unwrap_or_else(PoisonError::into_inner),
+            Some(Duration::ZERO) => break,
+            Some(time) => ALL_RUN.wait_timeout(pending, time).unwrap_or_else(PoisonError::into_inner).0,
+        };
+        report.callbacks = left(&pending);
+    }
+    report
+}
 
 const STALL: Duration = Duration::from_millis(2);
 const IDLE: Duration = Duration::from_secs(5);
@@ -104,7 +187,6 @@ fn serve() {
 
 fn run(callbacks: Vec<Callback>, completed: Completed) {
     for callback in callbacks {
-        // The next callback and the thread go on.
-        panic::contain(|| callback(completed));
+        callback.run(completed);
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! The protocol of the cell is in this folder's `README.md`.
 
-mod callbacks;
+pub(crate) mod callbacks;
 #[expect(unsafe_code, reason = "guards the list of waiters by a bit of the cell's word")]
 mod cell;
 mod host;

@@ -47,7 +47,7 @@ pub(crate) trait Body: Sized + 'static {
         false
     }
 
-    /// Which pool will run the task; 0 when none can be told.
+    /// The pool that the task belongs to; 0 for a promise.
     fn pool(_: &Task<Self::Content>) -> u64 {
         0
     }

@@ -10,6 +10,7 @@ use std::{
 
 use super::{
     Completed, TaskId, Waiter, WaiterKey, WaitingHere,
+    callbacks::Callback,
     cell::{Cell, State},
     may_run_here,
     task::Handle,
@@ -208,7 +209,7 @@ impl<T> TaskFuture<T> {
 
     /// Calls `callback` once when the task is done, on a thread that runs nothing but callbacks; soon, when it is done
     /// already. A future's callbacks are called in the order in which they were added. What one panics with is reported by
-    /// the program's panic hook and harms nothing else.
+    /// the program's panic hook and harms nothing else. The executor's shutdown waits for them.
     ///
     /// # Examples
     ///
@@ -223,7 +224,7 @@ impl<T> TaskFuture<T> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn add_done_callback(&self, callback: impl FnOnce(Completed) + Send + 'static) {
-        self.cell().add_callback(Box::new(callback));
+        self.cell().add_callback(Callback::new(self.task.pool(), callback));
         self.task.wanted();
     }
 
@@ -246,7 +247,7 @@ impl<T> TaskFuture<T> {
         T: Send + 'static,
     {
         let task = (*self.task).clone();
-        task.cell().add_callback(Box::new(move |_| receiver(self.take())));
+        task.cell().add_callback(Callback::new(task.pool(), move |_| receiver(self.take())));
         task.wanted();
     }
 

@@ -23,7 +23,7 @@ use crate::{
     cancel::CancelToken,
     error::{BuildError, SubmitError, TaskError},
     executor::{Executor, Shutdown, ShutdownReport, Submit},
-    future::{Promise, TaskFuture, TaskRef},
+    future::{Promise, TaskFuture, TaskRef, callbacks::shut_down_and_wait},
     map::{ChunkInput, ChunkOutput},
     span,
     stats::Stats,
@@ -167,6 +167,10 @@ impl ProcessPoolExecutor {
     }
 
     fn end(&self, how: Shutdown, deadline: Option<Duration>, grace: Duration) -> ShutdownReport {
+        shut_down_and_wait(self.core.core.id, deadline, || self.shut_down(how, deadline, grace))
+    }
+
+    fn shut_down(&self, how: Shutdown, deadline: Option<Duration>, grace: Duration) -> ShutdownReport {
         let core = &self.core.core;
         let end = deadline.and_then(|deadline| Instant::now().checked_add(deadline));
         let mut report = ShutdownReport::default();

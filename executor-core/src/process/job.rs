@@ -304,6 +304,10 @@ impl<D: Decode> Body for Encoded<D> {
         task.content().core.is_running(task)
     }
 
+    fn pool(task: &CellTask<ProcessTask>) -> u64 {
+        task.content().core.id
+    }
+
     fn look(task: &CellTask<ProcessTask>, deadline: Option<Instant>) -> bool {
         task.content().core.look(task, deadline)
     }

@@ -21,10 +21,11 @@ use crate::{
     cancel::CancelToken,
     error::TaskError,
     executor::available_cpus,
-    future::{Task as CellTask, look},
+    future::{Task as CellTask, look, new_pool_id},
 };
 
 pub(super) struct Core {
+    pub(super) id: u64,
     pub(super) config: Config,
     pub(super) identity: Identity,
     pub(super) token: CancelToken,
@@ -45,6 +46,7 @@ impl Core {
     pub(super) fn new(config: Config, identity: Identity, alarm: UnixStream) -> Self {
         let state = State::new(config.max_workers, config.idle_timeout, config.observer.is_some());
         Self {
+            id: new_pool_id(),
             config,
             identity,
             token: CancelToken::new(),

@@ -11,7 +11,7 @@ use crate::{
     cancel::CancelToken,
     error::{BuildError, SubmitError, TaskError},
     executor::{Executor, Shutdown, ShutdownReport, Submit},
-    future::{InProcess, TaskFuture},
+    future::{InProcess, TaskFuture, callbacks::shut_down_and_wait},
     map::{ChunkInput, ChunkOutput, Chunks, Gather, Map},
     span,
     stats::Stats,
@@ -297,14 +297,14 @@ impl Executor for ThreadPoolExecutor {
     }
 
     fn shutdown(&self, how: Shutdown, deadline: Option<Duration>) -> ShutdownReport {
-        self.core.pool.shut_down(how, deadline)
+        shut_down_and_wait(self.core.pool.id, deadline, || self.core.pool.shut_down(how, deadline))
     }
 }
 
 impl Drop for ThreadPoolExecutor {
     fn drop(&mut self) {
         let how = if thread::panicking() { Shutdown::CancelQueued } else { Shutdown::Drain };
-        self.core.pool.shut_down(how, None);
+        self.shutdown(how, None);
     }
 }
 
