@@ -73,8 +73,10 @@ fn panicked(payload: Box<dyn Any + Send>, record: Option<Record>) -> TaskError {
 #[inline]
 pub(crate) fn contain(code: impl FnOnce()) {
     if let Err(payload) = panic::catch_unwind(AssertUnwindSafe(code)) {
-        // A payload's own destructor may panic as well; then it is leaked.
-        let _ = panic::catch_unwind(AssertUnwindSafe(|| drop(payload)));
+        // A payload's own destructor may panic as well, and that of what it panics with: that is leaked.
+        if let Err(second) = panic::catch_unwind(AssertUnwindSafe(|| drop(payload))) {
+            std::mem::forget(second);
+        }
     }
 }
 

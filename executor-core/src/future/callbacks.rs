@@ -169,13 +169,17 @@ fn serve() {
         let (after, timeout) = CHANGED.wait_timeout(queue, IDLE).unwrap_or_else(PoisonError::into_inner);
         queue = after;
         // Others may be running callbacks: give them the chance to take what is queued before joining in.
+        // The arrival of more must not put the end off.
+        let (mut taken, mut end) = (queue.taken, Instant::now() + STALL);
         while !queue.jobs.is_empty() && queue.threads > queue.waiting {
-            let taken = queue.taken;
-            let (after, stalled) = CHANGED.wait_timeout(queue, STALL).unwrap_or_else(PoisonError::into_inner);
-            queue = after;
-            if stalled.timed_out() && queue.taken == taken {
+            let now = Instant::now();
+            if queue.taken != taken {
+                (taken, end) = (queue.taken, now + STALL);
+            }
+            if now >= end {
                 break;
             }
+            queue = CHANGED.wait_timeout(queue, end - now).unwrap_or_else(PoisonError::into_inner).0;
         }
         queue.waiting -= 1;
         if queue.jobs.is_empty() && timeout.timed_out() {

@@ -61,7 +61,8 @@ pub(crate) struct WaitingHere {
 
 impl WaitingHere {
     pub(crate) fn begin() -> Self {
-        let host = HOST.with_borrow(Clone::clone);
+        // A destructor of a thread-local may wait when the host is gone already.
+        let host = HOST.try_with(|host| host.borrow().clone()).ok().flatten();
         let compensated = host.clone().is_none_or(|host| host.begin_wait());
         Self { host, compensated }
     }

@@ -192,7 +192,8 @@ where
 
     fn run_here(task: &Task<Self>) -> Option<Stored<T>> {
         let body = task.content();
-        if !body.owner.take_back(task.cell()).is_some_and(TaskRef::claim_alone) {
+        // Only `run` keeps limits.
+        if body.limits.is_some() || !body.owner.take_back(task.cell()).is_some_and(TaskRef::claim_alone) {
             Self::run(task);
             return None;
         }

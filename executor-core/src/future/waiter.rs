@@ -6,7 +6,7 @@ use super::{
     callbacks::{self, Callback},
     cell::Completed,
 };
-use crate::{sync::Thread, wait::CompletionSet};
+use crate::{panic, sync::Thread, wait::CompletionSet};
 
 /// Somebody who wants to know when the cell is done.
 pub(crate) enum Waiter {
@@ -73,7 +73,8 @@ pub(super) fn notify(mut list: Box<Node>, completed: Completed) {
         current = node.next;
         match node.waiter {
             Waiter::Thread(thread) => thread.unpark(),
-            Waiter::Waker(waker) => waker.wake(),
+            // The others are to be woken as well, and the thread has more to do.
+            Waiter::Waker(waker) => panic::contain(|| waker.wake()),
             Waiter::Set(set, index) => set.push(index),
             Waiter::Callback(callback) => callbacks.push(callback),
         }

@@ -17,6 +17,7 @@ use output::Output;
 use super::executor::ThreadPoolCore;
 use crate::{
     error::TaskError,
+    future::WaitingHere,
     map::{Gather, Source},
     panic,
     task::TaskOptions,
@@ -110,6 +111,15 @@ where
         panic::contain(|| drop(after));
     }
 
+    fn input(&self) -> MutexGuard<'_, Input<A>> {
+        if let Ok(input) = self.input.try_lock() {
+            return input;
+        }
+        // Who has it may be waiting for a task that nobody else runs.
+        let _here = WaitingHere::begin();
+        lock(&self.input)
+    }
+
     /// Pulls up to `count` items into the empty `items`.
     fn ask(input: &mut Input<A>, count: usize, items: &mut Vec<A>) {
         let Input { source: Some(source), ended: false, .. } = input else { return };
@@ -131,7 +141,7 @@ where
     /// Moves some items into the empty `items`, from the end if so asked and possible; says where they stood. `count` is told
     /// how many are left, and whether they come from the end.
     fn take(&self, count: impl FnOnce(usize, bool) -> usize, from_end: bool, items: &mut Vec<A>) -> usize {
-        let mut input = lock(&self.input);
+        let mut input = self.input();
         let input = &mut *input;
         if input.rest.is_empty() {
             let first = input.pulled;
@@ -151,7 +161,7 @@ where
 
     /// Pulls all items, if that costs little beside what they take.
     fn pull_all(&self, item_time: Duration) {
-        let mut input = lock(&self.input);
+        let mut input = self.input();
         let input = &mut *input;
         let left = self.hint.saturating_sub(input.pulled);
         let fits = left.checked_mul(size_of::<A>()).is_some_and(|bytes| bytes <= MOST_BYTES);

@@ -130,7 +130,10 @@ impl Pool {
             None => Ok(()),
             // In a broken pool every task gets in, and learns why.
             Some(space) => match space.enter(options, || self.idle.is_closed()) {
-                Err(SubmitError::ShutDown) if !self.idle.is_shut() => Ok(()),
+                Err(SubmitError::ShutDown) if !self.idle.is_shut() => {
+                    space.force();
+                    Ok(())
+                }
                 outcome => outcome,
             },
         }
@@ -201,7 +204,7 @@ impl Pool {
     /// Starts workers, which count as awake and searching already.
     #[cold]
     fn start(self: &Arc<Self>, workers: usize) {
-        for _ in 0..workers {
+        for started in 0..workers {
             let mut threads = self.threads();
             let number = threads.next;
             threads.next += 1;
@@ -227,7 +230,7 @@ impl Pool {
                 Err(error) => {
                     threads.seats.extend(take(&offered));
                     let alone = threads.live == 0;
-                    self.idle.call_failed();
+                    (started..workers).for_each(|_| self.idle.call_failed());
                     drop(threads);
                     self.ended.notify_all();
                     // The task waits for a worker that exists; with none at all, nobody would ever run it.
@@ -426,6 +429,10 @@ impl Host for Pool {
     }
 
     fn begin_wait(self: Arc<Self>) -> bool {
+        // One that is leaving, and runs a hook or a destructor, counts as no worker any more.
+        if !with_worker_of(self.id, |worker| worker.is_some()) {
+            return true;
+        }
         self.idle.begin_wait();
         if self.queues.has_any_work() {
             let start = self.idle.call_stand_in();
@@ -435,6 +442,8 @@ impl Host for Pool {
     }
 
     fn end_wait(&self) {
-        self.idle.end_wait();
+        if with_worker_of(self.id, |worker| worker.is_some()) {
+            self.idle.end_wait();
+        }
     }
 }

@@ -158,11 +158,23 @@ impl<'scope, E: Send + 'scope> Scope<'scope, '_, E> {
                 task.cancel();
             }
             match task.result() {
-                Ok(()) | Err(TaskError::Cancelled) => {}
+                Ok(()) => {}
+                // Not by somebody else, such as a shutdown.
+                Err(TaskError::Cancelled) if self.lock().error.is_some() => {}
                 Err(error) => self.fail(TryMapError::Task(error)),
             }
         }
         self.borrows.wait_for_none();
+    }
+}
+
+/// Nothing unwinds out of [`Scope::finish`]. If something did, tasks would go on with what they borrow from a frame that is
+/// gone, so that soundness does not rest on the first sentence.
+struct AbortOnUnwind;
+
+impl Drop for AbortOnUnwind {
+    fn drop(&mut self) {
+        std::process::abort();
     }
 }
 
@@ -226,7 +238,9 @@ impl ThreadPoolExecutor {
             env: PhantomData,
         };
         let outcome: Result<R, Box<dyn Any + Send>> = catch_unwind(AssertUnwindSafe(|| body(&scope)));
+        let guard = AbortOnUnwind;
         scope.finish();
+        std::mem::forget(guard);
         let error = scope.lock().error.take();
         match (outcome, error) {
             (Err(payload), _) => resume_unwind(payload),

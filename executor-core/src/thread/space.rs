@@ -81,6 +81,11 @@ impl Space {
         outcome
     }
 
+    /// Takes a place although there may be none.
+    pub(super) fn force(&self) {
+        self.used.fetch_add(1, Ordering::SeqCst);
+    }
+
     pub(super) fn leave(&self) {
         self.used.fetch_sub(1, Ordering::SeqCst);
         self.pass_on();

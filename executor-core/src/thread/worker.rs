@@ -86,6 +86,8 @@ pub(super) struct Worker {
     depth: StdCell<u32>,
     /// Whether the last task left this worker as one that searches.
     searches_early: StdCell<bool>,
+    /// Whether it runs a task of its own, not one in place in a hook or a destructor: only then somebody asks for the above.
+    in_run: StdCell<bool>,
     /// How many times in a row several tasks had come from outside.
     bursts: StdCell<u32>,
 }
@@ -123,6 +125,7 @@ impl Worker {
             first: StdCell::new(0),
             depth: StdCell::new(0),
             searches_early: StdCell::new(false),
+            in_run: StdCell::new(false),
             bursts: StdCell::new(0),
         };
         CURRENT.set(&raw const worker);
@@ -187,10 +190,12 @@ impl Worker {
 
     /// Runs a task; says whether this worker counts as one that searches since.
     fn run(&self, task: TaskRef) -> bool {
+        self.in_run.set(true);
         let ran = match self.pool.broken() {
             None => task.run(),
             Some(error) => task.fail(error),
         };
+        self.in_run.set(false);
         if !ran {
             count(&self.counters().tombs_found);
         }
@@ -220,7 +225,7 @@ impl Worker {
     #[inline]
     pub(super) fn ends(&self) {
         self.depth.set(self.depth.get() - 1);
-        if self.depth.get() == 0 && self.seat.deque.is_empty() {
+        if self.depth.get() == 0 && self.in_run.get() && !self.searches_early.get() && self.seat.deque.is_empty() {
             self.pool.idle.begin_search();
             self.searches_early.set(true);
         }

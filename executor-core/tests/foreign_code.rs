@@ -1,0 +1,316 @@
+//! Code of the user in places where one does not think of it: wakers, destructors, hooks. What it does there, panics and
+//! waits included, costs nobody but itself.
+
+use std::{
+    future::Future,
+    panic::{AssertUnwindSafe, catch_unwind, panic_any},
+    pin::Pin,
+    sync::{
+        Arc, Mutex, OnceLock,
+        atomic::{AtomicBool, Ordering},
+        mpsc,
+    },
+    task::{Context, Wake, Waker},
+    thread,
+    time::Duration,
+};
+
+use executor_core::{
+    Executor, Promise, RayonExecutor, ReturnWhen, Shutdown, Submit, SubmitError, TaskError, TaskFuture, TaskOptions,
+    ThreadPoolCore, ThreadPoolExecutor, wait,
+};
+
+const LONG: Duration = Duration::from_secs(60);
+
+struct Panics;
+
+impl Wake for Panics {
+    fn wake(self: Arc<Self>) {
+        panic!("this waker's panic is part of the test");
+    }
+}
+
+/// Registers a waker that panics.
+fn poll_once<T>(future: &mut TaskFuture<T>) {
+    let waker = Waker::from(Arc::new(Panics));
+    assert!(Pin::new(future).poll(&mut Context::from_waker(&waker)).is_pending());
+}
+
+/// A task that ends when it is told to, and what tells it.
+fn held() -> (impl FnOnce() + Send + 'static, mpsc::Sender<()>) {
+    let (release, held) = mpsc::channel();
+    (move || _ = held.recv_timeout(LONG), release)
+}
+
+#[test]
+fn a_waker_that_panics_costs_no_worker() {
+    let pool = ThreadPoolExecutor::new(1).unwrap();
+    let (task, release) = held();
+    let mut future = pool.spawn(task).unwrap();
+    poll_once(&mut future);
+    release.send(()).unwrap();
+    assert_eq!(pool.spawn(|| 7).unwrap().result(), Ok(7));
+    assert!(pool.shutdown(Shutdown::Drain, None).is_complete());
+
+    let pool = RayonExecutor::builder().max_workers(1).build().unwrap();
+    let (task, release) = held();
+    let mut future = pool.spawn(task).unwrap();
+    poll_once(&mut future);
+    release.send(()).unwrap();
+    assert_eq!(pool.spawn(|| 7).unwrap().result(), Ok(7));
+}
+
+#[test]
+fn after_a_waker_that_panics_the_others_are_woken() {
+    let (promise, mut future) = Promise::<u32>::new();
+    poll_once(&mut future);
+    let (sender, called) = mpsc::channel();
+    future.add_done_callback(move |_| sender.send(()).unwrap());
+    promise.set_result(1).unwrap();
+    called.recv_timeout(LONG).unwrap();
+}
+
+#[test]
+fn after_a_waker_that_panics_time_limits_are_kept() {
+    let pool = ThreadPoolExecutor::new(2).unwrap();
+    for _ in 0..2 {
+        let (task, release) = held();
+        let mut future = pool.spawn_with(task, TaskOptions::new().timeout(Duration::from_millis(20))).unwrap();
+        poll_once(&mut future);
+        assert!(matches!(future.result(), Err(TaskError::TimedOut { .. })));
+        release.send(()).unwrap();
+    }
+}
+
+/// Its destructor panics with another one, some times.
+struct Payload(u32);
+
+impl Drop for Payload {
+    fn drop(&mut self) {
+        if self.0 > 0 {
+            panic_any(Payload(self.0 - 1));
+        }
+    }
+}
+
+#[test]
+fn a_payload_whose_destructors_panic_costs_no_worker_and_no_scope() {
+    let pool = ThreadPoolExecutor::new(1).unwrap();
+    assert!(matches!(pool.spawn(|| panic_any(Payload(3))).unwrap().result(), Err(TaskError::Panicked { .. })));
+    assert_eq!(pool.spawn(|| 7).unwrap().result(), Ok(7));
+
+    let pool = Arc::new(ThreadPoolExecutor::new(2).unwrap());
+    let inner = Arc::clone(&pool);
+    let outcome = pool.spawn(move || {
+        let (ended, (started, has_started)) = (AtomicBool::new(false), mpsc::channel());
+        let outcome = inner.scope(|scope| {
+            let ended = &ended;
+            scope
+                .spawn(move || {
+                    started.send(()).unwrap();
+                    thread::sleep(Duration::from_millis(50));
+                    ended.store(true, Ordering::SeqCst);
+                })
+                .unwrap();
+            has_started.recv_timeout(LONG).unwrap();
+            // It runs in place: the other worker is busy.
+            scope.spawn(|| panic_any(Payload(3))).unwrap();
+        });
+        (outcome.is_err(), ended.into_inner())
+    });
+    assert_eq!(outcome.unwrap().result(), Ok((true, true)), "the scope has ended before its tasks");
+}
+
+#[test]
+fn threads_that_cannot_be_started_fail_their_tasks_and_the_pool_ends() {
+    let pool = ThreadPoolExecutor::builder().max_workers(4).stack_size(1 << 46).build().unwrap();
+    for future in pool.submit_many(|x: u64| x, 0..4).unwrap() {
+        assert!(matches!(future.result(), Err(TaskError::NoWorker { .. })));
+    }
+    drop(pool);
+}
+
+#[test]
+fn an_initializer_may_wait_for_a_task_of_its_pool() {
+    static CORE: OnceLock<ThreadPoolCore> = OnceLock::new();
+    let initializer = || {
+        let Some(core) = CORE.get() else { return };
+        let future = core.submit_task(|x: u64| x + 1, 1, TaskOptions::new()).unwrap();
+        assert_eq!(future.result(), Ok(2));
+    };
+    let pool = ThreadPoolExecutor::builder().max_workers(2).initializer(initializer).build().unwrap();
+    assert!(CORE.set(pool.core().clone()).is_ok());
+    for x in 0..50 {
+        assert_eq!(pool.spawn(move || x).unwrap().result(), Ok(x));
+        wait_until_idle(&pool);
+    }
+}
+
+/// A worker falls asleep some time after its task; there is no event for that.
+fn wait_until_idle(pool: &ThreadPoolExecutor) {
+    while pool.stats().idle < pool.stats().workers {
+        thread::yield_now();
+    }
+}
+
+/// Its destructor runs a task in the pool.
+struct Uses(Arc<ThreadPoolExecutor>);
+
+impl Drop for Uses {
+    fn drop(&mut self) {
+        assert_eq!(self.0.spawn(|| 5).unwrap().result(), Ok(5));
+    }
+}
+
+#[test]
+fn a_results_destructor_may_wait_for_a_task_of_its_pool() {
+    let pool = Arc::new(ThreadPoolExecutor::new(2).unwrap());
+    for x in 0..50 {
+        let (uses, (task, release)) = (Uses(Arc::clone(&pool)), held());
+        // Nobody takes the result, so that the worker drops it.
+        drop(pool.spawn(move || {
+            task();
+            uses
+        }));
+        release.send(()).unwrap();
+        assert_eq!(pool.spawn(move || x).unwrap().result(), Ok(x));
+        wait_until_idle(&pool);
+    }
+}
+
+#[test]
+fn an_exit_hook_may_wait_for_a_task_of_another_pool() {
+    static OTHER: OnceLock<ThreadPoolExecutor> = OnceLock::new();
+    OTHER.set(ThreadPoolExecutor::new(1).unwrap()).unwrap();
+    let (in_hook, hook_is_reached) = mpsc::channel();
+    let (task, release) = held();
+    let task = Mutex::new(Some(task));
+    let hook = move || {
+        if let Some(task) = task.lock().unwrap().take() {
+            let future = OTHER.get().unwrap().spawn(task).unwrap();
+            in_hook.send(()).unwrap();
+            future.result().unwrap();
+        }
+    };
+    let pool = ThreadPoolExecutor::builder()
+        .max_workers(2)
+        .idle_timeout(Some(Duration::from_millis(1)))
+        .exit_hook(hook)
+        .build()
+        .unwrap();
+    pool.spawn(|| ()).unwrap().result().unwrap();
+    hook_is_reached.recv_timeout(LONG).unwrap();
+    for x in 0..100 {
+        assert_eq!(pool.spawn(move || x).unwrap().result(), Ok(x));
+    }
+    release.send(()).unwrap();
+    assert!(pool.shutdown(Shutdown::Drain, None).is_complete());
+    assert!(matches!(pool.spawn(|| 7), Err(SubmitError::ShutDown)));
+}
+
+#[test]
+fn inputs_of_two_maps_may_wait_for_the_pool_that_maps_them() {
+    let pool = Arc::new(ThreadPoolExecutor::new(2).unwrap());
+    let map = || {
+        let inner = Arc::clone(&pool);
+        let input = (0..6_u64).inspect(move |_| {
+            let futures: Vec<_> = (0..3).map(|_| inner.spawn(|| ()).unwrap()).collect();
+            assert!(wait(futures, None, ReturnWhen::AllCompleted).not_done.is_empty());
+        });
+        pool.spawn_map(|x| x, input).into_vec()
+    };
+    thread::scope(|scope| {
+        let maps: Vec<_> = (0..2).map(|_| scope.spawn(|| (0..20).map(|_| map()).collect::<Vec<_>>())).collect();
+        for results in maps.into_iter().flat_map(|map| map.join().unwrap()) {
+            assert_eq!(results.unwrap(), [0, 1, 2, 3, 4, 5]);
+        }
+    });
+}
+
+#[test]
+fn a_scope_whose_tasks_a_shutdown_cancels_does_not_say_that_they_ran() {
+    let pool = ThreadPoolExecutor::new(1).unwrap();
+    let ((task, release), (started, has_started)) = (held(), mpsc::channel());
+    let held = pool.spawn(move || {
+        started.send(()).unwrap();
+        task();
+    });
+    has_started.recv_timeout(LONG).unwrap();
+    let outcome = pool.scope(|scope| {
+        scope.spawn(|| ()).unwrap();
+        assert_eq!(pool.shutdown(Shutdown::CancelQueued, Some(Duration::ZERO)).cancelled, 1);
+        release.send(()).unwrap();
+    });
+    assert_eq!(outcome, Err(TaskError::Cancelled));
+    held.unwrap().result().unwrap();
+}
+
+#[test]
+fn a_time_limit_is_kept_where_a_task_runs_in_place() {
+    let pool = Arc::new(ThreadPoolExecutor::new(1).unwrap());
+    let inner = Arc::clone(&pool);
+    let outer = pool.spawn(move || {
+        let options = TaskOptions::new().timeout(Duration::from_millis(10));
+        inner.spawn_with(|| thread::sleep(Duration::from_millis(500)), options).unwrap().result()
+    });
+    assert!(matches!(outer.unwrap().result(), Ok(Err(TaskError::TimedOut { .. }))));
+}
+
+#[test]
+fn a_bounded_pool_that_is_broken_still_takes_tasks_and_says_why() {
+    let (initializer, release) = held();
+    let initializer = Mutex::new(Some(initializer));
+    let pool = ThreadPoolExecutor::builder()
+        .max_workers(1)
+        .queue_capacity(1)
+        .initializer(move || -> Result<(), &str> {
+            if let Some(wait) = initializer.lock().unwrap().take() {
+                wait();
+            }
+            Err("this failure is part of the test")
+        })
+        .build()
+        .unwrap();
+    let is_broken = |future: TaskFuture<()>| matches!(future.result(), Err(TaskError::InitializerFailed { .. }));
+    let first = pool.spawn(|| ()).unwrap();
+    thread::scope(|scope| {
+        let second = scope.spawn(|| pool.spawn(|| ()).unwrap());
+        // Most probably it waits for space by then; nothing tells.
+        (0..1000).for_each(|_| thread::yield_now());
+        release.send(()).unwrap();
+        assert!(is_broken(first) && is_broken(second.join().unwrap()));
+    });
+    for _ in 0..3 {
+        assert!(is_broken(pool.try_submit(|| (), ()).unwrap()));
+    }
+}
+
+#[test]
+fn a_destructor_of_a_thread_local_may_wait() {
+    static POOL: OnceLock<ThreadPoolExecutor> = OnceLock::new();
+    thread_local! {
+        static WAITS: Waits = const { Waits };
+    }
+    struct Waits;
+    impl Drop for Waits {
+        fn drop(&mut self) {
+            let future = POOL.get().unwrap().spawn(|| thread::sleep(Duration::from_millis(20))).unwrap();
+            future.result().unwrap();
+        }
+    }
+    POOL.set(ThreadPoolExecutor::new(1).unwrap()).unwrap();
+    let outcome = thread::spawn(|| {
+        WAITS.with(|_| ());
+        // What this thread needs to wait is made after the above, and so is gone before it.
+        POOL.get().unwrap().spawn(|| thread::sleep(Duration::from_millis(20))).unwrap().result()
+    });
+    assert_eq!(outcome.join().unwrap(), Ok(()));
+}
+
+#[test]
+fn a_panic_of_set_result_is_nobodys() {
+    let (promise, mut future) = Promise::<u32>::new();
+    poll_once(&mut future);
+    assert!(catch_unwind(AssertUnwindSafe(|| promise.set_result(1))).unwrap().is_ok());
+    assert_eq!(future.result(), Ok(1));
+}
