@@ -390,7 +390,7 @@ fn measure(where_to: &WhereTo, settings: &Settings) -> Result<ExitCode, LabError
     let written = reports::write(&run, &folder)?;
     match where_to.format {
         Format::Text => {
-            let mut text: String = run.findings.iter().map(|finding| format!("{}\n", finding.text)).collect();
+            let mut text: String = run.findings.iter().map(|finding| finding.in_full() + "\n").collect();
             text.push_str(&format!("\nreport: {}\ndata:   {}\n", written.html.display(), written.json.display()));
             print(text.as_bytes())?;
         }

@@ -6,6 +6,9 @@ use reports::model::Host;
 
 use crate::noise::Noise;
 
+/// How the warning begins that somebody else computes as well.
+pub(crate) const BUSY: &str = "the machine is busy: ";
+
 /// Looks at the machine. What it does not tell is left out.
 pub(crate) fn look() -> Host {
     let cpu = read("/proc/cpuinfo");
@@ -40,7 +43,7 @@ pub(crate) fn look() -> Host {
     let load = read("/proc/loadavg");
     let one_minute: f64 = load.split_whitespace().next().and_then(|load| load.parse().ok()).unwrap_or(0.0);
     if one_minute > 0.5 * f64::from(cores) {
-        warnings.push(format!("the machine is busy: load {one_minute} on {cores} cores"));
+        warnings.push(format!("{BUSY}load {one_minute} on {cores} cores"));
     }
     fact("load average", load.split_whitespace().take(3).collect::<Vec<_>>().join(" "));
     let steal = steal_percent(&read("/proc/stat"));

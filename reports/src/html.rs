@@ -36,6 +36,7 @@ struct Page<'a> {
 /// A finding with its place of evidence.
 struct Statement<'a> {
     text: String,
+    note: String,
     icon: &'static str,
     word: &'static str,
     class: &'static str,
@@ -97,6 +98,7 @@ pub fn render_html(run: &Run) -> Result<String, ReportError> {
     let mut statements = run.findings.iter().map(|finding| statement(finding, &anchors));
     let headline = statements.next().unwrap_or(Statement {
         text: "This run has no findings: too little was measured to say anything.".to_owned(),
+        note: String::new(),
         icon: "○",
         word: "",
         class: "neutral",
@@ -152,7 +154,7 @@ fn statement<'a>(finding: &'a Finding, anchors: &BTreeMap<&str, String>) -> Stat
     let places = [finding.evidence.as_str(), section];
     let (link, link_text) =
         places.into_iter().find_map(|id| anchors.get(id).map(|title| (id, title.clone()))).unwrap_or_default();
-    Statement { text: with_units(&finding.text), icon, word, class, link, link_text }
+    Statement { text: with_units(&finding.text), note: with_units(&finding.note), icon, word, class, link, link_text }
 }
 
 /// No line ends between a figure and its unit.
@@ -318,6 +320,14 @@ mod tests {
                 && !html.contains("href=\"#javascript")
                 && !html.contains("href=\"javascript")
         );
+    }
+
+    #[test]
+    fn the_cause_of_an_uncertain_headline_stands_right_under_it() {
+        let html = render_html(&fixture::run()).unwrap();
+        let below = html.split("</h1>").nth(1).unwrap();
+        let place = |text: &str| below.find(text).unwrap_or_else(|| panic!("no {text}"));
+        assert!(place("The machine was a bit busy") < place("Evidence: "));
     }
 
     #[test]

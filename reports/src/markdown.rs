@@ -23,9 +23,10 @@ pub fn summary(run: &Run) -> String {
             Tone::Wrong => "Wrong: ",
         };
         if index == 0 {
-            let _ = writeln!(text, "**{word}{}**\n", escape(&finding.text));
+            let headline = format!("**{word}{}** {}", escape(&finding.text), escape(&finding.note));
+            let _ = writeln!(text, "{}\n", headline.trim_end());
         } else {
-            let _ = writeln!(text, "- {word}{}", escape(&finding.text));
+            let _ = writeln!(text, "- {word}{}", escape(&finding.in_full()));
         }
     }
     if run.findings.len() > 1 {
@@ -123,6 +124,7 @@ mod tests {
         let wrong = text.find("WRONG answers").unwrap();
         let headline = text.find(&escape(&run.findings[0].text)).unwrap();
         assert!(wrong < headline);
+        assert!(text.contains("** The machine was a bit busy"), "{text}");
         assert!(text.contains(&run.command));
     }
 

@@ -271,8 +271,18 @@ pub struct Finding {
     pub text: String,
     /// Id of the section or chart that shows it: `scaling`, `overhead`, `efficiency`, `latency`, `machine`, `cells`.
     pub evidence: String,
+    /// Why it is not more certain, and the cure; empty where nothing is to be added.
+    #[serde(default)]
+    pub note: String,
     /// Whether it is good news, bad news or neither.
     pub tone: Tone,
+}
+
+impl Finding {
+    /// The sentence and its note.
+    pub fn in_full(&self) -> String {
+        format!("{} {}", self.text, self.note).trim_end().to_owned()
+    }
 }
 
 /// How to show a [`Finding`].

@@ -2,6 +2,8 @@
 
 use reports::model::{Cell, Crossing, Estimate, Finding, Run, Tone, Verdict};
 
+use crate::{machine::BUSY, stats::NoCrossing};
+
 /// All that can be said about a run; what is wrong comes first.
 pub(super) fn of(run: &Run) -> Vec<Finding> {
     let mut findings = Vec::new();
@@ -48,7 +50,7 @@ fn bad(run: &Run, what: impl Fn(&Verdict) -> Option<String>) -> Option<Finding> 
 }
 
 fn finding(text: String, evidence: &str, tone: Tone) -> Finding {
-    Finding { text, evidence: evidence.to_owned(), tone }
+    Finding { text, evidence: evidence.to_owned(), note: String::new(), tone }
 }
 
 /// When process overhead beats thread overhead: the headline, and what it rests on.
@@ -75,7 +77,25 @@ fn break_even(run: &Run) -> Vec<Finding> {
             task("thread-50")
         ),
     ];
-    texts.map(|text| finding(text, "efficiency", Tone::Neutral)).into()
+    let mut findings = texts.map(|text| finding(text, "efficiency", Tone::Neutral));
+    let unknown = NoCrossing::Unknown.to_string();
+    // Once is enough, at the first that needs it.
+    if let Some(uncertain) = findings.iter_mut().find(|finding| finding.text.contains(&unknown)) {
+        uncertain.note = cause(run);
+    }
+    findings.into()
+}
+
+/// What most likely makes a run uncertain, and the cure.
+fn cause(run: &Run) -> String {
+    let busy = run.host.warnings.iter().find_map(|warning| warning.strip_prefix(BUSY));
+    match busy {
+        _ if run.interrupted => "The run was stopped early: let it come to its end.".to_owned(),
+        Some(load) if run.quick => format!("The machine was busy ({load}): repeat it idle, and without --quick."),
+        Some(load) => format!("The machine was busy ({load}): repeat it idle."),
+        None if run.quick => "A quick run has few samples: repeat it without --quick.".to_owned(),
+        None => "The samples differ too much: see what the machine's warnings say, and repeat it idle.".to_owned(),
+    }
 }
 
 /// Where worker processes are faster than as many threads: where the intervals do not overlap, and are worth something.
@@ -161,7 +181,6 @@ mod tests {
     use reports::model::EfficiencyCurve;
 
     use super::*;
-    use crate::stats::NoCrossing;
 
     fn cell(workload: &str, executor: &str, verdict: Verdict) -> Cell {
         Cell {
@@ -242,6 +261,26 @@ mod tests {
                  to 100 µs); of threads, less than 500 ns, the shortest that was measured."
             ]
         );
+    }
+
+    #[test]
+    fn a_headline_that_cannot_tell_has_the_cause_and_the_cure() {
+        let note = |warnings: &[&str], quick, found| {
+            let mut run = run(vec![cell("spin", "serial", Verdict::Correct)]);
+            run.crossings = vec![crossing("thread-vs-process", found)];
+            run.host.warnings = warnings.iter().map(|warning| (*warning).to_owned()).collect();
+            run.quick = quick;
+            of(&run)[0].note.clone()
+        };
+        let unknown = Err(NoCrossing::Unknown);
+        let busy = ["this is a virtual machine", "the machine is busy: load 5.12 on 2 cores"];
+        assert_eq!(
+            note(&busy, true, unknown),
+            "The machine was busy (load 5.12 on 2 cores): repeat it idle, and without --quick."
+        );
+        assert_eq!(note(&busy, false, unknown), "The machine was busy (load 5.12 on 2 cores): repeat it idle.");
+        assert_eq!(note(&[], true, unknown), "A quick run has few samples: repeat it without --quick.");
+        assert_eq!(note(&busy, true, Ok(2e6)), "");
     }
 
     #[test]
