@@ -103,7 +103,7 @@ pub(crate) fn input(work: &Work, data: &Path) -> Result<Input, LabError> {
             described(format!("{tasks} tasks with {input_bytes} bytes in and {output_bytes} bytes out"))
         }
     };
-    Ok(Input { workload: work.name().to_owned(), description, fingerprint })
+    Ok(Input { workload: work.name().to_owned(), description, waits: work.waits(), fingerprint })
 }
 
 fn described(description: String) -> (String, String) {

@@ -80,6 +80,9 @@ pub struct Input {
     pub workload: String,
     /// In words: `64 made files of 1 MiB, seed 42`.
     pub description: String,
+    /// Whether its tasks mostly wait, so that more workers than cores can help.
+    #[serde(default)]
+    pub waits: bool,
     /// Equal for equal inputs; runs are comparable only when it is equal.
     pub fingerprint: String,
 }

@@ -4,6 +4,9 @@ use reports::model::{Cell, Crossing, Estimate, Finding, Run, Tone, Verdict};
 
 use crate::{machine::BUSY, stats::NoCrossing};
 
+/// How far beyond what is possible a speed-up may lie by mere noise.
+const NOISE: f64 = 1.05;
+
 /// All that can be said about a run; what is wrong comes first.
 pub(super) fn of(run: &Run) -> Vec<Finding> {
     let mut findings = Vec::new();
@@ -141,11 +144,19 @@ fn best(run: &Run, workload: &str) -> Option<Finding> {
     };
     let (cell, time) = fastest(None)?;
     let took = cell.makespan_ns.as_ref().map_or_else(String::new, interval);
+    let mut tone = Tone::Neutral;
     let mut text = if cell.executor == "serial" {
         format!("{workload}: no executor is faster than serial, {took}")
     } else {
-        let workers = workers(cell.workers);
-        format!("{workload}: fastest on {} with {workers} ({took}, {:.2}x serial)", cell.executor, serial / time)
+        let (workers, ratio) = (workers(cell.workers), serial / time);
+        let possible = cell.workers.min(run.host.cores);
+        let waits = run.inputs.iter().any(|input| input.workload == workload && input.waits);
+        let mut against = format!("{ratio:.2}x serial");
+        if !waits && ratio > NOISE * f64::from(possible) {
+            tone = Tone::Caution;
+            against.push_str(&format!(", where {possible}x is the most there can be: the serial cell was disturbed"));
+        }
+        format!("{workload}: fastest on {} with {workers} ({took}, {against})", cell.executor)
     };
     if let (Some((_, thread)), Some((_, process))) = (fastest(Some("thread")), fastest(Some("process"))) {
         text.push_str(&format!(
@@ -154,7 +165,7 @@ fn best(run: &Run, workload: &str) -> Option<Finding> {
         ));
     }
     text.push('.');
-    Some(finding(text, &scaling_of(workload), Tone::Neutral))
+    Some(finding(text, &scaling_of(workload), tone))
 }
 
 /// The chart of one workload, by the anchor that the page gives it; it falls back to its section where it has no such chart.
@@ -281,6 +292,33 @@ mod tests {
         assert_eq!(note(&busy, false, unknown), "The machine was busy (load 5.12 on 2 cores): repeat it idle.");
         assert_eq!(note(&[], true, unknown), "A quick run has few samples: repeat it without --quick.");
         assert_eq!(note(&busy, true, Ok(2e6)), "");
+    }
+
+    #[test]
+    fn a_speed_up_that_cannot_be_is_not_believed_unless_tasks_wait() {
+        let best = |workers, time: f64, waits| {
+            let timed = |executor, workers, median: f64| Cell {
+                workers,
+                makespan_ns: Some(Estimate { median, low: median, high: median, confidence: 0.95, n: 6 }),
+                ..cell("sha256", executor, Verdict::Correct)
+            };
+            let mut run = run(vec![timed("serial", 1, 3e6), timed("rayon", workers, time)]);
+            run.host.cores = 2;
+            let (workload, description, fingerprint) = ("sha256".to_owned(), String::new(), String::new());
+            run.inputs = vec![reports::model::Input { workload, description, waits, fingerprint }];
+            let best = super::best(&run, "sha256").unwrap();
+            (best.text, best.tone)
+        };
+        let doubted = |(text, tone): (String, Tone)| {
+            assert_eq!(text.contains("the serial cell was disturbed"), tone == Tone::Caution, "{text}");
+            tone == Tone::Caution
+        };
+        let (text, _) = best(4, 1e6, false);
+        assert!(text.contains("3.00x serial, where 2x is the most there can be"), "{text}");
+        assert!(doubted(best(1, 2e6, false)), "one worker is not faster than serial");
+        assert!(!doubted(best(2, 1.5e6, false)));
+        assert!(!doubted(best(8, 1.46e6, false)), "noise");
+        assert!(!doubted(best(8, 0.5e6, true)));
     }
 
     #[test]
