@@ -22,9 +22,9 @@ pub(crate) enum NoCrossing {
     Below(f64),
     #[error("more than {}, the longest that was measured", duration(*.0))]
     Above(f64),
-    #[error("at most {} (95 % CI; where it begins was not measured)", duration(*.0))]
+    #[error("at most {} (95 % CI; its lower end is shorter than all that was measured)", duration(*.0))]
     AtMost(f64),
-    #[error("at least {} (95 % CI; where it ends was not measured)", duration(*.0))]
+    #[error("at least {} (95 % CI; its upper end is longer than all that was measured)", duration(*.0))]
     AtLeast(f64),
     #[error("too uncertain to say")]
     Unknown,
@@ -139,7 +139,7 @@ mod tests {
         assert_eq!(crossing(&split(5, 0.0), 0.5, 1), Err(NoCrossing::Unknown));
         assert_eq!(
             NoCrossing::AtMost(2000.0).to_string(),
-            "at most 2.00 µs (95 % CI; where it begins was not measured)"
+            "at most 2.00 µs (95 % CI; its lower end is shorter than all that was measured)"
         );
     }
 

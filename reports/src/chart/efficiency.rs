@@ -137,13 +137,12 @@ fn places(pen: &Pen<'_, '_>, curve: &EfficiencyCurve, value: fn(&EfficiencyPoint
 }
 
 fn draw_band(pen: &mut Pen<'_, '_>, curve: &EfficiencyCurve, slot: u8) -> Result<(), DrawError> {
-    let mut corners = places(pen, curve, |point| point.efficiency.low);
+    let lower = places(pen, curve, |point| point.efficiency.low);
     let upper = places(pen, curve, |point| point.efficiency.high);
-    if corners.len() < 2 || upper.len() != corners.len() {
+    if lower.len() < 2 || upper.len() != lower.len() {
         return Ok(());
     }
-    corners.extend(upper.into_iter().rev());
-    pen.area(corners, Ink::Band(slot))
+    pen.band(&lower, &upper, Ink::Band(slot))
 }
 
 fn draw_curve(pen: &mut Pen<'_, '_>, curve: &EfficiencyCurve, slot: u8) -> Result<(), DrawError> {

@@ -185,6 +185,14 @@ impl Pen<'_, '_> {
         self.root.draw(&Polygon::new(corners, ink.colour().filled()))
     }
 
+    /// The area between two edges that both run from left to right, as far as it lies in the plotting area.
+    pub(crate) fn band(&mut self, lower: &[Place], upper: &[Place], ink: Ink) -> Result<(), DrawError> {
+        let (top, bottom) = self.ends();
+        let mut corners = clip(lower, top, bottom);
+        corners.extend(clip(upper, top, bottom).into_iter().rev());
+        self.area(corners, ink)
+    }
+
     /// An upright interval with caps.
     pub(crate) fn upright(&mut self, x: i32, from: i32, to: i32, ink: Ink) -> Result<(), DrawError> {
         let (low, high) = (self.keep_y(from), self.keep_y(to));
@@ -248,6 +256,28 @@ impl std::fmt::Debug for Pen<'_, '_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Pen").field("plot", &self.plot.id).finish_non_exhaustive()
     }
+}
+
+/// An edge that runs along a border where it would lie beyond it. It meets the border where it crosses it: moving only its
+/// corners would bend what lies inside.
+fn clip(edge: &[Place], top: i32, bottom: i32) -> Vec<Place> {
+    let mut kept: Vec<Place> = edge.iter().take(1).copied().collect();
+    for pair in edge.windows(2) {
+        let ((x0, y0), (x1, y1)) = (pair[0], pair[1]);
+        let (low, high) = (y0.min(y1), y0.max(y1));
+        let mut crossings: Vec<Place> = [top, bottom]
+            .into_iter()
+            .filter(|border| low < *border && *border < high)
+            .map(|border| {
+                let share = f64::from(border - y0) / f64::from(y1 - y0);
+                (x0 + (f64::from(x1 - x0) * share).round() as i32, border)
+            })
+            .collect();
+        crossings.sort_unstable();
+        kept.extend(crossings);
+        kept.push((x1, y1));
+    }
+    kept.into_iter().map(|(x, y)| (x, y.clamp(top, bottom))).collect()
 }
 
 /// A line of some width.
@@ -365,6 +395,14 @@ mod tests {
         assert!(svg.contains("y &lt; 1") && svg.contains("<title>&lt;b&gt;</title>"));
         assert!(!svg.contains("\"#0"), "{svg}");
         assert!(svg.contains("1 µs"), "{svg}");
+    }
+
+    #[test]
+    fn an_edge_is_cut_where_it_crosses_a_border() {
+        let edge = [(0, 50), (100, -50), (200, 150), (300, 60)];
+        let cut = [(0, 50), (50, 0), (100, 0), (125, 0), (175, 100), (200, 100), (256, 100), (300, 60)];
+        assert_eq!(clip(&edge, 0, 100), cut);
+        assert_eq!(clip(&[(0, 10), (9, 90)], 0, 100), [(0, 10), (9, 90)]);
     }
 
     #[test]
