@@ -136,7 +136,8 @@ const EFFICIENCY: &str = "How much of the machine is kept busy with tasks of a g
                           The interval of a crossing is a bootstrap over blocks; where it reaches beyond the durations \
                           that were measured, only its other end is given.";
 const LATENCY: &str = "Each cell is shown by one sample that was really measured: the one with the median makespan. \
-                       Drawn is the number of workers nearest to the number of cores; the tables have all of them.";
+                       Drawn is the number of workers nearest to the number of cores, and of workloads whose tasks \
+                       mostly wait the largest number; the tables have all of them.";
 
 fn section(id: &'static str, title: &'static str, intro: &'static str, gallery: Gallery) -> Section {
     Section { id, title, intro, legend: gallery.legend, figures: gallery.figures }

@@ -59,8 +59,10 @@ fn shown(cell: &Cell) -> Option<&Latency> {
     median_sample(cell)?.latency.as_ref()
 }
 
-/// Per executor the cell to draw: as many workers as cores, or else the nearest number below, or else above.
-fn drawn<'a>(group: &Group<'a>, cores: u32) -> Vec<(&'a Cell, &'a Latency)> {
+/// Per executor the cell to draw: of tasks that wait the one with the most workers, because that is how they are run; of
+/// others as many workers as cores, or else the nearest number below, or else above.
+fn drawn<'a>(group: &Group<'a>, cores: u32, waits: bool) -> Vec<(&'a Cell, &'a Latency)> {
+    let cores = if waits { u32::MAX } else { cores };
     let of = |name: &str| {
         let own = group.cells.iter().filter(|cell| cell.executor == name && matches!(cell.verdict, Verdict::Correct));
         own.filter_map(|cell| shown(cell).map(|latency| (*cell, latency)))
@@ -70,7 +72,9 @@ fn drawn<'a>(group: &Group<'a>, cores: u32) -> Vec<(&'a Cell, &'a Latency)> {
 }
 
 fn figure(context: &Context<'_>, group: &Group<'_>) -> Result<Figure, ReportError> {
-    let cells = drawn(group, context.run.host.cores);
+    let workload = group.cells.first().map(|cell| &cell.workload);
+    let waits = context.run.inputs.iter().any(|input| Some(&input.workload) == workload && input.waits);
+    let cells = drawn(group, context.run.host.cores, waits);
     let values = cells.iter().flat_map(|(_, latency)| PERCENTILES.map(|(_, pick)| pick(latency) as f64));
     let Some((low, high)) = bounds(values.filter(|value| *value > 0.0)) else {
         let why = why_nothing(context.run, &group.cells, "latencies of correct cells");
@@ -126,7 +130,7 @@ fn figure(context: &Context<'_>, group: &Group<'_>) -> Result<Figure, ReportErro
     Ok(Figure {
         id: group.anchor.clone(),
         title: group.title.clone(),
-        caption: format!("{workers}. The vertical axis is logarithmic."),
+        caption: format!("{workers}. Waiting in the queue is included. The vertical axis is logarithmic."),
         pictures: vec![picture],
         missing: String::new(),
         keys: Vec::new(),
@@ -181,5 +185,9 @@ mod tests {
         assert_eq!(sha.pictures[0].matches("class=\"hit\"").count(), 5 * 5);
         assert!(sha.caption.starts_with("2 workers each"), "{}", sha.caption);
         assert_eq!(sha.table.as_ref().unwrap().rows.len(), 25);
+        let fetch = &gallery.figures[1];
+        // One of its cells with 16 failed.
+        assert!(fetch.caption.starts_with("Workers: thread 16, process 16,"), "{}", fetch.caption);
+        assert!(fetch.caption.contains("Waiting in the queue is included"), "{}", fetch.caption);
     }
 }
