@@ -1,7 +1,7 @@
 //! Two runs side by side: a plain record of what became faster or slower.
 
 use reports::{
-    comparison::{Comparison, ComparisonRow},
+    comparison::{ADDED, Comparison, ComparisonRow, GONE},
     model::{Cell, Run, Verdict},
 };
 
@@ -59,8 +59,8 @@ fn row(id: &str, base: Option<&Cell>, new: Option<&Cell>, seed: u64) -> Comparis
         _ if bad(new) => "wrong or failed",
         // The time of a wrong answer is nothing to be measured against.
         _ if bad(base) => "base was wrong or failed",
-        (_, None, _) => "new",
-        (_, _, None) => "gone",
+        (_, None, _) => ADDED,
+        (_, _, None) => GONE,
         (None, ..) => "not measured",
         (Some((_, low, _)), ..) if low > 1.0 + EVEN => "slower",
         (Some((_, _, high)), ..) if high < 1.0 - EVEN => "faster",

@@ -34,9 +34,15 @@ pub struct ComparisonRow {
     pub low: Option<f64>,
     /// Upper end of the ratio's interval.
     pub high: Option<f64>,
-    /// What follows, in a few words: `slower`, `faster`, `same`, `cannot tell`, `wrong or failed`.
+    /// What follows, in a few words: `slower`, `faster`, `same`, `cannot tell`, `wrong or failed`; [`GONE`] or [`ADDED`]
+    /// where one side has no such cell.
     pub verdict: String,
 }
+
+/// The verdict about a cell that only the base has.
+pub const GONE: &str = "gone";
+/// The verdict about a cell that only the new run has.
+pub const ADDED: &str = "new";
 
 /// Titles of the columns.
 const HEADER: [&str; 6] = ["Cell", "Base", "New", "New / base", "Interval", "Verdict"];
@@ -49,10 +55,15 @@ impl Comparison {
             markdown::escape(&self.new),
             markdown::escape(&self.base)
         );
-        if self.rows.is_empty() {
+        let fields = self.fields();
+        if fields.is_empty() {
             text.push_str("No cell was measured in both.\n");
         } else {
-            text.push_str(&markdown::table(&HEADER, &self.fields()));
+            text.push_str(&markdown::table(&HEADER, &fields));
+        }
+        for line in self.last_lines() {
+            // Writing to a string cannot fail.
+            let _ = writeln!(text, "\n{}", markdown::escape(&line));
         }
         text
     }
@@ -60,19 +71,19 @@ impl Comparison {
     /// The same as plain text with aligned columns, for a terminal.
     pub fn to_text(&self) -> String {
         let mut text = format!("{} against {} (a ratio above 1 is slower)\n", line(&self.new), line(&self.base));
-        if self.rows.is_empty() {
-            text.push_str("no cell was measured in both\n");
-            return text;
-        }
         let mut rows = vec![HEADER.map(str::to_owned).to_vec()];
         rows.extend(self.fields());
+        if rows.len() == 1 {
+            rows.clear();
+            text.push_str("no cell was measured in both\n");
+        }
         let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
         let widths: Vec<usize> = (0..HEADER.len()).map(width).collect();
         for row in &rows {
             let mut shown = String::new();
             for (column, field) in row.iter().enumerate() {
                 let width = widths[column];
-                // Names and words start at the left, figures end at the right. Writing to a string cannot fail.
+                // Names and words start at the left, figures end at the right.
                 let _ = if column == 0 || column + 1 == row.len() {
                     write!(shown, "{field:<width$}  ")
                 } else {
@@ -82,7 +93,35 @@ impl Comparison {
             text.push_str(shown.trim_end());
             text.push('\n');
         }
+        text.extend(self.last_lines().into_iter().map(|line| line + "\n"));
         text
+    }
+
+    fn count(&self, verdict: &str) -> usize {
+        self.rows.iter().filter(|row| row.verdict == verdict).count()
+    }
+
+    /// What follows the table: what has nothing beside it, which is no row because where one run has more workloads these
+    /// would be most rows; and the counts.
+    fn last_lines(&self) -> Vec<String> {
+        let (gone, added) = (self.count(GONE), self.count(ADDED));
+        let one_sided = (gone + added > 0)
+            .then(|| format!("only on one side: {gone} cells of {}, {added} of {}", line(&self.base), line(&self.new)));
+        one_sided.into_iter().chain([self.summary()]).collect()
+    }
+
+    /// How many cells have which verdict.
+    fn summary(&self) -> String {
+        let mut counts =
+            ["faster", "slower", "cannot tell", "same"].map(|word| (word.to_owned(), self.count(word))).to_vec();
+        for row in &self.rows {
+            let verdict = line(&row.verdict);
+            if ![GONE, ADDED].contains(&&*row.verdict) && counts.iter().all(|(word, _)| *word != verdict) {
+                counts.push((verdict, self.count(&row.verdict)));
+            }
+        }
+        counts.push(("only on one side".to_owned(), self.count(GONE) + self.count(ADDED)));
+        counts.iter().map(|(word, count)| format!("{count} {word}")).collect::<Vec<_>>().join(", ")
     }
 
     /// The rows as text, one field per column.
@@ -102,7 +141,7 @@ impl Comparison {
                 line(&row.verdict),
             ]
         };
-        self.rows.iter().map(row).collect()
+        self.rows.iter().filter(|row| ![GONE, ADDED].contains(&&*row.verdict)).map(row).collect()
     }
 }
 
@@ -153,7 +192,24 @@ mod tests {
         let ends: Vec<usize> =
             text.lines().skip(1).map(|line| line.find("New / base").or(line.find("1.200x")).unwrap_or(0)).collect();
         assert!(ends[0] > 0 && ends[1] > 0, "{text}");
-        assert_eq!(text.lines().count(), 4, "{text}");
+        assert_eq!(text.lines().count(), 5, "{text}");
+    }
+
+    #[test]
+    fn cells_of_one_side_are_one_line_and_all_are_counted() {
+        let mut comparison = comparison();
+        let one = |verdict: &str| ComparisonRow { verdict: verdict.to_owned(), ..comparison.rows[1].clone() };
+        let more = [one(GONE), one(GONE), one(ADDED), one("same")];
+        comparison.rows.extend(more);
+        let summary = "0 faster, 1 slower, 0 cannot tell, 1 same, 1 missing, 3 only on one side";
+        let text = comparison.to_text();
+        assert!(text.ends_with(&format!("only on one side: 2 cells of main, 1 of feature\n{summary}\n")), "{text}");
+        assert!(!text.contains(GONE), "{text}");
+        let text = comparison.to_markdown();
+        assert!(
+            text.ends_with(&format!("\n\nonly on one side: 2 cells of main, 1 of feature\n\n{summary}\n")),
+            "{text}"
+        );
     }
 
     #[test]
@@ -168,5 +224,8 @@ mod tests {
         let none = Comparison { rows: Vec::new(), ..comparison() };
         assert!(none.to_markdown().contains("No cell"));
         assert!(none.to_text().contains("no cell"));
+        let mut apart = comparison();
+        apart.rows.iter_mut().for_each(|row| GONE.clone_into(&mut row.verdict));
+        assert!(apart.to_text().contains("no cell") && apart.to_text().contains("2 only on one side"));
     }
 }
