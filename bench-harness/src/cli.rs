@@ -166,7 +166,7 @@ enum Command {
 
 #[derive(Debug, clap::Args)]
 struct WhereTo {
-    /// Folder for index.html and run.json; default: reports/out, in a folder of the run.
+    /// Folder for index.html and run.json; a run that is in it is replaced. Default: reports/out, in a folder of the run.
     #[arg(long)]
     out: Option<PathBuf>,
     /// Seed of the order of measuring; default: from the clock.
@@ -385,6 +385,12 @@ fn overhead(
 fn measure(where_to: &WhereTo, settings: &Settings) -> Result<ExitCode, LabError> {
     // Minutes of measuring must not end at a folder that cannot be written.
     reports::check_folder(where_to.out.as_deref().unwrap_or(&bench::default_folder("")))?;
+    if let Some(folder) = &where_to.out
+        && let Ok(earlier) = reports::load(folder)
+    {
+        // Before the measuring, when it can still be kept.
+        eprintln!("replaces the run of {} in {}", earlier.started_at, folder.display());
+    }
     let run = bench::run(settings)?;
     let folder = where_to.out.clone().unwrap_or_else(|| bench::default_folder(&run.id));
     let written = reports::write(&run, &folder)?;

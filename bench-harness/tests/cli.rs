@@ -212,9 +212,10 @@ fn a_small_sweep_writes_a_report_that_can_be_rendered_and_compared() {
         ];
         let output = lab(folder.path(), &arguments);
         assert!(output.status.success(), "{}", text(&output.stderr));
+        text(&output.stderr)
     };
-    sweep("a");
-    sweep("b");
+    let again = || -> usize { ["a", "b"].map(|out| sweep(out).matches("replaces the run of 20").count()).iter().sum() };
+    assert_eq!((again(), again()), (0, 2));
     let run = reports::load(folder.path().join("a/run.json")).unwrap();
     let ids: Vec<_> = run.cells.iter().map(|cell| cell.id.as_str()).collect();
     assert_eq!(
