@@ -2,7 +2,7 @@
 
 use std::{
     io::{self, BufWriter, ErrorKind, Write},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::ExitCode,
     time::Instant,
 };
@@ -86,7 +86,7 @@ impl ServerArgs {
 pub(crate) enum RealWork {
     /// Hash files, and folders with all below them.
     Sha256 {
-        /// Files or folders; made files without any.
+        /// Files or folders; without any, files that are made in target/lab-data of the current folder.
         #[arg(long, num_args = 1..)]
         path: Vec<PathBuf>,
         /// Bytes read at a time.
@@ -97,7 +97,7 @@ pub(crate) enum RealWork {
     },
     /// Ask databases a query; each is opened read-only.
     Sqlite {
-        /// SQLite databases; made ones without any.
+        /// SQLite databases; without any, three that are made in target/lab-data of the current folder.
         #[arg(long, num_args = 1..)]
         db: Vec<PathBuf>,
         /// The query.
@@ -174,6 +174,7 @@ pub(crate) fn run(work: RealWork) -> Result<ExitCode, LabError> {
     match work {
         RealWork::Sha256 { path, chunk_size, common } => {
             let chunk_size = chunk_size as usize;
+            tell_made("--path", &path, &data);
             let spec = sha256::Spec { paths: path, chunk_size, ..Default::default() };
             let prepared = sha256::prepare(&spec, &data).inspect_err(|error| {
                 // Each is named with its reason, also when nothing else is left.
@@ -195,6 +196,7 @@ pub(crate) fn run(work: RealWork) -> Result<ExitCode, LabError> {
         }
         RealWork::Sqlite { db, query, common } => {
             refuse_sha256sum(&common)?;
+            tell_made("--db", &db, &data);
             let prepared = sqlite::prepare(&sqlite::Spec { databases: db, query, ..Default::default() }, &data)?;
             let names: Vec<String> = prepared.items.iter().map(|item| item.database.display().to_string()).collect();
             let mut names = names.into_iter();
@@ -254,6 +256,14 @@ fn refuse_sha256sum(common: &Common) -> Result<(), LabError> {
         return Err(LabError::Usage("--format sha256sum is for sha256 only; use text or json"));
     }
     Ok(())
+}
+
+/// Whatever the current folder is, the made files are in it: whoever starts the lab elsewhere looks for them there.
+fn tell_made(option: &str, given: &[PathBuf], data: &Path) {
+    if given.is_empty() {
+        let place = std::path::absolute(data).unwrap_or_else(|_| data.to_path_buf());
+        eprintln!("no {option}: made files are used, which are kept in {}", place.display());
+    }
 }
 
 fn tell_skipped(skipped: &[Skipped]) -> usize {
