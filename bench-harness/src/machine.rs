@@ -54,11 +54,12 @@ pub(crate) fn look() -> Host {
     let noise = Noise::watch();
     fact("interruptions of a core", noise.fact());
     warnings.extend(noise.warning());
-    fact("SMT", read("/sys/devices/system/cpu/smt/control"));
+    // One word of the kernel's: "notsupported", "notimplemented".
+    fact("SMT", read("/sys/devices/system/cpu/smt/control").replacen("not", "not ", 1));
     fact("turbo disabled", read("/sys/devices/system/cpu/intel_pstate/no_turbo"));
     fact("transparent huge pages", chosen(&read("/sys/kernel/mm/transparent_hugepage/enabled")));
     fact("cgroup CPU quota", read("/sys/fs/cgroup/cpu.max"));
-    fact("CPU pressure", read("/proc/pressure/cpu").lines().next().unwrap_or_default().to_owned());
+    fact("CPU pressure", pressure(&read("/proc/pressure/cpu")));
     fact("ASLR", read("/proc/sys/kernel/randomize_va_space"));
     if cores < 4 {
         warnings.push(format!("only {cores} cores: nothing can be said about how things scale"));
@@ -83,6 +84,13 @@ fn chosen(text: &str) -> String {
     text.split_once('[')
         .and_then(|(_, rest)| rest.split_once(']'))
         .map_or_else(String::new, |(word, _)| word.to_owned())
+}
+
+/// From the first line of `/proc/pressure/cpu`: `some avg10=90.41 avg60=...`.
+fn pressure(text: &str) -> String {
+    text.strip_prefix("some avg10=")
+        .and_then(|rest| rest.split_whitespace().next()?.parse().ok())
+        .map_or_else(String::new, |percent: f64| format!("{percent:.0} % of the last 10 s"))
 }
 
 /// From the first line of `/proc/stat`: user nice system idle iowait irq softirq steal.
@@ -115,6 +123,13 @@ mod tests {
     fn steal_is_the_eighth_number() {
         assert_eq!(steal_percent("cpu  10 0 10 70 0 0 0 10 0 0\n"), 10.0);
         assert_eq!(steal_percent(""), 0.0);
+    }
+
+    #[test]
+    fn pressure_is_that_of_the_last_ten_seconds() {
+        let text = "some avg10=90.41 avg60=49.02 avg300=58.19 total=16505032780\nfull avg10=0.00";
+        assert_eq!(pressure(text), "90 % of the last 10 s");
+        assert_eq!(pressure(""), "");
     }
 
     #[test]

@@ -62,8 +62,8 @@ impl Noise {
     pub(crate) fn warning(self) -> Option<String> {
         (self.share() >= TAIL).then(|| {
             format!(
-                "a core is interrupted {:.0} times a second, for {:.1} us (median): about {:.1} % of tasks that take two \
-                 cores a microsecond, so the 99th percentile of such tasks is the machine's",
+                "a core is interrupted {:.0} times a second, for {:.1} us (median): about {:.0} % of all tasks of 1 us on \
+                 two cores are hit, so their 99th percentile is the machine's",
                 self.per_second,
                 self.length_ns as f64 / 1e3,
                 100.0 * self.share()
@@ -91,7 +91,7 @@ mod tests {
         assert_eq!(noise, Noise { per_second: 18_000.0, length_ns: 2400 });
         let warning = noise.warning().unwrap();
         assert!(
-            warning.contains("18000 times a second, for 2.4 us") && warning.contains("3.6 % of tasks"),
+            warning.contains("18000 times a second, for 2.4 us") && warning.contains("4 % of all tasks of 1 us"),
             "{warning}"
         );
     }
