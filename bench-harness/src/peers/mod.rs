@@ -38,11 +38,12 @@ impl Peer {
 
     pub(crate) fn note(self) -> &'static str {
         match self {
-            Self::Crossbeam => "boxed closures",
-            Self::ThreadSpawn => "a thread per task",
+            Self::Crossbeam => "boxed closures; arguments are moved, not copied",
+            Self::ThreadSpawn => "a thread per task; arguments are moved, not copied",
             Self::Procspawn => "at most 100 tasks in flight",
             Self::Python(_) => "measured by Python's own clock",
-            Self::Threadpool | Self::RayonSpawn | Self::TokioBlocking => "",
+            // Or their rate with 1 MiB arguments would look like a copy's.
+            Self::Threadpool | Self::RayonSpawn | Self::TokioBlocking => "arguments are moved, not copied",
         }
     }
 }

@@ -35,6 +35,12 @@ impl Python {
         }
     }
 
+    /// What to know about its figures.
+    pub(crate) fn note(self, version: &str) -> String {
+        let moved = if self == Self::ThreadPool { "; arguments are passed by reference, not copied" } else { "" };
+        format!("Python {version}, by its own clock{moved}")
+    }
+
     /// Runs the script: `what` is measured `rounds` times with so many tasks each.
     pub(crate) fn measure(self, workers: usize, what: &str, count: u32, rounds: u32) -> Result<PythonFigures, String> {
         let mut command = Command::new("python3");

@@ -205,9 +205,9 @@ fn draw_row(pen: &mut Pen<'_, '_>, row: &OverheadRow, dots: Vec<Dot>, lane: f64,
     if places.is_empty() {
         let (left, _) = pen.sides();
         let Some((_, y)) = pen.at(some_x, lane) else { return Ok(()) };
-        // Other notes say what the row is, which is no reason.
-        let why = if row.note.starts_with(MISSING) { &row.note } else { MISSING };
-        return pen.text((left + 14, y), &shorten(why, 38), Ink::Muted, (HPos::Left, VPos::Center));
+        // A reason would be cut; other notes say what the row is, which is none.
+        let why = if row.note.starts_with(MISSING) { "not measured: see the table" } else { MISSING };
+        return pen.text((left + 14, y), why, Ink::Muted, (HPos::Left, VPos::Center));
     }
     pen.line(&places, Ink::Bar(slot), 2)?;
     for dot in dots {
@@ -274,7 +274,8 @@ mod tests {
         assert_eq!(figure.pictures.len(), 2);
         assert_eq!(figure.pictures[0].matches("class=\"hit\"").count(), 9);
         assert_eq!(figure.pictures[1].matches("class=\"hit\"").count(), 18);
-        assert!(figure.pictures[0].contains("no module of this name"));
+        assert!(figure.pictures[0].contains("not measured: see the table"));
+        assert!(figure.to_string().contains("not measured: no module of this name"));
         assert_eq!(figure.table.as_ref().unwrap().rows.len(), run.overhead.len());
     }
 

@@ -76,8 +76,9 @@ impl Subject {
 
     pub(crate) fn note(self) -> &'static str {
         match self {
-            Self::Ours(Kind::Serial) => "runs the task in submit",
-            Self::Ours(_) => "",
+            Self::Ours(Kind::Serial) => "runs the task in submit; arguments are moved, not copied",
+            Self::Ours(Kind::Thread | Kind::Rayon | Kind::ThreadPerTask) => "arguments are moved, not copied",
+            Self::Ours(Kind::Process | Kind::ProcessPerTask) => "",
             Self::Peer(peer) => peer.note(),
             Self::Limit(limit) => limit.note(),
         }

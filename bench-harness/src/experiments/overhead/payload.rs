@@ -34,7 +34,7 @@ pub(super) fn measure(probe: &Probe) -> Result<Vec<Reading>, String> {
         }
         Subject::Peer(Peer::Python(python)) => {
             let figures = python.measure(probe.workers, "payload", effort.payloads, effort.rounds)?;
-            Ok(vec![reading(figures.values).with_note(format!("Python {}, by its own clock", figures.version))])
+            Ok(vec![reading(figures.values).with_note(python.note(&figures.version))])
         }
         subject => {
             let beside = (subject == Subject::PROCESS && effort.ratios).then(|| Copy::new(LARGE));

@@ -69,7 +69,7 @@ pub(super) fn measure(probe: &Probe) -> Result<Vec<Reading>, String> {
                     figures.values.first().copied().unwrap_or(f64::NAN),
                     figures.p99.first().copied().unwrap_or(f64::NAN),
                 );
-                note = format!("Python {}, by its own clock", figures.version);
+                note = python.note(&figures.version);
             }
         }
         subject => with_lane(subject, probe.workers, Trips { effort, reference: &mut reference, into: &mut rounds })??,

@@ -20,7 +20,7 @@ pub(super) fn measure(probe: &Probe) -> Result<Vec<Reading>, String> {
         Subject::Peer(Peer::Python(python)) => {
             // A tenth of a second or so.
             let figures = python.measure(probe.workers, "throughput", effort.tasks / 20, effort.rounds)?;
-            Ok(vec![reading(figures.values).with_note(format!("Python {}, by its own clock", figures.version))])
+            Ok(vec![reading(figures.values).with_note(python.note(&figures.version))])
         }
         Subject::Limit(Limit::Ring) => ring(effort).map(|values| vec![reading(values)]),
         subject => {
