@@ -202,15 +202,26 @@ pub(crate) fn run(work: RealWork) -> Result<ExitCode, LabError> {
             let mut names = names.into_iter();
             let job = Job::new(&common, sqlite::query_database, prepared.items, move |answer| {
                 let name = names.next().unwrap_or_default();
-                print_item(answer.as_ref(), |answer: &sqlite::Answer| match common.format {
+                let printed = print_item(answer.as_ref(), |answer: &sqlite::Answer| match common.format {
                     Format::Json => line(&json!({ "database": name, "rows": rows_as_json(answer) })),
                     _ => rows_as_text(&name, answer),
-                })
+                });
+                match printed {
+                    Printed::Failed(error) if error.contains("no such table") => {
+                        Printed::Failed(format!("{error}; name one of its own with --query"))
+                    }
+                    printed => printed,
+                }
             });
             run_job(&common, job, 0)
         }
         RealWork::Fetch { urls, timeout_ms, max_redirects, max_body, count, server, common } => {
             refuse_sha256sum(&common)?;
+            // The system would only say that there is no such file.
+            let is_url = |path: &PathBuf| path.starts_with("http:") || path.starts_with("https:");
+            if urls.as_ref().is_some_and(is_url) {
+                return Err(LabError::Usage("--urls takes a file: put the URL in a file, one a line"));
+            }
             let spec = fetch::Spec { urls, timeout_ms, max_redirects, max_body };
             // Lives until the last answer is here.
             let config = server.config();
@@ -351,6 +362,9 @@ where
 {
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let workers = common.workers.map_or(cores, |workers| workers as usize);
+    if let (Kind::Serial, Some(workers @ 2..)) = (common.executor, common.workers) {
+        eprintln!("serial has one worker: --workers {workers} changes nothing");
+    }
     let tasks = job.items.len();
     let failed = with_executor(common.executor, workers, job)??;
     let is_bad = (common.strict && skipped + failed > 0) || (failed > 0 && failed == tasks);

@@ -24,3 +24,22 @@ fn the_place_of_made_files_is_told() {
     let output = run(folder.path(), &["sqlite", "--db", own.to_str().unwrap()]);
     assert!(output.status.success() && !errors(&output).contains("made files"), "{}", errors(&output));
 }
+
+#[test]
+fn what_cannot_work_is_told_with_the_cure() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = run(folder.path(), &["spin", "--tasks", "1", "--executor", "serial", "--workers", "4"]);
+    assert!(output.status.success() && errors(&output).contains("serial has one worker"), "{}", errors(&output));
+    let output = run(folder.path(), &["spin", "--tasks", "1", "--executor", "serial", "--workers", "1"]);
+    assert!(!errors(&output).contains("serial has one worker"), "{}", errors(&output));
+
+    let output = run(folder.path(), &["fetch", "--urls", "https://example.org/"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(errors(&output).contains("put the URL in a file, one a line"), "{}", errors(&output));
+
+    // An empty file is a database without tables.
+    std::fs::write(folder.path().join("own.db"), "").unwrap();
+    let output = run(folder.path(), &["sqlite", "--db", "own.db"]);
+    assert!(errors(&output).contains("no such table: main_table"), "{}", errors(&output));
+    assert!(errors(&output).contains("--query"), "{}", errors(&output));
+}
