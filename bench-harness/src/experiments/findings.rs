@@ -82,8 +82,11 @@ fn break_even(run: &Run) -> Vec<Finding> {
     ];
     let mut findings = texts.map(|text| finding(text, "efficiency", Tone::Neutral));
     let unknown = NoCrossing::Unknown.to_string();
-    // Once is enough, at the first that needs it.
-    if let Some(uncertain) = findings.iter_mut().find(|finding| finding.text.contains(&unknown)) {
+    let bounded = ["at least", "at most"].iter().any(|bound| even.starts_with(bound));
+    // Once is enough, at the first that needs it. A headline that knows only one end says little more than one that knows none.
+    let uncertain =
+        if bounded { findings.first_mut() } else { findings.iter_mut().find(|it| it.text.contains(&unknown)) };
+    if let Some(uncertain) = uncertain {
         uncertain.note = cause(run);
     }
     findings.into()
@@ -291,7 +294,12 @@ mod tests {
         );
         assert_eq!(note(&busy, false, unknown), "The machine was busy (load 5.12 on 2 cores): repeat it idle.");
         assert_eq!(note(&[], true, unknown), "A quick run has few samples: repeat it without --quick.");
-        assert_eq!(note(&busy, true, Ok(2e6)), "");
+        for half in [NoCrossing::AtLeast(12e3), NoCrossing::AtMost(12e3)] {
+            assert!(note(&busy, true, Err(half)).starts_with("The machine was busy"), "{half}");
+        }
+        for certain in [Ok(2e6), Err(NoCrossing::Above(2e6)), Err(NoCrossing::Below(500.0))] {
+            assert_eq!(note(&busy, true, certain), "");
+        }
     }
 
     #[test]
