@@ -37,6 +37,9 @@ pub(super) const P99_TO_FIVE: &str = "p99 / p99 of five ping-pongs";
 /// Rounds for each that the effort asks for: they are short, and the more often they alternate, the better.
 const MORE: u32 = 3;
 
+/// Why there is no ping-pong on a busy machine.
+const NO_CORES: &str = "the two parties never had a core each: something else is using them";
+
 pub(super) fn measure(probe: &Probe) -> Result<Vec<Reading>, String> {
     let effort = probe.effort;
     let mut bare = effort.ratios.then(|| PingPong::new(reference(probe.subject)));
@@ -57,7 +60,7 @@ pub(super) fn measure(probe: &Probe) -> Result<Vec<Reading>, String> {
                 rounds.add(bare, if spins { on_two_cores(trips) } else { trips() });
             }
             if rounds.p50.is_empty() {
-                return Err("the two parties never had a core each: something else is using them".to_owned());
+                return Err(NO_CORES.to_owned());
             }
         }
         Subject::Peer(Peer::Python(python)) => {
@@ -74,8 +77,13 @@ pub(super) fn measure(probe: &Probe) -> Result<Vec<Reading>, String> {
         }
         subject => with_lane(subject, probe.workers, Trips { effort, reference: &mut reference, into: &mut rounds })??,
     }
-    if let Some(Err(error)) = &bare {
-        note = format!("{note} (no ping-pong beside it: {error})").trim_start().to_owned();
+    let missing = match &bare {
+        Some(Err(error)) => Some(error.as_str()),
+        Some(Ok(_)) if rounds.p50_ratio.is_empty() => Some(NO_CORES),
+        _ => None,
+    };
+    if let Some(why) = missing {
+        note = format!("{note} (no ping-pong beside it: {why})").trim_start().to_owned();
     }
     Ok(rounds.readings(probe.subject).into_iter().map(|reading| reading.with_note(note.clone())).collect())
 }
