@@ -1,7 +1,7 @@
 //! Everything that can go wrong, in one place: a task ([`TaskError`]), a submit ([`SubmitError`]), building a pool
 //! ([`BuildError`]), waiting ([`WaitTimeout`]), `try_map` ([`TryMapError`]) and setting a promise twice ([`AlreadyDone`]).
 
-use std::{fmt, io, time::Duration};
+use std::{error::Error, fmt, io, iter, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
@@ -179,10 +179,10 @@ impl fmt::Display for Cause {
     }
 }
 
-impl std::error::Error for Cause {}
+impl Error for Cause {}
 
 /// Why a task was not accepted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum SubmitError {
     /// The queue is at its capacity; try again later, or use `submit`, which waits.
     #[error("the executor's queue is full")]
@@ -192,8 +192,18 @@ pub enum SubmitError {
     ShutDown,
 }
 
+impl fmt::Debug for SubmitError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let variant = match self {
+            Self::Full => "Full",
+            Self::ShutDown => "ShutDown",
+        };
+        write_in_full(f, variant, self)
+    }
+}
+
 /// Why an executor could not be built.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum BuildError {
     /// `max_workers` was zero.
@@ -231,6 +241,28 @@ pub enum BuildError {
     },
 }
 
+impl fmt::Debug for BuildError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let variant = match self {
+            Self::NoWorkers => "NoWorkers",
+            Self::NoTasks => "NoTasks",
+            Self::NoCapacity => "NoCapacity",
+            Self::MissingInit => "MissingInit",
+            Self::InsideWorker => "InsideWorker",
+            Self::Unsupported(_) => "Unsupported",
+            Self::Encode(_) => "Encode",
+            Self::System { .. } => "System",
+        };
+        write_in_full(f, variant, self)
+    }
+}
+
+/// The variant, its text and its causes: `Debug` is all that is shown of an error that `main` returns or `unwrap` meets.
+fn write_in_full(f: &mut fmt::Formatter<'_>, variant: &str, error: &dyn Error) -> fmt::Result {
+    write!(f, "{variant}: {error}")?;
+    iter::successors(error.source(), |&cause| cause.source()).try_for_each(|cause| write!(f, ": {cause}"))
+}
+
 /// A wait ran out of time. The tasks go on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("{unfinished} of {total} futures were not done in time")]
@@ -256,3 +288,19 @@ pub enum TryMapError<E> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the promise is already done")]
 pub struct AlreadyDone<T>(pub T);
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_main_shows_of_an_error_is_its_text_and_its_causes() {
+        assert_eq!(format!("{:?}", SubmitError::Full), "Full: the executor's queue is full");
+        assert!(
+            format!("{:?}", BuildError::MissingInit).starts_with("MissingInit: executor_core::init() was not called")
+        );
+        let encode = BuildError::Encode(TaskError::encode("argument", "not so"));
+        let text = "Encode: failed to encode the argument of the initializer or the preload: failed to encode the argument: not so";
+        assert_eq!(format!("{encode:?}"), text);
+    }
+}
