@@ -9,6 +9,17 @@ use serde::{Deserialize, Serialize};
 ///
 /// A task's own `Result` is not in here: a task that returns `Err` finished, and its `Err` is its output.
 ///
+/// `Display` does not repeat a cause, which is the error's [`source`](std::error::Error::source), so `{error}` alone does not
+/// say what an initializer or a codec said. `Debug` does; it leaves out only a panic's backtrace, which `{error:#?}` has. Text
+/// and causes together are
+///
+/// ```
+/// # let error = executor_core::TaskError::ShutDown;
+/// # let error: &dyn std::error::Error = &error;
+/// let causes: Vec<_> = std::iter::successors(Some(error), |&error| error.source()).map(|error| error.to_string()).collect();
+/// eprintln!("{}", causes.join(": "));
+/// ```
+///
 /// # Examples
 ///
 /// ```
@@ -21,7 +32,7 @@ use serde::{Deserialize, Serialize};
 /// }
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum TaskError {
     /// The task panicked. The worker lives on.
@@ -138,6 +149,34 @@ impl TaskError {
             Self::DeadlineExceeded => "DeadlineExceeded",
             Self::ShutDown => "ShutDown",
         }
+    }
+}
+
+/// As if derived, but for the backtrace: `main` and `unwrap` would show kilobytes of it in one line.
+impl fmt::Debug for TaskError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let with_backtrace = f.alternate();
+        let mut shown = f.debug_struct(self.kind());
+        match self {
+            Self::Panicked { message, location, backtrace } => {
+                shown.field("message", message).field("location", location);
+                if !with_backtrace {
+                    return shown.finish_non_exhaustive();
+                }
+                shown.field("backtrace", &format_args!("{backtrace}"))
+            }
+            Self::TimedOut { ran_for } => shown.field("ran_for", ran_for),
+            Self::Expired { waited } => shown.field("waited", waited),
+            Self::WorkerDied { pid, exit } => shown.field("pid", pid).field("exit", exit),
+            Self::Encode { what, cause } | Self::Decode { what, cause } => {
+                shown.field("what", what).field("cause", cause)
+            }
+            Self::InitializerFailed { cause } | Self::NoWorker { cause } | Self::PoolBroken { cause } => {
+                shown.field("cause", cause)
+            }
+            Self::Cancelled | Self::MemoryLimit | Self::DeadlineExceeded | Self::ShutDown => &mut shown,
+        }
+        .finish()
     }
 }
 
@@ -302,5 +341,16 @@ mod tests {
         let encode = BuildError::Encode(TaskError::encode("argument", "not so"));
         let text = "Encode: failed to encode the argument of the initializer or the preload: failed to encode the argument: not so";
         assert_eq!(format!("{encode:?}"), text);
+    }
+
+    #[test]
+    fn debug_of_a_panic_has_its_backtrace_only_where_lines_may_be_many() {
+        let [message, location, backtrace] = ["oh", "main.rs:1:2", "0: main\n1: start"].map(str::to_owned);
+        let panicked = TaskError::Panicked { message, location, backtrace };
+        assert_eq!(format!("{panicked:?}"), r#"Panicked { message: "oh", location: "main.rs:1:2", .. }"#);
+        assert!(format!("{panicked:#?}").contains("0: main\n"), "{panicked:#?}");
+        assert_eq!(format!("{:?}", TaskError::ShutDown), "ShutDown");
+        let failed = TaskError::InitializerFailed { cause: Cause::new("no disk") };
+        assert_eq!(format!("{failed:?}"), r#"InitializerFailed { cause: Cause("no disk") }"#);
     }
 }
