@@ -53,7 +53,7 @@ pub enum TaskError {
     #[error("task was cancelled")]
     Cancelled,
     /// The task ran longer than its time limit. (A *wait* that runs out is not an error of the task.)
-    #[error("task was stopped by its time limit after {ran_for:?}")]
+    #[error("task ran longer than its time limit: it had run for {ran_for:?}")]
     TimedOut {
         /// How long the task had been running.
         ran_for: Duration,
