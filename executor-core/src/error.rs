@@ -49,7 +49,8 @@ pub enum TaskError {
         /// The stack at the panic, as text.
         backtrace: String,
     },
-    /// The task was cancelled before it started, or killed while it ran.
+    /// The task was cancelled before it started, or stopped by [`TaskFuture::kill`](crate::TaskFuture::kill) while it ran.
+    /// (What [`Shutdown::Kill`](crate::Shutdown::Kill) stops while it runs has [`ShutDown`](Self::ShutDown).)
     #[error("task was cancelled")]
     Cancelled,
     /// The task ran longer than its time limit. (A *wait* that runs out is not an error of the task.)
@@ -118,7 +119,8 @@ pub enum TaskError {
     /// The whole map's time limit ([`Map::timeout`](crate::Map::timeout)) passed before this item was done.
     #[error("the time limit of the whole map has passed")]
     DeadlineExceeded,
-    /// The executor shut down, or its promise was dropped, before the task had a result.
+    /// The executor shut down, or its promise was dropped, before the task had a result. So ends what a worker process runs at
+    /// a [`Shutdown::Kill`](crate::Shutdown::Kill); what had not started is [`Cancelled`](Self::Cancelled).
     #[error("the executor was shut down before the task had a result")]
     ShutDown,
 }

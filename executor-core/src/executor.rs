@@ -17,8 +17,9 @@ pub enum Shutdown {
     Drain,
     /// Take no new tasks, cancel those that have not started, and finish those that run.
     CancelQueued,
-    /// Take no new tasks, cancel those that have not started, and stop those that run: worker processes are killed; threads
-    /// cannot be, so the pool's [`CancelToken`](crate::CancelToken) is cancelled and what still runs is reported.
+    /// Take no new tasks, cancel those that have not started, and stop those that run: worker processes are killed, and what
+    /// they ran resolves with [`TaskError::ShutDown`] and counts as failed; threads cannot be, so the pool's
+    /// [`CancelToken`](crate::CancelToken) is cancelled and what still runs is reported.
     Kill,
 }
 

@@ -40,9 +40,10 @@ pub struct Stats {
     pub running: usize,
     /// Tasks that ended with a result.
     pub done: u64,
-    /// Tasks that ended with an error other than cancellation.
+    /// Tasks that ended with an error other than cancellation, among them those that
+    /// [`Shutdown::Kill`](crate::Shutdown::Kill) stopped while they ran.
     pub failed: u64,
-    /// Tasks that were cancelled or killed.
+    /// Tasks that were cancelled before they started, or stopped by [`TaskFuture::kill`](crate::TaskFuture::kill).
     pub cancelled: u64,
     /// Worker processes that died without being asked to.
     pub died: u64,
@@ -66,7 +67,7 @@ pub enum TaskEnd {
     Done,
     /// With an error other than cancellation.
     Failed,
-    /// It was cancelled before it started, or killed while it ran.
+    /// It was cancelled before it started, or stopped by [`TaskFuture::kill`](crate::TaskFuture::kill).
     Cancelled,
     /// It waited longer than its queue time allows, and did not run.
     Expired,

@@ -430,6 +430,7 @@ fn kill_at_shutdown_resolves_everything(kind: Kind) {
     let report = pool.kill_workers();
     assert_eq!((report.killed, report.cancelled, report.is_complete()), (1, 1, true));
     assert_eq!(running.result(), Err(TaskError::ShutDown));
+    assert_eq!((pool.stats().failed, pool.stats().cancelled), (1, 1));
     let waited = wait([queued], None, ReturnWhen::AllCompleted);
     assert!(waited.done[0].cancelled());
 }
