@@ -197,11 +197,35 @@ pub enum WorkerExit {
 impl fmt::Display for WorkerExit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Signal(number) => write!(f, "signal {number}"),
+            Self::Signal(number) => match name_of_signal(*number) {
+                Some(name) => write!(f, "signal {number}, {name}"),
+                None => write!(f, "signal {number}"),
+            },
             Self::Code(code) => write!(f, "exit code {code}"),
             Self::Unknown => f.write_str("cause unknown"),
         }
     }
+}
+
+/// Only the signals that are likely to end a worker.
+fn name_of_signal(number: i32) -> Option<&'static str> {
+    Some(match number {
+        1 => "SIGHUP",
+        2 => "SIGINT",
+        3 => "SIGQUIT",
+        4 => "SIGILL",
+        5 => "SIGTRAP",
+        6 => "SIGABRT",
+        8 => "SIGFPE",
+        9 => "SIGKILL",
+        11 => "SIGSEGV",
+        13 => "SIGPIPE",
+        15 => "SIGTERM",
+        // Other systems have other numbers for these.
+        7 if cfg!(target_os = "linux") => "SIGBUS",
+        31 if cfg!(target_os = "linux") => "SIGSYS",
+        _ => return None,
+    })
 }
 
 /// The text of an error that happened elsewhere: in a codec, in an initializer, in another process.
@@ -343,6 +367,12 @@ mod tests {
         let encode = BuildError::Encode(TaskError::encode("argument", "not so"));
         let text = "Encode: failed to encode the argument of the initializer or the preload: failed to encode the argument: not so";
         assert_eq!(format!("{encode:?}"), text);
+    }
+
+    #[test]
+    fn a_signal_has_its_number_and_its_name_if_that_is_known() {
+        assert_eq!(WorkerExit::Signal(6).to_string(), "signal 6, SIGABRT");
+        assert_eq!(WorkerExit::Signal(64).to_string(), "signal 64");
     }
 
     #[test]

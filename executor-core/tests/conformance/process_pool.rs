@@ -99,7 +99,7 @@ pub(crate) fn test_traceback_when_child_process_terminates_abruptly(kind: Proces
     let exits = pool.submit(|| -> () { std::process::exit(99) }, ()).unwrap().result().unwrap_err();
     assert!(exits.to_string().ends_with("exit code 99"), "{exits}");
     let aborts = pool.submit(|| -> () { std::process::abort() }, ()).unwrap().result().unwrap_err();
-    assert!(aborts.to_string().ends_with("signal 6"), "{aborts}");
+    assert!(aborts.to_string().ends_with("signal 6, SIGABRT"), "{aborts}");
 }
 
 pub(crate) fn test_ressources_gced_in_workers(kind: Processes) {
