@@ -85,6 +85,19 @@ fn a_submit_waits_for_space_for_as_long_as_it_may() {
 }
 
 #[test]
+fn a_directory_that_is_not_there_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let missing = folder.path().join("missing");
+    let pool = ProcessPoolExecutor::builder().max_workers(1).current_dir(&missing).build().unwrap();
+    match pool.submit(echo, 1).unwrap().result() {
+        Err(TaskError::NoWorker { cause }) => {
+            assert!(cause.to_string().contains(missing.to_str().unwrap()), "{cause}");
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
 fn many_submitted_at_once_come_back_in_their_order() {
     let pool = ProcessPoolExecutor::builder().max_workers(2).build().unwrap();
     let futures = pool.submit_many(echo, 0..100).unwrap();

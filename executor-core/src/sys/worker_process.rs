@@ -4,6 +4,7 @@
 use std::os::fd::AsFd;
 use std::{
     ffi::{OsStr, OsString},
+    fs,
     io::{self, IoSlice, IoSliceMut},
     mem::MaybeUninit,
     os::{
@@ -63,7 +64,8 @@ impl WorkerProcess {
         if null_stdout {
             command.stdout(Stdio::null());
         }
-        let child = command.stdin(Stdio::from(OwnedFd::from(socket))).process_group(0).spawn()?;
+        let child = command.stdin(Stdio::from(OwnedFd::from(socket))).process_group(0).spawn();
+        let child = child.map_err(|error| name_bad_directory(error, directory))?;
         // std's handle neither ends nor reaps the process when it is dropped.
         let pid = Pid::from_raw(child.id().cast_signed()).ok_or(io::ErrorKind::InvalidData)?;
         Self::of_child(pid)
@@ -185,6 +187,17 @@ impl WorkerProcess {
 impl Drop for WorkerProcess {
     fn drop(&mut self) {
         self.reap();
+    }
+}
+
+/// The error of a directory that cannot be entered reads as if the program were missing.
+fn name_bad_directory(error: io::Error, directory: Option<&PathBuf>) -> io::Error {
+    // Looking up its own entry takes the permission that entering it takes.
+    match directory.map(|directory| (directory, fs::metadata(directory.join(".")))) {
+        Some((directory, Err(cause))) => {
+            io::Error::new(cause.kind(), format!("current_dir({}) cannot be entered: {cause}", directory.display()))
+        }
+        _ => error,
     }
 }
 
