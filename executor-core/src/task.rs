@@ -22,6 +22,9 @@ use crate::{cancel::Pins, codec, error::TaskError};
 ///
 /// The wire format is [postcard](https://docs.rs/postcard), which does not describe itself: `#[serde(flatten)]`,
 /// `#[serde(untagged)]` and `#[serde(skip_serializing_if)]` do not survive it.
+///
+/// To and from a worker process, a value may be at most 512 MiB long in that format: otherwise its task resolves with
+/// [`TaskError::Encode`]. What is in [`SharedBytes`](crate::SharedBytes) does not count, where these cross by reference.
 pub trait Payload: Serialize + DeserializeOwned + Send + 'static {}
 
 impl<T: Serialize + DeserializeOwned + Send + 'static> Payload for T {}

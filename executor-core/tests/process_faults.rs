@@ -95,16 +95,16 @@ fn values_that_are_too_long_cost_only_themselves() {
     };
     let sizes: Vec<_> = pool.map(Bulk, [1, LONGEST + 1, 2]).chunk_size(3).map(|bulk| bulk.map(|bulk| bulk.0)).collect();
     assert_eq!((&sizes[0], &sizes[2]), (&Ok(1), &Ok(2)));
-    assert_eq!(reason(sizes[1].clone()), "result: it is longer than 512 MiB");
+    assert_eq!(reason(sizes[1].clone()), "result: it is longer than 512 MiB: use SharedBytes::with_len");
     let single = pool.submit(Bulk, LONGEST + 1).unwrap().result().map(|bulk| bulk.0);
-    assert_eq!(reason(single), "result: it is longer than 512 MiB");
+    assert_eq!(reason(single), "result: it is longer than 512 MiB: use SharedBytes::with_len");
 
     let length = |bulk: Bulk| bulk.0;
     let items = [1, LONGEST / 2, LONGEST / 2, LONGEST + 1, 2].map(Bulk);
     let lengths: Vec<_> = pool.map(length, items).chunk_size(5).collect();
     assert_eq!((&lengths[0], &lengths[1], &lengths[4]), (&Ok(1), &Ok(LONGEST / 2), &Ok(2)));
     assert_eq!(reason(lengths[2].clone()), "argument: its chunk is longer than 512 MiB: set a smaller chunk_size");
-    assert_eq!(reason(lengths[3].clone()), "argument: it is longer than 512 MiB");
+    assert_eq!(reason(lengths[3].clone()), "argument: it is longer than 512 MiB: use SharedBytes");
     assert_eq!(pool.stats().died, 0);
 }
 

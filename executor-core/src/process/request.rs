@@ -177,7 +177,10 @@ impl Request {
     {
         let request = Self::new::<F, A, M>(task)?;
         codec::encode_without_references(argument, bytes).map_err(|cause| TaskError::encode("argument", cause))?;
-        if bytes.len() > MAX_VALUE { Err(too_long()) } else { Ok(request) }
+        if bytes.len() > MAX_VALUE {
+            return Err(TaskError::encode("argument", "it is longer than 512 MiB: pass the path of a file with it"));
+        }
+        Ok(request)
     }
 
     /// An argument that has waited for shared memory gets some now, or is encoded as it is: then these are its bytes.
@@ -354,7 +357,7 @@ fn encode_item<A: Payload>(item: &A, bytes: &mut Vec<u8>) -> Result<(), TaskErro
 }
 
 fn too_long() -> TaskError {
-    TaskError::encode("argument", "it is longer than 512 MiB")
+    TaskError::encode("argument", "it is longer than 512 MiB: use SharedBytes")
 }
 
 #[cfg(all(test, not(loom)))]

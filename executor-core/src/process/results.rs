@@ -38,7 +38,7 @@ pub(super) fn end(output: &mut Output<'_>, start: usize) -> Result<(), TaskError
 }
 
 pub(super) fn too_long() -> TaskError {
-    TaskError::encode("result", "it is longer than 512 MiB")
+    TaskError::encode("result", "it is longer than 512 MiB: use SharedBytes::with_len")
 }
 
 /// Writes an item's error in the place of whatever there is from `start` on.
