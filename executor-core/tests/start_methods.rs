@@ -125,7 +125,9 @@ fn a_failing_preload_breaks_the_pool(kind: Kind) {
 fn a_preload_that_ends_its_process_is_given_up(kind: Kind) {
     let pool = builder(kind, 1).preload(|(): ()| -> () { std::process::exit(7) }, ()).build().unwrap();
     match pool.submit(look_up, 1).unwrap().result() {
-        Err(TaskError::NoWorker { cause }) => assert!(cause.to_string().contains("exit code 7"), "{cause}"),
+        Err(TaskError::NoWorker { cause }) => {
+            assert!(cause.to_string().contains("(exit code 7): does the preload end it?"), "{cause}");
+        }
         other => panic!("{other:?}"),
     }
 }
@@ -149,7 +151,7 @@ fn a_preload_that_takes_too_long_is_given_up(kind: Kind) {
     assert_eq!(pool.stats().queued, 1);
     assert!(start.elapsed() < Duration::from_millis(150));
     match future.result() {
-        Err(TaskError::NoWorker { cause }) => assert!(cause.to_string().contains("not ready within"), "{cause}"),
+        Err(TaskError::NoWorker { cause }) => assert!(cause.to_string().contains("longer startup_timeout"), "{cause}"),
         other => panic!("{other:?}"),
     }
 }

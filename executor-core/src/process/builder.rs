@@ -212,7 +212,9 @@ impl ProcessPoolBuilder {
         self
     }
 
-    /// How long a new worker may take until it is ready. Default: 30 s.
+    /// How long a new worker may take until it is ready, with its [`initializer`](Self::initializer) and its
+    /// [`preload`](Self::preload); and how long a fork server may take, with its preload. When one takes longer the pool is
+    /// broken: every task, queued or submitted later, resolves with [`TaskError::NoWorker`]. Default: 30 s.
     pub fn startup_timeout(mut self, limit: Duration) -> Self {
         self.startup_timeout = limit;
         self

@@ -136,7 +136,7 @@ impl ForkServer {
     }
 
     /// Takes what it has sent, and sees whether it is alive and in time. What it had said before it ended still counts.
-    pub(super) fn attend(&mut self, startup_timeout: Duration) -> Result<(), Ended> {
+    pub(super) fn attend(&mut self, settings: &Settings) -> Result<(), Ended> {
         self.channel.flush();
         let ended = sys::is_readable(self.process.pidfd());
         let mut frames = Vec::new();
@@ -165,7 +165,10 @@ impl ForkServer {
             return match (is_late, self.until) {
                 (false, _) => Ok(()),
                 (true, Some(_)) => {
-                    let cause = format!("the fork server was not ready within {startup_timeout:?}");
+                    let cause = format!(
+                        "the fork server, with its preload, was not ready within {:?}: set a longer startup_timeout",
+                        settings.startup_timeout
+                    );
                     Err(Ended { error: no_worker(cause), weight: HOPELESS })
                 }
                 (true, None) => {
@@ -188,8 +191,10 @@ impl ForkServer {
         let cause = if was_ready {
             format!("the fork server {pid} ended ({exit})")
         } else {
+            let preload = if settings.preload.is_some() { "does the preload end it? " } else { "" };
             format!(
-                "the fork server {pid} ended before it was ready ({exit}): is executor_core::init() the first line of main?"
+                "the fork server {pid} ended before it was ready ({exit}): \
+                 {preload}is executor_core::init() the first line of main?"
             )
         };
         Err(Ended { error: no_worker(cause), weight })

@@ -154,7 +154,7 @@ impl Launcher {
     /// Looks at what the fork server says, if there is one. An error is the end of the pool.
     pub(super) fn attend(&mut self) -> Result<(), TaskError> {
         let Some(server) = &mut self.server else { return Ok(()) };
-        let outcome = server.attend(self.settings.startup_timeout);
+        let outcome = server.attend(&self.settings);
         if let Some(answer) = server.take_answer() {
             if answer.is_ok() {
                 self.failures = None;
