@@ -259,7 +259,8 @@ pub trait Executor {
         self.submit_with(task, args, TaskOptions::new().refuse_when_full(true))
     }
 
-    /// Like [`submit`](Self::submit), but waits for space in a full queue for at most `timeout`.
+    /// Waits for at most `timeout` for space in a bounded queue that is full; otherwise like [`submit`](Self::submit). It is no
+    /// limit for the task: that is [`TaskOptions::timeout`].
     ///
     /// # Errors
     ///
