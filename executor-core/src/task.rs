@@ -18,13 +18,21 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{cancel::Pins, codec, error::TaskError};
 
-/// A value that may cross a process border. Implemented for everything that serde can write and read back.
+/// A value that may cross a process border. Implemented for everything that serde can write and read back, and that owns its
+/// data: of `&str` the compiler says that `Deserialize` is not general enough, and `String` is what can be sent.
 ///
 /// The wire format is [postcard](https://docs.rs/postcard), which does not describe itself: `#[serde(flatten)]`,
 /// `#[serde(untagged)]` and `#[serde(skip_serializing_if)]` do not survive it.
 ///
 /// To and from a worker process, a value may be at most 512 MiB long in that format: otherwise its task resolves with
 /// [`TaskError::Encode`]. What is in [`SharedBytes`](crate::SharedBytes) does not count, where these cross by reference.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot travel to a worker process",
+    label = "serde cannot write it and read it back",
+    note = "derive Serialize and Deserialize of serde for a type of your own",
+    note = "what travels owns its data: `String` instead of `&str`, `Vec<T>` instead of `&[T]`",
+    note = "threads take anything: `ThreadPoolExecutor::spawn` and `spawn_map`"
+)]
 pub trait Payload: Serialize + DeserializeOwned + Send + 'static {}
 
 impl<T: Serialize + DeserializeOwned + Send + 'static> Payload for T {}
@@ -44,6 +52,10 @@ impl<T: Serialize + DeserializeOwned + Send + 'static> Payload for T {}
 /// let factor = 3;
 /// SerialExecutor::new().submit(move |x: u64| x * factor, 14).unwrap();   // captures: use `partial`
 /// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a task",
+    note = "a task is a function item or a closure that captures nothing; several arguments are given as a tuple"
+)]
 pub trait Task<Args, Marker>: Clone + Send + Sync + 'static {
     /// What the task returns.
     type Output;

@@ -9,4 +9,5 @@ fn tasks_that_cannot_travel_are_refused_at_compile_time() {
     cases.compile_fail("tests/compile_fail/capturing_closure.rs");
     cases.compile_fail("tests/compile_fail/function_pointer.rs");
     cases.compile_fail("tests/compile_fail/not_serialisable.rs");
+    cases.compile_fail("tests/compile_fail/called_function.rs");
 }
