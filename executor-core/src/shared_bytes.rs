@@ -18,6 +18,13 @@ use crate::process::shm::{self, Block, Made, Reference};
 
 /// Bytes that many holders read and nobody changes, in this process and, without a copy, in worker processes.
 ///
+/// ```
+/// use executor_core::SharedBytes;
+///
+/// let bytes = SharedBytes::from(vec![1, 2, 3]);
+/// assert_eq!(bytes.iter().sum::<u8>(), 6);            // a `&[u8]` in all but name
+/// ```
+///
 /// As an argument, inside of one, in the configuration of [`partial`](crate::partial), or as a result, only a reference
 /// travels: the worker reads the very memory that the program wrote, and the other way round. A worker is handed the memory
 /// once, and told a number from then on. The memory is freed when the last holder, wherever it is, drops its copy or dies; a

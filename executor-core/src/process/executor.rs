@@ -65,7 +65,9 @@ pub struct ProcessPoolExecutor {
     supervisor: Mutex<Option<JoinHandle<()>>>,
 }
 
-/// The part of a [`ProcessPoolExecutor`] that takes tasks.
+/// The part of a [`ProcessPoolExecutor`] that takes tasks ([`Submit`]), for who submits but does not own the pool: running maps,
+/// callbacks, other threads. Cloning it is cheap, and it does not keep the pool from shutting down: then it refuses. It cannot
+/// be sent to a worker.
 #[derive(Clone)]
 pub struct ProcessPoolCore {
     core: Arc<Core>,

@@ -39,11 +39,29 @@ use crate::{
 /// assert_eq!(pool.spawn(move || 14 * factor)?.result()?, 42);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
+///
+/// A task that submits to its own pool and waits, also where the pool has only one thread:
+///
+/// ```
+/// use executor_core::{Executor, Submit, TaskOptions, ThreadPoolExecutor};
+///
+/// fn square(x: u64) -> u64 { x * x }
+///
+/// let pool = ThreadPoolExecutor::new(1)?;
+/// let core = pool.core().clone();                     // what a task can take with it
+/// let outer = pool.spawn(move || {
+///     let inner = core.submit_task(square, 5, TaskOptions::new()).expect("the pool is not shut down");
+///     inner.result().map(|square| square + 1)
+/// })?;
+/// assert_eq!(outer.result()??, 26);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct ThreadPoolExecutor {
     core: ThreadPoolCore,
 }
 
-/// The part of a [`ThreadPoolExecutor`] that takes tasks.
+/// The part of a [`ThreadPoolExecutor`] that takes tasks ([`Submit`]), for who submits but does not own the pool: its tasks,
+/// running maps, other threads. Cloning it is cheap, and it does not keep the pool from shutting down: then it refuses.
 #[derive(Clone)]
 pub struct ThreadPoolCore {
     pool: Arc<Pool>,
