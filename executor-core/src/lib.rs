@@ -38,7 +38,8 @@
 //!
 //! Large data is a [`SharedBytes`]: workers read it where it is. A `Vec<u8>` that is the whole argument, or the whole result,
 //! crosses by shared memory as well, and so does a `bytes::Bytes` with the feature `bytes`. Inside of something else they
-//! travel with the rest, and want `serde_bytes`, or serde takes them byte by byte.
+//! travel with the rest, and want `serde_bytes`, or serde takes them byte by byte. An argument or a result that is longer than
+//! 512 MiB is refused; what crosses by reference does not count.
 //!
 //! # What can go wrong
 //!
