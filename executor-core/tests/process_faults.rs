@@ -35,6 +35,7 @@ on_every_kind_of_pool!(
     a_chunk_with_results_that_cannot_be_decoded_keeps_the_others,
     a_failing_initializer_is_the_cause_that_everybody_gets,
     a_worker_that_never_answers_is_given_up,
+    an_initializer_that_ends_its_process_is_named,
     a_good_initializer_has_run_before_the_first_task,
     a_token_stops_a_task_in_another_process,
     a_task_may_use_threads_but_no_process_pool,
@@ -344,7 +345,17 @@ fn a_worker_that_never_answers_is_given_up(kind: Kind) {
         .build()
         .unwrap();
     match pool.submit(square, 1).unwrap().result() {
-        Err(TaskError::NoWorker { cause }) => assert!(cause.to_string().contains("not ready within"), "{cause}"),
+        Err(TaskError::NoWorker { cause }) => assert!(cause.to_string().contains("longer startup_timeout"), "{cause}"),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn an_initializer_that_ends_its_process_is_named(kind: Kind) {
+    let pool = kind.builder().max_workers(1).initializer(|(): ()| -> () { std::process::exit(4) }, ()).build().unwrap();
+    match pool.submit(square, 1).unwrap().result() {
+        Err(TaskError::NoWorker { cause }) => {
+            assert!(cause.to_string().contains("(exit code 4): does the initializer"), "{cause}");
+        }
         other => panic!("{other:?}"),
     }
 }

@@ -400,10 +400,12 @@ fn bury(core: &Core, state: &mut State, number: u32) {
                 state.failed_starts >= ENDED
             };
             if worker.complaint.is_some() || hopeless {
+                let prepares = core.config.initializer.is_some() || core.config.preload.is_some();
+                let prepared = if prepares { "does the initializer or the preload end it? " } else { "" };
                 let error = worker.complaint.unwrap_or_else(|| TaskError::NoWorker {
                     cause: Cause::new(format!(
                         "worker process {pid} ended before it was ready ({exit}): \
-                         is executor_core::init() the first line of main?"
+                         {prepared}is executor_core::init() the first line of main?"
                     )),
                 });
                 break_pool(core, state, error);
@@ -447,7 +449,7 @@ fn keep_deadlines(core: &Core, state: &mut State, now: Instant) {
             (Life::Starting { until }, _) => {
                 worker.complaint = Some(TaskError::NoWorker {
                     cause: Cause::new(format!(
-                        "a worker process was not ready within {:?}",
+                        "a worker process, with its initializer, was not ready within {:?}: set a longer startup_timeout",
                         core.config.startup_timeout
                     )),
                 });
