@@ -177,6 +177,24 @@ fn a_submit_waits_for_space_no_longer_than_it_is_told() {
 }
 
 #[test]
+fn a_map_waits_for_space_no_longer_than_its_time() {
+    let pool = ThreadPoolExecutor::builder().max_workers(1).queue_capacity(1).build().unwrap();
+    let (gate, held) = hold(&pool);
+    let queued = pool.spawn(|| ()).unwrap();
+    let limit = Duration::from_millis(1);
+    let same = |x: u64| x;
+    // Each of these would wait for ever.
+    assert_eq!(pool.map(same, 0..10).timeout(limit).into_vec(), Err(TaskError::DeadlineExceeded));
+    for map in [pool.map(same, 0..10), pool.map(same, 0..10).unordered(), pool.map(same, 0..1)] {
+        let results: Vec<_> = map.timeout(limit).collect();
+        assert_eq!(results, [Err(TaskError::DeadlineExceeded)]);
+    }
+    gate.wait();
+    held.result().unwrap();
+    queued.result().unwrap();
+}
+
+#[test]
 fn a_task_may_submit_to_its_own_full_pool() {
     let pool = Arc::new(ThreadPoolExecutor::builder().max_workers(1).queue_capacity(1).build().unwrap());
     let inner = Arc::clone(&pool);

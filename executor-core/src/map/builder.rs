@@ -18,7 +18,7 @@ use super::{
     spare::Spare,
 };
 use crate::{
-    error::TaskError,
+    error::{SubmitError, TaskError},
     future::TaskFuture,
     task::TaskOptions,
     thread::pull,
@@ -82,6 +82,8 @@ where
     ready: Ready<C::Output>,
     /// The vectors of chunks that are done with.
     spare: Arc<Spare<I::Item, C::Output>>,
+    /// There was no room in the executor's queue before the time was up: some of the input has no answer.
+    is_short: bool,
     ended: bool,
     marker: PhantomData<fn() -> M>,
 }
@@ -122,6 +124,7 @@ where
             under_way: UnderWay::Ordered(VecDeque::new()),
             ready: Ready::empty(),
             spare,
+            is_short: false,
             ended: false,
             marker: PhantomData,
         }
@@ -285,13 +288,23 @@ where
                 return;
             }
             let input = ChunkInput { items, spare };
-            match self.core.submit_chunk(&self.task, input, self.options) {
+            let mut options = self.options;
+            if let Some(deadline) = self.deadline() {
+                // A full queue is not waited for any longer than this.
+                options = options.space_timeout(deadline.saturating_duration_since(Instant::now()));
+            }
+            match self.core.submit_chunk(&self.task, input, options) {
                 Ok(future) => {
                     self.taken += count;
                     match &mut self.under_way {
                         UnderWay::Ordered(queue) => queue.push_back(Pending { items: count, future }),
                         UnderWay::Unordered(set) => set.add((count, future)),
                     }
+                }
+                Err(SubmitError::Full) if self.is_late() => {
+                    self.input = None;
+                    self.is_short = true;
+                    return;
                 }
                 Err(_) => {
                     // An answer of its own: the input must not just seem to end.
@@ -375,7 +388,7 @@ where
             if self.is_idle() {
                 // Where all that there was has its answer, the time was enough. To ask the input itself might take for ever.
                 let may_have_more = |input: &I| input.size_hint().1 != Some(0);
-                let is_short = self.input.as_ref().is_some_and(may_have_more) && self.is_late();
+                let is_short = self.is_short || self.input.as_ref().is_some_and(may_have_more) && self.is_late();
                 self.end();
                 return is_short.then_some(Err(TaskError::DeadlineExceeded));
             }

@@ -16,7 +16,7 @@ use output::Output;
 
 use super::executor::ThreadPoolCore;
 use crate::{
-    error::TaskError,
+    error::{SubmitError, TaskError},
     future::WaitingHere,
     map::{Gather, Source},
     panic,
@@ -260,8 +260,30 @@ where
         let work = Arc::clone(&work);
         move || work.help(index % 2 == 1)
     });
-    let futures = core.enqueue_many(tasks, TaskOptions::new()).map_err(|_| TaskError::ShutDown)?;
     let mut unfinished = None;
+    let futures = match deadline {
+        None => core.enqueue_many(tasks, TaskOptions::new()).map_err(|_| TaskError::ShutDown)?,
+        Some(deadline) => {
+            let mut futures = Vec::with_capacity(helpers);
+            for task in tasks {
+                // A full queue is not waited for any longer than this.
+                let left = deadline.saturating_duration_since(Instant::now());
+                match core.enqueue(task, TaskOptions::new().space_timeout(left)) {
+                    Ok(future) => futures.push(future),
+                    Err(SubmitError::Full) => {
+                        // Perhaps those that found room have done it all.
+                        unfinished = Some(TaskError::DeadlineExceeded);
+                        break;
+                    }
+                    Err(_) => {
+                        futures.iter().for_each(|future| _ = future.cancel());
+                        return Err(TaskError::ShutDown);
+                    }
+                }
+            }
+            futures
+        }
+    };
     for future in futures {
         let outcome = match deadline {
             None => future.result(),
