@@ -165,6 +165,30 @@ fn a_task_that_waits_too_long_expires_and_never_runs() {
 }
 
 #[test]
+fn a_time_limit_does_not_wait_for_what_another_task_drops() {
+    struct Slow(mpsc::Receiver<()>);
+    impl Drop for Slow {
+        fn drop(&mut self) {
+            _ = self.0.recv();
+        }
+    }
+    let (pool, other) = (ThreadPoolExecutor::new(1).unwrap(), ThreadPoolExecutor::new(1).unwrap());
+    let (gate, held) = hold(&pool);
+    let (go_on, slow) = mpsc::channel();
+    let slow = Slow(slow);
+    let limit = Duration::from_millis(1);
+    let expired = pool.spawn_with(move || drop(slow), TaskOptions::new().queue_timeout(limit)).unwrap();
+    assert!(matches!(expired.result_timeout(LONG), Ok(Err(TaskError::Expired { .. }))));
+    let (end, ended) = mpsc::channel::<()>();
+    let late = other.spawn_with(move || ended.recv().is_ok(), TaskOptions::new().timeout(limit)).unwrap();
+    assert!(matches!(late.result_timeout(LONG), Ok(Err(TaskError::TimedOut { .. }))));
+    end.send(()).unwrap();
+    go_on.send(()).unwrap();
+    gate.wait();
+    held.result().unwrap();
+}
+
+#[test]
 fn a_submit_waits_for_space_no_longer_than_it_is_told() {
     let pool = ThreadPoolExecutor::builder().max_workers(1).queue_capacity(1).build().unwrap();
     let (gate, held) = hold(&pool);

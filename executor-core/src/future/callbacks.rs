@@ -4,6 +4,8 @@
 //! by joins in and a new one stands by, up to [`MAX_THREADS`]. Threads with nothing to do for [`IDLE`] leave. The wait for
 //! a stall happens only while callbacks are queued, so nothing wakes up in an idle program.
 //!
+//! The same threads drop what belongs to the user and would hold up a thread that others rely on.
+//!
 //! An executor that ends waits until the callbacks of its tasks have run, or a program would lose the last ones. It does not
 //! where that could be a wait for itself: in a callback, and in one of its own workers, for which a callback may be waiting.
 
@@ -103,8 +105,27 @@ const STALL: Duration = Duration::from_millis(2);
 const IDLE: Duration = Duration::from_secs(5);
 const MAX_THREADS: usize = 128;
 
+enum Job {
+    Call(Vec<Callback>, Completed),
+    Drop(Box<dyn Send>),
+}
+
+impl Job {
+    fn run(self) {
+        match self {
+            Self::Call(callbacks, completed) => callbacks.into_iter().for_each(|callback| callback.run(completed)),
+            Self::Drop(what) => {
+                // As a callback of no pool: where this ends an executor, there is no wait for callbacks.
+                let outer = RUNNING.replace(Some(0));
+                panic::contain(|| drop(what));
+                RUNNING.set(outer);
+            }
+        }
+    }
+}
+
 struct Queue {
-    jobs: VecDeque<(Vec<Callback>, Completed)>,
+    jobs: VecDeque<Job>,
     /// Jobs taken so far; stands still while every running callback is a slow one.
     taken: u64,
     threads: usize,
@@ -120,8 +141,19 @@ fn lock() -> MutexGuard<'static, Queue> {
 
 /// Runs one future's callbacks in the order in which they were added.
 pub(super) fn dispatch(callbacks: Vec<Callback>, completed: Completed) {
+    push(Job::Call(callbacks, completed));
+}
+
+/// Drops something of the user's where its destructor delays nobody; for threads that others rely on.
+pub(super) fn drop_elsewhere<T: Send + 'static>(what: T) {
+    if std::mem::needs_drop::<T>() {
+        push(Job::Drop(Box::new(what)));
+    }
+}
+
+fn push(job: Job) {
     let mut queue = lock();
-    queue.jobs.push_back((callbacks, completed));
+    queue.jobs.push_back(job);
     if queue.waiting > 0 {
         CHANGED.notify_one();
     } else if queue.threads < MAX_THREADS {
@@ -138,9 +170,9 @@ fn start(mut queue: MutexGuard<'static, Queue>) {
         let mut queue = lock();
         queue.threads -= 1;
         if queue.threads == 0 {
-            while let Some((callbacks, completed)) = queue.jobs.pop_front() {
+            while let Some(job) = queue.jobs.pop_front() {
                 drop(queue);
-                run(callbacks, completed);
+                job.run();
                 queue = lock();
             }
         }
@@ -150,7 +182,7 @@ fn start(mut queue: MutexGuard<'static, Queue>) {
 fn serve() {
     let mut queue = lock();
     loop {
-        if let Some((callbacks, completed)) = queue.jobs.pop_front() {
+        if let Some(job) = queue.jobs.pop_front() {
             queue.taken += 1;
             if !queue.jobs.is_empty() && queue.waiting == 0 && queue.threads < MAX_THREADS {
                 // Somebody has to notice if this job is a slow one.
@@ -161,7 +193,7 @@ fn serve() {
                 }
                 drop(queue);
             }
-            run(callbacks, completed);
+            job.run();
             queue = lock();
             continue;
         }
@@ -186,11 +218,5 @@ fn serve() {
             queue.threads -= 1;
             return;
         }
-    }
-}
-
-fn run(callbacks: Vec<Callback>, completed: Completed) {
-    for callback in callbacks {
-        callback.run(completed);
     }
 }

@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use super::{Body, Cell, Slot, State, Stored, Task, TaskFuture, TaskRef};
+use super::{Body, Cell, Slot, State, Stored, Task, TaskFuture, TaskRef, callbacks};
 use crate::{
     deadline::{self, Limit, Watch},
     error::TaskError,
@@ -235,7 +235,8 @@ where
             let work = unsafe { body.slot.take_work() };
             body.owner.expired(task.cell());
             Self::complete(task, Err(Box::new(TaskError::Expired { waited })));
-            panic::contain(|| drop(work));
+            // This thread keeps the time limits of all tasks.
+            callbacks::drop_elsewhere(work);
         }
     }
 

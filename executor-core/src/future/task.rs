@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{cell::Cell, look, outcome::Stored};
+use super::{callbacks, cell::Cell, look, outcome::Stored};
 use crate::{error::TaskError, panic};
 
 /// What a task is besides its cell: where its work, its argument or its outcome are kept. All that is told to it comes from
@@ -281,6 +281,14 @@ impl TaskRef {
         task.cell().claim_alone()
     }
 
+    /// Lets go. If that is the end of the task, what is left of it is dropped by a thread that nobody waits for.
+    pub(crate) fn drop_elsewhere(self) {
+        let task = ManuallyDrop::new(self);
+        if task.cell().release() {
+            callbacks::drop_elsewhere(Last(task.header));
+        }
+    }
+
     pub(crate) fn fail(&self, error: TaskError) -> bool {
         // SAFETY: the table is that of this block.
         unsafe { (self.header().vtable.fail)(self.header, error) }
@@ -324,9 +332,24 @@ impl Drop for TaskRef {
     #[inline]
     fn drop(&mut self) {
         if self.cell().release() {
-            // SAFETY: nobody else holds on to the block, and the table is its own.
-            unsafe { (self.header().vtable.drop)(self.header) }
+            drop(Last(self.header));
         }
+    }
+}
+
+/// A task that nobody holds on to any more.
+struct Last(NonNull<Header>);
+
+// SAFETY: as for `TaskRef`.
+unsafe impl Send for Last {}
+
+impl Drop for Last {
+    #[inline]
+    fn drop(&mut self) {
+        // SAFETY: the block is there until here.
+        let vtable = unsafe { self.0.as_ref() }.vtable;
+        // SAFETY: nobody else holds on to the block, and the table is its own.
+        unsafe { (vtable.drop)(self.0) }
     }
 }
 
