@@ -49,11 +49,15 @@ pub(crate) fn catch_boxed<T>(task: impl FnOnce() -> T) -> Result<T, Box<TaskErro
 #[cold]
 fn take_record(depth: usize) -> Option<Record> {
     RECORDS.with_borrow_mut(|records| {
-        let first = records.iter().position(|(at, _)| *at >= depth).unwrap_or(records.len());
-        let record = records.drain(first..).next_back().map(|(_, record)| record);
+        let record = records.drain(first_of(records, depth)..).next_back().map(|(_, record)| record);
         RECORDED.set(!records.is_empty());
         record
     })
+}
+
+/// Where the records of this depth and of deeper ones begin.
+fn first_of(records: &[(usize, Record)], depth: usize) -> usize {
+    records.iter().position(|(at, _)| *at >= depth).unwrap_or(records.len())
 }
 
 #[cold]
@@ -111,7 +115,49 @@ fn record(info: &PanicHookInfo<'_>) -> bool {
     }
     let location = info.location().map_or_else(|| "an unknown place".to_owned(), ToString::to_string);
     let backtrace = Backtrace::force_capture().to_string();
-    RECORDS.with_borrow_mut(|records| records.push((depth, Record { location, backtrace })));
+    RECORDS.with_borrow_mut(|records| {
+        // Of a panic that the task has caught itself: only the last one is ever asked for.
+        records.truncate(first_of(records, depth));
+        records.push((depth, Record { location, backtrace }));
+    });
     RECORDED.set(true);
     true
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    fn location_of(outcome: Result<(), TaskError>) -> String {
+        match outcome {
+            Err(TaskError::Panicked { location, .. }) => location,
+            other => panic!("no panic: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn of_the_panics_that_a_task_catches_itself_one_record_is_kept() {
+        let kept = catch(|| {
+            for _ in 0..10 {
+                let caught = panic::catch_unwind(|| panic!("caught"));
+                assert!(caught.is_err());
+            }
+            RECORDS.with_borrow(Vec::len)
+        });
+        assert_eq!((kept, RECORDS.with_borrow(Vec::len)), (Ok(1), 0));
+    }
+
+    #[test]
+    fn a_panic_has_its_own_place_whatever_was_caught_before_and_within() {
+        let mut line = 0;
+        let outcome = catch(|| {
+            assert!(panic::catch_unwind(|| panic!("before")).is_err());
+            let inner = catch(|| panic!("within"));
+            assert!(inner.is_err());
+            line = line!() + 1;
+            panic!("at last");
+        });
+        let location = location_of(outcome);
+        assert!(location.contains(&format!(":{line}:")), "{location}");
+    }
 }
