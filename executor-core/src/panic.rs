@@ -48,11 +48,14 @@ pub(crate) fn catch_boxed<T>(task: impl FnOnce() -> T) -> Result<T, Box<TaskErro
 /// What the hook noted last for the task at this depth.
 #[cold]
 fn take_record(depth: usize) -> Option<Record> {
-    RECORDS.with_borrow_mut(|records| {
-        let record = records.drain(first_of(records, depth)..).next_back().map(|(_, record)| record);
+    let take = |records: &RefCell<Vec<(usize, Record)>>| {
+        let mut records = records.borrow_mut();
+        let first = first_of(&records, depth);
+        let record = records.drain(first..).next_back().map(|(_, record)| record);
         RECORDED.set(!records.is_empty());
         record
-    })
+    };
+    RECORDS.try_with(take).ok().flatten()
 }
 
 /// Where the records of this depth and of deeper ones begin.
@@ -115,12 +118,17 @@ fn record(info: &PanicHookInfo<'_>) -> bool {
     }
     let location = info.location().map_or_else(|| "an unknown place".to_owned(), ToString::to_string);
     let backtrace = Backtrace::force_capture().to_string();
-    RECORDS.with_borrow_mut(|records| {
+    let noted = RECORDS.try_with(|records| {
+        let mut records = records.borrow_mut();
         // Of a panic that the task has caught itself: only the last one is ever asked for.
-        records.truncate(first_of(records, depth));
+        let first = first_of(&records, depth);
+        records.truncate(first);
         records.push((depth, Record { location, backtrace }));
     });
-    RECORDED.set(true);
+    // A thread that is about to end may have no records any more.
+    if noted.is_ok() {
+        RECORDED.set(true);
+    }
     true
 }
 
@@ -145,6 +153,27 @@ mod tests {
             RECORDS.with_borrow(Vec::len)
         });
         assert_eq!((kept, RECORDS.with_borrow(Vec::len)), (Ok(1), 0));
+    }
+
+    #[test]
+    fn a_task_may_panic_in_the_destructor_of_a_thread_local() {
+        struct Late(std::sync::mpsc::Sender<Result<(), TaskError>>);
+        impl Drop for Late {
+            fn drop(&mut self) {
+                self.0.send(catch(|| panic!("late"))).unwrap();
+            }
+        }
+        thread_local! {
+            static LATE: RefCell<Option<Late>> = const { RefCell::new(None) };
+        }
+        let (sender, receiver) = std::sync::mpsc::channel();
+        let thread = std::thread::spawn(move || {
+            // Those that came first end last.
+            LATE.set(Some(Late(sender)));
+            assert!(catch(|| panic!("early")).is_err());
+        });
+        assert!(matches!(receiver.recv().unwrap(), Err(TaskError::Panicked { message, .. }) if message == "late"));
+        thread.join().unwrap();
     }
 
     #[test]
