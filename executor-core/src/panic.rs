@@ -100,7 +100,19 @@ fn message_of(payload: &(dyn Any + Send)) -> String {
 #[inline]
 fn install_hook() {
     static INSTALL: Once = Once::new();
-    INSTALL.call_once(|| {
+    if INSTALL.is_completed() {
+        return;
+    }
+    install_first(&INSTALL);
+}
+
+#[cold]
+fn install_first(install: &Once) {
+    // A thread that unwinds may not set a hook: the next task does, and a panic of this one has no place.
+    if std::thread::panicking() {
+        return;
+    }
+    install.call_once(|| {
         let previous = panic::take_hook();
         panic::set_hook(Box::new(move |info| {
             if !record(info) {
