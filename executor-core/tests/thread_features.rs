@@ -283,6 +283,24 @@ fn a_map_into_a_vec_is_in_order_whatever_the_input_promises() {
 }
 
 #[test]
+fn an_unordered_map_into_a_vec_is_in_order_too() {
+    let pool = ThreadPoolExecutor::new(2).unwrap();
+    let (sender, receiver) = mpsc::channel();
+    let receiver = Mutex::new(receiver);
+    // The first item is done after most others.
+    let last_first = move |x: usize| {
+        if x == 0 {
+            (1..10).for_each(|_| receiver.lock().unwrap().recv_timeout(LONG).unwrap());
+        } else {
+            sender.send(()).unwrap();
+        }
+        x
+    };
+    let results = pool.spawn_map(last_first, 0..10).chunk_size(1).buffer_size(10).unordered().into_vec().unwrap();
+    assert_eq!(results, (0..10).collect::<Vec<_>>());
+}
+
+#[test]
 fn a_map_into_a_vec_ends_with_the_first_item_that_fails() {
     let pool = ThreadPoolExecutor::new(3).unwrap();
     let picky = |x: u64| {

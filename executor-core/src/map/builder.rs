@@ -188,8 +188,9 @@ where
         self
     }
 
-    /// All results in the order of the items, or the first error; what has not started is cancelled then. In a thread pool
-    /// the workers pull the items themselves, which is why the input has to be `Send`; where it is not, collect the map.
+    /// All results in the order of the items, or the first error; what has not started is cancelled then. That a map is
+    /// [unordered](Self::unordered) only counts if it was [started](Self::start) before. In a thread pool the workers pull the
+    /// items themselves, which is why the input has to be `Send`; where it is not, collect the map.
     ///
     /// # Errors
     ///
@@ -202,6 +203,8 @@ where
     where
         I: Send,
     {
+        // Only for a map that has not begun, which is what decides it.
+        self.unordered = false;
         if self.taken == 0
             && self.ready.is_empty()
             && self.options == TaskOptions::new()
