@@ -283,6 +283,18 @@ fn a_map_into_a_vec_is_in_order_whatever_the_input_promises() {
 }
 
 #[test]
+fn an_endless_chunk_needs_no_more_memory_than_its_items() {
+    let pool = ThreadPoolExecutor::new(2).unwrap();
+    for chunk in [1 << 42, usize::MAX] {
+        let some = || (0..).map_while(|x: u64| (x < 10_000).then_some(x));
+        let in_order: Vec<u64> = some().collect();
+        let map = || pool.map(|x: u64| x, some()).chunk_size(chunk);
+        assert_eq!(map().collect::<Result<Vec<_>, _>>().as_ref(), Ok(&in_order));
+        assert_eq!(map().into_vec().as_ref(), Ok(&in_order));
+    }
+}
+
+#[test]
 fn an_unordered_map_into_a_vec_is_in_order_too() {
     let pool = ThreadPoolExecutor::new(2).unwrap();
     let (sender, receiver) = mpsc::channel();

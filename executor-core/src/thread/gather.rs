@@ -29,6 +29,9 @@ const TARGET: Duration = Duration::from_micros(250);
 /// No more items at once: their memory then stays in the first-level cache between being pulled and being used.
 const MOST: usize = 2048;
 
+/// Memory for so many items is there before they are, even if the input promises fewer.
+const UNPROMISED: usize = 8192;
+
 /// Where an item takes so long, and pulling it at most a [`CHEAP`]th of that, all items are pulled at once if they take no
 /// more memory than this, and half of the workers begin at the other end: the dearest items are often the first or the last
 /// ones, and whoever comes to them last leaves the others with nothing to do.
@@ -40,8 +43,9 @@ const MOST_BYTES: usize = 1 << 20;
 /// be in registers meanwhile. If the input panics, those moved so far are leaked.
 pub(crate) fn pull<I: Iterator>(mut input: I, count: usize, items: &mut Vec<I::Item>) -> I {
     items.clear();
-    // An endless chunk of an input that ends needs no endless memory.
-    items.reserve(input.size_hint().1.map_or(count, |most| count.min(most)));
+    // An endless chunk of an input that ends needs no endless memory, also where the input does not say when it ends.
+    let (least, most) = input.size_hint();
+    items.reserve(count.min(most.unwrap_or(count)).min(least.max(UNPROMISED)));
     let places = items.spare_capacity_mut();
     let most = count.min(places.len());
     let mut pulled = 0;
