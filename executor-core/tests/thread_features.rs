@@ -313,6 +313,22 @@ fn an_unordered_map_into_a_vec_is_in_order_too() {
 }
 
 #[test]
+fn dear_items_without_a_size_are_not_pulled_all_at_once() {
+    let pool = ThreadPoolExecutor::new(2).unwrap();
+    let calls = AtomicUsize::new(0);
+    let fail_late = move |(): ()| {
+        let calls = calls.fetch_add(1, Ordering::Relaxed);
+        assert!(calls < 100, "enough");
+        if calls < 2 {
+            // Far dearer than the first pull, however slow that is.
+            std::hint::black_box((0..500).map(dear).fold(0, |sum, x| sum ^ x));
+        }
+    };
+    let error = pool.spawn_map(fail_late, std::iter::repeat_n((), usize::MAX)).into_vec().unwrap_err();
+    assert!(matches!(&error, TaskError::Panicked { message, .. } if message == "enough"), "{error:?}");
+}
+
+#[test]
 fn a_map_into_a_vec_ends_with_the_first_item_that_fails() {
     let pool = ThreadPoolExecutor::new(3).unwrap();
     let picky = |x: u64| {

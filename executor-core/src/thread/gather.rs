@@ -168,7 +168,8 @@ where
         let mut input = self.input();
         let input = &mut *input;
         let left = self.hint.saturating_sub(input.pulled);
-        let fits = left.checked_mul(size_of::<A>()).is_some_and(|bytes| bytes <= MOST_BYTES);
+        // Items without a size take time all the same.
+        let fits = left.checked_mul(size_of::<A>().max(1)).is_some_and(|bytes| bytes <= MOST_BYTES);
         if input.rest.is_empty() && fits && input.pull_time * CHEAP <= item_time {
             let mut items = Vec::new();
             input.front = input.pulled;
