@@ -349,6 +349,27 @@ fn a_map_into_a_vec_ends_with_the_first_item_that_fails() {
     assert_eq!(pool.map(|x: u64| x, 0..10).into_vec(), Err(TaskError::ShutDown));
 }
 
+#[test]
+fn items_that_panic_when_dropped_harm_no_map_whose_call_panics() {
+    struct Bomb(u32);
+    impl Drop for Bomb {
+        fn drop(&mut self) {
+            assert!(self.0 == 0, "this panic is part of the test");
+        }
+    }
+    let pool = ThreadPoolExecutor::new(1).unwrap();
+    let fail = |bomb: Bomb| assert!(bomb.0 > 0, "the call");
+    let bombs = || (0..4).map(Bomb);
+    // As many as the input has promised, and more.
+    for outcome in [
+        pool.spawn_map(fail, bombs()).chunk_size(4).into_vec(),
+        pool.spawn_map(fail, bombs().filter(|_| true)).chunk_size(4).into_vec(),
+    ] {
+        let error = outcome.unwrap_err();
+        assert!(matches!(&error, TaskError::Panicked { message, .. } if message == "the call"), "{error:?}");
+    }
+}
+
 /// Some microseconds of work: such items are taken from both ends of the input.
 fn dear(x: u64) -> u64 {
     (0..5000).fold(x, |sum, y| std::hint::black_box(sum ^ y) ^ y)

@@ -74,13 +74,14 @@ impl<R> Output<R> {
         let Memory { start, capacity } = *lock(&self.memory);
         let count = items.len();
         let mut done = 0;
+        let mut left = items.drain(..);
         let outcome = if first.checked_add(count).is_some_and(|end| end <= capacity) {
             #[cfg(target_os = "linux")]
             self.populate(start, capacity, first + count);
             // SAFETY: the places are within the memory.
             let place = unsafe { start.add(first) };
             let outcome = panic::catch(|| {
-                items.drain(..).for_each(|item| {
+                left.by_ref().for_each(|item| {
                     let value = call(item);
                     // SAFETY: within the memory, as above: there are as many places as items.
                     let place = unsafe { place.add(done) };
@@ -93,11 +94,13 @@ impl<R> Output<R> {
             outcome
         } else {
             let mut values = Vec::with_capacity(count);
-            let outcome = panic::catch(|| items.drain(..).for_each(|item| values.push(call(item))));
+            let outcome = panic::catch(|| left.by_ref().for_each(|item| values.push(call(item))));
             done = values.len();
             lock(&self.beyond).push((first, values));
             outcome
         };
+        // Not while the panic of the call unwinds: a second one, of a destructor, would abort the program.
+        left.for_each(|item| panic::contain(|| drop(item)));
         outcome.map_err(|error| (first + done, error))
     }
 
