@@ -117,6 +117,12 @@ pub trait Completion {
 
     /// The task.
     fn task_id(&self) -> TaskId;
+
+    /// Whether another value may stand for the same task, as references do; a future has its task for itself.
+    #[doc(hidden)]
+    fn may_be_repeated(&self) -> bool {
+        true
+    }
 }
 
 impl<T> Completion for TaskFuture<T> {
@@ -126,6 +132,10 @@ impl<T> Completion for TaskFuture<T> {
 
     fn task_id(&self) -> TaskId {
         self.id()
+    }
+
+    fn may_be_repeated(&self) -> bool {
+        false
     }
 }
 
@@ -147,6 +157,10 @@ impl<C: Completion + ?Sized> Completion for Box<C> {
     fn task_id(&self) -> TaskId {
         (**self).task_id()
     }
+
+    fn may_be_repeated(&self) -> bool {
+        (**self).may_be_repeated()
+    }
 }
 
 impl<K, C: Completion> Completion for (K, C) {
@@ -156,6 +170,10 @@ impl<K, C: Completion> Completion for (K, C) {
 
     fn task_id(&self) -> TaskId {
         self.1.task_id()
+    }
+
+    fn may_be_repeated(&self) -> bool {
+        self.1.may_be_repeated()
     }
 }
 
@@ -255,6 +273,8 @@ pub fn wait_until_any<F: Completion>(
 }
 
 struct Entry<F> {
+    /// How many were put in before.
+    number: usize,
     future: F,
     registration: Registration,
 }
@@ -263,7 +283,12 @@ struct Entry<F> {
 pub struct AsCompleted<F: Completion> {
     set: SetHandle,
     entries: Vec<Option<Entry<F>>>,
+    /// The places of those that were yielded, for others.
+    free: Vec<usize>,
+    /// The tasks that another future may stand for.
     seen: HashSet<TaskId>,
+    /// How many there ever were.
+    total: usize,
     unfinished: usize,
     deadline: Option<Instant>,
     timed_out: bool,
@@ -297,7 +322,9 @@ pub fn as_completed<F: Completion>(futures: impl IntoIterator<Item = F>, timeout
     let mut this = AsCompleted {
         set: SetHandle(Arc::new(CompletionSet::new())),
         entries: Vec::new(),
+        free: Vec::new(),
         seen: HashSet::new(),
+        total: 0,
         unfinished: 0,
         // A timeout too large for the clock is no timeout.
         deadline: timeout.and_then(|timeout| Instant::now().checked_add(timeout)),
@@ -310,7 +337,7 @@ pub fn as_completed<F: Completion>(futures: impl IntoIterator<Item = F>, timeout
 }
 
 impl<F: Completion> AsCompleted<F> {
-    /// Waits for one more future; ignored when it is here already.
+    /// Waits for one more future. A reference to a future that was put in before is ignored.
     ///
     /// # Examples
     ///
@@ -332,11 +359,17 @@ impl<F: Completion> AsCompleted<F> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn add(&mut self, future: F) {
-        if self.seen.insert(future.task_id()) {
-            let registration = future.waitable().announce(&self.set, self.entries.len());
-            self.entries.push(Some(Entry { future, registration }));
-            self.unfinished += 1;
+        if future.may_be_repeated() && !self.seen.insert(future.task_id()) {
+            return;
         }
+        let index = self.free.pop().unwrap_or_else(|| {
+            self.entries.push(None);
+            self.entries.len() - 1
+        });
+        let registration = future.waitable().announce(&self.set, index);
+        self.entries[index] = Some(Entry { number: self.total, future, registration });
+        self.total += 1;
+        self.unfinished += 1;
     }
 
     /// How many futures have not been yielded.
@@ -361,12 +394,14 @@ impl<F: Completion> AsCompleted<F> {
     }
 
     fn withdraw_all(&mut self) -> Vec<F> {
-        let left = std::mem::take(&mut self.entries).into_iter().flatten();
-        left.map(|entry| {
+        let mut left: Vec<_> = std::mem::take(&mut self.entries).into_iter().flatten().collect();
+        self.free.clear();
+        left.sort_unstable_by_key(|entry| entry.number);
+        let withdraw = |entry: Entry<F>| {
             entry.future.waitable().withdraw(entry.registration);
             entry.future
-        })
-        .collect()
+        };
+        left.into_iter().map(withdraw).collect()
     }
 
     /// The next future that is done, or `None` when the time is up. There must be an unfinished one.
@@ -392,14 +427,15 @@ impl<F: Completion> Iterator for AsCompleted<F> {
         if self.unfinished == 0 || self.timed_out {
             return None;
         }
-        match self.next_index().and_then(|index| self.entries[index].take()) {
-            Some(entry) => {
+        match self.next_index().and_then(|index| Some((index, self.entries[index].take()?))) {
+            Some((index, entry)) => {
+                self.free.push(index);
                 self.unfinished -= 1;
                 Some(Ok(entry.future))
             }
             None => {
                 self.timed_out = true;
-                Some(Err(WaitTimeout { unfinished: self.unfinished, total: self.seen.len() }))
+                Some(Err(WaitTimeout { unfinished: self.unfinished, total: self.total }))
             }
         }
     }
@@ -418,5 +454,38 @@ impl<F: Completion> Drop for AsCompleted<F> {
 impl<F: Completion> fmt::Debug for AsCompleted<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("AsCompleted").field("unfinished", &self.unfinished).finish_non_exhaustive()
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use crate::Promise;
+
+    #[test]
+    fn what_was_yielded_takes_no_memory() {
+        let mut set = as_completed([], None);
+        for number in 0..100 {
+            let (promise, future) = Promise::new();
+            set.add((number, future));
+            promise.set_result(number).unwrap();
+            let (key, future) = set.next().unwrap().unwrap();
+            assert_eq!((key, future.result()), (number, Ok(number)));
+        }
+        assert_eq!((set.entries.len(), set.free.len(), set.seen.len(), set.total), (1, 1, 0, 100));
+    }
+
+    #[test]
+    fn those_left_come_in_the_order_in_which_they_were_put_in() {
+        let (promises, futures): (Vec<_>, Vec<_>) = (0..4).map(|_| Promise::<()>::new()).unzip();
+        let mut set = as_completed(&futures[..3], None);
+        set.add(&futures[0]);
+        promises.into_iter().next().unwrap().set_result(()).unwrap();
+        assert_eq!(set.next().unwrap().unwrap().id(), futures[0].id());
+        set.add(&futures[3]);
+        set.add(&futures[0]);
+        assert_eq!((set.unfinished(), set.entries.len()), (3, 3));
+        let left: Vec<_> = set.into_pending().into_iter().map(TaskFuture::id).collect();
+        assert_eq!(left, futures[1..].iter().map(TaskFuture::id).collect::<Vec<_>>());
     }
 }
