@@ -337,7 +337,8 @@ pub fn as_completed<F: Completion>(futures: impl IntoIterator<Item = F>, timeout
 }
 
 impl<F: Completion> AsCompleted<F> {
-    /// Waits for one more future. A reference to a future that was put in before is ignored.
+    /// Waits for one more future. A reference to a future that was put in before is ignored. Once the time has run out
+    /// nothing more is yielded: what is added then is found by [`into_pending`](Self::into_pending) alone.
     ///
     /// # Examples
     ///
@@ -441,7 +442,12 @@ impl<F: Completion> Iterator for AsCompleted<F> {
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
-        (self.unfinished, self.unfinished.checked_add(1))
+        match self.deadline {
+            _ if self.timed_out => (0, Some(0)),
+            None => (self.unfinished, Some(self.unfinished)),
+            // As many as are done in time, and then an error for the others.
+            Some(_) => (self.unfinished.min(1), Some(self.unfinished)),
+        }
     }
 }
 
@@ -473,6 +479,21 @@ mod tests {
             assert_eq!((key, future.result()), (number, Ok(number)));
         }
         assert_eq!((set.entries.len(), set.free.len(), set.seen.len(), set.total), (1, 1, 0, 100));
+    }
+
+    #[test]
+    fn no_more_is_promised_than_is_yielded() {
+        let (promises, futures): (Vec<_>, Vec<_>) = (0..4).map(|_| Promise::<()>::new()).unzip();
+        let mut set = as_completed(&futures[..3], Some(Duration::ZERO));
+        assert_eq!(set.size_hint(), (1, Some(3)));
+        assert!(set.next().is_some_and(|first| first.is_err()));
+        assert_eq!((set.size_hint(), set.unfinished()), ((0, Some(0)), 3));
+        assert!(set.next().is_none());
+        set.add(&futures[3]);
+        assert_eq!((set.next().is_none(), set.into_pending().len()), (true, 4));
+        let mut set = as_completed(&futures, None);
+        drop(promises);
+        assert_eq!((set.size_hint(), set.by_ref().count(), set.size_hint()), ((4, Some(4)), 4, (0, Some(0))));
     }
 
     #[test]
