@@ -208,8 +208,9 @@ impl<T> TaskFuture<T> {
     }
 
     /// Calls `callback` once when the task is done, on a thread that runs nothing but callbacks; soon, when it is done
-    /// already. A future's callbacks are called in the order in which they were added. What one panics with is reported by
-    /// the program's panic hook and harms nothing else. The executor's shutdown waits for them.
+    /// already. The callbacks that a future has when it is done are called in the order in which they were added; one that is
+    /// added later is on its own, and may be called while an earlier one still runs. What one panics with is reported by the
+    /// program's panic hook and harms nothing else. The executor's shutdown waits for them.
     ///
     /// # Examples
     ///
