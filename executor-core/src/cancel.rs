@@ -59,7 +59,7 @@ struct Node {
     cancelled: AtomicBool,
     links: Mutex<Links>,
     /// Keeps the way up alive: a child is cancelled through its parents.
-    _parent: Option<Arc<Node>>,
+    parent: Option<Arc<Node>>,
 }
 
 #[derive(Default)]
@@ -86,8 +86,7 @@ impl CancelToken {
             Inner::Local(parent) => {
                 let child = Arc::new(Node::new(Some(Arc::clone(parent))));
                 let mut links = parent.lock();
-                links.children.retain(|child| child.strong_count() > 0);
-                links.children.push(Arc::downgrade(&child));
+                links.add(Arc::downgrade(&child));
                 // Under the parent's lock: a cancel either has passed, and is seen here, or will find the child.
                 // ORDERING: the lock orders it.
                 if parent.cancelled.load(Ordering::Relaxed) {
@@ -135,27 +134,54 @@ impl Default for CancelToken {
 
 impl Node {
     fn new(parent: Option<Arc<Node>>) -> Self {
-        Self { cancelled: AtomicBool::new(false), links: Mutex::default(), _parent: parent }
+        Self { cancelled: AtomicBool::new(false), links: Mutex::default(), parent }
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Links> {
         self.links.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn cancel(&self) {
-        let children = {
-            let mut links = self.lock();
-            // ORDERING: Release pairs with `is_cancelled`.
-            self.cancelled.store(true, Ordering::Release);
-            #[cfg(unix)]
-            if let Some(flag) = &links.flag {
-                flag.raise();
-            }
-            std::mem::take(&mut links.children)
-        };
-        for child in children.iter().filter_map(Weak::upgrade) {
-            child.cancel();
+    /// Cancels this node alone; gives those below it.
+    fn cancel_one(&self) -> Vec<Weak<Self>> {
+        let mut links = self.lock();
+        // ORDERING: Release pairs with `is_cancelled`.
+        self.cancelled.store(true, Ordering::Release);
+        #[cfg(unix)]
+        if let Some(flag) = &links.flag {
+            flag.raise();
         }
+        std::mem::take(&mut links.children)
+    }
+
+    /// No recursion: a tree may be deeper than a stack.
+    fn cancel(&self) {
+        let mut below = self.cancel_one();
+        while let Some(child) = below.pop() {
+            if let Some(child) = child.upgrade() {
+                below.append(&mut child.cancel_one());
+            }
+        }
+    }
+}
+
+impl Drop for Node {
+    /// As for `cancel`: a node may be the last to hold on to all those above it.
+    fn drop(&mut self) {
+        let mut parent = self.parent.take();
+        while let Some(mut node) = parent.and_then(Arc::into_inner) {
+            parent = node.parent.take();
+        }
+    }
+}
+
+impl Links {
+    /// Those that are gone are only looked for when the list would have to grow, and not before it has doubled.
+    fn add(&mut self, child: Weak<Node>) {
+        if self.children.len() == self.children.capacity() {
+            self.children.retain(|child| child.strong_count() > 0);
+            self.children.reserve(self.children.len().max(4));
+        }
+        self.children.push(child);
     }
 }
 
@@ -292,5 +318,50 @@ impl fmt::Debug for Pins {
 impl fmt::Debug for CancelToken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("CancelToken").field("cancelled", &self.is_cancelled()).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DEEP: usize = 200_000;
+
+    fn deep(root: &CancelToken) -> CancelToken {
+        (0..DEEP).fold(root.clone(), |token, _| token.child())
+    }
+
+    #[test]
+    fn a_tree_that_is_deeper_than_a_stack_is_cancelled_and_dropped() {
+        let root = CancelToken::new();
+        let leaf = deep(&root);
+        root.cancel();
+        assert!(leaf.is_cancelled() && leaf.child().is_cancelled());
+        drop(root);
+        drop(leaf);
+    }
+
+    #[test]
+    fn cancelling_reaches_all_below_and_nobody_else() {
+        let root = CancelToken::new();
+        let branches = [root.child(), root.child(), root.child()];
+        let leaves: Vec<_> = branches.iter().flat_map(|branch| [branch.child(), branch.child()]).collect();
+        let cancelled = || leaves.iter().map(CancelToken::is_cancelled).collect::<Vec<_>>();
+        branches[1].cancel();
+        assert_eq!(cancelled(), [false, false, true, true, false, false]);
+        assert!(!root.is_cancelled());
+        root.cancel();
+        assert_eq!(cancelled(), [true; 6]);
+    }
+
+    #[test]
+    fn children_that_are_gone_take_no_memory_for_long() {
+        let root = CancelToken::new();
+        let kept: Vec<_> = (0..100).map(|_| root.child()).collect();
+        (0..10_000).for_each(|_| drop(root.child()));
+        let Inner::Local(node) = &root.inner else { unreachable!("made here") };
+        assert!(node.lock().children.capacity() <= 4 * kept.len());
+        root.cancel();
+        assert!(kept.iter().all(CancelToken::is_cancelled));
     }
 }
