@@ -5,7 +5,12 @@ mod pool_kinds;
 mod tasks;
 
 use std::{
-    sync::{Arc, Barrier},
+    pin::Pin,
+    sync::{
+        Arc, Barrier,
+        atomic::{AtomicU64, Ordering},
+    },
+    task::{Context, Wake, Waker},
     time::Duration,
 };
 
@@ -189,6 +194,34 @@ fn what_the_exit_hook_of_a_thread_waits_for_is_counted() {
         std::thread::yield_now();
     }
     assert_eq!(numbers(pool.stats()), (0, 0, 2, 0, 0));
+}
+
+/// Notes how many tasks are counted as cancelled when it is woken.
+struct Looks<E: Executor>(Arc<E>, AtomicU64);
+
+impl<E: Executor + Send + Sync + 'static> Wake for Looks<E> {
+    fn wake(self: Arc<Self>) {
+        self.1.store(self.0.stats().cancelled, Ordering::Relaxed);
+    }
+}
+
+fn who_is_woken_finds_the_cancellation_counted(executor: impl Executor + Send + Sync + 'static) {
+    let token = CancelToken::new();
+    let held = executor.submit(hold, token.clone()).unwrap();
+    let mut future = executor.submit(square, 3).unwrap();
+    let looks = Arc::new(Looks(Arc::new(executor), AtomicU64::new(u64::MAX)));
+    let waker = Waker::from(Arc::clone(&looks));
+    assert!(Pin::new(&mut future).poll(&mut Context::from_waker(&waker)).is_pending());
+    assert!(future.cancel());
+    token.cancel();
+    held.result().unwrap();
+    assert_eq!(looks.1.load(Ordering::Relaxed), 1);
+}
+
+#[test]
+fn who_is_woken_by_a_cancellation_finds_it_counted() {
+    who_is_woken_finds_the_cancellation_counted(ThreadPoolExecutor::new(1).unwrap());
+    who_is_woken_finds_the_cancellation_counted(RayonExecutor::builder().max_workers(1).build().unwrap());
 }
 
 #[test]

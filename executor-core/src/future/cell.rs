@@ -216,8 +216,14 @@ impl Cell {
 
     /// Pending -> Cancelled. `true` for the one call that did it.
     pub(crate) fn cancel(&self) -> bool {
+        self.cancel_and(|| {})
+    }
+
+    /// The same; whoever has done it does something before anybody is woken.
+    pub(crate) fn cancel_and(&self, first: impl FnOnce()) -> bool {
         match self.change(|state| state == State::Pending, State::Cancelled) {
             Ok(word) => {
+                first();
                 self.notify(word, State::Cancelled);
                 true
             }

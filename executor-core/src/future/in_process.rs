@@ -151,15 +151,16 @@ where
     }
 
     fn cancel(task: &Task<Self>) -> bool {
-        if !task.cell().cancel() {
-            return false;
-        }
-        // SAFETY: this call has taken the cell out of Pending.
-        let work = unsafe { task.content().slot.take_work() };
-        task.content().stop_waiting();
-        task.content().owner.cancelled(task.cell());
+        let mut work = None;
+        // Counted before anybody is woken, so that who was woken finds it counted.
+        let cancelled = task.cell().cancel_and(|| {
+            // SAFETY: this call has taken the cell out of Pending.
+            work = Some(unsafe { task.content().slot.take_work() });
+            task.content().stop_waiting();
+            task.content().owner.cancelled(task.cell());
+        });
         panic::contain(|| drop(work));
-        true
+        cancelled
     }
 
     fn pool(task: &Task<Self>) -> u64 {
