@@ -102,7 +102,7 @@ fn emptied<T, U>(mut vector: Vec<T>) -> Vec<U> {
     vector.into_iter().map_while(|_| None).collect()
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
 
