@@ -1,13 +1,17 @@
 //! What only a thread pool promises.
 
 use std::{
-    sync::{Arc, Barrier, Mutex, mpsc},
+    sync::{
+        Arc, Barrier, Mutex, OnceLock,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+        mpsc,
+    },
     time::Duration,
 };
 
 use executor_core::{
-    CancelToken, Executor, ReturnWhen, Shutdown, SubmitError, TaskError, TaskOptions, ThreadPoolExecutor, as_completed,
-    wait,
+    CancelToken, Executor, ReturnWhen, Shutdown, Submit, SubmitError, TaskError, TaskOptions, ThreadPoolCore,
+    ThreadPoolExecutor, as_completed, wait,
 };
 
 const LONG: Duration = Duration::from_secs(60);
@@ -154,4 +158,51 @@ fn names_hooks_and_a_drop_inside_the_pools_own_worker() {
     gate.wait();
     has_dropped.recv_timeout(LONG).unwrap();
     assert_eq!(future.result_timeout(LONG).unwrap(), Ok(()));
+}
+
+#[test]
+fn initializers_run_at_the_same_time() {
+    // Each waits for the two others: one after another they would never end.
+    let all = Arc::new(Barrier::new(3));
+    let pool = ThreadPoolExecutor::builder().max_workers(3).initializer(move || _ = all.wait()).build().unwrap();
+    let futures: Vec<_> = (0..3).map(|x| pool.spawn(move || x).unwrap()).collect();
+    for (x, future) in futures.into_iter().enumerate() {
+        assert_eq!(future.result_timeout(LONG).expect("all initializers run"), Ok(x));
+    }
+}
+
+#[test]
+fn one_task_starts_one_worker_however_long_its_initializer_takes() {
+    let (begun, has_begun) = mpsc::channel();
+    let (gate, started) = (Arc::new(Barrier::new(2)), Arc::new(AtomicUsize::new(0)));
+    let (held, counted) = (Arc::clone(&gate), Arc::clone(&started));
+    let pool = ThreadPoolExecutor::builder()
+        .max_workers(4)
+        .initializer(move || {
+            counted.fetch_add(1, Ordering::SeqCst);
+            begun.send(()).unwrap();
+            held.wait();
+        })
+        .build()
+        .unwrap();
+    let future = pool.spawn(|| ()).unwrap();
+    has_begun.recv_timeout(LONG).unwrap();
+    gate.wait();
+    future.result().unwrap();
+    assert_eq!((started.load(Ordering::SeqCst), pool.stats().workers), (1, 1));
+}
+
+#[test]
+fn an_initializer_may_wait_for_tasks_of_its_pool() {
+    static CORE: OnceLock<ThreadPoolCore> = OnceLock::new();
+    static ASKED: AtomicBool = AtomicBool::new(false);
+    let first = || {
+        if !ASKED.swap(true, Ordering::SeqCst) {
+            let tasks = CORE.wait().submit_tasks(|x: u64| x + 1, 0..3, TaskOptions::new()).unwrap();
+            wait(tasks, None, ReturnWhen::AllCompleted);
+        }
+    };
+    let pool = ThreadPoolExecutor::builder().max_workers(2).initializer(first).build().unwrap();
+    assert!(CORE.set(pool.core().clone()).is_ok());
+    assert_eq!(pool.spawn(|| 1).unwrap().result_timeout(LONG).expect("the initializer ends"), Ok(1));
 }

@@ -6,7 +6,7 @@ use std::{
     rc::Rc,
     sync::{
         Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, Weak,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
     thread::{self, JoinHandle},
     time::{Duration, Instant},
@@ -45,6 +45,13 @@ pub(super) struct Config {
     pub(super) state: Option<MakeState>,
 }
 
+impl Config {
+    /// Whether a worker runs the user's code before its first task.
+    pub(super) fn has_beginning(&self) -> bool {
+        self.initializer.is_some() || self.state.is_some() || self.observer.is_some()
+    }
+}
+
 pub(super) struct Pool {
     pub(super) id: u64,
     pub(super) config: Config,
@@ -55,6 +62,8 @@ pub(super) struct Pool {
     space: Option<Space>,
     /// A worker of this pool looks for work without sleeping.
     looking: AtomicBool,
+    /// Workers that have not come to their first task, because they run the initializer.
+    pub(super) beginning: AtomicUsize,
     broken: OnceLock<TaskError>,
     /// Counted by threads that are no workers, or of tasks that do not run.
     pub(super) outside: Outside,
@@ -101,6 +110,7 @@ impl Pool {
             token: CancelToken::new(),
             space: (config.queue_capacity < usize::MAX).then(|| Space::new(config.queue_capacity)),
             looking: AtomicBool::new(false),
+            beginning: AtomicUsize::new(0),
             broken: OnceLock::new(),
             outside: Outside::default(),
             threads: Mutex::default(),

@@ -130,7 +130,7 @@ impl Worker {
         };
         CURRENT.set(&raw const worker);
         let serving = Serving;
-        begin();
+        worker.begin(begin);
         worker.work();
         drop(serving);
         worker.seat
@@ -158,6 +158,23 @@ impl Worker {
         }
         self.seat.deque.push(last);
         None
+    }
+
+    /// Runs the user's code that comes before the first task. It may take its time, and wait for another worker or for a task:
+    /// nobody may count on this worker's search meanwhile.
+    fn begin(&self, begin: impl FnOnce()) {
+        let (pool, idle) = (&self.pool, &self.pool.idle);
+        if !pool.config.has_beginning() {
+            return begin();
+        }
+        pool.beginning.fetch_add(1, Ordering::SeqCst);
+        // Each one that begins will look for a task: more than they can take is for others.
+        if idle.end_search() && pool.queues.len() > pool.beginning.load(Ordering::SeqCst) {
+            pool.call(1);
+        }
+        begin();
+        idle.begin_search();
+        pool.beginning.fetch_sub(1, Ordering::SeqCst);
     }
 
     fn work(&self) {
