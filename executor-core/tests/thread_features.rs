@@ -2,6 +2,7 @@
 
 use std::{
     collections::HashSet,
+    panic::AssertUnwindSafe,
     sync::{
         Arc, Barrier, Mutex,
         atomic::{AtomicUsize, Ordering},
@@ -247,6 +248,34 @@ fn a_batch_is_run_by_as_many_workers_as_there_may_be() {
     assert_eq!(leaders.filter(|leader| *leader).count(), 1);
     pool.shutdown(Shutdown::Drain, Some(LONG));
     assert!(matches!(pool.submit_many(|x: u64| x, 0..3), Err(SubmitError::ShutDown)));
+}
+
+#[test]
+fn a_batch_is_run_while_its_input_waits_for_what_was_first() {
+    static DONE: Mutex<Option<mpsc::Sender<u64>>> = Mutex::new(None);
+    let (done, is_done) = mpsc::channel();
+    done.send(0).unwrap();
+    *DONE.lock().unwrap() = Some(done);
+    let pool = ThreadPoolExecutor::new(2).unwrap();
+    // The next item comes from the task before; the last wait would be for one that nobody has announced.
+    let next = |x: u64| DONE.lock().unwrap().as_ref().unwrap().send(x + 1).unwrap();
+    let input = (0..5).map(|_| is_done.recv_timeout(LONG).expect("the task before is run"));
+    let futures = pool.submit_many(next, input).unwrap();
+    assert!(futures.into_iter().all(|future| future.result() == Ok(())));
+}
+
+#[test]
+fn what_was_submitted_before_the_input_panics_is_run() {
+    static RAN: Mutex<Option<mpsc::Sender<u64>>> = Mutex::new(None);
+    let (ran, has_run) = mpsc::channel();
+    *RAN.lock().unwrap() = Some(ran);
+    let pool = ThreadPoolExecutor::new(2).unwrap();
+    let task = |x: u64| RAN.lock().unwrap().as_ref().unwrap().send(x).unwrap();
+    let input = (0..10).map(|x: u64| if x == 5 { panic!("no more") } else { x });
+    let panicked = std::panic::catch_unwind(AssertUnwindSafe(|| pool.submit_many(task, input).is_ok()));
+    assert!(panicked.is_err());
+    let ran: HashSet<_> = (0..5).map(|_| has_run.recv_timeout(LONG).expect("all that are queued run")).collect();
+    assert_eq!(ran, (0..5).collect());
 }
 
 #[test]

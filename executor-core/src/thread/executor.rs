@@ -186,7 +186,7 @@ impl ThreadPoolCore {
         self.pool.idle.limit()
     }
 
-    /// Submits many tasks, and then wakes as many workers as they can use.
+    /// Submits many tasks. When all are queued, wakes as many workers at once as they can use.
     pub(super) fn enqueue_many<R: Send + 'static, W: FnOnce() -> R + Send + 'static>(
         &self,
         tasks: impl IntoIterator<Item = W>,
@@ -206,10 +206,9 @@ impl ThreadPoolCore {
             });
             pool.put(task, options.priority);
             futures.push(future);
-            // A bounded queue may have to be emptied before the next one fits.
-            if pool.is_bounded() {
-                pool.announce(1, || true);
-            }
+            // The next one may have to wait: for space in a bounded queue, or because the iterator waits for this one. And the
+            // iterator may panic.
+            pool.announce(1, || true);
         }
         if !futures.is_empty()
             && !pool.announce(futures.len(), || true)

@@ -157,10 +157,6 @@ impl Pool {
         }
     }
 
-    pub(super) fn is_bounded(&self) -> bool {
-        self.space.is_some()
-    }
-
     /// Queues an admitted task, and sees to it that somebody comes for it. `false` when it is to be taken back: the pool was
     /// shut down meanwhile.
     #[inline]
