@@ -1,11 +1,14 @@
 //! What only a thread pool promises.
 
 use std::{
+    future::Future,
+    pin::Pin,
     sync::{
         Arc, Barrier, Mutex, OnceLock,
         atomic::{AtomicBool, AtomicUsize, Ordering},
         mpsc,
     },
+    task::{Context, Wake, Waker},
     time::Duration,
 };
 
@@ -205,4 +208,31 @@ fn an_initializer_may_wait_for_tasks_of_its_pool() {
     let pool = ThreadPoolExecutor::builder().max_workers(2).initializer(first).build().unwrap();
     assert!(CORE.set(pool.core().clone()).is_ok());
     assert_eq!(pool.spawn(|| 1).unwrap().result_timeout(LONG).expect("the initializer ends"), Ok(1));
+}
+
+/// Blocks on a lock, as a waker of an executor does that takes its own.
+struct Locking(Mutex<mpsc::Sender<()>>, Mutex<()>);
+
+impl Wake for Locking {
+    fn wake(self: Arc<Self>) {
+        self.0.lock().unwrap().send(()).unwrap();
+        drop(self.1.lock().unwrap());
+    }
+}
+
+#[test]
+fn a_task_is_run_while_a_waker_of_another_one_blocks() {
+    let pool = ThreadPoolExecutor::new(2).unwrap();
+    let (wakes, is_waking) = mpsc::channel();
+    let waker = Arc::new(Locking(Mutex::new(wakes), Mutex::new(())));
+    let gate = Arc::new(Barrier::new(2));
+    let held = Arc::clone(&gate);
+    let mut first = pool.spawn(move || _ = held.wait()).unwrap();
+    assert!(Pin::new(&mut first).poll(&mut Context::from_waker(&Waker::from(Arc::clone(&waker)))).is_pending());
+    let lock = waker.1.lock().unwrap();
+    gate.wait();
+    is_waking.recv_timeout(LONG).unwrap();
+    let second = pool.spawn(|| 1).unwrap();
+    assert_eq!(second.result_timeout(LONG).expect("another worker is called"), Ok(1));
+    drop(lock);
 }

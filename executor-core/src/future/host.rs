@@ -19,6 +19,14 @@ pub(crate) trait Host: Send + Sync {
     fn begin_wait(self: Arc<Self>) -> bool;
 
     fn end_wait(&self);
+
+    /// A worker is about to run foreign code after the end of its task: a waker. What it says is told to
+    /// [`end_foreign`](Self::end_foreign).
+    fn begin_foreign(&self) -> bool {
+        false
+    }
+
+    fn end_foreign(&self, _: bool) {}
 }
 
 thread_local! {
@@ -73,5 +81,15 @@ impl Drop for WaitingHere {
         if let Some(host) = &self.host {
             host.end_wait();
         }
+    }
+}
+
+/// Runs foreign code in the middle of this crate's: if this thread is a worker, its pool does not count on it meanwhile.
+pub(super) fn run_foreign(code: impl FnOnce()) {
+    let host = (current_pool() != 0).then(|| HOST.try_with(|host| host.borrow().clone()).ok().flatten()).flatten();
+    let counted = host.as_ref().is_some_and(|host| host.begin_foreign());
+    crate::panic::contain(code);
+    if let Some(host) = host {
+        host.end_foreign(counted);
     }
 }

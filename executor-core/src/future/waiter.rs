@@ -5,8 +5,9 @@ use std::{sync::Arc, task::Waker};
 use super::{
     callbacks::{self, Callback},
     cell::Completed,
+    host::run_foreign,
 };
-use crate::{panic, sync::Thread, wait::CompletionSet};
+use crate::{sync::Thread, wait::CompletionSet};
 
 /// Somebody who wants to know when the cell is done.
 pub(crate) enum Waiter {
@@ -74,7 +75,7 @@ pub(super) fn notify(mut list: Box<Node>, completed: Completed) {
         match node.waiter {
             Waiter::Thread(thread) => thread.unpark(),
             // The others are to be woken as well, and the thread has more to do.
-            Waiter::Waker(waker) => panic::contain(|| waker.wake()),
+            Waiter::Waker(waker) => run_foreign(|| waker.wake()),
             Waiter::Set(set, index) => set.push(index),
             Waiter::Callback(callback) => callbacks.push(callback),
         }

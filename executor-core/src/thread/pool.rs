@@ -452,4 +452,16 @@ impl Host for Pool {
             self.idle.end_wait();
         }
     }
+
+    fn begin_foreign(&self) -> bool {
+        with_worker_of(self.id, |worker| worker.is_some_and(Worker::stop_search))
+    }
+
+    fn end_foreign(&self, searched: bool) {
+        with_worker_of(self.id, |worker| {
+            if let Some(worker) = worker {
+                worker.resume_search(searched);
+            }
+        });
+    }
 }

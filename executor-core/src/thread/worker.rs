@@ -248,6 +248,26 @@ impl Worker {
         }
     }
 
+    /// Foreign code runs after the task's end, and may wait for a task that nobody comes for as long as this worker counts as one
+    /// that searches; says whether it did.
+    pub(super) fn stop_search(&self) -> bool {
+        // What the code runs in place does not begin a search either.
+        self.depth.set(self.depth.get() + 1);
+        let searched = self.searches_early.take();
+        if searched && self.pool.idle.end_search() && self.has_work() {
+            self.pool.call(1);
+        }
+        searched
+    }
+
+    pub(super) fn resume_search(&self, searched: bool) {
+        self.depth.set(self.depth.get() - 1);
+        if searched {
+            self.pool.idle.begin_search();
+            self.searches_early.set(true);
+        }
+    }
+
     /// The next task, or `None` when there is none; then this worker counts as one that searches.
     fn next(&self, searching: &mut bool, since_injected: &mut u32) -> Option<TaskRef> {
         let queues = &self.pool.queues;
