@@ -12,7 +12,7 @@ use std::{
 };
 
 use executor_core::{
-    BuildError, Executor, Observer, Shutdown, SubmitError, TaskEnd, TaskError, TaskFuture, TaskId, TaskOptions,
+    BuildError, Executor, Observer, Scope, Shutdown, SubmitError, TaskEnd, TaskError, TaskFuture, TaskId, TaskOptions,
     ThreadPoolExecutor, TryMapError, with_worker_state,
 };
 
@@ -119,6 +119,42 @@ fn what_a_cancelled_task_of_a_scope_borrows_is_let_go_before_the_scope_ends() {
         assert_eq!(text, "borrowed");
         held.result().unwrap();
     }
+}
+
+/// Calls its closure when it is dropped.
+struct OnDrop<F: FnMut()>(F);
+
+impl<F: FnMut()> Drop for OnDrop<F> {
+    fn drop(&mut self) {
+        (self.0)();
+    }
+}
+
+#[test]
+fn what_a_cancelled_task_of_a_scope_has_captured_may_spawn_there() {
+    let pool = ThreadPoolExecutor::new(1).unwrap();
+    let gate = Barrier::new(2);
+    let dropped = AtomicUsize::new(0);
+    let outcome = pool.try_scope(|scope: &Scope<'_, '_, u8>| {
+        scope
+            .try_spawn(|| {
+                gate.wait();
+                Err(1)
+            })
+            .unwrap();
+        let captured = OnDrop(|| {
+            dropped.fetch_add(1, Ordering::SeqCst);
+            scope.spawn(|| ()).unwrap();
+        });
+        scope.spawn(move || drop(captured)).unwrap();
+        gate.wait();
+        // By the task that has failed: nobody waits for the other one meanwhile.
+        while !scope.cancel_token().is_cancelled() {
+            std::thread::yield_now();
+        }
+    });
+    assert_eq!(outcome, Err(TryMapError::Output(1)));
+    assert_eq!(dropped.into_inner(), 1);
 }
 
 #[test]

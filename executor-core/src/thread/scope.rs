@@ -13,7 +13,7 @@ use super::{ThreadPoolCore, ThreadPoolExecutor};
 use crate::{
     cancel::CancelToken,
     error::{SubmitError, TaskError, TryMapError},
-    future::TaskFuture,
+    future::{TaskFuture, WaitingHere},
     task::TaskOptions,
 };
 
@@ -47,6 +47,10 @@ impl Borrows {
     }
 
     fn wait_for_none(&self) {
+        if *self.lock() == 0 {
+            return;
+        }
+        let _here = WaitingHere::begin();
         let mut number = self.lock();
         while *number > 0 {
             number = self.none.wait(number).unwrap_or_else(PoisonError::into_inner);
@@ -142,18 +146,25 @@ impl<'scope, E: Send + 'scope> Scope<'scope, '_, E> {
         let mut state = self.lock();
         let first = state.error.is_none();
         state.error.get_or_insert(error);
-        if first {
-            // Under the lock: nobody waits for them meanwhile.
-            state.tasks.iter().for_each(|task| _ = task.cancel());
-        }
+        // Not under the lock: what a task has captured is dropped with it, and may spawn here.
+        let tasks = if first { std::mem::take(&mut state.tasks) } else { Vec::new() };
         drop(state);
+        tasks.iter().for_each(|task| _ = task.cancel());
+        self.lock().tasks.extend(tasks);
         self.token.cancel();
     }
 
     /// Waits for all tasks, those included that tasks have spawned meanwhile.
     fn finish(&self) {
         loop {
-            let Some(task) = self.lock().tasks.pop() else { break };
+            let Some(task) = self.lock().tasks.pop() else {
+                self.borrows.wait_for_none();
+                // A task, or what it captured, may have spawned the last ones meanwhile.
+                if self.lock().tasks.is_empty() {
+                    return;
+                }
+                continue;
+            };
             if self.lock().error.is_some() {
                 task.cancel();
             }
@@ -164,7 +175,6 @@ impl<'scope, E: Send + 'scope> Scope<'scope, '_, E> {
                 Err(error) => self.fail(TryMapError::Task(error)),
             }
         }
-        self.borrows.wait_for_none();
     }
 }
 
