@@ -13,8 +13,8 @@ use crate::{
     error::{BuildError, SubmitError},
     executor::{Executor, Shutdown, ShutdownReport, Submit, available_cpus},
     future::{
-        Cell, Host, InProcess, Owner, State as TaskState, TaskFuture, TaskRef, callbacks::shut_down_and_wait,
-        current_pool, enter_pool, new_pool_id,
+        Cell, Host, InProcess, Owner, State as TaskState, TaskFuture, TaskRef, WaitingHere,
+        callbacks::shut_down_and_wait, current_pool, enter_pool, new_pool_id,
     },
     span,
     stats::Stats,
@@ -201,6 +201,10 @@ impl Shared {
             report.cancelled = queue.into_values().filter(TaskRef::cancel).count();
             state = self.lock();
         }
+        drop(state);
+        // A worker of another pool has a stand-in there, for whom tasks of this one may be waiting.
+        let _here = (current_pool() != self.id).then(WaitingHere::begin);
+        state = self.lock();
         // A worker that waits for its own end would wait for ever.
         while !state.is_at_rest() && current_pool() != self.id {
             let left = end.map(|end| end.saturating_duration_since(Instant::now()));

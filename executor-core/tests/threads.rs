@@ -236,3 +236,16 @@ fn a_task_is_run_while_a_waker_of_another_one_blocks() {
     assert_eq!(second.result_timeout(LONG).expect("another worker is called"), Ok(1));
     drop(lock);
 }
+
+#[test]
+fn another_pool_may_be_dropped_in_a_task_that_its_tasks_wait_for() {
+    let pool = Arc::new(ThreadPoolExecutor::new(1).unwrap());
+    let outer = Arc::clone(&pool);
+    let future = pool.spawn(move || {
+        let other = ThreadPoolExecutor::new(1).unwrap();
+        let future = other.spawn(move || outer.spawn(|| 5).unwrap().result()).unwrap();
+        drop(other);
+        future.result().unwrap().unwrap()
+    });
+    assert_eq!(future.unwrap().result_timeout(LONG).expect("somebody stands in"), Ok(5));
+}

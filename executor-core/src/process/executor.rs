@@ -23,7 +23,7 @@ use crate::{
     cancel::CancelToken,
     error::{BuildError, SubmitError, TaskError},
     executor::{Executor, Shutdown, ShutdownReport, Submit},
-    future::{Promise, TaskFuture, TaskRef, callbacks::shut_down_and_wait},
+    future::{Promise, TaskFuture, TaskRef, WaitingHere, callbacks::shut_down_and_wait},
     map::{ChunkInput, ChunkOutput},
     span,
     stats::Stats,
@@ -195,6 +195,10 @@ impl ProcessPoolExecutor {
         core.space.notify_all();
         core.changed.notify_all();
         core.wake_supervisor();
+        drop(state);
+        // A worker of a thread pool has a stand-in there, for whom an input or a callback may be waiting.
+        let here = WaitingHere::begin();
+        state = core.lock();
         while !state.ended {
             state = match end.map(|end| end.saturating_duration_since(Instant::now())) {
                 None => core.changed.wait(state).unwrap_or_else(PoisonError::into_inner),
@@ -206,6 +210,7 @@ impl ProcessPoolExecutor {
         report.queued = state.queued + state.books.standing - report.running;
         let ended = state.ended;
         drop(state);
+        drop(here);
         if ended && let Some(supervisor) = self.supervisor.lock().unwrap_or_else(PoisonError::into_inner).take() {
             // It has nothing left to do. It catches panics of nobody, so one in there would be ours: do not hide it.
             if supervisor.join().is_err() && !thread::panicking() {

@@ -23,7 +23,7 @@ use crate::{
     cancel::CancelToken,
     error::{Cause, SubmitError, TaskError},
     executor::{Shutdown, ShutdownReport},
-    future::{Cell, Host, State as TaskState, TaskRef, current_pool, enter_pool, new_pool_id},
+    future::{Cell, Host, State as TaskState, TaskRef, WaitingHere, current_pool, enter_pool, new_pool_id},
     panic,
     stats::{Observer, Stats},
     task::TaskOptions,
@@ -349,6 +349,8 @@ impl Pool {
         }
         // A worker that waits for its own end would wait for ever.
         if current_pool() != self.id {
+            // One of another pool has a stand-in there, for whom tasks of this one may be waiting.
+            let _here = WaitingHere::begin();
             let mut threads = self.threads();
             loop {
                 // A submit that was first may not have called anybody yet: its task is seen here, because `shut` came before.
