@@ -315,6 +315,21 @@ fn what_was_submitted_before_the_input_panics_is_run() {
 }
 
 #[test]
+fn a_pool_may_have_more_workers_than_there_will_ever_be() {
+    for workers in [usize::MAX, 1 << 63, 1 << 24] {
+        let pool = ThreadPoolExecutor::new(workers).unwrap();
+        let squares: Vec<u64> = (0..10).map(|x| x * x).collect();
+        assert_eq!(pool.map(|x: u64| x * x, 0..10).collect::<Result<Vec<_>, _>>().unwrap(), squares);
+        assert_eq!(pool.map(|x: u64| x * x, 0..10).into_vec().unwrap(), squares);
+        pool.resize(1).unwrap();
+        pool.resize(workers).unwrap();
+        assert_eq!(pool.spawn(|| 1).unwrap().result(), Ok(1));
+        let report = pool.shutdown(Shutdown::Drain, Some(LONG));
+        assert_eq!((report.running, report.queued, pool.stats().workers), (0, 0, 0));
+    }
+}
+
+#[test]
 fn a_pool_grows_and_shrinks_while_it_works() {
     let pool = ThreadPoolExecutor::new(1).unwrap();
     let (gate, held) = hold(&pool);

@@ -2,7 +2,7 @@
 
 use std::{fmt, rc::Rc, sync::Arc, time::Duration};
 
-use super::{ThreadPoolExecutor, pool::Config};
+use super::{ThreadPoolExecutor, idle::MOST_WORKERS, pool::Config};
 use crate::{
     error::{BuildError, Cause},
     executor::available_cpus,
@@ -150,6 +150,7 @@ impl ThreadPoolBuilder {
         if self.config.max_workers == 0 {
             return Err(BuildError::NoWorkers);
         }
+        self.config.max_workers = self.config.max_workers.min(MOST_WORKERS);
         if self.config.queue_capacity == 0 {
             return Err(BuildError::NoCapacity);
         }

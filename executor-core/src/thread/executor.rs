@@ -4,6 +4,7 @@ use std::{fmt, sync::Arc, thread, time::Duration};
 
 use super::{
     ThreadPoolBuilder,
+    idle::MOST_WORKERS,
     membership::PoolOf,
     pool::{Config, Pool},
 };
@@ -149,7 +150,7 @@ impl ThreadPoolExecutor {
         if max_workers == 0 {
             return Err(BuildError::NoWorkers);
         }
-        self.core.pool.resize(max_workers);
+        self.core.pool.resize(max_workers.min(MOST_WORKERS));
         Ok(())
     }
 

@@ -30,6 +30,9 @@ const SEARCHING_MASK: u64 = (1 << 24) - 1;
 /// Then workers that are awake: they search or run a task, and do not block in one.
 const AWAKE: u64 = 1 << 24;
 const AWAKE_MASK: u64 = SEARCHING_MASK << 24;
+/// More workers than any system starts, and few enough to be counted in the word, with those that stand in, and to be
+/// reckoned with.
+pub(super) const MOST_WORKERS: usize = 1 << 20;
 /// No more tasks are taken.
 const SHUT: u64 = 1 << 62;
 /// No more tasks are run.
