@@ -13,8 +13,8 @@ use std::{
 };
 
 use executor_core::{
-    CancelToken, Executor, ReturnWhen, Shutdown, Submit, SubmitError, TaskError, TaskOptions, ThreadPoolCore,
-    ThreadPoolExecutor, as_completed, wait,
+    BuildError, CancelToken, Executor, ReturnWhen, Shutdown, Submit, SubmitError, TaskError, TaskOptions,
+    ThreadPoolCore, ThreadPoolExecutor, as_completed, wait,
 };
 
 const LONG: Duration = Duration::from_secs(60);
@@ -248,4 +248,12 @@ fn another_pool_may_be_dropped_in_a_task_that_its_tasks_wait_for() {
         future.result().unwrap().unwrap()
     });
     assert_eq!(future.unwrap().result_timeout(LONG).expect("somebody stands in"), Ok(5));
+}
+
+#[test]
+fn a_name_that_no_thread_can_have_is_refused() {
+    match ThreadPoolExecutor::builder().thread_name_prefix("a\0b").build() {
+        Err(BuildError::System { cause, .. }) => assert!(cause.to_string().contains("thread_name_prefix"), "{cause}"),
+        other => panic!("{other:?}"),
+    }
 }

@@ -1,6 +1,6 @@
 //! What can be set on a thread pool.
 
-use std::{fmt, rc::Rc, sync::Arc, time::Duration};
+use std::{fmt, io, rc::Rc, sync::Arc, time::Duration};
 
 use super::{ThreadPoolExecutor, idle::MOST_WORKERS, pool::Config};
 use crate::{
@@ -144,7 +144,7 @@ impl ThreadPoolBuilder {
     ///
     /// # Errors
     ///
-    /// [`BuildError`] when a number is zero.
+    /// [`BuildError`] when a number is zero, or the thread's name is one that no thread can have.
     pub fn build(mut self) -> Result<ThreadPoolExecutor, BuildError> {
         self.config.max_workers = self.max_workers.unwrap_or_else(|| (available_cpus() + 4).min(32));
         if self.config.max_workers == 0 {
@@ -153,6 +153,10 @@ impl ThreadPoolBuilder {
         self.config.max_workers = self.config.max_workers.min(MOST_WORKERS);
         if self.config.queue_capacity == 0 {
             return Err(BuildError::NoCapacity);
+        }
+        if self.config.name_prefix.contains('\0') {
+            let cause = io::Error::new(io::ErrorKind::InvalidInput, "thread_name_prefix contains a NUL character");
+            return Err(BuildError::System { action: "name the threads", cause });
         }
         Ok(ThreadPoolExecutor::from_config(self.config))
     }
