@@ -31,7 +31,6 @@ impl Owner for PoolOf {
                 worker.pool.observe(|observer| observer.task_started(cell.id()));
                 count(&worker.counters().started);
                 worker.begins();
-                worker.pool.give_space_back();
             }
             // In the place of one that waits for it in a worker's exit hook.
             None => {
@@ -39,7 +38,7 @@ impl Owner for PoolOf {
                     pool.observe(|observer| observer.task_started(cell.id()));
                     // ORDERING: as in `cancelled`.
                     pool.outside.started.fetch_add(1, Ordering::Release);
-                    pool.give_space_back();
+                    pool.bury();
                 }
             }
         });
@@ -80,7 +79,7 @@ impl Owner for PoolOf {
             // ORDERING: Release, with the Acquire in `stats`.
             pool.outside.cancelled.fetch_add(1, Ordering::Release);
             pool.observe(|observer| observer.task_ended(cell.id(), TaskEnd::Cancelled));
-            pool.give_space_back();
+            pool.bury();
         }
     }
 
@@ -89,7 +88,7 @@ impl Owner for PoolOf {
             // ORDERING: as in `cancelled`.
             pool.outside.expired.fetch_add(1, Ordering::Release);
             pool.observe(|observer| observer.task_ended(cell.id(), TaskEnd::Expired));
-            pool.give_space_back();
+            pool.bury();
         }
     }
 

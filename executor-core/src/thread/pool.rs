@@ -308,6 +308,7 @@ impl Pool {
     fn found_tombs(&self, number: usize) {
         // ORDERING: a count for those who watch.
         self.outside.tombs_found.fetch_add(number as u64, Ordering::Relaxed);
+        (0..number).for_each(|_| self.unearth());
     }
 
     /// Whether the caller may look for work: one at a time.
@@ -414,10 +415,27 @@ impl Pool {
         }
     }
 
+    /// A task was taken out of the queue, and is run or failed.
     #[inline]
     pub(super) fn give_space_back(&self) {
         if let Some(space) = &self.space {
             space.leave();
+        }
+    }
+
+    /// A task is over, or run, and left its entry in the queue.
+    #[inline]
+    pub(super) fn bury(&self) {
+        if let Some(space) = &self.space {
+            space.bury();
+        }
+    }
+
+    /// Such an entry was taken out of the queue.
+    #[inline]
+    pub(super) fn unearth(&self) {
+        if let Some(space) = &self.space {
+            space.unearth();
         }
     }
 }

@@ -1,18 +1,27 @@
-//! Room in a bounded queue: who submits takes a place, and a task that starts or is cancelled gives it back.
+//! Room in a bounded queue: who submits takes a place, and a task that starts or is cancelled gives it back. But of tasks that
+//! are over while they are queued only so many do at once: beyond, their entries keep their places until somebody takes them
+//! out of the queue. Or the queue, and what it holds on to, would grow without bound.
 
 use std::{
     sync::{
         Condvar, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicIsize, AtomicUsize, Ordering},
     },
     time::Instant,
 };
 
 use crate::{error::SubmitError, future::WaitingHere, task::TaskOptions};
 
+/// So many tombstones keep no places in the smallest queue.
+const TOMBS: isize = 64;
+
 pub(super) struct Space {
     capacity: usize,
     used: AtomicUsize,
+    /// Entries in the queue that are tombstones. Less than zero for a moment when one is taken out before it is counted.
+    tombs: AtomicIsize,
+    /// Those above so many keep their places.
+    most_tombs: isize,
     /// Threads that wait for a place, or are about to.
     waiting: AtomicUsize,
     gate: Mutex<()>,
@@ -24,6 +33,8 @@ impl Space {
         Self {
             capacity,
             used: AtomicUsize::new(0),
+            tombs: AtomicIsize::new(0),
+            most_tombs: isize::try_from(capacity).unwrap_or(isize::MAX).max(TOMBS),
             waiting: AtomicUsize::new(0),
             gate: Mutex::new(()),
             changed: Condvar::new(),
@@ -89,6 +100,20 @@ impl Space {
     pub(super) fn leave(&self) {
         self.used.fetch_sub(1, Ordering::SeqCst);
         self.pass_on();
+    }
+
+    /// A task is over, and its entry still in the queue.
+    pub(super) fn bury(&self) {
+        if self.tombs.fetch_add(1, Ordering::SeqCst) < self.most_tombs {
+            self.leave();
+        }
+    }
+
+    /// Such an entry was taken out of the queue.
+    pub(super) fn unearth(&self) {
+        if self.tombs.fetch_sub(1, Ordering::SeqCst) > self.most_tombs {
+            self.leave();
+        }
     }
 
     fn pass_on(&self) {

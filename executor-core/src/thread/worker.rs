@@ -154,6 +154,7 @@ impl Worker {
         let last = self.seat.deque.pop()?;
         if ptr::eq(last.cell(), cell) {
             count(&self.counters().tombs_found);
+            self.pool.unearth();
             return Some(last);
         }
         self.seat.deque.push(last);
@@ -215,6 +216,7 @@ impl Worker {
         self.in_run.set(false);
         if !ran {
             count(&self.counters().tombs_found);
+            self.pool.unearth();
         }
         let searching = self.searches_early.take();
         if searching && task.is_unwanted() {
@@ -230,9 +232,12 @@ impl Worker {
     /// A task begins in this worker's thread.
     #[inline]
     pub(super) fn begins(&self) {
-        if self.depth.get() > 0 {
+        if self.depth.get() > 0 || !self.in_run.get() {
             // In the place of one that waits for it.
             count(&self.counters().tombs_made);
+            self.pool.bury();
+        } else {
+            self.pool.give_space_back();
         }
         self.depth.set(self.depth.get() + 1);
     }
