@@ -1,6 +1,7 @@
 //! What only a thread pool promises.
 
 use std::{
+    cell::RefCell,
     future::Future,
     pin::Pin,
     sync::{
@@ -297,4 +298,40 @@ fn a_name_that_no_thread_can_have_is_refused() {
         Err(BuildError::System { cause, .. }) => assert!(cause.to_string().contains("thread_name_prefix"), "{cause}"),
         other => panic!("{other:?}"),
     }
+}
+
+/// Says that it is being dropped, and then waits until it may be.
+struct Staying(mpsc::Sender<()>, Arc<Barrier>, Arc<AtomicBool>);
+
+impl Drop for Staying {
+    fn drop(&mut self) {
+        self.0.send(()).unwrap();
+        self.1.wait();
+        self.2.store(true, Ordering::SeqCst);
+    }
+}
+
+#[test]
+fn a_shutdown_waits_for_the_threads_locals_as_long_as_its_deadline_allows() {
+    thread_local! {
+        static KEPT: RefCell<Option<Staying>> = const { RefCell::new(None) };
+    }
+    let pool = ThreadPoolExecutor::new(1).unwrap();
+    let (drops, is_dropping) = mpsc::channel();
+    let (gate, gone) = (Arc::new(Barrier::new(2)), Arc::new(AtomicBool::new(false)));
+    let staying = Staying(drops, Arc::clone(&gate), Arc::clone(&gone));
+    pool.spawn(|| KEPT.set(Some(staying))).unwrap().result().unwrap();
+    // It would never return otherwise.
+    pool.shutdown(Shutdown::Drain, Some(Duration::from_millis(1)));
+    is_dropping.recv_timeout(LONG).unwrap();
+    pool.shutdown(Shutdown::Drain, Some(Duration::ZERO));
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                pool.shutdown(Shutdown::Drain, None);
+                assert!(gone.load(Ordering::SeqCst), "each shutdown waits for the joins");
+            });
+        }
+        gate.wait();
+    });
 }

@@ -90,6 +90,8 @@ struct Threads {
     /// Threads that exist.
     live: usize,
     handles: HashMap<u64, JoinHandle<()>>,
+    /// Threads that have left the pool, and that somebody joins at the moment.
+    joining: usize,
     next: u64,
     /// Of workers that have left.
     seats: Vec<Seat>,
@@ -356,13 +358,22 @@ impl Pool {
             loop {
                 // A submit that was first may not have called anybody yet: its task is seen here, because `shut` came before.
                 if threads.live == 0 && self.idle.awake() == 0 {
-                    if !self.queues.has_any_work() {
+                    if self.queues.has_any_work() {
+                        drop(threads);
+                        self.call(1);
+                        threads = self.threads();
+                        continue;
+                    }
+                    if !threads.handles.is_empty() {
+                        let leaving = Leaving::take(self, &mut threads);
+                        drop(threads);
+                        leaving.join(end.is_some());
+                        threads = self.threads();
+                        continue;
+                    }
+                    if threads.joining == 0 {
                         break;
                     }
-                    drop(threads);
-                    self.call(1);
-                    threads = self.threads();
-                    continue;
                 }
                 let left = end.map(|end| end.saturating_duration_since(Instant::now()));
                 threads = match left {
@@ -370,14 +381,6 @@ impl Pool {
                     Some(Duration::ZERO) => break,
                     Some(left) => self.ended.wait_timeout(threads, left).unwrap_or_else(PoisonError::into_inner).0,
                 };
-            }
-            if threads.live == 0 {
-                let handles = std::mem::take(&mut threads.handles);
-                drop(threads);
-                // They have left the pool; joining waits for the destructors of their thread-locals.
-                for (_, thread) in handles {
-                    let _ = thread.join();
-                }
             }
         }
         let stats = self.stats();
@@ -437,6 +440,41 @@ impl Pool {
         if let Some(space) = &self.space {
             space.unearth();
         }
+    }
+}
+
+/// Threads that have left the pool; joining them waits for the destructors of their thread-locals. When this is dropped, all who
+/// shut the pool down are told.
+struct Leaving {
+    pool: Arc<Pool>,
+    handles: HashMap<u64, JoinHandle<()>>,
+    number: usize,
+}
+
+impl Leaving {
+    fn take(pool: &Arc<Pool>, threads: &mut Threads) -> Self {
+        let handles = std::mem::take(&mut threads.handles);
+        let number = handles.len();
+        threads.joining += number;
+        Self { pool: Arc::clone(pool), handles, number }
+    }
+
+    /// `elsewhere` when the caller has a deadline: a join has none. Where no thread can be started for it, nobody joins.
+    fn join(mut self, elsewhere: bool) {
+        if elsewhere {
+            let _ = thread::Builder::new().name("executor-join".to_owned()).spawn(move || self.join(false));
+            return;
+        }
+        for (_, thread) in self.handles.drain() {
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Drop for Leaving {
+    fn drop(&mut self) {
+        self.pool.threads().joining -= self.number;
+        self.pool.ended.notify_all();
     }
 }
 
