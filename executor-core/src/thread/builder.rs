@@ -69,7 +69,8 @@ impl ThreadPoolBuilder {
         }
     }
 
-    /// The largest number of threads. Default: `min(32, CPUs + 4)`, where affinity and cgroup quota count.
+    /// The largest number of threads that run tasks at once; those that stand in for threads whose tasks wait are extra.
+    /// Default: `min(32, CPUs + 4)`, where affinity and cgroup quota count. More than 2^20 are taken as so many.
     pub fn max_workers(mut self, workers: usize) -> Self {
         self.max_workers = Some(workers);
         self

@@ -21,9 +21,9 @@ use crate::{
 
 /// Runs tasks in threads of this process.
 ///
-/// Threads start when tasks come, up to `max_workers`, and leave when they had nothing to do for `idle_timeout`. A task may
-/// submit to its own pool and wait: what nobody has started runs in place, and while a worker blocks another one stands in
-/// for it. Dropping the pool waits for all its tasks.
+/// Threads start when tasks come, until `max_workers` run tasks at once, and leave when they had nothing to do for
+/// `idle_timeout`. A task may submit to its own pool and wait: what nobody has started runs in place, and while a worker blocks
+/// another one stands in for it. Dropping the pool waits for all its tasks.
 ///
 /// # Examples
 ///
@@ -69,7 +69,7 @@ pub struct ThreadPoolCore {
 }
 
 impl ThreadPoolExecutor {
-    /// A pool of at most `max_workers` threads, with defaults for the rest.
+    /// A pool in which at most `max_workers` threads run tasks at once, with defaults for the rest.
     ///
     /// # Errors
     ///
@@ -140,8 +140,9 @@ impl ThreadPoolExecutor {
         Map::new(ClosureCore(self.core.clone()), Arc::new(work), items.into_iter())
     }
 
-    /// Changes the largest number of threads, for tasks that start from now on. Threads that are too many leave when they have
-    /// finished their task.
+    /// Changes the largest number of threads that run tasks at once, for tasks that start from now on. Threads that are too
+    /// many finish their task and then fall asleep; as all threads that sleep, they leave when they have been idle for the
+    /// builder's `idle_timeout`, or earlier where very many sleep.
     ///
     /// # Errors
     ///
