@@ -194,7 +194,8 @@ impl ThreadPoolExecutor {
     ///
     /// # Errors
     ///
-    /// The first task's [`TaskError`]; its siblings that had not started are cancelled then.
+    /// The first task's [`TaskError`]; its siblings that had not started are cancelled then. [`TaskError::Cancelled`] where a
+    /// shutdown has cancelled some of them.
     ///
     /// # Panics
     ///

@@ -113,7 +113,7 @@ impl Round {
         self.ending.load(Ordering::SeqCst) > 0
     }
 
-    fn may_cancel_queued(&self) -> bool {
+    pub(super) fn may_cancel_queued(&self) -> bool {
         self.ending.load(Ordering::SeqCst) > 1
     }
 

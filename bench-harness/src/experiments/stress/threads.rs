@@ -200,11 +200,15 @@ fn scope(actor: &Actor<'_, Pool>, random: &mut Random) {
         Ok(()) => {
             let good = values.iter().copied().eq((first..first + values.len() as u64).map(answer));
             let whole = total.load(Ordering::SeqCst) == values.len() as u64;
-            let ending = actor.round.is_ending();
-            actor.round.require(good && whole && !panics || ending, || "a scope has lost a task".to_owned());
+            actor.round.require(good && whole && !panics || refused, || "a scope has lost a task".to_owned());
         }
         Err(error) => {
-            let good = panics && matches!(error, TaskError::Panicked { .. });
+            let good = match error {
+                TaskError::Panicked { .. } => panics,
+                // By a shutdown, before it was begun.
+                TaskError::Cancelled => actor.round.may_cancel_queued(),
+                _ => false,
+            };
             actor.round.require(good, || format!("a scope failed: {error:?}"));
         }
     }
@@ -228,6 +232,7 @@ fn failing_scope(actor: &Actor<'_, Pool>, random: &mut Random) {
     let good = match outcome {
         Ok(()) => bad >= items && ran == items || actor.round.is_ending(),
         Err(TryMapError::Output(number)) => number == bad && ran <= items,
+        Err(TryMapError::Task(TaskError::Cancelled)) => actor.round.may_cancel_queued(),
         Err(TryMapError::Task(_)) => false,
     };
     actor.round.require(good, || format!("a scope of {items} with an error in {bad}: {outcome:?}, {ran} ran"));
