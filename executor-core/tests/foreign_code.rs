@@ -250,8 +250,11 @@ fn a_time_limit_is_kept_where_a_task_runs_in_place() {
     let pool = Arc::new(ThreadPoolExecutor::new(1).unwrap());
     let inner = Arc::clone(&pool);
     let outer = pool.spawn(move || {
-        let options = TaskOptions::new().timeout(Duration::from_millis(10));
-        inner.spawn_with(|| thread::sleep(Duration::from_millis(500)), options).unwrap().result()
+        let ((task, release), options) = (held(), TaskOptions::new().timeout(Duration::from_millis(10)));
+        let future = inner.spawn_with(task, options).unwrap();
+        // It ends only after the limit has.
+        future.add_done_callback(move |_| _ = release.send(()));
+        future.result()
     });
     assert!(matches!(outer.unwrap().result(), Ok(Err(TaskError::TimedOut { .. }))));
 }

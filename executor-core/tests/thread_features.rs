@@ -572,3 +572,35 @@ fn a_map_of_a_closure_takes_what_serde_cannot_write() {
     let results: Vec<_> = pool.spawn_map(look_up, 95..105).chunk_size(3).collect();
     assert_eq!(results.iter().map(Result::is_ok).collect::<Vec<_>>(), [[true; 5], [false; 5]].concat());
 }
+
+#[test]
+fn cancelled_tasks_do_not_pile_up_in_a_bounded_queue() {
+    let pool = ThreadPoolExecutor::builder().max_workers(1).queue_capacity(2).build().unwrap();
+    let (gate, running) = hold(&pool);
+    let memory = Arc::new(());
+    let mut accepted = 0;
+    // They are over and their closures gone, but the queue has an entry for each.
+    while let Ok(future) = pool.spawn_with(
+        {
+            let memory = Arc::clone(&memory);
+            move || drop(memory)
+        },
+        TaskOptions::new().refuse_when_full(true),
+    ) {
+        assert!(future.cancel());
+        accepted += 1;
+        assert!(accepted < 1000, "the queue has a bound");
+    }
+    assert_eq!(Arc::strong_count(&memory), 1);
+    assert_eq!(pool.stats().queued, 0);
+    std::thread::scope(|scope| {
+        let waiting = scope.spawn(|| pool.spawn(|| 4).unwrap().result());
+        gate.wait();
+        assert_eq!(waiting.join().unwrap(), Ok(4), "there is room again");
+    });
+    running.result().unwrap();
+    // And all the places are there again.
+    for _ in 0..3 {
+        assert_eq!(pool.spawn(|| 5).unwrap().result(), Ok(5));
+    }
+}

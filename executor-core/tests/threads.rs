@@ -89,47 +89,6 @@ fn a_full_queue_refuses_or_waits() {
 }
 
 #[test]
-fn cancelled_tasks_do_not_pile_up_in_a_bounded_queue() {
-    let pool = ThreadPoolExecutor::builder().max_workers(1).queue_capacity(2).build().unwrap();
-    let gate = Arc::new(Barrier::new(2));
-    let (started, has_started) = mpsc::channel();
-    let held = Arc::clone(&gate);
-    let running = pool
-        .spawn(move || {
-            started.send(()).unwrap();
-            held.wait();
-        })
-        .unwrap();
-    has_started.recv_timeout(LONG).unwrap();
-    let memory = Arc::new(());
-    let mut accepted = 0;
-    // They are over and their closures gone, but the queue has an entry for each.
-    while let Ok(future) = pool.spawn_with(
-        {
-            let memory = Arc::clone(&memory);
-            move || drop(memory)
-        },
-        TaskOptions::new().refuse_when_full(true),
-    ) {
-        assert!(future.cancel());
-        accepted += 1;
-        assert!(accepted < 1000, "the queue has a bound");
-    }
-    assert_eq!(Arc::strong_count(&memory), 1);
-    assert_eq!(pool.stats().queued, 0);
-    std::thread::scope(|scope| {
-        let waiting = scope.spawn(|| pool.spawn(|| 4).unwrap().result());
-        gate.wait();
-        assert_eq!(waiting.join().unwrap(), Ok(4), "there is room again");
-    });
-    running.result().unwrap();
-    // And all the places are there again.
-    for _ in 0..3 {
-        assert_eq!(pool.spawn(|| 5).unwrap().result(), Ok(5));
-    }
-}
-
-#[test]
 fn a_time_limit_resolves_the_future_while_the_thread_is_busy() {
     let pool = ThreadPoolExecutor::new(1).unwrap();
     let token = CancelToken::new();
