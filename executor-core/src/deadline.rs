@@ -7,7 +7,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::future::TaskRef;
+use crate::{
+    future::TaskRef,
+    sys::{self, PerProcess},
+};
 
 struct Watched {
     who: TaskRef,
@@ -24,6 +27,7 @@ pub(crate) enum Limit {
     Queued,
 }
 
+#[derive(Default)]
 struct Deadlines {
     /// By time, and by a number that makes equal times different.
     queue: BTreeMap<(Instant, u64), Watched>,
@@ -31,11 +35,17 @@ struct Deadlines {
     serving: bool,
 }
 
-static DEADLINES: Mutex<Deadlines> = Mutex::new(Deadlines { queue: BTreeMap::new(), next: 0, serving: false });
-static CHANGED: Condvar = Condvar::new();
+/// Of each process its own: in a forked copy there is no thread that would keep the limits that were watched before.
+static CLOCK: PerProcess<Clock> = PerProcess::new(Clock::default);
+
+#[derive(Default)]
+struct Clock {
+    deadlines: Mutex<Deadlines>,
+    changed: Condvar,
+}
 
 fn lock() -> MutexGuard<'static, Deadlines> {
-    DEADLINES.lock().unwrap_or_else(PoisonError::into_inner)
+    CLOCK.get().deadlines.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Ends the watch when dropped.
@@ -54,7 +64,7 @@ pub(crate) fn watch(who: TaskRef, what: Limit, limit: Duration) -> Watch {
         // Without a thread to watch, a limit is not kept, but the task itself is not harmed.
         deadlines.serving = thread::Builder::new().name("executor-deadline".to_owned()).spawn(serve).is_ok();
     } else if earliest {
-        CHANGED.notify_one();
+        CLOCK.get().changed.notify_one();
     }
     Watch(Some(key))
 }
@@ -70,15 +80,16 @@ impl Drop for Watch {
 }
 
 fn serve() {
+    let (generation, clock) = (sys::generation(), CLOCK.get());
     let mut deadlines = lock();
     loop {
         let Some((&key, _)) = deadlines.queue.first_key_value() else {
-            deadlines = CHANGED.wait(deadlines).unwrap_or_else(PoisonError::into_inner);
+            deadlines = clock.changed.wait(deadlines).unwrap_or_else(PoisonError::into_inner);
             continue;
         };
         let left = key.0.saturating_duration_since(Instant::now());
         if left > Duration::ZERO {
-            deadlines = CHANGED.wait_timeout(deadlines, left).unwrap_or_else(PoisonError::into_inner).0;
+            deadlines = clock.changed.wait_timeout(deadlines, left).unwrap_or_else(PoisonError::into_inner).0;
         } else if let Some(watched) = deadlines.queue.remove(&key) {
             drop(deadlines);
             let taken = watched.limit + key.0.elapsed();
@@ -88,6 +99,10 @@ fn serve() {
             }
             // The next limit is not to wait for the task's destructors.
             watched.who.drop_elsewhere();
+            // A waker may have forked.
+            if sys::generation() != generation {
+                sys::end_copy();
+            }
             deadlines = lock();
         }
     }

@@ -123,6 +123,10 @@ pub enum TaskError {
     /// a [`Shutdown::Kill`](crate::Shutdown::Kill); what had not started is [`Cancelled`](Self::Cancelled).
     #[error("the executor was shut down before the task had a result")]
     ShutDown,
+    /// This process is a forked copy of the one that has built the executor. The task goes on there; here nobody runs it, and
+    /// nothing will come of it. A copy may build executors of its own; see [the chapter on fork](crate::host#fork).
+    #[error("this process is a forked copy of the one that built the executor, which has no workers here")]
+    Forked,
 }
 
 impl TaskError {
@@ -132,6 +136,14 @@ impl TaskError {
 
     pub(crate) fn decode(what: &str, cause: impl fmt::Display) -> Self {
         Self::Decode { what: what.to_owned(), cause: Cause::new(cause) }
+    }
+
+    /// Of a task that an executor that has ended did not take.
+    pub(crate) fn from_refusal(refused: SubmitError) -> Self {
+        match refused {
+            SubmitError::Forked => Self::Forked,
+            SubmitError::Full | SubmitError::ShutDown => Self::ShutDown,
+        }
     }
 
     /// The name of the variant.
@@ -150,6 +162,7 @@ impl TaskError {
             Self::PoolBroken { .. } => "PoolBroken",
             Self::DeadlineExceeded => "DeadlineExceeded",
             Self::ShutDown => "ShutDown",
+            Self::Forked => "Forked",
         }
     }
 }
@@ -176,7 +189,7 @@ impl fmt::Debug for TaskError {
             Self::InitializerFailed { cause } | Self::NoWorker { cause } | Self::PoolBroken { cause } => {
                 shown.field("cause", cause)
             }
-            Self::Cancelled | Self::MemoryLimit | Self::DeadlineExceeded | Self::ShutDown => &mut shown,
+            Self::Cancelled | Self::MemoryLimit | Self::DeadlineExceeded | Self::ShutDown | Self::Forked => &mut shown,
         }
         .finish()
     }
@@ -255,6 +268,10 @@ pub enum SubmitError {
     /// The executor takes no more tasks.
     #[error("the executor is shut down")]
     ShutDown,
+    /// This process is a forked copy of the one that has built the executor: nobody would run the task here. A copy may build
+    /// executors of its own; see [the chapter on fork](crate::host#fork).
+    #[error("this process is a forked copy of the one that built the executor, which has no workers here")]
+    Forked,
 }
 
 impl fmt::Debug for SubmitError {
@@ -262,6 +279,7 @@ impl fmt::Debug for SubmitError {
         let variant = match self {
             Self::Full => "Full",
             Self::ShutDown => "ShutDown",
+            Self::Forked => "Forked",
         };
         write_in_full(f, variant, self)
     }

@@ -109,6 +109,7 @@ mod deadline;
 mod error;
 mod executor;
 mod future;
+pub mod host;
 mod map;
 mod panic;
 #[cfg(unix)]
@@ -122,6 +123,13 @@ mod stats;
 mod sync;
 #[cfg(unix)]
 mod sys;
+/// As much of it as threads need.
+#[cfg(not(unix))]
+mod sys {
+    #[expect(unsafe_code, reason = "finds out whether this process is a forked copy")]
+    mod copies;
+    pub(crate) use copies::{PerProcess, end_copy, generation};
+}
 #[expect(unsafe_code, reason = "makes a zero-sized function out of nothing")]
 mod task;
 mod thread;

@@ -14,7 +14,7 @@ use crate::{
     executor::{Executor, Shutdown, ShutdownReport, Submit, available_cpus},
     future::{
         Cell, Host, InProcess, Owner, State as TaskState, TaskFuture, TaskRef, WaitingHere,
-        callbacks::shut_down_and_wait, current_pool, enter_pool, new_pool_id,
+        callbacks::shut_down_and_wait, current_pool, end_if_elsewhere, enter_pool, is_elsewhere, new_pool_id,
     },
     span,
     stats::Stats,
@@ -143,6 +143,9 @@ impl RayonCore {
         work: impl FnOnce() -> R + Send + 'static,
         options: TaskOptions,
     ) -> Result<TaskFuture<R>, SubmitError> {
+        if is_elsewhere(self.shared.id) {
+            return Err(SubmitError::Forked);
+        }
         let shared = Arc::clone(&self.shared);
         let (task, future, number) = {
             let mut state = shared.lock();
@@ -161,6 +164,7 @@ impl RayonCore {
         self.threads.spawn(move || {
             shared.lock().queue.remove(&number);
             task.run();
+            end_if_elsewhere(shared.id);
             shared.change(|state| state.jobs -= 1);
         });
         Ok(future)
@@ -191,6 +195,9 @@ impl Shared {
     }
 
     fn shut_down(&self, how: Shutdown, deadline: Option<Duration>) -> ShutdownReport {
+        if is_elsewhere(self.id) {
+            return ShutdownReport::default();
+        }
         let end = deadline.and_then(|deadline| Instant::now().checked_add(deadline));
         let mut state = self.lock();
         state.shut_down = true;
@@ -283,6 +290,9 @@ impl Executor for RayonExecutor {
     }
 
     fn stats(&self) -> Stats {
+        if is_elsewhere(self.core.shared.id) {
+            return Stats::default();
+        }
         let state = self.core.shared.lock();
         Stats {
             workers: self.core.shared.max_workers,
@@ -303,6 +313,11 @@ impl Executor for RayonExecutor {
 
 impl Drop for RayonExecutor {
     fn drop(&mut self) {
+        if is_elsewhere(self.core.shared.id) {
+            // rayon would call threads that are not here.
+            std::mem::forget(Arc::clone(&self.core.threads));
+            return;
+        }
         let how = if std::thread::panicking() { Shutdown::CancelQueued } else { Shutdown::Drain };
         self.shutdown(how, None);
     }

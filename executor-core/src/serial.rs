@@ -76,6 +76,9 @@ impl Owner for Counters {
     }
 
     fn cancelled(&self, _: &Cell) {}
+
+    /// The thread is the caller's, also in a copy.
+    fn returned(&self) {}
 }
 
 impl SerialExecutor {

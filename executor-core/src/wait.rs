@@ -14,6 +14,7 @@ use crate::{
     error::WaitTimeout,
     future::{TaskFuture, TaskId, Waiter, WaitingHere},
     sync::{Condvar, Mutex, lock, wait_until},
+    sys,
 };
 
 /// Where the futures of one wait announce that they are done.
@@ -92,7 +93,7 @@ impl<T> Waitable for TaskFuture<T> {
 
     fn withdraw(&self, registration: Registration) {
         if let Registration(Some(key)) = registration {
-            self.cell().unsubscribe(key);
+            self.unsubscribe(key);
         }
     }
 
@@ -282,6 +283,8 @@ struct Entry<F> {
 /// Futures in the order in which they are done; see [`as_completed`].
 pub struct AsCompleted<F: Completion> {
     set: SetHandle,
+    /// The process in which the futures announce themselves there.
+    generation: u64,
     entries: Vec<Option<Entry<F>>>,
     /// The places of those that were yielded, for others.
     free: Vec<usize>,
@@ -321,6 +324,7 @@ pub struct AsCompleted<F: Completion> {
 pub fn as_completed<F: Completion>(futures: impl IntoIterator<Item = F>, timeout: Option<Duration>) -> AsCompleted<F> {
     let mut this = AsCompleted {
         set: SetHandle(Arc::new(CompletionSet::new())),
+        generation: sys::generation(),
         entries: Vec::new(),
         free: Vec::new(),
         seen: HashSet::new(),
@@ -405,8 +409,23 @@ impl<F: Completion> AsCompleted<F> {
         left.into_iter().map(withdraw).collect()
     }
 
+    /// In a forked copy of the process, where nobody announces what was under way: asks each future anew.
+    #[cold]
+    fn begin_again(&mut self) {
+        self.generation = sys::generation();
+        self.set = SetHandle(Arc::new(CompletionSet::new()));
+        for (index, entry) in self.entries.iter_mut().enumerate() {
+            if let Some(entry) = entry {
+                entry.registration = entry.future.waitable().announce(&self.set, index);
+            }
+        }
+    }
+
     /// The next future that is done, or `None` when the time is up. There must be an unfinished one.
     fn next_index(&mut self) -> Option<usize> {
+        if self.generation != sys::generation() {
+            self.begin_again();
+        }
         if let Some(index) = self.set.0.try_pop() {
             return Some(index);
         }

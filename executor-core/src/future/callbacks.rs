@@ -18,7 +18,11 @@ use std::{
 };
 
 use super::{cell::Completed, host::current_pool};
-use crate::{executor::ShutdownReport, panic};
+use crate::{
+    executor::ShutdownReport,
+    panic,
+    sys::{self, PerProcess},
+};
 
 /// Counted from when it is added until it has run.
 pub(crate) struct Callback {
@@ -27,9 +31,14 @@ pub(crate) struct Callback {
 }
 
 /// Callbacks of each pool that have not run; those of promises belong to none.
-static PENDING: Mutex<BTreeMap<u64, usize>> = Mutex::new(BTreeMap::new());
-/// A pool has no callbacks left.
-static ALL_RUN: Condvar = Condvar::new();
+static PENDING: PerProcess<Pending> = PerProcess::new(Pending::default);
+
+#[derive(Default)]
+struct Pending {
+    count: Mutex<BTreeMap<u64, usize>>,
+    /// A pool has no callbacks left.
+    all_run: Condvar,
+}
 
 thread_local! {
     /// The pool whose callback this thread is running.
@@ -37,7 +46,7 @@ thread_local! {
 }
 
 fn pending() -> MutexGuard<'static, BTreeMap<u64, usize>> {
-    PENDING.lock().unwrap_or_else(PoisonError::into_inner)
+    PENDING.get().count.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Callback {
@@ -68,7 +77,7 @@ impl Drop for Callback {
             *count -= 1;
             if *count == 0 {
                 pending.remove(&self.pool);
-                ALL_RUN.notify_all();
+                PENDING.get().all_run.notify_all();
             }
         }
     }
@@ -89,12 +98,13 @@ pub(crate) fn shut_down_and_wait(
         pending.get(&pool).copied().unwrap_or(0).saturating_sub((own == Some(pool)).into())
     };
     let mut pending = pending();
+    let all_run = &PENDING.get().all_run;
     report.callbacks = left(&pending);
     while report.callbacks > 0 && own.is_none() && current_pool() != pool && !thread::panicking() {
         pending = match end.map(|end| end.saturating_duration_since(Instant::now())) {
-            None => ALL_RUN.wait(pending).unwrap_or_else(PoisonError::into_inner),
+            None => all_run.wait(pending).unwrap_or_else(PoisonError::into_inner),
             Some(Duration::ZERO) => break,
-            Some(time) => ALL_RUN.wait_timeout(pending, time).unwrap_or_else(PoisonError::into_inner).0,
+            Some(time) => all_run.wait_timeout(pending, time).unwrap_or_else(PoisonError::into_inner).0,
         };
         report.callbacks = left(&pending);
     }
@@ -124,6 +134,7 @@ impl Job {
     }
 }
 
+#[derive(Default)]
 struct Queue {
     jobs: VecDeque<Job>,
     /// Jobs taken so far; stands still while every running callback is a slow one.
@@ -132,11 +143,17 @@ struct Queue {
     waiting: usize,
 }
 
-static QUEUE: Mutex<Queue> = Mutex::new(Queue { jobs: VecDeque::new(), taken: 0, threads: 0, waiting: 0 });
-static CHANGED: Condvar = Condvar::new();
+/// Of each process its own: in a forked copy there is no thread that would run what was queued before.
+static CALLS: PerProcess<Calls> = PerProcess::new(Calls::default);
+
+#[derive(Default)]
+struct Calls {
+    queue: Mutex<Queue>,
+    changed: Condvar,
+}
 
 fn lock() -> MutexGuard<'static, Queue> {
-    QUEUE.lock().unwrap_or_else(PoisonError::into_inner)
+    CALLS.get().queue.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Runs one future's callbacks in the order in which they were added.
@@ -155,7 +172,7 @@ fn push(job: Job) {
     let mut queue = lock();
     queue.jobs.push_back(job);
     if queue.waiting > 0 {
-        CHANGED.notify_one();
+        CALLS.get().changed.notify_one();
     } else if queue.threads < MAX_THREADS {
         start(queue);
     }
@@ -180,6 +197,7 @@ fn start(mut queue: MutexGuard<'static, Queue>) {
 }
 
 fn serve() {
+    let (generation, calls) = (sys::generation(), CALLS.get());
     let mut queue = lock();
     loop {
         if let Some(job) = queue.jobs.pop_front() {
@@ -189,16 +207,19 @@ fn serve() {
                 start(queue);
             } else {
                 if !queue.jobs.is_empty() {
-                    CHANGED.notify_one();
+                    calls.changed.notify_one();
                 }
                 drop(queue);
             }
             job.run();
+            if sys::generation() != generation {
+                sys::end_copy();
+            }
             queue = lock();
             continue;
         }
         queue.waiting += 1;
-        let (after, timeout) = CHANGED.wait_timeout(queue, IDLE).unwrap_or_else(PoisonError::into_inner);
+        let (after, timeout) = calls.changed.wait_timeout(queue, IDLE).unwrap_or_else(PoisonError::into_inner);
         queue = after;
         // Others may be running callbacks: give them the chance to take what is queued before joining in.
         // The arrival of more must not put the end off.
@@ -211,7 +232,7 @@ fn serve() {
             if now >= end {
                 break;
             }
-            queue = CHANGED.wait_timeout(queue, end - now).unwrap_or_else(PoisonError::into_inner).0;
+            queue = calls.changed.wait_timeout(queue, end - now).unwrap_or_else(PoisonError::into_inner).0;
         }
         queue.waiting -= 1;
         if queue.jobs.is_empty() && timeout.timed_out() {

@@ -44,6 +44,10 @@ pub struct Completed {
 }
 
 impl Completed {
+    pub(super) fn new(id: TaskId, state: State) -> Self {
+        Self { id, state }
+    }
+
     /// The task.
     #[must_use]
     pub fn id(self) -> TaskId {
@@ -387,17 +391,16 @@ impl Cell {
         old.is_some()
     }
 
-    /// Removes the waker, if there is one.
+    /// Whether there may be a waker to be removed.
     #[inline]
-    pub(crate) fn clear_waker(&self) {
+    pub(crate) fn may_have_waker(&self) -> bool {
         // ORDERING: the handle's own polls have set the bit, if anybody has.
-        if self.word.load(Ordering::Relaxed) & WAITING != 0 {
-            self.remove_waker();
-        }
+        self.word.load(Ordering::Relaxed) & WAITING != 0
     }
 
+    /// Removes the waker, if there is one.
     #[cold]
-    fn remove_waker(&self) {
+    pub(crate) fn clear_waker(&self) {
         drop(self.with_waiters(|list| Node::remove(list, Node::is_waker)));
     }
 

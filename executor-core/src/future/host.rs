@@ -11,6 +11,8 @@ use std::{
     },
 };
 
+use crate::sys;
+
 /// A pool, as its own workers see it.
 pub(crate) trait Host: Send + Sync {
     fn pool_id(&self) -> u64;
@@ -35,11 +37,40 @@ thread_local! {
     static POOL: Cell<u64> = const { Cell::new(0) };
 }
 
-/// A number for a new pool.
+/// The bits of a pool's number that count; those above say in which process it was built.
+const COUNTED: u32 = 40;
+
+/// A number for a new pool. It is that of a pool in this process, and in no forked copy of it ([`is_elsewhere`]).
 pub(crate) fn new_pool_id() -> u64 {
     static NEXT: AtomicU64 = AtomicU64::new(1);
     // ORDERING: only uniqueness matters.
-    NEXT.fetch_add(1, Ordering::Relaxed)
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    sys::generation() << COUNTED | number & ((1 << COUNTED) - 1)
+}
+
+/// Whether the pool was built by a process of which this one is a forked copy: nobody here works for it, and nothing of it may
+/// be touched. Never for a promise.
+#[inline]
+pub(crate) fn is_elsewhere(pool: u64) -> bool {
+    let built = pool >> COUNTED;
+    built != 0 && built != sys::generation() & (u64::MAX >> COUNTED)
+}
+
+/// Ends this process if it is a forked copy that foreign code has made on a thread which works for this pool.
+#[inline]
+pub(crate) fn end_if_elsewhere(pool: u64) {
+    if is_elsewhere(pool) {
+        sys::end_copy();
+    }
+}
+
+/// The pool that this thread works for, as long as it is there to be told something.
+fn current_host() -> Option<Arc<dyn Host>> {
+    if is_elsewhere(current_pool()) {
+        return None;
+    }
+    // A destructor of a thread-local may come here when the host is gone already.
+    HOST.try_with(|host| host.borrow().clone()).ok().flatten()
 }
 
 /// Makes this thread a worker of `host` until it ends.
@@ -69,8 +100,7 @@ pub(crate) struct WaitingHere {
 
 impl WaitingHere {
     pub(crate) fn begin() -> Self {
-        // A destructor of a thread-local may wait when the host is gone already.
-        let host = HOST.try_with(|host| host.borrow().clone()).ok().flatten();
+        let host = current_host();
         let compensated = host.clone().is_none_or(|host| host.begin_wait());
         Self { host, compensated }
     }
@@ -86,7 +116,7 @@ impl Drop for WaitingHere {
 
 /// Runs foreign code in the middle of this crate's: if this thread is a worker, its pool does not count on it meanwhile.
 pub(super) fn run_foreign(code: impl FnOnce()) {
-    let host = (current_pool() != 0).then(|| HOST.try_with(|host| host.borrow().clone()).ok().flatten()).flatten();
+    let host = (current_pool() != 0).then(current_host).flatten();
     let counted = host.as_ref().is_some_and(|host| host.begin_foreign());
     crate::panic::contain(code);
     if let Some(host) = host {

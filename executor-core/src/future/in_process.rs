@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use super::{Body, Cell, Slot, State, Stored, Task, TaskFuture, TaskRef, callbacks};
+use super::{Body, Cell, Slot, State, Stored, Task, TaskFuture, TaskRef, callbacks, end_if_elsewhere};
 use crate::{
     deadline::{self, Limit, Watch},
     error::TaskError,
@@ -31,6 +31,10 @@ pub(crate) trait Owner: Send + Sync + 'static {
         self.started(cell);
         self.ended(cell, State::Failed);
     }
+    /// Foreign code has come back. Where it has forked, and this is the copy, the thread has nothing to go on with.
+    fn returned(&self) {
+        end_if_elsewhere(self.pool_id());
+    }
     /// The task is about to run in the place of one that waits for it: takes it out of the queue where that is easy, and
     /// gives what the queue held on to.
     fn take_back(&self, _: &Cell) -> Option<TaskRef> {
@@ -53,6 +57,10 @@ impl<O: Owner> Owner for std::sync::Arc<O> {
 
     fn cancelled(&self, cell: &Cell) {
         (**self).cancelled(cell);
+    }
+
+    fn returned(&self) {
+        (**self).returned();
     }
 }
 
@@ -178,6 +186,7 @@ where
         body.stop_waiting();
         let limit = body.run_limit().map(|limit| deadline::watch(task.to_ref(), Limit::Running, limit));
         let outcome = panic::catch_boxed(work);
+        body.owner.returned();
         drop(limit);
         let in_time = Self::may_complete(task);
         // Before the future resolves, so that who saw it done finds it counted.
@@ -202,6 +211,7 @@ where
         // SAFETY: this call has claimed the cell.
         let work = unsafe { body.slot.take_work() };
         let outcome = panic::catch_boxed(work);
+        body.owner.returned();
         body.owner.ended(task.cell(), if outcome.is_err() { State::Failed } else { State::Finished });
         Some(outcome)
     }

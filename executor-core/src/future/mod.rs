@@ -21,7 +21,9 @@ mod waiter;
 pub(crate) use cell::Cell;
 pub(crate) use cell::State;
 pub use cell::{Completed, TaskId};
-pub(crate) use host::{Host, WaitingHere, current_pool, enter_pool, may_run_here, new_pool_id};
+pub(crate) use host::{
+    Host, WaitingHere, current_pool, end_if_elsewhere, enter_pool, is_elsewhere, may_run_here, new_pool_id,
+};
 pub(crate) use in_process::{InProcess, Owner};
 pub(crate) use look::{look, look_for_work};
 pub(crate) use outcome::{Slot, Stored};

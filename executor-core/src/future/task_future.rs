@@ -10,9 +10,9 @@ use std::{
 
 use super::{
     Completed, TaskId, Waiter, WaiterKey, WaitingHere,
-    callbacks::Callback,
+    callbacks::{self, Callback},
     cell::{Cell, State},
-    may_run_here,
+    is_elsewhere, may_run_here,
     task::Handle,
 };
 use crate::error::TaskError;
@@ -74,9 +74,20 @@ impl<T> TaskFuture<T> {
 
     /// Registers somebody who wants to know when the task is done; they come back when it is.
     pub(crate) fn subscribe(&self, waiter: Waiter) -> Result<WaiterKey, Waiter> {
+        if self.done() {
+            return Err(waiter);
+        }
         let key = self.cell().subscribe(waiter)?;
         self.task.wanted();
         Ok(key)
+    }
+
+    /// Forgets somebody who was registered.
+    pub(crate) fn unsubscribe(&self, key: WaiterKey) {
+        // In a forked copy a thread may have had the list when the copy was made.
+        if !self.done() {
+            self.cell().unsubscribe(key);
+        }
     }
 
     /// The task's name, for maps from task to whatever belongs to it.
@@ -105,14 +116,15 @@ impl<T> TaskFuture<T> {
     pub fn state(&self) -> TaskState {
         loop {
             match self.cell().state() {
+                State::Finished => return TaskState::Finished,
+                State::Failed => return TaskState::Failed,
+                State::Cancelled => return TaskState::Cancelled,
+                _ if self.is_elsewhere() => return TaskState::Failed,
                 State::Running | State::Settling => return TaskState::Running,
                 State::Pending if self.task.is_running() => return TaskState::Running,
                 // What does not run now may have come to its end since the first look at its cell.
                 State::Pending if self.done() => {}
                 State::Pending => return TaskState::Pending,
-                State::Finished => return TaskState::Finished,
-                State::Failed => return TaskState::Failed,
-                State::Cancelled => return TaskState::Cancelled,
             }
         }
     }
@@ -120,7 +132,12 @@ impl<T> TaskFuture<T> {
     /// Whether the task is finished, failed or cancelled.
     #[must_use]
     pub fn done(&self) -> bool {
-        self.cell().state().is_final()
+        self.cell().state().is_final() || self.is_elsewhere()
+    }
+
+    /// Whether the executor is that of a process of which this one is a forked copy: what has no outcome then never will.
+    fn is_elsewhere(&self) -> bool {
+        is_elsewhere(self.task.pool())
     }
 
     /// Whether the task runs right now.
@@ -138,7 +155,7 @@ impl<T> TaskFuture<T> {
     /// Cancels the task if it has not started: it will not run, and everybody who waits for it wakes up.
     /// Returns whether it is cancelled; `false` means that it runs or is done.
     pub fn cancel(&self) -> bool {
-        self.task.cancel() || self.cancelled()
+        !self.done() && self.task.cancel() || self.cancelled()
     }
 
     /// Stops the task even if it runs, where the executor can do that: a worker process is ended (SIGTERM, the pool's
@@ -162,7 +179,7 @@ impl<T> TaskFuture<T> {
     /// }
     /// ```
     pub fn kill(&self) -> bool {
-        self.task.kill() || self.cancelled()
+        !self.done() && self.task.kill() || self.cancelled()
     }
 
     /// Waits for the result.
@@ -225,8 +242,7 @@ impl<T> TaskFuture<T> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn add_done_callback(&self, callback: impl FnOnce(Completed) + Send + 'static) {
-        self.cell().add_callback(Callback::new(self.task.pool(), callback));
-        self.task.wanted();
+        self.add_callback(Callback::new(self.task.pool(), callback));
     }
 
     /// Gives the result to `receiver` once the task is done, on the thread of the callbacks. What it panics with is reported
@@ -248,8 +264,26 @@ impl<T> TaskFuture<T> {
         T: Send + 'static,
     {
         let task = (*self.task).clone();
+        if self.done() {
+            let completed = self.completed();
+            return callbacks::dispatch(vec![Callback::new(task.pool(), move |_| receiver(self.take()))], completed);
+        }
         task.cell().add_callback(Callback::new(task.pool(), move |_| receiver(self.take())));
         task.wanted();
+    }
+
+    fn add_callback(&self, callback: Callback) {
+        if self.done() {
+            return callbacks::dispatch(vec![callback], self.completed());
+        }
+        self.cell().add_callback(callback);
+        self.task.wanted();
+    }
+
+    /// What is told of a task that is done.
+    fn completed(&self) -> Completed {
+        let state = self.cell().state();
+        Completed::new(self.id(), if state.is_final() { state } else { State::Failed })
     }
 
     /// Runs the task here if this thread works for the pool that would run it and nobody has begun it.
@@ -261,7 +295,10 @@ impl<T> TaskFuture<T> {
 
     /// Whether the task is done with an error other than a cancellation.
     pub(crate) fn is_error(&self) -> bool {
-        self.done() && self.task.is_error()
+        match self.cell().state() {
+            state if state.is_final() => self.task.is_error(),
+            _ => self.is_elsewhere(),
+        }
     }
 
     /// Blocks until the task is done or `deadline` has passed; says whether it is done.
@@ -283,13 +320,15 @@ impl<T> TaskFuture<T> {
             }
         }
         drop(here);
-        if !self.done() {
-            self.cell().unsubscribe(key);
-        }
+        self.unsubscribe(key);
         self.done()
     }
 
     fn take(&self) -> Result<T, TaskError> {
+        if !self.cell().state().is_final() {
+            debug_assert!(self.is_elsewhere(), "a result is taken when it is there");
+            return Err(TaskError::Forked);
+        }
         // Only `poll` can have taken it before, and polling a completed future again is the caller's mistake.
         self.task.take().expect("the result of this future was already taken").map_err(|error| *error)
     }
@@ -313,7 +352,9 @@ impl<T> Future for TaskFuture<T> {
 impl<T> Drop for TaskFuture<T> {
     #[inline]
     fn drop(&mut self) {
-        self.cell().clear_waker();
+        if self.cell().may_have_waker() && !self.done() {
+            self.cell().clear_waker();
+        }
     }
 }
 

@@ -113,6 +113,9 @@ impl ProcessPoolExecutor {
     /// a shutdown.
     pub fn warm_up(&self) -> Result<(), TaskError> {
         let core = &self.core.core;
+        if core.is_elsewhere() {
+            return Err(TaskError::Forked);
+        }
         let mut state = core.lock();
         state.wanted_workers = core.config.max_workers;
         state.warming += 1;
@@ -142,12 +145,18 @@ impl ProcessPoolExecutor {
     /// Process ids of the workers.
     #[must_use]
     pub fn worker_pids(&self) -> Vec<u32> {
+        if self.core.core.is_elsewhere() {
+            return Vec::new();
+        }
         self.core.core.lock().workers.values().map(Worker::pid).collect()
     }
 
     /// Process id of the process that workers are forked from, while there is one.
     #[must_use]
     pub fn fork_server_pid(&self) -> Option<u32> {
+        if self.core.core.is_elsewhere() {
+            return None;
+        }
         self.core.core.lock().fork_server
     }
 
@@ -174,6 +183,9 @@ impl ProcessPoolExecutor {
 
     fn shut_down(&self, how: Shutdown, deadline: Option<Duration>, grace: Duration) -> ShutdownReport {
         let core = &self.core.core;
+        if core.is_elsewhere() {
+            return ShutdownReport::default();
+        }
         let end = deadline.and_then(|deadline| Instant::now().checked_add(deadline));
         let mut report = ShutdownReport::default();
         let mut state = core.lock();
@@ -227,11 +239,12 @@ fn with_scratch<R>(encode: impl FnOnce(&mut Vec<u8>) -> R) -> R {
         static SCRATCH: std::cell::Cell<Vec<u8>> = const { std::cell::Cell::new(Vec::new()) };
     }
     // Taken out meanwhile: encoding an argument may submit something else.
-    let mut scratch = SCRATCH.take();
+    // In an exit handler, or the destructor of another thread-local, it may be gone; then the memory is for this call alone.
+    let mut scratch = SCRATCH.try_with(std::cell::Cell::take).unwrap_or_default();
     scratch.clear();
     let result = encode(&mut scratch);
     scratch.shrink_to(1 << 20);
-    SCRATCH.set(scratch);
+    let _ = SCRATCH.try_with(|place| place.set(scratch));
     result
 }
 
@@ -243,6 +256,9 @@ impl ProcessPoolCore {
         options: TaskOptions,
     ) -> Result<TaskFuture<D::Output>, SubmitError> {
         let core = &self.core;
+        if core.is_elsewhere() {
+            return Err(SubmitError::Forked);
+        }
         // A time too long for the clock is no limit.
         let deadline = options.space_timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         // Not under the lock: it is kept by foreign code.
@@ -369,6 +385,9 @@ impl Executor for ProcessPoolExecutor {
 
     fn stats(&self) -> Stats {
         let core = &self.core.core;
+        if core.is_elsewhere() {
+            return Stats::default();
+        }
         let mut state = core.lock();
         state.receive_all();
         state.refill();
@@ -395,6 +414,12 @@ impl Executor for ProcessPoolExecutor {
 
 impl Drop for ProcessPoolExecutor {
     fn drop(&mut self) {
+        if self.core.core.is_elsewhere() {
+            // The workers are not this process's, nor is the thread behind the handle here.
+            std::mem::forget(Arc::clone(&self.core.core));
+            std::mem::forget(self.supervisor.get_mut().unwrap_or_else(PoisonError::into_inner).take());
+            return;
+        }
         let how = if thread::panicking() { Shutdown::CancelQueued } else { Shutdown::Drain };
         self.shutdown(how, None);
     }

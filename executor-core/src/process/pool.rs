@@ -21,7 +21,7 @@ use crate::{
     cancel::CancelToken,
     error::TaskError,
     executor::available_cpus,
-    future::{Task as CellTask, look, new_pool_id},
+    future::{Task as CellTask, is_elsewhere, look, new_pool_id},
 };
 
 pub(super) struct Core {
@@ -57,7 +57,14 @@ impl Core {
         }
     }
 
+    /// Whether this process is a forked copy of that of the pool. Then nothing of it may be touched: the supervisor is not
+    /// here, the lock may be held for ever, and the memory and the sockets of the workers are the other process's as well.
+    pub(super) fn is_elsewhere(&self) -> bool {
+        is_elsewhere(self.id)
+    }
+
     pub(super) fn lock(&self) -> MutexGuard<'_, State> {
+        debug_assert!(!self.is_elsewhere(), "a forked copy keeps away from the state of a pool");
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -111,6 +118,9 @@ impl Core {
     }
 
     pub(super) fn cancel(&self, task: &CellTask<ProcessTask>) -> bool {
+        if self.is_elsewhere() {
+            return false;
+        }
         let mut state = self.lock();
         let cancelled = state.cancel(task);
         if cancelled {
@@ -125,6 +135,9 @@ impl Core {
 
     /// Stops a task even if it runs; `false` when it is done, or being stopped already by a limit or a shutdown.
     pub(super) fn kill(&self, task: &CellTask<ProcessTask>) -> bool {
+        if self.is_elsewhere() {
+            return false;
+        }
         let mut state = self.lock();
         state.receive_all();
         let mut stopped = state.kill(task);
@@ -144,6 +157,9 @@ impl Core {
     }
 
     pub(super) fn is_running(&self, task: &CellTask<ProcessTask>) -> bool {
+        if self.is_elsewhere() {
+            return false;
+        }
         let mut state = self.lock();
         state.receive_all();
         // Who takes the last answer of a worker gives it something to do: the worker will not say any more that it has none.
@@ -162,6 +178,9 @@ impl Core {
     /// Receives answers for a while, until this task is done; says whether it is.
     pub(super) fn look(&self, task: &CellTask<ProcessTask>, deadline: Option<Instant>) -> bool {
         let is_done = || task.cell().state().is_final();
+        if self.is_elsewhere() {
+            return is_done();
+        }
         let mut state = self.lock();
         state.receive_all();
         if is_done() {
@@ -201,6 +220,9 @@ impl Core {
 
     /// Somebody is about to sleep until the task is done.
     pub(super) fn want(&self, task: &CellTask<ProcessTask>) {
+        if self.is_elsewhere() {
+            return;
+        }
         let mut state = self.lock();
         state.want(task);
         self.conclude(state);

@@ -25,6 +25,7 @@ use super::{
 use crate::{
     codec,
     error::{Cause, TaskError, WorkerExit},
+    future::end_if_elsewhere,
     sys,
 };
 
@@ -104,6 +105,8 @@ pub(super) fn run(core: &Arc<Core>, mut heard: &UnixStream) {
         let fds = Fds::of(&mut state);
         core.conclude(state);
         let ready = fds.wait(heard, &launcher, deadline);
+        // A waker or an observer may have forked on this thread.
+        end_if_elsewhere(core.id);
         let mut buffer = [0; 64];
         while heard.read(&mut buffer).is_ok_and(|count| count == buffer.len()) {}
         let mut state = core.lock();

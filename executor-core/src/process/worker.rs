@@ -7,7 +7,7 @@ use std::{
     process,
     sync::{
         OnceLock,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     thread,
     time::Instant,
@@ -39,6 +39,8 @@ pub(super) const WORKER_VARIABLE: &str = "EXECUTOR_CORE_WORKER_OF";
 
 static INITIALISED: AtomicBool = AtomicBool::new(false);
 static IN_WORKER: AtomicBool = AtomicBool::new(false);
+/// Of the process that is a worker, and not of copies that a task makes of it.
+static GENERATION: AtomicU64 = AtomicU64::new(0);
 #[cfg(target_os = "linux")]
 static MEMORY_IS_LIMITED: AtomicBool = AtomicBool::new(false);
 static TEST_WORKER: OnceLock<&str> = OnceLock::new();
@@ -80,6 +82,7 @@ pub fn init() {
         Err(error) => give_up(&format!("failed to take over its standard input: {error}")),
     };
     IN_WORKER.store(true, Ordering::Relaxed);
+    GENERATION.store(sys::generation(), Ordering::Relaxed);
     let outcome = launch::is_fork_server(&socket).and_then(|fork_server| {
         if fork_server {
             return launch::serve_forks(socket);
@@ -281,7 +284,9 @@ pub(super) fn initialize((function, bound, argument): &Call) -> Result<(), Cause
         let entry = function.find()?;
         let task = (entry.restore)(bound)?;
         let mut output = Output::new(&mut []);
-        (entry.run)(&*task, argument, &mut output)?;
+        let outcome = (entry.run)(&*task, argument, &mut output);
+        end_if_copy();
+        outcome?;
         let output = output.into_overflow().err().unwrap_or_default();
         codec::decode(&output).map_err(|cause| TaskError::decode("result", cause))
     };
@@ -299,6 +304,15 @@ type Known = (&'static Entry, Box<dyn Any>);
 struct Tasks {
     known: Vec<Result<Known, TaskError>>,
     since_timed: u32,
+}
+
+/// Whether a task has made a copy of this process, by `fork`, is known once it has come back: then this may be the copy. It has the
+/// worker's socket and rings, and must not answer; the worker itself does. Called before anything of a task is told.
+fn end_if_copy() {
+    // ORDERING: set before any task runs.
+    if sys::generation() != GENERATION.load(Ordering::Relaxed) {
+        sys::end_copy();
+    }
 }
 
 impl Tasks {
@@ -343,10 +357,15 @@ impl Tasks {
         let mut output = parent.room()?;
         let header = |kind, items, elapsed| ReplyHeader { number, kind, items, elapsed };
         let outcome = match task {
-            Ok((entry, task)) if items == 0 => (entry.run)(task, bytes, &mut output),
+            Ok((entry, task)) if items == 0 => {
+                let outcome = (entry.run)(task, bytes, &mut output);
+                end_if_copy();
+                outcome
+            }
             Ok((entry, task)) => {
                 let mut done = 0;
                 (entry.run_items)(task, Items(bytes), &mut output, &mut |output| {
+                    end_if_copy();
                     done += 1;
                     if !output.is_large() {
                         return parent.progress(done, output.len());

@@ -75,11 +75,16 @@ pub(crate) fn fork_sibling(_alone: &Alone) -> io::Result<Forked> {
         // read system calls.
         let flags = libc::c_long::from(libc::CLONE_PARENT | libc::SIGCHLD);
         let none: libc::c_long = 0;
+        let generation = super::generation();
         // SAFETY: without CLONE_VM and a stack of its own the child is a copy that goes on here, as after `fork`. No other
         // thread has been running that may have held a lock, of which `_alone` is the proof.
         let pid = unsafe { libc::syscall(libc::SYS_clone, flags, none, none, none, none) };
         match u32::try_from(pid) {
-            Ok(0) => Ok(Forked::Child),
+            Ok(0) => {
+                // A worker goes on with what the fork server has prepared: to the rest of the crate it is the same process.
+                super::copies::continue_as(generation);
+                Ok(Forked::Child)
+            }
             Ok(pid) => Ok(Forked::Parent(pid)),
             Err(_) => Err(io::Error::last_os_error()),
         }

@@ -1,5 +1,7 @@
 //! What the operating system is asked for, and every difference between platforms.
 
+#[expect(unsafe_code, reason = "finds out whether this process is a forked copy")]
+mod copies;
 #[cfg(target_os = "linux")]
 #[expect(unsafe_code, reason = "forks")]
 mod fork;
@@ -17,6 +19,7 @@ mod pages;
 mod shared_memory;
 mod worker_process;
 
+pub(crate) use copies::{PerProcess, end_copy, generation};
 #[cfg(target_os = "linux")]
 pub(crate) use fork::{Alone, Forked, die_with_parent, fork_sibling, main_stack_size};
 #[cfg(target_os = "linux")]

@@ -184,6 +184,10 @@ impl ThreadPoolCore {
 }
 
 impl ThreadPoolCore {
+    pub(super) fn id(&self) -> u64 {
+        self.pool.id
+    }
+
     pub(super) fn workers(&self) -> usize {
         self.pool.idle.limit()
     }
@@ -322,6 +326,11 @@ impl Executor for ThreadPoolExecutor {
 
 impl Drop for ThreadPoolExecutor {
     fn drop(&mut self) {
+        if self.core.pool.is_elsewhere() {
+            // It has handles of threads that are not here.
+            std::mem::forget(Arc::clone(&self.core.pool));
+            return;
+        }
         let how = if thread::panicking() { Shutdown::CancelQueued } else { Shutdown::Drain };
         self.shutdown(how, None);
     }

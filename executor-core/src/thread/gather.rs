@@ -267,7 +267,7 @@ where
     });
     let mut unfinished = None;
     let futures = match deadline {
-        None => core.enqueue_many(tasks, TaskOptions::new()).map_err(|_| TaskError::ShutDown)?,
+        None => core.enqueue_many(tasks, TaskOptions::new()).map_err(TaskError::from_refusal)?,
         Some(deadline) => {
             let mut futures = Vec::with_capacity(helpers);
             for task in tasks {
@@ -280,9 +280,9 @@ where
                         unfinished = Some(TaskError::DeadlineExceeded);
                         break;
                     }
-                    Err(_) => {
+                    Err(refused) => {
                         futures.iter().for_each(|future| _ = future.cancel());
-                        return Err(TaskError::ShutDown);
+                        return Err(TaskError::from_refusal(refused));
                     }
                 }
             }

@@ -23,9 +23,12 @@ use crate::{
     cancel::CancelToken,
     error::{Cause, SubmitError, TaskError},
     executor::{Shutdown, ShutdownReport},
-    future::{Cell, Host, State as TaskState, TaskRef, WaitingHere, current_pool, enter_pool, new_pool_id},
+    future::{
+        Cell, Host, State as TaskState, TaskRef, WaitingHere, current_pool, enter_pool, is_elsewhere, new_pool_id,
+    },
     panic,
     stats::{Observer, Stats},
+    sys::PerProcess,
     task::TaskOptions,
 };
 
@@ -101,7 +104,7 @@ struct Threads {
 
 /// All pools, so that a task finds its own by its number. Only needed where a task is told something by somebody who is no
 /// worker, and cheaper than a counted reference in each task.
-static POOLS: RwLock<Option<HashMap<u64, Weak<Pool>>>> = RwLock::new(None);
+static POOLS: PerProcess<RwLock<HashMap<u64, Weak<Pool>>>> = PerProcess::new(RwLock::default);
 
 impl Pool {
     pub(super) fn new(config: Config) -> Arc<Self> {
@@ -119,13 +122,20 @@ impl Pool {
             ended: Condvar::new(),
             config,
         });
-        let mut pools = POOLS.write().unwrap_or_else(PoisonError::into_inner);
-        pools.get_or_insert_default().insert(pool.id, Arc::downgrade(&pool));
+        let mut pools = POOLS.get().write().unwrap_or_else(PoisonError::into_inner);
+        pools.insert(pool.id, Arc::downgrade(&pool));
+        drop(pools);
         pool
     }
 
     pub(super) fn find(id: u64) -> Option<Arc<Self>> {
-        POOLS.read().unwrap_or_else(PoisonError::into_inner).as_ref()?.get(&id)?.upgrade()
+        POOLS.get().read().unwrap_or_else(PoisonError::into_inner).get(&id)?.upgrade()
+    }
+
+    /// Whether this process is a forked copy of that of the pool: there are no threads here, and nothing may be locked.
+    #[inline]
+    pub(super) fn is_elsewhere(&self) -> bool {
+        is_elsewhere(self.id)
     }
 
     fn threads(&self) -> MutexGuard<'_, Threads> {
@@ -135,6 +145,9 @@ impl Pool {
     /// Takes a place in the queue for a task that is about to be pushed; or says why there is none.
     #[inline]
     pub(super) fn admit(&self, options: &TaskOptions) -> Result<(), SubmitError> {
+        if self.is_elsewhere() {
+            return Err(SubmitError::Forked);
+        }
         if self.idle.is_shut() {
             return Err(SubmitError::ShutDown);
         }
@@ -325,6 +338,9 @@ impl Pool {
     }
 
     pub(super) fn resize(self: &Arc<Self>, workers: usize) {
+        if self.is_elsewhere() {
+            return;
+        }
         self.idle.set_limit(workers);
         if self.queues.has_any_work() {
             self.call(workers);
@@ -334,6 +350,9 @@ impl Pool {
     }
 
     pub(super) fn shut_down(self: &Arc<Self>, how: Shutdown, deadline: Option<Duration>) -> ShutdownReport {
+        if self.is_elsewhere() {
+            return ShutdownReport::default();
+        }
         let end = deadline.and_then(|deadline| Instant::now().checked_add(deadline));
         self.idle.shut();
         let mut report = ShutdownReport::default();
@@ -390,6 +409,9 @@ impl Pool {
     }
 
     pub(super) fn stats(&self) -> Stats {
+        if self.is_elsewhere() {
+            return Stats::default();
+        }
         let threads = self.threads();
         let sum = |counter: fn(&Counters) -> &AtomicU64| -> u64 {
             // ORDERING: Acquire: the ends are read before the starts, and every end that is seen shows its start.
@@ -480,9 +502,7 @@ impl Drop for Leaving {
 
 impl Drop for Pool {
     fn drop(&mut self) {
-        if let Some(pools) = &mut *POOLS.write().unwrap_or_else(PoisonError::into_inner) {
-            pools.remove(&self.id);
-        }
+        POOLS.get().write().unwrap_or_else(PoisonError::into_inner).remove(&self.id);
     }
 }
 

@@ -13,7 +13,7 @@ use super::{ThreadPoolCore, ThreadPoolExecutor};
 use crate::{
     cancel::CancelToken,
     error::{SubmitError, TaskError, TryMapError},
-    future::{TaskFuture, WaitingHere},
+    future::{TaskFuture, WaitingHere, is_elsewhere},
     task::TaskOptions,
 };
 
@@ -249,10 +249,15 @@ impl ThreadPoolExecutor {
             env: PhantomData,
         };
         let outcome: Result<R, Box<dyn Any + Send>> = catch_unwind(AssertUnwindSafe(|| body(&scope)));
-        let guard = AbortOnUnwind;
-        scope.finish();
-        std::mem::forget(guard);
-        let error = scope.lock().error.take();
+        let error = if is_elsewhere(scope.core.id()) {
+            // `body` has forked, and this is the copy: the threads that have borrowed are not here.
+            Some(TryMapError::Task(TaskError::Forked))
+        } else {
+            let guard = AbortOnUnwind;
+            scope.finish();
+            std::mem::forget(guard);
+            scope.lock().error.take()
+        };
         match (outcome, error) {
             (Err(payload), _) => resume_unwind(payload),
             (Ok(_), Some(error)) => Err(error),

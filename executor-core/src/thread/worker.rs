@@ -18,7 +18,7 @@ use super::{
     pool::Pool,
     queue::{BATCH, insist},
 };
-use crate::future::{Cell, TaskRef, look_for_work};
+use crate::future::{Cell, TaskRef, end_if_elsewhere, look_for_work};
 
 /// After so many tasks of its own deque a worker takes one from outside first, so that tasks which keep on submitting do not
 /// starve the others.
@@ -213,6 +213,8 @@ impl Worker {
             None => task.run(),
             Some(error) => task.fail(error),
         };
+        // Foreign code that has been told of the task may have forked.
+        end_if_elsewhere(self.pool.id);
         self.in_run.set(false);
         if !ran {
             count(&self.counters().tombs_found);

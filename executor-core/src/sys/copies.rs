@@ -1,0 +1,268 @@
+//! Forked copies of this process: how code finds out that it runs in one.
+//!
+//! A copy made by `fork` has the memory of all threads and only one of the threads. What was built before is there, and nobody
+//! works for it; locks that other threads held stay locked for ever; and memory that is shared with worker processes is still
+//! shared, by two processes that know nothing of each other's steps. So everything that is built notes the
+//! [`generation`] of its process, and is not touched in another one. What is there once per program is kept in [`PerProcess`],
+//! which a copy starts anew.
+//!
+//! Asking costs two loads. The number is in a page that the kernel wipes in a copy (`MADV_WIPEONFORK`), whoever has made the
+//! copy and by whatever call; where a kernel cannot do that, the C library's `fork` tells. What shares the memory of this process
+//! (`vfork`, `posix_spawn`) is no copy. A fork server's own forks take the number along ([`continue_as`]).
+
+use std::{
+    ptr,
+    sync::atomic::{AtomicPtr, Ordering},
+};
+
+#[cfg(all(target_os = "linux", not(miri), not(loom)))]
+pub(crate) use page::{continue_as, generation};
+
+/// Where there are no processes to be copied, there is one generation.
+#[cfg(any(miri, loom))]
+pub(crate) fn generation() -> u64 {
+    1
+}
+
+/// Each process is a generation of its own.
+#[cfg(not(any(target_os = "linux", miri, loom)))]
+pub(crate) fn generation() -> u64 {
+    u64::from(std::process::id())
+}
+
+#[cfg(all(target_os = "linux", any(miri, loom)))]
+pub(crate) fn continue_as(_: u64) {}
+
+#[cfg(all(target_os = "linux", not(miri), not(loom)))]
+mod page {
+    use std::{
+        ptr,
+        sync::atomic::{AtomicPtr, AtomicU64, Ordering},
+    };
+
+    use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap_anonymous, munmap};
+
+    /// The page's one word: the generation, or 0 in a copy that nobody has asked yet. Null until somebody asks.
+    static WORD: AtomicPtr<AtomicU64> = AtomicPtr::new(ptr::null_mut());
+    /// The last number that was given; a copy goes on from there.
+    static LAST: AtomicU64 = AtomicU64::new(0);
+    /// Where no page can be had.
+    static FALLBACK: AtomicU64 = AtomicU64::new(0);
+
+    const PAGE: usize = 4096;
+
+    /// Which process this is: the same number until the end of the process, and another one in a copy of it.
+    #[inline]
+    pub(crate) fn generation() -> u64 {
+        // ORDERING: Acquire pairs with the Release of `page`: who sees the page sees what the kernel was told of it.
+        let word = WORD.load(Ordering::Acquire);
+        // SAFETY: null, or a word that stays mapped for ever.
+        let word = unsafe { word.as_ref() };
+        // ORDERING: the number stands for itself.
+        match word.map(|word| word.load(Ordering::Relaxed)) {
+            Some(number @ 1..) => number,
+            _ => begin(),
+        }
+    }
+
+    /// The first call in this process.
+    #[cold]
+    fn begin() -> u64 {
+        let word = page();
+        // ORDERING: only uniqueness matters.
+        let next = LAST.fetch_add(1, Ordering::Relaxed) + 1;
+        match word.compare_exchange(0, next, Ordering::Relaxed, Ordering::Relaxed) {
+            Ok(_) => next,
+            // Another thread has been faster.
+            Err(number) => number,
+        }
+    }
+
+    fn page() -> &'static AtomicU64 {
+        // ORDERING: as in `generation`.
+        // SAFETY: as there.
+        if let Some(word) = unsafe { WORD.load(Ordering::Acquire).as_ref() } {
+            return word;
+        }
+        let made = make_page();
+        let word = made.unwrap_or(ptr::from_ref(&FALLBACK).cast_mut());
+        // ORDERING: Release pairs with the Acquire in `generation`.
+        match WORD.compare_exchange(ptr::null_mut(), word, Ordering::AcqRel, Ordering::Acquire) {
+            Ok(_) => {
+                // SAFETY: it only changes an atomic, as code may that runs between a fork and whatever comes next.
+                unsafe { libc::pthread_atfork(None, None, Some(in_copy)) };
+                // SAFETY: it was just made, and stays.
+                unsafe { &*word }
+            }
+            Err(other) => {
+                if let Some(made) = made {
+                    // SAFETY: the page was just made, and nobody else was told of it.
+                    let _ = unsafe { munmap(made.cast(), PAGE) };
+                }
+                // SAFETY: another thread has put it there, and it stays.
+                unsafe { &*other }
+            }
+        }
+    }
+
+    /// A page that is all zero in every copy; `None` where the system has none to give.
+    fn make_page() -> Option<*mut AtomicU64> {
+        let access = ProtFlags::READ | ProtFlags::WRITE;
+        // SAFETY: a new mapping, at a place that the kernel chooses, touches nothing that exists.
+        let page = unsafe { mmap_anonymous(ptr::null_mut(), PAGE, access, MapFlags::PRIVATE) }.ok()?;
+        // An older kernel does not know it. Then the C library tells.
+        // SAFETY: changes what copies see of a page of ours, in which there is nothing yet.
+        let _ = unsafe { madvise(page, PAGE, Advice::LinuxWipeOnFork) };
+        Some(page.cast())
+    }
+
+    extern "C" fn in_copy() {
+        // ORDERING: the only thread there is.
+        // SAFETY: as in `generation`.
+        if let Some(word) = unsafe { WORD.load(Ordering::Relaxed).as_ref() } {
+            word.store(0, Ordering::Relaxed);
+        }
+    }
+
+    /// In a copy that this crate has made of a process with nothing but what a copy may go on with.
+    pub(crate) fn continue_as(generation: u64) {
+        // ORDERING: the only thread there is.
+        page().store(generation, Ordering::Relaxed);
+    }
+}
+
+/// A static that each process has for itself: a forked copy begins with a new one. The old one is left as it is, for somebody
+/// may have been changing it when the copy was made.
+pub(crate) struct PerProcess<T: 'static> {
+    current: AtomicPtr<Kept<T>>,
+    make: fn() -> T,
+}
+
+struct Kept<T> {
+    generation: u64,
+    value: T,
+}
+
+impl<T: Send + Sync> PerProcess<T> {
+    pub(crate) const fn new(make: fn() -> T) -> Self {
+        Self { current: AtomicPtr::new(ptr::null_mut()), make }
+    }
+
+    #[inline]
+    pub(crate) fn get(&self) -> &'static T {
+        // ORDERING: Acquire pairs with the Release of `begin`.
+        // SAFETY: null, or what `begin` has leaked.
+        let kept: Option<&'static Kept<T>> = unsafe { self.current.load(Ordering::Acquire).as_ref() };
+        match kept {
+            Some(kept) if kept.generation == generation() => &kept.value,
+            _ => self.begin(),
+        }
+    }
+
+    #[cold]
+    fn begin(&self) -> &'static T {
+        let generation = generation();
+        // ORDERING: as in `get`.
+        let mut old = self.current.load(Ordering::Acquire);
+        let fresh = Box::into_raw(Box::new(Kept { generation, value: (self.make)() }));
+        loop {
+            // SAFETY: as in `get`.
+            match unsafe { old.as_ref() } {
+                Some(kept) if kept.generation == generation => {
+                    // Another thread has been faster.
+                    // SAFETY: it came from a box, and nobody was told of it.
+                    drop(unsafe { Box::from_raw(fresh) });
+                    return &kept.value;
+                }
+                _ => {}
+            }
+            // ORDERING: Release shows the value to those who find it.
+            match self.current.compare_exchange(old, fresh, Ordering::AcqRel, Ordering::Acquire) {
+                // SAFETY: it stays for ever.
+                Ok(_) => return unsafe { &(*fresh).value },
+                Err(other) => old = other,
+            }
+        }
+    }
+}
+
+/// In a copy that was made by a task, or by other foreign code on one of this crate's threads, and that has come back from
+/// there: ends it, without running anything else. Its thread has nothing to go on with.
+#[cold]
+pub(crate) fn end_copy() -> ! {
+    #[cfg(target_os = "linux")]
+    // SAFETY: ends the process, and has no requirements.
+    unsafe {
+        libc::_exit(0)
+    }
+    #[cfg(not(target_os = "linux"))]
+    std::process::exit(0)
+}
+
+#[cfg(all(test, target_os = "linux", not(loom)))]
+mod tests {
+    use super::*;
+
+    /// What `child` says in a forked copy, as a number below 256.
+    fn in_a_copy(child: impl FnOnce() -> u8) -> u8 {
+        // SAFETY: the copy runs what is given, which takes no lock that a thread may hold, and ends.
+        match unsafe { libc::fork() } {
+            0 => {
+                let code = child();
+                // SAFETY: ends the copy.
+                unsafe { libc::_exit(code.into()) }
+            }
+            pid => {
+                let mut status = 0;
+                // SAFETY: the status is written to a number of ours.
+                assert_eq!(unsafe { libc::waitpid(pid, &raw mut status, 0) }, pid);
+                u8::try_from(libc::WEXITSTATUS(status)).unwrap()
+            }
+        }
+    }
+
+    #[test]
+    fn a_copy_has_another_generation() {
+        let own = generation();
+        assert_eq!(in_a_copy(|| u8::from(generation() == own + 1 && generation() == own + 1)), 1);
+        assert_eq!(
+            in_a_copy(|| u8::from(generation() == own + 1) * in_a_copy(|| u8::from(generation() == own + 2))),
+            1
+        );
+        assert_eq!(
+            in_a_copy(|| {
+                continue_as(own);
+                u8::from(generation() == own)
+            }),
+            1
+        );
+        assert_eq!(generation(), own);
+    }
+
+    #[test]
+    fn a_copy_made_behind_the_c_librarys_back_is_noticed() {
+        let own = generation();
+        let (flags, none) = (libc::c_long::from(libc::SIGCHLD), 0);
+        // SAFETY: as `fork`, and the copy does nothing but two loads before it ends.
+        match unsafe { libc::syscall(libc::SYS_clone, flags, none, none, none, none) } {
+            // SAFETY: ends the copy.
+            0 => unsafe { libc::_exit((generation() == own).into()) },
+            pid => {
+                let mut status = 0;
+                // SAFETY: the status is written to a number of ours.
+                unsafe { libc::waitpid(pid.try_into().unwrap(), &raw mut status, 0) };
+                assert_eq!(status, 0);
+            }
+        }
+    }
+
+    #[test]
+    fn a_copy_does_not_wait_for_a_lock_that_a_thread_held() {
+        static LOCK: PerProcess<std::sync::Mutex<u8>> = PerProcess::new(|| std::sync::Mutex::new(7));
+        let mut held = LOCK.get().lock().unwrap();
+        *held = 8;
+        assert_eq!(in_a_copy(|| *LOCK.get().lock().unwrap()), 7);
+        drop(held);
+        assert_eq!(*LOCK.get().lock().unwrap(), 8);
+    }
+}
