@@ -10,6 +10,7 @@ use super::{
     job::{Answer, Job, Location, ProcessTask},
     request::{Bytes, Request},
     shelf::Standing,
+    sleep::Sleep,
     transport::{Alert, Record},
     worker_slot::Worker,
 };
@@ -18,6 +19,8 @@ use crate::{error::TaskError, executor::available_cpus, future::Task as CellTask
 mod books;
 mod events;
 mod reclaim;
+#[cfg(all(test, not(loom), target_os = "linux"))]
+mod simulation;
 
 use books::Books;
 use events::Events;
@@ -80,16 +83,11 @@ pub(super) struct State {
     pub(super) failed_starts: u32,
     /// Workers that were killed before they were ready, since one was; and since when.
     pub(super) killed_starts: Option<(u32, Instant)>,
-    /// How long a worker without work may stay.
-    pub(super) idle_timeout: Option<Duration>,
-    /// When the supervisor wakes up by itself.
-    pub(super) supervisor_wakes: Option<Instant>,
+    pub(super) sleep: Sleep,
     /// Workers that died and whose successor has not been started.
     pub(super) to_replace: usize,
     pub(super) died: u64,
     pub(super) respawned: u64,
-    /// The supervisor has something to do.
-    pub(super) needs_supervisor: bool,
 }
 
 /// Tasks whose waiters are to be woken. That is foreign code, so no lock may be held.
@@ -107,7 +105,7 @@ impl ToWake {
 impl State {
     pub(super) fn new(most_workers: usize, idle_timeout: Option<Duration>, is_observed: bool) -> Self {
         let books = Books { events: Events::new(is_observed), ..Books::default() };
-        Self { most_workers, idle_timeout, books, ..Self::default() }
+        Self { most_workers, sleep: Sleep::new(idle_timeout), books, ..Self::default() }
     }
 
     pub(super) fn take_to_wake(&mut self) -> ToWake {
@@ -123,8 +121,7 @@ impl State {
     /// Takes a new task: straight to a worker where one has room for it and nobody is before it.
     pub(super) fn admit(&mut self, job: Job, request: Request, bytes: &mut Vec<u8>) {
         job.content().set_location(Location::Queue);
-        let is_limited = request.time_limit().is_some();
-        if is_limited && job.content().want() {
+        if request.time_limit().is_some() && job.content().want() {
             self.books.wanted += 1;
         }
         if self.queue.is_empty()
@@ -133,16 +130,18 @@ impl State {
             self.stand(number, job, request, bytes);
             let behind = self.workers.get(&number).is_some_and(|worker| worker.shelf.live() > 1);
             self.ring(number);
-            // The supervisor sleeps until the time that it knew of when it fell asleep.
-            self.needs_supervisor |= is_limited || behind && !self.is_watched;
-            self.is_watched |= behind;
+            if behind {
+                self.watch();
+            }
             self.note_starts();
             return;
         }
         let bytes = if bytes.len() > 4096 { std::mem::take(bytes).into() } else { Bytes::from(&bytes[..]) };
         self.enqueue(Queued { job, request, bytes }, false);
         // Where there is nothing to look for, the supervisor starts workers.
-        self.needs_supervisor |= self.workers.len() < self.most_workers || is_limited;
+        if self.workers.len() < self.most_workers {
+            self.sleep.call();
+        }
         self.receive_all();
         self.refill();
     }
@@ -173,10 +172,9 @@ impl State {
         if self.expiries.len() > 2 * (self.queued + self.books.standing) + 64 {
             self.expiries.retain(|_, (job, _)| !job.cell().state().is_final());
         }
-        let earliest = self.next_expiry().is_none_or(|next| end < next);
         self.expiries.insert((end, self.next_expiry), (job.clone(), now));
         self.next_expiry += 1;
-        self.needs_supervisor |= earliest;
+        self.sleep.call_by(end);
     }
 
     /// When the next task has waited for as long as it may.
@@ -279,9 +277,11 @@ impl State {
         let place = worker.channel.push(Record::Run { definition, items: request.items, bytes });
         let kept = (!worker.channel.keeps(bytes.len())).then(|| bytes.to_vec());
         // What did not fit into a socket is sent by the supervisor.
-        self.needs_supervisor |= worker.channel.control().wants_to_send();
+        if worker.channel.control().wants_to_send() {
+            self.sleep.call();
+        }
         job.content().set_location(Location::Worker(number, request_number as u32));
-        worker.shelf.push(Standing { job, request, place, kept, is_revoked: false });
+        worker.shelf.push(Standing { job, request, place, kept, is_revoked: false }, &mut self.sleep);
         worker.tasks_left = worker.tasks_left.map(|left| left - 1);
         self.books.standing += 1;
         self.current = number;
@@ -300,7 +300,9 @@ impl State {
         if let Some(worker) = self.workers.get_mut(&number) {
             worker.channel.ring(look);
             // What did not fit into the socket is sent there.
-            self.needs_supervisor |= worker.channel.control().wants_to_send();
+            if worker.channel.control().wants_to_send() {
+                self.sleep.call();
+            }
         }
     }
 
@@ -404,45 +406,28 @@ impl State {
 
     /// Takes all answers that have arrived.
     pub(super) fn receive_all(&mut self) {
-        let Self { workers, books, idle, .. } = self;
+        let Self { workers, books, idle, sleep, .. } = self;
         if idle.len() == workers.len() {
             return;
         }
-        let mut leaver = false;
         for (number, worker) in workers {
             if worker.shelf.live() > 0 && !worker.is_insane {
-                let rests = Self::receive_from(*number, worker, books, idle);
-                // It is buried, or replaced, there.
-                leaver |= worker.is_insane || rests && !worker.is_open() || worker.is_unheard();
+                Self::receive_from(*number, worker, books, idle, sleep);
             }
         }
-        self.needs_supervisor |= leaver || self.is_supervisor_late();
         self.note_starts();
-    }
-
-    /// Whether the supervisor has to learn of a worker that may have nothing to do any more: nobody else lets it go.
-    fn is_supervisor_late(&self) -> bool {
-        if self.shut_down {
-            return true;
-        }
-        let Some(limit) = self.idle_timeout.filter(|_| self.warming == 0) else { return false };
-        let last = self.idle.last().and_then(|number| self.workers.get(number));
-        let leaves = last.and_then(|worker| worker.idle_since.checked_add(limit));
-        leaves.is_some_and(|leaves| self.supervisor_wakes.is_none_or(|wakes| wakes > leaves))
     }
 
     /// Takes the answers of one worker.
     pub(super) fn receive(&mut self, number: u32) {
         if let Some(worker) = self.workers.get_mut(&number) {
-            let rests = Self::receive_from(number, worker, &mut self.books, &mut self.idle);
-            self.needs_supervisor |= worker.is_insane || rests && !worker.is_open() || worker.is_unheard();
-            self.needs_supervisor |= rests && self.is_supervisor_late();
+            Self::receive_from(number, worker, &mut self.books, &mut self.idle, &mut self.sleep);
             self.note_starts();
         }
     }
 
-    /// What makes no sense is the end of the worker that sent it. Says whether it has nothing to do from now on.
-    fn receive_from(number: u32, worker: &mut Worker, books: &mut Books, idle: &mut Vec<u32>) -> bool {
+    /// What makes no sense is the end of the worker that sent it.
+    fn receive_from(number: u32, worker: &mut Worker, books: &mut Books, idle: &mut Vec<u32>, sleep: &mut Sleep) {
         let is_killed = worker.is_killed();
         #[cfg(target_os = "linux")]
         let Worker { channel, shelf, loans, .. } = worker;
@@ -450,21 +435,50 @@ impl State {
         let Worker { channel, shelf, .. } = worker;
         let before = shelf.live();
         #[cfg(target_os = "linux")]
-        let outcome = channel.receive(&mut |reply| books.take_reply(shelf, reply, is_killed, loans));
+        let outcome = channel.receive(&mut |reply| books.take_reply(shelf, reply, is_killed, sleep, loans));
         #[cfg(not(target_os = "linux"))]
-        let outcome = channel.receive(&mut |reply| books.take_reply(shelf, reply, is_killed));
+        let outcome = channel.receive(&mut |reply| books.take_reply(shelf, reply, is_killed, sleep));
         if let Some((number, place)) = shelf.take_released() {
             channel.release(number, place);
         }
         worker.is_insane |= outcome.is_err();
         let rests = before > 0 && worker.shelf.live() == 0;
         if rests {
-            worker.rest();
+            worker.rest(sleep);
             if worker.is_ready() {
                 idle.push(number);
             }
         }
-        rests
+        // It is buried, or replaced, or its frames are taken, by the supervisor alone.
+        if worker.is_insane || rests && !worker.is_open() || worker.is_unheard() {
+            sleep.call();
+        }
+    }
+
+    /// Has the supervisor look after requests that stand behind others.
+    pub(super) fn watch(&mut self) {
+        if !self.is_watched {
+            self.is_watched = true;
+            self.sleep.call();
+        }
+    }
+
+    /// When something about a task or a worker is due: a limit, the end of a grace time or of a wait, a worker that leaves.
+    pub(super) fn next_deadline(&self) -> Option<Instant> {
+        let workers = self.workers.values().filter_map(Worker::next_deadline);
+        workers.chain(self.next_expiry()).chain(self.next_leave()).min()
+    }
+
+    /// When a worker will have had nothing to do for as long as it may.
+    fn next_leave(&self) -> Option<Instant> {
+        let limit = self.sleep.idle_timeout().filter(|_| self.warming == 0)?;
+        let idle = self.workers.values().filter(|worker| worker.is_open() && worker.shelf.live() == 0);
+        idle.filter_map(|worker| worker.idle_since.checked_add(limit)).min()
+    }
+
+    /// Whether the supervisor wakes up in time for everything that is due some time.
+    pub(super) fn is_sleep_covered(&self) -> bool {
+        self.sleep.covers(self.next_deadline())
     }
 
     /// A task that has all its answers without having been run.

@@ -119,7 +119,9 @@ impl ProcessPoolExecutor {
         let mut state = core.lock();
         state.wanted_workers = core.config.max_workers;
         state.warming += 1;
-        core.wake_supervisor();
+        state.sleep.call();
+        core.conclude(state);
+        state = core.lock();
         let outcome = loop {
             if let Some(error) = state.broken.as_ref().or(state.no_worker.as_ref()) {
                 break Err(error.clone());
@@ -136,9 +138,9 @@ impl ProcessPoolExecutor {
         if state.warming == 0 {
             state.no_worker = None;
         }
-        drop(state);
         // From now on workers may leave again.
-        core.wake_supervisor();
+        state.sleep.call();
+        core.conclude(state);
         outcome
     }
 
@@ -190,6 +192,7 @@ impl ProcessPoolExecutor {
         let mut report = ShutdownReport::default();
         let mut state = core.lock();
         state.shut_down = true;
+        state.sleep.note_end();
         if how != Shutdown::Drain {
             report.cancelled = state.cancel_all();
             if how == Shutdown::Kill {

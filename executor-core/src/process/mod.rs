@@ -18,6 +18,7 @@ mod results;
 mod shelf;
 #[cfg(target_os = "linux")]
 pub(crate) mod shm;
+mod sleep;
 mod supervisor;
 #[cfg_attr(target_os = "linux", expect(unsafe_code, reason = "shares memory with another process"))]
 mod transport;

@@ -90,13 +90,14 @@ impl Core {
     /// supervisor.
     pub(super) fn conclude(&self, mut state: MutexGuard<'_, State>) {
         let to_wake = state.take_to_wake();
-        let needs_supervisor = std::mem::take(&mut state.needs_supervisor);
+        debug_assert!(state.is_sleep_covered(), "nobody has told the supervisor of something that will be due");
+        let is_called = state.sleep.take_call();
         let untold = state.books.events.begin_telling();
         drop(state);
         if let Some(untold) = untold {
             self.tell(untold);
         }
-        if needs_supervisor {
+        if is_called {
             self.wake_supervisor();
         }
         if self.config.queue_capacity != usize::MAX {
@@ -128,7 +129,9 @@ impl Core {
             state.refill();
         }
         // The supervisor may have been waiting for just this one.
-        state.needs_supervisor |= cancelled && state.shut_down;
+        if cancelled && state.shut_down {
+            state.sleep.call();
+        }
         self.conclude(state);
         cancelled
     }
@@ -151,7 +154,7 @@ impl Core {
                 // One that is being stopped for another reason will say that one.
                 && state.workers.get(&number).is_some_and(Worker::is_killed);
         }
-        state.needs_supervisor = true;
+        state.sleep.call();
         self.conclude(state);
         stopped
     }

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{job::Job, request::Request, transport::Place};
+use super::{job::Job, request::Request, sleep::Sleep, transport::Place};
 
 /// A request that stands with a worker.
 pub(super) struct Standing {
@@ -57,10 +57,10 @@ impl Shelf {
         self.first_number + self.standing.len() as u64
     }
 
-    pub(super) fn push(&mut self, standing: Standing) {
+    pub(super) fn push(&mut self, standing: Standing, sleep: &mut Sleep) {
         self.standing.push_back(standing);
         self.live += 1;
-        self.note_front();
+        self.note_front(sleep);
     }
 
     /// The first one that is not revoked, and its number.
@@ -75,14 +75,14 @@ impl Shelf {
     }
 
     /// Takes the front out, and what was revoked before it.
-    pub(super) fn take_front(&mut self) -> Option<Standing> {
+    pub(super) fn take_front(&mut self, sleep: &mut Sleep) -> Option<Standing> {
         while let Some(standing) = self.standing.pop_front() {
             self.released = Some((self.first_number, standing.place));
             self.first_number += 1;
             if !standing.is_revoked {
                 self.live -= 1;
                 self.progress = None;
-                self.note_front();
+                self.note_front(sleep);
                 return Some(standing);
             }
         }
@@ -118,7 +118,7 @@ impl Shelf {
     }
 
     /// Takes one out that was revoked with the transport, but leaves its place.
-    pub(super) fn revoke(&mut self, number: u64) -> Option<Standing> {
+    pub(super) fn revoke(&mut self, number: u64, sleep: &mut Sleep) -> Option<Standing> {
         let was_front = self.front().is_some_and(|(front, _)| front == number);
         let standing = self.standing.get_mut((number - self.first_number) as usize)?;
         let tombstone = Standing {
@@ -132,18 +132,22 @@ impl Shelf {
         self.live -= 1;
         if was_front {
             self.progress = None;
-            self.note_front();
+            self.note_front(sleep);
         }
         Some(standing)
     }
 
-    fn note_front(&mut self) {
+    /// Whoever makes a task the front starts its clock, and has the supervisor keep the time.
+    fn note_front(&mut self, sleep: &mut Sleep) {
         if self.progress.is_none()
             && let Some((_, front)) = self.front()
             && front.request.time_limit().is_some()
         {
             let now = Instant::now();
             self.progress = Some(Progress { since: now, left: front.request.items, looked: now });
+            if let Some(look) = self.next_look() {
+                sleep.call_by(look);
+            }
         }
     }
 

@@ -81,7 +81,6 @@ pub(super) fn run(core: &Arc<Core>, mut heard: &UnixStream) {
         state.workers.values_mut().for_each(|worker| worker.exchange_shared(&blanks));
         send_home(core, &mut state, now);
         state.note_starts();
-        state.needs_supervisor = state.workers.values_mut().any(|worker| worker.is_insane || worker.is_unheard());
         if state.shut_down && state.workers.is_empty() && state.queued == 0 {
             state.ended = true;
             state.forget_done();
@@ -91,17 +90,12 @@ pub(super) fn run(core: &Arc<Core>, mut heard: &UnixStream) {
         }
         let again = state.is_watched.then(|| look_again.unwrap_or(now));
         let start = if state.is_start_awaited { now.checked_add(PATIENCE) } else { None };
-        let deadline = state
-            .workers
-            .values()
-            .filter_map(Worker::next_deadline)
-            .chain(idle_deadline(core, &state))
-            .chain(launcher.deadline())
-            .chain(state.next_expiry())
-            .chain(again)
-            .chain(start)
-            .min();
-        state.supervisor_wakes = deadline;
+        let times = [state.next_deadline(), launcher.deadline(), again, start];
+        let deadline = times.into_iter().flatten().min();
+        state.sleep.fall_asleep(deadline);
+        if state.workers.values_mut().any(|worker| worker.is_insane || worker.is_unheard()) {
+            state.sleep.call();
+        }
         let fds = Fds::of(&mut state);
         core.conclude(state);
         let ready = fds.wait(heard, &launcher, deadline);
@@ -110,6 +104,7 @@ pub(super) fn run(core: &Arc<Core>, mut heard: &UnixStream) {
         let mut buffer = [0; 64];
         while heard.read(&mut buffer).is_ok_and(|count| count == buffer.len()) {}
         let mut state = core.lock();
+        state.sleep.wake_up();
         let launcher_is_late = launcher.deadline().is_some_and(|deadline| deadline <= Instant::now());
         if (launcher_is_late || ready.contains(&Ready::Launcher))
             && let Err(error) = launcher.attend()
@@ -277,13 +272,6 @@ fn send_home(core: &Core, state: &mut State, now: Instant) {
             }
         }
     }
-}
-
-/// When a worker will have had nothing to do for as long as it may.
-fn idle_deadline(core: &Core, state: &State) -> Option<Instant> {
-    let limit = core.config.idle_timeout.filter(|_| state.warming == 0)?;
-    let idle = state.workers.values().filter(|worker| worker.is_open() && worker.shelf.live() == 0);
-    idle.filter_map(|worker| worker.idle_since.checked_add(limit)).min()
 }
 
 /// Attends to the workers whose frames were read by somebody who looked for answers: the socket does not tell of them again.
@@ -486,7 +474,7 @@ pub(super) fn stop(state: &mut State, number: u32, task: Option<u64>, error: &Ta
     let Some(worker) = state.workers.get_mut(&number) else { return false };
     match worker.shelf.front() {
         Some((front, _)) if task.is_none_or(|task| task == front) => {
-            worker.stop(error, grace);
+            worker.stop(error, grace, &mut state.sleep);
             true
         }
         _ => false,

@@ -13,6 +13,7 @@ use super::{
     identity::FunctionId,
     request::Request,
     shelf::Shelf,
+    sleep::Sleep,
     transport::{ParentEnd, Record},
 };
 use crate::{error::TaskError, sys::WorkerProcess, task::Bound};
@@ -211,8 +212,9 @@ impl Worker {
     }
 
     /// Nothing stands with it any more. One that was signalled may die at any moment now, and must not get another task.
-    pub(super) fn rest(&mut self) {
+    pub(super) fn rest(&mut self, sleep: &mut Sleep) {
         self.idle_since = Instant::now();
+        sleep.note_rest(self.idle_since);
         if let Some(stop) = self.stop.take() {
             self.life = Life::Leaving { kill_at: stop.kill_at };
             // It may have survived the signal.
@@ -231,11 +233,15 @@ impl Worker {
 
     /// Tells the first task to stop: SIGTERM now and SIGKILL after the grace time; SIGKILL at once when there is none. The
     /// first reason stays.
-    pub(super) fn stop(&mut self, error: &TaskError, grace: Duration) {
+    pub(super) fn stop(&mut self, error: &TaskError, grace: Duration, sleep: &mut Sleep) {
         let kill_at = self.end(grace);
         match &mut self.stop {
-            Some(stop) => stop.kill_at = kill_at,
+            // One who asks again does not put the end off. Where it was killed, that is done once more.
+            Some(stop) => stop.kill_at = stop.kill_at.into_iter().chain(kill_at).min(),
             None => self.stop = Some(Stop { error: error.clone(), kill_at }),
+        }
+        if let Some(kill_at) = kill_at {
+            sleep.call_by(kill_at);
         }
     }
 

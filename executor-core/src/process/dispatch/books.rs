@@ -12,6 +12,7 @@ use crate::{
     process::{
         job::{self, Answer, Job},
         shelf::{Shelf, Standing},
+        sleep::Sleep,
         transport::{Reply, ReplyKind},
         wire::Malformed,
     },
@@ -70,6 +71,7 @@ impl Books {
         shelf: &mut Shelf,
         reply: Reply<'_>,
         is_killed: bool,
+        sleep: &mut Sleep,
         #[cfg(target_os = "linux")] loans: &Loans,
     ) -> Result<(), Malformed> {
         let (number, front) = shelf.front_mut().ok_or(Malformed)?;
@@ -98,7 +100,7 @@ impl Books {
         } else if reply.kind == ReplyKind::Part {
             return Err(Malformed);
         }
-        let Some(Standing { job, request, .. }) = shelf.take_front() else { return Err(Malformed) };
+        let Some(Standing { job, request, .. }) = shelf.take_front(sleep) else { return Err(Malformed) };
         self.standing -= 1;
         if reply.elapsed > 0 {
             self.note_time(reply.elapsed as f32);

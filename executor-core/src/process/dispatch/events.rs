@@ -146,7 +146,9 @@ impl State {
             }
             is_awaited |= !is_begun || worker.shelf.live() > 1;
         }
-        self.needs_supervisor |= is_awaited && !self.is_start_awaited;
+        if is_awaited && !self.is_start_awaited {
+            self.sleep.call();
+        }
         self.is_start_awaited = is_awaited;
     }
 }

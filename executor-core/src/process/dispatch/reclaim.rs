@@ -63,13 +63,16 @@ impl State {
 
     fn take_revoked(&mut self, number: u32, request: u64) -> Option<Standing> {
         let worker = self.workers.get_mut(&number)?;
-        let standing = worker.shelf.revoke(request)?;
+        let standing = worker.shelf.revoke(request, &mut self.sleep)?;
         worker.tasks_left = worker.tasks_left.map(|left| left + 1);
         self.books.standing -= 1;
         if worker.shelf.live() == 0 && worker.is_ready() {
-            worker.rest();
-            self.idle.push(number);
-            self.needs_supervisor |= self.is_supervisor_late();
+            worker.rest(&mut self.sleep);
+            if worker.is_ready() {
+                self.idle.push(number);
+            } else {
+                self.sleep.call();
+            }
         }
         Some(standing)
     }
@@ -113,10 +116,9 @@ impl State {
         if live > 1 && live as f32 * self.books.task_time > SPREAD {
             self.take_back(number, live / 2);
             self.current = free;
-        } else if live > 1 && !self.is_watched {
+        } else if live > 1 {
             // So little is not worth it, unless the first of them takes longer than it should.
-            self.is_watched = true;
-            self.needs_supervisor = true;
+            self.watch();
         }
     }
 
@@ -178,7 +180,7 @@ impl State {
             // The process is gone, so nobody claims anything any more. Of what it has claimed, all but the first one has been
             // answered, unless it was insane: then it may have run anything that it says.
             let claimed = worker.channel.is_claimed(request);
-            let Some(standing) = worker.shelf.revoke(request) else { continue };
+            let Some(standing) = worker.shelf.revoke(request, &mut self.sleep) else { continue };
             self.books.standing -= 1;
             if claimed {
                 lost = true;

@@ -1,0 +1,303 @@
+//! All parties of a pool in every order: who submits, who takes answers, the workers, and the supervisor, who sleeps meanwhile.
+//! Each takes its steps by the functions that the pool uses, and after each step the supervisor must be about to wake up in
+//! time for whatever is due. No time passes here: limits are hours, and what counts is which one comes first.
+
+use std::{
+    collections::{HashSet, VecDeque},
+    os::unix::net::UnixStream,
+    sync::{Arc, Mutex},
+    time::{Duration, Instant},
+};
+
+use super::*;
+use crate::{
+    future::{TaskFuture, TaskRef},
+    process::{
+        config::{Config, OnWorkerDeath, Transport},
+        identity::Identity,
+        job::{Encoded, Single},
+        launch::StartMethod,
+        pool::Core,
+        supervisor,
+        transport::{ParentEnd, Place, Reply, ReplyKind, SocketParent},
+        wire::Malformed,
+        worker::LaunchArguments,
+        worker_slot::{Life, Watched},
+    },
+    span,
+    sys::WorkerProcess,
+};
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+/// Numbers that are the same each time.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, end: u64) -> u64 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) % end
+    }
+}
+
+/// What a worker process and its rings have between them.
+#[derive(Default)]
+struct Side {
+    waiting: VecDeque<u64>,
+    claimed: HashSet<u64>,
+    running: Option<u64>,
+    replies: VecDeque<u64>,
+}
+
+impl Side {
+    /// The worker does one thing: claims a request, or answers the one that it has claimed.
+    fn step(&mut self) {
+        if let Some(number) = self.running.take() {
+            self.replies.push_back(number);
+        } else if let Some(number) = self.waiting.pop_front() {
+            self.claimed.insert(number);
+            self.running = Some(number);
+        }
+    }
+}
+
+struct End {
+    side: Arc<Mutex<Side>>,
+    control: SocketParent,
+    next_number: u64,
+}
+
+impl ParentEnd for End {
+    fn depth(&self) -> usize {
+        64
+    }
+
+    fn has_room(&self, _: usize) -> bool {
+        true
+    }
+
+    fn push(&mut self, record: Record<'_>) -> Place {
+        if matches!(record, Record::Run { .. }) {
+            self.side.lock().unwrap().waiting.push_back(self.next_number);
+            self.next_number += 1;
+        }
+        Place::default()
+    }
+
+    fn ring(&mut self, _: bool) {}
+
+    fn release(&mut self, _: u64, _: Place) {}
+
+    fn release_all(&mut self) {}
+
+    fn is_claimed(&self, number: u64) -> bool {
+        self.side.lock().unwrap().claimed.contains(&number)
+    }
+
+    fn revoke(&mut self, number: u64) -> bool {
+        let waiting = &mut self.side.lock().unwrap().waiting;
+        let at = waiting.iter().position(|other| *other == number);
+        at.is_some_and(|at| waiting.remove(at).is_some())
+    }
+
+    fn keeps(&self, _: usize) -> bool {
+        false
+    }
+
+    fn bytes(&self, _: Place) -> Vec<u8> {
+        Vec::new()
+    }
+
+    fn receive(&mut self, receiver: &mut dyn FnMut(Reply<'_>) -> Result<(), Malformed>) -> Result<(), Malformed> {
+        let replies = std::mem::take(&mut self.side.lock().unwrap().replies);
+        for number in replies {
+            receiver(Reply {
+                number: number as u32,
+                kind: ReplyKind::Done,
+                items: 0,
+                // Short, so that several stand with a worker.
+                elapsed: 100_000,
+                bytes: [0][..].into(),
+                #[cfg(target_os = "linux")]
+                attached: Vec::new(),
+            })?;
+        }
+        Ok(())
+    }
+
+    fn unfinished(&mut self) -> Option<(u32, Vec<u8>)> {
+        None
+    }
+
+    fn set_alert(&mut self, _: Alert) {}
+
+    fn say_goodbye(&mut self) {}
+
+    fn control(&mut self) -> &mut SocketParent {
+        &mut self.control
+    }
+}
+
+fn config(random: &mut Random) -> Config {
+    Config {
+        max_workers: 3,
+        start_method: StartMethod::Spawn,
+        preload: None,
+        initializer: None,
+        memory_limit: None,
+        recycle_above: None,
+        transport: Transport::default(),
+        on_worker_death: OnWorkerDeath::FailTask,
+        max_tasks_per_child: None,
+        retries: 0,
+        idle_timeout: (random.below(2) == 0).then_some(40 * HOUR),
+        queue_capacity: usize::MAX,
+        task_timeout: None,
+        grace: HOUR,
+        startup_timeout: HOUR,
+        environment: Vec::new(),
+        directory: None,
+        observer: None,
+        launch_arguments: LaunchArguments { arguments: Vec::new(), null_stdout: true },
+    }
+}
+
+struct World {
+    random: Random,
+    core: Arc<Core>,
+    sides: Vec<Arc<Mutex<Side>>>,
+    futures: Vec<(Job, TaskFuture<u8>)>,
+    /// Somebody has woken the supervisor.
+    is_rung: bool,
+}
+
+impl World {
+    fn new(seed: u64) -> Self {
+        let mut random = Random(seed);
+        let (alarm, _heard) = UnixStream::pair().unwrap();
+        let core = Arc::new(Core::new(config(&mut random), Identity::of_this_program().unwrap(), alarm));
+        let mut world = Self { random, core, sides: Vec::new(), futures: Vec::new(), is_rung: false };
+        for _ in 0..1 + world.random.below(3) {
+            world.add_worker();
+        }
+        world
+    }
+
+    fn add_worker(&mut self) {
+        let (control, other) = SocketParent::pair().unwrap();
+        // Nobody is there who could hang up.
+        std::mem::forget(other);
+        let watched = Watched { channel: control.fd().try_clone_to_owned().unwrap(), process: None };
+        let side = Arc::default();
+        self.sides.push(Arc::clone(&side));
+        let mut worker = Worker::new(
+            WorkerProcess::pretend(),
+            Box::new(End { side, control, next_number: 0 }),
+            watched,
+            Instant::now(),
+            None,
+            #[cfg(target_os = "linux")]
+            crate::process::shm::Loans::new(Arc::clone(&self.core.alarm)),
+        );
+        worker.life = Life::Ready;
+        let mut state = self.core.lock();
+        let number = state.next_worker;
+        state.next_worker += 1;
+        state.workers.insert(number, worker);
+        state.add_ready(number);
+        // The supervisor alone does this, and looks at everything afterwards.
+        let deadline = state.next_deadline();
+        state.sleep.fall_asleep(deadline);
+    }
+
+    fn submit(&mut self) {
+        fn task(x: u8) -> u8 {
+            x
+        }
+        let mut bytes = Vec::new();
+        let mut request = Request::single(&task, 0_u8, &mut bytes).unwrap();
+        if self.random.below(2) == 0 {
+            request.extras().time_limit = Some(HOUR * (1 + self.random.below(20) as u32));
+        }
+        let content = ProcessTask::new(Arc::clone(&self.core), span::current());
+        let (job, future) = TaskRef::allocate::<Encoded<Single<u8>>>(content);
+        let mut state = self.core.lock();
+        if self.random.below(4) == 0 {
+            state.expire_after(HOUR * (1 + self.random.below(20) as u32), &job);
+        }
+        state.admit(job.clone(), request, &mut bytes);
+        drop(state);
+        self.futures.push((job, future));
+    }
+
+    /// What the supervisor does in one turn, but for the lives of workers.
+    fn supervise(&mut self) {
+        self.is_rung = false;
+        let mut state = self.core.lock();
+        state.sleep.wake_up();
+        state.receive_all();
+        state.is_watched &= state.relieve();
+        state.refill();
+        let deadline = state.next_deadline();
+        state.sleep.fall_asleep(deadline);
+    }
+
+    fn step(&mut self) {
+        let some = self.random.below(1000) as usize;
+        match self.random.below(12) {
+            0..4 => self.submit(),
+            4..7 => self.sides[some % self.sides.len()].lock().unwrap().step(),
+            7 => {
+                // A thread that waits for a result, and takes those of the others.
+                let mut state = self.core.lock();
+                state.receive_all();
+                state.refill();
+            }
+            8 => {
+                // One worker's answers, as when its time is over, or when it is chosen.
+                let mut state = self.core.lock();
+                state.receive((some % self.sides.len()) as u32);
+            }
+            9 if !self.futures.is_empty() => {
+                let (job, _future) = self.futures.swap_remove(some % self.futures.len());
+                self.core.lock().cancel(&job);
+            }
+            10 if self.sides.len() < 3 => self.add_worker(),
+            10 if some.is_multiple_of(4) => {
+                let number = (some % self.sides.len()) as u32;
+                supervisor::stop(&mut self.core.lock(), number, None, &TaskError::Cancelled, self.core.config.grace);
+            }
+            _ => self.supervise(),
+        }
+    }
+
+    /// What is to hold whenever the lock is released.
+    fn check(&mut self) {
+        let mut state = self.core.lock();
+        self.is_rung |= state.sleep.take_call();
+        let due = state.next_deadline();
+        assert!(state.sleep.covers(due), "nobody has told the supervisor of what is due at {due:?}: {:?}", state.sleep);
+        assert!(self.is_rung || !state.sleep.is_awake(), "it was called, and nobody wakes it");
+        let to_wake = state.take_to_wake();
+        drop(state);
+        to_wake.wake();
+        self.futures.retain(|(_, future)| !future.done());
+    }
+}
+
+#[test]
+fn the_supervisor_wakes_in_time_in_every_order_of_the_parties() {
+    for seed in 0..2000 {
+        let mut world = World::new(seed);
+        world.supervise();
+        for _ in 0..60 {
+            world.step();
+            world.check();
+        }
+        // Every task holds on to the pool, and the pool to those that it has.
+        let mut state = world.core.lock();
+        state.fail_queue(&TaskError::Cancelled);
+        state.forget_done();
+        state.workers.clear();
+    }
+}
