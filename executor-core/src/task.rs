@@ -80,6 +80,9 @@ pub trait Task<Args, Marker>: Clone + Send + Sync + 'static {
     fn restore(bound: &[u8]) -> Result<Self, TaskError>;
 }
 
+/// The longest value that crosses a process border.
+pub(crate) const MAX_ENCODED: usize = 512 << 20;
+
 /// A configuration in its encoded form, and its number.
 #[doc(hidden)]
 #[derive(Debug)]
@@ -142,12 +145,16 @@ pub struct Partial<F, C> {
 
 struct Binding<C> {
     config: C,
-    encoded: OnceLock<Result<Arc<Bound>, TaskError>>,
+    /// Once that has succeeded. Nobody waits for anybody here, for it is the user's code that encodes: it may submit.
+    encoded: OnceLock<Arc<Bound>>,
 }
 
 /// Binds a configuration to a function, like Python's `functools.partial`.
 ///
-/// The configuration is encoded at most once and reaches each worker process once, however many tasks use it.
+/// The configuration is encoded once and reaches each worker process once, however many tasks use it. (Threads that submit
+/// the first of them in the same moment may each encode it.) A worker decodes it when it runs the first of them: that is part
+/// of the task, counts for its time limit and may end its worker as the task itself may, at the same cost. Like an argument,
+/// it may be at most 512 MiB long.
 ///
 /// # Examples
 ///
@@ -207,15 +214,23 @@ where
     }
 
     fn bound(&self) -> Option<Result<Arc<Bound>, TaskError>> {
-        let encode = || {
+        let encode = || -> Result<Arc<Bound>, TaskError> {
             static NEXT: AtomicU64 = AtomicU64::new(1);
             let mut bytes = Vec::new();
             let pins = codec::encode(&self.binding.config, &mut bytes)
                 .map_err(|cause| TaskError::encode("configuration", cause))?;
+            if bytes.len() > MAX_ENCODED {
+                let cause = "it is longer than 512 MiB: pass the path of a file with it, or SharedBytes";
+                return Err(TaskError::encode("configuration", cause));
+            }
             // ORDERING: only uniqueness matters.
             Ok(Arc::new(Bound { id: NEXT.fetch_add(1, Ordering::Relaxed), bytes, _pins: pins }))
         };
-        Some(self.binding.encoded.get_or_init(encode).clone())
+        if let Some(encoded) = self.binding.encoded.get() {
+            return Some(Ok(Arc::clone(encoded)));
+        }
+        // Whoever comes first is kept. A failure is not: it may have been one of the moment.
+        Some(encode().map(|fresh| Arc::clone(self.binding.encoded.get_or_init(|| fresh))))
     }
 
     fn restore(bound: &[u8]) -> Result<Self, TaskError> {

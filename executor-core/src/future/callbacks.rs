@@ -162,7 +162,7 @@ pub(super) fn dispatch(callbacks: Vec<Callback>, completed: Completed) {
 }
 
 /// Drops something of the user's where its destructor delays nobody; for threads that others rely on.
-pub(super) fn drop_elsewhere<T: Send + 'static>(what: T) {
+pub(crate) fn drop_elsewhere<T: Send + 'static>(what: T) {
     if std::mem::needs_drop::<T>() {
         push(Job::Drop(Box::new(what)));
     }

@@ -22,7 +22,7 @@ pub(crate) struct Entry {
     pub(crate) run_items: RunItems,
 }
 
-type Restore = fn(&[u8]) -> Result<Box<dyn Any>, TaskError>;
+type Restore = fn(&[u8]) -> Result<Box<dyn Any + Send>, TaskError>;
 type Run = fn(&dyn Any, &[u8], &mut Output<'_>) -> Result<(), TaskError>;
 type RunItems = for<'o> fn(&dyn Any, Items<'_>, &mut Output<'o>, ItemDone<'_, 'o>);
 type ItemDone<'a, 'o> = &'a mut dyn FnMut(&mut Output<'o>);

@@ -81,6 +81,8 @@ pub(super) struct Extras {
     pub(super) chunk: ChunkAnswer,
     /// How often it may be run again when its worker has died.
     pub(super) retries: u32,
+    /// How much speaks for it that workers die of it which have not begun it.
+    suspicion: u32,
     /// The argument itself, until it goes to a worker, where it is large and there was no shared memory for it.
     #[cfg(target_os = "linux")]
     large: Option<Large>,
@@ -280,6 +282,13 @@ impl Request {
         }
     }
 
+    /// A worker has died that was about to begin it. Says whether that has happened so often that it must be the cause.
+    pub(super) fn suspect(&mut self, was_killed: bool) -> bool {
+        let extras = self.extras();
+        extras.suspicion += if was_killed { 1 } else { CONVICTED.div_ceil(ENDED) };
+        extras.suspicion >= CONVICTED
+    }
+
     /// For an initializer: function, configuration and argument.
     pub(super) fn into_call(self, argument: Vec<u8>) -> Result<Call, TaskError> {
         let bound = self.bound.map(|bound| bound.bytes.clone()).unwrap_or_default();
@@ -308,6 +317,11 @@ impl Request {
         chunk.gaps.insert(at, (index, error));
     }
 }
+
+/// A task ends, and is not given to another worker, when so many workers were killed that were about to begin it ...
+const CONVICTED: u32 = 100;
+/// ... or so many have ended by themselves. A storm of kills says little about a task.
+const ENDED: u32 = 3;
 
 /// The most items in a chunk: what the header of a record has room for.
 const MAX_ITEMS: usize = (1 << 24) - 1;

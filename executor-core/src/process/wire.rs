@@ -8,8 +8,10 @@ use std::io::{self, Read};
 /// The longest frame: 1 GiB.
 pub(super) const MAX_FRAME: usize = 1 << 30;
 
-/// The longest argument or result: well below the longest frame, of which a header and what is before it take some.
-pub(super) const MAX_VALUE: usize = MAX_FRAME / 2;
+/// The longest argument, configuration or result.
+pub(super) const MAX_VALUE: usize = crate::task::MAX_ENCODED;
+/// Well below the longest frame, of which a header and what is before it take some.
+const _: () = assert!(MAX_VALUE <= MAX_FRAME / 2);
 
 /// Rises with every change of this file or of a transport.
 pub(super) const PROTOCOL: u32 = 4;

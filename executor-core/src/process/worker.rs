@@ -30,6 +30,7 @@ use super::{
 use crate::{
     codec::{self, Output},
     error::{Cause, TaskError},
+    future::callbacks::drop_elsewhere,
     span, sys,
 };
 
@@ -194,6 +195,9 @@ fn serve(socket: UnixStream) -> io::Result<()> {
     }
 }
 
+/// Bytes of a request's content for which memory is kept. What is longer never stands in a ring.
+const KEPT_BODY: usize = 64 * 1024;
+
 /// Runs tasks until no more come.
 fn run_tasks(parent: &impl WorkerEnd, recycle_above: Option<u64>) -> io::Result<()> {
     let mut tasks = Tasks::default();
@@ -202,7 +206,16 @@ fn run_tasks(parent: &impl WorkerEnd, recycle_above: Option<u64>) -> io::Result<
     while let Some(Request { record, number, waited }) = parent.next(&mut body)? {
         match record {
             Record::Define { definition, offset, name_hash, bound } => {
-                tasks.define(definition, FunctionId { offset, name_hash }, bound.unwrap_or_default());
+                let bound = bound.unwrap_or_default();
+                let function = FunctionId { offset, name_hash };
+                let length = bound.len();
+                let short = (length <= KEPT_BODY).then(|| bound.to_vec());
+                let bound = short.unwrap_or_else(|| {
+                    // So long a one is the end of the body, and keeps its memory: a copy might not fit into a limit.
+                    body.drain(..body.len() - length);
+                    std::mem::take(&mut body)
+                });
+                tasks.define(definition, function, bound);
             }
             Record::Run { definition, items, bytes } => {
                 forget_refused_allocations();
@@ -217,7 +230,11 @@ fn run_tasks(parent: &impl WorkerEnd, recycle_above: Option<u64>) -> io::Result<
             Record::Share { .. } | Record::Forget { .. } => {}
         }
         // A large argument's memory is not kept.
-        body.shrink_to(64 * 1024);
+        body.clear();
+        body.shrink_to(KEPT_BODY);
+    }
+    for known in tasks.known {
+        crate::panic::contain(|| drop(known));
     }
     Ok(())
 }
@@ -296,13 +313,53 @@ pub(super) fn initialize((function, bound, argument): &Call) -> Result<(), Cause
 /// Every so many tasks that follow one another without a wait, one is timed: the clock costs as much as a small task.
 const TIMED: u32 = 16;
 
-/// A function and its restored task.
-type Known = (&'static Entry, Box<dyn Any>);
+/// What a number of the parent's means.
+#[derive(Default)]
+enum Known {
+    #[default]
+    Nothing,
+    /// Nobody has needed it. Decoding a configuration is the user's code, which may end this process, or never end: it is
+    /// done on behalf of a task, which this worker has claimed, so that it costs that task, counts for its time limit, and is
+    /// stopped with it.
+    Encoded(FunctionId, Vec<u8>),
+    Restored(&'static Entry, Box<dyn Any + Send>),
+}
+
+impl Known {
+    /// The function with its configuration. One that cannot be decoded is tried again by the next task: there may have been
+    /// no descriptor left for what it refers to.
+    fn restore(&mut self) -> Result<(&'static Entry, &dyn Any), TaskError> {
+        if let Self::Encoded(function, bound) = self {
+            let entry = function.find()?;
+            let task = (entry.restore)(bound)?;
+            *self = Self::Restored(entry, task);
+        }
+        match self {
+            Self::Restored(entry, task) => Ok((entry, &**task)),
+            Self::Nothing | Self::Encoded(..) => Err(unknown()),
+        }
+    }
+
+    /// Drops it where a configuration's destructor, which is the user's code as well, panics and takes its time at nobody
+    /// else's cost.
+    fn let_go(self) {
+        if let Self::Restored(_, task) = self {
+            // Most have no configuration.
+            if size_of_val(&*task) > 0 {
+                drop_elsewhere(task);
+            }
+        }
+    }
+}
+
+fn unknown() -> TaskError {
+    TaskError::decode("task", "the worker was not told its function")
+}
 
 /// Functions, with their configurations, that this worker knows by the parent's numbers.
 #[derive(Default)]
 struct Tasks {
-    known: Vec<Result<Known, TaskError>>,
+    known: Vec<Known>,
     since_timed: u32,
 }
 
@@ -316,21 +373,14 @@ fn end_if_copy() {
 }
 
 impl Tasks {
-    fn define(&mut self, number: u32, function: FunctionId, bound: &[u8]) {
-        let restored = function.find().and_then(|entry| Ok((entry, (entry.restore)(bound)?)));
+    fn define(&mut self, number: u32, function: FunctionId, bound: Vec<u8>) {
         let number = number as usize % DEFINITIONS;
-        while self.known.len() <= number {
-            self.known.push(Err(TaskError::decode("task", "the worker was not told its function")));
+        if self.known.len() <= number {
+            self.known.resize_with(number + 1, Known::default);
         }
-        self.known[number] = restored;
-    }
-
-    fn find(&self, number: u32) -> Result<(&'static Entry, &dyn Any), TaskError> {
-        match self.known.get(number as usize) {
-            Some(Ok((entry, task))) => Ok((entry, &**task)),
-            Some(Err(error)) => Err(error.clone()),
-            None => Err(TaskError::decode("task", "the worker was not told its function")),
-        }
+        // First of all: the new one may need its memory.
+        std::mem::take(&mut self.known[number]).let_go();
+        self.known[number] = Known::Encoded(function, bound);
     }
 
     /// Runs a task; says whether it was one of those that are timed.
@@ -352,7 +402,7 @@ impl Tasks {
             Some(start) => u32::try_from(start.elapsed().as_nanos()).unwrap_or(u32::MAX).max(1),
             None => 0,
         };
-        let task = self.find(definition);
+        let task = self.known.get_mut(definition as usize).map_or_else(|| Err(unknown()), Known::restore);
         let _span = span::enter_task(task.as_ref().ok().map(|(entry, _)| entry.name));
         let mut output = parent.room()?;
         let header = |kind, items, elapsed| ReplyHeader { number, kind, items, elapsed };

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 
 use super::{Queued, SPREAD, State};
 use crate::{
-    error::TaskError,
+    error::{TaskError, WorkerExit},
     future::Task as CellTask,
     process::{
         arguments::Items,
@@ -14,6 +14,8 @@ use crate::{
         worker_slot::Worker,
     },
 };
+
+const SIGKILL: i32 = 9;
 
 impl State {
     /// Cancels a task that no worker has begun; `true` when this call did it.
@@ -175,14 +177,21 @@ impl State {
         }
         let mut lost = false;
         let left: Vec<u64> = worker.shelf.live_from_the_back().collect();
+        let front = left.last().copied();
+        let was_killed = matches!(error, TaskError::WorkerDied { exit: WorkerExit::Signal(SIGKILL), .. });
         for request in left {
             let Some(worker) = self.workers.get_mut(&number) else { break };
             // The process is gone, so nobody claims anything any more. Of what it has claimed, all but the first one has been
             // answered, unless it was insane: then it may have run anything that it says.
             let claimed = worker.channel.is_claimed(request);
-            let Some(standing) = worker.shelf.revoke(request, &mut self.sleep) else { continue };
+            let Some(mut standing) = worker.shelf.revoke(request, &mut self.sleep) else { continue };
             self.books.standing -= 1;
-            if claimed {
+            // Something is done for a request before it is claimed. What ends every worker there would go on for ever.
+            let is_convicted = !claimed && Some(request) == front && !stopped && standing.request.suspect(was_killed);
+            if is_convicted {
+                lost = true;
+                self.lose_whole(standing, error);
+            } else if claimed {
                 lost = true;
                 self.books.events.started(&standing.job);
                 self.lose(number, standing, error, stopped);
@@ -191,6 +200,11 @@ impl State {
             }
         }
         lost
+    }
+
+    /// All of a request gets the error.
+    fn lose_whole(&mut self, standing: Standing, error: &TaskError) {
+        self.books.end(standing.job, Err(error.clone()));
     }
 
     /// Settles the request that a worker was running when it died.
@@ -202,7 +216,7 @@ impl State {
         // A time limit is each item's; who kills, or shuts down, means all of them.
         let stopped_whole = stopped && !matches!(error, TaskError::TimedOut { .. });
         if stopped_whole || !standing.request.is_chunk() {
-            return self.books.end(standing.job, Err(error.clone()));
+            return self.lose_whole(standing, error);
         }
         let bytes = match (&standing.kept, self.workers.get(&number)) {
             (Some(bytes), _) => bytes.clone(),

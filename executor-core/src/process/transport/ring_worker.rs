@@ -2,6 +2,7 @@
 
 use std::{
     cell::{Cell, RefCell},
+    collections::VecDeque,
     hint::spin_loop,
     io,
     os::fd::{AsFd, OwnedFd},
@@ -44,6 +45,29 @@ pub(in crate::process) struct RingWorker {
     next_number: Cell<u64>,
     produced: Cell<u64>,
     outboxes: RefCell<Vec<Outbox>>,
+    /// Records that were passed and not taken: a definition, and what comes behind it. See [`next`](WorkerEnd::next).
+    put_off: RefCell<VecDeque<(u64, Header)>>,
+    /// The request at the current position is this worker's.
+    is_claimed: Cell<bool>,
+    /// Whether it had been waiting for what it has not returned yet.
+    waited: Cell<bool>,
+}
+
+fn is_definition(header: Header) -> bool {
+    matches!(header.kind & !kind::SPILLED, kind::DEFINE | kind::DEFINE_BOUND)
+}
+
+/// The definition with this content.
+fn definition(header: Header, content: &[u8]) -> io::Result<Record<'_>> {
+    let malformed = || io::Error::from(io::ErrorKind::InvalidData);
+    let (offset, rest) = content.split_first_chunk().ok_or_else(malformed)?;
+    let (name_hash, rest) = rest.split_first_chunk().ok_or_else(malformed)?;
+    Ok(Record::Define {
+        definition: header.number,
+        offset: u64::from_le_bytes(*offset),
+        name_hash: u64::from_le_bytes(*name_hash),
+        bound: (header.kind & !kind::SPILLED == kind::DEFINE_BOUND).then_some(rest),
+    })
 }
 
 /// Memory for long replies.
@@ -70,6 +94,9 @@ impl RingWorker {
             next_number: Cell::new(0),
             produced: Cell::new(0),
             outboxes: RefCell::default(),
+            put_off: RefCell::default(),
+            is_claimed: Cell::new(false),
+            waited: Cell::new(false),
         })
     }
 
@@ -130,15 +157,52 @@ impl RingWorker {
         self.passed.set(self.passed.get().wrapping_add(1));
     }
 
-    /// The content of the record at the current position.
-    fn content<'a>(&'a self, header: Header, body: &'a mut Vec<u8>) -> io::Result<&'a [u8]> {
+    /// The content of the record at this position.
+    fn content<'a>(&'a self, position: u64, header: Header, body: &'a mut Vec<u8>) -> io::Result<&'a [u8]> {
         if header.kind & kind::SPILLED != 0 {
             self.control.borrow_mut().receive_data(body)?;
             return Ok(body);
         }
-        let at = requests::RING + offset(self.position.get()) + HEADER;
-        // SAFETY: the parent, which this process trusts, writes to these bytes again only when their request is answered.
+        let at = requests::RING + offset(position) + HEADER;
+        // SAFETY: the parent, which this process trusts, writes to these bytes again only when a request behind them is
+        // answered, or when this worker has passed everything and says so; before either, what was put off is taken.
         Ok(unsafe { self.requests.bytes(at, header.length as usize) })
+    }
+
+    /// Takes a record that concerns the transport alone.
+    fn take_own(&self, position: u64, header: Header, body: &mut Vec<u8>) -> io::Result<()> {
+        match header.kind & !kind::SPILLED {
+            kind::SHARE => self.control.borrow_mut().receive_share()?,
+            kind::FORGET => {
+                let id = self.content(position, header, body)?.first_chunk().map(|id| u64::from_le_bytes(*id));
+                id.into_iter().for_each(shm::forget);
+            }
+            // A request that was revoked: only its content is in the way.
+            _ => _ = self.content(position, header, body)?,
+        }
+        Ok(())
+    }
+
+    /// Puts a record off if that is a definition or stands behind one, and takes it otherwise.
+    fn put_off(&self, position: u64, header: Header, body: &mut Vec<u8>) -> io::Result<()> {
+        let mut put_off = self.put_off.borrow_mut();
+        if !is_definition(header) && put_off.is_empty() {
+            return self.take_own(position, header, body);
+        }
+        put_off.push_back((position, header));
+        Ok(())
+    }
+
+    /// Takes what was put off up to the next definition, which it returns, if there is one.
+    fn take_put_off(&self, body: &mut Vec<u8>) -> io::Result<Option<(u64, Header)>> {
+        loop {
+            let first = self.put_off.borrow_mut().pop_front();
+            let Some((position, header)) = first else { return Ok(None) };
+            if is_definition(header) {
+                return Ok(Some((position, header)));
+            }
+            self.take_own(position, header, body)?;
+        }
     }
 
     /// Whether this worker gets the request, or it was revoked.
@@ -212,56 +276,58 @@ impl RingWorker {
 }
 
 impl WorkerEnd for RingWorker {
+    /// A definition, whose content may be long, is taken on behalf of a request: not before that one is claimed, so that what
+    /// it costs, this process for example, is the request's cost. What stands behind a definition and also comes over the
+    /// socket is put off with it, for the socket has one order. Where no request comes that could be claimed, it is taken
+    /// all the same: the socket has to become free, and so has the ring.
     fn next<'a>(&'a self, body: &'a mut Vec<u8>) -> io::Result<Option<Request<'a>>> {
         let mut waited = false;
-        let (header, number) = loop {
-            if self.passed.get() == self.published() {
+        let (position, header, number) = loop {
+            let is_at_end = self.passed.get() == self.published();
+            if (self.is_claimed.get() || is_at_end)
+                && let Some((position, header)) = self.take_put_off(body)?
+            {
+                self.waited.set(self.waited.get() || waited);
+                break (position, header, 0);
+            }
+            if is_at_end {
                 self.wait_for_more();
                 waited = true;
                 continue;
             }
-            let at = requests::RING + offset(self.position.get());
+            let position = self.position.get();
+            let at = requests::RING + offset(position);
             // ORDERING: the Acquire of `PUBLISHED` came before.
             let header = Header::from_words([0, 8].map(|word| self.requests.long(at + word).load(Ordering::Relaxed)));
+            if self.is_claimed.take() {
+                break (position, header, self.next_number.get() - 1);
+            }
             match header.kind & !kind::SPILLED {
-                kind::PAD => self.pass(header),
                 kind::GOODBYE => return Ok(None),
-                kind::SHARE => {
-                    self.control.borrow_mut().receive_share()?;
-                    self.pass(header);
-                }
-                kind::FORGET => {
-                    let id = self.content(header, body)?.first_chunk().map(|id| u64::from_le_bytes(*id));
-                    id.into_iter().for_each(shm::forget);
-                    self.pass(header);
-                }
+                kind::PAD => {}
                 kind::RUN => {
                     let number = self.next_number.get();
                     self.next_number.set(number + 1);
                     if self.claim(number) {
-                        break (header, number);
+                        if self.put_off.borrow().is_empty() {
+                            break (position, header, number);
+                        }
+                        self.is_claimed.set(true);
+                        continue;
                     }
-                    self.content(header, body)?;
-                    self.pass(header);
+                    self.put_off(position, header, body)?;
                 }
-                _ => break (header, 0),
+                _ => self.put_off(position, header, body)?,
             }
+            self.pass(header);
         };
-        let content = self.content(header, body)?;
+        let content = self.content(position, header, body)?;
+        if is_definition(header) {
+            return Ok(Some(Request { record: definition(header, content)?, number: 0, waited: false }));
+        }
         self.pass(header);
-        let record = if header.kind & !kind::SPILLED == kind::RUN {
-            Record::Run { definition: header.number, items: header.items, bytes: content }
-        } else {
-            let malformed = || io::Error::from(io::ErrorKind::InvalidData);
-            let (offset, rest) = content.split_first_chunk().ok_or_else(malformed)?;
-            let (name_hash, rest) = rest.split_first_chunk().ok_or_else(malformed)?;
-            Record::Define {
-                definition: header.number,
-                offset: u64::from_le_bytes(*offset),
-                name_hash: u64::from_le_bytes(*name_hash),
-                bound: (header.kind & !kind::SPILLED == kind::DEFINE_BOUND).then_some(rest),
-            }
-        };
+        let record = Record::Run { definition: header.number, items: header.items, bytes: content };
+        let waited = self.waited.take() || waited;
         Ok(Some(Request { record, number: number as u32, waited }))
     }
 
