@@ -141,11 +141,11 @@ fn one_that_never_ends_is_stopped_by_the_time_limit_and_by_kill(kind: Kind) {
 }
 
 fn one_beyond_the_memory_limit_says_so(kind: Kind) {
-    fn length(x: u64, config: &Box<str>) -> u64 {
-        x + config.len() as u64
+    fn length(x: u64, config: &(String,)) -> u64 {
+        x + config.0.len() as u64
     }
     let pool = kind.builder().max_workers(1).memory_limit(32 << 20).build().unwrap();
-    let large = pool.submit(partial(length, "x".repeat(40 << 20).into_boxed_str()), 1).unwrap();
+    let large = pool.submit(partial(length, ("x".repeat(40 << 20),)), 1).unwrap();
     assert_eq!(large.result(), Err(TaskError::MemoryLimit));
     assert_eq!((pool.stats().died, pool.submit(square, 3).unwrap().result()), (1, Ok(9)));
 }
