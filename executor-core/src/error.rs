@@ -46,7 +46,8 @@ pub enum TaskError {
         message: String,
         /// `file:line:column` of the panic.
         location: String,
-        /// The stack at the panic, as text.
+        /// The stack at the panic, as text. Empty unless the environment variable `RUST_LIB_BACKTRACE` or `RUST_BACKTRACE`
+        /// asked for it when the process that ran the task panicked first, as with [`std::backtrace::Backtrace::capture`].
         backtrace: String,
     },
     /// The task was cancelled before it started, or stopped by [`TaskFuture::kill`](crate::TaskFuture::kill) while it ran.

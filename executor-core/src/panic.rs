@@ -2,10 +2,13 @@
 //!
 //! A hook is the only way to learn where a panic happened. It is installed once, keeps the hook that was there, and
 //! hands every panic that is not a task's to it. A task's panic is not printed: it is returned to who asked for the result.
+//!
+//! The stack is only captured where `RUST_LIB_BACKTRACE` or `RUST_BACKTRACE` asks for it, as everywhere in Rust, and only
+//! turned into text, which takes most of the time, for a panic that ends its task: not for one that the task catches itself.
 
 use std::{
     any::Any,
-    backtrace::Backtrace,
+    backtrace::{Backtrace, BacktraceStatus},
     cell::{Cell, RefCell},
     panic::{self, AssertUnwindSafe, PanicHookInfo},
     sync::Once,
@@ -24,7 +27,15 @@ thread_local! {
 
 struct Record {
     location: String,
-    backtrace: String,
+    /// Not resolved yet; empty where nobody asks for it.
+    backtrace: Backtrace,
+}
+
+impl Record {
+    fn into_texts(self) -> (String, String) {
+        let is_captured = self.backtrace.status() == BacktraceStatus::Captured;
+        (self.location, if is_captured { self.backtrace.to_string() } else { String::new() })
+    }
 }
 
 /// Runs a task's code; a panic becomes [`TaskError::Panicked`].
@@ -68,7 +79,7 @@ fn panicked(payload: Box<dyn Any + Send>, record: Option<Record>) -> TaskError {
     let message = message_of(&*payload);
     contain(|| drop(payload));
     let (location, backtrace) = match record {
-        Some(record) => (record.location, record.backtrace),
+        Some(record) => record.into_texts(),
         // `resume_unwind` runs no hook, and a program may have replaced ours.
         None => ("an unknown place".to_owned(), String::new()),
     };
@@ -129,7 +140,7 @@ fn record(info: &PanicHookInfo<'_>) -> bool {
         return false;
     }
     let location = info.location().map_or_else(|| "an unknown place".to_owned(), ToString::to_string);
-    let backtrace = Backtrace::force_capture().to_string();
+    let backtrace = Backtrace::capture();
     let noted = RECORDS.try_with(|records| {
         let mut records = records.borrow_mut();
         // Of a panic that the task has caught itself: only the last one is ever asked for.
@@ -186,6 +197,13 @@ mod tests {
         });
         assert!(matches!(receiver.recv().unwrap(), Err(TaskError::Panicked { message, .. }) if message == "late"));
         thread.join().unwrap();
+    }
+
+    #[test]
+    fn a_panic_has_a_backtrace_if_the_environment_asks_for_one() {
+        let Err(TaskError::Panicked { backtrace, .. }) = catch(|| panic!("here")) else { panic!("no panic") };
+        let is_asked_for = Backtrace::capture().status() == BacktraceStatus::Captured;
+        assert_eq!(!backtrace.is_empty(), is_asked_for, "{backtrace}");
     }
 
     #[test]

@@ -11,7 +11,7 @@ executor_core::test_worker!();
 
 on_every_kind_of_pool!(
     results_come_back,
-    a_panic_comes_back_with_message_place_and_backtrace,
+    a_panic_comes_back_with_message_place_and_the_backtrace_that_is_asked_for,
     a_task_runs_when_its_worker_runs_it,
     a_state_is_never_left_for_an_earlier_one,
 );
@@ -33,13 +33,16 @@ fn results_come_back(kind: Kind) {
     assert_eq!(mapped, (0..10_000).map(square).collect::<Vec<_>>());
 }
 
-fn a_panic_comes_back_with_message_place_and_backtrace(kind: Kind) {
-    let pool = kind.builder().max_workers(1).build().unwrap();
-    let error = pool.submit(|x: u64| -> u64 { panic!("no {x}") }, 7).unwrap().result().unwrap_err();
-    let TaskError::Panicked { message, location, backtrace } = error else { panic!("{error:?}") };
-    assert_eq!(message, "no 7");
-    assert!(location.contains("process_basics.rs"), "{location}");
-    assert!(!backtrace.is_empty());
+fn a_panic_comes_back_with_message_place_and_the_backtrace_that_is_asked_for(kind: Kind) {
+    let asks = [("RUST_BACKTRACE", "0", false), ("RUST_BACKTRACE", "1", true), ("RUST_LIB_BACKTRACE", "0", false)];
+    for (variable, value, is_asked_for) in asks {
+        let pool = kind.builder().max_workers(1).env(variable, value).build().unwrap();
+        let error = pool.submit(|x: u64| -> u64 { panic!("no {x}") }, 7).unwrap().result().unwrap_err();
+        let TaskError::Panicked { message, location, backtrace } = error else { panic!("{error:?}") };
+        assert_eq!(message, "no 7");
+        assert!(location.contains("process_basics.rs"), "{location}");
+        assert_eq!(!backtrace.is_empty(), is_asked_for, "{variable}={value}: {backtrace}");
+    }
 }
 
 fn until_cancelled(token: CancelToken) {

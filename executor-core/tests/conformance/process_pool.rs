@@ -84,7 +84,7 @@ fn function_that_panics() {
 }
 
 pub(crate) fn test_traceback(kind: Processes) {
-    let pool = kind.pool(1);
+    let pool = kind.builder(1).env("RUST_BACKTRACE", "1").build().unwrap();
     let error = pool.submit(function_that_panics, ()).unwrap().result().unwrap_err();
     let TaskError::Panicked { message, location, backtrace } = &error else { panic!("{error}") };
     assert_eq!(message, "some traceback");
