@@ -75,6 +75,12 @@ pub trait Task<Args, Marker>: Clone + Send + Sync + 'static {
         None
     }
 
+    /// The same for an initializer or a preload, which run before their worker is given any shared memory: without references.
+    #[doc(hidden)]
+    fn bound_plain(&self) -> Option<Result<Vec<u8>, TaskError>> {
+        None
+    }
+
     /// The task as it was on the other side.
     #[doc(hidden)]
     fn restore(bound: &[u8]) -> Result<Self, TaskError>;
@@ -231,6 +237,12 @@ where
         }
         // Whoever comes first is kept. A failure is not: it may have been one of the moment.
         Some(encode().map(|fresh| Arc::clone(self.binding.encoded.get_or_init(|| fresh))))
+    }
+
+    fn bound_plain(&self) -> Option<Result<Vec<u8>, TaskError>> {
+        let mut bytes = Vec::new();
+        let encoded = codec::encode_without_references(&self.binding.config, &mut bytes);
+        Some(encoded.map(|()| bytes).map_err(|cause| TaskError::encode("configuration", cause)))
     }
 
     fn restore(bound: &[u8]) -> Result<Self, TaskError> {

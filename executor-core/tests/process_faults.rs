@@ -9,8 +9,8 @@ use std::{
 };
 
 use executor_core::{
-    BuildError, CancelToken, Executor, ProcessPoolExecutor, ReturnWhen, SubmitError, TaskError, TaskOptions,
-    ThreadPoolExecutor, WorkerExit, partial, wait,
+    BuildError, CancelToken, Executor, ProcessPoolExecutor, ReturnWhen, SharedBytes, StartMethod, SubmitError,
+    TaskError, TaskOptions, ThreadPoolExecutor, WorkerExit, partial, wait,
 };
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _, ser::Error as _};
 
@@ -37,6 +37,7 @@ on_every_kind_of_pool!(
     a_worker_that_never_answers_is_given_up,
     an_initializer_that_ends_its_process_is_named,
     a_good_initializer_has_run_before_the_first_task,
+    an_initializer_and_a_preload_get_large_configurations,
     a_token_stops_a_task_in_another_process,
     a_task_may_use_threads_but_no_process_pool,
     large_values_travel_both_ways,
@@ -347,6 +348,32 @@ fn a_worker_that_never_answers_is_given_up(kind: Kind) {
     match pool.submit(square, 1).unwrap().result() {
         Err(TaskError::NoWorker { cause }) => assert!(cause.to_string().contains("longer startup_timeout"), "{cause}"),
         other => panic!("{other:?}"),
+    }
+}
+
+/// Which are shared where a task has them.
+fn an_initializer_and_a_preload_get_large_configurations(kind: Kind) {
+    fn vector(_: u64, bytes: &Vec<u8>) {
+        assert!(bytes.len() == 100_000 && bytes.iter().all(|byte| *byte == 1));
+    }
+    fn shared(_: u64, (text, bytes): &(String, SharedBytes)) {
+        assert!(text == "both" && bytes.len() == 100_000 && bytes.iter().all(|byte| *byte == 1));
+    }
+    let bytes = vec![1_u8; 100_000];
+    let both = || ("both".to_owned(), SharedBytes::from(bytes.clone()));
+    // That it has been encoded for tasks changes nothing.
+    let (vector, shared) = (partial(vector, bytes.clone()), partial(shared, both()));
+    let pool = kind.builder().max_workers(1).build().unwrap();
+    assert_eq!(pool.submit(vector.clone(), 0).unwrap().result(), Ok(()));
+    assert_eq!(pool.submit(shared.clone(), 0).unwrap().result(), Ok(()));
+    let builder = || kind.builder().max_workers(1);
+    let mut builders = vec![builder().initializer(vector.clone(), 0), builder().initializer(shared.clone(), 0)];
+    if kind.method == StartMethod::ForkServer {
+        builders.extend([builder().preload(vector, 0), builder().preload(shared, 0)]);
+    }
+    for (place, builder) in builders.into_iter().enumerate() {
+        let pool = builder.build().unwrap();
+        assert_eq!(pool.submit(|x: u64| x + 1, 1).unwrap().result(), Ok(2), "{place}");
     }
 }
 

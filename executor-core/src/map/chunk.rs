@@ -130,6 +130,10 @@ where
         self.task.bound()
     }
 
+    fn bound_plain(&self) -> Option<Result<Vec<u8>, TaskError>> {
+        self.task.bound_plain()
+    }
+
     fn restore(bound: &[u8]) -> Result<Self, TaskError> {
         Ok(Self { task: F::restore(bound)?, spare: None, marker: PhantomData })
     }

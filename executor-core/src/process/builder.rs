@@ -3,8 +3,7 @@
 use std::{ffi::OsString, fmt, path::PathBuf, time::Duration};
 
 use super::{
-    OnWorkerDeath, ProcessPoolExecutor, StartMethod, Transport, config::Config, identity::FunctionId, request::Request,
-    worker,
+    OnWorkerDeath, ProcessPoolExecutor, StartMethod, Transport, config::Config, identity::FunctionId, request, worker,
 };
 use crate::{
     error::{BuildError, TaskError},
@@ -313,9 +312,7 @@ where
 {
     const { F::PORTABLE };
     let task = Initializer { task, marker: std::marker::PhantomData };
-    let mut argument = Vec::new();
-    let request = Request::plain::<Initializer<F, (A, M)>, A, InitializerMarker>(&task, &args, &mut argument)?;
-    request.into_call(argument)
+    request::plain_call::<Initializer<F, (A, M)>, A, InitializerMarker>(&task, &args)
 }
 
 /// A task whose output is turned into something that can travel: nothing, or an error's text.
@@ -347,8 +344,8 @@ where
         self.task.call(args).into_cause()
     }
 
-    fn bound(&self) -> Option<Result<std::sync::Arc<crate::task::Bound>, TaskError>> {
-        self.task.bound()
+    fn bound_plain(&self) -> Option<Result<Vec<u8>, TaskError>> {
+        self.task.bound_plain()
     }
 
     fn restore(bound: &[u8]) -> Result<Self, TaskError> {

@@ -170,21 +170,6 @@ impl Request {
         Ok(Self { entry: EntryOf::<F, A, M>::ENTRY, bound: task.bound().transpose()?, items: 0, extras: None })
     }
 
-    /// For an initializer, which may run in workers that have not been given any shared memory: without references.
-    pub(super) fn plain<F, A, M>(task: &F, argument: &A, bytes: &mut Vec<u8>) -> Result<Self, TaskError>
-    where
-        F: Task<A, M>,
-        A: Payload,
-        F::Output: Payload,
-    {
-        let request = Self::new::<F, A, M>(task)?;
-        codec::encode_without_references(argument, bytes).map_err(|cause| TaskError::encode("argument", cause))?;
-        if bytes.len() > MAX_VALUE {
-            return Err(TaskError::encode("argument", "it is longer than 512 MiB: pass the path of a file with it"));
-        }
-        Ok(request)
-    }
-
     /// An argument that has waited for shared memory gets some now, or is encoded as it is: then these are its bytes.
     #[cfg(target_os = "linux")]
     pub(super) fn settle(&mut self) -> Option<Vec<u8>> {
@@ -289,12 +274,6 @@ impl Request {
         extras.suspicion >= CONVICTED
     }
 
-    /// For an initializer: function, configuration and argument.
-    pub(super) fn into_call(self, argument: Vec<u8>) -> Result<Call, TaskError> {
-        let bound = self.bound.map(|bound| bound.bytes.clone()).unwrap_or_default();
-        Ok((FunctionId::of(self.entry)?, bound, argument))
-    }
-
     /// Some items have been answered: `bytes` begin with their results. `false` when they do not: whatever a worker says, the
     /// results of the next one belong to the items that come then.
     pub(super) fn take_items(&mut self, items: u32, bytes: &[u8]) -> bool {
@@ -322,6 +301,25 @@ impl Request {
 const CONVICTED: u32 = 100;
 /// ... or so many have ended by themselves. A storm of kills says little about a task.
 const ENDED: u32 = 3;
+
+/// An initializer or a preload: function, configuration and argument. They run before their worker is given any shared memory,
+/// so neither refers to any.
+pub(super) fn plain_call<F, A, M>(task: &F, argument: &A) -> Result<Call, TaskError>
+where
+    F: Task<A, M>,
+    A: Payload,
+    F::Output: Payload,
+{
+    let bound = task.bound_plain().transpose()?.unwrap_or_default();
+    let mut bytes = Vec::new();
+    codec::encode_without_references(argument, &mut bytes).map_err(|cause| TaskError::encode("argument", cause))?;
+    for (what, bytes) in [("configuration", &bound), ("argument", &bytes)] {
+        if bytes.len() > MAX_VALUE {
+            return Err(TaskError::encode(what, "it is longer than 512 MiB: pass the path of a file with it"));
+        }
+    }
+    Ok((FunctionId::of(EntryOf::<F, A, M>::ENTRY)?, bound, bytes))
+}
 
 /// The most items in a chunk: what the header of a record has room for.
 const MAX_ITEMS: usize = (1 << 24) - 1;
