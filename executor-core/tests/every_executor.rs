@@ -70,6 +70,8 @@ on_every_executor!(
     after_shutdown_nothing_is_taken_and_everything_is_done,
     a_map_of_a_pool_that_shut_down_says_so,
     a_bound_configuration_reaches_every_task,
+    options_of_a_map_that_has_begun_lose_nothing,
+    an_input_that_panics_leaks_nothing,
 );
 
 fn submit_takes_one_argument_or_a_tuple(executor: impl Executor) {
@@ -271,6 +273,126 @@ fn a_bound_configuration_reaches_every_task(executor: impl Executor) {
     let join = |item: u64, config: &(String, u64)| format!("{}{}", config.0, item * config.1);
     let names = executor.map(partial(join, ("n".to_owned(), 3)), 0..4).into_vec().unwrap();
     assert_eq!(names, ["n0", "n3", "n6", "n9"]);
+}
+
+/// The options that a map has, by name.
+macro_rules! change {
+    ($map:expr, $option:expr) => {
+        match $option {
+            "unordered" => $map.unordered(),
+            "chunk_size" => $map.chunk_size(3),
+            "large chunk_size" => $map.chunk_size(usize::MAX),
+            "buffer_size" => $map.buffer_size(2),
+            "timeout" => $map.timeout(LONG),
+            "task_timeout" => $map.task_timeout(LONG),
+            "stop_on_error" => $map.stop_on_error(true),
+            "start" => $map.start(),
+            _ => $map,
+        }
+    };
+}
+
+const OPTIONS: [&str; 9] = [
+    "none",
+    "unordered",
+    "chunk_size",
+    "large chunk_size",
+    "buffer_size",
+    "timeout",
+    "task_timeout",
+    "stop_on_error",
+    "start",
+];
+
+fn options_of_a_map_that_has_begun_lose_nothing(executor: impl Executor) {
+    const ITEMS: u64 = 10;
+    let all: Vec<u64> = (0..ITEMS).map(square).collect();
+    for first in ["none", "unordered", "chunk_size", "buffer_size", "stop_on_error"] {
+        for begun in ["start", "next", "start and next", "two of a chunk"] {
+            for then in OPTIONS {
+                for last in ["collect", "into_vec"] {
+                    let mut map = change!(executor.map(square, 0..ITEMS), first);
+                    let mut results = Vec::new();
+                    if begun == "two of a chunk" {
+                        map = map.chunk_size(4);
+                        results.extend(map.by_ref().take(2).map(Result::unwrap));
+                    }
+                    if begun.starts_with("start") {
+                        map = map.start();
+                    }
+                    if begun.ends_with("next") {
+                        results.push(map.next().unwrap().unwrap());
+                    }
+                    let mut map = change!(map, then);
+                    if last == "into_vec" {
+                        results.extend(map.into_vec().unwrap());
+                    } else {
+                        results.extend(map.by_ref().map(Result::unwrap));
+                        assert_eq!(map.next(), None);
+                    }
+                    if first == "unordered" || then == "unordered" {
+                        results.sort_unstable();
+                    }
+                    assert_eq!(results, all, "{first}, then {begun}, then {then}, then {last}");
+                }
+            }
+        }
+    }
+    let stopped = executor.map(picky, [3, 1, 2]).chunk_size(1).start().stop_on_error(true);
+    assert_eq!(stopped.count(), 1);
+}
+
+/// An item that says whether it is still there.
+#[derive(serde::Serialize, serde::Deserialize)]
+struct Counted {
+    number: u64,
+    #[serde(skip)]
+    _alive: Option<Arc<()>>,
+}
+
+fn an_input_that_panics_leaks_nothing(executor: impl Executor) {
+    let alive = Arc::new(());
+    let input = |stop: u64| {
+        let alive = Arc::clone(&alive);
+        (0..1000).map(move |x| {
+            assert!(x != stop, "this panic is part of the test");
+            Counted { number: x, _alive: Some(Arc::clone(&alive)) }
+        })
+    };
+    let value = |counted: Counted| counted.number;
+    for stop in [0, 1, 499, 500, 900] {
+        let iterate = || executor.map(value, input(stop)).chunk_size(500).count();
+        let at_once = || executor.map(value, input(stop)).into_vec().unwrap().len();
+        let start = || executor.map(value, input(stop)).start().count();
+        // Promises fewer items than there are.
+        let filtered = || executor.map(value, input(stop).filter(|_| true)).chunk_size(usize::MAX).count();
+        let submitted = || executor.submit_many(value, input(stop)).unwrap().len();
+        let ways: [&dyn Fn() -> usize; 5] = [&iterate, &at_once, &start, &filtered, &submitted];
+        for (way, run) in ways.into_iter().enumerate() {
+            let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(run));
+            assert!(outcome.is_err(), "{way} to {stop}");
+        }
+    }
+    executor.shutdown(Shutdown::Drain, None);
+    drop(executor);
+    assert_eq!(Arc::strong_count(&alive), 1, "items that were never dropped");
+}
+
+/// The pool starts as many workers as it has tasks for, whatever the number is.
+fn absurd_numbers_of_workers_lose_nothing(kind: Kind) {
+    for workers in [1 << 62, 1 << 63, usize::MAX] {
+        let pool = kind.builder().max_workers(workers).build().unwrap();
+        let all: Vec<u64> = (0..3).map(square).collect();
+        assert_eq!(pool.map(square, 0..3).collect::<Result<Vec<_>, _>>().unwrap(), all);
+        assert_eq!(pool.map(square, 0..3).start().unordered().count(), 3);
+        assert_eq!(pool.map(square, 0..3).into_vec().unwrap(), all);
+    }
+}
+
+mod absurd {
+    use super::*;
+
+    on_every_kind_of_pool!(absurd_numbers_of_workers_lose_nothing);
 }
 
 /// Where tasks run in the call that pulls them, the time of a map may be over before it knows that its input is.

@@ -43,6 +43,12 @@ const CHUNKS_PER_WORKER: usize = 4;
 /// unless [`stop_on_error`](Self::stop_on_error) says otherwise. Dropping the map cancels what has not started. When the
 /// executor shuts down meanwhile, the rest of the input is answered with one [`TaskError::ShutDown`].
 ///
+/// Options may also be set after [`start`](Self::start), or between two calls of `next`. None of them loses a result. Those
+/// for the whole map ([`timeout`](Self::timeout), [`unordered`](Self::unordered), [`stop_on_error`](Self::stop_on_error))
+/// count from then on; those for single items and chunks ([`task_timeout`](Self::task_timeout),
+/// [`chunk_size`](Self::chunk_size), [`buffer_size`](Self::buffer_size)) for what has not been submitted yet, which is nothing
+/// after a `start` that has submitted the whole input.
+///
 /// # Examples
 ///
 /// ```
@@ -106,7 +112,7 @@ where
     I: Iterator,
 {
     pub(crate) fn new(core: C, task: F, input: I) -> Self {
-        let spare = Arc::new(Spare::new(core.workers() * CHUNKS_PER_WORKER));
+        let spare = Arc::new(Spare::new(core.workers().saturating_mul(CHUNKS_PER_WORKER)));
         Self {
             core,
             task,
@@ -137,7 +143,8 @@ where
         self
     }
 
-    /// The time for each item. Sets the chunk size to 1, so that each item can be stopped by itself.
+    /// The time for each item. Sets the chunk size to 1, so that each item can be stopped by itself. What was
+    /// [started](Self::start) before goes on without a limit.
     pub fn task_timeout(mut self, limit: Duration) -> Self {
         self.options = self.options.timeout(limit);
         self.chunk_size = Some(1);
@@ -168,7 +175,7 @@ where
         self
     }
 
-    /// Yields results as they are done instead of in the order of the items.
+    /// Yields results as they are done instead of in the order of the items; also what was [started](Self::start) before.
     pub fn unordered(mut self) -> Self {
         self.unordered = true;
         self
@@ -235,8 +242,12 @@ where
     }
 
     fn begin(&mut self) {
-        if self.unordered && matches!(self.under_way, UnderWay::Ordered(_)) {
-            self.under_way = UnderWay::Unordered(as_completed([], None));
+        if self.unordered
+            && let UnderWay::Ordered(queue) = &mut self.under_way
+        {
+            // What is under way already goes on, in whatever order it is done from here on.
+            let started = std::mem::take(queue).into_iter().map(|Pending { items, future }| (items, future));
+            self.under_way = UnderWay::Unordered(as_completed(started, None));
         }
     }
 
@@ -254,7 +265,7 @@ where
             let by_time = TARGET_CHUNK_TIME.as_nanos() as f64 / item_time.max(1.0);
             // Towards the end chunks shrink, so that no worker is left with a large one while the others have none.
             let left = self.input.as_ref().map_or(0, |input| input.size_hint().0);
-            let share = left / (self.core.workers() * 2);
+            let share = left / self.core.workers().saturating_mul(2).max(1);
             let limit = if left == 0 { MAX_CHUNK } else { share.clamp(1, MAX_CHUNK) };
             (by_time as usize).clamp(1, limit)
         });
@@ -268,7 +279,7 @@ where
             let buffer = match self.buffer_size {
                 Some(buffer) => buffer,
                 None if whole => usize::MAX,
-                None => chunk.saturating_mul(self.core.workers() * CHUNKS_PER_WORKER),
+                None => chunk.saturating_mul(self.core.workers().saturating_mul(CHUNKS_PER_WORKER)),
             };
             let room = buffer.saturating_sub(self.taken).min(chunk);
             // Where tasks run in `submit`, this is where time passes.

@@ -5,6 +5,7 @@
 use std::{
     any::Any,
     collections::VecDeque,
+    mem::MaybeUninit,
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
@@ -39,26 +40,46 @@ const DEAR: Duration = Duration::from_micros(1);
 const CHEAP: u32 = 16;
 const MOST_BYTES: usize = 1 << 20;
 
+/// Items that were written to the first of these places. Who is done with it forgets it; if the input panics before, they are
+/// dropped.
+struct Pulled<'a, A> {
+    places: &'a mut [MaybeUninit<A>],
+    count: usize,
+}
+
+impl<A> Drop for Pulled<'_, A> {
+    #[cold]
+    fn drop(&mut self) {
+        for place in &mut self.places[..self.count] {
+            // SAFETY: it was written, and nobody has moved the item out. A second panic goes no further: during the first one it
+            // would abort the program.
+            panic::contain(|| unsafe { place.assume_init_drop() });
+        }
+    }
+}
+
 /// Moves `count` items, or all that are left, into `items`, which is empty. Takes the input by value, so that its state can
-/// be in registers meanwhile. If the input panics, those moved so far are leaked.
+/// be in registers meanwhile. If the input panics, those moved so far are dropped.
 pub(crate) fn pull<I: Iterator>(mut input: I, count: usize, items: &mut Vec<I::Item>) -> I {
     items.clear();
     // An endless chunk of an input that ends needs no endless memory, also where the input does not say when it ends.
     let (least, most) = input.size_hint();
     items.reserve(count.min(most.unwrap_or(count)).min(least.max(UNPROMISED)));
-    let places = items.spare_capacity_mut();
-    let most = count.min(places.len());
-    let mut pulled = 0;
-    while pulled < most {
+    let mut pulled = Pulled { places: items.spare_capacity_mut(), count: 0 };
+    let most = count.min(pulled.places.len());
+    while pulled.count < most {
         let Some(item) = input.next() else { break };
-        places[pulled].write(item);
-        pulled += 1;
+        pulled.places[pulled.count].write(item);
+        pulled.count += 1;
     }
+    let moved = pulled.count;
+    std::mem::forget(pulled);
+    debug_assert!(moved <= items.capacity(), "places beyond the capacity were written");
     // SAFETY: so many places were written, one after the other.
-    unsafe { items.set_len(pulled) };
-    if pulled == most && pulled < count {
+    unsafe { items.set_len(moved) };
+    if moved == most && moved < count {
         // The input holds more than it has promised.
-        items.extend(input.by_ref().take(count - pulled));
+        items.extend(input.by_ref().take(count - moved));
     }
     input
 }
@@ -193,7 +214,7 @@ where
                 }
                 self.chunk_size.unwrap_or_else(|| {
                     // Towards the end chunks shrink, so that no worker is left with a large one while the others have none.
-                    let share = if self.hint == 0 { MOST } else { left / (self.workers * 2) };
+                    let share = if self.hint == 0 { MOST } else { left / self.workers.saturating_mul(2).max(1) };
                     by_time.min(share.clamp(1, MOST))
                 })
             };
