@@ -19,7 +19,8 @@ use workloads::Random;
 
 use super::{
     checks::{Expect, Plan, Round},
-    maps,
+    foreign::{self, Foreign, Mood},
+    maps, shared,
     subject::Subject,
     tasks::{self, answer},
     watch::Post,
@@ -76,6 +77,11 @@ enum Operation {
     Drop,
     Settle,
     Stats,
+    Foreign,
+    ForeignBack,
+    ForeignConfig,
+    LimitBehindWaiter,
+    SharedBytes,
     Special,
     End,
 }
@@ -118,6 +124,12 @@ const OPERATIONS: &[Operation] = &[
     O::Drop,
     O::Settle,
     O::Stats,
+    O::Foreign,
+    O::ForeignBack,
+    O::ForeignConfig,
+    O::LimitBehindWaiter,
+    O::SharedBytes,
+    O::SharedBytes,
     O::Special,
     O::Special,
     O::Special,
@@ -223,6 +235,11 @@ impl<S: Subject> Actor<'_, S> {
                 let stats = self.pool.stats();
                 self.round.require(stats.workers < 1000 && self.pool.max_workers() > 0, || format!("{stats:?}"));
             }
+            O::Foreign => self.foreign(random),
+            O::ForeignBack => self.foreign_back(random),
+            O::ForeignConfig => self.foreign_config(random),
+            O::LimitBehindWaiter => self.limit_behind_waiter(random),
+            O::SharedBytes => shared::round_trip(self, random),
             O::Special => S::special(self, random),
             O::End => {
                 let how = shutdown(random);
@@ -317,6 +334,66 @@ impl<S: Subject> Actor<'_, S> {
             Ok(Err(error)) => maps::check_error(self.round, &error),
             Err(error) => self.round.check_refusal(error, false),
         }
+    }
+
+    /// An argument that gets in the way.
+    fn foreign(&mut self, random: &mut Random) {
+        let (x, mood) = (random.next_u64(), Mood::draw(random));
+        let outcome = self.pool.submit(foreign::take, Foreign { x, mood });
+        self.hold(outcome, Expect::new(Plan::Foreign(mood), x), false);
+    }
+
+    /// A result that gets in the way.
+    fn foreign_back(&mut self, random: &mut Random) {
+        let (x, mood) = (random.next_u64(), Mood::draw(random));
+        match self.pool.submit(foreign::give, (x, mood)).map(TaskFuture::result) {
+            Ok(outcome) => {
+                self.round.check(&Expect::new(Plan::Foreign(mood), x), &outcome.map(|foreign| foreign.x));
+            }
+            Err(error) => self.round.check_refusal(error, false),
+        }
+    }
+
+    /// A configuration that gets in the way, of several tasks; now and then one that ends the workers that read it.
+    fn foreign_config(&mut self, random: &mut Random) {
+        let (shift, mut mood) = (random.next_u64(), Mood::draw(random));
+        if self.round.hazards.kills && below(random, 4) == 0 {
+            mood = Mood::AbortsWhenRead;
+        }
+        let task = partial(foreign::configured, Foreign { x: shift, mood });
+        for x in 0..below(random, 6) {
+            let outcome = self.pool.submit(task.clone(), x);
+            self.hold(outcome, Expect::new(Plan::Foreign(mood), x.wrapping_add(shift)), false);
+        }
+    }
+
+    /// The clock of a task starts although the thread that takes the answer before it starts nothing else.
+    fn limit_behind_waiter(&mut self, random: &mut Random) {
+        if S::RUNS_AT_ONCE {
+            return;
+        }
+        let x = random.next_u64();
+        for number in 0..below(random, 4) {
+            let outcome = self.pool.submit(tasks::quick, number);
+            self.hold(outcome, Expect::new(Plan::Answer, number), false);
+            self.settle_last();
+        }
+        let before = self.pool.submit(tasks::busy, x);
+        let token = CancelToken::new();
+        let options = TaskOptions::new().timeout(Duration::from_millis(below(random, 6)));
+        let limited = self.pool.submit_with(tasks::until_cancelled, (token.child(), x), options);
+        self.hold(before, Expect::new(Plan::Answer, x), false);
+        self.settle_last();
+        match limited.map(TaskFuture::result) {
+            Ok(Ok(seen)) => self.round.wrong(format!("a time limit was not kept: {seen:?}")),
+            Ok(Err(error)) => {
+                let expect = Expect::new(Plan::Answer, x).timing_out();
+                self.round.require(self.round.explains(&expect, &error), || format!("for no reason: {error:?}"));
+            }
+            Err(error) => self.round.check_refusal(error, false),
+        }
+        // On a thread it goes on until it is told.
+        token.cancel();
     }
 
     fn cancel(&mut self, random: &mut Random) {

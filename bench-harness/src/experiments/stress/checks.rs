@@ -13,7 +13,10 @@ use executor_core::{
     Task, TaskEnd, TaskError, TaskFuture, TaskId, TaskOptions,
 };
 
-use super::tasks::{answer, panic_message};
+use super::{
+    foreign::Mood,
+    tasks::{answer, panic_message},
+};
 
 /// What a task is expected to do when nobody interferes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,6 +25,8 @@ pub(super) enum Plan {
     Panic,
     /// Ends its worker process.
     Crash,
+    /// Has an argument, a result or a configuration that gets in the way on its way to another process.
+    Foreign(Mood),
 }
 
 /// A task, and what was done to it.
@@ -147,7 +152,14 @@ impl Round {
         self.results.fetch_add(1, Ordering::Relaxed);
         let good = match outcome {
             Ok(_) if expect.is_cancelled || expect.is_killed => false,
-            Ok(value) => expect.plan == Plan::Answer && *value == answer(expect.argument),
+            Ok(value) => {
+                let may_answer = match expect.plan {
+                    Plan::Answer => true,
+                    Plan::Foreign(mood) => !self.hazards.processes || mood.crosses(),
+                    Plan::Panic | Plan::Crash => false,
+                };
+                may_answer && *value == answer(expect.argument)
+            }
             Err(TaskError::Cancelled) if expect.is_cancelled => true,
             Err(error) => !expect.is_cancelled && self.explains(expect, error),
         };
@@ -156,6 +168,12 @@ impl Round {
 
     /// Whether there is a reason for an error.
     pub(super) fn explains(&self, expect: &Expect, error: &TaskError) -> bool {
+        if let Plan::Foreign(mood) = expect.plan
+            && self.hazards.processes
+            && mood.explains(error)
+        {
+            return true;
+        }
         match error {
             TaskError::Panicked { message, .. } => {
                 expect.plan == Plan::Panic && *message == panic_message(expect.argument)

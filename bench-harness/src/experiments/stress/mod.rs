@@ -6,10 +6,14 @@
 
 mod actor;
 mod checks;
+mod foreign;
+#[cfg(unix)]
+mod host;
 mod leaks;
 mod maps;
 #[cfg(unix)]
 mod processes;
+mod shared;
 mod subject;
 mod tasks;
 mod threads;
@@ -279,6 +283,12 @@ fn play<S: Subject>(
     let Built { pool, round, tally, about } = S::build(variant, &mut random)?;
     let pool = Arc::new(pool);
     let described = Arc::downgrade(&pool);
+    let entered = Arc::downgrade(&pool);
+    foreign::set_entrance(Some(Arc::new(move || {
+        if let Some(pool) = entered.upgrade() {
+            drop((pool.stats(), pool.try_submit(tasks::quick, 1)));
+        }
+    })));
     let prefix = format!("round {number}: {about}");
     watch.describe(Some(Arc::new(move || {
         let state = described.upgrade().map(|pool| format!("{:?} {}", pool.stats(), pool.details()));
@@ -317,6 +327,7 @@ fn play<S: Subject>(
     let (added, called) = round.callbacks.wait(settings.patience);
     round.require(added == called, || format!("{added} callbacks were added, and {called} called"));
     watch.describe(None);
+    foreign::set_entrance(None);
     let played = Played {
         operations: round.operations.load(Ordering::SeqCst),
         tasks: stats.tasks,

@@ -1,6 +1,6 @@
 //! What only a process pool can do: its workers die, are killed, and are replaced.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{os::fd::OwnedFd, path::PathBuf, sync::Arc, time::Duration};
 
 use executor_core::{Executor, OnWorkerDeath, ProcessPoolExecutor, StartMethod, TaskError, Transport};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
@@ -9,6 +9,7 @@ use workloads::Random;
 use super::{
     actor::{Actor, below},
     checks::{Counted, Expect, Hazards, Plan, Round},
+    host,
     subject::{Built, Subject, perhaps},
     tasks,
 };
@@ -76,7 +77,7 @@ impl Subject for Pool {
 
     fn special(actor: &mut Actor<'_, Self>, random: &mut Random) {
         let x = random.next_u64();
-        let what = below(random, 8);
+        let what = below(random, 11);
         actor.post.step(format!("special {what} of processes"));
         match what {
             0 => {
@@ -101,13 +102,19 @@ impl Subject for Pool {
             4 if actor.pool.inner.fork_server_pid().is_some() => {
                 // Costs no task.
                 if let Some(pid) = actor.pool.inner.fork_server_pid() {
-                    kill_child(pid);
+                    signal_child(pid, Signal::KILL);
                 }
+            }
+            5 => host::stop_worker(actor, random),
+            6 if below(random, 4) == 0 => host::fork_copy(actor, random),
+            7 => {
+                let outcome = actor.pool.submit(host::plugs, x);
+                actor.hold(outcome, Expect::new(Plan::Answer, x), false);
             }
             _ => {
                 let pids = actor.pool.inner.worker_pids();
                 if actor.round.hazards.kills && !pids.is_empty() {
-                    kill_child(pids[below(random, pids.len() as u64) as usize]);
+                    signal_child(pids[below(random, pids.len() as u64) as usize], Signal::KILL);
                 }
             }
         }
@@ -133,14 +140,16 @@ fn kill_running(actor: &mut Actor<'_, Pool>, random: &mut Random) {
     }
 }
 
-/// SIGKILL for a child that may have ended meanwhile: what the handle stands for is looked at before it is used, so that
-/// nobody is hit who got its number since.
-fn kill_child(pid: u32) {
-    let Some(raw) = i32::try_from(pid).ok().and_then(Pid::from_raw) else { return };
-    let Ok(handle) = pidfd_open(raw, PidfdFlags::empty()) else { return };
-    let parent = process_tree::parent_of(&PathBuf::from(format!("/proc/{pid}")));
-    if parent.is_some_and(|(_, parent)| parent == std::process::id()) {
-        // It may have ended by itself.
-        let _ = pidfd_send_signal(&handle, Signal::KILL);
+/// Sends a signal to a child that may have ended meanwhile: what the handle stands for is looked at before it is used, so that
+/// nobody is hit who got its number since. The handle, if it was a child.
+pub(super) fn signal_child(pid: u32, signal: Signal) -> Option<OwnedFd> {
+    let raw = i32::try_from(pid).ok().and_then(Pid::from_raw)?;
+    let handle = pidfd_open(raw, PidfdFlags::empty()).ok()?;
+    let (_, parent) = process_tree::parent_of(&PathBuf::from(format!("/proc/{pid}")))?;
+    if parent != std::process::id() {
+        return None;
     }
+    // It may have ended by itself.
+    let _ = pidfd_send_signal(&handle, signal);
+    Some(handle)
 }

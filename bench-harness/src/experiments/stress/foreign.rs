@@ -1,0 +1,156 @@
+//! Values whose own code gets in the way: it fails, panics, takes its time, or comes back into the pool that is working on it.
+
+use std::{
+    fmt,
+    sync::{Arc, Mutex, PoisonError},
+    thread,
+    time::Duration,
+};
+
+use executor_core::{TaskError, in_worker};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
+use workloads::Random;
+
+use super::{
+    actor::below,
+    tasks::{self, answer, panic_message},
+};
+
+/// What a value does when its own code is called.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Mood {
+    Calm,
+    /// Submits to the pool that is encoding, decoding or dropping it, and asks for its numbers.
+    Reenters,
+    Slow,
+    FailsWhenWritten,
+    PanicsWhenWritten,
+    FailsWhenRead,
+    PanicsWhenRead,
+    /// Ends the worker process that reads it.
+    AbortsWhenRead,
+}
+
+impl Mood {
+    /// Those that cost a process worker nothing.
+    const HARMLESS: [Self; 8] = [
+        Self::Calm,
+        Self::Calm,
+        Self::Reenters,
+        Self::Slow,
+        Self::FailsWhenWritten,
+        Self::PanicsWhenWritten,
+        Self::FailsWhenRead,
+        Self::PanicsWhenRead,
+    ];
+
+    pub(super) fn draw(random: &mut Random) -> Self {
+        Self::HARMLESS[below(random, Self::HARMLESS.len() as u64) as usize]
+    }
+
+    /// Whether a task that ends with this error has a reason for it, where such a value crosses to another process.
+    pub(super) fn explains(self, error: &TaskError) -> bool {
+        match (self, error) {
+            (Self::FailsWhenWritten | Self::PanicsWhenWritten, TaskError::Encode { cause, .. })
+            | (Self::FailsWhenRead | Self::PanicsWhenRead, TaskError::Decode { cause, .. }) => {
+                cause.to_string().contains(&panic_message(0))
+            }
+            (Self::AbortsWhenRead, TaskError::WorkerDied { .. }) => true,
+            _ => false,
+        }
+    }
+
+    /// Whether such a value can be sent to another process and read there.
+    pub(super) fn crosses(self) -> bool {
+        matches!(self, Self::Calm | Self::Reenters | Self::Slow)
+    }
+
+    fn acts(self) {
+        match self {
+            Self::Reenters => reenter(),
+            // That is the scenario.
+            Self::Slow => thread::sleep(Duration::from_micros(300)),
+            _ => {}
+        }
+    }
+}
+
+/// What [`Mood::Reenters`] comes back into, in the program itself.
+type Entrance = Arc<dyn Fn() + Send + Sync>;
+
+static ENTRANCE: Mutex<Option<Entrance>> = Mutex::new(None);
+
+/// From now on values come back by this, or no more.
+pub(super) fn set_entrance(entrance: Option<Entrance>) {
+    let old = std::mem::replace(&mut *ENTRANCE.lock().unwrap_or_else(PoisonError::into_inner), entrance);
+    // It may be the last to hold on to a pool.
+    drop(old);
+}
+
+fn reenter() {
+    if in_worker() {
+        return;
+    }
+    let entrance = ENTRANCE.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    if let Some(entrance) = entrance {
+        entrance();
+    }
+}
+
+/// An argument, a result or a configuration with a mood.
+pub(super) struct Foreign {
+    pub(super) x: u64,
+    pub(super) mood: Mood,
+}
+
+impl Drop for Foreign {
+    fn drop(&mut self) {
+        self.mood.acts();
+    }
+}
+
+impl fmt::Debug for Foreign {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.mood.acts();
+        write!(f, "{:?} {}", self.mood, self.x)
+    }
+}
+
+impl Serialize for Foreign {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.mood.acts();
+        match self.mood {
+            Mood::FailsWhenWritten => Err(ser::Error::custom(panic_message(0))),
+            Mood::PanicsWhenWritten => panic!("{}", panic_message(0)),
+            _ => (self.x, self.mood).serialize(serializer),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Foreign {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let (x, mood) = <(u64, Mood)>::deserialize(deserializer)?;
+        mood.acts();
+        match mood {
+            Mood::FailsWhenRead => Err(de::Error::custom(panic_message(0))),
+            Mood::PanicsWhenRead => panic!("{}", panic_message(0)),
+            Mood::AbortsWhenRead => std::process::abort(),
+            _ => Ok(Self { x, mood }),
+        }
+    }
+}
+
+/// A task with such an argument.
+pub(super) fn take(foreign: Foreign) -> u64 {
+    tasks::quick(foreign.x)
+}
+
+/// A task with such a result.
+pub(super) fn give((x, mood): (u64, Mood)) -> Foreign {
+    Foreign { x: answer(x), mood }
+}
+
+/// A task with such a configuration.
+pub(super) fn configured(x: u64, config: &Foreign) -> u64 {
+    answer(x.wrapping_add(config.x))
+}

@@ -1,0 +1,119 @@
+//! What a host, its system and its tasks ordinarily do to a process pool: workers that are stopped for a while, descriptors
+//! that run out for a moment, and forked copies of the program that still have its pools in their memory.
+
+use std::{
+    fs::File,
+    iter,
+    sync::Arc,
+    thread,
+    time::{Duration, Instant},
+};
+
+use executor_core::{Executor, ProcessPoolExecutor, TaskOptions};
+use nix::{
+    sys::{
+        signal::{Signal as Number, kill},
+        wait::{WaitPidFlag, WaitStatus, waitpid},
+    },
+    unistd::{ForkResult, fork},
+};
+use rustix::process::{Resource, Rlimit, Signal, getrlimit, setrlimit};
+use workloads::Random;
+
+use super::{
+    actor::{Actor, below},
+    checks::{Counted, Expect, Plan},
+    processes::signal_child,
+    tasks::{self, answer},
+};
+
+type Pool = Counted<ProcessPoolExecutor>;
+
+/// A task after which its worker has had no descriptor left for a moment.
+pub(super) fn plugs(x: u64) -> u64 {
+    let before = getrlimit(Resource::Nofile);
+    let opened = || File::open("/dev/null").ok();
+    // So that it is soon over.
+    let most = before.current.unwrap_or(4096).min(256);
+    let lowered = setrlimit(Resource::Nofile, Rlimit { current: Some(most), ..before.clone() });
+    if lowered.is_ok() {
+        let files: Vec<File> = iter::from_fn(opened).take(most as usize).collect();
+        // What the parent sends meanwhile cannot be received: that is the scenario.
+        thread::sleep(Duration::from_millis(x % 4));
+        drop(files);
+        // A limit may be raised up to what it was.
+        let _ = setrlimit(Resource::Nofile, before);
+    }
+    answer(x)
+}
+
+/// Stops a worker for a moment, while there is something for it to do, and lets it go on.
+pub(super) fn stop_worker(actor: &mut Actor<'_, Pool>, random: &mut Random) {
+    let pids = actor.pool.inner.worker_pids();
+    if pids.is_empty() {
+        return;
+    }
+    let pid = pids[below(random, pids.len() as u64) as usize];
+    let Some(handle) = signal_child(pid, Signal::STOP) else { return };
+    let x = random.next_u64();
+    let options = TaskOptions::new().timeout(Duration::from_millis(1 + below(random, 30)));
+    let limited = actor.pool.submit_with(tasks::busy, x, options);
+    actor.hold(limited, Expect::new(Plan::Answer, x).timing_out(), false);
+    let free = actor.pool.submit(tasks::quick, x);
+    actor.hold(free, Expect::new(Plan::Answer, x), false);
+    if let Some((_, future)) = actor.held.last() {
+        future.wait_timeout(Duration::from_millis(below(random, 40)));
+    }
+    // It may have been killed, and replaced, meanwhile.
+    let _ = rustix::process::pidfd_send_signal(&handle, Signal::CONT);
+}
+
+/// How long a forked copy may take before it is a hang.
+const COPY_TAKES: Duration = Duration::from_secs(20);
+
+/// Has a copy of the program use the pool that it finds in its memory. It has to be told that it cannot, soon, and nothing of
+/// that may be noticed here.
+pub(super) fn fork_copy(actor: &mut Actor<'_, Pool>, random: &mut Random) {
+    let x = random.next_u64();
+    let ends_by_drop = below(random, 2) == 0;
+    // SAFETY: the copy calls nothing but the pool, whose promise is just that it may, and leaves by `_exit`.
+    #[expect(unsafe_code, reason = "a forked copy is the scenario")]
+    let copy = unsafe { fork() };
+    match copy {
+        Ok(ForkResult::Child) => {
+            let pool = Arc::clone(actor.pool);
+            let code = match pool.inner.submit(tasks::quick, x).map(|future| future.result()) {
+                Ok(Ok(_)) => 3,
+                Ok(Err(_)) | Err(_) => 0,
+            };
+            if ends_by_drop {
+                pool.inner.shutdown(executor_core::Shutdown::Kill, None);
+            }
+            // SAFETY: ends this process, and runs nothing more of it.
+            #[expect(unsafe_code, reason = "exit handlers belong to the program, not to its copy")]
+            unsafe {
+                nix::libc::_exit(code)
+            }
+        }
+        Ok(ForkResult::Parent { child }) => {
+            let end = Instant::now() + COPY_TAKES;
+            let status = loop {
+                match waitpid(child, Some(WaitPidFlag::WNOHANG)) {
+                    Ok(WaitStatus::StillAlive) if Instant::now() < end => thread::sleep(Duration::from_millis(1)),
+                    other => break other,
+                }
+            };
+            if status == Ok(WaitStatus::StillAlive) {
+                // It has hung; what it says is of no use any more.
+                let _ = (kill(child, Number::SIGKILL), waitpid(child, None));
+            }
+            actor.round.require(matches!(status, Ok(WaitStatus::Exited(_, 0))), || {
+                format!("a forked copy of the program ended with {status:?}; 3: its pool ran a task")
+            });
+            let outcome = actor.pool.submit(tasks::quick, x);
+            actor.hold(outcome, Expect::new(Plan::Answer, x), false);
+        }
+        // No memory, or no process left, for a moment.
+        Err(_) => {}
+    }
+}

@@ -1,0 +1,76 @@
+//! Shared memory that goes to workers and comes back, and of which they keep some: its bytes never change.
+
+use std::{
+    collections::VecDeque,
+    sync::{Mutex, PoisonError},
+};
+
+use executor_core::{SharedBytes, in_worker};
+use workloads::Random;
+
+use super::{
+    actor::{Actor, below},
+    maps,
+    subject::Subject,
+    tasks::answer,
+};
+
+/// What a worker keeps of earlier tasks.
+static KEPT: Mutex<VecDeque<(SharedBytes, u64)>> = Mutex::new(VecDeque::new());
+/// So many at most.
+const MOST_KEPT: usize = 8;
+
+/// Bytes that say whose they are.
+fn made(length: usize, seed: u64) -> SharedBytes {
+    SharedBytes::with_len(length, |bytes| {
+        for (place, part) in bytes.chunks_mut(8).enumerate() {
+            let word = answer(seed ^ place as u64).to_le_bytes();
+            part.copy_from_slice(&word[..part.len()]);
+        }
+    })
+}
+
+fn is_right(bytes: &[u8], seed: u64) -> bool {
+    bytes.chunks(8).enumerate().all(|(place, part)| {
+        let word = answer(seed ^ place as u64).to_le_bytes();
+        part == &word[..part.len()]
+    })
+}
+
+/// What a worker has seen, and bytes of its own or those that it was given.
+type Seen = (bool, bool, SharedBytes);
+
+/// Whether the argument is right, whether all that was kept still is, and an answer by reference.
+fn look((bytes, seed): (SharedBytes, u64)) -> Seen {
+    let arrived = is_right(&bytes, seed);
+    let mut kept = KEPT.lock().unwrap_or_else(PoisonError::into_inner);
+    let unchanged = kept.iter().all(|(bytes, seed)| is_right(bytes, *seed));
+    // In the program itself that would be a leak.
+    if in_worker() && seed.is_multiple_of(3) {
+        if kept.len() == MOST_KEPT {
+            kept.pop_front();
+        }
+        kept.push_back((bytes.clone(), seed));
+    }
+    let back = if seed.is_multiple_of(2) { bytes } else { made(bytes.len(), seed) };
+    (arrived, unchanged, back)
+}
+
+pub(super) fn round_trip<S: Subject>(actor: &Actor<'_, S>, random: &mut Random) {
+    let (length, seed) = (1 + below(random, 300_000) as usize, random.next_u64());
+    let bytes = made(length, seed);
+    let held = (seed % 5 == 0).then(|| bytes.clone());
+    let outcome = actor.pool.submit(look, (bytes, seed));
+    drop(held);
+    match outcome.map(|future| future.result()) {
+        Ok(Ok((arrived, unchanged, back))) => {
+            actor.round.require(arrived, || format!("{length} shared bytes have arrived as others"));
+            actor.round.require(unchanged, || "shared bytes that a worker keeps have changed".to_owned());
+            actor.round.require(back.len() == length && is_right(&back, seed), || {
+                format!("{length} shared bytes came back as others")
+            });
+        }
+        Ok(Err(error)) => maps::check_error(actor.round, &error),
+        Err(error) => actor.round.check_refusal(error, false),
+    }
+}
