@@ -139,14 +139,6 @@ impl TaskError {
         Self::Decode { what: what.to_owned(), cause: Cause::new(cause) }
     }
 
-    /// Of a task that an executor that has ended did not take.
-    pub(crate) fn from_refusal(refused: SubmitError) -> Self {
-        match refused {
-            SubmitError::Forked => Self::Forked,
-            SubmitError::Full | SubmitError::ShutDown => Self::ShutDown,
-        }
-    }
-
     /// The name of the variant.
     pub(crate) fn kind(&self) -> &'static str {
         match self {
@@ -266,13 +258,10 @@ pub enum SubmitError {
     /// The queue is at its capacity; try again later, or use `submit`, which waits.
     #[error("the executor's queue is full")]
     Full,
-    /// The executor takes no more tasks.
+    /// The executor takes no more tasks: it was shut down, or this process is a forked copy of the one that has built it
+    /// ([the chapter on fork](crate::host#fork)).
     #[error("the executor is shut down")]
     ShutDown,
-    /// This process is a forked copy of the one that has built the executor: nobody would run the task here. A copy may build
-    /// executors of its own; see [the chapter on fork](crate::host#fork).
-    #[error("this process is a forked copy of the one that built the executor, which has no workers here")]
-    Forked,
 }
 
 impl fmt::Debug for SubmitError {
@@ -280,7 +269,6 @@ impl fmt::Debug for SubmitError {
         let variant = match self {
             Self::Full => "Full",
             Self::ShutDown => "ShutDown",
-            Self::Forked => "Forked",
         };
         write_in_full(f, variant, self)
     }

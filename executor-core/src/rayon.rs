@@ -144,7 +144,7 @@ impl RayonCore {
         options: TaskOptions,
     ) -> Result<TaskFuture<R>, SubmitError> {
         if is_elsewhere(self.shared.id) {
-            return Err(SubmitError::Forked);
+            return Err(SubmitError::ShutDown);
         }
         let shared = Arc::clone(&self.shared);
         let (task, future, number) = {

@@ -66,10 +66,10 @@ fn what_a_copy_submits_is_refused_and_the_answers_are_the_programs(kind: Kind) {
     let copy = fork();
     if copy == 0 {
         end(&[
-            matches!(pool.submit(square, 1000), Err(SubmitError::Forked)),
-            matches!(pool.try_submit(square, 1000), Err(SubmitError::Forked)),
+            matches!(pool.submit(square, 1000), Err(SubmitError::ShutDown)),
+            matches!(pool.try_submit(square, 1000), Err(SubmitError::ShutDown)),
             pool.submit_many(square, 0..10).is_err(),
-            pool.map(square, 0..10).collect::<Vec<_>>() == [Err(TaskError::Forked)],
+            pool.map(square, 0..10).collect::<Vec<_>>() == [Err(TaskError::ShutDown)],
             pool.warm_up() == Err(TaskError::Forked),
         ]);
     }
@@ -209,9 +209,9 @@ macro_rules! in_process {
             let copy = fork();
             if copy == 0 {
                 let claims = [
-                    matches!(pool.spawn(|| 1), Err(SubmitError::Forked)),
-                    matches!(pool.submit(square, 1), Err(SubmitError::Forked)),
-                    matches!(pool.map(square, 0..4).into_vec(), Err(TaskError::Forked)),
+                    matches!(pool.spawn(|| 1), Err(SubmitError::ShutDown)),
+                    matches!(pool.submit(square, 1), Err(SubmitError::ShutDown)),
+                    matches!(pool.map(square, 0..4).into_vec(), Err(TaskError::ShutDown)),
                     pool.stats() == executor_core::Stats::default(),
                     !queued.cancel() && queued.result() == Err(TaskError::Forked),
                     running.result() == Err(TaskError::Forked),

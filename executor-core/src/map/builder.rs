@@ -320,11 +320,11 @@ where
                     self.is_short = true;
                     return;
                 }
-                Err(refused) => {
+                Err(_) => {
                     // An answer of its own: the input must not just seem to end.
                     self.input = None;
                     let (promise, future) = crate::Promise::new();
-                    let _ = promise.set_error(TaskError::from_refusal(refused));
+                    drop(promise);
                     self.taken += 1;
                     match &mut self.under_way {
                         UnderWay::Ordered(queue) => queue.push_back(Pending { items: 1, future }),

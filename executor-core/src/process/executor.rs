@@ -260,7 +260,7 @@ impl ProcessPoolCore {
     ) -> Result<TaskFuture<D::Output>, SubmitError> {
         let core = &self.core;
         if core.is_elsewhere() {
-            return Err(SubmitError::Forked);
+            return Err(SubmitError::ShutDown);
         }
         // A time too long for the clock is no limit.
         let deadline = options.space_timeout.and_then(|timeout| Instant::now().checked_add(timeout));

@@ -288,7 +288,7 @@ where
     });
     let mut unfinished = None;
     let futures = match deadline {
-        None => core.enqueue_many(tasks, TaskOptions::new()).map_err(TaskError::from_refusal)?,
+        None => core.enqueue_many(tasks, TaskOptions::new()).map_err(|_| TaskError::ShutDown)?,
         Some(deadline) => {
             let mut futures = Vec::with_capacity(helpers);
             for task in tasks {
@@ -301,9 +301,9 @@ where
                         unfinished = Some(TaskError::DeadlineExceeded);
                         break;
                     }
-                    Err(refused) => {
+                    Err(_) => {
                         futures.iter().for_each(|future| _ = future.cancel());
-                        return Err(TaskError::from_refusal(refused));
+                        return Err(TaskError::ShutDown);
                     }
                 }
             }

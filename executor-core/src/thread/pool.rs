@@ -146,7 +146,7 @@ impl Pool {
     #[inline]
     pub(super) fn admit(&self, options: &TaskOptions) -> Result<(), SubmitError> {
         if self.is_elsewhere() {
-            return Err(SubmitError::Forked);
+            return Err(SubmitError::ShutDown);
         }
         if self.idle.is_shut() {
             return Err(SubmitError::ShutDown);

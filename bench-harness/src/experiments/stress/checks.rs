@@ -195,7 +195,6 @@ impl Round {
         let good = match error {
             SubmitError::Full => may_be_full,
             SubmitError::ShutDown => self.is_ending(),
-            SubmitError::Forked => false,
         };
         self.require(good, || format!("a task was refused: {error:?}, ending {:?}", self.ending));
     }
