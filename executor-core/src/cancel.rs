@@ -4,6 +4,7 @@ use std::{
     any::Any,
     cell::RefCell,
     fmt,
+    mem::ManuallyDrop,
     sync::{
         Arc, Mutex, PoisonError, Weak,
         atomic::{AtomicBool, Ordering},
@@ -244,15 +245,33 @@ pub(crate) struct Pins {
 }
 
 thread_local! {
-    static COLLECTED: RefCell<Option<Pins>> = const { RefCell::new(None) };
+    /// What is being collected on this thread. It has no destructor, so that also the destructors of other thread-locals can
+    /// encode something.
+    static COLLECTED: RefCell<Option<ManuallyDrop<Pins>>> = const { RefCell::new(None) };
 }
 
 impl Pins {
-    /// Runs `encode`, and collects what is pinned meanwhile.
+    /// Runs `encode`, and collects what is pinned meanwhile. When `encode` panics nothing stays collected, and whoever
+    /// collected before goes on with what he had.
     pub(crate) fn collect<R>(encode: impl FnOnce() -> R) -> (R, Self) {
-        let outer = COLLECTED.replace(Some(Self::default()));
+        struct Collection {
+            outer: Option<ManuallyDrop<Pins>>,
+        }
+        impl Collection {
+            fn end(&mut self) -> Option<Pins> {
+                COLLECTED.replace(self.outer.take()).map(ManuallyDrop::into_inner)
+            }
+        }
+        impl Drop for Collection {
+            fn drop(&mut self) {
+                drop(self.end());
+            }
+        }
+        const { assert!(!std::mem::needs_drop::<RefCell<Option<ManuallyDrop<Self>>>>()) };
+        let mut collection = Collection { outer: COLLECTED.replace(Some(ManuallyDrop::default())) };
         let result = encode();
-        let pins = COLLECTED.replace(outer).unwrap_or_default();
+        let pins = collection.end().unwrap_or_default();
+        std::mem::forget(collection);
         (result, pins)
     }
 
@@ -339,6 +358,54 @@ mod tests {
         assert!(leaf.is_cancelled() && leaf.child().is_cancelled());
         drop(root);
         drop(leaf);
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_panic_ends_what_was_collected_for_it_and_nothing_else() {
+        let panics = || {
+            let outcome = std::panic::catch_unwind(|| Pins::collect(|| std::panic::resume_unwind(Box::new(()))));
+            assert!(outcome.is_err());
+        };
+        panics();
+        assert!(!Pins::are_collected());
+        let token = CancelToken::new();
+        let pin = || {
+            let Inner::Local(node) = &token.inner else { unreachable!("made here") };
+            Pins::add(Arc::<Node>::clone(node));
+        };
+        let ((), pins) = Pins::collect(|| {
+            pin();
+            panics();
+            let ((), inner) = Pins::collect(pin);
+            assert_eq!(inner.things.len(), 1);
+            pin();
+        });
+        assert_eq!(pins.things.len(), 2);
+        assert!(!Pins::are_collected());
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn the_destructor_of_a_thread_local_can_encode() {
+        struct Late(std::sync::mpsc::Sender<bool>);
+        impl Drop for Late {
+            fn drop(&mut self) {
+                let (collected, _) = Pins::collect(Pins::are_collected);
+                let _ = self.0.send(collected);
+            }
+        }
+        thread_local! {
+            static LATE: RefCell<Option<Late>> = const { RefCell::new(None) };
+        }
+        let (sender, receiver) = std::sync::mpsc::channel();
+        let thread = std::thread::spawn(move || {
+            LATE.set(Some(Late(sender)));
+            // Registered later, so gone sooner, if it could be gone at all.
+            let _ = Pins::collect(|| ());
+        });
+        assert_eq!(receiver.recv(), Ok(true));
+        assert!(thread.join().is_ok());
     }
 
     #[test]

@@ -198,8 +198,9 @@ pub(crate) fn encode_into<T: Serialize + 'static>(value: &T, output: &mut Output
     #[cfg(target_os = "linux")]
     if shm::is_in_use() {
         let (encoded, pins) = Pins::collect(|| postcard::serialize_with_flavor(value, &mut *output));
+        encoded.map_err(|error| CodecError(error.to_string()))?;
         output.attached.extend(pins.into_blocks());
-        return encoded.map_err(|error| CodecError(error.to_string()));
+        return Ok(());
     }
     postcard::serialize_with_flavor(value, output).map_err(|error| CodecError(error.to_string()))
 }

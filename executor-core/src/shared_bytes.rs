@@ -33,10 +33,23 @@ use crate::process::shm::{self, Block, Made, Reference};
 /// What crosses by reference is made by [`with_len`](Self::with_len), or was received. Bytes that come from a vector stay
 /// there, and are copied into shared memory when they are first sent to a worker; a worker sends them back as they are.
 /// Fewer than 64 KiB are always copied. So is everything where there is no shared memory that can be sealed (outside
-/// Linux), or no more of it: each piece takes a file descriptor, and the crate takes no more than some hundreds.
+/// Linux), or no more of it: each piece takes a file descriptor, and the crate takes no more than 256 of them. When many
+/// results that refer to shared memory are kept, the program closes the files of the later ones and only keeps them mapped;
+/// what is sent on of these is copied. The same is done where memory is refused, or a limit on the size of files
+/// (`RLIMIT_FSIZE`) is in the way.
 ///
 /// A worker can map the memory for reading only, and no process can shorten it; a program that trusts no worker can trust
-/// what it reads here. Memory that is shared does not count for a worker's memory limit.
+/// what it reads here. Memory that is shared does not count for a worker's memory limit. A worker that cannot map a piece,
+/// because it has no descriptor left for example, fails the tasks that need it with
+/// [`TaskError::Decode`](crate::TaskError::Decode); the next one brings the piece again.
+///
+/// # What workers can read
+///
+/// All workers of all pools are taken for one party: a worker is given the memory of pieces *before* anything is written to
+/// them, so that sending them costs nothing, and pieces are used again. So code in a worker that looks for it can read bytes
+/// that were sent to another worker, or to none. The same goes for `Vec<u8>` arguments of 64 KiB and more. Where tasks must
+/// not read what others get, [`private_with_len`](Self::private_with_len) makes bytes that only those workers can read that
+/// they are sent to.
 ///
 /// With a serializer for humans (JSON) this is a plain sequence of bytes.
 ///
@@ -93,14 +106,45 @@ impl SharedBytes {
     pub fn with_len(length: usize, fill: impl FnOnce(&mut [u8])) -> Self {
         #[cfg(target_os = "linux")]
         if length >= shm::SHARED_FROM {
-            return match shm::make(length, fill) {
-                Made::Shared(block) => Self { content: Arc::new(Content::Shared(block)) },
-                Made::Plain(bytes) => Self::from(bytes),
-            };
+            return Self::make(length, shm::Use::Shared, fill);
         }
         let mut bytes = vec![0; length];
         fill(&mut bytes);
         Self::from(bytes)
+    }
+
+    /// As [`with_len`](Self::with_len), in memory that no worker can read before it is sent the bytes, and that is used for
+    /// nothing else afterwards. It costs more: about 35 us the first time that each worker is sent them, and new pages.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use executor_core::SharedBytes;
+    ///
+    /// let key = SharedBytes::private_with_len(1 << 20, |bytes| bytes.fill(7));
+    /// assert_eq!(key[12345], 7);
+    /// ```
+    #[must_use]
+    pub fn private_with_len(length: usize, fill: impl FnOnce(&mut [u8])) -> Self {
+        #[cfg(target_os = "linux")]
+        if length >= shm::SHARED_FROM {
+            return Self::make(length, shm::Use::Private, fill);
+        }
+        let mut bytes = vec![0; length];
+        fill(&mut bytes);
+        Self::from(bytes)
+    }
+
+    #[cfg(target_os = "linux")]
+    fn make(length: usize, purpose: shm::Use, fill: impl FnOnce(&mut [u8])) -> Self {
+        match shm::make(length, purpose, fill) {
+            Made::Shared(block) => Self { content: Arc::new(Content::Shared(block)) },
+            // It is not copied to where all workers could read it when it is sent.
+            Made::Plain(bytes) if purpose == shm::Use::Private => {
+                Self { content: Arc::new(Content::Own { bytes, shared: std::sync::OnceLock::from(None) }) }
+            }
+            Made::Plain(bytes) => Self::from(bytes),
+        }
     }
 
     /// The bytes.
@@ -117,7 +161,10 @@ impl SharedBytes {
     #[cfg(target_os = "linux")]
     fn reference(&self) -> Option<Reference> {
         match &*self.content {
-            Content::Shared(block) => block.refer(),
+            Content::Shared(block) if block.can_be_sent() => block.refer(),
+            // Its file was closed; who sends it holds a copy as long as somebody may read it.
+            Content::Shared(block) if shm::may_share(self.len()) => shm::copy(block.bytes(), shm::Use::Shared)?.refer(),
+            Content::Shared(_) => None,
             Content::Own { bytes, shared } if shm::may_share(bytes.len()) => {
                 shared.get_or_init(|| shm::copy(bytes, shm::Use::Shared)).as_ref()?.refer()
             }

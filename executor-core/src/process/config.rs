@@ -11,9 +11,13 @@ use crate::stats::Observer;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Transport {
-    /// A Unix socket for each worker: works on every Unix, and costs about ten times as much for a small task.
+    /// A Unix socket for each worker: works on every Unix, and costs about ten times as much for a small task. Needs no shared
+    /// memory; where there is none, a task that is given a [`CancelToken`](crate::CancelToken) fails with
+    /// [`TaskError::Encode`](crate::TaskError::Encode), and [`SharedBytes`](crate::SharedBytes) are copied.
     Socket,
-    /// Rings in shared memory for each worker, which sleep and wake by futex. Linux only.
+    /// Rings in shared memory for each worker, which sleep and wake by futex. Linux only. Where the system refuses shared
+    /// memory, because of a sandbox or a limit on the size of files (`RLIMIT_FSIZE`) below half a megabyte, workers are reached
+    /// over sockets.
     #[cfg(target_os = "linux")]
     SharedMemory,
 }

@@ -440,6 +440,7 @@ impl State {
         let outcome = channel.receive(&mut |reply| books.take_reply(shelf, reply, is_killed, sleep));
         if let Some((number, place)) = shelf.take_released() {
             channel.release(number, place);
+            worker.definitions.passed(number);
         }
         worker.is_insane |= outcome.is_err();
         let rests = before > 0 && worker.shelf.live() == 0;

@@ -11,7 +11,6 @@ use std::{
 use super::{
     builder::ProcessPoolBuilder,
     config::Config,
-    flags,
     identity::Identity,
     job::{Chunk, Decode, Encoded, ProcessTask, Single},
     pool::Core,
@@ -91,7 +90,6 @@ impl ProcessPoolExecutor {
     pub(super) fn from_config(config: Config) -> Result<Self, BuildError> {
         let system = |action| move |cause| BuildError::System { action, cause };
         let identity = Identity::of_this_program().map_err(system("identify the program's own file"))?;
-        flags::table_file().map_err(system("make shared memory"))?;
         let (alarm, heard) = UnixStream::pair().map_err(system("make a socket pair"))?;
         for end in [&alarm, &heard] {
             end.set_nonblocking(true).map_err(system("make a socket pair"))?;

@@ -20,8 +20,9 @@ use crate::sys::{self, SharedWords};
 /// Tokens that can be known to worker processes at the same time: 512 KiB of address space.
 const SLOTS: usize = 1 << 16;
 
-/// In the parent the table it made; in a worker the one it was given.
-static TABLE: OnceLock<Result<SharedWords, String>> = OnceLock::new();
+/// In the parent the table it made; in a worker the one it was given. There is none as long as it could not be made: the next
+/// one who needs it tries again.
+static TABLE: OnceLock<SharedWords> = OnceLock::new();
 
 static SLOTS_IN_USE: Mutex<Slots> = Mutex::new(Slots { free: Vec::new(), next: 0 });
 
@@ -31,24 +32,37 @@ struct Slots {
 }
 
 fn table() -> Result<&'static SharedWords, String> {
-    let table = TABLE.get_or_init(|| SharedWords::create(SLOTS).map_err(|error| error.to_string()));
-    table.as_ref().map_err(|error| format!("no shared memory for cancel tokens: {error}"))
+    if super::in_worker() {
+        return TABLE.get().ok_or_else(|| "this worker process has no shared memory for cancel tokens".to_owned());
+    }
+    make_table().map_err(|error| format!("no shared memory for cancel tokens: {error}"))
 }
 
-/// The table's file, for a new worker.
+fn make_table() -> io::Result<&'static SharedWords> {
+    match TABLE.get() {
+        Some(table) => Ok(table),
+        None => {
+            // Where several threads make one, one of them is kept.
+            let _ = TABLE.set(SharedWords::create(SLOTS)?);
+            TABLE.get().ok_or_else(|| io::ErrorKind::NotFound.into())
+        }
+    }
+}
+
+/// The table's file, for a new worker. It can do without where there is no shared memory: then tasks that have a token fail.
 pub(super) fn table_file() -> io::Result<BorrowedFd<'static>> {
-    table().map(SharedWords::file).map_err(io::Error::other)
+    make_table().map(SharedWords::file)
 }
 
 /// In a worker: uses the parent's table. One that was forked has it already.
 pub(super) fn open_table(file: OwnedFd) -> io::Result<()> {
-    if let Some(Ok(table)) = TABLE.get()
+    if let Some(table) = TABLE.get()
         && sys::is_same_file(table.file(), file.as_fd())?
     {
         return Ok(());
     }
     let words = SharedWords::open(file, SLOTS)?;
-    TABLE.set(Ok(words)).map_err(|_| io::Error::other("cancel tokens were used before executor_core::init()"))
+    TABLE.set(words).map_err(|_| io::Error::other("cancel tokens were used before executor_core::init()"))
 }
 
 fn slots() -> std::sync::MutexGuard<'static, Slots> {

@@ -4,6 +4,7 @@
 mod arguments;
 mod builder;
 mod config;
+mod definitions;
 mod dispatch;
 mod entry;
 mod executor;

@@ -5,12 +5,17 @@
 //! may run somebody else's code.
 
 use std::{
-    io::Read,
-    os::{fd::AsFd, unix::net::UnixStream},
+    io::{self, Read},
+    os::{
+        fd::{AsFd, BorrowedFd},
+        unix::net::UnixStream,
+    },
     sync::Arc,
     time::{Duration, Instant},
 };
 
+#[cfg(target_os = "linux")]
+use super::shm::Loans;
 use super::{
     config::{OnWorkerDeath, Transport},
     dispatch::State,
@@ -19,7 +24,7 @@ use super::{
     pool::Core,
     transport::ParentEnd,
     wire::{self, Malformed},
-    worker::Hello,
+    worker::{Hello, HelloFiles},
     worker_slot::{Life, Watched, Worker},
 };
 use crate::{
@@ -209,13 +214,25 @@ fn start_workers(core: &Core, launcher: &mut Launcher, state: &mut State) {
 
 fn start_worker(core: &Core, launcher: &mut Launcher) -> Result<Worker, LaunchError> {
     let (process, mut control) = launcher.start()?;
+    let table = unless_refused(flags::table_file())?;
+    #[cfg(target_os = "linux")]
+    let (loans, counts) = match unless_refused(Loans::new(Arc::clone(&core.alarm)))? {
+        Some((loans, counts)) => (loans, Some(counts)),
+        None => (Loans::nothing(), None),
+    };
+    #[cfg(not(target_os = "linux"))]
+    let counts: Option<std::os::fd::OwnedFd> = None;
+    let has_memory = table.is_some() && counts.is_some();
+    let transport = if has_memory { core.config.transport } else { Transport::Socket };
+    let mut files: Vec<BorrowedFd<'_>> = table.into_iter().chain(counts.as_ref().map(AsFd::as_fd)).collect();
     let hello = Hello {
         identity: core.identity.clone(),
         preload: launcher.preload_of_worker().cloned(),
         memory_limit: core.config.memory_limit,
         recycle_above: core.config.recycle_above,
         initializer: core.config.initializer.clone(),
-        transport: core.config.transport,
+        transport,
+        files: HelloFiles { table: table.is_some(), counts: counts.is_some() },
     };
     let mut frame = Vec::new();
     let start = wire::begin_frame(&mut frame, wire::HELLO);
@@ -224,21 +241,19 @@ fn start_worker(core: &Core, launcher: &mut Launcher) -> Result<Worker, LaunchEr
         .map_err(|Malformed| std::io::Error::other("the initializer's argument is too long"))?;
     let until = Instant::now() + core.config.startup_timeout;
     let watched = Watched { channel: control.fd().try_clone_to_owned()?, process: process.watch() };
-    let channel: Box<dyn ParentEnd> = match core.config.transport {
+    let channel: Box<dyn ParentEnd> = match transport {
         Transport::Socket => {
-            control.send_first(&frame, &[flags::table_file()?])?;
+            control.send_first(&frame, &files)?;
             Box::new(control)
         }
         #[cfg(target_os = "linux")]
         Transport::SharedMemory => {
             let (mut rings, [requests, replies]) = super::transport::ring_pair(control)?;
-            let files = [flags::table_file()?, requests.as_fd(), replies.as_fd()];
+            files.extend([requests.as_fd(), replies.as_fd()]);
             rings.control().send_first(&frame, &files)?;
             Box::new(rings)
         }
     };
-    #[cfg(target_os = "linux")]
-    let loans = super::shm::Loans::new(Arc::clone(&core.alarm));
     Ok(Worker::new(
         process,
         channel,
@@ -248,6 +263,16 @@ fn start_worker(core: &Core, launcher: &mut Launcher) -> Result<Worker, LaunchEr
         #[cfg(target_os = "linux")]
         loans,
     ))
+}
+
+/// Where the system has no shared memory to give, because it is refused or the limit on the size of files is low, workers do
+/// without, and sockets reach them. What is only missing for a moment, such as descriptors, is an error, as it is with all that
+/// a new worker needs.
+fn unless_refused<T>(made: io::Result<T>) -> io::Result<Option<T>> {
+    match made {
+        Err(error) if !sys::is_for_a_moment(&error) => Ok(None),
+        made => made.map(Some),
+    }
 }
 
 /// Lets workers go: all that have nothing to do when no task will come any more, those that have done as many tasks as they

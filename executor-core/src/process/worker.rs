@@ -3,7 +3,10 @@
 use std::{
     any::Any,
     env, io,
-    os::{fd::AsFd, unix::net::UnixStream},
+    os::{
+        fd::{AsFd, OwnedFd},
+        unix::net::UnixStream,
+    },
     process,
     sync::{
         OnceLock,
@@ -19,13 +22,13 @@ use super::{
     arguments::Items,
     builder::Call,
     config::Transport,
+    definitions::DEFINITIONS,
     entry::Entry,
     flags,
     identity::{FunctionId, Identity},
     launch, results,
     transport::{Record, ReplyHeader, ReplyKind, Request, SocketTransport, SocketWorker, WorkerEnd},
     wire::{self, Malformed},
-    worker_slot::DEFINITIONS,
 };
 use crate::{
     codec::{self, Output},
@@ -58,6 +61,38 @@ pub(super) struct Hello {
     pub(super) recycle_above: Option<u64>,
     pub(super) initializer: Option<Call>,
     pub(super) transport: Transport,
+    pub(super) files: HelloFiles,
+}
+
+/// What comes beside the first message, in this order, before the files of the transport. Where the system refuses shared
+/// memory, a worker that is reached over a socket does without.
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
+pub(super) struct HelloFiles {
+    /// The table of cancel tokens.
+    pub(super) table: bool,
+    /// The counts of what it will hold of the parent's shared memory.
+    pub(super) counts: bool,
+}
+
+impl HelloFiles {
+    /// Takes those out that come first, in a worker.
+    pub(super) fn open(self, files: &mut Vec<OwnedFd>) -> io::Result<()> {
+        let mut next = || {
+            let none = || io::Error::other("the parent's files did not arrive: are there descriptors left?");
+            if files.is_empty() { Err(none()) } else { Ok(files.remove(0)) }
+        };
+        if self.table {
+            flags::open_table(next()?)?;
+        }
+        if self.counts {
+            let file = next()?;
+            #[cfg(target_os = "linux")]
+            super::shm::open_counts(&file)?;
+            #[cfg(not(target_os = "linux"))]
+            drop(file);
+        }
+        Ok(())
+    }
 }
 
 /// The first line of `main` in every program that uses process pools.
@@ -165,13 +200,11 @@ fn watch_parent(socket: &UnixStream) -> io::Result<()> {
 fn serve(socket: UnixStream) -> io::Result<()> {
     let mut first = [0; 4096];
     let sys::Received { bytes: count, mut files, .. } = sys::receive_with_fds(socket.as_fd(), &mut first)?;
-    if files.is_empty() {
-        return Err(io::Error::other("the parent sent no shared memory"));
-    }
-    flags::open_table(files.remove(0))?;
     let mut parent = SocketWorker::new(socket, &first[..count]);
+    #[cfg(target_os = "linux")]
+    parent.let_others_kick()?;
     let mut output = Vec::new();
-    let Greeting { is_ready, transport, recycle_above } = greet(&mut parent, &mut output)?;
+    let Greeting { is_ready, transport, recycle_above } = greet(&mut parent, &mut files, &mut output)?;
     if !is_ready {
         parent.send(&output)?;
         // The parent ends this process once it has read why.
@@ -248,9 +281,10 @@ struct Greeting {
 }
 
 /// Handshake and initializer; the answer goes to `output`.
-fn greet(parent: &mut SocketWorker, output: &mut Vec<u8>) -> io::Result<Greeting> {
+fn greet(parent: &mut SocketWorker, files: &mut Vec<OwnedFd>, output: &mut Vec<u8>) -> io::Result<Greeting> {
     let Some((wire::HELLO, body)) = parent.receive()? else { return Err(io::ErrorKind::InvalidData.into()) };
     let hello: Hello = codec::decode(body).map_err(|error| io::Error::other(error.to_string()))?;
+    hello.files.open(files)?;
     let own = Identity::of_this_program()?;
     let (kind, text) = if own != hello.identity {
         (wire::REFUSED, format!("the worker is another build ({own:?}) than its parent ({:?})", hello.identity))

@@ -9,26 +9,22 @@ use std::{
 #[cfg(target_os = "linux")]
 use super::shm::{Loans, Segment};
 use super::{
-    entry::Entry,
+    definitions::Definitions,
     identity::FunctionId,
     request::Request,
     shelf::Shelf,
     sleep::Sleep,
     transport::{ParentEnd, Record},
 };
-use crate::{error::TaskError, sys::WorkerProcess, task::Bound};
-
-/// How many functions, each with its configuration, a worker keeps; when another comes, the oldest gives its place.
-pub(super) const DEFINITIONS: usize = 64;
+use crate::{error::TaskError, sys::WorkerProcess};
 
 pub(super) struct Worker {
     pub(super) process: WorkerProcess,
     pub(super) channel: Box<dyn ParentEnd>,
     pub(super) watched: Arc<Watched>,
     pub(super) life: Life,
-    /// The functions that it knows, by their numbers.
-    definitions: Vec<(&'static Entry, Option<Arc<Bound>>)>,
-    next_definition: usize,
+    /// The functions that it knows.
+    pub(super) definitions: Definitions,
     pub(super) shelf: Shelf,
     /// Tasks that it may still be given, when it is to be replaced after so many.
     pub(super) tasks_left: Option<u32>,
@@ -97,8 +93,7 @@ impl Worker {
             channel,
             watched: Arc::new(watched),
             life: Life::Starting { until },
-            definitions: Vec::new(),
-            next_definition: 0,
+            definitions: Definitions::default(),
             shelf: Shelf::default(),
             tasks_left,
             is_grown: false,
@@ -141,12 +136,10 @@ impl Worker {
 
     /// The number under which the worker knows this function and configuration; tells it if it does not.
     pub(super) fn define(&mut self, request: &Request) -> Result<u32, TaskError> {
-        let bound_id = request.bound.as_ref().map(|bound| bound.id);
-        let known = |(entry, bound): &(&'static Entry, Option<Arc<Bound>>)| {
-            std::ptr::eq(*entry, request.entry) && bound.as_ref().map(|bound| bound.id) == bound_id
-        };
-        if let Some(number) = self.definitions.iter().position(known) {
-            return Ok(number as u32);
+        if let Some(number) = self.definitions.find(request)
+            && self.has_all_of(request)
+        {
+            return Ok(number);
         }
         let function = FunctionId::of(request.entry)?;
         #[cfg(target_os = "linux")]
@@ -154,21 +147,26 @@ impl Worker {
             let shared = self.loans.share(&bound._pins, &mut *self.channel);
             shared.map_err(|cause| TaskError::encode("configuration", cause))?;
         }
-        let number = self.next_definition;
-        self.next_definition = (number + 1) % DEFINITIONS;
-        let definition = (request.entry, request.bound.clone());
-        match self.definitions.get_mut(number) {
-            Some(old) => *old = definition,
-            None => self.definitions.push(definition),
-        }
+        let number = self.definitions.put(request, self.shelf.next_number());
         let record = Record::Define {
-            definition: number as u32,
+            definition: number,
             offset: function.offset,
             name_hash: function.name_hash,
             bound: request.bound.as_ref().map(|bound| &bound.bytes[..]),
         };
         self.channel.push(record);
-        Ok(number as u32)
+        Ok(number)
+    }
+
+    /// Whether the worker has the shared memory of a configuration that it knows.
+    #[cfg(target_os = "linux")]
+    fn has_all_of(&self, request: &Request) -> bool {
+        request.bound.as_ref().is_none_or(|bound| self.loans.has_all(&bound._pins))
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    fn has_all_of(&self, _: &Request) -> bool {
+        true
     }
 
     /// How many bytes a request needs in the channel at most: with the definition that may come before it, and the shared
@@ -227,7 +225,9 @@ impl Worker {
     pub(super) fn forget_revoked(&mut self) {
         if self.shelf.live() == 0 {
             self.shelf.forget_revoked();
-            self.channel.release_all();
+            if self.channel.release_all() {
+                self.definitions.passed_all();
+            }
         }
     }
 

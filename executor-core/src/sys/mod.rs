@@ -32,11 +32,11 @@ pub(crate) use limits::{forget_refused_allocations, install_out_of_memory_handle
 #[cfg(target_os = "linux")]
 pub(crate) use pages::populate;
 #[cfg(target_os = "linux")]
-pub(crate) use shared_memory::{Mapping, Writable, may_have_long_files, read_shared};
+pub(crate) use shared_memory::{Mapping, Writable, may_have_file_of, may_have_long_files, read_shared, total_memory};
 pub(crate) use shared_memory::{SharedWords, is_same_file};
 #[cfg(target_os = "linux")]
 pub(crate) use worker_process::is_hung_up;
 pub(crate) use worker_process::{
-    Received, WorkerProcess, exit_now, is_readable, peek, poll_until, receive_with_fds, send_if_room, send_with_fds,
-    take_over_stdin, wait_for_hangup,
+    Received, WorkerProcess, exit_now, is_for_a_moment, is_readable, peek, poll_until, receive_with_fds, send_if_room,
+    send_with_fds, take_over_stdin, wait_for_hangup,
 };

@@ -34,6 +34,7 @@ unsafe impl Sync for Mapping {}
 impl Mapping {
     /// New memory, all zero, and its file. Pages that nobody touches take no space.
     pub(crate) fn create(length: usize, writable: Writable) -> io::Result<(Self, OwnedFd)> {
+        may_have_file_of(length)?;
         let file = anonymous_file()?;
         rustix::fs::ftruncate(&file, length as u64)?;
         // A worker that could shrink the file could make this process fault on its own memory.
@@ -87,6 +88,10 @@ impl Mapping {
         // The seal is refused as long as somebody could write: a process that another thread has just forked, for one.
         drop(mapping);
         let seal = || {
+            // The parent takes no holes. There is one only where the kernel could not populate, and `fill` did not write.
+            if !is_there(file.as_fd(), length)? {
+                rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, length as u64)?;
+            }
             rustix::fs::fcntl_add_seals(&file, rustix::fs::SealFlags::WRITE)?;
             Self::map(file.as_fd(), length, ProtFlags::READ)
         };
@@ -97,15 +102,34 @@ impl Mapping {
     }
 
     /// The memory behind a file that a process made that is not trusted: only if nobody can write to it, or shorten it, any
-    /// more.
+    /// more, and if there is memory behind it: holes cost the other process nothing, and addresses here. What is not so is
+    /// [`InvalidData`](io::ErrorKind::InvalidData).
     #[cfg(target_os = "linux")]
     pub(crate) fn open_sealed(file: BorrowedFd<'_>, length: usize) -> io::Result<Self> {
         use rustix::fs::SealFlags;
-        let seals = rustix::fs::fcntl_get_seals(file)?;
+        let bad = |why: &str| io::Error::new(io::ErrorKind::InvalidData, why);
+        let seals = rustix::fs::fcntl_get_seals(file).map_err(|_| bad("it is not shared memory"))?;
         if length == 0 || !seals.contains(SealFlags::WRITE | SealFlags::SHRINK | SealFlags::GROW) {
-            return Err(io::Error::new(io::ErrorKind::InvalidData, "the shared memory is not sealed"));
+            return Err(bad("the shared memory is not sealed"));
+        }
+        if has_huge_pages(file)? {
+            // They are mapped in whole pages only, and can be unmapped only like that.
+            return Err(bad("the shared memory is not made of ordinary pages"));
+        }
+        if !is_there(file, length)? {
+            return Err(bad("there is no memory behind the file"));
         }
         Self::open(file, length, Writable::HereOnly)
+    }
+
+    /// A sealed file that is nothing but a hole.
+    #[cfg(all(test, not(loom), target_os = "linux"))]
+    pub(crate) fn create_hollow(length: u64) -> io::Result<OwnedFd> {
+        use rustix::fs::SealFlags;
+        let file = anonymous_file()?;
+        rustix::fs::ftruncate(&file, length)?;
+        rustix::fs::fcntl_add_seals(&file, SealFlags::SHRINK | SealFlags::GROW | SealFlags::WRITE)?;
+        Ok(file)
     }
 
     /// Bytes in it.
@@ -276,6 +300,45 @@ pub(crate) fn read_shared(file: BorrowedFd<'_>, length: usize) -> Option<Vec<u8>
     }
     bytes.truncate(length);
     Some(bytes)
+}
+
+/// Whether there is memory behind the first `length` bytes, as far as the number of a file's pages tells.
+#[cfg(target_os = "linux")]
+fn is_there(file: BorrowedFd<'_>, length: usize) -> io::Result<bool> {
+    let pages = u64::try_from(rustix::fs::fstat(file)?.st_blocks).unwrap_or(0);
+    Ok(pages.saturating_mul(512) >= length as u64)
+}
+
+#[cfg(target_os = "linux")]
+fn has_huge_pages(file: BorrowedFd<'_>) -> io::Result<bool> {
+    // Its type is a number that has more bits on some machines.
+    const HUGETLBFS: u32 = 0x9584_58f6;
+    Ok(rustix::fs::fstatfs(file)?.f_type as u32 == HUGETLBFS)
+}
+
+/// Memory of this machine, with what it may swap out.
+#[cfg(target_os = "linux")]
+pub(crate) fn total_memory() -> u64 {
+    let info = rustix::system::sysinfo();
+    #[expect(clippy::useless_conversion, reason = "they have fewer bits on some machines")]
+    let [ram, swap] = [info.totalram, info.totalswap].map(u64::from);
+    ram.saturating_add(swap).saturating_mul(info.mem_unit.into())
+}
+
+/// Shared memory is a file, and whoever makes one that is longer than the limit (`RLIMIT_FSIZE`) gets a signal that ends the
+/// process, so the limit is asked first. An error says what to do.
+pub(crate) fn may_have_file_of(length: usize) -> io::Result<()> {
+    use rustix::process::{Resource, getrlimit};
+    match getrlimit(Resource::Fsize).current {
+        Some(limit) if limit < length as u64 => Err(io::Error::new(
+            io::ErrorKind::FileTooLarge,
+            format!(
+                "shared memory of {length} bytes is not allowed by the limit on the size of files, which is {limit} bytes: \
+                 raise RLIMIT_FSIZE (ulimit -f)"
+            ),
+        )),
+        _ => Ok(()),
+    }
 }
 
 /// Whether this process may have long mappings of long files: holes cost nothing, but count for these limits.

@@ -258,6 +258,13 @@ pub(crate) fn poll_until(fds: &[(BorrowedFd<'_>, bool)], deadline: Option<Instan
     }
 }
 
+/// Whether the system has only refused something because there is not enough of it at this moment: descriptors, memory,
+/// processes.
+pub(crate) fn is_for_a_moment(error: &io::Error) -> bool {
+    let moments = [Errno::MFILE, Errno::NFILE, Errno::NOMEM, Errno::AGAIN, Errno::NOBUFS];
+    Errno::from_io_error(error).is_some_and(|error| moments.contains(&error))
+}
+
 /// Whether `fd` has something to read right now.
 pub(crate) fn is_readable(fd: BorrowedFd<'_>) -> bool {
     let mut fds = [PollFd::from_borrowed_fd(fd, PollFlags::IN)];
@@ -316,7 +323,7 @@ const MOST_FDS: usize = 4;
 pub(crate) fn send_with_fds(socket: BorrowedFd<'_>, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> io::Result<usize> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST_FDS))];
     let mut ancillary = SendAncillaryBuffer::new(&mut space);
-    if !ancillary.push(SendAncillaryMessage::ScmRights(fds)) {
+    if !fds.is_empty() && !ancillary.push(SendAncillaryMessage::ScmRights(fds)) {
         return Err(io::ErrorKind::InvalidInput.into());
     }
     #[cfg(target_os = "linux")]

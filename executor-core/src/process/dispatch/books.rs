@@ -72,7 +72,7 @@ impl Books {
         reply: Reply<'_>,
         is_killed: bool,
         sleep: &mut Sleep,
-        #[cfg(target_os = "linux")] loans: &Loans,
+        #[cfg(target_os = "linux")] loans: &mut Loans,
     ) -> Result<(), Malformed> {
         let (number, front) = shelf.front_mut().ok_or(Malformed)?;
         if number as u32 != reply.number {

@@ -88,7 +88,9 @@ impl ParentEnd for End {
 
     fn release(&mut self, _: u64, _: Place) {}
 
-    fn release_all(&mut self) {}
+    fn release_all(&mut self) -> bool {
+        false
+    }
 
     fn is_claimed(&self, number: u64) -> bool {
         self.side.lock().unwrap().claimed.contains(&number)
@@ -197,7 +199,7 @@ impl World {
             Instant::now(),
             None,
             #[cfg(target_os = "linux")]
-            crate::process::shm::Loans::new(Arc::clone(&self.core.alarm)),
+            crate::process::shm::Loans::nothing(),
         );
         worker.life = Life::Ready;
         let mut state = self.core.lock();

@@ -15,7 +15,7 @@ use crate::{
         flags,
         transport::SocketParent,
         wire::{self, Malformed, Reader},
-        worker::Hello,
+        worker::{Hello, HelloFiles},
     },
     sys::{self, WorkerProcess},
 };
@@ -66,6 +66,8 @@ impl ForkServer {
         let (mut channel, server_end) = SocketParent::pair()?;
         let process = settings.spawn(server_end)?;
         let until = Instant::now() + settings.startup_timeout;
+        // For a preload that has a token. Each worker gets it as well, and its own files.
+        let table = flags::table_file().ok();
         let hello = Hello {
             identity: settings.identity.clone(),
             preload: settings.preload.clone(),
@@ -73,13 +75,14 @@ impl ForkServer {
             recycle_above: None,
             initializer: None,
             transport: Transport::Socket,
+            files: HelloFiles { table: table.is_some(), counts: false },
         };
         let mut frame = Vec::new();
         let start = wire::begin_frame(&mut frame, wire::FORK_SERVER);
         codec::encode(&hello, &mut frame).map_err(|error| io::Error::other(error.to_string()))?;
         wire::end_frame(&mut frame, start)
             .map_err(|Malformed| io::Error::other("the preload's argument is too long"))?;
-        channel.send_first(&frame, &[flags::table_file()?])?;
+        channel.send_first(&frame, table.as_slice())?;
         Ok(Self { process, channel, until: Some(until), asked: None, answer: None })
     }
 

@@ -10,7 +10,6 @@ use std::{
 use crate::{
     codec,
     process::{
-        flags,
         identity::Identity,
         transport::SocketWorker,
         wire::{self, Malformed},
@@ -79,13 +78,11 @@ fn frame(kind: u8, body: &[u8]) -> io::Result<Vec<u8>> {
 /// Handshake and preload. `None` when the program was told that nothing will come of it.
 fn get_ready(control: &UnixStream) -> io::Result<Option<Alone>> {
     let mut first = [0; 4096];
-    let sys::Received { bytes: count, files, .. } = sys::receive_with_fds(control.as_fd(), &mut first)?;
-    if let Some(file) = files.into_iter().next() {
-        flags::open_table(file)?;
-    }
+    let sys::Received { bytes: count, mut files, .. } = sys::receive_with_fds(control.as_fd(), &mut first)?;
     let mut parent = SocketWorker::new(control.try_clone()?, &first[..count]);
     let Some((wire::FORK_SERVER, body)) = parent.receive()? else { return Ok(None) };
     let hello: Hello = codec::decode(body).map_err(|error| io::Error::other(error.to_string()))?;
+    hello.files.open(&mut files)?;
     let own = Identity::of_this_program()?;
     let outcome = if own == hello.identity {
         match hello.preload.as_ref().map_or(Ok(()), worker::initialize) {

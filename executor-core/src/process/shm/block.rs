@@ -1,7 +1,8 @@
 //! A holder's view of a piece of shared memory, the same on both sides.
 
 use std::{
-    cell::RefCell,
+    cell::{Cell, RefCell},
+    mem::ManuallyDrop,
     os::fd::{AsFd, BorrowedFd},
 };
 
@@ -41,11 +42,11 @@ pub(crate) fn may_share(length: usize) -> bool {
 }
 
 /// Makes a block of `length` bytes, at least one, which `fill` writes.
-pub(crate) fn make(length: usize, fill: impl FnOnce(&mut [u8])) -> Made {
+pub(crate) fn make(length: usize, purpose: Use, fill: impl FnOnce(&mut [u8])) -> Made {
     if in_worker() {
         return Sealed::make(length, fill);
     }
-    match store::make(length, Use::Shared) {
+    match store::make(length, purpose) {
         Some(mut fresh) => {
             fill(fresh.bytes_mut());
             Made::Shared(Block::Held(fresh.into_holder()))
@@ -77,7 +78,15 @@ impl Block {
     /// How to tell the other side of it, which is pinned for whoever encodes; `None` when nobody does, or the bytes have to
     /// travel themselves.
     pub(crate) fn refer(&self) -> Option<Reference> {
-        Pins::add_block(self).then(|| self.reference())
+        (self.can_be_sent() && Pins::add_block(self)).then(|| self.reference())
+    }
+
+    /// Whether another process can be given it; otherwise it has to be copied.
+    pub(crate) fn can_be_sent(&self) -> bool {
+        match self {
+            Self::Held(holder) => holder.can_be_lent(),
+            Self::Sealed(_) | Self::Borrowed(_) => true,
+        }
     }
 
     /// As [`refer`](Self::refer), for who pins it himself.
@@ -127,19 +136,18 @@ impl Reference {
     pub(in crate::process) const LENGTH: usize = 24;
 
     /// The block; a reference to what this process was not given is an error, which [`take_reason`] has as well.
-    pub(crate) fn resolve(self) -> Result<Block, String> {
-        self.find().inspect_err(|reason| REASON.set(Some(reason.clone())))
+    pub(crate) fn resolve(self) -> Result<Block, &'static str> {
+        self.find().inspect_err(|reason| REASON.set(Some(*reason)))
     }
 
-    fn find(self) -> Result<Block, String> {
+    fn find(self) -> Result<Block, &'static str> {
         if in_worker() {
             return find(self);
         }
         let attached = ATTACHED.with_borrow(|attached| attached.iter().find(|(other, _)| *other == self).cloned());
         match attached {
-            Some((_, Some(block))) => Ok(block),
-            Some((_, None)) => Err(NO_DESCRIPTOR.to_owned()),
-            None => Err("a reference to shared bytes that did not come with it".to_owned()),
+            Some((_, block)) => block,
+            None => Err("a reference to shared bytes that did not come with it"),
         }
     }
 
@@ -167,17 +175,19 @@ impl Reference {
 pub(in crate::process) const NO_DESCRIPTOR: &str =
     "its shared memory could not be received: the program has too many files open";
 
-/// What came beside a result, by how the result refers to it; `None` for what could not be received.
-pub(crate) type Attached = Vec<(Reference, Option<Block>)>;
+/// What came beside a result, by how the result refers to it; or why it could not be received.
+pub(crate) type Attached = Vec<(Reference, Result<Block, &'static str>)>;
 
 /// Why this thread could not decode a reference, if that is why it could not decode something: postcard forgets it.
 pub(crate) fn take_reason() -> Option<String> {
-    REASON.take()
+    REASON.take().map(str::to_owned)
 }
 
 thread_local! {
-    static REASON: RefCell<Option<String>> = const { RefCell::new(None) };
-    static ATTACHED: RefCell<Attached> = const { RefCell::new(Vec::new()) };
+    /// As [`take_reason`] says. Neither of these has a destructor, so that also the destructors of other thread-locals can
+    /// decode something.
+    static REASON: Cell<Option<&'static str>> = const { Cell::new(None) };
+    static ATTACHED: RefCell<ManuallyDrop<Attached>> = const { RefCell::new(ManuallyDrop::new(Vec::new())) };
 }
 
 /// Runs `decode`, in which references to `attached` can be resolved.
@@ -189,9 +199,12 @@ pub(crate) fn with_attached<R>(attached: &Attached, decode: impl FnOnce() -> R) 
     struct Restore(Attached);
     impl Drop for Restore {
         fn drop(&mut self) {
-            ATTACHED.set(std::mem::take(&mut self.0));
+            let outer = ManuallyDrop::new(std::mem::take(&mut self.0));
+            drop(ManuallyDrop::into_inner(ATTACHED.replace(outer)));
         }
     }
-    let _restore = Restore(ATTACHED.replace(attached.clone()));
+    const { assert!(!std::mem::needs_drop::<RefCell<ManuallyDrop<Attached>>>()) };
+    let outer = ATTACHED.replace(ManuallyDrop::new(attached.clone()));
+    let _restore = Restore(ManuallyDrop::into_inner(outer));
     decode()
 }

@@ -1,17 +1,19 @@
 //! The worker's side: the parent's memory that was lent to it, and memory that it made for results.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, VecDeque},
+    io,
     os::fd::{AsFd, OwnedFd},
     sync::{
-        Arc, Mutex, OnceLock, PoisonError,
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
 };
 
 use super::{
+    MOST_BLOCKS,
     block::{Block, Made, Reference},
-    loans::{SLOTS, Share, WITHDRAWN},
+    loans::{COUNTS, LOST, Share, WITHDRAWN},
     note_use,
 };
 use crate::{
@@ -19,76 +21,134 @@ use crate::{
     sys::{Mapping, Writable},
 };
 
-/// How many holders this process has of what stands in each slot. The parent reads it, and believes it only as far as this
-/// process alone is concerned.
-static HOLDS: OnceLock<Mapping> = OnceLock::new();
+/// What a worker was lent, and its counts.
+#[derive(Debug)]
+pub(super) struct Borrower {
+    /// How many holders this process has of what stands in each slot. The parent reads it, and believes it only as far as
+    /// this process alone is concerned.
+    holds: Arc<Mapping>,
+    state: Mutex<State>,
+}
 
-/// What was lent, or why it cannot be used.
-static LENT: Mutex<Option<Table>> = Mutex::new(None);
+#[derive(Debug, Default)]
+struct State {
+    lent: HashMap<u64, Arc<Lent>>,
+    /// What was lent last and could not be taken, and why. It is sent again with the next request that needs it, so this is
+    /// of interest only to those that are on their way.
+    lost: VecDeque<(u64, &'static str)>,
+}
 
-type Table = HashMap<u64, Result<Arc<Lent>, String>>;
+/// So many pieces are remembered that could not be taken.
+const MOST_LOST: usize = 2 * MOST_BLOCKS;
+
+/// This process as a borrower: it is one as soon as it has counts. Without them it may not resolve anything, because nobody
+/// would know what it holds.
+static BORROWER: OnceLock<Borrower> = OnceLock::new();
 
 #[derive(Debug)]
 struct Lent {
     mapping: Mapping,
     id: u64,
     slot: u32,
+    holds: Arc<Mapping>,
 }
 
 impl Lent {
-    fn holds(&self) -> Option<&'static AtomicU64> {
-        HOLDS.get().map(|holds| holds.long(8 * self.slot as usize))
+    fn count(&self) -> &AtomicU64 {
+        self.holds.long(8 * self.slot as usize)
     }
 }
 
-fn with_lent<R>(f: impl FnOnce(&mut Table) -> R) -> R {
-    f(LENT.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_default())
+/// Takes the file of the counts, which comes with the parent's first message.
+pub(in crate::process) fn open_counts(file: &OwnedFd) -> io::Result<()> {
+    let _ = BORROWER.set(Borrower::new(file)?);
+    Ok(())
 }
 
 /// Takes memory that the parent lends.
-pub(in crate::process) fn accept(share: Share, mut files: impl Iterator<Item = OwnedFd>) {
+pub(in crate::process) fn accept(share: Share, file: Option<OwnedFd>) {
     note_use();
-    let mut map = || -> Result<Mapping, &str> {
-        let mut next = || files.next().ok_or("this process has too many files open");
-        let file = next()?;
-        if share.has_holds {
-            let holds = next()?;
-            let holds = Mapping::open(holds.as_fd(), 8 * SLOTS as usize, Writable::Everywhere);
-            let _ = HOLDS.set(holds.map_err(|_| "the system has no address space left")?);
-        }
-        let length = usize::try_from(share.length).map_err(|_| "it is too long")?;
-        let mapping = Mapping::open(file.as_fd(), length, Writable::HereOnly);
-        let mapping = mapping.map_err(|_| "the system has no address space left")?;
-        mapping.leave_out_of_dumps();
-        Ok(mapping)
-    };
-    // The task that refers to it will fail to decode its argument, and say why.
-    let lent = map()
-        .map(|mapping| Arc::new(Lent { mapping, id: share.id, slot: share.slot }))
-        .map_err(|why| format!("shared bytes could not be mapped: {why}"));
-    with_lent(|all| all.insert(share.id, lent));
+    // The parent lends only to who has counts.
+    if let Some(borrower) = BORROWER.get() {
+        borrower.accept(share, file);
+    }
 }
 
 /// The parent takes memory back that nobody here holds any more.
 pub(in crate::process) fn forget(id: u64) {
-    let lent = with_lent(|all| all.remove(&id));
-    drop(lent);
+    if let Some(borrower) = BORROWER.get() {
+        borrower.forget(id);
+    }
 }
 
 /// What a reference in an argument means.
-pub(super) fn find(reference: Reference) -> Result<Block, String> {
-    let unknown = || "a reference to shared bytes that this worker was not given".to_owned();
-    if reference.from_worker {
-        return Err(unknown());
+pub(super) fn find(reference: Reference) -> Result<Block, &'static str> {
+    BORROWER.get().ok_or(UNKNOWN)?.find(reference)
+}
+
+const UNKNOWN: &str = "a reference to shared bytes that this worker was not given";
+
+impl Borrower {
+    pub(super) fn new(file: &OwnedFd) -> io::Result<Self> {
+        let holds = Mapping::open(file.as_fd(), COUNTS, Writable::Everywhere)?;
+        Ok(Self { holds: Arc::new(holds), state: Mutex::default() })
     }
-    let lent = with_lent(|all| all.get(&reference.id).cloned()).ok_or_else(unknown)??;
-    let length = usize::try_from(reference.length).map_err(|_| unknown())?;
-    if lent.mapping.length() < length {
-        return Err(unknown());
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
-    let borrowed = Borrowed { lent, length };
-    borrowed.hold();
-    Ok(Block::Borrowed(Arc::new(borrowed)))
+
+    /// What cannot be taken is said in the piece's count: the parent sends it again. Until then tasks that refer to it fail to
+    /// decode their arguments, and say why.
+    pub(super) fn accept(&self, share: Share, file: Option<OwnedFd>) {
+        let map = || -> Result<Mapping, &'static str> {
+            let file = file.ok_or("shared bytes could not be mapped: this process has too many files open")?;
+            let length = usize::try_from(share.length).map_err(|_| "shared bytes are too long for this worker")?;
+            let mapping = Mapping::open(file.as_fd(), length, Writable::HereOnly)
+                .map_err(|_| "shared bytes could not be mapped: the system has no address space left")?;
+            mapping.leave_out_of_dumps();
+            Ok(mapping)
+        };
+        let Share { id, slot, .. } = share;
+        match map() {
+            Ok(mapping) => {
+                let lent = Lent { mapping, id, slot, holds: Arc::clone(&self.holds) };
+                self.lock().lent.insert(id, Arc::new(lent));
+            }
+            Err(why) => {
+                let mut state = self.lock();
+                state.lost.truncate(MOST_LOST - 1);
+                state.lost.push_front((id, why));
+                drop(state);
+                // ORDERING: published by the answer of the request that needs it.
+                self.holds.long(8 * slot as usize).fetch_or(LOST, Ordering::Relaxed);
+            }
+        }
+    }
+
+    pub(super) fn forget(&self, id: u64) {
+        let lent = self.lock().lent.remove(&id);
+        drop(lent);
+    }
+
+    pub(super) fn find(&self, reference: Reference) -> Result<Block, &'static str> {
+        if reference.from_worker {
+            return Err(UNKNOWN);
+        }
+        let state = self.lock();
+        let Some(lent) = state.lent.get(&reference.id).cloned() else {
+            let lost = state.lost.iter().find(|(id, _)| *id == reference.id);
+            return Err(lost.map_or(UNKNOWN, |(_, why)| why));
+        };
+        drop(state);
+        let length = usize::try_from(reference.length).map_err(|_| UNKNOWN)?;
+        if lent.mapping.length() < length {
+            return Err(UNKNOWN);
+        }
+        let borrowed = Borrowed { lent, length };
+        borrowed.hold();
+        Ok(Block::Borrowed(Arc::new(borrowed)))
+    }
 }
 
 /// A holder of what the parent has lent; its clones are counted by the `Arc` around it.
@@ -111,19 +171,16 @@ impl Borrowed {
 
     /// One more holder, counted before the request is answered.
     pub(super) fn hold(&self) {
-        if let Some(holds) = self.lent.holds() {
-            // ORDERING: published by the answer.
-            holds.fetch_add(1, Ordering::Relaxed);
-        }
+        // ORDERING: published by the answer.
+        self.lent.count().fetch_add(1, Ordering::Relaxed);
     }
 }
 
 impl Drop for Borrowed {
     fn drop(&mut self) {
-        let Some(holds) = self.lent.holds() else { return };
         // ORDERING: Release: what was read was read before. The parent sets `WITHDRAWN` in the same word, so either it sees
         // that nobody is left, or this sees that it waits for that.
-        if holds.fetch_sub(1, Ordering::AcqRel) == WITHDRAWN | 1 {
+        if self.lent.count().fetch_sub(1, Ordering::AcqRel) == WITHDRAWN | 1 {
             kick_parent();
         }
     }

@@ -2,17 +2,20 @@
 
 use std::{
     collections::HashMap,
-    io::Write,
+    io::{self, Write},
     os::{
-        fd::{AsFd, BorrowedFd, OwnedFd},
+        fd::{AsFd, OwnedFd},
         unix::net::UnixStream,
     },
-    sync::{Arc, Mutex, PoisonError, atomic::Ordering},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use super::{
-    block::{Attached, Block, Reference},
-    store::{self, BLANKS, Segment},
+    block::{Attached, Block, NO_DESCRIPTOR, Reference},
+    store::{self, BLANKS, Holder, Segment},
 };
 use crate::{
     cancel::Pins,
@@ -26,8 +29,15 @@ use crate::{
 /// Pieces that can be lent to one worker at the same time. Memory that nobody touches takes no space.
 pub(super) const SLOTS: u32 = 1 << 16;
 
+/// Bytes of a worker's counts.
+pub(super) const COUNTS: usize = 8 * SLOTS as usize;
+
 /// The bit in the count of a worker's holders that says that the parent waits for it to become zero.
 pub(super) const WITHDRAWN: u64 = 1 << 63;
+
+/// The bit with which a worker says that it could not take the piece that was lent to it: it had no descriptor or no address
+/// space left. It has no holder then, and what it is sent next has to bring the piece again.
+pub(super) const LOST: u64 = 1 << 62;
 
 /// What is beside a piece that is given to a worker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,8 +46,6 @@ pub(in crate::process) struct Share {
     pub(in crate::process) slot: u32,
     /// Bytes of the whole piece.
     pub(in crate::process) length: u64,
-    /// The second file is that of the worker's counts.
-    pub(in crate::process) has_holds: bool,
 }
 
 impl Share {
@@ -46,14 +54,13 @@ impl Share {
         bytes[..8].copy_from_slice(&self.id.to_le_bytes());
         bytes[8..16].copy_from_slice(&self.length.to_le_bytes());
         bytes[16..20].copy_from_slice(&self.slot.to_le_bytes());
-        bytes[20] = u8::from(self.has_holds);
         bytes
     }
 
     pub(in crate::process) fn from_bytes(bytes: &[u8]) -> Result<Self, Malformed> {
         let mut reader = Reader(bytes);
         let (id, length) = (reader.u64()?, reader.u64()?);
-        Ok(Self { id, length, slot: reader.u32()?, has_holds: reader.u8()? == 1 })
+        Ok(Self { id, length, slot: reader.u32()? })
     }
 }
 
@@ -70,6 +77,10 @@ pub(super) struct Book {
 }
 
 impl Book {
+    fn count(&self, slot: u32) -> &AtomicU64 {
+        self.holds.long(8 * slot as usize)
+    }
+
     /// Wakes the supervisor.
     pub(super) fn ring(&self) {
         // When the buffer is full the supervisor will wake up anyway.
@@ -82,32 +93,33 @@ impl Book {
 }
 
 /// That a worker has a piece.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Loan {
     book: Arc<Book>,
     slot: u32,
 }
 
 impl Loan {
-    fn holds(&self) -> &std::sync::atomic::AtomicU64 {
-        self.book.holds.long(8 * self.slot as usize)
+    fn holds(&self) -> &AtomicU64 {
+        self.book.count(self.slot)
     }
 
     pub(super) fn is_of(&self, book: &Arc<Book>) -> bool {
         Arc::ptr_eq(&self.book, book)
     }
 
-    /// Asks to be told when the worker holds it no longer; whether that is so already.
-    pub(super) fn withdraw(&self) -> bool {
-        // ORDERING: Acquire pairs with the Release of the worker's last holder: it reads no more. What it holds since a
-        // request was counted before the answer to that request, which has been received.
-        self.holds().fetch_or(WITHDRAWN, Ordering::AcqRel) & !WITHDRAWN == 0
+    /// Asks to be told when the worker holds it no longer, unless that is so already.
+    pub(super) fn withdraw(&self) {
+        // ORDERING: the count is read after this. It is the same word, so either `is_released` sees the worker's last holder
+        // go, or that one sees the bit.
+        self.holds().fetch_or(WITHDRAWN, Ordering::AcqRel);
     }
 
     /// Whether the worker holds it no longer.
     pub(super) fn is_released(&self) -> bool {
-        // ORDERING: as in `withdraw`.
-        self.holds().load(Ordering::Acquire) & !WITHDRAWN == 0
+        // ORDERING: Acquire pairs with the Release of the worker's last holder: it reads no more. What it holds since a
+        // request was counted before the answer to that request, which has been received.
+        self.holds().load(Ordering::Acquire) & !(WITHDRAWN | LOST) == 0
     }
 
     /// The worker need not tell any more.
@@ -131,19 +143,44 @@ impl Loan {
 
 /// What one worker was given.
 pub(in crate::process) struct Loans {
-    alarm: Arc<UnixStream>,
+    /// `None` when there was no shared memory to be had for it: then the worker is lent nothing.
     book: Option<Arc<Book>>,
+    /// Whether it was lent something.
+    is_open: bool,
     /// The slots of what it knows.
     slots: HashMap<u64, u32>,
     free: Vec<u32>,
     next: u32,
     /// What its next request was when it was last given blanks, and how many since then.
     offered: (u64, usize),
+    /// What it has made, by its own numbers; among them what is gone since, until there is too much of that.
+    received: HashMap<u64, u64>,
+    prune_at: usize,
 }
 
 impl Loans {
-    pub(in crate::process) fn new(alarm: Arc<UnixStream>) -> Self {
-        Self { alarm, book: None, slots: HashMap::new(), free: Vec::new(), next: 0, offered: (0, 0) }
+    /// The account of a new worker, and the file of its counts, which comes to it with the first message. So a worker that
+    /// knows of any piece counts what it holds.
+    pub(in crate::process) fn new(alarm: Arc<UnixStream>) -> io::Result<(Self, OwnedFd)> {
+        let (holds, file) = Mapping::create(COUNTS, Writable::Everywhere)?;
+        let book = Book { holds, to_forget: Mutex::default(), alarm };
+        let mut loans = Self::nothing();
+        loans.book = Some(Arc::new(book));
+        Ok((loans, file))
+    }
+
+    /// The account of a worker that cannot be lent anything.
+    pub(in crate::process) fn nothing() -> Self {
+        Self {
+            book: None,
+            is_open: false,
+            slots: HashMap::new(),
+            free: Vec::new(),
+            next: 0,
+            offered: (0, 0),
+            received: HashMap::new(),
+            prune_at: 64,
+        }
     }
 
     /// Bytes of a request's room in the transport for telling the worker of all that it refers to.
@@ -174,7 +211,7 @@ impl Loans {
         }
         let mut told = false;
         for blank in blanks {
-            let is_needed = self.book.is_some() && !self.slots.contains_key(&blank.id());
+            let is_needed = self.is_open && !self.slots.contains_key(&blank.id());
             // A worker that does not take what is sent to it gets no more: files on their way count for all of this user's
             // processes.
             let may = self.offered.1 < BLANKS && channel.has_room(16) && !channel.control().wants_to_send();
@@ -186,23 +223,38 @@ impl Loans {
         told
     }
 
+    /// Whether the worker has all that these refer to, as far as it was sent to it: it may have said that it could not take
+    /// something.
+    pub(in crate::process) fn has_all(&self, pins: &Pins) -> bool {
+        pins.blocks().iter().all(|block| match block {
+            Block::Held(holder) => self.slots.get(&holder.id()).is_some_and(|slot| !self.is_lost(*slot)),
+            _ => true,
+        })
+    }
+
+    fn is_lost(&self, slot: u32) -> bool {
+        // ORDERING: said before the worker answered the request that it could not understand for that. What it says about
+        // pieces of its own concerns nobody else: at most it is sent something again.
+        self.book.as_ref().is_some_and(|book| book.count(slot).load(Ordering::Relaxed) & LOST != 0)
+    }
+
     fn lend(&mut self, segment: &Segment, channel: &mut dyn ParentEnd) -> Result<(), String> {
-        if self.slots.contains_key(&segment.id()) {
-            return Ok(());
-        }
-        let mut holds = None;
-        let book = match &self.book {
-            Some(book) => Arc::clone(book),
-            None => {
-                let made = Mapping::create(8 * SLOTS as usize, Writable::Everywhere);
-                let (mapping, file) = made.map_err(|error| format!("no shared memory: {error}"))?;
-                holds = Some(file);
-                let book = Book { holds: mapping, to_forget: Mutex::default(), alarm: Arc::clone(&self.alarm) };
-                let book = Arc::clone(self.book.insert(Arc::new(book)));
-                store::open_book(Arc::clone(&book));
-                book
-            }
+        let Some(book) = self.book.clone() else { return Err("the worker has no shared memory".to_owned()) };
+        let slot = match self.slots.get(&segment.id()) {
+            Some(slot) if self.is_lost(*slot) => *slot,
+            Some(_) => return Ok(()),
+            None => self.open_slot(segment, &book)?,
         };
+        // ORDERING: told by the record. The slot's last piece was forgotten, or this one was lost, so nothing is counted there.
+        book.count(slot).store(0, Ordering::Relaxed);
+        let share = Share { id: segment.id(), slot, length: segment.length() as u64 };
+        // What has no file is referred to by nothing that travels.
+        let file = segment.file().ok_or("the file of the shared memory is closed")?;
+        channel.push(Record::Share { share, files: &[file.as_fd()] });
+        Ok(())
+    }
+
+    fn open_slot(&mut self, segment: &Segment, book: &Arc<Book>) -> Result<u32, String> {
         let slot = match self.free.pop() {
             Some(slot) => slot,
             None if self.next < SLOTS => {
@@ -211,18 +263,18 @@ impl Loans {
             }
             None => return Err("the worker has too many pieces of shared memory".to_owned()),
         };
-        // ORDERING: told by the record; the slot's last piece was forgotten.
-        book.holds.long(8 * slot as usize).store(0, Ordering::Relaxed);
-        if !store::lend(segment, Loan { book, slot }) {
+        // ORDERING: as in `lend`. What stands there must not count for the new piece.
+        book.count(slot).store(0, Ordering::Relaxed);
+        if !self.is_open {
+            self.is_open = true;
+            store::open_book(Arc::clone(book));
+        }
+        if !store::lend(segment, Loan { book: Arc::clone(book), slot }) {
             self.free.push(slot);
             return Err("the piece of shared memory is gone".to_owned());
         }
         self.slots.insert(segment.id(), slot);
-        let share = Share { id: segment.id(), slot, length: segment.length() as u64, has_holds: holds.is_some() };
-        let files: Vec<BorrowedFd<'_>> =
-            [Some(segment.file()), holds.as_ref()].into_iter().flatten().map(OwnedFd::as_fd).collect();
-        channel.push(Record::Share { share, files: &files });
-        Ok(())
+        Ok(slot)
     }
 
     /// Tells the worker what to unmap, as far as the transport has room; `true` when it was told something.
@@ -240,25 +292,42 @@ impl Loans {
         told
     }
 
+    /// What the worker has made, under this number of its own. What it sends once more is not mapped once more; should it be
+    /// something else under the same number, that is a matter of its own results.
+    fn receive(&mut self, id: u64, file: OwnedFd, length: usize) -> Result<Result<Holder, &'static str>, Malformed> {
+        if let Some(holder) = self.received.get(&id).and_then(|piece| store::receive_again(*piece, length)) {
+            return Ok(Ok(holder));
+        }
+        let holder = store::receive(file, length)?;
+        if let Ok(holder) = &holder {
+            if self.received.len() >= self.prune_at {
+                self.received.retain(|_, piece| store::has(*piece));
+                self.prune_at = 2 * self.received.len() + 64;
+            }
+            self.received.insert(id, holder.id());
+        }
+        Ok(holder)
+    }
+
     /// Takes what a worker says that its result refers to. It is not trusted. `file` is of what it has made; without it the
     /// result cannot be decoded, and says so.
     pub(in crate::process) fn attach(
-        &self,
+        &mut self,
         attached: &mut Attached,
         reference: Reference,
         file: Option<OwnedFd>,
     ) -> Result<(), Malformed> {
         let length = usize::try_from(reference.length).map_err(|_| Malformed)?;
         let holder = if reference.from_worker {
-            let Some(file) = file else {
-                attached.push((reference, None));
-                return Ok(());
-            };
-            store::receive(file, length)
+            match file {
+                Some(file) => self.receive(reference.id, file, length)?,
+                None => Err(NO_DESCRIPTOR),
+            }
         } else {
-            self.book.as_ref().and_then(|book| store::take_over(reference.id, length, book))
+            let holder = self.book.as_ref().and_then(|book| store::take_over(reference.id, length, book));
+            Ok(holder.ok_or(Malformed)?)
         };
-        attached.push((reference, Some(Block::Held(holder.ok_or(Malformed)?))));
+        attached.push((reference, holder.map(Block::Held)));
         Ok(())
     }
 }
@@ -266,7 +335,7 @@ impl Loans {
 impl Drop for Loans {
     /// The worker is dead, and reaped: it reads nothing any more.
     fn drop(&mut self) {
-        if let Some(book) = &self.book {
+        if let Some(book) = self.book.as_ref().filter(|_| self.is_open) {
             store::close_book(book);
         }
     }
@@ -275,35 +344,45 @@ impl Drop for Loans {
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
-    use crate::process::shm::{Made, make};
+    use crate::process::shm::{Made, Use, make};
 
-    fn attach(loans: &Loans, from_worker: bool, id: u64, length: u64, file: Option<OwnedFd>) -> Result<(), Malformed> {
+    fn attach(
+        loans: &mut Loans,
+        from_worker: bool,
+        id: u64,
+        length: u64,
+        file: Option<OwnedFd>,
+    ) -> Result<(), Malformed> {
         loans.attach(&mut Vec::new(), Reference { from_worker, id, length }, file)
     }
 
     #[test]
     fn only_sealed_memory_that_is_long_enough_is_taken_from_a_worker() {
-        let loans = Loans::new(Arc::new(UnixStream::pair().unwrap().0));
+        let mut loans = Loans::new(Arc::new(UnixStream::pair().unwrap().0)).unwrap().0;
+        let sparse = |length| Some(Mapping::create_hollow(length).unwrap());
         let sealed = |length| Some(Mapping::create_sealed(length, |bytes| bytes.fill(1)).unwrap().1);
-        assert_eq!(attach(&loans, true, 1, 100, sealed(100)), Ok(()));
-        assert_eq!(attach(&loans, true, 1, 101, sealed(100)), Err(Malformed));
-        assert_eq!(attach(&loans, true, 1, u64::MAX, sealed(100)), Err(Malformed));
-        assert_eq!(attach(&loans, true, 1, 0, sealed(100)), Err(Malformed));
+        assert_eq!(attach(&mut loans, true, 1, 100, sealed(100)), Ok(()));
+        assert_eq!(attach(&mut loans, true, 1, 1 << 40, sparse(1 << 40)), Err(Malformed));
+        assert_eq!(attach(&mut loans, true, 1, 101, sealed(100)), Err(Malformed));
+        assert_eq!(attach(&mut loans, true, 1, u64::MAX, sealed(100)), Err(Malformed));
+        assert_eq!(attach(&mut loans, true, 1, 0, sealed(100)), Err(Malformed));
         for writable in [Writable::Everywhere, Writable::HereOnly] {
             let file = Mapping::create(100, writable).unwrap().1;
-            assert_eq!(attach(&loans, true, 1, 100, Some(file)), Err(Malformed));
+            assert_eq!(attach(&mut loans, true, 1, 100, Some(file)), Err(Malformed));
         }
         let socket = OwnedFd::from(UnixStream::pair().unwrap().0);
-        assert_eq!(attach(&loans, true, 1, 100, Some(socket)), Err(Malformed));
+        assert_eq!(attach(&mut loans, true, 1, 100, Some(socket)), Err(Malformed));
     }
 
     #[test]
     fn a_worker_cannot_return_what_it_was_not_lent() {
-        let loans = Loans::new(Arc::new(UnixStream::pair().unwrap().0));
-        let Made::Shared(block) = make(1 << 16, |bytes| bytes.fill(1)) else { panic!("there is shared memory") };
+        let mut loans = Loans::new(Arc::new(UnixStream::pair().unwrap().0)).unwrap().0;
+        let Made::Shared(block) = make(1 << 16, Use::Shared, |bytes| bytes.fill(1)) else {
+            panic!("there is shared memory")
+        };
         let Reference { id, length, .. } = block.reference();
-        assert_eq!(attach(&loans, false, id, length, None), Err(Malformed));
-        assert_eq!(attach(&loans, false, u64::MAX, 1, None), Err(Malformed));
+        assert_eq!(attach(&mut loans, false, id, length, None), Err(Malformed));
+        assert_eq!(attach(&mut loans, false, u64::MAX, 1, None), Err(Malformed));
     }
 
     #[test]
@@ -312,7 +391,7 @@ mod tests {
         assert_eq!(Reference::from_bytes(&reference.to_bytes()), Some(reference));
         assert_eq!(Reference::from_bytes(&[2; Reference::LENGTH]), None);
         assert_eq!(Reference::from_bytes(&[0; 3]), None);
-        let share = Share { id: 1, slot: 2, length: 3, has_holds: true };
+        let share = Share { id: 1, slot: 2, length: 3 };
         assert_eq!(Share::from_bytes(&share.to_bytes()), Ok(share));
     }
 }

@@ -1,11 +1,12 @@
 //! Large values in shared memory: who holds which piece, and when it may be used again. See README.md.
 //!
-//! [`store`] has the pieces that this program made, [`loans`] what each worker was given of them, [`borrowed`] is the worker's
+//! [`life`] says when a piece may be used again, [`store`] has the pieces that this program made, [`loans`] what each worker was given of them, [`borrowed`] is the worker's
 //! side, and [`block`] what [`SharedBytes`](crate::SharedBytes) holds on either side.
 
 mod block;
 #[expect(unsafe_code, reason = "reads what the parent does not write")]
 mod borrowed;
+mod life;
 mod loans;
 #[expect(unsafe_code, reason = "writes to memory that workers read later")]
 mod store;
@@ -14,7 +15,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 pub(in crate::process) use block::NO_DESCRIPTOR;
 pub(crate) use block::{Attached, Block, Made, Reference, copy, make, may_share, take_reason, with_attached};
-pub(in crate::process) use borrowed::{accept, forget};
+pub(in crate::process) use borrowed::{accept, forget, open_counts};
 pub(in crate::process) use loans::{Loans, Share};
 pub(crate) use store::Use;
 pub(in crate::process) use store::{Segment, blanks, sweep};

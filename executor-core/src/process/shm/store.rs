@@ -2,6 +2,7 @@
 
 use std::{
     collections::{HashMap, VecDeque},
+    io,
     os::fd::{AsFd, OwnedFd},
     sync::{
         Arc, Mutex, PoisonError,
@@ -9,14 +10,31 @@ use std::{
     },
 };
 
-use super::loans::{Book, Loan};
-use crate::sys::{self, Mapping, Writable};
+use super::{
+    life::{Fate, Readers, State},
+    loans::{Book, COUNTS, Loan},
+};
+use crate::{
+    process::wire::Malformed,
+    sys::{self, Mapping, Writable},
+};
 
 /// Bytes that are kept for the next use, and bytes that arguments may take which were not made in shared memory.
 const KEPT: usize = 32 << 20;
 
 /// Files at most: the usual limit for a process is 1024, and the program needs some itself.
 const MOST_FILES: usize = 256;
+
+/// While there are so many, files of what workers have made are closed once they are mapped: results that the program keeps
+/// must not take the descriptors of everything else. Such a piece is copied when it is sent on.
+const MOST_FILES_OF_RESULTS: usize = 128;
+
+/// What workers have made is all real memory, and is mapped once for each worker that has it. So what is longer than several
+/// times all memory of the machine is there to use up addresses.
+const MOST_RESULTS: u64 = 4;
+
+/// Shorter than this altogether, what workers have made need not be compared with the machine.
+const FEW_RESULTS: usize = 1 << 30;
 
 /// Blanks that there are while workers are lent something.
 pub(super) const BLANKS: usize = 4;
@@ -28,6 +46,8 @@ const BLANK: usize = 256 << 20;
 pub(crate) enum Use {
     /// For as long as somebody holds it.
     Shared,
+    /// The same, in memory that no worker has before it is sent to it, and that is not used again.
+    Private,
     /// For one task, which could have its argument in another way.
     Argument,
 }
@@ -37,7 +57,8 @@ pub(crate) enum Use {
 pub(in crate::process) struct Segment {
     id: u64,
     mapping: Mapping,
-    file: OwnedFd,
+    /// `None` when it was closed: then no other worker can be given it.
+    file: Option<OwnedFd>,
     /// Made by a worker: it never changes, and cannot be used again.
     is_sealed: bool,
     /// Holders in this process. It falls without the store's lock and rises from zero only under it.
@@ -45,7 +66,7 @@ pub(in crate::process) struct Segment {
 }
 
 impl Segment {
-    fn new(id: u64, mapping: Mapping, file: OwnedFd, is_sealed: bool) -> Self {
+    fn new(id: u64, mapping: Mapping, file: Option<OwnedFd>, is_sealed: bool) -> Self {
         Self { id, mapping, file, is_sealed, holders: AtomicUsize::new(0) }
     }
 
@@ -53,25 +74,14 @@ impl Segment {
         self.id
     }
 
-    pub(super) fn file(&self) -> &OwnedFd {
-        &self.file
+    pub(super) fn file(&self) -> Option<&OwnedFd> {
+        self.file.as_ref()
     }
 
     /// Bytes of all of it.
     pub(super) fn length(&self) -> usize {
         self.mapping.length()
     }
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
-    Held,
-    /// Nobody here holds it, but some worker does.
-    Withdrawn,
-    /// Nobody holds it; it can be written to.
-    Idle,
-    /// Nobody has held it yet, and it has no pages.
-    Blank,
 }
 
 struct Record {
@@ -87,16 +97,25 @@ struct Record {
 }
 
 impl Record {
-    /// The first holder of a piece that has none.
-    fn hold(&mut self, length: usize, purpose: Use, capacity: usize) -> Holder {
+    /// The first holder of a piece that has none, who writes to it.
+    fn begin(&mut self, length: usize, purpose: Use, capacity: usize) -> Holder {
+        // ORDERING: under the lock, as everything here.
+        debug_assert!(self.state.may_be_written() && self.segment.holders.load(Ordering::Relaxed) == 0);
         self.length = length;
         self.capacity = capacity;
         self.purpose = purpose;
-        self.state = State::Held;
+        self.state = State::Fresh;
         self.loans.iter().for_each(Loan::renew);
-        // ORDERING: under the lock.
         self.segment.holders.store(1, Ordering::Relaxed);
         Holder { segment: Arc::clone(&self.segment), length }
+    }
+
+    /// Who may read it now.
+    fn readers(&self) -> Readers {
+        // ORDERING: under the lock. Who has brought it to zero has read before (`Holder::drop`), and has the lock or will have
+        // it; who raises it from zero has the lock.
+        let here = self.segment.holders.load(Ordering::Relaxed);
+        Readers { here, there: !self.loans.iter().all(Loan::is_released) }
     }
 }
 
@@ -111,6 +130,10 @@ struct Store {
     blanks: VecDeque<u64>,
     /// Bytes of pieces that are in use as arguments.
     argument_bytes: usize,
+    /// Bytes of pieces that workers have made.
+    result_bytes: usize,
+    /// Files that are open.
+    files: usize,
     withdrawn: usize,
     /// Workers that were lent something.
     books: Vec<Arc<Book>>,
@@ -129,13 +152,17 @@ struct Freed(Vec<Record>);
 /// A piece of at least `length` bytes that nobody else knows of; `None` when there is none to be had.
 pub(super) fn make(length: usize, purpose: Use) -> Option<Fresh> {
     let capacity = length.checked_next_power_of_two()?.max(super::SHARED_FROM);
+    // Where a worker could not have its counts, it could not be lent anything.
+    sys::may_have_file_of(COUNTS).ok()?;
     enum Found {
         Warm(Holder),
         Blank(Holder),
         Nothing,
     }
     let found = with_store(|store| {
-        if let Some(holder) = store.reuse(length, capacity, purpose) {
+        if purpose != Use::Private
+            && let Some(holder) = store.reuse(length, capacity, purpose)
+        {
             return Some(Found::Warm(holder));
         }
         // Whoever sends a vector pays for its copy anyway, and most vectors find a warm piece.
@@ -148,13 +175,14 @@ pub(super) fn make(length: usize, purpose: Use) -> Option<Fresh> {
             }
         }
         let is_over = purpose == Use::Argument && store.argument_bytes + capacity > KEPT;
-        if is_over || store.records.len() >= MOST_FILES {
+        if is_over || store.files >= MOST_FILES {
             return None;
         }
         // Counted from here on, so that many threads at once do not go beyond it.
         store.argument_bytes += if purpose == Use::Argument { capacity } else { 0 };
         Some(Found::Nothing)
     })?;
+    // Not to be seen by anybody until it is written: see `State::Fresh`.
     let holder = match found {
         Found::Warm(holder) => holder,
         Found::Blank(holder) => {
@@ -168,7 +196,7 @@ pub(super) fn make(length: usize, purpose: Use) -> Option<Fresh> {
                 return None;
             };
             mapping.populate(length);
-            let segment = |id| Segment::new(id, mapping, file, false);
+            let segment = |id| Segment::new(id, mapping, Some(file), false);
             with_store(|store| store.add(segment, length, purpose, capacity))
         }
     };
@@ -187,7 +215,7 @@ pub(in crate::process) fn blanks() -> Vec<Arc<Segment>> {
                 // Another pool's supervisor was faster.
                 return Some((mapping, file));
             }
-            let id = store.insert(|id| Segment::new(id, mapping, file, false)).segment.id;
+            let id = store.insert(|id| Segment::new(id, mapping, Some(file), false)).segment.id;
             store.blanks.push_back(id);
             None
         });
@@ -199,42 +227,64 @@ pub(in crate::process) fn blanks() -> Vec<Arc<Segment>> {
     })
 }
 
-/// Memory that a worker made, if it is what it should be: long enough, and unchangeable.
-pub(super) fn receive(file: OwnedFd, length: usize) -> Option<Holder> {
-    let mapping = Mapping::open_sealed(file.as_fd(), length).ok()?;
-    let segment = |id| Segment::new(id, mapping, file, true);
-    Some(with_store(|store| store.add(segment, length, Use::Shared, length)))
+/// Memory that a worker made, if it is what it should be: long enough, there, and unchangeable. Or why it could not be
+/// received, which is not the worker's fault.
+pub(super) fn receive(file: OwnedFd, length: usize) -> Result<Result<Holder, &'static str>, Malformed> {
+    let mapping = match Mapping::open_sealed(file.as_fd(), length) {
+        Ok(mapping) => mapping,
+        Err(error) if error.kind() == io::ErrorKind::InvalidData => return Err(Malformed),
+        Err(_) => return Ok(Err("its shared memory could not be mapped: the system has no address space left")),
+    };
+    let mut file = Some(file);
+    let holder = with_store(|store| {
+        let total = store.result_bytes.saturating_add(length);
+        if total > FEW_RESULTS && total as u64 > MOST_RESULTS.saturating_mul(sys::total_memory()) {
+            return Err("its shared memory could not be mapped: there is more of it than memory in this machine");
+        }
+        let kept = file.take_if(|_| store.files < MOST_FILES_OF_RESULTS);
+        let holder = store.add(|id| Segment::new(id, mapping, kept, true), length, Use::Shared, length);
+        store.publish(&holder);
+        store.result_bytes = total;
+        Ok(holder)
+    });
+    // Those that are not kept are closed here, without the lock.
+    drop(file);
+    Ok(holder)
 }
 
-/// A piece that the worker of this book says it has: only if it was lent to it and never taken back. Ends the hold that the
-/// worker has handed over.
+/// One more holder of a piece that a worker has made, if somebody holds it still.
+pub(super) fn receive_again(id: u64, length: usize) -> Option<Holder> {
+    with_store(|store| store.hold_again(id, length))
+}
+
+/// Whether there is such a piece.
+pub(super) fn has(id: u64) -> bool {
+    with_store(|store| store.records.contains_key(&id))
+}
+
+/// A piece that the worker of this book says it has: only if it was lent to it and never taken back, is nobody's to write to,
+/// and the worker counts a holder. Ends the hold that the worker has handed over.
 pub(super) fn take_over(id: u64, length: usize, book: &Arc<Book>) -> Option<Holder> {
     with_store(|store| {
-        let record = store.records.get_mut(&id)?;
-        let loan = record.loans.iter().find(|loan| loan.is_of(book))?;
-        if record.length != length || !matches!(record.state, State::Held | State::Withdrawn) {
+        let loan = store.records.get(&id)?.loans.iter().find(|loan| loan.is_of(book))?.clone();
+        if loan.is_released() {
             return None;
         }
-        if record.state == State::Withdrawn {
-            store.withdrawn -= 1;
-            record.state = State::Held;
-            record.loans.iter().for_each(Loan::renew);
-        }
-        // ORDERING: under the lock that everybody takes who finds that he was the last one.
-        record.segment.holders.fetch_add(1, Ordering::Relaxed);
+        let holder = store.hold_again(id, length)?;
         loan.release_one();
-        Some(Holder { segment: Arc::clone(&record.segment), length })
+        Some(holder)
     })
 }
 
-/// Notes that a worker is given this piece; `false` when the piece is gone, which it cannot be while somebody holds it.
+/// Notes that a worker is given this piece; `false` when the piece is gone, or is being written to, which it cannot be while
+/// a request refers to it.
 pub(super) fn lend(segment: &Segment, loan: Loan) -> bool {
     with_store(|store| match store.records.get_mut(&segment.id) {
-        Some(record) => {
+        Some(record) if record.state.may_be_lent() => {
             record.loans.push(loan);
             true
         }
-        None => false,
+        _ => false,
     })
 }
 
@@ -255,7 +305,7 @@ pub(super) fn close_book(book: &Arc<Book>) {
         if store.books.is_empty() {
             let blanks = std::mem::take(&mut store.blanks);
             for id in std::mem::take(&mut store.idle).into_iter().chain(blanks) {
-                freed.0.extend(store.records.remove(&id));
+                freed.0.extend(store.remove(id));
             }
             store.idle_bytes = 0;
         }
@@ -273,20 +323,55 @@ pub(in crate::process) fn sweep() {
 impl Store {
     fn add(&mut self, segment: impl FnOnce(u64) -> Segment, length: usize, purpose: Use, capacity: usize) -> Holder {
         let record = self.insert(segment);
-        record.hold(length, purpose, capacity)
+        record.begin(length, purpose, capacity)
+    }
+
+    /// One more holder of a piece that somebody has, here or in a worker.
+    fn hold_again(&mut self, id: u64, length: usize) -> Option<Holder> {
+        let record = self.records.get_mut(&id)?;
+        if record.length != length || !record.state.may_be_returned() {
+            return None;
+        }
+        if record.state == State::Withdrawn {
+            self.withdrawn -= 1;
+            record.state = State::Held;
+            record.loans.iter().for_each(Loan::renew);
+        }
+        // ORDERING: under the lock that everybody takes who finds that he was the last one.
+        record.segment.holders.fetch_add(1, Ordering::Relaxed);
+        Some(Holder { segment: Arc::clone(&record.segment), length })
+    }
+
+    /// Takes it out, to be unmapped and closed without the lock.
+    fn remove(&mut self, id: u64) -> Option<Record> {
+        let record = self.records.remove(&id)?;
+        self.files -= usize::from(record.segment.file.is_some());
+        if record.segment.is_sealed {
+            self.result_bytes -= record.length;
+        }
+        Some(record)
+    }
+
+    /// From now on nobody writes to it.
+    fn publish(&mut self, holder: &Holder) {
+        if let Some(record) = self.records.get_mut(&holder.segment.id) {
+            debug_assert!(record.state == State::Fresh, "it was being written to");
+            record.state = State::Held;
+        }
     }
 
     /// A piece that nobody has held yet.
     fn insert(&mut self, segment: impl FnOnce(u64) -> Segment) -> &mut Record {
         self.next_id += 1;
         let segment = Arc::new(segment(self.next_id));
+        self.files += usize::from(segment.file.is_some());
         let (purpose, state) = (Use::Shared, State::Blank);
         let record = Record { segment, length: 0, capacity: 0, purpose, state, loans: Vec::new() };
         self.records.entry(self.next_id).insert_entry(record).into_mut()
     }
 
     fn wants_blank(&self) -> bool {
-        !self.books.is_empty() && self.blanks.len() < BLANKS && self.records.len() < MOST_FILES
+        !self.books.is_empty() && self.blanks.len() < BLANKS && self.files < MOST_FILES
     }
 
     /// Has the supervisors make blanks, and give them to their workers.
@@ -305,7 +390,7 @@ impl Store {
             return None;
         }
         let id = self.blanks.pop_front()?;
-        Some(self.records.get_mut(&id)?.hold(length, Use::Shared, capacity))
+        Some(self.records.get_mut(&id)?.begin(length, Use::Shared, capacity))
     }
 
     /// Takes an idle piece that is not too long for the purpose.
@@ -315,40 +400,43 @@ impl Store {
         self.idle.retain(|other| *other != id);
         self.idle_bytes -= capacity;
         self.argument_bytes += if purpose == Use::Argument { capacity } else { 0 };
-        Some(self.records.get_mut(&id)?.hold(length, purpose, capacity))
+        Some(self.records.get_mut(&id)?.begin(length, purpose, capacity))
     }
 
     /// The last holder here may be gone.
     fn withdraw(&mut self, id: u64) -> Freed {
         let Some(record) = self.records.get_mut(&id) else { return Freed(Vec::new()) };
-        // ORDERING: under the lock; the Acquire of who was the last one came before.
-        if record.state != State::Held || record.segment.holders.load(Ordering::Relaxed) > 0 {
+        if !matches!(record.state, State::Fresh | State::Held) || record.readers().here > 0 {
             return Freed(Vec::new());
         }
         if record.purpose == Use::Argument {
             self.argument_bytes -= record.capacity;
         }
         // All of them, so that each worker that still holds it will say when it does not.
-        let held = record.loans.iter().filter(|loan| !loan.withdraw()).count() > 0;
-        if held {
-            record.state = State::Withdrawn;
-            self.withdrawn += 1;
-            return Freed(Vec::new());
+        record.loans.iter().for_each(Loan::withdraw);
+        match record.state.fate(record.readers()) {
+            Fate::Stays => Freed(Vec::new()),
+            Fate::Waits => {
+                record.state = State::Withdrawn;
+                self.withdrawn += 1;
+                Freed(Vec::new())
+            }
+            Fate::Free => self.settle(id),
         }
-        self.settle(id)
     }
 
     /// Nobody holds it any more: keeps it for the next use, or lets it go.
     fn settle(&mut self, id: u64) -> Freed {
         let Some(record) = self.records.get_mut(&id) else { return Freed(Vec::new()) };
         let capacity = record.capacity;
-        if !record.segment.is_sealed && !self.books.is_empty() && self.idle_bytes + capacity <= KEPT {
+        let may_be_kept = !record.segment.is_sealed && record.purpose != Use::Private;
+        if may_be_kept && !self.books.is_empty() && self.idle_bytes + capacity <= KEPT {
             record.state = State::Idle;
             self.idle.push(id);
             self.idle_bytes += capacity;
             return Freed(Vec::new());
         }
-        let record = self.records.remove(&id);
+        let record = self.remove(id);
         for loan in record.iter().flat_map(|record| &record.loans) {
             loan.forget(id);
         }
@@ -356,7 +444,8 @@ impl Store {
     }
 
     fn sweep(&mut self) -> Freed {
-        let released = |record: &Record| record.state == State::Withdrawn && record.loans.iter().all(Loan::is_released);
+        let released =
+            |record: &Record| record.state == State::Withdrawn && record.state.fate(record.readers()) == Fate::Free;
         let ids: Vec<u64> = self.records.iter().filter(|(_, record)| released(record)).map(|(id, _)| *id).collect();
         let mut freed = Freed(Vec::new());
         for id in ids {
@@ -388,6 +477,11 @@ impl Holder {
     pub(super) fn segment(&self) -> &Segment {
         &self.segment
     }
+
+    /// Whether a worker can be given it.
+    pub(super) fn can_be_lent(&self) -> bool {
+        self.segment.file.is_some()
+    }
 }
 
 impl Clone for Holder {
@@ -414,12 +508,14 @@ pub(super) struct Fresh(Holder);
 
 impl Fresh {
     pub(super) fn bytes_mut(&mut self) -> &mut [u8] {
-        // SAFETY: this is the only holder, no worker was told of this use of the piece, and those that had it before hold
-        // nothing of it any more. The parent can write to what it made.
+        // SAFETY: this is the only holder: the piece is `State::Fresh`, so no worker was told of this use of it, and none can
+        // return it. Those that had it before hold nothing of it any more. The parent can write to what it made.
         unsafe { self.0.segment.mapping.bytes_mut(0, self.0.length) }
     }
 
+    /// It is written. From here on others may be told of it.
     pub(super) fn into_holder(self) -> Holder {
+        with_store(|store| store.publish(&self.0));
         self.0
     }
 }

@@ -121,8 +121,8 @@ pub(super) trait ParentEnd: Send {
     /// All requests up to this one are answered: their memory can be used again.
     fn release(&mut self, number: u64, place: Place);
 
-    /// No request stands here that is not answered or revoked.
-    fn release_all(&mut self);
+    /// No request stands here that is not answered or revoked. Says whether the worker has passed all that was pushed.
+    fn release_all(&mut self) -> bool;
 
     /// Whether the worker has claimed this request.
     fn is_claimed(&self, number: u64) -> bool;

@@ -311,14 +311,16 @@ impl ParentEnd for Rings {
         self.oldest_number = number + 1;
     }
 
-    fn release_all(&mut self) {
+    fn release_all(&mut self) -> bool {
         // Of what was revoked last, the worker may not have passed the headers yet. What it says about that concerns nobody
         // but itself: it alone would read something else.
         // ORDERING: Acquire pairs with the worker's Release: it has read what it has passed.
-        if self.replies.word(replies::PASSED).load(Ordering::Acquire) == self.published {
+        let has_passed_all = self.replies.word(replies::PASSED).load(Ordering::Acquire) == self.published;
+        if has_passed_all {
             self.free_from = self.position;
             self.oldest_number = self.next_number;
         }
+        has_passed_all
     }
 
     fn is_claimed(&self, number: u64) -> bool {

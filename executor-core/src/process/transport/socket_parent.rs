@@ -343,7 +343,10 @@ impl ParentEnd for SocketParent {
 
     fn release(&mut self, _: u64, _: Place) {}
 
-    fn release_all(&mut self) {}
+    fn release_all(&mut self) -> bool {
+        // What is in the socket is not known; the next answer will tell.
+        false
+    }
 
     fn is_claimed(&self, _: u64) -> bool {
         true

@@ -34,7 +34,7 @@ fn sending() -> MutexGuard<'static, ()> {
 #[cfg(target_os = "linux")]
 static TO_PARENT: OnceLock<UnixStream> = OnceLock::new();
 
-/// Wakes the parent, from any thread of a worker that was lent something.
+/// Wakes the parent, from any thread of a worker.
 #[cfg(target_os = "linux")]
 pub(in crate::process) fn kick_parent() {
     if let Some(socket) = TO_PARENT.get() {
@@ -76,6 +76,13 @@ impl SocketWorker {
             #[cfg(target_os = "linux")]
             files: VecDeque::new(),
         }
+    }
+
+    /// From now on [`kick_parent`] does something.
+    #[cfg(target_os = "linux")]
+    pub(in crate::process) fn let_others_kick(&self) -> io::Result<()> {
+        let _ = TO_PARENT.set(self.socket.try_clone()?);
+        Ok(())
     }
 
     /// The socket itself.
@@ -132,13 +139,7 @@ impl SocketWorker {
     #[cfg(target_os = "linux")]
     fn accept_share(&mut self, content: &[u8]) -> io::Result<()> {
         let share = Share::from_bytes(content).map_err(|Malformed| io::Error::from(ErrorKind::InvalidData))?;
-        if TO_PARENT.get().is_none() {
-            // Without it the parent learns later that something is not held any more.
-            let _ = self.socket.try_clone().map(|socket| TO_PARENT.set(socket));
-        }
-        let count = if share.has_holds { 2 } else { 1 };
-        let count = count.min(self.files.len());
-        shm::accept(share, self.files.drain(..count).flatten());
+        shm::accept(share, self.files.pop_front().flatten());
         Ok(())
     }
 
