@@ -231,7 +231,7 @@ impl Pool {
             threads.next += 1;
             threads.handles.retain(|_, thread| !thread.is_finished());
             let seat = threads.seats.pop().unwrap_or_else(|| {
-                let seat = Seat::new(self.queues.new_deque());
+                let seat = Seat::new(&self.queues);
                 threads.members.push(Arc::clone(&seat.member));
                 seat
             });

@@ -1,31 +1,110 @@
-//! Where queued tasks are: an injector for what comes from outside, a deque for each worker, and two heaps for tasks with a
+//! Where queued tasks are: a line for what comes from outside, a deque for each worker, and two heaps for tasks with a
 //! priority.
 
 use std::{
     cmp::Ordering as Order,
     collections::BinaryHeap,
     sync::{
-        Mutex, MutexGuard, PoisonError, RwLock,
+        Arc, Mutex, MutexGuard, PoisonError, RwLock, TryLockError,
         atomic::{AtomicU64, AtomicUsize, Ordering},
     },
 };
 
 use crossbeam_deque::{Injector, Steal, Stealer, Worker as Deque};
 
+use super::worker::Member;
 use crate::future::TaskRef;
 
-/// A worker that finds the injector full takes so many tasks at once; others may steal them from it.
+/// So many tasks move to the front of the line at once.
 pub(super) const BATCH: usize = 32;
 
-pub(super) struct Queues {
-    /// Tasks from outside, first come, first served. Those that were cancelled or run in place meanwhile are tombstones.
+/// First come, first served, also where several workers take at the same time: a worker takes the one task that it runs next,
+/// and no other, because nobody knows what a task waits for. If one that runs waited for one that its worker had taken as well,
+/// both would wait for ever.
+///
+/// Those who push and those who take would get into each other's way with each task. So tasks move from the end to the front in
+/// numbers, and who takes from the front touches nothing that who pushes does.
+///
+/// Invariant: what is in `front` came before all that is in `injector`. Only who has `refill` moves tasks, and only when nothing
+/// is in `front`.
+pub(super) struct Line {
     injector: Injector<TaskRef>,
+    front: Stealer<TaskRef>,
+    /// The other end of `front`.
+    refill: Mutex<Deque<TaskRef>>,
+}
+
+impl Line {
+    fn new() -> Self {
+        let refill = Deque::new_fifo();
+        Self { injector: Injector::new(), front: refill.stealer(), refill: Mutex::new(refill) }
+    }
+
+    fn push(&self, task: TaskRef) {
+        self.injector.push(task);
+    }
+
+    /// The first task, if it is at the front already.
+    #[inline]
+    fn pop_front(&self) -> Option<TaskRef> {
+        insist(|| self.front.steal())
+    }
+
+    /// The first task, and how many it was moved with: 0 when it was at the front already.
+    ///
+    /// A task is in neither part while it is moved. So who calls this counts as one that searches: then somebody looks
+    /// again.
+    fn pop(&self) -> Option<(TaskRef, usize)> {
+        for round in 1_u32.. {
+            if let Some(task) = self.pop_front() {
+                return Some((task, 0));
+            }
+            let refill = match self.refill.try_lock() {
+                Ok(refill) => refill,
+                Err(TryLockError::Poisoned(refill)) => refill.into_inner(),
+                // Somebody is moving tasks; it takes a few instructions, unless he was preempted.
+                Err(TryLockError::WouldBlock) => {
+                    pause(round);
+                    continue;
+                }
+            };
+            // Somebody may have moved tasks since.
+            return match self.pop_front() {
+                Some(task) => Some((task, 0)),
+                None => {
+                    let first = insist(|| self.injector.steal_batch_with_limit_and_pop(&refill, BATCH))?;
+                    Some((first, 1 + refill.len()))
+                }
+            };
+        }
+        None
+    }
+
+    fn is_empty(&self) -> bool {
+        self.front.is_empty() && self.injector.is_empty()
+    }
+
+    fn len(&self) -> usize {
+        self.front.len() + self.injector.len()
+    }
+}
+
+/// A worker as those see it who look for tasks in its deque.
+#[derive(Clone)]
+pub(super) struct Neighbor {
+    pub(super) deque: Stealer<TaskRef>,
+    pub(super) member: Arc<Member>,
+}
+
+pub(super) struct Queues {
+    /// Tasks from outside. Those that were cancelled or run in place meanwhile are tombstones.
+    line: Line,
     /// Tasks with a priority above 0: before all others.
     urgent: Heap,
     /// Tasks with a priority below 0: when there is nothing else.
     patient: Heap,
     /// One for each deque that was ever made; grows with the largest number of workers.
-    stealers: RwLock<Vec<Stealer<TaskRef>>>,
+    neighbors: RwLock<Vec<Neighbor>>,
     /// Their number, for those who keep a copy.
     version: AtomicUsize,
 }
@@ -33,35 +112,36 @@ pub(super) struct Queues {
 impl Queues {
     pub(super) fn new() -> Self {
         Self {
-            injector: Injector::new(),
+            line: Line::new(),
             urgent: Heap::default(),
             patient: Heap::default(),
-            stealers: RwLock::default(),
+            neighbors: RwLock::default(),
             version: AtomicUsize::new(0),
         }
     }
 
-    /// A new deque, from which all other workers can steal. Its owner takes the task that came last, which is the one whose
-    /// data is in its cache and the one that it will wait for first.
-    pub(super) fn new_deque(&self) -> Deque<TaskRef> {
+    /// A new deque for a worker, from which all others can steal. Its owner takes the task that came last, which is the one
+    /// whose data is in its cache and the one that it will wait for first.
+    pub(super) fn new_deque(&self, member: &Arc<Member>) -> Deque<TaskRef> {
         let deque = Deque::new_lifo();
-        let mut stealers = self.stealers.write().unwrap_or_else(PoisonError::into_inner);
-        stealers.push(deque.stealer());
+        let mut neighbors = self.neighbors.write().unwrap_or_else(PoisonError::into_inner);
+        neighbors.push(Neighbor { deque: deque.stealer(), member: Arc::clone(member) });
         // ORDERING: Release, with the Acquire in `refresh`; the list itself is under the lock.
-        self.version.store(stealers.len(), Ordering::Release);
+        self.version.store(neighbors.len(), Ordering::Release);
         deque
     }
 
-    /// Brings a worker's copy of the list of stealers up to date.
-    pub(super) fn refresh(&self, copy: &mut Vec<Stealer<TaskRef>>) {
+    /// Brings a worker's copy of the list up to date.
+    #[inline]
+    pub(super) fn refresh(&self, copy: &mut Vec<Neighbor>) {
         // ORDERING: as in `new_deque`.
         if self.version.load(Ordering::Acquire) != copy.len() {
-            copy.clone_from(&self.stealers.read().unwrap_or_else(PoisonError::into_inner));
+            copy.clone_from(&self.neighbors.read().unwrap_or_else(PoisonError::into_inner));
         }
     }
 
     pub(super) fn push(&self, task: TaskRef) {
-        self.injector.push(task);
+        self.line.push(task);
     }
 
     pub(super) fn push_with_priority(&self, task: TaskRef, priority: i32) {
@@ -77,45 +157,57 @@ impl Queues {
         self.patient.pop()
     }
 
-    /// The oldest task from outside; more of them are moved into `deque`.
-    pub(super) fn pop_injected(&self, deque: &Deque<TaskRef>) -> Option<TaskRef> {
-        insist(|| self.injector.steal_batch_with_limit_and_pop(deque, BATCH))
+    /// The task from outside that came first, if that is quickly said. `None` does not say that there is none.
+    #[inline]
+    pub(super) fn pop_front(&self) -> Option<TaskRef> {
+        self.line.pop_front()
     }
 
-    /// The oldest task from outside, and no more.
-    pub(super) fn pop_one_injected(&self) -> Option<TaskRef> {
-        insist(|| self.injector.steal())
+    /// The task from outside that came first, and how many moved to the front with it. For who counts as one that searches.
+    pub(super) fn pop_outside(&self) -> Option<(TaskRef, usize)> {
+        self.line.pop()
+    }
+
+    /// Whether a task from outside stands at the front of the line.
+    #[inline]
+    pub(super) fn has_front(&self) -> bool {
+        !self.line.front.is_empty()
+    }
+
+    /// Whether there is a task from outside, but for those that are being moved to the front.
+    pub(super) fn has_outside(&self) -> bool {
+        !self.line.is_empty()
     }
 
     /// Whether anything is queued; not exact while it changes, but exact for what is ordered before by a fence.
-    pub(super) fn has_work(&self, stealers: &[Stealer<TaskRef>]) -> bool {
-        !self.injector.is_empty()
+    pub(super) fn has_work(&self, neighbors: &[Neighbor]) -> bool {
+        self.has_outside()
             || self.urgent.len() > 0
             || self.patient.len() > 0
-            || stealers.iter().any(|stealer| !stealer.is_empty())
+            || neighbors.iter().any(|neighbor| !neighbor.deque.is_empty())
     }
 
     /// The same, for those who have no copy of the list.
     pub(super) fn has_any_work(&self) -> bool {
-        self.has_work(&self.stealers.read().unwrap_or_else(PoisonError::into_inner))
+        self.has_work(&self.neighbors.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Entries in all queues, tombstones included.
     pub(super) fn len(&self) -> usize {
-        let stealers = self.stealers.read().unwrap_or_else(PoisonError::into_inner);
-        let deques: usize = stealers.iter().map(Stealer::len).sum();
-        self.injector.len() + self.urgent.len() + self.patient.len() + deques
+        let neighbors = self.neighbors.read().unwrap_or_else(PoisonError::into_inner);
+        let deques: usize = neighbors.iter().map(|neighbor| neighbor.deque.len()).sum();
+        self.line.len() + self.urgent.len() + self.patient.len() + deques
     }
 
     /// Takes everything that is queued, oldest first within each queue.
     pub(super) fn drain(&self) -> Vec<TaskRef> {
-        let mut stealers = Vec::new();
-        self.refresh(&mut stealers);
+        let mut neighbors = Vec::new();
+        self.refresh(&mut neighbors);
         let mut tasks = Vec::new();
         tasks.extend(std::iter::from_fn(|| self.urgent.pop()));
-        tasks.extend(std::iter::from_fn(|| self.pop_one_injected()));
-        for stealer in &stealers {
-            tasks.extend(std::iter::from_fn(|| insist(|| stealer.steal())));
+        tasks.extend(std::iter::from_fn(|| Some(self.line.pop()?.0)));
+        for neighbor in &neighbors {
+            tasks.extend(std::iter::from_fn(|| insist(|| neighbor.deque.steal())));
         }
         tasks.extend(std::iter::from_fn(|| self.patient.pop()));
         tasks
@@ -128,11 +220,14 @@ pub(super) fn insist<T>(steal: impl Fn() -> Steal<T>) -> Option<T> {
         match steal() {
             Steal::Success(task) => return Some(task),
             Steal::Empty => return None,
-            Steal::Retry if round % 16 == 15 => std::thread::yield_now(),
-            Steal::Retry => std::hint::spin_loop(),
+            Steal::Retry => pause(round),
         }
     }
     None
+}
+
+fn pause(round: u32) {
+    if round % 16 == 15 { std::thread::yield_now() } else { std::hint::spin_loop() }
 }
 
 /// Tasks by priority, and first come, first served among equals.

@@ -8,21 +8,25 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
-    time::Instant,
+    time::{Duration, Instant},
 };
 
-use crossbeam_deque::{Stealer, Worker as Deque};
+use crossbeam_deque::Worker as Deque;
 
 use super::{
     idle::{Sleeper, Slept},
     pool::Pool,
-    queue::{BATCH, insist},
+    queue::{BATCH, Neighbor, Queues, insist},
 };
 use crate::future::{Cell, TaskRef, end_if_elsewhere, look_for_work};
 
 /// After so many tasks of its own deque a worker takes one from outside first, so that tasks which keep on submitting do not
 /// starve the others.
 const FAIRNESS: u32 = 61;
+
+/// What stands in the deque of a worker that has begun nothing for so long goes before what came from outside. Less would take
+/// from a task what it is about to run in place.
+const STUCK: Duration = Duration::from_micros(100);
 
 /// A worker that looks for work does so once in so many turns.
 const TURNS: u32 = 16;
@@ -68,9 +72,9 @@ pub(super) struct Seat {
 }
 
 impl Seat {
-    pub(super) fn new(deque: Deque<TaskRef>) -> Self {
-        let member = Member { counters: Counters::default(), sleeper: Arc::new(Sleeper::new()) };
-        Self { deque, member: Arc::new(member) }
+    pub(super) fn new(queues: &Queues) -> Self {
+        let member = Arc::new(Member { counters: Counters::default(), sleeper: Arc::new(Sleeper::new()) });
+        Self { deque: queues.new_deque(&member), member }
     }
 }
 
@@ -78,8 +82,11 @@ impl Seat {
 pub(super) struct Worker {
     pub(super) pool: Arc<Pool>,
     seat: Seat,
-    /// The deques of all workers, this one's included.
-    stealers: RefCell<Vec<Stealer<TaskRef>>>,
+    /// All workers, this one included.
+    neighbors: RefCell<Vec<Neighbor>>,
+    /// Which of them it looks at to see whether it is stuck; and how many tasks that one had begun, and since when.
+    watched: StdCell<usize>,
+    seen: StdCell<Option<(u64, Instant)>>,
     /// Where the next search begins; moves, so that not all search in the same order.
     first: StdCell<usize>,
     /// Tasks that run in this thread, one within the other.
@@ -121,7 +128,9 @@ impl Worker {
         let worker = Self {
             pool,
             seat,
-            stealers: RefCell::default(),
+            neighbors: RefCell::default(),
+            watched: StdCell::new(0),
+            seen: StdCell::new(None),
             first: StdCell::new(0),
             depth: StdCell::new(0),
             searches_early: StdCell::new(false),
@@ -182,7 +191,7 @@ impl Worker {
         let idle = &self.pool.idle;
         // Who started this worker has counted it as one that searches.
         let mut searching = true;
-        let mut since_injected = 0;
+        let mut since_outside = 0;
         loop {
             if idle.is_over_limit() {
                 if std::mem::take(&mut searching) {
@@ -196,7 +205,7 @@ impl Worker {
                 }
                 continue;
             }
-            let Some(task) = self.next(&mut searching, &mut since_injected) else {
+            let Some(task) = self.next(&mut searching, &mut since_outside) else {
                 if self.rest() { continue } else { return }
             };
             if std::mem::take(&mut searching) && idle.end_search() && self.has_work() {
@@ -249,7 +258,7 @@ impl Worker {
     #[inline]
     pub(super) fn ends(&self) {
         self.depth.set(self.depth.get() - 1);
-        if self.depth.get() == 0 && self.in_run.get() && !self.searches_early.get() && self.seat.deque.is_empty() {
+        if self.depth.get() == 0 && self.in_run.get() && !self.searches_early.get() && self.seat.deque.is_empty() && !self.pool.queues.has_front() {
             self.pool.idle.begin_search();
             self.searches_early.set(true);
         }
@@ -276,65 +285,96 @@ impl Worker {
     }
 
     /// The next task, or `None` when there is none; then this worker counts as one that searches.
-    fn next(&self, searching: &mut bool, since_injected: &mut u32) -> Option<TaskRef> {
+    fn next(&self, searching: &mut bool, since_outside: &mut u32) -> Option<TaskRef> {
         let queues = &self.pool.queues;
         let deque = &self.seat.deque;
         if let Some(task) = queues.pop_urgent() {
             return Some(task);
         }
-        if *since_injected < FAIRNESS
-            && let Some(task) = deque.pop()
-        {
-            *since_injected += 1;
+        if *since_outside < FAIRNESS {
+            if let Some(task) = deque.pop() {
+                *since_outside += 1;
+                return Some(task);
+            }
+            if let Some(task) = self.relieve() {
+                *since_outside += 1;
+                return Some(task);
+            }
+        }
+        *since_outside = 0;
+        if let Some(task) = queues.pop_front() {
             return Some(task);
         }
-        *since_injected = 0;
-        let begin_search = |searching: &mut bool| {
-            if !std::mem::replace(searching, true) {
-                self.pool.idle.begin_search();
-            }
-        };
-        let injected = if deque.is_empty() {
-            if self.bursts.get() >= BURST {
-                begin_search(searching);
-                (0..BREATH).for_each(|_| spin_loop());
-            }
-            self.pop_injected()
-        } else {
-            queues.pop_one_injected()
-        };
-        if let Some(task) = injected.or_else(|| deque.pop()) {
-            return Some(task);
+        if !deque.is_empty() && !queues.has_outside() {
+            return deque.pop();
         }
-        begin_search(searching);
-        self.pop_injected().or_else(|| self.steal()).or_else(|| queues.pop_urgent()).or_else(|| queues.pop_patient())
+        if !std::mem::replace(searching, true) {
+            self.pool.idle.begin_search();
+        }
+        if self.bursts.get() >= BURST && deque.is_empty() {
+            (0..BREATH).for_each(|_| spin_loop());
+        }
+        self.pop_outside()
+            .or_else(|| deque.pop())
+            .or_else(|| self.steal())
+            .or_else(|| queues.pop_urgent())
+            .or_else(|| queues.pop_patient())
     }
 
-    /// Moves some of what came from outside into the deque, which is empty, and gives the first of it.
-    fn pop_injected(&self) -> Option<TaskRef> {
-        let first = self.pool.queues.pop_injected(&self.seat.deque);
-        if first.is_some() {
-            // Where there is more than can be taken at once, who submits is far ahead.
-            let is_burst = (2..BATCH).contains(&(self.seat.deque.len() + 1));
+    /// The task from outside that came first.
+    fn pop_outside(&self) -> Option<TaskRef> {
+        let (first, moved) = self.pool.queues.pop_outside()?;
+        if moved > 0 {
+            // Where there is more than can be moved at once, who submits is far ahead.
+            let is_burst = (2..BATCH).contains(&moved);
             self.bursts.set(if is_burst { self.bursts.get().saturating_add(1) } else { 0 });
         }
-        first
+        Some(first)
+    }
+
+    /// A task that stands in the deque of a worker that is stuck, and whose turn would otherwise come when nothing comes from
+    /// outside any more. Looks at one worker at a time, so that it costs the same however many there are.
+    fn relieve(&self) -> Option<TaskRef> {
+        let mut neighbors = self.neighbors.borrow_mut();
+        self.pool.queues.refresh(&mut neighbors);
+        let watched = self.watched.get();
+        let Some(neighbor) = neighbors.get(watched).filter(|neighbor| !neighbor.deque.is_empty()) else {
+            self.watched.set((watched + 1) % neighbors.len().max(1));
+            self.seen.set(None);
+            return None;
+        };
+        // ORDERING: a number to be compared with itself.
+        let begun = neighbor.member.counters.started.load(Ordering::Relaxed);
+        match self.seen.get() {
+            Some((before, since)) if before == begun => {
+                if since.elapsed() >= STUCK { insist(|| neighbor.deque.steal()) } else { None }
+            }
+            Some(_) => {
+                self.watched.set((watched + 1) % neighbors.len());
+                self.seen.set(None);
+                None
+            }
+            None => {
+                self.seen.set(Some((begun, Instant::now())));
+                None
+            }
+        }
     }
 
     /// From the workers in turn, the oldest that one has: where tasks split, that is the largest.
     fn steal(&self) -> Option<TaskRef> {
-        let mut stealers = self.stealers.borrow_mut();
-        self.pool.queues.refresh(&mut stealers);
+        let mut neighbors = self.neighbors.borrow_mut();
+        self.pool.queues.refresh(&mut neighbors);
         let first = self.first.get() + 1;
-        self.first.set(first % stealers.len().max(1));
-        let (before, after) = stealers.split_at(first % stealers.len().max(1));
-        after.iter().chain(before).find_map(|stealer| insist(|| stealer.steal()))
+        self.first.set(first % neighbors.len().max(1));
+        let (before, after) = neighbors.split_at(first % neighbors.len().max(1));
+        after.iter().chain(before).find_map(|neighbor| insist(|| neighbor.deque.steal()))
     }
 
     fn has_work(&self) -> bool {
-        let mut stealers = self.stealers.borrow_mut();
-        self.pool.queues.refresh(&mut stealers);
-        self.pool.queues.has_work(&stealers)
+        let mut neighbors = self.neighbors.borrow_mut();
+        self.pool.queues.refresh(&mut neighbors);
+        self.pool.queues.has_work(&neighbors)
     }
 
     /// Looks for a while, sleeps until it is called; `false` when this worker is to end.
