@@ -311,11 +311,16 @@ impl TaskOptions {
         self
     }
 
-    /// Tasks with a higher priority start first. Default: 0. A task that runs is not interrupted.
+    /// Tasks with a higher priority start first, and among equals those that came first. Default: 0. A task that runs is not
+    /// interrupted.
     ///
-    /// The order, also that of who came first among equals, holds only about: a worker gets several short tasks at once, and
-    /// they are not taken back for one that comes later. Of tasks that a task submits to its own thread pool, the last one
-    /// starts first.
+    /// A thread pool keeps this order for all tasks that are submitted from outside of it. What a task submits to its own pool
+    /// without a priority belongs to its worker, where the last one starts first; it comes before tasks from outside with
+    /// priority 0, but for one after 61.
+    ///
+    /// A process pool keeps it until it has seen that tasks are short (less than a millisecond). Then a worker gets some 0.4 ms of
+    /// work at once, which is not taken back for a task that comes later, and given back after a millisecond or two if the first
+    /// of it takes longer than that.
     pub fn priority(mut self, priority: i32) -> Self {
         self.priority = priority;
         self

@@ -15,7 +15,7 @@ use std::{
 };
 
 use executor_core::{Executor, Shutdown, Submit, TaskFuture, TaskOptions, ThreadPoolExecutor};
-use gated::{Gate, LONG, quick_pool, result, squares};
+use gated::{Gate, LONG, assert_squares, quick_pool, result, squares};
 use pool_kinds::{Kind, on_every_kind_of_pool};
 
 executor_core::test_worker!();
@@ -56,7 +56,8 @@ fn tasks_that_meet_run_at_the_same_time_whatever_came_before_and_comes_after() {
                 let meeting = Arc::clone(meeting);
                 pool.spawn(move || meeting.attend()).unwrap()
             };
-            let meet: Vec<_> = meetings.iter().flat_map(|meeting| (0..workers).map(move |_| meeting)).map(attend).collect();
+            let meet: Vec<_> =
+                meetings.iter().flat_map(|meeting| (0..workers).map(move |_| meeting)).map(attend).collect();
             let (gate, closed) = mpsc::channel::<()>();
             let closed = Arc::new(Mutex::new(closed));
             let gated: Vec<_> = (0..40)
@@ -139,7 +140,7 @@ fn what_stands_behind_a_long_task_is_taken_before_what_came_later(kind: Kind) {
     // How soon the pool notices that the workers are held up is nothing that it tells.
     for _ in 0..7 {
         let pool = quick_pool(kind.builder(), 2);
-        squares(&pool, 200).into_iter().for_each(|future| assert!(result(future).is_ok()));
+        assert_squares(squares(&pool, 200));
         let (first, second) = (Gate::new(), Gate::new());
         let (one, other) = (first.close(&pool), second.close(&pool));
         let path = first.name("order");

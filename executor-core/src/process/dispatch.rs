@@ -2,6 +2,7 @@
 //! lock; futures are woken after it is released, because that may run somebody else's code.
 
 use std::{
+    cmp::Reverse,
     collections::{BTreeMap, VecDeque},
     time::{Duration, Instant},
 };
@@ -42,10 +43,19 @@ pub(super) struct Queued {
     pub(super) bytes: Bytes,
 }
 
+impl Queued {
+    /// Where it belongs in the queue. A task that comes back gets its old place among those that came before and after.
+    fn place(&self) -> (Reverse<i32>, u64) {
+        (Reverse(self.request.priority()), self.request.ticket)
+    }
+}
+
 #[derive(Default)]
 pub(super) struct State {
-    /// In the order of submission. Those that were cancelled meanwhile stay as tombstones.
+    /// By priority and ticket. Those that were cancelled meanwhile stay as tombstones.
     pub(super) queue: VecDeque<Queued>,
+    /// The ticket of the next task.
+    next_ticket: u64,
     /// Tasks in the queue that are no tombstones.
     pub(super) queued: usize,
     pub(super) workers: BTreeMap<u32, Worker>,
@@ -58,7 +68,7 @@ pub(super) struct State {
     /// Threads that look for answers.
     lookers: usize,
     alert: Alert,
-    /// Whether the supervisor looks after requests that stand behind others.
+    /// Whether the supervisor looks after requests that stand behind others, as it does whenever there are any.
     pub(super) is_watched: bool,
     /// Whether an observer is to be told of the start of something that has not started yet.
     pub(super) is_start_awaited: bool,
@@ -119,7 +129,9 @@ impl State {
     }
 
     /// Takes a new task: straight to a worker where one has room for it and nobody is before it.
-    pub(super) fn admit(&mut self, job: Job, request: Request, bytes: &mut Vec<u8>) {
+    pub(super) fn admit(&mut self, job: Job, mut request: Request, bytes: &mut Vec<u8>) {
+        request.ticket = self.next_ticket;
+        self.next_ticket += 1;
         job.content().set_location(Location::Queue);
         if request.time_limit().is_some() && job.content().want() {
             self.books.wanted += 1;
@@ -128,16 +140,12 @@ impl State {
             && let Some(number) = self.choose(&request, bytes.len())
         {
             self.stand(number, job, request, bytes);
-            let behind = self.workers.get(&number).is_some_and(|worker| worker.shelf.live() > 1);
             self.ring(number);
-            if behind {
-                self.watch();
-            }
             self.note_starts();
             return;
         }
         let bytes = if bytes.len() > 4096 { std::mem::take(bytes).into() } else { Bytes::from(&bytes[..]) };
-        self.enqueue(Queued { job, request, bytes }, false);
+        self.enqueue(Queued { job, request, bytes });
         // Where there is nothing to look for, the supervisor starts workers.
         if self.workers.len() < self.most_workers {
             self.sleep.call();
@@ -146,22 +154,23 @@ impl State {
         self.refill();
     }
 
-    /// Puts a task into the queue, at its head when it was before others already.
-    pub(super) fn enqueue(&mut self, queued: Queued, first: bool) {
+    /// Puts a task into its place in the queue.
+    pub(super) fn enqueue(&mut self, queued: Queued) {
         queued.job.content().set_location(Location::Queue);
         if queued.request.is_heavy(&queued.bytes) {
             queued.job.content().set_heavy();
         }
         self.queued += 1;
-        let priority = queued.request.priority();
-        if first {
-            self.queue.push_front(queued);
-        } else if self.queue.back().is_none_or(|last| last.request.priority() >= priority) {
-            self.queue.push_back(queued);
-        } else {
-            let place = self.queue.partition_point(|other| other.request.priority() >= priority);
-            self.queue.insert(place, queued);
+        let place = queued.place();
+        if self.queue.back().is_none_or(|last| last.place() < place) {
+            return self.queue.push_back(queued);
         }
+        let index = self.queue.partition_point(|other| other.place() < place);
+        debug_assert!(
+            self.queue.get(index).is_none_or(|next| next.place() > place),
+            "each task has a place of its own"
+        );
+        self.queue.insert(index, queued);
     }
 
     /// The task ends when it has waited for so long and nobody has begun it.
@@ -210,6 +219,7 @@ impl State {
 
     fn can_take(&self, worker: &Worker, request: &Request, bytes: usize) -> bool {
         worker.is_open()
+            && !worker.is_stuck()
             && worker.shelf.live() < self.depth().min(worker.channel.depth())
             && worker.channel.has_room(Worker::room_for(request, bytes))
     }
@@ -290,6 +300,8 @@ impl State {
                 Some(last) if *last == number => drop(self.idle.pop()),
                 _ => self.idle.retain(|idle| *idle != number),
             }
+        } else {
+            self.watch();
         }
     }
 
@@ -310,6 +322,10 @@ impl State {
     pub(super) fn refill(&mut self) {
         loop {
             self.hand_out_all();
+            debug_assert!(
+                self.is_watched || self.workers.values().all(|worker| worker.shelf.live() < 2),
+                "what stands behind something is watched"
+            );
             if !self.set_alert() {
                 return;
             }
@@ -457,7 +473,7 @@ impl State {
     }
 
     /// Has the supervisor look after requests that stand behind others.
-    pub(super) fn watch(&mut self) {
+    fn watch(&mut self) {
         if !self.is_watched {
             self.is_watched = true;
             self.sleep.call();

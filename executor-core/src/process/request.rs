@@ -66,6 +66,8 @@ pub(super) struct Request {
     pub(super) bound: Option<Arc<Bound>>,
     /// 0 for a single task; otherwise items of a chunk that have no answer yet.
     pub(super) items: u32,
+    /// How many tasks the pool had taken before.
+    pub(super) ticket: u64,
     pub(super) extras: Option<Box<Extras>>,
 }
 
@@ -167,7 +169,13 @@ impl Request {
         A: Payload,
         F::Output: Payload,
     {
-        Ok(Self { entry: EntryOf::<F, A, M>::ENTRY, bound: task.bound().transpose()?, items: 0, extras: None })
+        Ok(Self {
+            entry: EntryOf::<F, A, M>::ENTRY,
+            bound: task.bound().transpose()?,
+            items: 0,
+            ticket: 0,
+            extras: None,
+        })
     }
 
     /// An argument that has waited for shared memory gets some now, or is encoded as it is: then these are its bytes.
@@ -225,7 +233,7 @@ impl Request {
 
     /// The same without anything in it.
     pub(super) fn tombstone(&self) -> Self {
-        Self { entry: self.entry, bound: None, items: 0, extras: None }
+        Self { entry: self.entry, bound: None, items: 0, ticket: self.ticket, extras: None }
     }
 
     /// The answer of a chunk; `None` for a single task.

@@ -35,7 +35,9 @@ pub(super) struct Worker {
     /// An observer was told that it is there.
     pub(super) is_announced: bool,
     /// The number of its first request when the supervisor last looked, to notice that it takes long.
-    pub(super) seen_number: Option<u64>,
+    seen_number: Option<u64>,
+    /// The number of the request that was seen twice.
+    stuck_at: Option<u64>,
     /// When it last had something to do.
     pub(super) idle_since: Instant,
     /// Why it could not begin, if it said so.
@@ -100,6 +102,7 @@ impl Worker {
             is_announced: false,
             stop: None,
             seen_number: None,
+            stuck_at: None,
             idle_since: Instant::now(),
             complaint: None,
             is_insane: false,
@@ -207,6 +210,19 @@ impl Worker {
     /// Whether it runs something.
     pub(super) fn is_running(&self) -> bool {
         self.shelf.front().is_some_and(|(number, _)| self.channel.is_claimed(number))
+    }
+
+    /// Looks whether its first request is the one that it was last time.
+    pub(super) fn look_whether_stuck(&mut self) -> bool {
+        let front = self.shelf.front().map(|(number, _)| number);
+        self.stuck_at = front.filter(|_| self.seen_number == front);
+        self.seen_number = front;
+        self.stuck_at.is_some()
+    }
+
+    /// Whether its first request takes long, so that nothing may stand behind it.
+    pub(super) fn is_stuck(&self) -> bool {
+        self.stuck_at.is_some() && self.shelf.front().map(|(number, _)| number) == self.stuck_at
     }
 
     /// Nothing stands with it any more. One that was signalled may die at any moment now, and must not get another task.

@@ -59,9 +59,16 @@ pub(super) fn count(counter: &AtomicU64) {
     counter.store(counter.load(Ordering::Relaxed) + 1, Ordering::Release);
 }
 
+/// How many tasks a worker has put into its deque. Others look here more often than it changes, so it shares no cache line with
+/// what changes with each task.
+#[repr(align(128))]
+#[derive(Default)]
+struct Pushed(AtomicU64);
+
 /// A worker as others see it.
 pub(super) struct Member {
     pub(super) counters: Counters,
+    pushed: Pushed,
     sleeper: Arc<Sleeper>,
 }
 
@@ -73,7 +80,11 @@ pub(super) struct Seat {
 
 impl Seat {
     pub(super) fn new(queues: &Queues) -> Self {
-        let member = Arc::new(Member { counters: Counters::default(), sleeper: Arc::new(Sleeper::new()) });
+        let member = Arc::new(Member {
+            counters: Counters::default(),
+            pushed: Pushed::default(),
+            sleeper: Arc::new(Sleeper::new()),
+        });
         Self { deque: queues.new_deque(&member), member }
     }
 }
@@ -84,6 +95,8 @@ pub(super) struct Worker {
     seat: Seat,
     /// All workers, this one included.
     neighbors: RefCell<Vec<Neighbor>>,
+    /// How many tasks each had put into its deque when that was last found empty.
+    empty_at: RefCell<Vec<u64>>,
     /// Which of them it looks at to see whether it is stuck; and how many tasks that one had begun, and since when.
     watched: StdCell<usize>,
     seen: StdCell<Option<(u64, Instant)>>,
@@ -129,6 +142,7 @@ impl Worker {
             pool,
             seat,
             neighbors: RefCell::default(),
+            empty_at: RefCell::default(),
             watched: StdCell::new(0),
             seen: StdCell::new(None),
             first: StdCell::new(0),
@@ -154,6 +168,7 @@ impl Worker {
     #[inline]
     pub(super) fn push(&self, task: TaskRef) {
         self.seat.deque.push(task);
+        count(&self.seat.member.pushed.0);
     }
 
     /// Takes a task out of this worker's deque if it is the one that came last, as it is when a task waits for what it has
@@ -166,7 +181,8 @@ impl Worker {
             self.pool.unearth();
             return Some(last);
         }
-        self.seat.deque.push(last);
+        // Counted again: somebody may have found the deque empty meanwhile.
+        self.push(last);
         None
     }
 
@@ -258,7 +274,12 @@ impl Worker {
     #[inline]
     pub(super) fn ends(&self) {
         self.depth.set(self.depth.get() - 1);
-        if self.depth.get() == 0 && self.in_run.get() && !self.searches_early.get() && self.seat.deque.is_empty() && !self.pool.queues.has_front() {
+        if self.depth.get() == 0
+            && self.in_run.get()
+            && !self.searches_early.get()
+            && self.seat.deque.is_empty()
+            && !self.pool.queues.has_front()
+        {
             self.pool.idle.begin_search();
             self.searches_early.set(true);
         }
@@ -337,21 +358,33 @@ impl Worker {
     fn relieve(&self) -> Option<TaskRef> {
         let mut neighbors = self.neighbors.borrow_mut();
         self.pool.queues.refresh(&mut neighbors);
+        let mut empty_at = self.empty_at.borrow_mut();
+        empty_at.resize(neighbors.len(), 0);
         let watched = self.watched.get();
-        let Some(neighbor) = neighbors.get(watched).filter(|neighbor| !neighbor.deque.is_empty()) else {
+        let next = || {
             self.watched.set((watched + 1) % neighbors.len().max(1));
             self.seen.set(None);
-            return None;
         };
+        let neighbor = neighbors.get(watched)?;
+        // ORDERING: Acquire: what is counted is in the deque. It is looked at again when the count has changed.
+        let pushed = neighbor.member.pushed.0.load(Ordering::Acquire);
+        if empty_at[watched] == pushed || neighbor.deque.is_empty() {
+            empty_at[watched] = pushed;
+            next();
+            return None;
+        }
         // ORDERING: a number to be compared with itself.
         let begun = neighbor.member.counters.started.load(Ordering::Relaxed);
         match self.seen.get() {
             Some((before, since)) if before == begun => {
-                if since.elapsed() >= STUCK { insist(|| neighbor.deque.steal()) } else { None }
+                if since.elapsed() >= STUCK {
+                    insist(|| neighbor.deque.steal())
+                } else {
+                    None
+                }
             }
             Some(_) => {
-                self.watched.set((watched + 1) % neighbors.len());
-                self.seen.set(None);
+                next();
                 None
             }
             None => {

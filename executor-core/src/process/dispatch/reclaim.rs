@@ -79,8 +79,8 @@ impl State {
         Some(standing)
     }
 
-    /// Takes back what `number` has not claimed, the last ones first and no more than `most`, and puts it at the head of the
-    /// queue in its old order.
+    /// Takes back what `number` has not claimed, the last ones first and no more than `most`, and puts it where it belongs in
+    /// the queue.
     pub(in crate::process) fn take_back(&mut self, number: u32, most: usize) {
         let Some(worker) = self.workers.get(&number) else { return };
         let last: Vec<u64> = worker.shelf.live_from_the_back().take(most).collect();
@@ -95,7 +95,7 @@ impl State {
         }
     }
 
-    /// Puts what stood with a worker at the head of the queue.
+    /// Puts what stood with a worker where it belongs in the queue.
     fn put_back(&mut self, number: u32, standing: Standing) {
         let Standing { job, request, place, kept, .. } = standing;
         let bytes = match (kept, self.workers.get(&number)) {
@@ -103,7 +103,7 @@ impl State {
             (None, Some(worker)) => worker.channel.bytes(place),
             (None, None) => Vec::new(),
         };
-        self.enqueue(Queued { job, request, bytes: bytes.into() }, true);
+        self.enqueue(Queued { job, request, bytes: bytes.into() });
     }
 
     /// When a worker has nothing to do, and there is nothing in the queue: takes half of what stands with the one that has
@@ -118,10 +118,8 @@ impl State {
         if live > 1 && live as f32 * self.books.task_time > SPREAD {
             self.take_back(number, live / 2);
             self.current = free;
-        } else if live > 1 {
-            // So little is not worth it, unless the first of them takes longer than it should.
-            self.watch();
         }
+        // Less is not worth it, unless the first of them takes longer than it should, and then somebody watches.
     }
 
     /// A worker with which nothing stands.
@@ -130,39 +128,32 @@ impl State {
         self.idle.iter().rev().find(free).copied()
     }
 
-    /// Looks after requests that stand behind others: what stands behind one that has not ended since the last time goes to a
-    /// worker that has nothing to do. Says whether this has to be done again soon.
+    /// Looks after requests that stand behind others. What stands behind one that has not ended since the last time goes back
+    /// to the queue, so that whoever has nothing more to do takes it before what came later. Says whether this has to be done
+    /// again soon.
     pub(in crate::process) fn relieve(&mut self) -> bool {
         let numbers: Vec<u32> = self.workers.keys().copied().collect();
-        let mut behind = false;
+        let mut is_relieved = false;
         for number in numbers {
-            let free = self.free_worker();
             let Some(worker) = self.workers.get_mut(&number) else { continue };
-            let front = worker.shelf.front().map(|(front, _)| front);
-            let stuck = front.is_some() && worker.seen_number == front;
-            worker.seen_number = front;
-            let live = worker.shelf.live();
-            if live < 2 {
-                continue;
-            }
-            match free {
-                Some(free) if stuck => {
-                    self.take_back(number, live.div_ceil(2));
-                    self.current = free;
-                    self.hand_out();
-                }
-                Some(_) => behind = true,
-                None if self.workers.len() < self.most_workers => {
-                    behind = true;
-                    if stuck && !self.workers.values().any(Worker::is_starting) {
-                        self.wanted_workers = self.wanted_workers.max(self.workers.len() + 1);
-                    }
-                }
-                // Whoever has nothing more to do wakes the parent.
-                None => {}
+            if worker.look_whether_stuck() && worker.shelf.live() > 1 {
+                let behind = worker.shelf.live() - 1;
+                self.take_back(number, behind);
+                is_relieved = true;
             }
         }
-        behind
+        // Not before all were taken back: the first of them may stand with the last worker.
+        if is_relieved {
+            if let Some(free) = self.free_worker() {
+                self.current = free;
+            }
+            self.hand_out();
+            let is_coming = self.workers.values().any(Worker::is_starting);
+            if self.queued > 0 && self.workers.len() < self.most_workers && !is_coming {
+                self.wanted_workers = self.wanted_workers.max(self.workers.len() + 1);
+            }
+        }
+        self.workers.values().any(|worker| worker.shelf.live() > 1)
     }
 
     /// Takes what a dead worker has left: what it has not begun goes back to the queue, and the rest of a chunk that it has
