@@ -9,8 +9,8 @@ use std::{
 
 use clap::ValueEnum;
 use executor_core::{
-    Executor, Payload, ProcessPoolExecutor, Promise, RayonExecutor, SerialExecutor, Shutdown, ShutdownReport, Stats,
-    Submit, SubmitError, Task, TaskError, TaskFuture, TaskOptions, ThreadPoolExecutor,
+    Executor, Payload, PoolState, ProcessPoolExecutor, Promise, RayonExecutor, SerialExecutor, Shutdown,
+    ShutdownReport, Stats, Submit, SubmitError, Task, TaskError, TaskFuture, TaskOptions, ThreadPoolExecutor,
 };
 use serde::{Deserialize, Serialize};
 
@@ -170,6 +170,10 @@ impl Executor for PerTask {
 
     fn stats(&self) -> Stats {
         Stats::default()
+    }
+
+    fn state(&self) -> PoolState {
+        PoolState::Active
     }
 
     fn shutdown(&self, _: Shutdown, _: Option<Duration>) -> ShutdownReport {

@@ -6,7 +6,7 @@ use crate::{
     error::{SubmitError, TaskError},
     future::TaskFuture,
     map::{Chunk, ChunkInput, ChunkOutput, Gather, Map, TryMap},
-    stats::Stats,
+    stats::{PoolState, Stats},
     task::{Payload, Task, TaskOptions},
 };
 
@@ -174,11 +174,30 @@ pub trait Executor {
     /// A snapshot of what the executor does.
     fn stats(&self) -> Stats;
 
+    /// Whether the executor takes tasks, and if not, why. It may be another one as soon as this has returned.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use executor_core::{Executor, PoolState, Shutdown, ThreadPoolExecutor};
+    ///
+    /// let pool = ThreadPoolExecutor::new(1)?;
+    /// assert_eq!(pool.state(), PoolState::Active);
+    /// pool.shutdown(Shutdown::Drain, None);
+    /// assert_eq!(pool.state(), PoolState::Ended);
+    /// let pool = ThreadPoolExecutor::builder().max_workers(1).initializer(|| Err::<(), _>("no licence")).build()?;
+    /// assert!(pool.submit(|x: u64| x, 1)?.result().is_err());
+    /// assert!(matches!(pool.state(), PoolState::Broken(_)));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    fn state(&self) -> PoolState;
+
     /// Ends the executor: see [`Shutdown`]. Waits for the end, also that of its tasks' callbacks, at most for `deadline`,
     /// and returns what was left. It can be called again, also to ask for more: `Drain` with a deadline, then `Kill`.
     ///
     /// Called by one of the executor's own workers it does not wait, because that would be for itself. For the same reason
-    /// it does not wait for callbacks when it is called by one, of whatever executor.
+    /// it does not wait for callbacks when it is called by one, of whatever executor. A process pool that is ended by its
+    /// observer, on the thread that looks after its workers, does not wait either, and ends soon after.
     ///
     /// # Examples
     ///
@@ -397,6 +416,10 @@ impl<E: Executor + ?Sized> Executor for &E {
 
     fn stats(&self) -> Stats {
         (**self).stats()
+    }
+
+    fn state(&self) -> PoolState {
+        (**self).state()
     }
 
     fn shutdown(&self, how: Shutdown, deadline: Option<Duration>) -> ShutdownReport {

@@ -151,7 +151,7 @@ pub use process::{
 pub use rayon::{RayonBuilder, RayonCore, RayonExecutor};
 pub use serial::{SerialCore, SerialExecutor};
 pub use shared_bytes::SharedBytes;
-pub use stats::{Observer, Stats, TaskEnd};
+pub use stats::{Observer, PoolState, Stats, TaskEnd};
 pub use task::{Partial, PartialMarker, Payload, Task, TaskOptions, partial};
 pub use thread::{
     ClosureCore, InitializerResult, Scope, ThreadPoolBuilder, ThreadPoolCore, ThreadPoolExecutor, with_worker_state,

@@ -17,7 +17,7 @@ use crate::{
         callbacks::shut_down_and_wait, current_pool, end_if_elsewhere, enter_pool, is_elsewhere, new_pool_id,
     },
     span,
-    stats::Stats,
+    stats::{PoolState, Stats},
     task::{Payload, Task, TaskOptions},
 };
 
@@ -304,6 +304,14 @@ impl Executor for RayonExecutor {
             cancelled: state.cancelled,
             ..Stats::default()
         }
+    }
+
+    fn state(&self) -> PoolState {
+        if is_elsewhere(self.core.shared.id) {
+            return PoolState::Ended;
+        }
+        let state = self.core.shared.lock();
+        PoolState::new(None, state.shut_down, state.queued + state.running == 0)
     }
 
     fn shutdown(&self, how: Shutdown, deadline: Option<Duration>) -> ShutdownReport {

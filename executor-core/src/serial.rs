@@ -13,7 +13,7 @@ use crate::{
     error::SubmitError,
     executor::{Executor, Shutdown, ShutdownReport, Submit},
     future::{Cell, InProcess, Owner, State, TaskFuture, callbacks::shut_down_and_wait, new_pool_id},
-    stats::Stats,
+    stats::{PoolState, Stats},
     task::{Payload, Task, TaskOptions},
 };
 
@@ -155,6 +155,13 @@ impl Executor for SerialExecutor {
             failed: counters.failed.load(Ordering::Relaxed),
             ..Stats::default()
         }
+    }
+
+    fn state(&self) -> PoolState {
+        // ORDERING: as in `run`.
+        let is_shut_down = self.core.counters.shut_down.load(Ordering::Relaxed);
+        let has_ended = is_shut_down && self.core.counters.running.load(Ordering::Relaxed) == 0;
+        PoolState::new(None, is_shut_down, has_ended)
     }
 
     fn shutdown(&self, _: Shutdown, deadline: Option<Duration>) -> ShutdownReport {

@@ -1,6 +1,6 @@
 //! What an executor is doing: [`Stats`] for those who ask, [`Observer`] for those who want to be told.
 
-use crate::future::TaskId;
+use crate::{error::TaskError, future::TaskId};
 
 /// A snapshot of an executor. Counters count from its start. A task whose result somebody has is counted; what happens while
 /// the numbers are read may be in some of them and not in others.
@@ -56,6 +56,31 @@ impl Stats {
     #[must_use]
     pub fn submitted(&self) -> u64 {
         self.queued as u64 + self.running as u64 + self.done + self.failed + self.cancelled
+    }
+}
+
+/// Whether an executor takes tasks and runs them; see [`Executor::state`](crate::Executor::state).
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum PoolState {
+    /// It takes tasks.
+    Active,
+    /// It was shut down, and finishes what it has.
+    Ending,
+    /// It was shut down, and nothing of it is left that could run a task.
+    Ended,
+    /// It cannot run tasks any more, and every task that it is given resolves with this error. It can still be shut down.
+    Broken(TaskError),
+}
+
+impl PoolState {
+    pub(crate) fn new(broken: Option<TaskError>, is_shut_down: bool, has_ended: bool) -> Self {
+        match (broken, is_shut_down, has_ended) {
+            (_, true, true) => Self::Ended,
+            (Some(error), ..) => Self::Broken(error),
+            (None, true, false) => Self::Ending,
+            (None, false, _) => Self::Active,
+        }
     }
 }
 

@@ -4,7 +4,9 @@
 
 use std::{fs::File, time::Duration};
 
-use executor_core::{Executor, ProcessPoolExecutor, SharedBytes, StartMethod, TaskError, TaskFuture, Transport};
+use executor_core::{
+    Executor, PoolState, ProcessPoolExecutor, SharedBytes, StartMethod, TaskError, TaskFuture, Transport,
+};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 executor_core::test_worker!();
@@ -96,11 +98,36 @@ fn without_descriptors(method: StartMethod, transport: Transport) {
     assert_eq!(pool.worker_pids(), pids, "no worker has had to go");
 }
 
+/// What is submitted while no worker can be started fails, and the pool lives on.
+fn without_workers(method: StartMethod, transport: Transport) {
+    let builder = ProcessPoolExecutor::builder().start_method(method).transport(transport).max_workers(2);
+    let pool = builder.idle_timeout(Duration::from_millis(10)).build().unwrap();
+    for round in 0..3 {
+        assert_eq!(result(pool.submit(square, round).unwrap()), Ok(round * round));
+        while !pool.worker_pids().is_empty() {
+            std::thread::yield_now();
+        }
+        let plugs = Plugs::new();
+        let refused: Vec<_> = (0..3).map(|x| pool.submit(square, x).unwrap()).collect();
+        for future in refused {
+            let error = result(future).unwrap_err();
+            assert!(matches!(error, TaskError::NoWorker { .. }), "{error:?}");
+        }
+        assert!(pool.warm_up().is_err());
+        assert_eq!(pool.state(), PoolState::Active);
+        // One that comes while there is no descriptor, and waits until there is one.
+        let patient = pool.submit(square, 3).unwrap();
+        drop(plugs);
+        assert_eq!(result(patient), Ok(9));
+    }
+}
+
 #[test]
 fn without_descriptors_what_needs_one_says_so_and_the_rest_goes_on() {
     for method in [StartMethod::Spawn, StartMethod::ForkServer] {
         for transport in [Transport::SharedMemory, Transport::Socket] {
             without_descriptors(method, transport);
+            without_workers(method, transport);
         }
     }
 }

@@ -13,11 +13,15 @@ use std::{
     cell::Cell,
     collections::{BTreeMap, VecDeque},
     sync::{Condvar, Mutex, MutexGuard, PoisonError},
+    task::Waker,
     thread,
     time::{Duration, Instant},
 };
 
-use super::{cell::Completed, host::current_pool};
+use super::{
+    cell::Completed,
+    host::{current_pool, run_foreign},
+};
 use crate::{
     executor::ShutdownReport,
     panic,
@@ -117,6 +121,7 @@ const MAX_THREADS: usize = 128;
 
 enum Job {
     Call(Vec<Callback>, Completed),
+    Wake(Vec<Waker>),
     Drop(Box<dyn Send>),
 }
 
@@ -124,14 +129,24 @@ impl Job {
     fn run(self) {
         match self {
             Self::Call(callbacks, completed) => callbacks.into_iter().for_each(|callback| callback.run(completed)),
-            Self::Drop(what) => {
-                // As a callback of no pool: where this ends an executor, there is no wait for callbacks.
-                let outer = RUNNING.replace(Some(0));
-                panic::contain(|| drop(what));
-                RUNNING.set(outer);
-            }
+            Self::Wake(wakers) => as_callback_of_no_pool(|| {
+                wakers.into_iter().for_each(|waker| run_foreign(|| waker.wake()));
+            }),
+            Self::Drop(what) => as_callback_of_no_pool(|| panic::contain(|| drop(what))),
         }
     }
+}
+
+/// Where this ends an executor, there is no wait for callbacks.
+fn as_callback_of_no_pool(run: impl FnOnce()) {
+    let outer = RUNNING.replace(Some(0));
+    run();
+    RUNNING.set(outer);
+}
+
+/// For a thread that others rely on: until it ends it never waits for callbacks, whatever it ends.
+pub(crate) fn wait_for_none_here() {
+    RUNNING.set(Some(0));
 }
 
 #[derive(Default)]
@@ -159,6 +174,11 @@ fn lock() -> MutexGuard<'static, Queue> {
 /// Runs one future's callbacks in the order in which they were added.
 pub(super) fn dispatch(callbacks: Vec<Callback>, completed: Completed) {
     push(Job::Call(callbacks, completed));
+}
+
+/// Calls wakers where they delay nobody; for threads that others rely on.
+pub(super) fn wake_elsewhere(wakers: Vec<Waker>) {
+    push(Job::Wake(wakers));
 }
 
 /// Drops something of the user's where its destructor delays nobody; for threads that others rely on.

@@ -260,6 +260,11 @@ impl Cell {
         self.notify(WAITING, self.state());
     }
 
+    /// The same for a thread that others rely on: wakers are called by another one.
+    pub(crate) fn wake_elsewhere(&self) {
+        self.notify_all(self.state(), false);
+    }
+
     /// Changes the state if `allowed`, and leaves the other bits alone; returns the word that was there.
     #[inline]
     fn change(&self, allowed: impl Fn(State) -> bool, to: State) -> Result<u32, u32> {
@@ -283,18 +288,18 @@ impl Cell {
     fn notify(&self, word: u32, state: State) {
         // Who holds the lock now may be about to add a waiter, having seen the state before.
         if word & (WAITING | LOCKED) != 0 {
-            self.notify_all(state);
+            self.notify_all(state, true);
         }
     }
 
     #[cold]
-    fn notify_all(&self, state: State) {
+    fn notify_all(&self, state: State, here: bool) {
         self.lock();
         // SAFETY: this thread has set `LOCKED`.
         let list = self.waiters.with_mut(|list| unsafe { (*list).take() });
         self.unlock(true);
         if let Some(list) = list {
-            notify(list, Completed { id: self.id(), state });
+            notify(list, Completed { id: self.id(), state }, here);
         }
     }
 

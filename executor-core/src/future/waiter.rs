@@ -53,8 +53,9 @@ impl Node {
     }
 }
 
-/// Wakes everybody in the list, in the order in which they came. Wakers are foreign code; callbacks run elsewhere.
-pub(super) fn notify(mut list: Box<Node>, completed: Completed) {
+/// Wakes everybody in the list, in the order in which they came. Callbacks run elsewhere, and so do wakers, which are foreign
+/// code as well, unless `here` says that this thread can afford them.
+pub(super) fn notify(mut list: Box<Node>, completed: Completed, here: bool) {
     let mut first = None;
     // Reversed in place.
     loop {
@@ -68,17 +69,22 @@ pub(super) fn notify(mut list: Box<Node>, completed: Completed) {
             None => break,
         }
     }
-    let mut callbacks = Vec::new();
+    let (mut callbacks, mut wakers) = (Vec::new(), Vec::new());
     let mut current = Some(list);
     while let Some(node) = current {
-        current = node.next;
-        match node.waiter {
+        let Node { waiter, next } = *node;
+        current = next;
+        match waiter {
             Waiter::Thread(thread) => thread.unpark(),
             // The others are to be woken as well, and the thread has more to do.
-            Waiter::Waker(waker) => run_foreign(|| waker.wake()),
+            Waiter::Waker(waker) if here => run_foreign(|| waker.wake()),
+            Waiter::Waker(waker) => wakers.push(waker),
             Waiter::Set(set, index) => set.push(index),
             Waiter::Callback(callback) => callbacks.push(callback),
         }
+    }
+    if !wakers.is_empty() {
+        callbacks::wake_elsewhere(wakers);
     }
     if !callbacks.is_empty() {
         callbacks::dispatch(callbacks, completed);
@@ -112,7 +118,7 @@ mod tests {
     fn all_are_woken_in_the_order_in_which_they_came() {
         let set = Arc::new(CompletionSet::new());
         let (list, _) = list(&set, 4);
-        notify(list.unwrap(), completed());
+        notify(list.unwrap(), completed(), true);
         assert_eq!([(); 5].map(|()| set.try_pop()), [Some(0), Some(1), Some(2), Some(3), None]);
     }
 
@@ -123,7 +129,7 @@ mod tests {
             let (mut list, keys) = list(&set, 3);
             assert!(Node::remove(&mut list, |node| node.key() == keys[gone]).is_some());
             assert!(Node::remove(&mut list, |node| node.key() == keys[gone]).is_none());
-            notify(list.unwrap(), completed());
+            notify(list.unwrap(), completed(), true);
             let woken: Vec<usize> = std::iter::from_fn(|| set.try_pop()).collect();
             assert_eq!(woken, (0..3).filter(|index| *index != gone).collect::<Vec<_>>());
         }

@@ -3,7 +3,10 @@
 use std::{ffi::OsString, fmt, path::PathBuf, time::Duration};
 
 use super::{
-    OnWorkerDeath, ProcessPoolExecutor, StartMethod, Transport, config::Config, identity::FunctionId, request, worker,
+    OnWorkerDeath, ProcessPoolExecutor, StartMethod, Transport,
+    config::{Config, MOST_WORKERS},
+    identity::FunctionId,
+    request, worker,
 };
 use crate::{
     error::{BuildError, TaskError},
@@ -87,7 +90,8 @@ impl ProcessPoolBuilder {
         }
     }
 
-    /// The largest number of worker processes. Default: one per CPU that this process may use.
+    /// The largest number of worker processes that have tasks or may get some. Default: one per CPU that this process may use.
+    /// More than 2^20 are cut to that.
     pub fn max_workers(mut self, workers: usize) -> Self {
         self.max_workers = Some(workers);
         self
@@ -266,6 +270,7 @@ impl ProcessPoolBuilder {
         if self.recycle_above.is_some() && !cfg!(target_os = "linux") {
             return Err(BuildError::Unsupported("recycle_above"));
         }
+        let max_workers = max_workers.min(MOST_WORKERS);
         let launch_arguments = worker::launch_arguments().ok_or(BuildError::MissingInit)?;
         let config = Config {
             max_workers,

@@ -46,6 +46,9 @@ pub enum OnWorkerDeath {
     BreakPool,
 }
 
+/// More workers than this nobody means.
+pub(super) const MOST_WORKERS: usize = 1 << 20;
+
 pub(super) struct Config {
     pub(super) max_workers: usize,
     pub(super) start_method: StartMethod,

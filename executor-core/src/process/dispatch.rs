@@ -50,6 +50,14 @@ impl Queued {
     }
 }
 
+/// The system has no descriptors, processes or memory left for a worker, for a moment.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Refused {
+    pub(super) since: Instant,
+    pub(super) pause: Duration,
+    pub(super) again: Instant,
+}
+
 #[derive(Default)]
 pub(super) struct State {
     /// By priority and ticket. Those that were cancelled meanwhile stay as tombstones.
@@ -89,6 +97,12 @@ pub(super) struct State {
     /// No worker is left and none will come.
     pub(super) ended: bool,
     pub(super) broken: Option<TaskError>,
+    /// When the supervisor may try again to start a worker, after the system has refused one for a moment; how long it waits
+    /// then, and since when none could be had.
+    pub(super) refused: Option<Refused>,
+    /// For tests of what a panic of the supervisor costs.
+    #[cfg(test)]
+    pub(super) panics: bool,
     /// Workers that ended by themselves before they were ready, since one was.
     pub(super) failed_starts: u32,
     /// Workers that were killed before they were ready, since one was; and since when.
@@ -105,9 +119,20 @@ pub(super) struct State {
 pub(super) struct ToWake(Vec<Job>);
 
 impl ToWake {
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     pub(super) fn wake(self) {
         for job in self.0 {
             job.cell().wake();
+        }
+    }
+
+    /// The same for the supervisor: foreign code could hold up the time limits of others, or end the pool and wait for it.
+    pub(super) fn wake_elsewhere(self) {
+        for job in self.0 {
+            job.cell().wake_elsewhere();
         }
     }
 }

@@ -25,7 +25,7 @@ use crate::{
     future::{Promise, TaskFuture, TaskRef, WaitingHere, callbacks::shut_down_and_wait},
     map::{ChunkInput, ChunkOutput},
     span,
-    stats::Stats,
+    stats::{PoolState, Stats},
     task::{Payload, Task, TaskOptions},
 };
 
@@ -107,7 +107,8 @@ impl ProcessPoolExecutor {
     ///
     /// # Errors
     ///
-    /// [`TaskError::InitializerFailed`] or [`TaskError::NoWorker`] when they cannot be had, [`TaskError::ShutDown`] after
+    /// [`TaskError::InitializerFailed`] or [`TaskError::NoWorker`] when they cannot be had; where that is because the system has
+    /// no room for them at the moment, it can be tried again. [`TaskError::ShutDown`] after
     /// a shutdown.
     pub fn warm_up(&self) -> Result<(), TaskError> {
         let core = &self.core.core;
@@ -151,7 +152,7 @@ impl ProcessPoolExecutor {
         self.core.core.lock().workers.values().map(Worker::pid).collect()
     }
 
-    /// Process id of the process that workers are forked from, while there is one.
+    /// Process id of the process that workers are forked from, while there is one; none after the end.
     #[must_use]
     pub fn fork_server_pid(&self) -> Option<u32> {
         if self.core.core.is_elsewhere() {
@@ -166,7 +167,8 @@ impl ProcessPoolExecutor {
         self.end(Shutdown::Kill, None, self.core.core.config.grace)
     }
 
-    /// Ends all workers by SIGKILL at once; cancels what is queued.
+    /// Ends all workers by SIGKILL at once, whatever they do: also those that start, are idle, or have been told to stop before;
+    /// cancels what is queued.
     pub fn kill_workers(&self) -> ShutdownReport {
         self.end(Shutdown::Kill, None, Duration::ZERO)
     }
@@ -195,6 +197,7 @@ impl ProcessPoolExecutor {
             report.cancelled = state.cancel_all();
             if how == Shutdown::Kill {
                 report.killed = supervisor::stop_all(&mut state, &TaskError::ShutDown, grace);
+                supervisor::stop_rest(&mut state, grace);
                 // The rests of chunks whose workers have died.
                 report.killed += state.queued;
                 state.fail_queue(&TaskError::ShutDown);
@@ -212,7 +215,8 @@ impl ProcessPoolExecutor {
         // A worker of a thread pool has a stand-in there, for whom an input or a callback may be waiting.
         let here = WaitingHere::begin();
         state = core.lock();
-        while !state.ended {
+        // A pool that is ended by its own supervisor ends when that one goes on.
+        while !state.ended && !core.is_supervisor_here() {
             state = match end.map(|end| end.saturating_duration_since(Instant::now())) {
                 None => core.changed.wait(state).unwrap_or_else(PoisonError::into_inner),
                 Some(Duration::ZERO) => break,
@@ -224,11 +228,12 @@ impl ProcessPoolExecutor {
         let ended = state.ended;
         drop(state);
         drop(here);
-        if ended && let Some(supervisor) = self.supervisor.lock().unwrap_or_else(PoisonError::into_inner).take() {
-            // It has nothing left to do. It catches panics of nobody, so one in there would be ours: do not hide it.
-            if supervisor.join().is_err() && !thread::panicking() {
-                panic!("the supervisor of a process pool panicked");
-            }
+        if ended
+            && !core.is_supervisor_here()
+            && let Some(supervisor) = self.supervisor.lock().unwrap_or_else(PoisonError::into_inner).take()
+        {
+            // It has nothing left to do. What it may have panicked with is told by the pool's tasks.
+            let _ = supervisor.join();
         }
         report
     }
@@ -408,6 +413,15 @@ impl Executor for ProcessPoolExecutor {
         stats
     }
 
+    fn state(&self) -> PoolState {
+        let core = &self.core.core;
+        if core.is_elsewhere() {
+            return PoolState::Ended;
+        }
+        let state = core.lock();
+        PoolState::new(state.broken.clone(), state.shut_down, state.ended)
+    }
+
     fn shutdown(&self, how: Shutdown, deadline: Option<Duration>) -> ShutdownReport {
         self.end(how, deadline, self.core.core.config.grace)
     }
@@ -435,5 +449,55 @@ impl fmt::Debug for ProcessPoolExecutor {
 impl fmt::Debug for ProcessPoolCore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ProcessPoolCore").finish_non_exhaustive()
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+#[expect(unsafe_code, reason = "has a function called before `main`, as every test binary with workers")]
+mod tests {
+    use super::*;
+
+    crate::test_worker!();
+
+    /// For what must happen: a test that waits longer has failed.
+    const LONG: Duration = Duration::from_secs(60);
+
+    fn hang((): ()) {
+        loop {
+            thread::park();
+        }
+    }
+
+    #[test]
+    fn a_supervisor_that_panics_leaves_nobody_waiting() {
+        for is_shut_down in [false, true] {
+            let builder = ProcessPoolExecutor::builder().max_workers(1).queue_capacity(3).grace(LONG);
+            let pool = builder.build().unwrap();
+            let mut futures = vec![pool.submit(hang, ()).unwrap()];
+            while !futures[0].running() {}
+            let queue_time = TaskOptions::new().queue_timeout(LONG).timeout(LONG);
+            futures.extend((0..3).map(|_| pool.submit_with(hang, (), queue_time).unwrap()));
+            let pids = pool.worker_pids();
+            let core = pool.core().clone();
+            let waits_for_space = thread::spawn(move || core.submit_task(hang, (), TaskOptions::new()));
+            if is_shut_down {
+                pool.shutdown(Shutdown::Drain, Some(Duration::ZERO));
+            }
+            let mut state = pool.core.core.lock();
+            state.panics = true;
+            state.sleep.call();
+            pool.core.core.conclude(state);
+            for future in futures {
+                let error = future.result_timeout(LONG).unwrap().unwrap_err();
+                assert!(matches!(error, TaskError::NoWorker { .. }), "{error:?}");
+            }
+            if let Ok(future) = waits_for_space.join().unwrap() {
+                assert!(matches!(future.result(), Err(TaskError::NoWorker { .. })));
+            }
+            assert!(pool.shutdown(Shutdown::Drain, Some(LONG)).is_complete());
+            assert_eq!(pool.state(), PoolState::Ended);
+            let is_there = |pid: &u32| std::path::Path::new(&format!("/proc/{pid}")).exists();
+            assert!(!pids.iter().any(is_there), "no worker is left");
+        }
     }
 }

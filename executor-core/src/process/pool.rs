@@ -3,8 +3,8 @@
 use std::{
     io::Write,
     os::unix::net::UnixStream,
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
-    thread,
+    sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError},
+    thread::{self, ThreadId},
     time::Instant,
 };
 
@@ -21,7 +21,7 @@ use crate::{
     cancel::CancelToken,
     error::TaskError,
     executor::available_cpus,
-    future::{Task as CellTask, is_elsewhere, look, new_pool_id},
+    future::{Task as CellTask, callbacks, is_elsewhere, look, new_pool_id},
 };
 
 pub(super) struct Core {
@@ -30,6 +30,7 @@ pub(super) struct Core {
     pub(super) identity: Identity,
     pub(super) token: CancelToken,
     state: Mutex<State>,
+    supervisor: OnceLock<ThreadId>,
     /// Wakes the supervisor; a byte already there is enough.
     pub(super) alarm: Arc<UnixStream>,
     /// Submitters wait here for space in a bounded queue.
@@ -51,6 +52,7 @@ impl Core {
             identity,
             token: CancelToken::new(),
             state: Mutex::new(state),
+            supervisor: OnceLock::new(),
             alarm: Arc::new(alarm),
             space: Condvar::new(),
             changed: Condvar::new(),
@@ -61,6 +63,17 @@ impl Core {
     /// here, the lock may be held for ever, and the memory and the sockets of the workers are the other process's as well.
     pub(super) fn is_elsewhere(&self) -> bool {
         is_elsewhere(self.id)
+    }
+
+    /// From now on this thread is the supervisor.
+    pub(super) fn note_supervisor(&self) {
+        let _ = self.supervisor.set(thread::current().id());
+        callbacks::wait_for_none_here();
+    }
+
+    /// Whether this is the supervisor's thread, on which nobody may wait for the pool.
+    pub(super) fn is_supervisor_here(&self) -> bool {
+        self.supervisor.get().is_some_and(|supervisor| *supervisor == thread::current().id())
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, State> {
@@ -103,7 +116,12 @@ impl Core {
         if self.config.queue_capacity != usize::MAX {
             self.space.notify_all();
         }
-        to_wake.wake();
+        if to_wake.is_empty() {
+        } else if self.is_supervisor_here() {
+            to_wake.wake_elsewhere();
+        } else {
+            to_wake.wake();
+        }
     }
 
     /// Tells what has happened, and what happens meanwhile.

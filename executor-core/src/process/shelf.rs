@@ -89,6 +89,12 @@ impl Shelf {
         None
     }
 
+    /// Takes out all that are not revoked.
+    pub(super) fn take_all(&mut self) -> impl Iterator<Item = Standing> {
+        (self.live, self.progress) = (0, None);
+        std::mem::take(&mut self.standing).into_iter().filter(|standing| !standing.is_revoked)
+    }
+
     /// Up to where the transport's memory is free again, since this was last asked.
     pub(super) fn take_released(&mut self) -> Option<(u64, Place)> {
         self.released.take()

@@ -18,7 +18,7 @@ use std::{
 use super::shm::Loans;
 use super::{
     config::{OnWorkerDeath, Transport},
-    dispatch::State,
+    dispatch::{Refused, State},
     flags,
     launch::{LaunchError, Launcher},
     pool::Core,
@@ -44,6 +44,12 @@ const KILLED: u32 = 100;
 /// within this time.
 const PATIENCE: Duration = Duration::from_millis(1);
 
+/// Where the system has no descriptors, processes or memory left for a worker, it is asked again after this time, and then after
+/// twice as long each time ...
+const FIRST_PAUSE: Duration = Duration::from_millis(5);
+/// ... and what waits fails when it has had none for so long.
+const SHORTAGE: Duration = Duration::from_millis(500);
+
 const SIGKILL: i32 = 9;
 
 /// Who is ready to be attended to.
@@ -55,7 +61,19 @@ enum Ready {
 }
 
 /// The supervisor's life. `heard` is the other end of the pool's alarm.
-pub(super) fn run(core: &Arc<Core>, mut heard: &UnixStream) {
+pub(super) fn run(core: &Arc<Core>, heard: &UnixStream) {
+    core.note_supervisor();
+    if let Err(panic) = crate::panic::catch(|| supervise(core, heard)) {
+        // Nobody waits for what will not come.
+        let mut state = core.lock();
+        state.give_up(&TaskError::NoWorker { cause: Cause::new(panic) });
+        core.conclude(state);
+        core.changed.notify_all();
+        core.space.notify_all();
+    }
+}
+
+fn supervise(core: &Arc<Core>, mut heard: &UnixStream) {
     let mut launcher = Launcher::new(core.launch_settings());
     let mut look_again = None;
     loop {
@@ -63,6 +81,8 @@ pub(super) fn run(core: &Arc<Core>, mut heard: &UnixStream) {
         let blanks = super::shm::blanks();
         let mut state = core.lock();
         let now = Instant::now();
+        #[cfg(test)]
+        assert!(!state.panics, "a test asks for it");
         state.receive_all();
         attend_unheard(core, &mut state);
         state.expire(now);
@@ -87,6 +107,8 @@ pub(super) fn run(core: &Arc<Core>, mut heard: &UnixStream) {
         send_home(core, &mut state, now);
         state.note_starts();
         if state.shut_down && state.workers.is_empty() && state.queued == 0 {
+            launcher.end();
+            state.fork_server = None;
             state.ended = true;
             state.forget_done();
             core.conclude(state);
@@ -95,7 +117,8 @@ pub(super) fn run(core: &Arc<Core>, mut heard: &UnixStream) {
         }
         let again = state.is_watched.then(|| look_again.unwrap_or(now));
         let start = if state.is_start_awaited { now.checked_add(PATIENCE) } else { None };
-        let times = [state.next_deadline(), launcher.deadline(), again, start];
+        let refused = state.refused.map(|refused| refused.again).filter(|again| *again > now);
+        let times = [state.next_deadline(), launcher.deadline(), again, start, refused];
         let deadline = times.into_iter().flatten().min();
         state.sleep.fall_asleep(deadline);
         if state.workers.values_mut().any(|worker| worker.is_insane || worker.is_unheard()) {
@@ -181,9 +204,13 @@ fn start_workers(core: &Core, launcher: &mut Launcher, state: &mut State) {
     if state.warming > 0 && state.no_worker.is_none() {
         state.wanted_workers = core.config.max_workers;
     }
+    if state.refused.is_some_and(|refused| refused.again > Instant::now()) {
+        return;
+    }
     while state.workers.len() - leaving < state.wanted_workers {
         match start_worker(core, launcher) {
             Ok(worker) => {
+                state.refused = None;
                 let number = state.next_worker;
                 state.next_worker += 1;
                 state.workers.insert(number, worker);
@@ -194,21 +221,34 @@ fn start_workers(core: &Core, launcher: &mut Launcher, state: &mut State) {
             }
             // The supervisor will come here again.
             Err(LaunchError::NotYet) => return,
-            Err(LaunchError::System(error)) if state.workers.is_empty() => {
-                let cause = Cause::new(format!("failed to start a worker process: {error}"));
-                return break_pool(core, state, TaskError::NoWorker { cause });
-            }
-            // The workers that exist go on.
-            Err(LaunchError::System(error)) => {
-                state.wanted_workers = state.workers.len();
-                if state.warming > 0 {
-                    let cause = Cause::new(format!("failed to start a worker process: {error}"));
-                    state.no_worker = Some(TaskError::NoWorker { cause });
-                    core.changed.notify_all();
-                }
-                return;
-            }
+            Err(LaunchError::System(error)) => return be_refused(core, state, &error),
         }
+    }
+}
+
+/// The system has refused a worker. Workers that exist go on without it.
+fn be_refused(core: &Core, state: &mut State, error: &std::io::Error) {
+    let cause = Cause::new(format!("failed to start a worker process: {error}"));
+    let no_worker = TaskError::NoWorker { cause };
+    let is_alone = state.workers.is_empty();
+    if is_alone && !sys::is_for_a_moment(error) {
+        return break_pool(core, state, no_worker);
+    }
+    let now = Instant::now();
+    let (since, pause) = state.refused.map_or((now, FIRST_PAUSE), |refused| (refused.since, refused.pause));
+    let is_lasting = now.saturating_duration_since(since) >= SHORTAGE;
+    state.refused = Some(Refused { since, pause: (2 * pause).min(SHORTAGE / 4), again: now + pause });
+    if is_alone && is_lasting {
+        // It is what waits that pays for it. Who comes later may have more luck.
+        state.fail_queue(&no_worker);
+        state.refused = None;
+        state.wanted_workers = 0;
+    } else if !is_alone {
+        state.wanted_workers = state.workers.len();
+    }
+    if state.warming > 0 && (is_lasting || !is_alone) {
+        state.no_worker = Some(no_worker);
+        core.changed.notify_all();
     }
 }
 
@@ -239,7 +279,8 @@ fn start_worker(core: &Core, launcher: &mut Launcher) -> Result<Worker, LaunchEr
     codec::encode(&hello, &mut frame).map_err(|error| std::io::Error::other(error.to_string()))?;
     wire::end_frame(&mut frame, start)
         .map_err(|Malformed| std::io::Error::other("the initializer's argument is too long"))?;
-    let until = Instant::now() + core.config.startup_timeout;
+    // A time too long for the clock is no limit.
+    let until = Instant::now().checked_add(core.config.startup_timeout);
     let watched = Watched { channel: control.fd().try_clone_to_owned()?, process: process.watch() };
     let channel: Box<dyn ParentEnd> = match transport {
         Transport::Socket => {
@@ -470,7 +511,7 @@ fn keep_deadlines(core: &Core, state: &mut State, now: Instant) {
                     )),
                 });
                 // Its end is noticed when it comes; nothing more has to be done about it before.
-                *until = now + Duration::from_secs(3600);
+                *until = None;
                 worker.process.kill();
             }
             (Life::Leaving { kill_at }, _) | (Life::Ready, Some(super::worker_slot::Stop { kill_at, .. })) => {
@@ -510,4 +551,13 @@ pub(super) fn stop(state: &mut State, number: u32, task: Option<u64>, error: &Ta
 pub(super) fn stop_all(state: &mut State, error: &TaskError, grace: Duration) -> usize {
     let numbers: Vec<u32> = state.workers.keys().copied().collect();
     numbers.into_iter().filter(|number| stop(state, *number, None, error, grace)).count()
+}
+
+/// The pool's end is near, and those who run nothing do not wait for it.
+pub(super) fn stop_rest(state: &mut State, grace: Duration) {
+    let State { workers, sleep, idle, .. } = state;
+    for worker in workers.values_mut().filter(|worker| worker.stop.is_none() && worker.shelf.live() == 0) {
+        worker.send_home(grace, sleep);
+    }
+    idle.clear();
 }

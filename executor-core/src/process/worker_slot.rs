@@ -62,7 +62,7 @@ pub(super) struct Watched {
 pub(super) enum Life {
     /// Has not finished the handshake and the initializer.
     Starting {
-        until: Instant,
+        until: Option<Instant>,
     },
     Ready,
     /// Was told to go; gets no more tasks.
@@ -84,7 +84,7 @@ impl Worker {
         process: WorkerProcess,
         channel: Box<dyn ParentEnd>,
         watched: Watched,
-        until: Instant,
+        until: Option<Instant>,
         tasks_left: Option<u32>,
         #[cfg(target_os = "linux")] loans: Loans,
     ) -> Self {
@@ -261,6 +261,27 @@ impl Worker {
         }
     }
 
+    /// Sends it home, where no task of it was told to stop: at once where there is no grace. Whoever was told so before has no
+    /// more time than now.
+    pub(super) fn send_home(&mut self, grace: Duration, sleep: &mut Sleep) {
+        let earlier = match self.life {
+            Life::Leaving { kill_at } => kill_at,
+            Life::Starting { .. } | Life::Ready => None,
+        };
+        let kill_at = if grace == Duration::ZERO || self.is_starting() {
+            // One that starts does not read what it is told.
+            self.end(grace)
+        } else {
+            Instant::now().checked_add(grace)
+        };
+        if !self.is_leaving() {
+            self.forget_revoked();
+            self.channel.say_goodbye();
+        }
+        self.life = Life::Leaving { kill_at: earlier.into_iter().chain(kill_at).min() };
+        sleep.call();
+    }
+
     /// Whether its task was killed by itself, and so promised to be cancelled.
     pub(super) fn is_killed(&self) -> bool {
         self.stop.as_ref().is_some_and(|stop| stop.error == TaskError::Cancelled)
@@ -284,7 +305,7 @@ impl Worker {
     /// When something has to be done about it.
     pub(super) fn next_deadline(&self) -> Option<Instant> {
         match self.life {
-            Life::Starting { until } => Some(until),
+            Life::Starting { until } => until,
             Life::Leaving { kill_at } => kill_at,
             Life::Ready => match &self.stop {
                 Some(stop) => stop.kill_at,

@@ -15,7 +15,7 @@ use crate::{
     future::{InProcess, TaskFuture, callbacks::shut_down_and_wait},
     map::{ChunkInput, ChunkOutput, Chunks, Gather, Map},
     span,
-    stats::Stats,
+    stats::{PoolState, Stats},
     task::{Payload, Task, TaskOptions},
 };
 
@@ -317,6 +317,10 @@ impl Executor for ThreadPoolExecutor {
 
     fn stats(&self) -> Stats {
         self.core.pool.stats()
+    }
+
+    fn state(&self) -> PoolState {
+        self.core.pool.state()
     }
 
     fn shutdown(&self, how: Shutdown, deadline: Option<Duration>) -> ShutdownReport {

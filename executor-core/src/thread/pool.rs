@@ -27,7 +27,7 @@ use crate::{
         Cell, Host, State as TaskState, TaskRef, WaitingHere, current_pool, enter_pool, is_elsewhere, new_pool_id,
     },
     panic,
-    stats::{Observer, Stats},
+    stats::{Observer, PoolState, Stats},
     sys::PerProcess,
     task::TaskOptions,
 };
@@ -406,6 +406,15 @@ impl Pool {
         report.running = stats.running;
         report.queued = stats.queued;
         report
+    }
+
+    pub(super) fn state(&self) -> PoolState {
+        if self.is_elsewhere() {
+            return PoolState::Ended;
+        }
+        let is_shut = self.idle.is_shut();
+        let has_ended = is_shut && self.threads().live == 0 && !self.queues.has_any_work();
+        PoolState::new(self.broken(), is_shut, has_ended)
     }
 
     pub(super) fn stats(&self) -> Stats {

@@ -9,8 +9,8 @@ use std::{
 };
 
 use executor_core::{
-    ChunkInput, ChunkOutput, Executor, Gather, Observer, Payload, Shutdown, ShutdownReport, Stats, Submit, SubmitError,
-    Task, TaskEnd, TaskError, TaskFuture, TaskId, TaskOptions,
+    ChunkInput, ChunkOutput, Executor, Gather, Observer, Payload, PoolState, Shutdown, ShutdownReport, Stats, Submit,
+    SubmitError, Task, TaskEnd, TaskError, TaskFuture, TaskId, TaskOptions,
 };
 
 use super::{
@@ -308,6 +308,10 @@ impl<E: Executor> Executor for Counted<E> {
 
     fn stats(&self) -> Stats {
         self.inner.stats()
+    }
+
+    fn state(&self) -> PoolState {
+        self.inner.state()
     }
 
     fn shutdown(&self, how: Shutdown, deadline: Option<Duration>) -> ShutdownReport {

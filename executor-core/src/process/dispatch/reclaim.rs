@@ -266,4 +266,22 @@ impl State {
             }
         }
     }
+
+    /// Nothing will run here any more, and nobody looks after the workers: ends them, and all tasks. What was under way in the
+    /// hands of who panicked is lost.
+    pub(in crate::process) fn give_up(&mut self, error: &TaskError) {
+        self.broken.get_or_insert_with(|| error.clone());
+        self.fail_queue(error);
+        for (_, mut worker) in std::mem::take(&mut self.workers) {
+            for standing in worker.shelf.take_all() {
+                self.books.end(standing.job, Err(error.clone()));
+            }
+        }
+        self.books.standing = 0;
+        self.idle.clear();
+        self.forget_done();
+        self.fork_server = None;
+        self.ended = true;
+        self.sleep.wake_up();
+    }
 }

@@ -6,7 +6,7 @@ use std::{
     collections::{HashSet, VecDeque},
     os::unix::net::UnixStream,
     sync::{Arc, Mutex},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use super::*;
@@ -196,7 +196,7 @@ impl World {
             WorkerProcess::pretend(),
             Box::new(End { side, control, next_number: 0 }),
             watched,
-            Instant::now(),
+            None,
             None,
             #[cfg(target_os = "linux")]
             crate::process::shm::Loans::nothing(),

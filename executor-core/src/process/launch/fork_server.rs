@@ -38,7 +38,9 @@ const SIGKILL: i32 = 9;
 pub(super) struct ForkServer {
     process: WorkerProcess,
     channel: SocketParent,
-    /// Until when it has to be ready; `None` once it is.
+    /// It has not said that it is ready.
+    is_starting: bool,
+    /// Until when it has to be, if there is a limit.
     until: Option<Instant>,
     /// The program's end of the socket of the worker that it was asked for, and until when it has to answer.
     asked: Option<(SocketParent, Instant)>,
@@ -65,7 +67,8 @@ impl ForkServer {
     pub(super) fn start(settings: &Settings) -> io::Result<Self> {
         let (mut channel, server_end) = SocketParent::pair()?;
         let process = settings.spawn(server_end)?;
-        let until = Instant::now() + settings.startup_timeout;
+        // A time too long for the clock is no limit.
+        let until = Instant::now().checked_add(settings.startup_timeout);
         // For a preload that has a token. Each worker gets it as well, and its own files.
         let table = flags::table_file().ok();
         let hello = Hello {
@@ -83,7 +86,7 @@ impl ForkServer {
         wire::end_frame(&mut frame, start)
             .map_err(|Malformed| io::Error::other("the preload's argument is too long"))?;
         channel.send_first(&frame, table.as_slice())?;
-        Ok(Self { process, channel, until: Some(until), asked: None, answer: None })
+        Ok(Self { process, channel, is_starting: true, until, asked: None, answer: None })
     }
 
     pub(super) fn pid(&self) -> u32 {
@@ -92,7 +95,7 @@ impl ForkServer {
 
     /// Whether it can be asked for a worker.
     pub(super) fn is_ready(&self) -> bool {
-        self.until.is_none() && self.asked.is_none()
+        !self.is_starting && self.asked.is_none()
     }
 
     pub(super) fn deadline(&self) -> Option<Instant> {
@@ -147,14 +150,15 @@ impl ForkServer {
         let mut sane = open.is_ok();
         for (kind, body) in frames {
             let text = || Cause::new(String::from_utf8_lossy(&body[..body.len().min(1 << 16)]));
-            let complaint = match (kind, self.until) {
-                (wire::READY, Some(_)) => {
+            let complaint = match (kind, self.is_starting) {
+                (wire::READY, true) => {
+                    self.is_starting = false;
                     self.until = None;
                     continue;
                 }
-                (wire::FORKED, None) if self.answered(&body).is_ok() => continue,
-                (wire::INITIALIZER_FAILED, Some(_)) => TaskError::InitializerFailed { cause: text() },
-                (wire::REFUSED, Some(_)) => TaskError::NoWorker { cause: text() },
+                (wire::FORKED, false) if self.answered(&body).is_ok() => continue,
+                (wire::INITIALIZER_FAILED, true) => TaskError::InitializerFailed { cause: text() },
+                (wire::REFUSED, true) => TaskError::NoWorker { cause: text() },
                 _ => {
                     sane = false;
                     break;
@@ -165,22 +169,22 @@ impl ForkServer {
         let is_late = self.deadline().is_some_and(|deadline| deadline <= Instant::now());
         let no_worker = |cause: String| TaskError::NoWorker { cause: Cause::new(cause) };
         if sane && !ended && open == Ok(true) {
-            return match (is_late, self.until) {
+            return match (is_late, self.is_starting) {
                 (false, _) => Ok(()),
-                (true, Some(_)) => {
+                (true, true) => {
                     let cause = format!(
                         "the fork server, with its preload, was not ready within {:?}: set a longer startup_timeout",
                         settings.startup_timeout
                     );
                     Err(Ended { error: no_worker(cause), weight: HOPELESS })
                 }
-                (true, None) => {
+                (true, false) => {
                     let cause = "fork servers stop when they are asked for a worker".to_owned();
                     Err(Ended { error: no_worker(cause), weight: KILLED })
                 }
             };
         }
-        let was_ready = self.until.is_none();
+        let was_ready = !self.is_starting;
         let was_asked = self.asked.is_some();
         let pid = self.pid();
         // It keeps its socket open until it ends, so this does not make a SIGKILL of an exit of its own.

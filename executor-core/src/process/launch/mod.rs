@@ -151,6 +151,12 @@ impl Launcher {
         self.answer = None;
     }
 
+    /// No more workers will be asked for: ends and reaps the fork server.
+    pub(super) fn end(&mut self) {
+        self.answer = None;
+        self.server = None;
+    }
+
     /// Looks at what the fork server says, if there is one. An error is the end of the pool.
     pub(super) fn attend(&mut self) -> Result<(), TaskError> {
         let Some(server) = &mut self.server else { return Ok(()) };
@@ -201,6 +207,8 @@ impl Launcher {
     }
 
     pub(super) fn end_unwanted(&mut self) {}
+
+    pub(super) fn end(&mut self) {}
 
     pub(super) fn attend(&mut self) -> Result<(), TaskError> {
         Ok(())
