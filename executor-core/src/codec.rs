@@ -1,8 +1,11 @@
 //! The wire format of arguments and results: postcard. The only place that knows.
+//!
+//! Around it stand a [`Writer`](write::Writer) and a [`Reader`](read::Reader), which keep what a type's own `Serialize` and
+//! `Deserialize` say, and bound how deep values are nested ([`Depth`](depth::Depth)).
 
 use std::{any::Any, fmt};
 
-use serde::{Serialize, de::DeserializeOwned};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 #[cfg(target_os = "linux")]
 use crate::process::shm::{self, Block};
@@ -12,14 +15,73 @@ use crate::{
     shared_bytes::{Plain, Received},
 };
 
-/// Why a value could not be encoded or decoded, in words.
+mod depth;
+mod read;
+mod write;
+
+/// Why a value could not be encoded or decoded, in words. As small as a pointer: every step of writing and reading may return
+/// one.
 #[derive(Debug)]
-pub(crate) struct CodecError(String);
+pub(crate) struct CodecError(Box<Text>);
+
+#[derive(Debug)]
+struct Text(String);
+
+impl CodecError {
+    #[cold]
+    fn new(text: impl fmt::Display) -> Self {
+        Self(Box::new(Text(text.to_string())))
+    }
+
+    /// Which type it was.
+    #[cold]
+    fn of<T: ?Sized>(mut self) -> Self {
+        let name = std::any::type_name::<T>();
+        self.0.0.push_str(&format!(" (in a value of type {name})"));
+        self
+    }
+}
 
 impl fmt::Display for CodecError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.0.0)
     }
+}
+
+impl std::error::Error for CodecError {}
+
+impl serde::ser::Error for CodecError {
+    #[cold]
+    fn custom<T: fmt::Display>(text: T) -> Self {
+        Self::new(text)
+    }
+}
+
+impl serde::de::Error for CodecError {
+    #[cold]
+    fn custom<T: fmt::Display>(text: T) -> Self {
+        Self::new(text)
+    }
+}
+
+impl From<postcard::Error> for CodecError {
+    #[cold]
+    fn from(error: postcard::Error) -> Self {
+        Self::new(error)
+    }
+}
+
+/// Writes a value, and names its type where that fails.
+fn write_value<T: Serialize, F>(value: &T, flavor: F) -> Result<(), CodecError>
+where
+    F: postcard::ser_flavors::Flavor<Output = ()>,
+{
+    write::write(value, flavor).map_err(CodecError::of::<T>)
+}
+
+/// Reads a value from the beginning of `bytes`, and names its type where that fails; gives the rest as well.
+fn read_value<'de, T: Deserialize<'de>>(bytes: &'de [u8]) -> Result<(T, &'de [u8]), CodecError> {
+    read::read(bytes).map_err(CodecError::of::<T>)
 }
 
 /// Writes to the end of a vector that holds other things already.
@@ -171,38 +233,37 @@ impl postcard::ser_flavors::Flavor for &mut Output<'_> {
 pub(crate) fn encode<T: Serialize + 'static>(value: &T, output: &mut Vec<u8>) -> Result<Pins, CodecError> {
     let encode = || match as_bytes(value) {
         Some(bytes) => encode_bytes(bytes, Append(output)),
-        None => postcard::serialize_with_flavor(value, Append(output)),
+        None => write_value(value, Append(output)),
     };
     let (encoded, pins) = Pins::collect(|| panic::catch(encode));
     match encoded {
         Ok(Ok(())) => Ok(pins),
-        Ok(Err(error)) => Err(CodecError(error.to_string())),
-        Err(panic) => Err(CodecError(panic.to_string())),
+        Ok(Err(error)) => Err(error),
+        Err(panic) => Err(CodecError::new(panic).of::<T>()),
     }
 }
 
 /// Appends the encoded value, as [`encode`]; a panic is the caller's to catch, and pins are the caller's to collect.
 pub(crate) fn encode_uncaught<T: Serialize + 'static>(value: &T, output: &mut Vec<u8>) -> Result<(), CodecError> {
-    let encoded = match as_bytes(value) {
+    match as_bytes(value) {
         Some(bytes) => encode_bytes(bytes, Append(output)),
-        None => postcard::serialize_with_flavor(value, Append(output)),
-    };
-    encoded.map_err(|error| CodecError(error.to_string()))
+        None => write_value(value, Append(output)),
+    }
 }
 
 /// Writes the encoded value, as [`encode_uncaught`].
 pub(crate) fn encode_into<T: Serialize + 'static>(value: &T, output: &mut Output<'_>) -> Result<(), CodecError> {
     if let Some(bytes) = as_bytes(value) {
-        return postcard::serialize_with_flavor(&Plain(bytes), output).map_err(|error| CodecError(error.to_string()));
+        return write::write(&Plain(bytes), output);
     }
     #[cfg(target_os = "linux")]
     if shm::is_in_use() {
-        let (encoded, pins) = Pins::collect(|| postcard::serialize_with_flavor(value, &mut *output));
-        encoded.map_err(|error| CodecError(error.to_string()))?;
+        let (encoded, pins) = Pins::collect(|| write_value(value, &mut *output));
+        encoded?;
         output.attached.extend(pins.into_blocks());
         return Ok(());
     }
-    postcard::serialize_with_flavor(value, output).map_err(|error| CodecError(error.to_string()))
+    write_value(value, output)
 }
 
 /// Bytes travel all at once, and by reference where they are many; serde alone would have them one by one.
@@ -216,14 +277,17 @@ fn as_bytes<T: 'static>(value: &T) -> Option<&[u8]> {
 }
 
 /// Encodes bytes as [`Plain`] or [`Shared`](crate::shared_bytes::Shared).
-fn encode_bytes<F: postcard::ser_flavors::Flavor>(bytes: &[u8], flavor: F) -> postcard::Result<F::Output> {
+fn encode_bytes<F>(bytes: &[u8], flavor: F) -> Result<(), CodecError>
+where
+    F: postcard::ser_flavors::Flavor<Output = ()>,
+{
     #[cfg(target_os = "linux")]
     if shm::may_share(bytes.len())
         && let Some(reference) = shm::copy(bytes, shm::Use::Argument).and_then(|block| block.refer())
     {
-        return postcard::serialize_with_flavor(&crate::shared_bytes::Shared(reference), flavor);
+        return write::write(&crate::shared_bytes::Shared(reference), flavor);
     }
-    postcard::serialize_with_flavor(&Plain(bytes), flavor)
+    write::write(&Plain(bytes), flavor)
 }
 
 /// As [`encode`], but nothing travels by reference.
@@ -232,13 +296,10 @@ pub(crate) fn encode_without_references<T: Serialize + 'static>(
     output: &mut Vec<u8>,
 ) -> Result<(), CodecError> {
     let encoded = panic::catch(|| match as_bytes(value) {
-        Some(bytes) => postcard::serialize_with_flavor(&Plain(bytes), Append(output)),
-        None => postcard::serialize_with_flavor(value, Append(output)),
+        Some(bytes) => write::write(&Plain(bytes), Append(output)),
+        None => write_value(value, Append(output)),
     });
-    match encoded {
-        Ok(encoded) => encoded.map_err(|error| CodecError(error.to_string())),
-        Err(panic) => Err(CodecError(panic.to_string())),
-    }
+    encoded.unwrap_or_else(|panic| Err(CodecError::new(panic).of::<T>()))
 }
 
 /// As [`encode_bytes`], into an empty vector; `None` where there is no room for them in shared memory now.
@@ -246,7 +307,7 @@ pub(crate) fn encode_without_references<T: Serialize + 'static>(
 pub(crate) fn encode_large(bytes: &[u8], output: &mut Vec<u8>) -> Option<Pins> {
     let (encoded, pins) = Pins::collect(|| {
         let reference = shm::copy(bytes, shm::Use::Argument)?.refer()?;
-        postcard::serialize_with_flavor(&crate::shared_bytes::Shared(reference), Append(output)).ok()
+        write::write(&crate::shared_bytes::Shared(reference), Append(output)).ok()
     });
     encoded.map(|()| pins)
 }
@@ -254,31 +315,27 @@ pub(crate) fn encode_large(bytes: &[u8], output: &mut Vec<u8>) -> Option<Pins> {
 /// Encodes bytes as they are, without anything that could fail.
 pub(crate) fn encode_plain(bytes: &[u8], output: &mut Vec<u8>) {
     output.reserve(bytes.len() + 16);
-    let _ = postcard::serialize_with_flavor(&Plain(bytes), Append(output));
+    let _ = write::write(&Plain(bytes), Append(output));
 }
 
 /// Reads a value that takes up all of `bytes`; a panic is the caller's to catch.
 pub(crate) fn decode_uncaught<T: DeserializeOwned + 'static>(mut bytes: &[u8]) -> Result<T, CodecError> {
     let value = decode_first(&mut bytes)?;
-    if bytes.is_empty() { Ok(value) } else { Err(CodecError(format!("{} bytes are left over", bytes.len()))) }
+    if bytes.is_empty() {
+        Ok(value)
+    } else {
+        Err(CodecError::new(format_args!("{} bytes are left over", bytes.len())).of::<T>())
+    }
 }
 
 /// Reads a value that takes up all of `bytes`. A panic in a user's `Deserialize` is an error as well.
 pub(crate) fn decode<T: DeserializeOwned + 'static>(bytes: &[u8]) -> Result<T, CodecError> {
-    panic::catch(|| decode_uncaught(bytes)).unwrap_or_else(|panic| Err(CodecError(panic.to_string())))
-}
-
-fn undecodable(error: postcard::Error) -> CodecError {
-    #[cfg(target_os = "linux")]
-    if let Some(reason) = shm::take_reason() {
-        return CodecError(reason);
-    }
-    CodecError(error.to_string())
+    panic::catch(|| decode_uncaught(bytes)).unwrap_or_else(|panic| Err(CodecError::new(panic).of::<T>()))
 }
 
 /// Reads what [`encode_bytes`] wrote from the beginning of `bytes`, and leaves the rest.
 fn take_bytes(bytes: &mut &[u8]) -> Result<Vec<u8>, CodecError> {
-    let (received, rest) = postcard::take_from_bytes::<Received>(bytes).map_err(undecodable)?;
+    let (received, rest) = read_value::<Received>(bytes)?;
     *bytes = rest;
     Ok(received.into_vec())
 }
@@ -298,7 +355,7 @@ pub(crate) fn decode_first<T: DeserializeOwned + 'static>(bytes: &mut &[u8]) -> 
     if let Some(value) = value {
         return Ok(value);
     }
-    let (value, rest) = postcard::take_from_bytes(bytes).map_err(undecodable)?;
+    let (value, rest) = read_value(bytes)?;
     *bytes = rest;
     Ok(value)
 }

@@ -9,16 +9,8 @@ use serde::{Deserialize, Serialize};
 ///
 /// A task's own `Result` is not in here: a task that returns `Err` finished, and its `Err` is its output.
 ///
-/// `Display` does not repeat a cause, which is the error's [`source`](std::error::Error::source), so `{error}` alone does not
-/// say what an initializer or a codec said. `Debug` does; it leaves out only a panic's backtrace, which `{error:#?}` has. Text
-/// and causes together are
-///
-/// ```
-/// # let error = executor_core::TaskError::ShutDown;
-/// # let error: &dyn std::error::Error = &error;
-/// let causes: Vec<_> = std::iter::successors(Some(error), |&error| error.source()).map(|error| error.to_string()).collect();
-/// eprintln!("{}", causes.join(": "));
-/// ```
+/// `Display` says everything but a panic's backtrace, also what a codec or an initializer said; there is no
+/// [`source`](std::error::Error::source) besides. `Debug` leaves out a backtrace too, which `{error:#?}` has.
 ///
 /// # Examples
 ///
@@ -79,42 +71,37 @@ pub enum TaskError {
     #[error("task exceeded its worker's memory limit")]
     MemoryLimit,
     /// An argument or a result could not be encoded.
-    #[error("failed to encode the {what}")]
+    #[error("failed to encode the {what}: {cause}")]
     Encode {
         /// `argument`, `configuration` or `result`.
         what: String,
-        /// What the codec says.
-        #[source]
+        /// What the type's own `Serialize` or the codec says, and which type it is.
         cause: Cause,
     },
     /// An argument or a result could not be decoded.
-    #[error("failed to decode the {what}")]
+    #[error("failed to decode the {what}: {cause}")]
     Decode {
         /// `argument`, `configuration` or `result`.
         what: String,
-        /// What the codec says.
-        #[source]
+        /// What the type's own `Deserialize` or the codec says, and which type it is.
         cause: Cause,
     },
     /// The pool's initializer failed, so the pool runs no tasks.
-    #[error("the pool's initializer failed")]
+    #[error("the pool's initializer failed: {cause}")]
     InitializerFailed {
         /// What the initializer said.
-        #[source]
         cause: Cause,
     },
     /// No worker could be started to run the task.
-    #[error("no worker could be started")]
+    #[error("no worker could be started: {cause}")]
     NoWorker {
         /// Why not.
-        #[source]
         cause: Cause,
     },
     /// A worker of a pool with [`OnWorkerDeath::BreakPool`](crate::OnWorkerDeath::BreakPool) has died, and with it the pool.
-    #[error("the pool is broken")]
+    #[error("the pool is broken: {cause}")]
     PoolBroken {
         /// How the worker ended.
-        #[source]
         cause: Cause,
     },
     /// The whole map's time limit ([`Map::timeout`](crate::Map::timeout)) passed before this item was done.

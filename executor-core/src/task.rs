@@ -24,6 +24,13 @@ use crate::{cancel::Pins, codec, error::TaskError};
 /// The wire format is [postcard](https://docs.rs/postcard), which does not describe itself: `#[serde(flatten)]`,
 /// `#[serde(untagged)]` and `#[serde(skip_serializing_if)]` do not survive it.
 ///
+/// What a type's own `Serialize` or `Deserialize` says is in the [`TaskError`] of the task. A field that
+/// `skip_serializing_if` leaves out is such an error.
+///
+/// A value may be nested as deep as there is stack to write and to read it: the thread's own, and a second one of three times
+/// its size. Beyond that, a task resolves with [`TaskError::Encode`] or [`TaskError::Decode`]. A list of boxes may have some ten
+/// thousands of links on a thread with 2 MiB. Whoever has such a value needs stack to drop it as well.
+///
 /// To and from a worker process, a value may be at most 512 MiB long in that format: otherwise its task resolves with
 /// [`TaskError::Encode`]. What is in [`SharedBytes`](crate::SharedBytes) does not count, where these cross by reference.
 #[diagnostic::on_unimplemented(

@@ -1,7 +1,7 @@
 //! A holder's view of a piece of shared memory, the same on both sides.
 
 use std::{
-    cell::{Cell, RefCell},
+    cell::RefCell,
     mem::ManuallyDrop,
     os::fd::{AsFd, BorrowedFd},
 };
@@ -135,12 +135,8 @@ impl Reference {
     /// Bytes of one beside a reply.
     pub(in crate::process) const LENGTH: usize = 24;
 
-    /// The block; a reference to what this process was not given is an error, which [`take_reason`] has as well.
+    /// The block; a reference to what this process was not given is an error.
     pub(crate) fn resolve(self) -> Result<Block, &'static str> {
-        self.find().inspect_err(|reason| REASON.set(Some(*reason)))
-    }
-
-    fn find(self) -> Result<Block, &'static str> {
         if in_worker() {
             return find(self);
         }
@@ -178,15 +174,8 @@ pub(in crate::process) const NO_DESCRIPTOR: &str =
 /// What came beside a result, by how the result refers to it; or why it could not be received.
 pub(crate) type Attached = Vec<(Reference, Result<Block, &'static str>)>;
 
-/// Why this thread could not decode a reference, if that is why it could not decode something: postcard forgets it.
-pub(crate) fn take_reason() -> Option<String> {
-    REASON.take().map(str::to_owned)
-}
-
 thread_local! {
-    /// As [`take_reason`] says. Neither of these has a destructor, so that also the destructors of other thread-locals can
-    /// decode something.
-    static REASON: Cell<Option<&'static str>> = const { Cell::new(None) };
+    /// Without a destructor, so that also the destructors of other thread-locals can decode something.
     static ATTACHED: RefCell<ManuallyDrop<Attached>> = const { RefCell::new(ManuallyDrop::new(Vec::new())) };
 }
 

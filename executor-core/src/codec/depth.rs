@@ -1,0 +1,96 @@
+//! How deep a value may be nested, which is for the other side to say, and how much stack there is for it, which is not.
+//!
+//! To write or to read a value takes stack for each level of nesting. A few levels are free. From then on, every
+//! [`STEP`] levels, the stack that is left is looked at. Where it runs low the rest is done on a stack of its own, which is as
+//! large as the thread's was then, [`TIMES`] over; where that runs low as well, the value is nested too deep. A thread's own
+//! stack is the measure because it has to drop the value afterwards, which recurses as well, with smaller frames.
+
+use super::CodecError;
+
+/// So many levels are written or read between two looks at the stack. None may need more than a `STEP`th of [`RED_ZONE`].
+const STEP: u8 = 8;
+/// With less stack than this, the next levels are not begun on it.
+const RED_ZONE: usize = 128 * 1024;
+/// The stack for what the thread's own has no room for, in multiples of that. To drop a value takes a fourth of the stack that
+/// it takes to read it, or less; without optimizations, a tenth.
+const TIMES: usize = if cfg!(debug_assertions) { 8 } else { 3 };
+/// And never more, as a stack may be without limit.
+const MOST: usize = 256 << 20;
+/// Where nobody knows how large a thread's stack is.
+const USUAL: usize = 2 << 20;
+
+/// How deep the value is that is being written or read.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Depth {
+    /// Levels until the stack is looked at.
+    left: u8,
+    /// This is the second stack.
+    has_grown: bool,
+    /// What the thread had at the first look, in pages of 4 KiB; 0 before that.
+    pages: u32,
+}
+
+/// What to do with the next levels.
+pub(super) enum Next {
+    GoOn(Depth),
+    /// On a new stack of so many bytes.
+    Grow(usize, Depth),
+    TooDeep,
+}
+
+impl Depth {
+    pub(super) const NONE: Self = Self { left: STEP, has_grown: false, pages: 0 };
+
+    /// One level deeper; `None` when it is time to [look](Self::look).
+    #[inline(always)]
+    pub(super) fn deeper(self) -> Option<Self> {
+        let left = self.left.checked_sub(1)?;
+        Some(Self { left, ..self })
+    }
+
+    #[cold]
+    pub(super) fn look(self) -> Next {
+        let remaining = stacker::remaining_stack();
+        let pages = if self.pages > 0 {
+            self.pages
+        } else {
+            u32::try_from(remaining.unwrap_or(USUAL) / 4096).unwrap_or(u32::MAX).max(1)
+        };
+        let on = Self { left: STEP, pages, ..self };
+        if remaining.is_some_and(|remaining| remaining >= RED_ZONE) {
+            Next::GoOn(on)
+        } else if self.has_grown {
+            Next::TooDeep
+        } else {
+            let bytes = (pages as usize).saturating_mul(4096 * TIMES).clamp(2 * RED_ZONE, MOST);
+            Next::Grow(bytes, Self { has_grown: true, ..on })
+        }
+    }
+}
+
+/// Does `step` one level deeper, wherever there is stack for it.
+#[inline(always)]
+pub(super) fn descend<R>(depth: Depth, step: impl FnOnce(Depth) -> Result<R, CodecError>) -> Result<R, CodecError> {
+    match depth.deeper() {
+        Some(depth) => step(depth),
+        None => descend_far(depth, step),
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn descend_far<R>(depth: Depth, step: impl FnOnce(Depth) -> Result<R, CodecError>) -> Result<R, CodecError> {
+    match depth.look() {
+        Next::GoOn(depth) => step(depth),
+        Next::Grow(bytes, depth) => stacker::grow(bytes, || step(depth)),
+        Next::TooDeep => Err(too_deep(depth)),
+    }
+}
+
+fn too_deep(depth: Depth) -> CodecError {
+    CodecError::new(format_args!(
+        "it is nested too deep for a thread with {} KiB of stack left, and {TIMES} times that beside it: use a thread with a \
+         larger stack, or a type that is not nested as deep, such as a Vec of nodes that refer to each other by index",
+        u64::from(depth.pages) * 4
+    ))
+}

@@ -1,0 +1,258 @@
+//! [`Reader`]: postcard's deserializer, as [`Writer`](super::write::Writer) is its serializer.
+//!
+//! No visitor is given to postcard: what a type's own `Deserialize` says would come back as postcard's error, without its text.
+
+use postcard::{Deserializer, de_flavors::Slice};
+use serde::{
+    Deserialize,
+    de::{self, DeserializeSeed, IntoDeserializer, Visitor},
+};
+
+use super::{
+    CodecError,
+    depth::{Depth, descend},
+};
+
+type Result<T> = std::result::Result<T, CodecError>;
+
+/// Reads a value from the beginning of `bytes`; gives the rest as well.
+#[inline]
+pub(super) fn read<'de, T: Deserialize<'de>>(bytes: &'de [u8]) -> Result<(T, &'de [u8])> {
+    let mut inner = Deserializer::from_bytes(bytes);
+    let value = T::deserialize(Reader { inner: &mut inner, depth: Depth::NONE, total: bytes.len() })?;
+    Ok((value, inner.finalize()?))
+}
+
+pub(super) struct Reader<'a, 'de> {
+    inner: &'a mut Deserializer<'de, Slice<'de>>,
+    depth: Depth,
+    /// How long all is: no sequence has more elements than this, unless they take no bytes.
+    total: usize,
+}
+
+impl<'de> Reader<'_, 'de> {
+    /// Something that postcard reads by itself.
+    #[inline]
+    fn take<T: Deserialize<'de>>(&mut self) -> Result<T> {
+        Ok(T::deserialize(&mut *self.inner)?)
+    }
+
+    /// Reads a value that stands in this one.
+    #[inline]
+    fn nested<R>(&mut self, read: impl FnOnce(Reader<'_, 'de>) -> Result<R>) -> Result<R> {
+        let (inner, total) = (&mut *self.inner, self.total);
+        descend(self.depth, |depth| read(Reader { inner, depth, total }))
+    }
+}
+
+#[cold]
+fn not_self_describing() -> CodecError {
+    CodecError::new(format_args!(
+        "its Deserialize asks what comes next, which the format does not tell (as untagged, flatten and serde_json::Value do)"
+    ))
+}
+
+/// What postcard reads by itself.
+macro_rules! forward {
+    ($($method:ident: $type:ty => $visit:ident)*) => {
+        $(#[inline]
+        fn $method<V: Visitor<'de>>(mut self, visitor: V) -> Result<V::Value> {
+            visitor.$visit(self.take::<$type>()?)
+        })*
+    };
+}
+
+impl<'de> de::Deserializer<'de> for Reader<'_, 'de> {
+    type Error = CodecError;
+
+    forward!(
+        deserialize_bool: bool => visit_bool
+        deserialize_char: char => visit_char
+        deserialize_i8: i8 => visit_i8
+        deserialize_i16: i16 => visit_i16
+        deserialize_i32: i32 => visit_i32
+        deserialize_i64: i64 => visit_i64
+        deserialize_i128: i128 => visit_i128
+        deserialize_u8: u8 => visit_u8
+        deserialize_u16: u16 => visit_u16
+        deserialize_u32: u32 => visit_u32
+        deserialize_u64: u64 => visit_u64
+        deserialize_u128: u128 => visit_u128
+        deserialize_f32: f32 => visit_f32
+        deserialize_f64: f64 => visit_f64
+        deserialize_str: &'de str => visit_borrowed_str
+        deserialize_string: &'de str => visit_borrowed_str
+        deserialize_bytes: &'de [u8] => visit_borrowed_bytes
+        deserialize_byte_buf: &'de [u8] => visit_borrowed_bytes
+    );
+
+    #[inline]
+    fn is_human_readable(&self) -> bool {
+        false
+    }
+
+    fn deserialize_any<V: Visitor<'de>>(self, _: V) -> Result<V::Value> {
+        Err(not_self_describing())
+    }
+
+    fn deserialize_identifier<V: Visitor<'de>>(self, _: V) -> Result<V::Value> {
+        Err(not_self_describing())
+    }
+
+    fn deserialize_ignored_any<V: Visitor<'de>>(self, _: V) -> Result<V::Value> {
+        Err(not_self_describing())
+    }
+
+    #[inline]
+    fn deserialize_option<V: Visitor<'de>>(mut self, visitor: V) -> Result<V::Value> {
+        match self.take::<u8>()? {
+            0 => visitor.visit_none(),
+            1 => self.nested(|reader| visitor.visit_some(reader)),
+            _ => Err(postcard::Error::DeserializeBadOption.into()),
+        }
+    }
+
+    #[inline]
+    fn deserialize_unit<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
+        visitor.visit_unit()
+    }
+
+    #[inline]
+    fn deserialize_unit_struct<V: Visitor<'de>>(self, _: &'static str, visitor: V) -> Result<V::Value> {
+        visitor.visit_unit()
+    }
+
+    #[inline]
+    fn deserialize_newtype_struct<V: Visitor<'de>>(mut self, _: &'static str, visitor: V) -> Result<V::Value> {
+        self.nested(|reader| visitor.visit_newtype_struct(reader))
+    }
+
+    #[inline]
+    fn deserialize_seq<V: Visitor<'de>>(mut self, visitor: V) -> Result<V::Value> {
+        let left = self.take::<usize>()?;
+        visitor.visit_seq(Elements { reader: self, left })
+    }
+
+    #[inline]
+    fn deserialize_tuple<V: Visitor<'de>>(self, left: usize, visitor: V) -> Result<V::Value> {
+        visitor.visit_seq(Elements { reader: self, left })
+    }
+
+    #[inline]
+    fn deserialize_tuple_struct<V: Visitor<'de>>(self, _: &'static str, left: usize, visitor: V) -> Result<V::Value> {
+        visitor.visit_seq(Elements { reader: self, left })
+    }
+
+    #[inline]
+    fn deserialize_map<V: Visitor<'de>>(mut self, visitor: V) -> Result<V::Value> {
+        let left = self.take::<usize>()?;
+        visitor.visit_map(Elements { reader: self, left })
+    }
+
+    #[inline]
+    fn deserialize_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        fields: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value> {
+        visitor.visit_seq(Elements { reader: self, left: fields.len() })
+    }
+
+    #[inline]
+    fn deserialize_enum<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        _: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value> {
+        visitor.visit_enum(self)
+    }
+}
+
+/// The values in another one, which stand side by side.
+struct Elements<'a, 'de> {
+    reader: Reader<'a, 'de>,
+    left: usize,
+}
+
+impl Elements<'_, '_> {
+    /// What a visitor may reserve memory for; whoever wrote the bytes has written a number only.
+    #[inline]
+    fn hint(&self) -> Option<usize> {
+        (self.left <= self.reader.total).then_some(self.left)
+    }
+}
+
+impl<'de> de::SeqAccess<'de> for Elements<'_, 'de> {
+    type Error = CodecError;
+
+    #[inline]
+    fn next_element_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<Option<S::Value>> {
+        if self.left == 0 {
+            return Ok(None);
+        }
+        self.left -= 1;
+        self.reader.nested(|reader| seed.deserialize(reader)).map(Some)
+    }
+
+    #[inline]
+    fn size_hint(&self) -> Option<usize> {
+        self.hint()
+    }
+}
+
+impl<'de> de::MapAccess<'de> for Elements<'_, 'de> {
+    type Error = CodecError;
+
+    #[inline]
+    fn next_key_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<Option<S::Value>> {
+        de::SeqAccess::next_element_seed(self, seed)
+    }
+
+    #[inline]
+    fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value> {
+        self.reader.nested(|reader| seed.deserialize(reader))
+    }
+
+    #[inline]
+    fn size_hint(&self) -> Option<usize> {
+        self.hint()
+    }
+}
+
+impl<'de> de::EnumAccess<'de> for Reader<'_, 'de> {
+    type Error = CodecError;
+    type Variant = Self;
+
+    #[inline]
+    fn variant_seed<S: DeserializeSeed<'de>>(mut self, seed: S) -> Result<(S::Value, Self)> {
+        let index = self.take::<u32>()?;
+        let variant = seed.deserialize(IntoDeserializer::<CodecError>::into_deserializer(index))?;
+        Ok((variant, self))
+    }
+}
+
+impl<'de> de::VariantAccess<'de> for Reader<'_, 'de> {
+    type Error = CodecError;
+
+    #[inline]
+    fn unit_variant(self) -> Result<()> {
+        Ok(())
+    }
+
+    #[inline]
+    fn newtype_variant_seed<S: DeserializeSeed<'de>>(mut self, seed: S) -> Result<S::Value> {
+        self.nested(|reader| seed.deserialize(reader))
+    }
+
+    #[inline]
+    fn tuple_variant<V: Visitor<'de>>(self, left: usize, visitor: V) -> Result<V::Value> {
+        visitor.visit_seq(Elements { reader: self, left })
+    }
+
+    #[inline]
+    fn struct_variant<V: Visitor<'de>>(self, fields: &'static [&'static str], visitor: V) -> Result<V::Value> {
+        visitor.visit_seq(Elements { reader: self, left: fields.len() })
+    }
+}

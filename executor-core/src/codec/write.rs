@@ -1,0 +1,249 @@
+//! [`Writer`]: postcard's serializer, with a bound on nesting, and with errors that keep the text of a type's own `Serialize`.
+//!
+//! postcard writes all that has a form; what contains other values is taken apart here, which takes no more than to know that
+//! postcard puts nothing between them.
+
+use postcard::ser_flavors::Flavor;
+use serde::{Serialize, ser};
+
+use super::{
+    CodecError,
+    depth::{Depth, descend},
+};
+
+type Result = std::result::Result<(), CodecError>;
+
+/// Writes a value at the end of what the flavor holds.
+#[inline]
+pub(super) fn write<T: ?Sized + Serialize, F: Flavor<Output = ()>>(value: &T, flavor: F) -> Result {
+    let mut inner = postcard::Serializer { output: flavor };
+    value.serialize(Writer { inner: &mut inner, depth: Depth::NONE })?;
+    Ok(inner.output.finalize()?)
+}
+
+pub(super) struct Writer<'a, F: Flavor> {
+    inner: &'a mut postcard::Serializer<F>,
+    depth: Depth,
+}
+
+impl<F: Flavor> Writer<'_, F> {
+    /// Writes a value that stands in this one.
+    #[inline]
+    fn nested<T: ?Sized + Serialize>(&mut self, value: &T) -> Result {
+        let inner = &mut *self.inner;
+        descend(self.depth, |depth| value.serialize(Writer { inner, depth }))
+    }
+}
+
+/// What postcard writes by itself.
+macro_rules! forward {
+    ($($method:ident($value:ty))*) => {
+        $(#[inline]
+        fn $method(self, value: $value) -> Result {
+            Ok(self.inner.$method(value)?)
+        })*
+    };
+}
+
+impl<'a, F: Flavor> ser::Serializer for Writer<'a, F> {
+    type Ok = ();
+    type Error = CodecError;
+    type SerializeSeq = Self;
+    type SerializeTuple = Self;
+    type SerializeTupleStruct = Self;
+    type SerializeTupleVariant = Self;
+    type SerializeMap = Self;
+    type SerializeStruct = Self;
+    type SerializeStructVariant = Self;
+
+    forward!(
+        serialize_bool(bool) serialize_char(char) serialize_str(&str) serialize_bytes(&[u8])
+        serialize_i8(i8) serialize_i16(i16) serialize_i32(i32) serialize_i64(i64) serialize_i128(i128)
+        serialize_u8(u8) serialize_u16(u16) serialize_u32(u32) serialize_u64(u64) serialize_u128(u128)
+        serialize_f32(f32) serialize_f64(f64)
+    );
+
+    fn collect_str<T: ?Sized + std::fmt::Display>(self, value: &T) -> Result {
+        Ok(self.inner.collect_str(value)?)
+    }
+
+    #[inline]
+    fn is_human_readable(&self) -> bool {
+        false
+    }
+
+    #[inline]
+    fn serialize_none(self) -> Result {
+        Ok(self.inner.serialize_none()?)
+    }
+
+    #[inline]
+    fn serialize_some<T: ?Sized + Serialize>(mut self, value: &T) -> Result {
+        self.inner.serialize_u8(1)?;
+        self.nested(value)
+    }
+
+    #[inline]
+    fn serialize_unit(self) -> Result {
+        Ok(())
+    }
+
+    #[inline]
+    fn serialize_unit_struct(self, _: &'static str) -> Result {
+        Ok(())
+    }
+
+    #[inline]
+    fn serialize_unit_variant(self, _: &'static str, index: u32, _: &'static str) -> Result {
+        Ok(self.inner.serialize_u32(index)?)
+    }
+
+    #[inline]
+    fn serialize_newtype_struct<T: ?Sized + Serialize>(mut self, _: &'static str, value: &T) -> Result {
+        self.nested(value)
+    }
+
+    #[inline]
+    fn serialize_newtype_variant<T: ?Sized + Serialize>(
+        mut self,
+        _: &'static str,
+        index: u32,
+        _: &'static str,
+        value: &T,
+    ) -> Result {
+        self.inner.serialize_u32(index)?;
+        self.nested(value)
+    }
+
+    #[inline]
+    fn serialize_seq(self, length: Option<usize>) -> std::result::Result<Self, CodecError> {
+        let _ = self.inner.serialize_seq(length)?;
+        Ok(self)
+    }
+
+    #[inline]
+    fn serialize_tuple(self, _: usize) -> std::result::Result<Self, CodecError> {
+        Ok(self)
+    }
+
+    #[inline]
+    fn serialize_tuple_struct(self, _: &'static str, _: usize) -> std::result::Result<Self, CodecError> {
+        Ok(self)
+    }
+
+    #[inline]
+    fn serialize_tuple_variant(
+        self,
+        _: &'static str,
+        index: u32,
+        _: &'static str,
+        _: usize,
+    ) -> std::result::Result<Self, CodecError> {
+        self.inner.serialize_u32(index)?;
+        Ok(self)
+    }
+
+    #[inline]
+    fn serialize_map(self, length: Option<usize>) -> std::result::Result<Self, CodecError> {
+        let _ = self.inner.serialize_map(length)?;
+        Ok(self)
+    }
+
+    #[inline]
+    fn serialize_struct(self, _: &'static str, _: usize) -> std::result::Result<Self, CodecError> {
+        Ok(self)
+    }
+
+    #[inline]
+    fn serialize_struct_variant(
+        self,
+        _: &'static str,
+        index: u32,
+        _: &'static str,
+        _: usize,
+    ) -> std::result::Result<Self, CodecError> {
+        self.inner.serialize_u32(index)?;
+        Ok(self)
+    }
+}
+
+/// The values in another one stand side by side.
+macro_rules! elements {
+    ($($trait:ident: $method:ident)*) => {
+        $(impl<F: Flavor> ser::$trait for Writer<'_, F> {
+            type Ok = ();
+            type Error = CodecError;
+
+            #[inline]
+            fn $method<T: ?Sized + Serialize>(&mut self, value: &T) -> Result {
+                self.nested(value)
+            }
+
+            #[inline]
+            fn end(self) -> Result {
+                Ok(())
+            }
+        })*
+    };
+}
+
+elements!(
+    SerializeSeq: serialize_element
+    SerializeTuple: serialize_element
+    SerializeTupleStruct: serialize_field
+    SerializeTupleVariant: serialize_field
+);
+
+impl<F: Flavor> ser::SerializeMap for Writer<'_, F> {
+    type Ok = ();
+    type Error = CodecError;
+
+    #[inline]
+    fn serialize_key<T: ?Sized + Serialize>(&mut self, key: &T) -> Result {
+        self.nested(key)
+    }
+
+    #[inline]
+    fn serialize_value<T: ?Sized + Serialize>(&mut self, value: &T) -> Result {
+        self.nested(value)
+    }
+
+    #[inline]
+    fn end(self) -> Result {
+        Ok(())
+    }
+}
+
+/// A field that is left out would shift those behind it: nothing in the bytes says which it was.
+#[cold]
+fn left_out(name: &'static str) -> CodecError {
+    CodecError::new(format_args!(
+        "its field `{name}` is left out (skip_serializing_if), which the other side cannot see"
+    ))
+}
+
+/// Fields stand side by side, without their names.
+macro_rules! fields {
+    ($($trait:ident)*) => {
+        $(impl<F: Flavor> ser::$trait for Writer<'_, F> {
+            type Ok = ();
+            type Error = CodecError;
+
+            #[inline]
+            fn serialize_field<T: ?Sized + Serialize>(&mut self, _: &'static str, value: &T) -> Result {
+                self.nested(value)
+            }
+
+            fn skip_field(&mut self, name: &'static str) -> Result {
+                Err(left_out(name))
+            }
+
+            #[inline]
+            fn end(self) -> Result {
+                Ok(())
+            }
+        })*
+    };
+}
+
+fields!(SerializeStruct SerializeStructVariant);
