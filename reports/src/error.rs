@@ -78,6 +78,18 @@ pub enum ReportError {
         /// What the encoder said.
         source: serde_json::Error,
     },
+    /// A file that is no report has the name of one.
+    #[error("`{}` is not of the lab and would be replaced: name another folder, or move it away", path.display())]
+    NotOurs {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Another lab writes into the same folder.
+    #[error("another lab is measuring for `{}`: name another folder, or wait for its end", path.display())]
+    InUse {
+        /// The folder.
+        path: PathBuf,
+    },
     /// A file or folder of the report could not be written.
     #[error("cannot write `{}`: check free space and permissions of its folder", path.display())]
     Write {

@@ -31,7 +31,7 @@ mod table;
 
 pub use error::ReportError;
 pub use html::render_html;
-pub use store::{HTML_NAME, JSON_NAME, Written, check_folder, load, write};
+pub use store::{Claim, HTML_NAME, JSON_NAME, Written, check_folder, claim, load, write};
 
 // The fixture is shared with the browser test, which sees this crate from outside.
 #[cfg(test)]

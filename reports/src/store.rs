@@ -1,7 +1,8 @@
 //! The run's folder on disk: `run.json` and `index.html`, written whole or not at all.
 
+use std::ffi::OsString;
 use std::fs::{self, File};
-use std::io::{self, Write as _};
+use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -29,16 +30,18 @@ pub struct Written {
 /// Writes `run.json` and `index.html` into `dir`, and creates `dir` when it is missing.
 ///
 /// Each file appears under its name only when it is complete: it is written beside, flushed to the disk and then
-/// renamed. Nothing is written when the run cannot be rendered.
+/// renamed. Nothing is written when the run cannot be rendered, or where files of these names are no run.
 ///
 /// # Errors
 ///
 /// [`ReportError::NotFinite`] when the run holds a number that JSON cannot carry, [`ReportError::Chart`] or
-/// [`ReportError::Page`] when it cannot be rendered, [`ReportError::Write`] when the disk refuses.
+/// [`ReportError::Page`] when it cannot be rendered, [`ReportError::NotOurs`] when it would replace something else than a run,
+/// [`ReportError::Write`] when the disk refuses.
 pub fn write(run: &Run, dir: &Path) -> Result<Written, ReportError> {
     let json = to_json(run)?;
     let html = html::render_html(run)?;
     fs::create_dir_all(dir).map_err(|source| ReportError::Write { path: dir.to_path_buf(), source })?;
+    refuse_others(dir)?;
     let written = Written { html: dir.join(HTML_NAME), json: dir.join(JSON_NAME) };
     // The results first: they are what cannot be made again.
     replace(&written.json, json.as_bytes())?;
@@ -51,7 +54,7 @@ pub fn write(run: &Run, dir: &Path) -> Result<Written, ReportError> {
 ///
 /// # Errors
 ///
-/// [`ReportError::Write`] when the disk refuses.
+/// [`ReportError::Write`] when the disk refuses, [`ReportError::NotOurs`] when something else than a run would be replaced.
 pub fn check_folder(dir: &Path) -> Result<(), ReportError> {
     let refused = |source| ReportError::Write { path: dir.to_path_buf(), source };
     fs::create_dir_all(dir).map_err(|source| match source.kind() {
@@ -59,10 +62,71 @@ pub fn check_folder(dir: &Path) -> Result<(), ReportError> {
         io::ErrorKind::AlreadyExists => refused(io::ErrorKind::NotADirectory.into()),
         _ => refused(source),
     })?;
+    refuse_others(dir)?;
     // Trying is the only sure way: permissions, a full disk and a read-only one all show.
-    let probe = dir.join(format!(".{}.probe", std::process::id()));
-    File::create_new(&probe).map_err(refused)?;
+    let (probe, _) = create_beside(&dir.join("probe")).map_err(refused)?;
     fs::remove_file(&probe).map_err(refused)
+}
+
+/// Creates a file that nobody else has, beside `path`. In a folder that several machines or containers share, and after a kill
+/// in the middle of writing, a process's number is not enough for that.
+fn create_beside(path: &Path) -> io::Result<(PathBuf, File)> {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    loop {
+        let turn = NEXT.fetch_add(1, Ordering::Relaxed);
+        let mut name = OsString::from(".");
+        name.push(path.file_name().unwrap_or_default());
+        name.push(format!(".{}-{turn}.part", std::process::id()));
+        let part = path.with_file_name(name);
+        match File::create_new(&part) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && turn < 10_000 => {}
+            created => return created.map(|file| (part, file)),
+        }
+    }
+}
+
+/// A run's folder, held for one writer.
+#[derive(Debug)]
+pub struct Claim {
+    /// The folder itself, locked; `None` where a folder cannot be locked.
+    _lock: Option<File>,
+}
+
+/// Holds `dir` for the caller until the claim is dropped, after [`check_folder`]. Two that wrote into one folder would leave
+/// the results of one and the page of the other.
+///
+/// # Errors
+///
+/// As [`check_folder`]; [`ReportError::InUse`] when somebody else holds it.
+pub fn claim(dir: &Path) -> Result<Claim, ReportError> {
+    check_folder(dir)?;
+    // Where a folder cannot be opened or locked, as on some systems and file systems, there is no claim.
+    let Ok(folder) = File::open(dir) else { return Ok(Claim { _lock: None }) };
+    match folder.try_lock() {
+        Err(fs::TryLockError::WouldBlock) => Err(ReportError::InUse { path: dir.to_path_buf() }),
+        Err(fs::TryLockError::Error(_)) => Ok(Claim { _lock: None }),
+        Ok(()) => Ok(Claim { _lock: Some(folder) }),
+    }
+}
+
+/// Files of a report's names that are none would be lost: somebody's own `index.html`.
+fn refuse_others(dir: &Path) -> Result<(), ReportError> {
+    let (html, json) = (dir.join(HTML_NAME), dir.join(JSON_NAME));
+    let others = |path: &Path| Err(ReportError::NotOurs { path: path.to_path_buf() });
+    if html.symlink_metadata().is_ok() && !is_page(&html) {
+        return others(&html);
+    }
+    match load(&json) {
+        Err(ReportError::NotJson { .. } | ReportError::NotARun { .. } | ReportError::Read { .. }) => others(&json),
+        _ => Ok(()),
+    }
+}
+
+/// Whether this file is a page of this crate's, of whatever version.
+fn is_page(path: &Path) -> bool {
+    let mut beginning = Vec::new();
+    let read = File::open(path).and_then(|file| file.take(64 * 1024).read_to_end(&mut beginning));
+    read.is_ok() && String::from_utf8_lossy(&beginning).contains("Executor Lab</title>")
 }
 
 /// Reads a run from a `run.json`, or from the folder that holds one.
@@ -108,13 +172,9 @@ fn to_json(run: &Run) -> Result<String, ReportError> {
 
 /// Puts `content` at `path` in one step.
 fn replace(path: &Path, content: &[u8]) -> Result<(), ReportError> {
-    static NEXT: AtomicU32 = AtomicU32::new(0);
-    let turn = NEXT.fetch_add(1, Ordering::Relaxed);
-    let mut name = path.file_name().unwrap_or_default().to_os_string();
-    name.push(format!(".{}-{turn}.part", std::process::id()));
-    let part = path.with_file_name(name);
+    let failed = |source| ReportError::Write { path: path.to_path_buf(), source };
+    let (part, mut file) = create_beside(path).map_err(failed)?;
     let put = || -> io::Result<()> {
-        let mut file = File::create_new(&part)?;
         file.write_all(content)?;
         file.sync_all()?;
         drop(file);
@@ -123,7 +183,7 @@ fn replace(path: &Path, content: &[u8]) -> Result<(), ReportError> {
     put().map_err(|source| {
         // Whatever was written of it helps nobody; the first error is the one to tell.
         let _ = fs::remove_file(&part);
-        ReportError::Write { path: path.to_path_buf(), source }
+        failed(source)
     })
 }
 
@@ -221,5 +281,43 @@ mod tests {
         let deep = dir.path().join("deep/run");
         check_folder(&deep).unwrap();
         assert_eq!(fs::read_dir(&deep).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn what_is_no_run_is_not_replaced() {
+        let dir = tempfile::tempdir().unwrap();
+        for (name, content) in [(HTML_NAME, "<title>mine</title>"), (JSON_NAME, "{\"mine\": 1}"), (JSON_NAME, "mine")] {
+            let file = dir.path().join(name);
+            fs::write(&file, content).unwrap();
+            for refused in [check_folder(dir.path()).unwrap_err(), write(&fixture::run(), dir.path()).unwrap_err()] {
+                assert!(matches!(&refused, ReportError::NotOurs { path } if *path == file), "{refused}");
+            }
+            assert_eq!(fs::read_to_string(&file).unwrap(), content);
+            fs::remove_file(&file).unwrap();
+        }
+        write(&fixture::run(), dir.path()).unwrap();
+        check_folder(dir.path()).unwrap();
+        // One of a newer lab is one as well.
+        fs::write(dir.path().join(JSON_NAME), "{\"schema_version\": 999}").unwrap();
+        check_folder(dir.path()).unwrap();
+    }
+
+    #[test]
+    fn a_folder_is_claimed_by_one_at_a_time() {
+        let dir = tempfile::tempdir().unwrap();
+        let first = claim(dir.path()).unwrap();
+        assert!(matches!(claim(dir.path()).unwrap_err(), ReportError::InUse { .. }));
+        drop(first);
+        claim(dir.path()).unwrap();
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0, "nothing is left behind");
+    }
+
+    #[test]
+    fn a_part_that_a_killed_process_of_the_same_number_has_left_is_in_nobodys_way() {
+        let dir = tempfile::tempdir().unwrap();
+        for turn in 0..50 {
+            fs::write(dir.path().join(format!(".{JSON_NAME}.{}-{turn}.part", std::process::id())), "").unwrap();
+        }
+        write(&fixture::run(), dir.path()).unwrap();
     }
 }
