@@ -9,7 +9,7 @@ use executor_core::{Executor, Payload, Task, TaskError, as_completed};
 use reports::model::Latency;
 use serde::{Deserialize, Serialize};
 use workloads::{
-    Digest,
+    Digest, Outcome, PrepareError, Prepared,
     fetch::{self, ServerConfig},
     kernels::{self, IoWait, Spin},
     sha256, sqlite,
@@ -26,10 +26,30 @@ use crate::{
 pub(crate) enum Work {
     Sha256(sha256::Spec),
     Sqlite(sqlite::Spec),
-    Fetch { spec: fetch::Spec, address: String, server: ServerConfig, count: u32 },
-    Spin { tasks: u32, iterations: u64 },
-    IoWait { tasks: u32, micros: u64 },
-    Payload { tasks: u32, input_bytes: usize, output_bytes: u32 },
+    Fetch {
+        spec: fetch::Spec,
+        address: String,
+        server: ServerConfig,
+        count: u32,
+    },
+    /// URLs of the user's.
+    FetchOwn {
+        spec: fetch::Spec,
+        urls: Vec<String>,
+    },
+    Spin {
+        tasks: u32,
+        iterations: u64,
+    },
+    IoWait {
+        tasks: u32,
+        micros: u64,
+    },
+    Payload {
+        tasks: u32,
+        input_bytes: usize,
+        output_bytes: u32,
+    },
 }
 
 impl Work {
@@ -37,7 +57,7 @@ impl Work {
         match self {
             Self::Sha256(_) => "sha256",
             Self::Sqlite(_) => "sqlite",
-            Self::Fetch { .. } => "fetch",
+            Self::Fetch { .. } | Self::FetchOwn { .. } => "fetch",
             Self::Spin { .. } => "spin",
             Self::IoWait { .. } => "io_wait",
             Self::Payload { .. } => "payload",
@@ -46,7 +66,7 @@ impl Work {
 
     /// Whether its tasks mostly wait, so that more workers than cores can help.
     pub(crate) fn waits(&self) -> bool {
-        matches!(self, Self::Fetch { .. } | Self::IoWait { .. })
+        matches!(self, Self::Fetch { .. } | Self::FetchOwn { .. } | Self::IoWait { .. })
     }
 }
 
@@ -58,6 +78,8 @@ pub(crate) struct CellSpec {
     pub(crate) workers: u32,
     /// Where made input is kept.
     pub(crate) data: PathBuf,
+    /// Fingerprint of the input that was planned for: what changes while it is measured makes no answer wrong.
+    pub(crate) input: Option<String>,
 }
 
 /// What the child process measured.
@@ -75,34 +97,67 @@ pub(crate) struct Measured {
 /// Runs the cell once.
 pub(crate) fn measure(cell: &CellSpec) -> Result<Measured, LabError> {
     match &cell.work {
-        Work::Sha256(spec) => run(cell, sha256::hash_file, sha256::prepare(spec, &cell.data)?.items),
-        Work::Sqlite(spec) => run(cell, sqlite::query_database, sqlite::prepare(spec, &cell.data)?.items),
+        Work::Sha256(spec) => {
+            run(cell, sha256::hash_file, unchanged(cell, sha256::prepare_again(spec, &cell.data))?, whole)
+        }
+        Work::Sqlite(spec) => {
+            run(cell, sqlite::query_database, unchanged(cell, sqlite::prepare_again(spec, &cell.data))?, whole)
+        }
         Work::Fetch { spec, address, server, count } => {
-            run(cell, fetch::fetch_url, fetch::prepare_local(spec, address, server, *count)?.items)
+            run(cell, fetch::fetch_url, fetch::prepare_local(spec, address, server, *count)?.items, whole)
+        }
+        Work::FetchOwn { spec, urls } => {
+            // A page may be another one each time, and no executor is to blame: only the status must be the same.
+            let status = |digest: &mut Digest, answer: &Result<fetch::Answer, _>| {
+                digest.add(&answer.as_ref().map(|answer| answer.status).map_err(|_| ()));
+            };
+            run(cell, fetch::fetch_url, fetch::prepare_urls(spec, urls.clone())?.items, status)
         }
         Work::Spin { tasks, iterations } => {
             let items = (0..*tasks).map(|seed| Spin { iterations: *iterations, seed: seed.into() });
-            run(cell, kernels::spin, items.collect())
+            run(cell, kernels::spin, items.collect(), whole)
         }
         Work::IoWait { tasks, micros } => {
             let items = (0..*tasks).map(|index| IoWait { micros: *micros, index: index.into() });
-            run(cell, kernels::io_wait, items.collect())
+            run(cell, kernels::io_wait, items.collect(), whole)
         }
         Work::Payload { tasks, input_bytes, output_bytes } => {
             let items = (0..*tasks).map(|index| kernels::Payload::new(*input_bytes, *output_bytes, index.into()));
-            run(cell, kernels::payload, items.collect())
+            run(cell, kernels::payload, items.collect(), whole)
         }
     }
 }
 
-fn run<F, A, M>(cell: &CellSpec, task: F, items: Vec<A>) -> Result<Measured, LabError>
+/// The items, if they are those that were planned for.
+fn unchanged<I>(cell: &CellSpec, prepared: Result<Prepared<I>, PrepareError>) -> Result<Vec<I>, LabError> {
+    let prepared = prepared?;
+    match &cell.input {
+        Some(planned) if *planned != prepared.fingerprint => Err(LabError::Sample(format!(
+            "the input has changed since the run began (now {}): measure on files that nobody writes",
+            prepared.description
+        ))),
+        _ => Ok(prepared.items),
+    }
+}
+
+/// Into the digest goes all of an answer.
+fn whole<A: Serialize>(digest: &mut Digest, answer: &A) {
+    digest.add(answer);
+}
+
+fn run<F, A, M>(
+    cell: &CellSpec,
+    task: F,
+    items: Vec<A>,
+    digest: fn(&mut Digest, &F::Output),
+) -> Result<Measured, LabError>
 where
     F: Task<A, M>,
     A: Payload + Clone,
-    F::Output: Payload,
+    F::Output: Payload + Outcome,
     M: 'static,
 {
-    let timed = Timed { task, items, marker: std::marker::PhantomData };
+    let timed = Timed { task, items, digest, marker: std::marker::PhantomData };
     let before = counters::of_this_process_tree();
     let mut measured = with_executor(cell.executor, cell.workers as usize, timed)?;
     // The executor is gone, and its worker processes with it: only now do their counters show here. Starting them is in
@@ -115,9 +170,13 @@ where
     Ok(measured)
 }
 
-struct Timed<F, A, M> {
+struct Timed<F, A, M>
+where
+    F: Task<A, M>,
+{
     task: F,
     items: Vec<A>,
+    digest: fn(&mut Digest, &F::Output),
     marker: std::marker::PhantomData<fn() -> M>,
 }
 
@@ -127,7 +186,7 @@ impl<F, A, M> Visit for Timed<F, A, M>
 where
     F: Task<A, M>,
     A: Payload + Clone,
-    F::Output: Payload,
+    F::Output: Payload + Outcome,
     M: 'static,
 {
     type Output = Measured;
@@ -154,17 +213,19 @@ where
 
         let (mut digest, mut failed_tasks, mut first_error) = (Digest::new(), 0, None);
         for answer in &answers {
-            match answer {
-                Some(Ok(answer)) => digest.add(answer),
-                lost => {
-                    failed_tasks += 1;
-                    let error = match lost {
-                        Some(Err(error)) => crate::error::chain(error),
-                        _ => "the executor did not take the task".to_owned(),
-                    };
-                    digest.add(&error);
-                    first_error.get_or_insert(error);
+            // An item without an answer has failed, whether its task was lost or says so itself.
+            let error = match answer {
+                Some(Ok(answer)) => {
+                    (self.digest)(&mut digest, answer);
+                    answer.error().map(ToString::to_string)
                 }
+                Some(Err(error)) => Some(crate::error::chain(error)),
+                None => Some("the executor did not take the task".to_owned()),
+            };
+            if let Some(error) = error {
+                failed_tasks += 1;
+                digest.add(&error);
+                first_error.get_or_insert(error);
             }
         }
         Measured {
@@ -222,10 +283,43 @@ mod tests {
             executor,
             workers: 2,
             data: folder.path().into(),
+            input: None,
         };
         let serial = measure(&cell(Kind::Serial)).unwrap();
         let thread = measure(&cell(Kind::Thread)).unwrap();
         assert_eq!(serial.digest, thread.digest);
         assert_eq!((thread.tasks, thread.failed_tasks), (50, 0));
+    }
+
+    #[test]
+    fn an_item_without_an_answer_is_a_failed_task_on_every_executor() {
+        let folder = tempfile::tempdir().unwrap();
+        let spec = sqlite::Spec { databases: vec![folder.path().join("missing.db")], repeats: 3, ..Default::default() };
+        for executor in [Kind::Serial, Kind::Thread, Kind::Rayon] {
+            let work = Work::Sqlite(spec.clone());
+            let cell = CellSpec { work, executor, workers: 2, data: folder.path().into(), input: None };
+            let measured = measure(&cell).unwrap();
+            assert_eq!((measured.tasks, measured.failed_tasks), (3, 3), "{executor}");
+            assert!(measured.first_error.unwrap().contains("missing.db"));
+        }
+    }
+
+    #[test]
+    fn input_that_changes_is_an_error_and_no_wrong_answer() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("file");
+        std::fs::write(&file, "x").unwrap();
+        let spec = sha256::Spec { paths: vec![file.clone()], ..Default::default() };
+        let input = Some(sha256::prepare(&spec, folder.path()).unwrap().fingerprint);
+        let cell = CellSpec {
+            work: Work::Sha256(spec),
+            executor: Kind::Serial,
+            workers: 1,
+            data: folder.path().into(),
+            input,
+        };
+        measure(&cell).unwrap();
+        std::fs::write(&file, "xy").unwrap();
+        assert!(measure(&cell).unwrap_err().to_string().contains("has changed"));
     }
 }

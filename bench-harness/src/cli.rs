@@ -9,7 +9,7 @@ use std::{
 
 use clap::{Parser, Subcommand, ValueEnum};
 use reports::{
-    model::{Run, Verdict},
+    model::{Run, Tone, Verdict},
     overhead::Overhead,
 };
 use workloads::fetch::ServerConfig;
@@ -17,7 +17,7 @@ use workloads::fetch::ServerConfig;
 use crate::{
     cell::{self, CellSpec},
     compare,
-    error::LabError,
+    error::{LabError, chain},
     executors::Kind,
     experiments::{
         bench::{self, Settings},
@@ -25,9 +25,11 @@ use crate::{
         stress::{self, Target},
     },
     machine,
+    own_input::OwnInput,
     peers::limits::Limit,
     real_input::{self, RealWork},
     runner::{child, progress::Progress},
+    tell::tell,
 };
 
 /// Measures executors on real work, and shows when process overhead beats thread overhead.
@@ -35,8 +37,8 @@ use crate::{
 #[command(
     name = "lab",
     version,
-    after_help = "Exit codes: 0 done; 1 something went wrong, or every task failed, or --strict and something was skipped or failed; 2 wrong \
-                  usage; 4 the runs cannot be compared; 5 an executor gave wrong answers; 6 one hangs and 7 one leaks (both: \
+    after_help = "Exit codes: 0 done; 1 something went wrong, or an item failed or was named and skipped (--strict: or was \
+                  skipped at all); 2 wrong usage; 4 the runs cannot be compared; 5 an executor gave wrong answers; 6 one hangs and 7 one leaks (both: \
                   stress); 130 stopped by Ctrl-C, with the report of what was measured (a second Ctrl-C: at once, without)."
 )]
 struct Cli {
@@ -54,7 +56,7 @@ enum Command {
         #[command(flatten)]
         where_to: WhereTo,
     },
-    /// One workload over executors and worker counts, as an HTML report.
+    /// One workload over executors and worker counts, as an HTML report; on made input, or on your own.
     Sweep {
         /// What to run.
         workload: WorkloadName,
@@ -70,6 +72,8 @@ enum Command {
         /// Small input.
         #[arg(long)]
         quick: bool,
+        #[command(flatten)]
+        own: Box<OwnInput>,
         #[command(flatten)]
         where_to: WhereTo,
     },
@@ -166,7 +170,8 @@ enum Command {
 
 #[derive(Debug, clap::Args)]
 struct WhereTo {
-    /// Folder for index.html and run.json; a run that is in it is replaced. Default: reports/out, in a folder of the run.
+    /// Folder for index.html and run.json. A run that is in it is replaced; files of these names that are no run are not, and
+    /// the lab refuses to begin. Default: reports/out, in a folder of the run.
     #[arg(long)]
     out: Option<PathBuf>,
     /// Seed of the order of measuring; default: from the clock.
@@ -222,19 +227,23 @@ pub(crate) fn run() -> Result<ExitCode, LabError> {
             let command = format!("cargo lab bench{} --seed {seed}", if quick { " --quick" } else { "" });
             measure(
                 &where_to,
-                &Settings {
+                Settings {
                     quick,
                     seed,
                     workload: None,
                     executors: Kind::ALL.to_vec(),
                     workers: Vec::new(),
                     repetitions: None,
+                    own: OwnInput::default(),
+                    id: String::new(),
+                    started: Duration::ZERO,
                     command,
                     data: bench::default_data(),
                 },
             )
         }
-        Command::Sweep { workload, executors, workers, reps, quick, where_to } => {
+        Command::Sweep { workload, executors, workers, reps, quick, own, where_to } => {
+            own.refuse_others(workload.name())?;
             let seed = where_to.seed.unwrap_or_else(fresh_seed);
             let executors = each_once(if executors.is_empty() { Kind::ALL.to_vec() } else { executors });
             let workers = each_once(workers);
@@ -242,22 +251,26 @@ pub(crate) fn run() -> Result<ExitCode, LabError> {
                 if numbers.is_empty() { String::new() } else { format!(" --{name} {}", numbers.join(",")) }
             };
             let command = format!(
-                "cargo lab sweep {}{}{}{}{} --seed {seed}",
+                "cargo lab sweep {}{}{}{}{}{} --seed {seed}",
                 workload.name(),
                 list(executors.iter().map(ToString::to_string).collect(), "executors"),
                 list(workers.iter().map(ToString::to_string).collect(), "workers"),
                 reps.map_or_else(String::new, |reps| format!(" --reps {reps}")),
                 if quick { " --quick" } else { "" },
+                own.words(),
             );
             measure(
                 &where_to,
-                &Settings {
+                Settings {
                     quick,
                     seed,
                     workload: Some(workload.name().to_owned()),
                     executors,
                     workers,
                     repetitions: reps,
+                    own: *own,
+                    id: String::new(),
+                    started: Duration::ZERO,
                     command,
                     data: bench::default_data(),
                 },
@@ -282,7 +295,7 @@ pub(crate) fn run() -> Result<ExitCode, LabError> {
                 patience: Duration::from_secs(patience),
             };
             // Before anything can go wrong; not to standard output, where JSON may be expected.
-            eprintln!("seed {}\nreproduce: {}", settings.seed, stress::command(&settings));
+            tell!("seed {}\nreproduce: {}", settings.seed, stress::command(&settings));
             let outcome = stress::run(&settings)?;
             match format {
                 Format::Text => print(outcome.to_text().as_bytes())?,
@@ -294,6 +307,7 @@ pub(crate) fn run() -> Result<ExitCode, LabError> {
             let loaded = reports::load(&run)?;
             let beside = if run.is_dir() { Some(&*run) } else { run.parent() };
             let folder = out.unwrap_or_else(|| beside.unwrap_or(Path::new(".")).to_path_buf());
+            let _claim = reports::claim(&folder)?;
             let written = reports::write(&loaded, &folder)?;
             print(format!("{}\n", written.html.display()).as_bytes())
         }
@@ -382,31 +396,71 @@ fn overhead(
     Ok((document, if interrupted { ExitCode::from(130) } else { ExitCode::SUCCESS }))
 }
 
-fn measure(where_to: &WhereTo, settings: &Settings) -> Result<ExitCode, LabError> {
-    // Minutes of measuring must not end at a folder that cannot be written.
-    reports::check_folder(where_to.out.as_deref().unwrap_or(&bench::default_folder("")))?;
-    if let Some(folder) = &where_to.out
-        && let Ok(earlier) = reports::load(folder)
+fn measure(where_to: &WhereTo, mut settings: Settings) -> Result<ExitCode, LabError> {
+    settings.started = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    settings.id = bench::name(settings.started, if settings.workload.is_none() { "bench" } else { "sweep" });
+    let folder = where_to.out.clone().unwrap_or_else(|| bench::default_folder(&settings.id));
+    // Minutes of measuring must not end at a folder that cannot be written, or that belongs to somebody else.
+    let _claim = reports::claim(&folder)?;
+    if where_to.out.is_some()
+        && let Ok(earlier) = reports::load(&folder)
     {
         // Before the measuring, when it can still be kept.
-        eprintln!("replaces the run of {} in {}", earlier.started_at, folder.display());
+        tell!("replaces the run of {} in {}", earlier.started_at, folder.display());
     }
-    let run = bench::run(settings)?;
-    let folder = where_to.out.clone().unwrap_or_else(|| bench::default_folder(&run.id));
-    let written = reports::write(&run, &folder)?;
-    match where_to.format {
-        Format::Text => {
-            let mut text: String = run.findings.iter().map(|finding| finding.in_full() + "\n").collect();
-            text.push_str(&format!("\nreport: {}\ndata:   {}\n", written.html.display(), written.json.display()));
-            print(text.as_bytes())?;
+    let run = bench::run(&settings).inspect_err(|error| {
+        if let LabError::Prepare(workloads::PrepareError::AllSkipped { skipped }) = error {
+            skipped.iter().for_each(|skipped| tell!("skipped {skipped}"));
         }
-        Format::Json => {
+        // Nothing is in it that could be missed: a folder with something in it is not removed.
+        let _ = where_to.out.is_none().then(|| std::fs::remove_dir(&folder));
+    })?;
+    // What was found goes out before anything else can fail: it cannot be made again.
+    if let Format::Text = where_to.format {
+        let text: String = run.findings.iter().map(|finding| finding.in_full() + "\n").collect();
+        print(text.as_bytes())?;
+    }
+    let (written, problem) = save(&run, &folder);
+    match (where_to.format, &written) {
+        (Format::Text, Some(written)) => {
+            print(format!("\nreport: {}\ndata:   {}\n", written.html.display(), written.json.display()).as_bytes())?;
+        }
+        (Format::Text, None) => {}
+        (Format::Json, written) => {
             print_json(&serde_json::json!({
-                "report": written.html, "data": written.json, "interrupted": run.interrupted, "findings": run.findings
+                "report": written.as_ref().map(|written| &written.html),
+                "data": written.as_ref().map(|written| &written.json),
+                "error": problem,
+                "interrupted": run.interrupted,
+                "findings": run.findings,
+                "skipped": run.skipped
             }))?;
         }
     }
-    Ok(exit_code(&run))
+    Ok(if problem.is_some() && !is_wrong(&run) { ExitCode::FAILURE } else { exit_code(&run) })
+}
+
+/// Writes the report where it should be, or where there is room for it; and what went wrong.
+fn save(run: &Run, folder: &Path) -> (Option<reports::Written>, Option<String>) {
+    let error = match reports::write(run, folder) {
+        Ok(written) => return (Some(written), None),
+        Err(error) => chain(&error),
+    };
+    tell!("error: {error}");
+    if reports::load(folder).is_ok_and(|saved| saved.id == run.id) {
+        tell!("the results are in {}: `lab report` makes the page of them", folder.join(reports::JSON_NAME).display());
+    }
+    let elsewhere = std::env::temp_dir().join(format!("lab-{}", run.id));
+    match reports::write(run, &elsewhere) {
+        Ok(written) => {
+            tell!("saved in {} instead", elsewhere.display());
+            (Some(written), Some(error))
+        }
+        Err(other) => {
+            tell!("error: {}", chain(&other));
+            (None, Some(error))
+        }
+    }
 }
 
 /// Without repetitions, in the given order: a cell that is named twice is one cell.
@@ -419,12 +473,18 @@ fn each_once<T: PartialEq>(given: Vec<T>) -> Vec<T> {
     })
 }
 
+fn is_wrong(run: &Run) -> bool {
+    run.cells.iter().any(|cell| matches!(cell.verdict, Verdict::Wrong { .. }))
+}
+
 fn exit_code(run: &Run) -> ExitCode {
-    if run.cells.iter().any(|cell| matches!(cell.verdict, Verdict::Wrong { .. })) {
+    if is_wrong(run) {
         ExitCode::from(5)
     } else if run.interrupted {
         ExitCode::from(130)
-    } else if run.cells.iter().any(|cell| matches!(cell.verdict, Verdict::Failed { .. })) {
+    } else if run.cells.iter().any(|cell| matches!(cell.verdict, Verdict::Failed { .. }))
+        || run.findings.iter().any(|finding| finding.tone == Tone::Wrong)
+    {
         ExitCode::FAILURE
     } else {
         ExitCode::SUCCESS

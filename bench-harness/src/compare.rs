@@ -29,9 +29,14 @@ pub(crate) fn compare(base: &Run, new: &Run) -> Result<Comparison, LabError> {
     for input in &base.inputs {
         let other = new.inputs.iter().find(|other| other.workload == input.workload);
         if let Some(other) = other.filter(|other| other.fingerprint != input.fingerprint) {
+            let how = if input.description == other.description {
+                format!("both \"{}\", with other names, lengths or times of change", input.description)
+            } else {
+                format!("\"{}\" and \"{}\"", input.description, other.description)
+            };
             return Err(LabError::NotComparable(format!(
-                "{} ran on different input, \"{}\" and \"{}\"; use the same for both",
-                input.workload, input.description, other.description
+                "{} ran on different input, {how}; use the same for both",
+                input.workload
             )));
         }
     }

@@ -22,7 +22,7 @@ pub(crate) enum LabError {
     Sample(String),
     /// What clap cannot see: arguments that are good by themselves and make no sense together.
     #[error("{0}")]
-    Usage(&'static str),
+    Usage(String),
     #[error("these runs cannot be compared: {0}")]
     NotComparable(String),
     #[error("failed to write the output")]

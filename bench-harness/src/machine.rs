@@ -1,6 +1,6 @@
 //! What host this is, and whether it is fit to measure.
 
-use std::{collections::BTreeMap, fs, process::Command};
+use std::{collections::BTreeMap, fs};
 
 use reports::model::Host;
 
@@ -108,11 +108,10 @@ fn steal_percent(stat: &str) -> f64 {
     if total > 0.0 { 100.0 * times.get(7).copied().unwrap_or(0.0) / total } else { 0.0 }
 }
 
-/// Revision of the source tree that this runs in, with `-dirty` when it has changes.
+/// Revision of the sources that this lab was built from, with `-dirty` when they had changes; `None` where they were in no
+/// checkout. (The folder that it runs in may be that of anything.)
 pub(crate) fn revision() -> Option<String> {
-    let output = Command::new("git").args(["describe", "--always", "--dirty", "--abbrev=12"]).output().ok()?;
-    let text = String::from_utf8(output.stdout).ok()?;
-    (output.status.success() && !text.trim().is_empty()).then(|| text.trim().to_owned())
+    option_env!("LAB_REVISION").map(ToOwned::to_owned)
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! The `lab` binary: plans, measures, analyses, and hands the run to `reports`.
 #![deny(unsafe_code)]
-#![warn(clippy::unwrap_used)]
+#![warn(clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr)]
 
 mod cell;
 mod cli;
@@ -10,11 +10,13 @@ mod executors;
 mod experiments;
 mod machine;
 mod noise;
+mod own_input;
 mod peers;
 mod plan;
 mod real_input;
 mod runner;
 mod stats;
+mod tell;
 
 use std::process::ExitCode;
 
@@ -25,7 +27,7 @@ fn main() -> ExitCode {
     match cli::run() {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("error: {}", error::chain(&error));
+            tell::tell!("error: {}", error::chain(&error));
             error.exit_code()
         }
     }

@@ -68,8 +68,17 @@ impl Plan {
         };
         let mut plan = Self { cells: Vec::new(), inputs: Vec::new(), skipped: vec![skipped] };
         for work in &size.works {
-            plan.inputs.push(input(work, data)?);
-            let cell = |executor, workers| CellSpec { work: work.clone(), executor, workers, data: data.to_path_buf() };
+            let (input, skipped) = input(work, data)?;
+            let planned = Some(input.fingerprint.clone());
+            plan.inputs.push(input);
+            plan.skipped.extend(skipped);
+            let cell = |executor, workers| CellSpec {
+                work: work.clone(),
+                executor,
+                workers,
+                data: data.to_path_buf(),
+                input: planned.clone(),
+            };
             // The serial run is what the others' answers and speeds are compared with.
             plan.cells.push(cell(Kind::Serial, 1));
             for &executor in executors.iter().filter(|executor| **executor != Kind::Serial) {
@@ -81,11 +90,16 @@ impl Plan {
     }
 }
 
-/// Makes a workload's input, and describes it.
-pub(crate) fn input(work: &Work, data: &Path) -> Result<Input, LabError> {
+/// Makes a workload's input, and describes it and what is left out of it.
+pub(crate) fn input(work: &Work, data: &Path) -> Result<(Input, Vec<Skipped>), LabError> {
+    let mut skipped = Vec::new();
     let (description, fingerprint) = match work {
         Work::Sha256(spec) => {
             let prepared = sha256::prepare(spec, data)?;
+            skipped.extend(prepared.skipped.into_iter().map(|path| Skipped {
+                what: format!("sha256: {}", workloads::shown(&path.path)),
+                reason: path.reason,
+            }));
             (prepared.description, prepared.fingerprint)
         }
         Work::Sqlite(spec) => {
@@ -96,6 +110,10 @@ pub(crate) fn input(work: &Work, data: &Path) -> Result<Input, LabError> {
             let prepared = fetch::prepare_local(spec, address, server, *count)?;
             (prepared.description, prepared.fingerprint)
         }
+        Work::FetchOwn { spec, urls } => {
+            let prepared = fetch::prepare_urls(spec, urls.clone())?;
+            (format!("{}, of which the status is compared", prepared.description), prepared.fingerprint)
+        }
         // Calibrated on each machine anew: the time is the input, the iterations are how it is reached.
         Work::Spin { tasks, .. } => described(format!("{tasks} tasks of about 500 us each, by calibrated iterations")),
         Work::IoWait { tasks, micros } => described(format!("{tasks} tasks that wait {micros} us each")),
@@ -103,7 +121,7 @@ pub(crate) fn input(work: &Work, data: &Path) -> Result<Input, LabError> {
             described(format!("{tasks} tasks with {input_bytes} bytes in and {output_bytes} bytes out"))
         }
     };
-    Ok(Input { workload: work.name().to_owned(), description, waits: work.waits(), fingerprint })
+    Ok((Input { workload: work.name().to_owned(), description, waits: work.waits(), fingerprint }, skipped))
 }
 
 fn described(description: String) -> (String, String) {

@@ -1,4 +1,7 @@
 //! `lab run`: one cell on the user's own input, with the answers on standard output.
+//!
+//! Every item has a name, and what becomes of it is told under that name: an answer, a failure, or a skip. In JSON each line
+//! is an object whose `kind` is `answer`, `failed`, `skipped` or, of the last one, `summary`.
 
 use std::{
     io::{self, BufWriter, ErrorKind, Write},
@@ -9,24 +12,20 @@ use std::{
 
 use clap::{Args, Subcommand, ValueEnum};
 use executor_core::{Executor, Payload, Task, TaskError};
-use serde_json::json;
+use serde_json::{Map, Value, json};
 use workloads::{
-    Digest, ItemError, PrepareError, Skipped, fetch,
+    Digest, Outcome, PrepareError, Skipped, fetch,
     kernels::{self, IoWait, Spin},
-    sha256, sqlite,
+    sha256, shown, sqlite,
 };
 
 use crate::{
     error::{LabError, chain},
     executors::{Kind, Visit, with_executor},
     experiments::bench,
+    own_input::{A_GIB, AN_HOUR_MS, Databases, Files, Urls},
+    tell::tell,
 };
-
-/// The longest wait that makes sense to ask for.
-const AN_HOUR_MS: u64 = 3_600_000;
-
-/// The most bytes in one piece: more could not be held in memory, and asking for them would end the program.
-const A_GIB: i64 = 1 << 30;
 
 /// Which executor, and how to print.
 #[derive(Debug, Args)]
@@ -40,7 +39,7 @@ pub(crate) struct Common {
     /// How the answers are printed; `sha256sum` is for sha256 only.
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
-    /// Exit with 1 when anything was skipped or failed.
+    /// Exit with 1 also when something that was not named itself was skipped, such as a socket in a folder.
     #[arg(long)]
     strict: bool,
 }
@@ -52,20 +51,23 @@ enum Format {
     Sha256sum,
 }
 
+/// With URLs of one's own there is no local server that could be told anything.
+const OWN: [&str; 2] = ["urls", "url"];
+
 /// How the local server answers.
 #[derive(Debug, Args)]
 pub(crate) struct ServerArgs {
     /// How long the local server holds every answer back, in milliseconds.
-    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(0..=AN_HOUR_MS))]
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(0..=AN_HOUR_MS), conflicts_with_all = OWN)]
     latency_ms: u64,
     /// How much longer, at most, in milliseconds.
-    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(0..=AN_HOUR_MS))]
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(0..=AN_HOUR_MS), conflicts_with_all = OWN)]
     jitter_ms: u64,
     /// Bytes in a body.
-    #[arg(long, default_value_t = 4096, value_parser = clap::value_parser!(u32).range(0..=A_GIB))]
+    #[arg(long, default_value_t = 4096, value_parser = clap::value_parser!(u32).range(0..=A_GIB), conflicts_with_all = OWN)]
     body_bytes: u32,
     /// Of a thousand answers, how many are errors.
-    #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=1000))]
+    #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=1000), conflicts_with_all = OWN)]
     errors_per_mille: u32,
 }
 
@@ -86,42 +88,33 @@ impl ServerArgs {
 pub(crate) enum RealWork {
     /// Hash files, and folders with all below them.
     Sha256 {
-        /// Files or folders; without any, files that are made in target/lab-data of the current folder.
-        #[arg(long, num_args = 1..)]
-        path: Vec<PathBuf>,
-        /// Bytes read at a time.
-        #[arg(long, default_value_t = 4096, value_parser = clap::value_parser!(u32).range(1..=A_GIB))]
-        chunk_size: u32,
+        /// As --path.
+        #[arg(value_name = "PATH")]
+        more: Vec<PathBuf>,
+        #[command(flatten)]
+        files: Files,
         #[command(flatten)]
         common: Common,
     },
     /// Ask databases a query; each is opened read-only.
     Sqlite {
-        /// SQLite databases; without any, three that are made in target/lab-data of the current folder.
-        #[arg(long, num_args = 1..)]
-        db: Vec<PathBuf>,
-        /// The query.
-        #[arg(long, default_value = sqlite::DEFAULT_QUERY, value_parser = clap::builder::NonEmptyStringValueParser::new())]
-        query: String,
+        /// As --db.
+        #[arg(value_name = "FILE")]
+        more: Vec<PathBuf>,
+        #[command(flatten)]
+        databases: Databases,
         #[command(flatten)]
         common: Common,
     },
     /// Get URLs.
     Fetch {
-        /// A file with one URL per line; a local server answers without one.
-        #[arg(long)]
-        urls: Option<PathBuf>,
-        /// The longest that one URL may take, in milliseconds.
-        #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(1..=24 * AN_HOUR_MS))]
-        timeout_ms: u64,
-        /// How many redirects are followed.
-        #[arg(long, default_value_t = 5)]
-        max_redirects: u32,
-        /// The longest body, in bytes.
-        #[arg(long, default_value_t = 10 << 20, value_parser = clap::value_parser!(u64).range(1..))]
-        max_body: u64,
+        /// URLs, instead of a list of them.
+        #[arg(value_name = "URL", conflicts_with = "urls")]
+        url: Vec<String>,
+        #[command(flatten)]
+        urls: Urls,
         /// How many URLs of the local server.
-        #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..))]
+        #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..), conflicts_with_all = OWN)]
         count: u32,
         #[command(flatten)]
         server: ServerArgs,
@@ -172,99 +165,94 @@ pub(crate) enum RealWork {
 pub(crate) fn run(work: RealWork) -> Result<ExitCode, LabError> {
     let data = bench::default_data();
     match work {
-        RealWork::Sha256 { path, chunk_size, common } => {
-            let chunk_size = chunk_size as usize;
-            tell_made("--path", &path, &data);
-            let spec = sha256::Spec { paths: path, chunk_size, ..Default::default() };
-            let prepared = sha256::prepare(&spec, &data).inspect_err(|error| {
+        RealWork::Sha256 { more, files, common } => {
+            let spec = files.spec(&more, sha256::Spec::default())?;
+            tell_made("--path", &spec.paths, &data);
+            let prepared = match sha256::prepare(&spec, &data) {
                 // Each is named with its reason, also when nothing else is left.
-                if let PrepareError::AllSkipped { skipped } = error {
-                    tell_skipped(skipped);
-                }
-            })?;
-            let skipped = tell_skipped(&prepared.skipped);
-            let job =
-                Job::new(&common, sha256::hash_file, prepared.items, |answer: &Result<sha256::Answer, ItemError>| {
-                    print_item(answer.as_ref(), |answer| match common.format {
-                        Format::Json => line(&json!({
-                            "path": answer.path().display().to_string(), "sha256": answer.sha256, "bytes": answer.bytes
-                        })),
-                        _ => answer.sha256sum_line(),
-                    })
-                });
-            run_job(&common, job, skipped)
-        }
-        RealWork::Sqlite { db, query, common } => {
-            refuse_sha256sum(&common)?;
-            tell_made("--db", &db, &data);
-            let prepared = sqlite::prepare(&sqlite::Spec { databases: db, query, ..Default::default() }, &data)?;
-            let names: Vec<String> = prepared.items.iter().map(|item| item.database.display().to_string()).collect();
-            let mut names = names.into_iter();
-            let job = Job::new(&common, sqlite::query_database, prepared.items, move |answer| {
-                let name = names.next().unwrap_or_default();
-                let printed = print_item(answer.as_ref(), |answer: &sqlite::Answer| match common.format {
-                    Format::Json => line(&json!({ "database": name, "rows": rows_as_json(answer) })),
-                    _ => rows_as_text(&name, answer),
-                });
-                match printed {
-                    Printed::Failed(error) if error.contains("no such table") => {
-                        Printed::Failed(format!("{error}; name one of its own with --query"))
+                Err(PrepareError::AllSkipped { skipped }) => {
+                    let left_out = tell_skipped(&common, &skipped, &spec.paths)?;
+                    let error = PrepareError::AllSkipped { skipped };
+                    if common.format == Format::Json {
+                        print_line(&summary(0, 0, left_out.all, 0, &Digest::new().finish()))?;
                     }
-                    printed => printed,
+                    return Err(error.into());
                 }
-            });
-            run_job(&common, job, 0)
+                prepared => prepared?,
+            };
+            let left_out = tell_skipped(&common, &prepared.skipped, &spec.paths)?;
+            let names = prepared.items.iter().map(|item| Name::path("path", &item.path())).collect();
+            let print = |_: &Name, answer: sha256::Answer| match common.format {
+                Format::Json => {
+                    Printed::Json(fields([("sha256", json!(answer.sha256)), ("bytes", json!(answer.bytes))]))
+                }
+                _ => Printed::Text(answer.sha256sum_line()),
+            };
+            run_job(&common, Job::new(&common, sha256::hash_file, names, prepared.items, answered(print)), left_out)
         }
-        RealWork::Fetch { urls, timeout_ms, max_redirects, max_body, count, server, common } => {
+        RealWork::Sqlite { more, databases, common } => {
             refuse_sha256sum(&common)?;
-            // The system would only say that there is no such file.
-            let is_url = |path: &PathBuf| path.starts_with("http:") || path.starts_with("https:");
-            if urls.as_ref().is_some_and(is_url) {
-                return Err(LabError::Usage("--urls takes a file: put the URL in a file, one a line"));
-            }
-            let spec = fetch::Spec { urls, timeout_ms, max_redirects, max_body };
+            let spec = databases.spec(&more, sqlite::Spec::default());
+            tell_made("--db", &spec.databases, &data);
+            let prepared = sqlite::prepare(&spec, &data)?;
+            let names = prepared.items.iter().map(|item| Name::path("database", &item.database)).collect();
+            let print = |name: &Name, answer: sqlite::Answer| match common.format {
+                Format::Json => Printed::Json(fields([("rows", json!(rows_as_json(&answer)))])),
+                _ => Printed::Text(rows_as_text(&name.text, &answer)),
+            };
+            let print = answered(print);
+            let hinted = move |name: &Name, answer| match print(name, answer) {
+                Printed::Failed(error) if error.contains("no such table") => {
+                    Printed::Failed(format!("{error}; name one of its own with --query"))
+                }
+                printed => printed,
+            };
+            let job = Job::new(&common, sqlite::query_database, names, prepared.items, hinted);
+            run_job(&common, job, LeftOut::default())
+        }
+        RealWork::Fetch { url, urls, count, server, common } => {
+            refuse_sha256sum(&common)?;
+            let spec = urls.spec()?;
             // Lives until the last answer is here.
             let config = server.config();
-            let server = if spec.urls.is_none() { Some(bench::start_server(&config)?) } else { None };
+            let is_own = !url.is_empty() || spec.urls.is_some();
+            let server = if is_own { None } else { Some(bench::start_server(&config)?) };
             let prepared = match &server {
                 Some(server) => fetch::prepare_local(&spec, server.address(), &config, count)?,
-                None => fetch::prepare(&spec)?,
+                None if url.is_empty() => fetch::prepare(&spec)?,
+                None => fetch::prepare_urls(&spec, url)?,
             };
-            let urls: Vec<String> = prepared.items.iter().map(|item| item.url.clone()).collect();
-            let mut urls = urls.into_iter();
-            let job = Job::new(&common, fetch::fetch_url, prepared.items, move |answer| {
-                let url = urls.next().unwrap_or_default();
-                print_item(answer.as_ref(), |answer: &fetch::Answer| match common.format {
-                    Format::Json => line(&json!({ "url": url, "answer": answer })),
-                    _ => format!("{} {} bytes {url}\n", answer.status, answer.bytes).into_bytes(),
-                })
-            });
-            run_job(&common, job, 0)
+            let names = prepared.items.iter().map(|item| Name::plain("url", item.shown())).collect();
+            let print = |name: &Name, answer: fetch::Answer| match common.format {
+                Format::Json => Printed::Json(fields([("answer", json!(answer))])),
+                _ => Printed::Text(format!("{} {} bytes {}\n", answer.status, answer.bytes, name.text).into_bytes()),
+            };
+            let job = Job::new(&common, fetch::fetch_url, names, prepared.items, answered(print));
+            run_job(&common, job, LeftOut::default())
         }
         RealWork::Spin { tasks, iterations, common } => {
             refuse_sha256sum(&common)?;
             let items = (0..tasks).map(|seed| Spin { iterations, seed: seed.into() }).collect();
-            run_job(&common, Job::new(&common, kernels::spin, items, |_: &u64| Printed::Nothing), 0)
+            run_job(&common, Job::new(&common, kernels::spin, numbered(tasks), items, unprinted), LeftOut::default())
         }
         RealWork::IoWait { tasks, micros, common } => {
             refuse_sha256sum(&common)?;
             let items = (0..tasks).map(|index| IoWait { micros, index: index.into() }).collect();
-            run_job(&common, Job::new(&common, kernels::io_wait, items, |_: &u64| Printed::Nothing), 0)
+            run_job(&common, Job::new(&common, kernels::io_wait, numbered(tasks), items, unprinted), LeftOut::default())
         }
         RealWork::Payload { tasks, input_bytes, output_bytes, common } => {
             refuse_sha256sum(&common)?;
             let items = (0..tasks)
                 .map(|index| kernels::Payload::new(input_bytes as usize, output_bytes, index.into()))
                 .collect();
-            let print = |_: &kernels::PayloadAnswer| Printed::Nothing;
-            run_job(&common, Job::new(&common, kernels::payload, items, print), 0)
+            run_job(&common, Job::new(&common, kernels::payload, numbered(tasks), items, unprinted), LeftOut::default())
         }
     }
 }
 
 fn refuse_sha256sum(common: &Common) -> Result<(), LabError> {
     if common.format == Format::Sha256sum {
-        return Err(LabError::Usage("--format sha256sum is for sha256 only; use text or json"));
+        return Err(LabError::Usage("--format sha256sum is for sha256 only; use text or json".to_owned()));
     }
     Ok(())
 }
@@ -273,26 +261,100 @@ fn refuse_sha256sum(common: &Common) -> Result<(), LabError> {
 fn tell_made(option: &str, given: &[PathBuf], data: &Path) {
     if given.is_empty() {
         let place = std::path::absolute(data).unwrap_or_else(|_| data.to_path_buf());
-        eprintln!("no {option}: made files are used, which are kept in {}", place.display());
+        tell!("no {option}: made files are used, which are kept in {}", place.display());
     }
 }
 
-fn tell_skipped(skipped: &[Skipped]) -> usize {
+/// What was left out.
+#[derive(Debug, Clone, Copy, Default)]
+struct LeftOut {
+    all: usize,
+    /// Of them, what the user has named: as bad as a failure.
+    named: usize,
+}
+
+fn tell_skipped(common: &Common, skipped: &[Skipped], named: &[PathBuf]) -> Result<LeftOut, LabError> {
+    let mut left_out = LeftOut { all: skipped.len(), named: 0 };
     for skipped in skipped {
-        eprintln!("skipped {skipped}");
+        tell!("skipped {skipped}");
+        left_out.named += usize::from(named.contains(&skipped.path));
+        if common.format == Format::Json {
+            let reason = fields([("reason", json!(skipped.reason))]);
+            print_line(&Name::path("path", &skipped.path).line("skipped", reason))?;
+        }
     }
-    skipped.len()
+    Ok(left_out)
 }
 
-fn line(value: &serde_json::Value) -> Vec<u8> {
+fn print_line(line: &[u8]) -> Result<(), LabError> {
+    match io::stdout().write_all(line) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(LabError::Output(error)),
+        _ => Ok(()),
+    }
+}
+
+/// The name of an item: what its answer, its failure or its skip is told under.
+struct Name {
+    /// Which field it is in JSON.
+    key: &'static str,
+    text: String,
+    /// Where the text cannot say it: a path that is not UTF-8.
+    bytes: Option<Vec<u8>>,
+}
+
+impl Name {
+    fn plain(key: &'static str, text: String) -> Self {
+        Self { key, text, bytes: None }
+    }
+
+    fn path(key: &'static str, path: &Path) -> Self {
+        let bytes = path.to_str().is_none().then(|| path.as_os_str().as_encoded_bytes().to_vec());
+        Self { key, text: shown(path), bytes }
+    }
+
+    /// A line of JSON about it.
+    fn line(&self, kind: &str, mut fields: Map<String, Value>) -> Vec<u8> {
+        fields.insert("kind".to_owned(), json!(kind));
+        fields.insert(self.key.to_owned(), json!(self.text));
+        if let Some(bytes) = &self.bytes {
+            fields.insert(format!("{}_bytes", self.key), json!(bytes));
+        }
+        line(&Value::Object(fields))
+    }
+}
+
+fn numbered(tasks: u32) -> Vec<Name> {
+    (0..tasks).map(|number| Name::plain("task", format!("task {number}"))).collect()
+}
+
+fn fields<const N: usize>(fields: [(&str, Value); N]) -> Map<String, Value> {
+    fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+}
+
+fn line(value: &Value) -> Vec<u8> {
     format!("{value}\n").into_bytes()
 }
 
-/// Plain JSON values; a blob is an array of numbers.
-fn rows_as_json(answer: &sqlite::Answer) -> Vec<Vec<serde_json::Value>> {
+/// The last line of JSON, whatever was run and whatever became of it.
+fn summary(tasks: usize, failed: usize, skipped: usize, makespan_ns: u64, digest: &str) -> Vec<u8> {
+    line(&json!({
+        "kind": "summary",
+        "tasks": tasks,
+        "failed": failed,
+        "skipped": skipped,
+        "makespan_ns": makespan_ns,
+        "digest": digest
+    }))
+}
+
+/// Plain JSON values; a blob is an array of numbers, and an infinity, which JSON has no number for, a string.
+fn rows_as_json(answer: &sqlite::Answer) -> Vec<Vec<Value>> {
     let value = |value: &sqlite::Value| match value {
-        sqlite::Value::Null => serde_json::Value::Null,
+        sqlite::Value::Null => Value::Null,
         sqlite::Value::Integer(number) => json!(number),
+        sqlite::Value::Real(number) if number.is_infinite() => {
+            json!(if *number > 0.0 { "Infinity" } else { "-Infinity" })
+        }
         sqlite::Value::Real(number) => json!(number),
         sqlite::Value::Text(text) => json!(text),
         sqlite::Value::Blob(bytes) => json!(bytes),
@@ -321,53 +383,61 @@ fn rows_as_text(name: &str, answer: &sqlite::Answer) -> Vec<u8> {
 /// What becomes of an answer.
 enum Printed {
     Nothing,
-    Line(Vec<u8>),
+    Text(Vec<u8>),
+    Json(Map<String, Value>),
     Failed(String),
 }
 
-fn print_item<A>(answer: Result<&A, &ItemError>, print: impl FnOnce(&A) -> Vec<u8>) -> Printed {
-    match answer {
-        Ok(answer) => Printed::Line(print(answer)),
-        Err(error) => Printed::Failed(error.to_string()),
+/// For tasks that say themselves why their item has no answer.
+fn answered<T>(print: impl Fn(&Name, T) -> Printed) -> impl Fn(&Name, Result<T, workloads::ItemError>) -> Printed {
+    move |name, answer| match answer {
+        Ok(answer) => print(name, answer),
+        Err(error) => Printed::Failed(error.reason),
     }
+}
+
+fn unprinted<T>(_: &Name, _: T) -> Printed {
+    Printed::Nothing
 }
 
 struct Job<F, A, P, M> {
     task: F,
+    /// Names and items are in step.
+    names: Vec<Name>,
     items: Vec<A>,
     print: P,
-    quiet: bool,
-    json: bool,
+    format: Format,
+    skipped: usize,
     marker: std::marker::PhantomData<fn() -> M>,
 }
 
 impl<F, A, P, M> Job<F, A, P, M>
 where
     F: Task<A, M>,
-    P: FnMut(&F::Output) -> Printed,
+    P: Fn(&Name, F::Output) -> Printed,
 {
-    fn new(common: &Common, task: F, items: Vec<A>, print: P) -> Self {
-        let quiet = common.format == Format::Sha256sum;
-        Self { task, items, print, quiet, json: common.format == Format::Json, marker: std::marker::PhantomData }
+    fn new(common: &Common, task: F, names: Vec<Name>, items: Vec<A>, print: P) -> Self {
+        debug_assert_eq!(names.len(), items.len());
+        Self { task, names, items, print, format: common.format, skipped: 0, marker: std::marker::PhantomData }
     }
 }
 
-fn run_job<F, A, P, M>(common: &Common, job: Job<F, A, P, M>, skipped: usize) -> Result<ExitCode, LabError>
+fn run_job<F, A, P, M>(common: &Common, mut job: Job<F, A, P, M>, left_out: LeftOut) -> Result<ExitCode, LabError>
 where
     F: Task<A, M>,
     A: Payload,
-    F::Output: Payload,
-    P: FnMut(&F::Output) -> Printed,
+    F::Output: Payload + Outcome,
+    P: Fn(&Name, F::Output) -> Printed,
     M: 'static,
 {
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let workers = common.workers.map_or(cores, |workers| workers as usize);
     if let (Kind::Serial, Some(workers @ 2..)) = (common.executor, common.workers) {
-        eprintln!("serial has one worker: --workers {workers} changes nothing");
+        tell!("serial has one worker: --workers {workers} changes nothing");
     }
-    let tasks = job.items.len();
+    job.skipped = left_out.all;
     let failed = with_executor(common.executor, workers, job)??;
-    let is_bad = (common.strict && skipped + failed > 0) || (failed > 0 && failed == tasks);
+    let is_bad = failed > 0 || left_out.named > 0 || (common.strict && left_out.all > 0);
     Ok(if is_bad { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
@@ -375,61 +445,77 @@ impl<F, A, P, M> Visit for Job<F, A, P, M>
 where
     F: Task<A, M>,
     A: Payload,
-    F::Output: Payload,
-    P: FnMut(&F::Output) -> Printed,
+    F::Output: Payload + Outcome,
+    P: Fn(&Name, F::Output) -> Printed,
     M: 'static,
 {
     /// How many items failed.
     type Output = Result<usize, LabError>;
 
-    fn visit<E: Executor>(mut self, executor: &E, _: &dyn Fn() -> Vec<u32>) -> Self::Output {
+    fn visit<E: Executor>(self, executor: &E, _: &dyn Fn() -> Vec<u32>) -> Self::Output {
         let mut output = BufWriter::new(io::stdout().lock());
-        let (count, mut failed, mut digest) = (self.items.len(), 0, Digest::new());
+        let (count, mut failed, mut digest) = (self.names.len(), 0, Digest::new());
         let start = Instant::now();
-        for answer in executor.map(self.task, self.items) {
-            let printed = match &answer {
-                Ok(answer) => {
-                    digest.add(answer);
-                    (self.print)(answer)
+        let mut answers = executor.map(self.task, self.items);
+        // By the names and not by the answers: each name has one line, whatever came back for it.
+        for name in &self.names {
+            let printed = match answers.next() {
+                Some(Ok(answer)) => {
+                    digest.add(&answer);
+                    (self.print)(name, answer)
                 }
-                // Keeps the names of the following items in step.
-                Err(error) => Printed::Failed(lost(error)),
+                Some(Err(error)) => Printed::Failed(lost(&error)),
+                None => Printed::Failed("no answer came back".to_owned()),
             };
-            match printed {
-                Printed::Nothing => {}
-                Printed::Line(bytes) => match output.write_all(&bytes) {
-                    // Whoever reads has seen enough, as in `lab run ... | head`.
-                    Err(error) if error.kind() == ErrorKind::BrokenPipe => return Ok(failed),
-                    written => written.map_err(LabError::Output)?,
-                },
+            let bytes = match printed {
+                Printed::Nothing => continue,
+                Printed::Text(bytes) => bytes,
+                Printed::Json(fields) => name.line("answer", fields),
                 Printed::Failed(error) => {
                     failed += 1;
-                    eprintln!("failed {error}");
+                    tell!("failed {}: {error}", name.text);
+                    if self.format != Format::Json {
+                        continue;
+                    }
+                    name.line("failed", fields([("error", json!(error))]))
                 }
+            };
+            match output.write_all(&bytes) {
+                // Whoever reads has seen enough, as in `lab run ... | head`.
+                Err(error) if error.kind() == ErrorKind::BrokenPipe => return Ok(failed),
+                written => written.map_err(LabError::Output)?,
             }
         }
         let elapsed = start.elapsed();
         let digest = digest.finish();
-        let summary = if self.json {
-            output.write_all(&line(&json!({
-                "tasks": count, "failed": failed, "makespan_ns": crate::cell::nanos(elapsed), "digest": digest
-            })))
-        } else {
-            if !self.quiet {
+        let last = match self.format {
+            Format::Json => {
+                output.write_all(&summary(count, failed, self.skipped, crate::cell::nanos(elapsed), &digest))
+            }
+            Format::Text => {
                 let rate = count as f64 / elapsed.as_secs_f64();
                 let tasks = if count == 1 { "task" } else { "tasks" };
                 let time = reports::format::duration(elapsed.as_nanos() as f64);
-                eprintln!("{count} {tasks} in {time}, {rate:.0} tasks/s, {failed} failed, digest {}", &digest[..16]);
+                tell!("{count} {tasks} in {time}, {rate:.0} tasks/s, {failed} failed, digest {}", &digest[..16]);
+                Ok(())
             }
-            Ok(())
+            Format::Sha256sum => Ok(()),
         };
-        match summary.and_then(|()| output.flush()) {
+        match last.and_then(|()| output.flush()) {
             Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(LabError::Output(error)),
             _ => Ok(failed),
         }
     }
 }
 
+/// Why a task gave nothing back, and what helps those who do not write the program.
 fn lost(error: &TaskError) -> String {
-    format!("a task was lost: {}", chain(error))
+    match error {
+        TaskError::Encode { what, .. } if what == "result" && chain(error).contains("512 MiB") => {
+            "its answer is longer than the 512 MiB that a worker process can send: ask for less of it, or run it on threads \
+             (--executor thread)"
+                .to_owned()
+        }
+        error => chain(error),
+    }
 }

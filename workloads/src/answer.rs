@@ -5,6 +5,8 @@ use std::{fmt, path::PathBuf};
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
+use crate::{ItemError, kernels::PayloadAnswer};
+
 /// Input that is ready to be worked on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Prepared<I> {
@@ -29,7 +31,31 @@ pub struct Skipped {
 
 impl fmt::Display for Skipped {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.path.display(), self.reason)
+        write!(f, "{}: {}", crate::shown(&self.path), self.reason)
+    }
+}
+
+/// What a task of any workload gives back: an answer, or the reason why its item has none.
+pub trait Outcome {
+    /// Why there is no answer. Such an outcome is a failure wherever outcomes are counted, however fast it came.
+    fn error(&self) -> Option<&ItemError>;
+}
+
+impl<T> Outcome for Result<T, ItemError> {
+    fn error(&self) -> Option<&ItemError> {
+        self.as_ref().err()
+    }
+}
+
+impl Outcome for u64 {
+    fn error(&self) -> Option<&ItemError> {
+        None
+    }
+}
+
+impl Outcome for PayloadAnswer {
+    fn error(&self) -> Option<&ItemError> {
+        None
     }
 }
 

@@ -21,7 +21,7 @@ pub struct ItemError {
 #[non_exhaustive]
 pub enum PrepareError {
     /// A file or folder cannot be used.
-    #[error("failed to {action} {}", path.display())]
+    #[error("failed to {action} {}", crate::shown(path))]
     File {
         /// What was tried.
         action: &'static str,
@@ -32,7 +32,7 @@ pub enum PrepareError {
         cause: io::Error,
     },
     /// A database could not be made.
-    #[error("failed to make the database {}", path.display())]
+    #[error("failed to make the database {}", crate::shown(path))]
     Database {
         /// Which one.
         path: PathBuf,
@@ -51,6 +51,14 @@ pub enum PrepareError {
     AllSkipped {
         /// What was left out, and why.
         skipped: Vec<Skipped>,
+    },
+    /// Certificates of authorities cannot be used.
+    #[error("failed to read the certificates in {}: {reason}", crate::shown(path))]
+    Certificates {
+        /// Where they should be.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
     },
     /// The local server did not start.
     #[error("the local server did not start: {reason}")]

@@ -4,16 +4,20 @@
 //! the task (a plain function with a serde argument, the same on every executor), its digest, and what it stresses.
 //! A task's own failure is its output ([`ItemError`]): one bad file, database or URL never costs its neighbours.
 #![forbid(unsafe_code)]
-#![warn(clippy::unwrap_used)]
+#![warn(clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr)]
 
 mod answer;
 mod error;
 pub mod fetch;
 pub mod kernels;
+mod list;
 mod made_input;
+mod paths;
 pub mod sha256;
 pub mod sqlite;
 
-pub use answer::{Digest, Prepared, Skipped, digest_of};
+pub use answer::{Digest, Outcome, Prepared, Skipped, digest_of};
 pub use error::{ItemError, PrepareError};
+pub use list::read_list;
 pub use made_input::Random;
+pub use paths::shown;

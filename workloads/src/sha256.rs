@@ -15,13 +15,15 @@ use walkdir::WalkDir;
 use crate::{
     ItemError, PrepareError, Prepared, Skipped,
     answer::hex,
-    made_input::{Random, make_once},
+    made_input::{Check, Random, make_once},
+    paths::{self, shown},
 };
 
 /// What may be set.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Spec {
     /// Files, and folders that are searched with all below them. Empty: files are made.
+    #[serde(with = "paths::many")]
     pub paths: Vec<PathBuf>,
     /// Bytes read at a time.
     pub chunk_size: usize,
@@ -56,12 +58,27 @@ pub struct Answer {
     pub bytes: u64,
 }
 
-/// Finds or makes the files. A path that cannot be hashed is skipped and named, never opened if opening could block.
+/// Finds or makes the files. A path that cannot be hashed is skipped and named, never opened if opening could block. Files that
+/// were made before are read once, to see whether they are what was made.
 ///
 /// # Errors
 ///
 /// [`PrepareError`] when the files cannot be made, a setting makes no sense, or there is nothing to hash.
 pub fn prepare(spec: &Spec, data: &Path) -> Result<Prepared<Item>, PrepareError> {
+    prepare_with(spec, data, Check::Content)
+}
+
+/// The same in a process that was started by one that has prepared the input: of made files only the names and lengths are
+/// looked at once more.
+///
+/// # Errors
+///
+/// As [`prepare`].
+pub fn prepare_again(spec: &Spec, data: &Path) -> Result<Prepared<Item>, PrepareError> {
+    prepare_with(spec, data, Check::Names)
+}
+
+fn prepare_with(spec: &Spec, data: &Path, check: Check) -> Result<Prepared<Item>, PrepareError> {
     if spec.chunk_size == 0 || spec.chunk_size > 1 << 30 {
         return Err(PrepareError::Value { name: "chunk size", rule: "between 1 byte and 1 GiB" });
     }
@@ -69,7 +86,7 @@ pub fn prepare(spec: &Spec, data: &Path) -> Result<Prepared<Item>, PrepareError>
     if spec.paths.is_empty() {
         let recipe = format!("sha256 v1: {} files of {} bytes, seed {}", spec.made_files, spec.made_bytes, spec.seed);
         let folder = data.join(format!("sha256-{}-{}-{}", spec.made_files, spec.made_bytes, spec.seed));
-        make_once(&folder, &recipe, |folder| make_files(folder, spec))?;
+        make_once(&folder, &recipe, check, |folder| make_files(folder, spec))?;
         files.extend((0..spec.made_files).map(|number| made_file(&folder, number)));
         description.push_str(&recipe);
     } else {
@@ -82,19 +99,24 @@ pub fn prepare(spec: &Spec, data: &Path) -> Result<Prepared<Item>, PrepareError>
         if !skipped.is_empty() {
             return Err(PrepareError::AllSkipped { skipped });
         }
-        let paths: Vec<_> = spec.paths.iter().map(|path| path.display().to_string()).collect();
+        let paths: Vec<_> = spec.paths.iter().map(|path| shown(path)).collect();
         return Err(PrepareError::Empty { what: paths.join(", ") });
     }
     let mut fingerprint = Sha256::new();
     let mut total = 0;
     for file in &files {
-        let bytes = fs::metadata(file).map_or(0, |metadata| metadata.len());
+        let metadata = fs::metadata(file).ok();
+        let bytes = metadata.as_ref().map_or(0, fs::Metadata::len);
         total += bytes;
         // Made files are the same wherever they are.
         let name = if spec.paths.is_empty() { file.file_name().unwrap_or_default() } else { file.as_os_str() };
         fingerprint.update(name.as_encoded_bytes());
         fingerprint.update([0]);
         fingerprint.update(bytes.to_le_bytes());
+        if !spec.paths.is_empty() {
+            // One's own files change, also without a change of their lengths.
+            fingerprint.update(modified(metadata.as_ref()).to_le_bytes());
+        }
     }
     fingerprint.update(spec.seed.to_le_bytes());
     fingerprint.update((spec.chunk_size as u64).to_le_bytes());
@@ -102,7 +124,7 @@ pub fn prepare(spec: &Spec, data: &Path) -> Result<Prepared<Item>, PrepareError>
         description = format!("{} files, {total} bytes", files.len());
     }
     let chunk_size = spec.chunk_size as u64;
-    let items = files.into_iter().map(|path| Item { path: path_to_bytes(&path), chunk_size }).collect();
+    let items = files.into_iter().map(|path| Item { path: paths::to_bytes(&path), chunk_size }).collect();
     Ok(Prepared { items, skipped, description, fingerprint: hex(&fingerprint.finalize()) })
 }
 
@@ -152,8 +174,11 @@ fn search(path: &Path, seen: &mut HashSet<PathBuf>, files: &mut Vec<PathBuf>, sk
             Err(error) => {
                 let path = error.path().unwrap_or(path).to_path_buf();
                 let reason = match (error.loop_ancestor(), error.io_error()) {
-                    (Some(ancestor), _) => format!("a loop of links back to {}", ancestor.display()),
-                    (None, Some(cause)) if is_dangling(&path) => format!("a dangling link ({})", reason_of(cause)),
+                    (Some(ancestor), _) => format!("a loop of links back to {}", shown(ancestor)),
+                    (None, Some(_)) if is_dangling(&path) => "a dangling link (what it names is not there)".to_owned(),
+                    (None, Some(cause)) if cause.raw_os_error() == Some(TOO_MANY_LINKS) => {
+                        "links that lead to each other, and to no file".to_owned()
+                    }
                     (None, Some(cause)) => reason_of(cause),
                     (None, None) => error.to_string(),
                 };
@@ -167,11 +192,21 @@ fn can_be_read(path: &Path) -> io::Result<()> {
     File::open(path).map(drop)
 }
 
+/// Whether the end of a link's way is not there. One that cannot be seen, for whatever reason, may be.
 fn is_dangling(path: &Path) -> bool {
-    path.is_symlink() && !path.exists()
+    path.is_symlink() && fs::metadata(path).is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
 }
 
-fn reason_of(error: &io::Error) -> String {
+/// `ELOOP`.
+const TOO_MANY_LINKS: i32 = if cfg!(any(target_os = "linux", target_os = "android")) { 40 } else { 62 };
+
+/// When a file was last written, in nanoseconds since 1970; 0 where the system does not tell.
+pub(crate) fn modified(metadata: Option<&fs::Metadata>) -> u128 {
+    let time = metadata.and_then(|metadata| metadata.modified().ok());
+    time.and_then(|time| time.duration_since(std::time::UNIX_EPOCH).ok()).map_or(0, |since| since.as_nanos())
+}
+
+pub(crate) fn reason_of(error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::NotFound => "no such file or folder".to_owned(),
         io::ErrorKind::PermissionDenied => "permission denied".to_owned(),
@@ -185,8 +220,8 @@ fn reason_of(error: &io::Error) -> String {
 ///
 /// [`ItemError`] when the file cannot be read.
 pub fn hash_file(item: Item) -> Result<Answer, ItemError> {
-    let path = path_from_bytes(&item.path);
-    let error = |cause: io::Error| ItemError { item: path.display().to_string(), reason: reason_of(&cause) };
+    let path = paths::from_bytes(&item.path);
+    let error = |cause: io::Error| ItemError { item: shown(&path), reason: reason_of(&cause) };
     let mut file = File::open(&path).map_err(error)?;
     let mut chunk = vec![0; usize::try_from(item.chunk_size).unwrap_or(4096)];
     let mut hasher = Sha256::new();
@@ -231,29 +266,16 @@ impl Answer {
     /// The file.
     #[must_use]
     pub fn path(&self) -> PathBuf {
-        path_from_bytes(&self.path)
+        paths::from_bytes(&self.path)
     }
 }
 
-/// A path is bytes on Unix, and need not be UTF-8.
-#[cfg(unix)]
-fn path_to_bytes(path: &Path) -> Vec<u8> {
-    std::os::unix::ffi::OsStrExt::as_bytes(path.as_os_str()).to_vec()
-}
-
-#[cfg(unix)]
-fn path_from_bytes(bytes: &[u8]) -> PathBuf {
-    PathBuf::from(<std::ffi::OsStr as std::os::unix::ffi::OsStrExt>::from_bytes(bytes))
-}
-
-#[cfg(not(unix))]
-fn path_to_bytes(path: &Path) -> Vec<u8> {
-    path.to_string_lossy().into_owned().into_bytes()
-}
-
-#[cfg(not(unix))]
-fn path_from_bytes(bytes: &[u8]) -> PathBuf {
-    PathBuf::from(String::from_utf8_lossy(bytes).into_owned())
+impl Item {
+    /// The file.
+    #[must_use]
+    pub fn path(&self) -> PathBuf {
+        paths::from_bytes(&self.path)
+    }
 }
 
 #[cfg(test)]
@@ -292,12 +314,15 @@ mod tests {
         symlink(folder.path(), inner.join("loop")).unwrap();
         symlink("nowhere", inner.join("dangling")).unwrap();
         symlink("file", inner.join("link")).unwrap();
+        symlink("pong", inner.join("ping")).unwrap();
+        symlink("ping", inner.join("pong")).unwrap();
         let prepared = prepare(&spec(&[folder.path()]), folder.path()).unwrap();
         assert_eq!(prepared.items.len(), 2, "the file, and the link to it");
         let reasons = reasons(&prepared);
-        assert_eq!(reasons.len(), 2, "{reasons:?}");
+        assert_eq!(reasons.len(), 4, "{reasons:?}");
         assert!(reasons[0].starts_with("a dangling link"), "{reasons:?}");
         assert!(reasons[1].starts_with("a loop of links"), "{reasons:?}");
+        assert!(reasons[2..].iter().all(|reason| reason.starts_with("links that lead to each other")), "{reasons:?}");
     }
 
     #[cfg(unix)]
@@ -355,7 +380,7 @@ mod tests {
         assert_eq!(first.fingerprint, second.fingerprint);
         let hash = |prepared: &Prepared<Item>| hash_file(prepared.items[1].clone()).unwrap().sha256;
         assert_eq!(hash(&first), hash(&second));
-        let file = path_from_bytes(&first.items[0].path);
+        let file = paths::from_bytes(&first.items[0].path);
         let before = fs::metadata(&file).unwrap().modified().unwrap();
         prepare(&small, one.path()).unwrap();
         assert_eq!(fs::metadata(&file).unwrap().modified().unwrap(), before);

@@ -3,7 +3,7 @@
 use std::{
     path::{Path, PathBuf},
     process::Command,
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant},
 };
 
 use reports::model::{Cell, Run, SCHEMA_VERSION, Sample, Verdict};
@@ -21,6 +21,7 @@ use crate::{
     error::LabError,
     executors::Kind,
     machine,
+    own_input::OwnInput,
     plan::{Plan, Size},
     runner::{
         child,
@@ -40,6 +41,10 @@ pub(crate) struct Settings {
     pub(crate) executors: Vec<Kind>,
     pub(crate) workers: Vec<u32>,
     pub(crate) repetitions: Option<u32>,
+    pub(crate) own: OwnInput,
+    /// Name of the run, and when it began.
+    pub(crate) id: String,
+    pub(crate) started: Duration,
     /// The command that repeats the run.
     pub(crate) command: String,
     pub(crate) data: PathBuf,
@@ -61,12 +66,14 @@ pub(crate) fn run(settings: &Settings) -> Result<Run, LabError> {
     let mut host = machine::look();
     let speed = kernels::calibrate();
     let start = Instant::now();
-    let started = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let server = start_server(&ServerConfig::default())?;
     let mut size = Size::of_bench(settings.quick, host.cores, server.address(), speed);
     let whole = settings.workload.is_none();
     if let Some(name) = &settings.workload {
         size.works.retain(|work| work.name() == name);
+    }
+    for work in &mut size.works {
+        settings.own.put_into(work)?;
     }
     if !settings.workers.is_empty() {
         size.cpu_workers.clone_from(&settings.workers);
@@ -106,7 +113,7 @@ pub(crate) fn run(settings: &Settings) -> Result<Run, LabError> {
         }
     }
     judge(&mut cells);
-    let (efficiency, crossings) = breakeven::run(&grid, settings, host.cores, &mut progress)?;
+    let breakeven::Outcome { efficiency, crossings, bad } = breakeven::run(&grid, settings, host.cores, &mut progress)?;
     // Rows without any figure would only say that there was no time for them.
     let overhead = if whole && !progress.interrupted() {
         overhead::rows(&overhead::run(&overhead_plan, &mut progress), workers)
@@ -127,8 +134,8 @@ pub(crate) fn run(settings: &Settings) -> Result<Run, LabError> {
 
     let mut run = Run {
         schema_version: SCHEMA_VERSION,
-        id: format!("{}-{}", compact(started), if whole { "bench" } else { "sweep" }),
-        started_at: rfc3339(started),
+        id: settings.id.clone(),
+        started_at: rfc3339(settings.started),
         elapsed_ns: crate::cell::nanos(start.elapsed()),
         tool_version: env!("CARGO_PKG_VERSION").to_owned(),
         revision: machine::revision(),
@@ -145,7 +152,8 @@ pub(crate) fn run(settings: &Settings) -> Result<Run, LabError> {
         findings: Vec::new(),
         skipped: plan.skipped,
     };
-    run.findings = findings::of(&run);
+    run.findings = findings::of(&run, &bad);
+    run.skipped.extend(bad);
     Ok(run)
 }
 
@@ -198,25 +206,43 @@ fn add_sample(cell: &mut Cell, slot: Slot, measured: Result<Measured, String>) {
 
 /// Estimates, and whether each cell's answers are those of the serial one.
 fn judge(cells: &mut [Cell]) {
-    let expected: Vec<(String, String)> = cells
+    // The answers of a serial cell that has failed are no answers that others could be held against.
+    let expected: Vec<(String, Result<String, &'static str>)> = cells
         .iter()
         .filter(|cell| cell.executor == Kind::Serial.name())
-        .filter_map(|cell| Some((cell.workload.clone(), cell.samples.first()?.digest.clone())))
+        .map(|cell| {
+            let digest = match (&cell.verdict, cell.samples.first()) {
+                (Verdict::Failed { .. }, _) => Err("the serial cell has failed"),
+                (_, None) => Err("the run was stopped before the serial cell had a sample"),
+                (_, Some(sample)) => Ok(sample.digest.clone()),
+            };
+            (cell.workload.clone(), digest)
+        })
         .collect();
     for cell in cells {
+        if matches!(cell.verdict, Verdict::Failed { .. }) || cell.samples.is_empty() {
+            // How fast something fails is no figure.
+            continue;
+        }
         let of = |value: fn(&Sample) -> f64| cell.samples.iter().map(value).collect::<Vec<_>>();
         cell.makespan_ns = stats::estimate(&of(|sample| sample.makespan_ns as f64));
         cell.tasks_per_second = stats::estimate(&of(|sample| sample.tasks_per_second));
         let expected = expected.iter().find(|(workload, _)| *workload == cell.workload).map(|(_, digest)| digest);
-        let wrong = cell.samples.iter().find(|sample| expected.is_some_and(|expected| *expected != sample.digest));
-        match (wrong, expected) {
-            _ if matches!(cell.verdict, Verdict::Failed { .. }) || cell.samples.is_empty() => {}
-            (Some(sample), Some(expected)) => {
-                cell.verdict = Verdict::Wrong { expected: expected.clone(), found: sample.digest.clone() };
-            }
-            _ => cell.verdict = Verdict::Correct,
-        }
+        cell.verdict = match expected {
+            None => continue,
+            Some(Err(why)) => Verdict::Failed { error: format!("its answers could not be checked: {why}") },
+            Some(Ok(expected)) => match cell.samples.iter().find(|sample| sample.digest != *expected) {
+                Some(sample) => Verdict::Wrong { expected: expected.clone(), found: sample.digest.clone() },
+                None => Verdict::Correct,
+            },
+        };
     }
+}
+
+/// A name that no other run has, on this machine or beside it: the second says when, and the end who.
+pub(crate) fn name(started: Duration, kind: &str) -> String {
+    let mut random = workloads::Random::new(crate::cell::nanos(started) ^ (u64::from(std::process::id()) << 32));
+    format!("{}-{kind}-{:04x}", compact(started), random.next_u64() >> 48)
 }
 
 /// Where a run's files go by default.
@@ -272,6 +298,7 @@ mod tests {
                 executor: Kind::Serial,
                 workers: 1,
                 data: PathBuf::new(),
+                input: None,
             });
             executor.clone_into(&mut cell.executor);
             let measured = Measured {
@@ -290,5 +317,49 @@ mod tests {
         judge(&mut cells);
         assert_eq!(cells[1].verdict, Verdict::Correct);
         assert_eq!(cells[2].verdict, Verdict::Wrong { expected: "a".to_owned(), found: "b".to_owned() });
+    }
+
+    #[test]
+    fn answers_that_nobody_could_check_are_not_called_correct() {
+        let cell = |executor: &str, failed_tasks: u64| {
+            let work = crate::cell::Work::Spin { tasks: 1, iterations: 1 };
+            let (executor, spec) = (
+                executor.to_owned(),
+                CellSpec { work, executor: Kind::Serial, workers: 1, data: PathBuf::new(), input: None },
+            );
+            let mut cell = Cell { executor, ..empty_cell(&spec) };
+            let measured = Measured {
+                tasks: 1,
+                makespan_ns: 10,
+                latency: None,
+                counters: Default::default(),
+                failed_tasks,
+                first_error: (failed_tasks > 0).then(|| "it is gone".to_owned()),
+                digest: "a".to_owned(),
+            };
+            add_sample(&mut cell, Slot { block: 0, order: 0, cell: 0 }, Ok(measured));
+            cell
+        };
+        let mut cells = [cell("serial", 1), cell("thread", 1), cell("process", 0)];
+        judge(&mut cells);
+        for cell in &cells {
+            assert!(
+                matches!(cell.verdict, Verdict::Failed { .. }) && cell.makespan_ns.is_none()
+                    || cell.executor == "process"
+            );
+        }
+        assert!(matches!(&cells[2].verdict, Verdict::Failed { error } if error.contains("could not be checked")));
+        let mut stopped = [cell("serial", 0), cell("thread", 0)];
+        stopped[0].samples.clear();
+        judge(&mut stopped);
+        assert_eq!(stopped[0].verdict, Verdict::NotMeasured);
+        assert!(matches!(&stopped[1].verdict, Verdict::Failed { error } if error.contains("stopped")));
+    }
+
+    #[test]
+    fn two_runs_that_begin_in_one_second_have_two_names() {
+        let at = |nanos| name(Duration::new(1_795_532_048, nanos), "bench");
+        assert!(at(0).starts_with("20261124T145408Z-bench-"));
+        assert_ne!(at(0), at(1));
     }
 }

@@ -6,7 +6,7 @@
 
 use std::path::PathBuf;
 
-use reports::model::{Crossing, EfficiencyCurve, EfficiencyPoint, Estimate};
+use reports::model::{Crossing, EfficiencyCurve, EfficiencyPoint, Estimate, Skipped};
 use workloads::kernels;
 
 use super::bench::Settings;
@@ -37,15 +37,19 @@ pub(crate) fn steps(grid: &[f64], quick: bool) -> usize {
     grid.len() * (EXECUTORS.len() + 1) * repetitions(quick) as usize
 }
 
+/// What was found.
+#[derive(Debug, Default)]
+pub(crate) struct Outcome {
+    pub(crate) efficiency: Vec<EfficiencyCurve>,
+    pub(crate) crossings: Vec<Crossing>,
+    /// Samples that failed or had wrong answers, which are in no curve.
+    pub(crate) bad: Vec<Skipped>,
+}
+
 /// Measures the curves and where they cross.
-pub(crate) fn run(
-    grid: &[f64],
-    settings: &Settings,
-    cores: u32,
-    progress: &mut Progress,
-) -> Result<(Vec<EfficiencyCurve>, Vec<Crossing>), LabError> {
+pub(crate) fn run(grid: &[f64], settings: &Settings, cores: u32, progress: &mut Progress) -> Result<Outcome, LabError> {
     if grid.is_empty() {
-        return Ok((Vec::new(), Vec::new()));
+        return Ok(Outcome::default());
     }
     let workers = cores.min(2);
     let speed = kernels::calibrate();
@@ -61,10 +65,13 @@ pub(crate) fn run(
                 executor: *executor,
                 workers,
                 data: PathBuf::new(),
+                input: None,
             })
         })
         .collect();
     // By cell and block; a sample that failed is missing.
+    let mut bad = Vec::new();
+    let mut digests = vec![vec![None; repetitions(settings.quick) as usize]; cells.len()];
     let mut makespans = vec![vec![None; repetitions(settings.quick) as usize]; cells.len()];
     for slot in interleave(cells.len(), repetitions(settings.quick), settings.seed ^ 0x5eed) {
         if progress.interrupted() {
@@ -72,13 +79,33 @@ pub(crate) fn run(
         }
         let cell = &cells[slot.cell];
         progress.begin(&format!("break-even: {}", cell.executor));
-        if let Ok(measured) = child::sample(cell)
-            && measured.failed_tasks == 0
-        {
-            makespans[slot.cell][slot.block as usize] = Some((measured.makespan_ns as f64, measured.tasks as f64));
+        let what = || format!("break-even: {} with tasks of {:.1} us", cell.executor, grid[slot.cell / kinds.len()]);
+        match child::sample(cell) {
+            Ok(measured) if measured.failed_tasks == 0 => {
+                let time = (measured.makespan_ns as f64, measured.tasks as f64);
+                makespans[slot.cell][slot.block as usize] = Some(time);
+                digests[slot.cell][slot.block as usize] = Some(measured.digest);
+            }
+            Ok(measured) => bad.push(Skipped { what: what(), reason: measured.first_error.unwrap_or_default() }),
+            Err(reason) => bad.push(Skipped { what: what(), reason }),
         }
         progress.step();
     }
+    // The serial answers are the right ones; without one of them nothing of the row counts.
+    for (row, micros) in grid.iter().enumerate() {
+        let first = row * kinds.len();
+        let right = digests[first].iter().flatten().next().cloned();
+        for (index, kind) in kinds.iter().enumerate() {
+            for (time, digest) in makespans[first + index].iter_mut().zip(&digests[first + index]) {
+                if digest.is_some() && *digest != right {
+                    *time = None;
+                    let reason = "other answers than the serial run: wrong, however fast".to_owned();
+                    bad.push(Skipped { what: format!("break-even: {kind} with tasks of {micros:.1} us"), reason });
+                }
+            }
+        }
+    }
+    bad.dedup();
 
     let mut curves: Vec<(Kind, Curve)> = EXECUTORS.iter().map(|kind| (*kind, Curve::default())).collect();
     for row in makespans.chunks(kinds.len()) {
@@ -98,7 +125,7 @@ pub(crate) fn run(
     }
     if curves.iter().all(|(_, curve)| curve.points.is_empty()) {
         // Stopped before, or every sample failed: a run without curves says so, curves without points would say nonsense.
-        return Ok((Vec::new(), Vec::new()));
+        return Ok(Outcome { bad, ..Outcome::default() });
     }
     let shown = curves.iter().map(|(kind, curve)| EfficiencyCurve {
         executor: kind.name().to_owned(),
@@ -111,7 +138,7 @@ pub(crate) fn run(
             })
             .collect(),
     });
-    Ok((shown.collect(), crossings(&curves, settings.seed)))
+    Ok(Outcome { efficiency: shown.collect(), crossings: crossings(&curves, settings.seed), bad })
 }
 
 fn crossings(curves: &[(Kind, Curve)], seed: u64) -> Vec<Crossing> {

@@ -1,14 +1,14 @@
 //! What the figures say, in words. The first finding is the headline.
 
-use reports::model::{Cell, Crossing, Estimate, Finding, Run, Tone, Verdict};
+use reports::model::{Cell, Crossing, Estimate, Finding, Run, Skipped, Tone, Verdict};
 
 use crate::{machine::BUSY, stats::NoCrossing};
 
 /// How far beyond what is possible a speed-up may lie by mere noise.
 const NOISE: f64 = 1.05;
 
-/// All that can be said about a run; what is wrong comes first.
-pub(super) fn of(run: &Run) -> Vec<Finding> {
+/// All that can be said about a run; what is wrong comes first. `bad` are samples of the break-even that are in no curve.
+pub(super) fn of(run: &Run, bad_samples: &[Skipped]) -> Vec<Finding> {
     let mut findings = Vec::new();
     findings.extend(bad(run, |verdict| match verdict {
         Verdict::Wrong { .. } => Some("gave other answers than the serial run: wrong, however fast".to_owned()),
@@ -18,10 +18,19 @@ pub(super) fn of(run: &Run) -> Vec<Finding> {
         Verdict::Failed { error } => Some(format!("failed: {error}")),
         _ => None,
     }));
+    findings.extend(bad_samples.first().map(|first| {
+        let text = format!("{}: {} ({} such samples are left out)", first.what, first.reason, bad_samples.len());
+        finding(text, "efficiency", Tone::Wrong)
+    }));
     findings.extend(break_even(run));
     findings.extend(workloads(run).into_iter().filter_map(|name| best(run, &name)));
     findings.extend(processes_win(run));
     findings.extend(run.host.warnings.iter().map(|warning| finding(warning.clone(), "machine", Tone::Caution)));
+    // Always there: what serial cannot have.
+    if run.skipped.len() > 1 {
+        let text = format!("{} paths of the input were left out, each with its reason.", run.skipped.len() - 1);
+        findings.push(finding(text, "cells", Tone::Caution));
+    }
     if run.interrupted {
         findings.push(finding(
             "The run was stopped early: cells have fewer samples than planned.".into(),
@@ -248,7 +257,7 @@ mod tests {
     #[test]
     fn the_headline_is_short_whatever_was_found() {
         let run = |crossings| Run { crossings, ..run(vec![cell("spin", "serial", Verdict::Correct)]) };
-        let headlines = |crossings| of(&run(crossings)).into_iter().take(2).map(|it| it.text).collect::<Vec<_>>();
+        let headlines = |crossings| of(&run(crossings), &[]).into_iter().take(2).map(|it| it.text).collect::<Vec<_>>();
         let all = vec![
             crossing("process-50", Ok(50_000.0)),
             crossing("thread-50", Ok(3000.0)),
@@ -284,7 +293,7 @@ mod tests {
             run.crossings = vec![crossing("thread-vs-process", found)];
             run.host.warnings = warnings.iter().map(|warning| (*warning).to_owned()).collect();
             run.quick = quick;
-            of(&run)[0].note.clone()
+            of(&run, &[])[0].note.clone()
         };
         let unknown = Err(NoCrossing::Unknown);
         let busy = ["this is a virtual machine", "the machine is busy: load 5.12 on 2 cores"];
@@ -334,7 +343,7 @@ mod tests {
         let wrong = || Verdict::Wrong { expected: "a".to_owned(), found: "b".to_owned() };
         let failed = Verdict::Failed { error: "a long story".to_owned() };
         let mut cells = vec![cell("spin", "serial", Verdict::Correct), cell("spin", "rayon", failed)];
-        let texts = |cells: &[Cell]| of(&run(cells.to_vec())).into_iter().map(|it| it.text).collect::<Vec<_>>();
+        let texts = |cells: &[Cell]| of(&run(cells.to_vec()), &[]).into_iter().map(|it| it.text).collect::<Vec<_>>();
         assert_eq!(texts(&cells)[0], "spin/rayon failed: a long story");
         cells.extend(["a", "b", "c"].map(|name| cell("spin", name, wrong())));
         assert_eq!(

@@ -12,7 +12,7 @@ use std::{
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::child;
-use crate::error::LabError;
+use crate::{error::LabError, tell::tell};
 
 pub(crate) struct Progress {
     bar: Option<ProgressBar>,
@@ -31,10 +31,10 @@ impl Progress {
         ctrlc::set_handler(move || {
             // ORDERING: a flag that stands for itself.
             if asked.swap(true, Ordering::Relaxed) {
-                eprintln!("\nstopped; nothing is kept");
+                tell!("\nstopped; nothing is kept");
                 child::exit_at_once(130);
             }
-            eprintln!("\nstopping after this sample; what was measured is kept (Ctrl-C again: stop now, keep nothing)");
+            tell!("\nstopping after this sample; what was measured is kept (Ctrl-C again: stop now, keep nothing)");
         })?;
         let bar = std::io::stderr().is_terminal().then(|| {
             let style = ProgressStyle::with_template("{bar:30} {pos}/{len} samples, {eta} left  {msg}");
@@ -65,7 +65,7 @@ impl Progress {
         if tenth > self.told {
             self.told = tenth;
             let left = self.start.elapsed().mul_f64((self.total - self.done) as f64 / self.done as f64);
-            eprintln!("{}/{} samples, {} s left", self.done, self.total, left.as_secs());
+            tell!("{}/{} samples, {} s left", self.done, self.total, left.as_secs());
         }
     }
 

@@ -3,16 +3,21 @@
 //! Without a list of URLs, a local HTTP server in a process of its own answers ([`ServerProcess`]), so that its work is not
 //! counted among the executor's.
 
+//!
+//! Proxies are those that the environment names for the URL's scheme and host; the lab's own server is asked without one.
+
+mod address;
+mod client;
+mod proxy;
 mod server;
 mod server_process;
+mod transport;
 
-use std::{cell::RefCell, fs, io::Read, path::PathBuf, time::Duration};
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
-use sha2::{Digest as _, Sha256};
-use ureq::Agent;
 
-use crate::{ItemError, PrepareError, Prepared, answer::hex};
+use crate::{ItemError, PrepareError, Prepared, paths, read_list, shown};
 
 pub use server::{ServerConfig, serve};
 pub use server_process::ServerProcess;
@@ -20,7 +25,8 @@ pub use server_process::ServerProcess;
 /// What may be set.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Spec {
-    /// A file with one URL per line; blank lines and lines that begin with `#` are left out.
+    /// A file with one URL per line, or standard input as `-`; blank lines and lines that begin with `#` are left out.
+    #[serde(with = "paths::maybe")]
     pub urls: Option<PathBuf>,
     /// The longest that one URL may take, in milliseconds, redirects included.
     pub timeout_ms: u64,
@@ -28,20 +34,36 @@ pub struct Spec {
     pub max_redirects: u32,
     /// The longest body, in bytes.
     pub max_body: u64,
+    /// A file with certificates of authorities, in PEM, that are trusted instead of the built-in ones; without one that of the
+    /// environment's `SSL_CERT_FILE`, if there is one.
+    #[serde(with = "paths::maybe")]
+    pub cacert: Option<PathBuf>,
 }
 
 impl Default for Spec {
     fn default() -> Self {
-        Self { urls: None, timeout_ms: 10_000, max_redirects: 5, max_body: 10 << 20 }
+        Self { urls: None, timeout_ms: 10_000, max_redirects: 5, max_body: 10 << 20, cacert: None }
     }
 }
 
 /// One URL to get, and its limits.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Item {
-    /// The URL as it was given.
+    /// The URL as it was given, with its password if it has one.
     pub url: String,
     limits: Limits,
+    /// Whether it is the lab's own server, which no proxy stands before.
+    direct: bool,
+    #[serde(with = "paths::maybe")]
+    roots: Option<PathBuf>,
+}
+
+impl Item {
+    /// The URL without its password.
+    #[must_use]
+    pub fn shown(&self) -> String {
+        address::redacted(&self.url)
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -66,21 +88,44 @@ pub struct Answer {
 ///
 /// # Errors
 ///
-/// [`PrepareError`] when the list cannot be read, has no URLs, or a limit is zero.
+/// [`PrepareError`] when the list or the certificates cannot be read, it has no URLs, or a limit is zero.
 pub fn prepare(spec: &Spec) -> Result<Prepared<Item>, PrepareError> {
+    prepare_urls(spec, list(spec)?)
+}
+
+/// The URLs of the list that `spec` names.
+///
+/// # Errors
+///
+/// [`PrepareError`] when the list cannot be read, or has no URLs.
+pub fn list(spec: &Spec) -> Result<Vec<String>, PrepareError> {
     let Some(path) = &spec.urls else {
         return Err(PrepareError::Empty { what: "fetch without a list of URLs".to_owned() });
     };
-    let text =
-        fs::read(path).map_err(PrepareError::file("read the list of URLs, a file with one in each line,", path))?;
-    let text = String::from_utf8_lossy(&text);
-    let urls = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
-    let urls: Vec<String> = urls.map(ToOwned::to_owned).collect();
+    let lines = read_list(path, "read the list of URLs, a file with one in each line,")?;
+    let lines = lines.iter().map(|line| address::text_of(line).trim().to_owned());
+    let urls: Vec<String> = lines.filter(|line| !line.is_empty() && !line.starts_with('#')).collect();
     if urls.is_empty() {
-        return Err(PrepareError::Empty { what: path.display().to_string() });
+        return Err(PrepareError::Empty { what: shown(path) });
     }
-    let (description, fingerprint) = (format!("{} URLs", urls.len()), crate::digest_of(&urls));
-    Ok(Prepared { items: items(spec, urls)?, skipped: Vec::new(), description, fingerprint })
+    Ok(urls)
+}
+
+/// One task for each of the URLs.
+///
+/// # Errors
+///
+/// [`PrepareError`] when the certificates cannot be read, or a limit is zero.
+pub fn prepare_urls(spec: &Spec, urls: Vec<String>) -> Result<Prepared<Item>, PrepareError> {
+    let named = || std::env::var_os("SSL_CERT_FILE").filter(|path| !path.is_empty()).map(PathBuf::from);
+    let roots = spec.cacert.clone().or_else(named);
+    if let Some(path) = &roots {
+        let refused = |reason: String| PrepareError::Certificates { path: path.clone(), reason };
+        client::roots(path).map_err(refused)?;
+    }
+    let shown: Vec<String> = urls.iter().map(|url| address::redacted(url)).collect();
+    let (description, fingerprint) = (format!("{} URLs", urls.len()), crate::digest_of(&shown));
+    Ok(Prepared { items: items(spec, urls, false, roots.as_ref())?, skipped: Vec::new(), description, fingerprint })
 }
 
 /// `count` tasks for a local server at `address` (`http://127.0.0.1:1234`) that was started with `config`.
@@ -101,10 +146,15 @@ pub fn prepare_local(
         config.latency_ms, config.jitter_ms, config.body_bytes, config.errors_per_mille, config.seed
     );
     let fingerprint = crate::digest_of(&[&description]);
-    Ok(Prepared { items: items(spec, urls)?, skipped: Vec::new(), description, fingerprint })
+    Ok(Prepared { items: items(spec, urls, true, None)?, skipped: Vec::new(), description, fingerprint })
 }
 
-fn items(spec: &Spec, urls: impl IntoIterator<Item = String>) -> Result<Vec<Item>, PrepareError> {
+fn items(
+    spec: &Spec,
+    urls: impl IntoIterator<Item = String>,
+    direct: bool,
+    roots: Option<&PathBuf>,
+) -> Result<Vec<Item>, PrepareError> {
     if spec.timeout_ms == 0 {
         return Err(PrepareError::Value { name: "timeout", rule: "at least 1 ms" });
     }
@@ -112,68 +162,15 @@ fn items(spec: &Spec, urls: impl IntoIterator<Item = String>) -> Result<Vec<Item
         return Err(PrepareError::Value { name: "body limit", rule: "at least 1 byte" });
     }
     let limits = Limits { timeout_ms: spec.timeout_ms, max_redirects: spec.max_redirects, max_body: spec.max_body };
-    Ok(urls.into_iter().map(|url| Item { url, limits }).collect())
-}
-
-thread_local! {
-    /// One agent per thread: it keeps connections alive, and shares nothing with other threads.
-    static AGENT: RefCell<Option<(Limits, Agent)>> = const { RefCell::new(None) };
-}
-
-fn agent(limits: Limits) -> Agent {
-    AGENT.with_borrow_mut(|kept| match kept {
-        Some((for_limits, agent)) if *for_limits == limits => agent.clone(),
-        _ => {
-            let config = Agent::config_builder()
-                .timeout_global(Some(Duration::from_millis(limits.timeout_ms)))
-                .max_redirects(limits.max_redirects)
-                .max_redirects_will_error(true)
-                .http_status_as_error(true)
-                .build();
-            let agent = Agent::new_with_config(config);
-            *kept = Some((limits, agent.clone()));
-            agent
-        }
-    })
+    Ok(urls.into_iter().map(|url| Item { url, limits, direct, roots: roots.cloned() }).collect())
 }
 
 /// Gets one URL.
 ///
 /// # Errors
 ///
-/// [`ItemError`] when there is no answer in time, the status is 400 or above, there are too many redirects, or the body is too
-/// long.
+/// [`ItemError`] when it is no URL, there is no answer in time, the status is 400 or above, there are too many redirects or one
+/// leads nowhere, or the body is too long. None of it has the URL's password in it.
 pub fn fetch_url(item: Item) -> Result<Answer, ItemError> {
-    let error = |reason: String| ItemError { item: item.url.clone(), reason };
-    if !item.url.starts_with("http://") && !item.url.starts_with("https://") {
-        return Err(error("is not a URL that begins with http:// or https://".to_owned()));
-    }
-    let mut response = agent(item.limits).get(&item.url).call().map_err(|cause| error(explain(&cause, item.limits)))?;
-    let status = response.status().as_u16();
-    let mut body = response.body_mut().as_reader();
-    let (mut hasher, mut bytes, mut chunk) = (Sha256::new(), 0_u64, [0; 16 * 1024]);
-    loop {
-        match body.read(&mut chunk) {
-            Ok(0) => break,
-            Ok(count) => {
-                bytes += count as u64;
-                if bytes > item.limits.max_body {
-                    return Err(error(format!("the body is longer than {} bytes", item.limits.max_body)));
-                }
-                hasher.update(&chunk[..count]);
-            }
-            Err(cause) if cause.kind() == std::io::ErrorKind::Interrupted => {}
-            Err(cause) => return Err(error(format!("the body broke off: {cause}"))),
-        }
-    }
-    Ok(Answer { status, bytes, sha256: hex(&hasher.finalize()) })
-}
-
-fn explain(error: &ureq::Error, limits: Limits) -> String {
-    match error {
-        ureq::Error::StatusCode(status) => format!("the server answered with status {status}"),
-        ureq::Error::Timeout(_) => format!("no answer within {} ms", limits.timeout_ms),
-        ureq::Error::TooManyRedirects => format!("more than {} redirects", limits.max_redirects),
-        other => other.to_string(),
-    }
+    client::get(&item).map_err(|reason| ItemError { item: item.shown(), reason })
 }

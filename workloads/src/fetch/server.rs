@@ -1,6 +1,11 @@
 //! The local HTTP server: its answers depend on its settings and on the number of the item, and on nothing else.
 
-use std::{io, net::Ipv4Addr, sync::Arc, time::Duration};
+use std::{
+    io::{self, Write as _},
+    net::Ipv4Addr,
+    sync::Arc,
+    time::Duration,
+};
 
 use axum::{
     Router,
@@ -45,7 +50,7 @@ impl Default for ServerConfig {
 pub fn serve(config: ServerConfig) -> io::Result<()> {
     tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
-        println!("listening on http://{}", listener.local_addr()?);
+        writeln!(io::stdout(), "listening on http://{}", listener.local_addr()?)?;
         let router = Router::new()
             .route("/item/{index}", get(item))
             .route("/redirect/{count}", get(redirect))

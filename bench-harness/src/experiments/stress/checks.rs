@@ -129,7 +129,7 @@ impl Round {
     pub(super) fn wrong(&self, what: impl Into<String>) {
         let what = what.into();
         // At once: the program may never come to the end of the round.
-        eprintln!("wrong: {what}");
+        crate::tell::tell!("wrong: {what}");
         self.wrong.lock().unwrap_or_else(PoisonError::into_inner).push(what);
     }
 

@@ -222,7 +222,7 @@ fn stress<S: Subject>(settings: &Settings, variant: S::Variant) -> Result<Stress
     let mut before = Inventory::take();
     let end_with = |command: String| {
         move |report: &str| {
-            eprintln!("hang: somebody made no progress\n{report}reproduce: {command}");
+            crate::tell::tell!("hang: somebody made no progress\n{report}reproduce: {command}");
             std::process::exit(i32::from(HANG));
         }
     };

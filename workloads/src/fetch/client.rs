@@ -1,0 +1,245 @@
+//! Gets one URL: by which agent, through which proxy, along which redirects, and what its errors mean.
+
+use std::{
+    cell::RefCell,
+    io::Read,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use sha2::{Digest as _, Sha256};
+use ureq::{
+    Agent, Body,
+    http::{Response, header},
+    tls::{PemItem, RootCerts, TlsConfig, parse_pem},
+    unversioned::{
+        resolver::DefaultResolver,
+        transport::{Connector, DefaultConnector},
+    },
+};
+use url::Url;
+
+use super::{
+    Answer, Item, address,
+    proxy::{self, Chosen},
+    transport::{Seen, Watch},
+};
+use crate::{answer::hex, paths};
+
+/// What an agent is made for; a thread keeps one for each.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Way {
+    roots: Option<PathBuf>,
+    proxy: Option<Chosen>,
+}
+
+struct Kept {
+    way: Way,
+    agent: Agent,
+    seen: Arc<Seen>,
+}
+
+thread_local! {
+    /// The agents of this thread: they keep connections alive, and share nothing with other threads.
+    static AGENTS: RefCell<Vec<Kept>> = const { RefCell::new(Vec::new()) };
+}
+
+/// The agent for `way`; a new one, without any connection, if `anew`.
+fn agent(way: &Way, anew: bool) -> Result<(Agent, Arc<Seen>), String> {
+    AGENTS.with_borrow_mut(|kept| {
+        if anew {
+            kept.retain(|other| other.way != *way);
+        }
+        if let Some(kept) = kept.iter().find(|other| other.way == *way) {
+            return Ok((kept.agent.clone(), Arc::clone(&kept.seen)));
+        }
+        let seen = Arc::new(Seen::default());
+        let agent = make(way, &seen)?;
+        kept.push(Kept { way: way.clone(), agent: agent.clone(), seen: Arc::clone(&seen) });
+        Ok((agent, seen))
+    })
+}
+
+fn make(way: &Way, seen: &Arc<Seen>) -> Result<Agent, String> {
+    let proxy = match &way.proxy {
+        Some(chosen) => Some(ureq::Proxy::new(&chosen.url).map_err(|error| format!("{error}, {}", chosen.in_words()))?),
+        None => None,
+    };
+    let mut tls = TlsConfig::builder();
+    if let Some(path) = &way.roots {
+        tls = tls.root_certs(roots(path).map_err(|error| format!("failed to read {}: {error}", paths::shown(path)))?);
+    }
+    let config = Agent::config_builder()
+        // Never the one that the library finds in the environment: it looks at neither the scheme nor whose server it is.
+        .proxy(proxy)
+        // Redirects are followed here: each may lead through another proxy.
+        .max_redirects(0)
+        .max_redirects_will_error(false)
+        .http_status_as_error(false)
+        .tls_config(tls.build())
+        .build();
+    let connector = DefaultConnector::default().chain(Watch(Arc::clone(seen)));
+    Ok(Agent::with_parts(config, connector, DefaultResolver::default()))
+}
+
+/// The certificates of a file: those that are trusted instead of the built-in ones.
+pub(super) fn roots(path: &Path) -> Result<RootCerts, String> {
+    let pem = std::fs::read(path).map_err(|error| error.to_string())?;
+    let mut certificates = Vec::new();
+    for item in parse_pem(&pem) {
+        if let PemItem::Certificate(certificate) = item.map_err(|error| error.to_string())? {
+            certificates.push(certificate);
+        }
+    }
+    if certificates.is_empty() {
+        return Err("there is no certificate in it (-----BEGIN CERTIFICATE-----)".to_owned());
+    }
+    Ok(RootCerts::Specific(Arc::new(certificates)))
+}
+
+/// Gets one URL, with all that its limits allow.
+pub(super) fn get(item: &Item) -> Result<Answer, String> {
+    let limits = item.limits;
+    let mut url = address::parse(&item.url)?;
+    let allowed = Duration::from_millis(limits.timeout_ms);
+    let start = Instant::now();
+    let mut redirects = 0;
+    loop {
+        let left = allowed.saturating_sub(start.elapsed());
+        let hop = Hop { item, url: &url, proxy: chosen(item, &url)? };
+        let mut response = hop.answer(left)?;
+        let status = response.status().as_u16();
+        let location = match status {
+            301 | 302 | 303 | 307 | 308 => response.headers().get_all(header::LOCATION).iter().next_back(),
+            _ => None,
+        };
+        if let Some(location) = location {
+            if redirects == limits.max_redirects {
+                return Err(format!("more than {redirects} redirects"));
+            }
+            redirects += 1;
+            let next = address::follow(&url, location.as_bytes())?;
+            // A short body is read, so that the connection can be used again.
+            let _ = std::io::copy(&mut response.body_mut().as_reader().take(64 * 1024), &mut std::io::sink());
+            url = next;
+            continue;
+        }
+        if status >= 400 {
+            return Err(format!("the server answered with status {status}"));
+        }
+        return hop.read(status, &mut response);
+    }
+}
+
+fn chosen(item: &Item, url: &Url) -> Result<Option<Chosen>, String> {
+    // The lab's own server is on this machine, and no proxy is to be measured.
+    if item.direct { Ok(None) } else { proxy::choose(url, |name| std::env::var(name).ok()) }
+}
+
+/// One request of what may be several, if there are redirects.
+struct Hop<'a> {
+    item: &'a Item,
+    url: &'a Url,
+    proxy: Option<Chosen>,
+}
+
+impl Hop<'_> {
+    /// The answer, with its body still to come. A connection that was kept alive may have been closed by the server just when
+    /// the request was sent, which says nothing about the request: where such a one ended before its first byte, it is sent
+    /// once more on a fresh one.
+    fn answer(&self, left: Duration) -> Result<Response<Body>, String> {
+        let way = Way { roots: self.item.roots.clone(), proxy: self.proxy.clone() };
+        let start = Instant::now();
+        let (first, seen) = agent(&way, false)?;
+        let connections = seen.connections();
+        seen.begin();
+        match self.send(&first, left) {
+            Err(ureq::Error::Io(_)) if seen.connections() == connections && !seen.answered() => {
+                let (fresh, _) = agent(&way, true)?;
+                self.send(&fresh, left.saturating_sub(start.elapsed())).map_err(|error| self.explain(&error))
+            }
+            answer => answer.map_err(|error| self.explain(&error)),
+        }
+    }
+
+    fn send(&self, agent: &Agent, left: Duration) -> Result<Response<Body>, ureq::Error> {
+        // Zero would be no limit.
+        let left = left.max(Duration::from_millis(1));
+        agent.get(self.url.as_str()).config().timeout_global(Some(left)).build().call()
+    }
+
+    fn read(&self, status: u16, response: &mut Response<Body>) -> Result<Answer, String> {
+        let mut body = response.body_mut().as_reader();
+        let (mut hasher, mut bytes, mut chunk) = (Sha256::new(), 0_u64, [0; 16 * 1024]);
+        let max_body = self.item.limits.max_body;
+        loop {
+            match body.read(&mut chunk) {
+                Ok(0) => break,
+                Ok(count) => {
+                    bytes += count as u64;
+                    if bytes > max_body {
+                        return Err(format!("the body is longer than {max_body} bytes (--max-body allows more)"));
+                    }
+                    hasher.update(&chunk[..count]);
+                }
+                Err(cause) if cause.kind() == std::io::ErrorKind::Interrupted => {}
+                Err(cause) => {
+                    let inner = cause.get_ref().and_then(|inner| inner.downcast_ref::<ureq::Error>());
+                    return Err(match inner {
+                        Some(ureq::Error::Timeout(_)) => format!("the body had no end within {}", self.limit()),
+                        Some(error) => format!("the body broke off: {}", self.explain(error)),
+                        None => format!("the body broke off: {cause}"),
+                    });
+                }
+            }
+        }
+        Ok(Answer { status, bytes, sha256: hex(&hasher.finalize()) })
+    }
+
+    fn limit(&self) -> String {
+        format!("{} ms (--timeout-ms allows more)", self.item.limits.timeout_ms)
+    }
+
+    /// What an error means, and what helps.
+    fn explain(&self, error: &ureq::Error) -> String {
+        let mut text = match error {
+            ureq::Error::Timeout(_) => format!("no answer within {}", self.limit()),
+            // These repeat the URL, and its password with it.
+            ureq::Error::BadUri(_) | ureq::Error::Http(_) => {
+                "is a URL that cannot be asked for: write unusual characters in it as %XX".to_owned()
+            }
+            ureq::Error::HostNotFound => format!("the host {} is not found", self.url.host_str().unwrap_or_default()),
+            other => certificate(&other.to_string(), self.url).unwrap_or_else(|| other.to_string()),
+        };
+        if let Some(proxy) = &self.proxy {
+            text.push_str(&format!(" ({})", proxy.in_words()));
+        }
+        text
+    }
+}
+
+/// What is wrong with a server's certificate, in words of those who run servers.
+fn certificate(error: &str, url: &Url) -> Option<String> {
+    let is = |kind: &str| error.contains(kind);
+    if !is("certificate") {
+        return None;
+    }
+    Some(if is("UnknownIssuer") {
+        "the server's certificate is signed by an authority that is not known: name a file with that authority's certificate \
+         by --cacert or SSL_CERT_FILE"
+            .to_owned()
+    } else if is("CaUsedAsEndEntity") {
+        "the server's certificate is that of an authority, which servers may not use themselves: give the server one that the \
+         authority has signed (without CA:TRUE), and name the authority's by --cacert"
+            .to_owned()
+    } else if is("NotValidForName") || is("not valid for name") {
+        format!("the server's certificate is for another name than {}", url.host_str().unwrap_or_default())
+    } else if is("Expired") || is("expired") {
+        "the server's certificate has expired, or the clock of this machine is wrong".to_owned()
+    } else if is("NotValidYet") || is("not valid yet") {
+        "the server's certificate is not valid yet, or the clock of this machine is wrong".to_owned()
+    } else {
+        return None;
+    })
+}
