@@ -11,6 +11,9 @@ mod loans;
 #[expect(unsafe_code, reason = "writes to memory that workers read later")]
 mod store;
 
+#[cfg(all(test, not(loom)))]
+mod model_tests;
+
 use std::sync::atomic::{AtomicBool, Ordering};
 
 pub(in crate::process) use block::NO_DESCRIPTOR;

@@ -332,6 +332,13 @@ impl Store {
         if record.length != length || !record.state.may_be_returned() {
             return None;
         }
+        // It was counted as an argument as long as a task had it, and is none any more.
+        if record.state == State::Held && record.purpose == Use::Argument {
+            self.argument_bytes -= record.capacity;
+        }
+        if record.purpose == Use::Argument {
+            record.purpose = Use::Shared;
+        }
         if record.state == State::Withdrawn {
             self.withdrawn -= 1;
             record.state = State::Held;
@@ -511,6 +518,11 @@ impl Fresh {
         // SAFETY: this is the only holder: the piece is `State::Fresh`, so no worker was told of this use of it, and none can
         // return it. Those that had it before hold nothing of it any more. The parent can write to what it made.
         unsafe { self.0.segment.mapping.bytes_mut(0, self.0.length) }
+    }
+
+    #[cfg(all(test, not(loom)))]
+    pub(super) fn id(&self) -> u64 {
+        self.0.id()
     }
 
     /// It is written. From here on others may be told of it.
