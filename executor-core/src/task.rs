@@ -56,6 +56,16 @@ impl<T: Serialize + DeserializeOwned + Send + 'static> Payload for T {}
 /// A closure's parameter needs its type written out where the body has to know it, to call a method for example: `|x| x + 1u64`
 /// builds, `|text| text.len()` does not, and `|text: String| text.len()` does.
 ///
+/// # Values of no size that prove something
+///
+/// In a worker process the task is made anew from its type: it has no bytes that could travel. That is a copy like any other
+/// for functions and for closures that capture nothing. A closure that captures a `Copy` value *of no size* is copied with it.
+/// If that value is a token which proves that something has happened, such as that a library was initialised, then it has
+/// happened in the program and not in the worker, and code that relies on it without looking is wrong there; with `unsafe`
+/// inside, undefined. So a condition of sending a closure to another process is that no token in it stands for the state of
+/// *this* process. Pass what a task needs as its argument, make such tokens neither `Copy` nor zero-sized, or have the worker do
+/// the same with [`initializer`](crate::ProcessPoolBuilder::initializer). Executors of this process are not concerned.
+///
 /// ```compile_fail
 /// use executor_core::{Executor, SerialExecutor};
 /// let factor = 3;
@@ -130,7 +140,8 @@ macro_rules! task_for_functions {
                 const { assert!(size_of::<F>() == 0) };
                 // SAFETY: `F` has no bytes, so there is none that could be wrong. `F` is `Copy`, so another value of it
                 // could be made by safe code wherever one exists, and one existed in the program that sent the task, which
-                // is this one. A closure over a zero-sized token that proves something is `Copy` only if the token is.
+                // is this one. A closure over a zero-sized token that proves something is `Copy` only if the token is; that
+                // such a token does not prove anything about the process that it is copied to is a condition of `Task`.
                 Ok(unsafe { std::ptr::NonNull::<F>::dangling().read() })
             }
         }
