@@ -4,23 +4,16 @@
 
 use std::{fs::File, time::Duration};
 
-use executor_core::{
-    Executor, PoolState, ProcessPoolExecutor, SharedBytes, StartMethod, TaskError, TaskFuture, Transport,
-};
+use executor_core::{Executor, PoolState, ProcessPoolExecutor, SharedBytes, StartMethod, TaskError, Transport};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+mod gated;
+
+use gated::result;
 
 executor_core::test_worker!();
 
-/// For what must happen: a test that waits longer has failed.
-const LONG: Duration = Duration::from_secs(60);
 const MIB: usize = 1 << 20;
-
-fn result<T: Send + 'static>(future: TaskFuture<T>) -> Result<T, TaskError> {
-    match future.result_timeout(LONG) {
-        Ok(result) => result,
-        Err(future) => panic!("no result: {future:?}"),
-    }
-}
 
 fn square(x: u64) -> u64 {
     x * x
@@ -122,6 +115,28 @@ fn without_workers(method: StartMethod, transport: Transport) {
     }
 }
 
+/// Memory that has to wait until there is room in the socket needs a descriptor meanwhile; the worker runs something else.
+fn a_piece_that_cannot_be_sent_costs_its_task_alone(method: StartMethod) {
+    let builder = ProcessPoolExecutor::builder().start_method(method).transport(Transport::SharedMemory);
+    let pool = gated::quick_pool(builder, 1);
+    let pids = pool.worker_pids();
+    gated::assert_squares(gated::squares(&pool, 100));
+    let bytes = share(1);
+    let gate = gated::Gate::new();
+    let long = gate.close(&pool);
+    let text = pool.submit(|text: String| text.len(), "x".repeat(MIB)).unwrap();
+    let plugs = Plugs::new();
+    let shared = pool.submit(sum_shared, bytes.clone()).unwrap();
+    drop(plugs);
+    gate.open();
+    assert_eq!(result(long), Ok(7));
+    assert_eq!(result(text), Ok(MIB));
+    let shared = result(shared);
+    assert!(matches!(&shared, Ok(1_048_576) | Err(TaskError::Decode { .. })), "{shared:?}");
+    assert_eq!(result(pool.submit(sum_shared, bytes).unwrap()), Ok(MIB as u64));
+    assert_eq!(pool.worker_pids(), pids, "no worker has had to go");
+}
+
 #[test]
 fn without_descriptors_what_needs_one_says_so_and_the_rest_goes_on() {
     for method in [StartMethod::Spawn, StartMethod::ForkServer] {
@@ -129,5 +144,6 @@ fn without_descriptors_what_needs_one_says_so_and_the_rest_goes_on() {
             without_descriptors(method, transport);
             without_workers(method, transport);
         }
+        a_piece_that_cannot_be_sent_costs_its_task_alone(method);
     }
 }

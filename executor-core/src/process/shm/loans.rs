@@ -49,18 +49,21 @@ pub(in crate::process) struct Share {
 }
 
 impl Share {
-    pub(in crate::process) fn to_bytes(self) -> [u8; 24] {
+    /// `has_file`: its file comes beside it.
+    pub(in crate::process) fn to_bytes(self, has_file: bool) -> [u8; 24] {
         let mut bytes = [0; 24];
         bytes[..8].copy_from_slice(&self.id.to_le_bytes());
         bytes[8..16].copy_from_slice(&self.length.to_le_bytes());
         bytes[16..20].copy_from_slice(&self.slot.to_le_bytes());
+        bytes[20] = u8::from(has_file);
         bytes
     }
 
-    pub(in crate::process) fn from_bytes(bytes: &[u8]) -> Result<Self, Malformed> {
+    /// And whether its file comes beside it.
+    pub(in crate::process) fn from_bytes(bytes: &[u8]) -> Result<(Self, bool), Malformed> {
         let mut reader = Reader(bytes);
         let (id, length) = (reader.u64()?, reader.u64()?);
-        Ok(Self { id, length, slot: reader.u32()? })
+        Ok((Self { id, length, slot: reader.u32()? }, reader.u8()? == 1))
     }
 }
 
@@ -259,7 +262,7 @@ impl Loans {
         let share = Share { id: segment.id(), slot, length: segment.length() as u64 };
         // What has no file is referred to by nothing that travels.
         let file = segment.file().ok_or("the file of the shared memory is closed")?;
-        channel.push(Record::Share { share, files: &[file.as_fd()] });
+        channel.push(Record::Share { share, file: file.as_fd() });
         Ok(())
     }
 
@@ -401,6 +404,8 @@ mod tests {
         assert_eq!(Reference::from_bytes(&[2; Reference::LENGTH]), None);
         assert_eq!(Reference::from_bytes(&[0; 3]), None);
         let share = Share { id: 1, slot: 2, length: 3 };
-        assert_eq!(Share::from_bytes(&share.to_bytes()), Ok(share));
+        for has_file in [false, true] {
+            assert_eq!(Share::from_bytes(&share.to_bytes(has_file)), Ok((share, has_file)));
+        }
     }
 }

@@ -5,10 +5,7 @@
 
 use std::{
     collections::{HashMap, VecDeque},
-    os::{
-        fd::{BorrowedFd, OwnedFd},
-        unix::net::UnixStream,
-    },
+    os::{fd::OwnedFd, unix::net::UnixStream},
     sync::Arc,
 };
 
@@ -89,11 +86,7 @@ impl ParentEnd for Channel {
 
     fn push(&mut self, record: Record<'_>) -> Place {
         self.sent.push_back(match record {
-            Record::Share { share, files } => {
-                let files: Vec<OwnedFd> =
-                    files.iter().map(|file| BorrowedFd::try_clone_to_owned(file).unwrap()).collect();
-                Sent::Share(share, files.into_iter().next().unwrap())
-            }
+            Record::Share { share, file } => Sent::Share(share, file.try_clone_to_owned().unwrap()),
             Record::Forget { id } => Sent::Forget(id),
             Record::Run { .. } | Record::Define { .. } => unreachable!("pushed by the model"),
         });
@@ -210,6 +203,8 @@ struct Model {
     configurations: Vec<(Arc<Bound>, Told)>,
     workers: Vec<Worker>,
     counts: [usize; 6],
+    /// All pieces that were made.
+    made: Vec<u64>,
 }
 
 fn told(pieces: &[Piece]) -> Told {
@@ -239,6 +234,7 @@ impl Model {
             configurations: Vec::new(),
             workers: (0..3).map(|_| Worker::new()).collect(),
             counts: [0; 6],
+            made: Vec::new(),
         }
     }
 
@@ -268,6 +264,7 @@ impl Model {
             entry: entry(task),
             bound: bound.as_ref().map(|(bound, _)| Arc::clone(bound)),
             items: 0,
+            ticket: 0,
             extras: None,
         };
         worker.loans.share(&pins, &mut worker.channel).unwrap();
@@ -326,7 +323,13 @@ impl Model {
                 worker.borrower.accept(share, (!is_lost).then_some(file));
             }
             Some(Sent::Forget(id)) => worker.borrower.forget(id),
-            Some(Sent::Define(number, told)) => worker.known[number] = told,
+            Some(Sent::Define(number, told)) => {
+                // It may decode it at once, whether or not the request behind it was cancelled meanwhile.
+                if self.random.is(2) {
+                    drop(worker.decode(&told, 0));
+                }
+                worker.known[number] = told;
+            }
             Some(Sent::Run { number, definition, told, step }) => {
                 let is_revoked = worker
                     .standing
@@ -412,6 +415,7 @@ impl Model {
                 let purpose = [Use::Shared, Use::Shared, Use::Argument, Use::Private][self.random.below(4)];
                 if let Some(mut fresh) = store::make(LENGTH, purpose) {
                     fresh.bytes_mut().fill(0);
+                    self.made.push(fresh.id());
                     if self.random.is(2) { self.fresh.push(fresh) } else { self.finish(fresh) }
                 }
             }
@@ -442,7 +446,8 @@ impl Model {
                     kept.swap_remove(self.random.below(kept.len()));
                 }
             }
-            36 => store::sweep(),
+            36 if self.made.is_empty() || self.random.is(2) => store::sweep(),
+            36 => store::come_late(self.made[self.random.below(self.made.len())]),
             37 => {
                 let blanks = store::blanks();
                 let worker = &mut self.workers[index];
@@ -477,7 +482,12 @@ fn whoever_may_read_a_piece_finds_what_was_written_for_him() {
         for _ in 0..6000 {
             model.step();
         }
-        counts.iter_mut().zip(model.counts).for_each(|(all, one)| *all += one);
+        let made = std::mem::take(&mut model.made);
+        let tried = model.counts;
+        drop(model);
+        store::sweep();
+        assert!(made.into_iter().all(store::is_free), "a piece that nobody holds is not free");
+        counts.iter_mut().zip(tried).for_each(|(all, one)| *all += one);
     }
     // What it is meant to try has happened: losses, decodings, returns, lies, lies about what is being written, deaths.
     assert!(counts.iter().all(|count| *count > 0), "{counts:?}");

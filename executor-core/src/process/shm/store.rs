@@ -314,6 +314,19 @@ pub(super) fn close_book(book: &Arc<Book>) {
     drop(freed);
 }
 
+/// What somebody does who was the last holder, and comes late to the lock.
+#[cfg(all(test, not(loom)))]
+pub(super) fn come_late(id: u64) {
+    let freed = with_store(|store| store.withdraw(id));
+    drop(freed);
+}
+
+/// Whether nobody holds it, or it is gone.
+#[cfg(all(test, not(loom)))]
+pub(super) fn is_free(id: u64) -> bool {
+    with_store(|store| store.records.get(&id).is_none_or(|record| record.state.may_be_written()))
+}
+
 /// Looks whether workers have let go of what they were to let go of.
 pub(in crate::process) fn sweep() {
     let freed = with_store(|store| if store.withdrawn > 0 { store.sweep() } else { Freed(Vec::new()) });
@@ -413,7 +426,9 @@ impl Store {
     /// The last holder here may be gone.
     fn withdraw(&mut self, id: u64) -> Freed {
         let Some(record) = self.records.get_mut(&id) else { return Freed(Vec::new()) };
-        if !matches!(record.state, State::Fresh | State::Held) || record.readers().here > 0 {
+        // Who was the last one may come late: somebody else may hold it again, or may have been here before.
+        let is_held = matches!(record.state, State::Fresh | State::Held);
+        if !is_held || record.state.fate(record.readers()) == Fate::Stays {
             return Freed(Vec::new());
         }
         if record.purpose == Use::Argument {

@@ -185,8 +185,8 @@ proptest! {
         if let Some(reference) = Reference::from_bytes(&bytes) {
             prop_assert_eq!(Reference::from_bytes(&reference.to_bytes()), Some(reference));
         }
-        if let Ok(share) = Share::from_bytes(&bytes) {
-            prop_assert_eq!(Share::from_bytes(&share.to_bytes()), Ok(share));
+        if let Ok((share, has_file)) = Share::from_bytes(&bytes) {
+            prop_assert_eq!(Share::from_bytes(&share.to_bytes(has_file)), Ok((share, has_file)));
         }
         // Neither panics, nor allocates for what is only announced.
         let _ = codec::decode::<Hello>(&bytes);

@@ -47,7 +47,7 @@ pub(super) enum Record<'a> {
     Define { definition: u32, offset: u64, name_hash: u64, bound: Option<&'a [u8]> },
     /// From now on requests may refer to this shared memory. A worker's end keeps it for itself.
     #[cfg(target_os = "linux")]
-    Share { share: Share, files: &'a [BorrowedFd<'a>] },
+    Share { share: Share, file: BorrowedFd<'a> },
     /// No request will refer to this shared memory any more. A worker's end keeps it for itself.
     #[cfg(target_os = "linux")]
     Forget { id: u64 },

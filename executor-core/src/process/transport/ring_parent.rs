@@ -287,8 +287,8 @@ impl ParentEnd for Rings {
                     }
                 }
             }
-            Record::Share { share, files } => {
-                self.control.send_with_files(wire::SHARE, &share.to_bytes(), files);
+            Record::Share { share, file } => {
+                self.control.send_share(share, file);
                 self.put(Header::new(0, 0, kind::SHARE), [&[], &[]])
             }
             Record::Forget { id } => self.put(Header::new(8, 0, kind::FORGET), [&id.to_le_bytes(), &[]]),

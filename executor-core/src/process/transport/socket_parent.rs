@@ -20,7 +20,7 @@ use super::{
     socket::{ATTACHED, READ_SIZE, Source},
 };
 #[cfg(target_os = "linux")]
-use crate::process::shm::{MOST_BLOCKS, Reference};
+use crate::process::shm::{MOST_BLOCKS, Reference, Share};
 use crate::{
     process::wire::{self, FrameBuffer, Malformed, Reader},
     sys,
@@ -54,7 +54,7 @@ pub(in crate::process) struct SocketParent {
     files: VecDeque<ArrivedFile>,
     /// Files that are kept, and at which byte of `outgoing` they go.
     #[cfg(target_os = "linux")]
-    outgoing_files: VecDeque<(usize, Vec<OwnedFd>)>,
+    outgoing_files: VecDeque<(usize, Share, OwnedFd)>,
     open: bool,
     /// Requests sent, as a transport by itself.
     next_number: u64,
@@ -136,44 +136,48 @@ impl SocketParent {
         self.send(&all);
     }
 
-    /// Sends a frame with files beside it.
+    /// Sends shared memory. Where the system does not let its file travel, because there are too many of them already, this
+    /// program has no descriptor left, or no memory, the worker is told so: it waits for no file, and says that it has lost
+    /// the piece.
     #[cfg(target_os = "linux")]
-    pub(super) fn send_with_files(&mut self, kind: u8, content: &[u8], files: &[BorrowedFd<'_>]) {
-        let mut frame = (content.len() as u32 + 1).to_le_bytes().to_vec();
-        frame.push(kind);
-        frame.extend_from_slice(content);
+    pub(super) fn send_share(&mut self, share: Share, file: BorrowedFd<'_>) {
+        let frame = share_frame(share, true);
+        let mut file = Some(file);
         if self.outgoing.is_empty() {
-            match sys::send_with_fds(self.socket.as_fd(), &frame, files) {
+            match sys::send_with_fds(self.socket.as_fd(), &frame, file.as_slice()) {
                 Ok(sent) => return self.send(&[&frame[sent..]]),
                 Err(error) if matches!(error.kind(), ErrorKind::Interrupted | ErrorKind::WouldBlock) => {}
-                // The worker is gone, or it has more files on their way to it than the system allows. One that is alive has
-                // to be ended: it would wait for this for ever.
-                Err(_) => return self.hang_up(),
+                Err(_) => file = None,
             }
         }
-        match files.iter().map(BorrowedFd::try_clone_to_owned).collect() {
-            Ok(files) => self.outgoing_files.push_back((self.outgoing.len(), files)),
-            Err(_) => return self.hang_up(),
+        match file.and_then(|file| file.try_clone_to_owned().ok()) {
+            Some(file) => {
+                self.outgoing_files.push_back((self.outgoing.len(), share, file));
+                self.outgoing.extend_from_slice(&frame);
+            }
+            None => self.send(&[&share_frame(share, false)]),
         }
-        self.outgoing.extend_from_slice(&frame);
-    }
-
-    /// The worker ends itself then, and the supervisor notices.
-    #[cfg(target_os = "linux")]
-    fn hang_up(&mut self) {
-        let _ = self.socket.shutdown(std::net::Shutdown::Both);
     }
 
     /// Sends some of what is kept.
     fn send_kept(&mut self) -> io::Result<usize> {
         #[cfg(target_os = "linux")]
-        if let Some((at, files)) = self.outgoing_files.front() {
-            if *at > self.sent {
-                return self.socket.write(&self.outgoing[self.sent..*at]);
+        if let Some((at, share, file)) = self.outgoing_files.front() {
+            let at = *at;
+            if at > self.sent {
+                return self.socket.write(&self.outgoing[self.sent..at]);
             }
-            let end = self.outgoing_files.get(1).map_or(self.outgoing.len(), |(next, _)| *next);
-            let files: Vec<BorrowedFd<'_>> = files.iter().map(OwnedFd::as_fd).collect();
-            let count = sys::send_with_fds(self.socket.as_fd(), &self.outgoing[self.sent..end], &files)?;
+            let end = self.outgoing_files.get(1).map_or(self.outgoing.len(), |(next, ..)| *next);
+            let sent = sys::send_with_fds(self.socket.as_fd(), &self.outgoing[at..end], &[file.as_fd()]);
+            if sent.as_ref().is_err_and(|error| !matches!(error.kind(), ErrorKind::Interrupted | ErrorKind::WouldBlock))
+            {
+                // As in `send_share`.
+                let frame = share_frame(*share, false);
+                self.outgoing[at..at + frame.len()].copy_from_slice(&frame);
+                self.outgoing_files.pop_front();
+                return Ok(0);
+            }
+            let count = sent?;
             self.outgoing_files.pop_front();
             return Ok(count);
         }
@@ -309,6 +313,15 @@ impl SocketParent {
     }
 }
 
+#[cfg(target_os = "linux")]
+fn share_frame(share: Share, has_file: bool) -> Vec<u8> {
+    let content = share.to_bytes(has_file);
+    let mut frame = (content.len() as u32 + 1).to_le_bytes().to_vec();
+    frame.push(wire::SHARE);
+    frame.extend_from_slice(&content);
+    frame
+}
+
 /// One request at a time; the worker has it as soon as it is sent.
 impl ParentEnd for SocketParent {
     fn depth(&self) -> usize {
@@ -332,7 +345,7 @@ impl ParentEnd for SocketParent {
                 self.send_frame(wire::DEFINE, &[&definition.to_le_bytes(), &offset, &hash, &has_bound, bound]);
             }
             #[cfg(target_os = "linux")]
-            Record::Share { share, files } => self.send_with_files(wire::SHARE, &share.to_bytes(), files),
+            Record::Share { share, file } => self.send_share(share, file),
             #[cfg(target_os = "linux")]
             Record::Forget { id } => self.send_frame(wire::FORGET, &[&id.to_le_bytes()]),
         }

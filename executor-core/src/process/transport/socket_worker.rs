@@ -138,8 +138,9 @@ impl SocketWorker {
 
     #[cfg(target_os = "linux")]
     fn accept_share(&mut self, content: &[u8]) -> io::Result<()> {
-        let share = Share::from_bytes(content).map_err(|Malformed| io::Error::from(ErrorKind::InvalidData))?;
-        shm::accept(share, self.files.pop_front().flatten());
+        let (share, has_file) =
+            Share::from_bytes(content).map_err(|Malformed| io::Error::from(ErrorKind::InvalidData))?;
+        shm::accept(share, if has_file { self.files.pop_front().flatten() } else { None });
         Ok(())
     }
 
