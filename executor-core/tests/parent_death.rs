@@ -30,9 +30,56 @@ fn program_with_forked_workers() {
     be_busy(StartMethod::ForkServer);
 }
 
+/// The same, and a forked copy of the program lives on: it has the sockets of the workers, as whatever it starts may have.
+#[cfg(target_os = "linux")]
+#[test]
+#[ignore = "runs as the child of another test"]
+fn program_with_spawned_workers_and_a_copy() {
+    fork_and_be_busy(StartMethod::Spawn);
+}
+
+/// The same.
+#[cfg(target_os = "linux")]
+#[test]
+#[ignore = "runs as the child of another test"]
+fn program_with_forked_workers_and_a_copy() {
+    fork_and_be_busy(StartMethod::ForkServer);
+}
+
+#[cfg(target_os = "linux")]
+fn fork_and_be_busy(method: StartMethod) {
+    let pool = ProcessPoolExecutor::builder().start_method(method).max_workers(2).build().unwrap();
+    pool.warm_up().unwrap();
+    // SAFETY: the copy does nothing but sleep.
+    if unsafe { libc::fork() } == 0 {
+        // Those who wait for the program's workers wait for the end of its output.
+        for fd in [1, 2] {
+            // SAFETY: nobody uses it any more.
+            unsafe { libc::close(fd) };
+        }
+        // SAFETY: has no requirements; it ends the copy in time.
+        unsafe { libc::alarm(30) };
+        loop {
+            std::thread::park();
+        }
+    }
+    be_busy_with(pool);
+}
+
 fn be_busy(method: StartMethod) {
     let pool = ProcessPoolExecutor::builder().start_method(method).max_workers(2).build().unwrap();
     pool.warm_up().unwrap();
+    be_busy_with(pool);
+}
+
+/// What a task has started ends as well.
+fn start_a_child_and_never_return(_: ()) {
+    let _child = Command::new("sleep").arg("1000").spawn().unwrap();
+    never_return(());
+}
+
+fn be_busy_with(pool: ProcessPoolExecutor) {
+    let _other = pool.submit(start_a_child_and_never_return, ()).unwrap();
     let _busy = pool.submit(never_return, ()).unwrap();
     let pids: Vec<_> = pool.worker_pids().into_iter().chain(pool.fork_server_pid()).collect();
     eprintln!("ready {pids:?}");
@@ -48,6 +95,18 @@ fn spawned_workers_end_with_their_program() {
 #[test]
 fn forked_workers_and_their_fork_server_end_with_their_program() {
     kill_program("program_with_forked_workers");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn spawned_workers_end_with_their_program_while_a_copy_of_it_lives() {
+    kill_program("program_with_spawned_workers_and_a_copy");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn forked_workers_end_with_their_program_while_a_copy_of_it_lives() {
+    kill_program("program_with_forked_workers_and_a_copy");
 }
 
 fn kill_program(name: &str) {

@@ -63,6 +63,7 @@ pub struct ProcessPoolBuilder {
     startup_timeout: Duration,
     environment: Vec<(OsString, OsString)>,
     directory: Option<PathBuf>,
+    kill_process_group: bool,
     observer: Option<Box<dyn Observer>>,
 }
 
@@ -86,6 +87,7 @@ impl ProcessPoolBuilder {
             startup_timeout: Duration::from_secs(30),
             environment: Vec::new(),
             directory: None,
+            kill_process_group: true,
             observer: None,
         }
     }
@@ -235,6 +237,18 @@ impl ProcessPoolBuilder {
         self
     }
 
+    /// Whether the processes that tasks have started end with their worker. Default: yes.
+    ///
+    /// Each worker leads a process group, and what its tasks start is in it unless it leaves (`setpgid`, `setsid`, as daemons and
+    /// interactive shells do). SIGTERM, where a task is stopped, goes to the whole group; and when the worker has ended, whatever the
+    /// reason was (a time limit, [`kill`](crate::TaskFuture::kill), a crash, [`Shutdown`](crate::Shutdown), the end of its
+    /// use, the death of the program), what is left of the group gets SIGKILL. With `false` all that is for the worker alone, and what
+    /// its tasks have started lives on.
+    pub fn kill_process_group(mut self, kill: bool) -> Self {
+        self.kill_process_group = kill;
+        self
+    }
+
     /// Is told of every task and every worker; see [`Observer`] for when. Default: nobody.
     pub fn observer(mut self, observer: impl Observer) -> Self {
         self.observer = Some(Box::new(observer));
@@ -290,6 +304,7 @@ impl ProcessPoolBuilder {
             startup_timeout: self.startup_timeout,
             environment: self.environment,
             directory: self.directory,
+            kill_process_group: self.kill_process_group,
             observer: self.observer,
             launch_arguments,
         };

@@ -67,6 +67,8 @@ pub(super) struct Config {
     pub(super) startup_timeout: Duration,
     pub(super) environment: Vec<(OsString, OsString)>,
     pub(super) directory: Option<PathBuf>,
+    /// Whether what a worker has started ends with it.
+    pub(super) kill_process_group: bool,
     pub(super) observer: Option<Box<dyn Observer>>,
     pub(super) launch_arguments: LaunchArguments,
 }

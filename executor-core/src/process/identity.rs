@@ -28,25 +28,62 @@ fn anchor() -> usize {
 pub(super) struct Identity {
     version: String,
     protocol: u32,
-    /// Device, inode, size, and time of the last change.
-    file: (u64, u64, u64, i64, i64),
+    /// Device, inode and size.
+    file: (u64, u64, u64),
+    /// What the linker has written into the program to tell it from other builds; where it has not, and the file could be
+    /// another one by now, when it was changed last.
+    build: Build,
     /// From the anchor to a function: differs between builds whose code differs in size.
     distance: u64,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+enum Build {
+    /// Its file is the one that this process runs, and nobody can write to such a file.
+    Running,
+    Id(Vec<u8>),
+    Changed(i64, i64),
+}
+
+/// The file that this crate's code was loaded from, and what else there is to tell it by.
+#[cfg(target_os = "linux")]
+fn own_file() -> io::Result<(fs::Metadata, Build)> {
+    use crate::sys::Image;
+    let image = crate::sys::image();
+    let build = |other: Build| image.and_then(|image| image.build_id.clone()).map_or(other, Build::Id);
+    match image {
+        Some(Image { path: Some(path), .. }) => {
+            let file = fs::metadata(path)?;
+            // Not of the program: a library may be replaced while it is loaded.
+            let changed = Build::Changed(file.mtime(), file.mtime_nsec());
+            Ok((file, build(changed)))
+        }
+        // Also right when the file was replaced or removed after the program started.
+        _ => Ok((fs::metadata("/proc/self/exe").map_err(name_proc)?, build(Build::Running))),
+    }
+}
+
+#[cfg(target_os = "linux")]
+fn name_proc(error: io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("/proc/self/exe cannot be looked at ({error}): is /proc mounted?"))
+}
+
+#[cfg(not(target_os = "linux"))]
+fn own_file() -> io::Result<(fs::Metadata, Build)> {
+    let file = fs::metadata(std::env::current_exe()?)?;
+    let changed = Build::Changed(file.mtime(), file.mtime_nsec());
+    Ok((file, changed))
+}
+
 impl Identity {
     pub(super) fn of_this_program() -> io::Result<Self> {
-        let file = if cfg!(target_os = "linux") {
-            // Also right when the file was replaced or removed after the program started.
-            fs::metadata("/proc/self/exe")?
-        } else {
-            fs::metadata(std::env::current_exe()?)?
-        };
+        let (file, build) = own_file()?;
         let function = worker::init as fn() as usize;
         Ok(Self {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             protocol: wire::PROTOCOL,
-            file: (file.dev(), file.ino(), file.size(), file.mtime(), file.mtime_nsec()),
+            file: (file.dev(), file.ino(), file.size()),
+            build,
             distance: function.wrapping_sub(anchor()) as u64,
         })
     }
@@ -60,13 +97,14 @@ pub(super) struct FunctionId {
 }
 
 impl FunctionId {
-    /// An entry in a library that was loaded at run time has another distance in every process, so it is refused.
+    /// An entry in another library than this crate's code has another distance in every process, so it is refused.
     pub(super) fn of(entry: &'static Entry) -> Result<Self, TaskError> {
         let address = std::ptr::from_ref(entry).addr();
         if !crate::sys::is_in_program(address, size_of::<Entry>()) {
             return Err(TaskError::encode(
                 "task",
-                "its function is not part of the program but of a library loaded at run time",
+                "its function is not part of the program (or library) that executor_core is part of, but of another library \
+                 loaded at run time",
             ));
         }
         Ok(Self { offset: address.wrapping_sub(anchor()) as u64, name_hash: hash((entry.name)()) })

@@ -91,6 +91,7 @@ impl Core {
             startup_timeout: config.startup_timeout,
             identity: self.identity.clone(),
             preload: config.preload.clone(),
+            ends_group: config.kill_process_group,
         }
     }
 

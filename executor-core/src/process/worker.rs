@@ -26,7 +26,8 @@ use super::{
     entry::Entry,
     flags,
     identity::{FunctionId, Identity},
-    launch, results,
+    launch::{self, Birth},
+    results,
     transport::{Record, ReplyHeader, ReplyKind, Request, SocketTransport, SocketWorker, WorkerEnd},
     wire::{self, Malformed},
 };
@@ -37,8 +38,8 @@ use crate::{
     span, sys,
 };
 
-/// Set for a worker process: the pid of its parent. A task's own child processes inherit it, which is why its presence alone
-/// proves nothing.
+/// Set for a worker process: its [`Birth`]. A task's own child processes inherit it, which is why its presence alone proves
+/// nothing.
 pub(super) const WORKER_VARIABLE: &str = "EXECUTOR_CORE_WORKER_OF";
 
 static INITIALISED: AtomicBool = AtomicBool::new(false);
@@ -110,8 +111,8 @@ impl HelloFiles {
 pub fn init() {
     // ORDERING: flags that stand for themselves.
     INITIALISED.store(true, Ordering::Relaxed);
-    let Some(parent) = env::var_os(WORKER_VARIABLE) else { return };
-    let socket = match sys::take_over_stdin(&parent) {
+    let Some(birth) = env::var_os(WORKER_VARIABLE).and_then(|variable| Birth::read(&variable)) else { return };
+    let socket = match sys::take_over_stdin(birth.token.as_bytes()) {
         Ok(Some(socket)) => socket,
         // Not a worker but a process that a task has started.
         Ok(None) => return,
@@ -119,14 +120,26 @@ pub fn init() {
     };
     IN_WORKER.store(true, Ordering::Relaxed);
     GENERATION.store(sys::generation(), Ordering::Relaxed);
-    let outcome = launch::is_fork_server(&socket).and_then(|fork_server| {
-        if fork_server {
-            return launch::serve_forks(socket);
-        }
-        watch_parent(&socket)?;
-        serve(socket)
-    });
-    leave(outcome)
+    #[cfg(target_os = "linux")]
+    {
+        sys::reset_signals();
+        sys::leave_terminal();
+    }
+    leave(begin(socket, &birth))
+}
+
+/// The life of a process that this program has started.
+fn begin(socket: UnixStream, birth: &Birth) -> io::Result<()> {
+    let Some(parent) = sys::Parent::open(birth.parent) else { sys::exit_now() };
+    // The first frame says what it is to be. Until then it has no other thread.
+    if !parent.wait_for_word(socket.as_fd())? {
+        sys::exit_now();
+    }
+    if launch::is_fork_server(&socket)? {
+        return launch::serve_forks(socket, parent, birth);
+    }
+    watch_parent(parent, &socket, birth.ends_group)?;
+    serve(socket)
 }
 
 fn leave(outcome: io::Result<()>) -> ! {
@@ -187,14 +200,18 @@ pub(super) fn sleeping_threads() -> usize {
     usize::from(TEST_WORKER.get().is_some())
 }
 
-fn watch_parent(socket: &UnixStream) -> io::Result<()> {
+fn watch_parent(parent: sys::Parent, socket: &UnixStream, ends_group: bool) -> io::Result<()> {
     let watched = socket.try_clone()?;
-    thread::Builder::new().name("executor-parent-watch".to_owned()).spawn(move || {
-        sys::wait_for_hangup(watched.as_fd());
-        // The parent is gone, and nobody will read what the task that runs may still do.
-        sys::exit_now()
-    })?;
+    thread::Builder::new()
+        .name("executor-parent-watch".to_owned())
+        .spawn(move || end_with_parent(&parent, &watched, ends_group))?;
     Ok(())
+}
+
+/// Waits for the end of the program, and ends this process: nobody will read what the task that runs may still do.
+pub(super) fn end_with_parent(parent: &sys::Parent, socket: &UnixStream, ends_group: bool) -> ! {
+    parent.wait_for_end(socket.as_fd());
+    if ends_group { sys::exit_with_group() } else { sys::exit_now() }
 }
 
 fn serve(socket: UnixStream) -> io::Result<()> {

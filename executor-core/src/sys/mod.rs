@@ -15,8 +15,12 @@ mod limits;
 #[cfg(target_os = "linux")]
 #[expect(unsafe_code, reason = "asks for memory of the caller's")]
 mod pages;
+mod parent;
 #[expect(unsafe_code, reason = "maps memory")]
 mod shared_memory;
+#[cfg(target_os = "linux")]
+#[expect(unsafe_code, reason = "changes what signals do")]
+mod signal;
 mod worker_process;
 
 pub(crate) use copies::{PerProcess, end_copy, generation};
@@ -24,6 +28,8 @@ pub(crate) use copies::{PerProcess, end_copy, generation};
 pub(crate) use fork::{Alone, Forked, die_with_parent, fork_sibling, main_stack_size};
 #[cfg(target_os = "linux")]
 pub(crate) use futex::{sleep_while, wake};
+#[cfg(target_os = "linux")]
+pub(crate) use image::{Image, image};
 pub(crate) use image::{entry_at, is_in_program};
 #[cfg(target_os = "linux")]
 pub(crate) use limits::proportional_set_size;
@@ -31,12 +37,15 @@ pub(crate) use limits::proportional_set_size;
 pub(crate) use limits::{forget_refused_allocations, install_out_of_memory_handler, set_data_limit};
 #[cfg(target_os = "linux")]
 pub(crate) use pages::populate;
+pub(crate) use parent::Parent;
 #[cfg(target_os = "linux")]
 pub(crate) use shared_memory::{Mapping, Writable, may_have_file_of, may_have_long_files, read_shared, total_memory};
 pub(crate) use shared_memory::{SharedWords, is_same_file};
 #[cfg(target_os = "linux")]
+pub(crate) use signal::{flush_c_streams, leave_terminal, reset_signals};
+#[cfg(target_os = "linux")]
 pub(crate) use worker_process::is_hung_up;
 pub(crate) use worker_process::{
-    Received, WorkerProcess, exit_now, is_for_a_moment, is_readable, peek, poll_until, receive_with_fds, send_if_room,
-    send_with_fds, take_over_stdin, wait_for_hangup,
+    Received, WorkerProcess, exit_now, exit_with_group, is_for_a_moment, is_readable, peek, poll_until,
+    receive_with_fds, send_if_room, send_with_fds, take_over_stdin,
 };

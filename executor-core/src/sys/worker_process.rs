@@ -3,7 +3,7 @@
 #[cfg(target_os = "linux")]
 use std::os::fd::AsFd;
 use std::{
-    ffi::{OsStr, OsString},
+    ffi::OsString,
     fs,
     io::{self, IoSlice, IoSliceMut},
     mem::MaybeUninit,
@@ -37,6 +37,10 @@ pub(crate) struct WorkerProcess {
     /// Readable once the process has ended.
     #[cfg(target_os = "linux")]
     pidfd: OwnedFd,
+    /// Whether what the process has started ends with it, as far as it is in its process group.
+    ends_group: bool,
+    /// Of the process whose child it is. In a forked copy of that one it is somebody else's.
+    generation: u64,
     exit: Option<WorkerExit>,
 }
 
@@ -52,6 +56,7 @@ impl WorkerProcess {
         null_stdout: bool,
         environment: &[(OsString, OsString)],
         directory: Option<&PathBuf>,
+        ends_group: bool,
     ) -> io::Result<Self> {
         let mut command = Command::new(this_program()?);
         command.args(arguments).envs(environment.iter().map(|(name, value)| (name, value)));
@@ -65,27 +70,28 @@ impl WorkerProcess {
             command.stdout(Stdio::null());
         }
         let child = command.stdin(Stdio::from(OwnedFd::from(socket))).process_group(0).spawn();
-        let child = child.map_err(|error| name_bad_directory(error, directory))?;
+        let child = child.map_err(|error| name_cause(error, directory))?;
         // std's handle neither ends nor reaps the process when it is dropped.
         let pid = Pid::from_raw(child.id().cast_signed()).ok_or(io::ErrorKind::InvalidData)?;
-        Self::of_child(pid)
+        Self::of_child(pid, ends_group)
     }
 
     /// Takes responsibility for a child process. If that cannot be done, the child is ended.
-    fn of_child(pid: Pid) -> io::Result<Self> {
+    fn of_child(pid: Pid, ends_group: bool) -> io::Result<Self> {
+        let generation = super::generation();
         #[cfg(target_os = "linux")]
         {
             match rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()) {
-                Ok(pidfd) => Ok(Self { pid, pidfd, exit: None }),
+                Ok(pidfd) => Ok(Self { pid, pidfd, ends_group, generation, exit: None }),
                 Err(error) => {
                     let _ = rustix::process::kill_process(pid, Signal::KILL);
                     wait_for(WaitId::Pid(pid));
-                    Err(error.into())
+                    Err(name_pidfd(error.into()))
                 }
             }
         }
         #[cfg(not(target_os = "linux"))]
-        Ok(Self { pid, exit: None })
+        Ok(Self { pid, ends_group, generation, exit: None })
     }
 
     /// Takes responsibility for the child process `pid` that the fork server `server` says it has made, and moves it out of
@@ -97,7 +103,7 @@ impl WorkerProcess {
         if pid == server.pid || is_ours.is_err() || rustix::process::getpgid(Some(pid)) != Ok(server.pid) {
             return Ok(None);
         }
-        let worker = Self::of_child(pid)?;
+        let worker = Self::of_child(pid, server.ends_group)?;
         rustix::process::setpgid(Some(pid), Some(pid))?;
         Ok(Some(worker))
     }
@@ -107,7 +113,13 @@ impl WorkerProcess {
     pub(crate) fn pretend() -> Self {
         let pid = rustix::process::getpid();
         let pidfd = rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty());
-        Self { pid, pidfd: pidfd.expect("this process is there"), exit: Some(WorkerExit::Unknown) }
+        Self {
+            pid,
+            pidfd: pidfd.expect("this process is there"),
+            ends_group: false,
+            generation: super::generation(),
+            exit: Some(WorkerExit::Unknown),
+        }
     }
 
     pub(crate) fn pid(&self) -> u32 {
@@ -128,6 +140,13 @@ impl WorkerProcess {
         self.pidfd.as_fd()
     }
 
+    /// Whether somebody has stopped it (SIGSTOP). Leaves the news of that to others who may wait for it.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn is_stopped(&self) -> bool {
+        let options = WaitIdOptions::STOPPED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+        matches!(waitid(WaitId::PidFd(self.pidfd.as_fd()), options), Ok(Some(status)) if status.stopped())
+    }
+
     pub(crate) fn terminate(&self) {
         self.signal(Signal::TERM);
     }
@@ -136,9 +155,14 @@ impl WorkerProcess {
         self.signal(Signal::KILL);
     }
 
-    /// Fails only when the process is a zombie already.
+    /// To the process, and to what it has started where that ends with it. Fails only when the process is a zombie already.
     fn signal(&self, signal: Signal) {
-        if self.exit.is_some() {
+        if self.exit.is_some() || self.is_elsewhere() {
+            return;
+        }
+        // One that has left its group is told by itself. SIGKILL may come twice.
+        let all = self.ends_group && self.signal_group(signal);
+        if all && signal != Signal::KILL && rustix::process::getpgid(Some(self.pid)) == Ok(self.pid) {
             return;
         }
         #[cfg(target_os = "linux")]
@@ -147,12 +171,38 @@ impl WorkerProcess {
         let _ = rustix::process::kill_process(self.pid, signal);
     }
 
+    /// Whether this process is a forked copy of the one whose child it is: then it is not to be signalled, nor waited for.
+    fn is_elsewhere(&self) -> bool {
+        self.generation != super::generation()
+    }
+
+    /// To all processes of its group; `false` when there are none.
+    ///
+    /// The group has the number of its leader, which is the leader's own until it is reaped, and the group's as long as it has
+    /// members. Somebody else in this program may have reaped it (`waitpid(-1)`), and then the number may be a stranger's: so the
+    /// group is named by the leader's descriptor, and by its number only where the kernel does not know that and the leader is
+    /// still there.
+    fn signal_group(&self, signal: Signal) -> bool {
+        #[cfg(target_os = "linux")]
+        match super::signal::send_to_group(self.pidfd.as_fd(), signal.as_raw()) {
+            Ok(()) => return true,
+            Err(error) if error.raw_os_error() == Some(libc::ESRCH) => return false,
+            Err(_) if super::signal::send(self.pidfd.as_fd(), 0).is_err() => return false,
+            Err(_) => {}
+        }
+        rustix::process::kill_process_group(self.pid, signal).is_ok()
+    }
+
     /// Ends the process if it has not ended, and tells how it did. SIGKILL does not change the status of a process that is
     /// on its way out.
     pub(crate) fn reap(&mut self) -> WorkerExit {
         if let Some(exit) = self.exit {
             return exit;
         }
+        if self.is_elsewhere() {
+            return WorkerExit::Unknown;
+        }
+        // Before it is reaped: as long as it is a zombie the number of its group is its own.
         self.kill();
         #[cfg(target_os = "linux")]
         let exit = wait_for(WaitId::PidFd(self.pidfd.as_fd()));
@@ -173,11 +223,15 @@ impl WorkerProcess {
         if let Some(exit) = self.exit {
             return exit;
         }
-        let _ = rustix::process::kill_process_group(self.pid, Signal::KILL);
+        if self.is_elsewhere() {
+            return WorkerExit::Unknown;
+        }
+        let is_there = self.signal_group(Signal::KILL);
         // It may have left the group.
-        self.kill();
+        let _ = rustix::process::pidfd_send_signal(&self.pidfd, Signal::KILL);
         let mut own = None;
-        loop {
+        // Without a member left the number may be a stranger's, or that of another worker's group.
+        while is_there {
             match waitpgid(self.pid, WaitOptions::empty()) {
                 Ok(Some((pid, status))) if pid == self.pid => {
                     own = Some(exit_of(status.terminating_signal(), status.exit_status()));
@@ -198,12 +252,31 @@ impl Drop for WorkerProcess {
     }
 }
 
-/// The error of a directory that cannot be entered reads as if the program were missing.
-fn name_bad_directory(error: io::Error, directory: Option<&PathBuf>) -> io::Error {
+/// What it takes to start a program, and the system does not say which of it is missing.
+fn name_cause(error: io::Error, directory: Option<&PathBuf>) -> io::Error {
     // Looking up its own entry takes the permission that entering it takes.
-    match directory.map(|directory| (directory, fs::metadata(directory.join(".")))) {
-        Some((directory, Err(cause))) => {
-            io::Error::new(cause.kind(), format!("current_dir({}) cannot be entered: {cause}", directory.display()))
+    if let Some((directory, Err(cause))) = directory.map(|directory| (directory, fs::metadata(directory.join(".")))) {
+        return io::Error::new(
+            cause.kind(),
+            format!("current_dir({}) cannot be entered: {cause}", directory.display()),
+        );
+    }
+    if cfg!(target_os = "linux") && error.kind() == io::ErrorKind::NotFound && fs::metadata("/proc/self/exe").is_err() {
+        let text = "/proc/self/exe, by which this program is started again, is not there: mount /proc where the program lives \
+                    since its chroot, or use StartMethod::ForkServer and call warm_up() before the chroot";
+        return io::Error::new(error.kind(), format!("{text} ({error})"));
+    }
+    error
+}
+
+/// A sandbox that was made before this system call was.
+#[cfg(target_os = "linux")]
+fn name_pidfd(error: io::Error) -> io::Error {
+    match error.raw_os_error() {
+        Some(libc::EPERM | libc::ENOSYS) => {
+            let text =
+                "the system call pidfd_open was refused: Linux 5.3 has it, and a sandbox (seccomp) has to allow it";
+            io::Error::new(error.kind(), format!("{text} ({error})"))
         }
         _ => error,
     }
@@ -284,32 +357,31 @@ pub(crate) fn exit_now() -> ! {
     std::process::abort()
 }
 
-/// Blocks until the other side of `socket` is gone. Reads nothing.
-pub(crate) fn wait_for_hangup(socket: BorrowedFd<'_>) {
-    loop {
-        // Without events, only a hang-up or an error ends the wait.
-        let mut fds = [PollFd::from_borrowed_fd(socket, PollFlags::empty())];
-        match poll(&mut fds, None) {
-            Err(Errno::INTR) => {}
-            _ => return,
-        }
+/// Ends this process as [`exit_now`], and before it whatever is in its process group, if the group is its own.
+pub(crate) fn exit_with_group() -> ! {
+    let own = rustix::process::getpid();
+    if rustix::process::getpgrp() == own {
+        let _ = rustix::process::kill_process_group(own, Signal::KILL);
     }
+    exit_now()
 }
 
-/// Takes standard input for itself if it is the socket of a worker whose parent is the process `parent`, and leaves
-/// `/dev/null` in its place.
+/// Takes standard input for itself if it is the socket of a worker, and leaves `/dev/null` in its place.
 ///
-/// A process that a task has started inherits the variable that names the parent, but that is not its own parent. A worker
-/// whose parent has died meanwhile sees another parent as well, but its socket has been hung up.
-pub(crate) fn take_over_stdin(parent: &OsStr) -> io::Result<Option<UnixStream>> {
+/// A process that a task has started inherits the variable with the token, and its standard input may be a socket. What it
+/// cannot have is the token as the first thing in that socket, where it stood before this process was started.
+pub(crate) fn take_over_stdin(token: &[u8]) -> io::Result<Option<UnixStream>> {
     let stdin = rustix::stdio::stdin();
     if !matches!(rustix::net::sockopt::socket_type(stdin), Ok(SocketType::STREAM)) {
         return Ok(None);
     }
-    let own_parent = rustix::process::getppid().map_or(0, |pid| pid.as_raw_nonzero().get());
-    if parent.to_str().and_then(|parent| parent.parse().ok()) != Some(own_parent) && !is_hung_up(stdin)? {
-        return Ok(None);
+    let mut first = [0; 64];
+    let first = &mut first[..token.len().min(64)];
+    match rustix::net::recv(stdin, &mut *first, RecvFlags::PEEK | RecvFlags::DONTWAIT) {
+        Ok((count, _)) if count == token.len() && first == token => {}
+        _ => return Ok(None),
     }
+    rustix::net::recv(stdin, &mut *first, RecvFlags::DONTWAIT)?;
     let socket = rustix::io::fcntl_dupfd_cloexec(stdin, 3)?;
     let null = rustix::fs::open("/dev/null", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
     rustix::stdio::dup2_stdin(null)?;

@@ -159,6 +159,7 @@ fn config(random: &mut Random) -> Config {
         startup_timeout: HOUR,
         environment: Vec::new(),
         directory: None,
+        kill_process_group: true,
         observer: None,
         launch_arguments: LaunchArguments { arguments: Vec::new(), null_stdout: true },
     }

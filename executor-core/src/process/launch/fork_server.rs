@@ -27,9 +27,10 @@ const ENDED: u32 = 34;
 /// One that was killed, which may have had nothing to do with it.
 pub(super) const KILLED: u32 = 1;
 
-/// How long an answer may take. It takes some 0.1 ms, but the machine may be busy; somebody may also have stopped the fork
-/// server, and then it is of no use.
-const ANSWER_LIMIT: Duration = Duration::from_secs(2);
+/// An answer takes some 0.1 ms. When it takes so long, or a multiple of that, somebody may have stopped the fork server, and then
+/// it is of no use. But the machine may be busy as well, and a fork takes the longer the more memory the preload has filled: as
+/// long as it runs, it has as much time as a worker has to start.
+const ANSWER_TIME: Duration = Duration::from_secs(2);
 
 const SIGKILL: i32 = 9;
 
@@ -38,14 +39,31 @@ const SIGKILL: i32 = 9;
 pub(super) struct ForkServer {
     process: WorkerProcess,
     channel: SocketParent,
-    /// It has not said that it is ready.
-    is_starting: bool,
-    /// Until when it has to be, if there is a limit.
-    until: Option<Instant>,
-    /// The program's end of the socket of the worker that it was asked for, and until when it has to answer.
-    asked: Option<(SocketParent, Instant)>,
+    life: Life,
     /// What it has answered; an error when it could not fork, and lives.
     answer: Option<io::Result<Forked>>,
+}
+
+#[derive(Debug)]
+enum Life {
+    GettingReady {
+        /// No limit where there is none.
+        until: Option<Instant>,
+    },
+    Ready,
+    Asked(Asked),
+}
+
+/// It was asked for a worker.
+#[derive(Debug)]
+struct Asked {
+    /// The program's end of the worker's socket.
+    control: SocketParent,
+    since: Instant,
+    /// When to look whether it is stopped.
+    look: Option<Instant>,
+    /// When it has taken too long.
+    until: Option<Instant>,
 }
 
 /// A worker, and the program's end of its socket.
@@ -66,7 +84,7 @@ pub(super) fn is_forbidden(error: &io::Error) -> bool {
 impl ForkServer {
     pub(super) fn start(settings: &Settings) -> io::Result<Self> {
         let (mut channel, server_end) = SocketParent::pair()?;
-        let process = settings.spawn(server_end)?;
+        let process = settings.spawn(&channel, server_end)?;
         // A time too long for the clock is no limit.
         let until = Instant::now().checked_add(settings.startup_timeout);
         // For a preload that has a token. Each worker gets it as well, and its own files.
@@ -86,7 +104,7 @@ impl ForkServer {
         wire::end_frame(&mut frame, start)
             .map_err(|Malformed| io::Error::other("the preload's argument is too long"))?;
         channel.send_first(&frame, table.as_slice())?;
-        Ok(Self { process, channel, is_starting: true, until, asked: None, answer: None })
+        Ok(Self { process, channel, life: Life::GettingReady { until }, answer: None })
     }
 
     pub(super) fn pid(&self) -> u32 {
@@ -95,11 +113,15 @@ impl ForkServer {
 
     /// Whether it can be asked for a worker.
     pub(super) fn is_ready(&self) -> bool {
-        !self.is_starting && self.asked.is_none()
+        matches!(self.life, Life::Ready)
     }
 
     pub(super) fn deadline(&self) -> Option<Instant> {
-        self.until.or(self.asked.as_ref().map(|(_, limit)| *limit))
+        match &self.life {
+            Life::GettingReady { until } => *until,
+            Life::Ready => None,
+            Life::Asked(asked) => asked.look.into_iter().chain(asked.until).min(),
+        }
     }
 
     pub(super) fn watched(&self) -> [(BorrowedFd<'_>, bool); 2] {
@@ -108,14 +130,17 @@ impl ForkServer {
 
     /// Asks for a worker; [`attend`](Self::attend) takes the answer. Only when it [is ready](Self::is_ready). One that is dead
     /// is not an error: that is noticed where the answer is received.
-    pub(super) fn ask(&mut self) -> io::Result<()> {
+    pub(super) fn ask(&mut self, settings: &Settings) -> io::Result<()> {
         let mut frame = Vec::new();
         let start = wire::begin_frame(&mut frame, wire::FORK);
         // Cannot be too long.
         let _ = wire::end_frame(&mut frame, start);
         let (control, worker_end) = SocketParent::pair()?;
         self.channel.send_first(&frame, &[worker_end.as_fd()])?;
-        self.asked = Some((control, Instant::now() + ANSWER_LIMIT));
+        let since = Instant::now();
+        let (look, until) =
+            (since.checked_add(ANSWER_TIME), since.checked_add(settings.startup_timeout.max(ANSWER_TIME)));
+        self.life = Life::Asked(Asked { control, since, look, until });
         Ok(())
     }
 
@@ -125,7 +150,9 @@ impl ForkServer {
     }
 
     fn answered(&mut self, body: &[u8]) -> Result<(), Malformed> {
-        let (control, _) = self.asked.take().ok_or(Malformed)?;
+        let Life::Asked(Asked { control, .. }) = std::mem::replace(&mut self.life, Life::Ready) else {
+            return Err(Malformed);
+        };
         let mut reader = Reader(body);
         let (pid, error) = (reader.u32()?, reader.u32()?);
         self.answer = Some(if error != 0 {
@@ -150,15 +177,17 @@ impl ForkServer {
         let mut sane = open.is_ok();
         for (kind, body) in frames {
             let text = || Cause::new(String::from_utf8_lossy(&body[..body.len().min(1 << 16)]));
-            let complaint = match (kind, self.is_starting) {
-                (wire::READY, true) => {
-                    self.is_starting = false;
-                    self.until = None;
+            let is_asked = matches!(self.life, Life::Asked(_));
+            if kind == wire::FORKED && is_asked && self.answered(&body).is_ok() {
+                continue;
+            }
+            let complaint = match (kind, &self.life) {
+                (wire::READY, Life::GettingReady { .. }) => {
+                    self.life = Life::Ready;
                     continue;
                 }
-                (wire::FORKED, false) if self.answered(&body).is_ok() => continue,
-                (wire::INITIALIZER_FAILED, true) => TaskError::InitializerFailed { cause: text() },
-                (wire::REFUSED, true) => TaskError::NoWorker { cause: text() },
+                (wire::INITIALIZER_FAILED, Life::GettingReady { .. }) => TaskError::InitializerFailed { cause: text() },
+                (wire::REFUSED, Life::GettingReady { .. }) => TaskError::NoWorker { cause: text() },
                 _ => {
                     sane = false;
                     break;
@@ -166,26 +195,32 @@ impl ForkServer {
             };
             return Err(Ended { error: complaint, weight: HOPELESS });
         }
-        let is_late = self.deadline().is_some_and(|deadline| deadline <= Instant::now());
         let no_worker = |cause: String| TaskError::NoWorker { cause: Cause::new(cause) };
         if sane && !ended && open == Ok(true) {
-            return match (is_late, self.is_starting) {
-                (false, _) => Ok(()),
-                (true, true) => {
+            let now = Instant::now();
+            let is_over = |time: Option<Instant>| time.is_some_and(|time| time <= now);
+            return match &mut self.life {
+                Life::GettingReady { until } if is_over(*until) => {
                     let cause = format!(
                         "the fork server, with its preload, was not ready within {:?}: set a longer startup_timeout",
                         settings.startup_timeout
                     );
                     Err(Ended { error: no_worker(cause), weight: HOPELESS })
                 }
-                (true, false) => {
-                    let cause = "fork servers stop when they are asked for a worker".to_owned();
+                Life::Asked(asked) if is_over(asked.until) || is_over(asked.look) && self.process.is_stopped() => {
+                    let cause =
+                        format!("fork servers do not answer: the last one was asked {:?} ago", asked.since.elapsed());
                     Err(Ended { error: no_worker(cause), weight: KILLED })
                 }
+                Life::Asked(asked) if is_over(asked.look) => {
+                    asked.look = now.checked_add(ANSWER_TIME);
+                    Ok(())
+                }
+                _ => Ok(()),
             };
         }
-        let was_ready = !self.is_starting;
-        let was_asked = self.asked.is_some();
+        let was_ready = !matches!(self.life, Life::GettingReady { .. });
+        let was_asked = matches!(self.life, Life::Asked(_));
         let pid = self.pid();
         // It keeps its socket open until it ends, so this does not make a SIGKILL of an exit of its own.
         let exit = self.process.reap_group();

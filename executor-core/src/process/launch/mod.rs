@@ -1,6 +1,7 @@
 //! How worker processes come to be: spawned one by one, or forked from a helper. README.md tells what each side may do, and
 //! why no process is left behind when one of them is killed at any instruction.
 
+mod birth;
 #[cfg(target_os = "linux")]
 mod fork_server;
 #[cfg(target_os = "linux")]
@@ -17,6 +18,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+pub(super) use birth::Birth;
 #[cfg(target_os = "linux")]
 use fork_server::{ForkServer, Forked};
 
@@ -69,21 +71,29 @@ pub(super) struct Settings {
     pub(super) startup_timeout: Duration,
     pub(super) identity: Identity,
     pub(super) preload: Option<Call>,
+    /// Whether what a worker has started ends with it.
+    pub(super) ends_group: bool,
 }
 
 impl Settings {
-    /// This program, started again, with `socket` to tell it what for.
-    fn spawn(&self, socket: UnixStream) -> io::Result<WorkerProcess> {
+    /// This program, started again, with `socket` to tell it what for, of which `control` is the other end.
+    fn spawn(&self, control: &SocketParent, socket: UnixStream) -> io::Result<WorkerProcess> {
+        let birth = Birth::new(self.ends_group);
+        // A new socket has room for it.
+        if sys::send_with_fds(control.fd(), birth.token.as_bytes(), &[])? != birth.token.len() {
+            return Err(io::ErrorKind::WriteZero.into());
+        }
         let mut environment = self.environment.clone();
-        environment.push((WORKER_VARIABLE.into(), std::process::id().to_string().into()));
-        let arguments = &self.arguments;
-        WorkerProcess::start(socket, &arguments.arguments, arguments.null_stdout, &environment, self.directory.as_ref())
+        environment.push((WORKER_VARIABLE.into(), birth.variable().into()));
+        let LaunchArguments { arguments, null_stdout } = &self.arguments;
+        let directory = self.directory.as_ref();
+        WorkerProcess::start(socket, arguments, *null_stdout, &environment, directory, self.ends_group)
     }
 
     /// The same, with a new socket of which the program keeps the other end.
     fn spawn_with_socket(&self) -> Result<(WorkerProcess, SocketParent), LaunchError> {
         let (control, worker_end) = SocketParent::pair()?;
-        Ok((self.spawn(worker_end)?, control))
+        Ok((self.spawn(&control, worker_end)?, control))
     }
 }
 
@@ -139,7 +149,7 @@ impl Launcher {
             return self.settings.spawn_with_socket();
         }
         match &mut self.server {
-            Some(server) if server.is_ready() => server.ask()?,
+            Some(server) if server.is_ready() => server.ask(&self.settings)?,
             Some(_) => {}
             None => self.server = Some(ForkServer::start(&self.settings)?),
         }
@@ -249,6 +259,6 @@ pub(super) fn is_fork_server(socket: &UnixStream) -> io::Result<bool> {
 pub(super) use server::serve as serve_forks;
 
 #[cfg(not(target_os = "linux"))]
-pub(super) fn serve_forks(_: UnixStream) -> io::Result<()> {
+pub(super) fn serve_forks(_: UnixStream, _: sys::Parent, _: &Birth) -> io::Result<()> {
     Err(io::ErrorKind::Unsupported.into())
 }

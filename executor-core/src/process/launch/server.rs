@@ -11,22 +11,24 @@ use crate::{
     codec,
     process::{
         identity::Identity,
+        launch::Birth,
         transport::SocketWorker,
         wire::{self, Malformed},
         worker::{self, Hello},
     },
-    sys::{self, Alone, Forked},
+    sys::{self, Alone, Forked, Parent},
 };
 
 /// How long threads that the preload has joined may take to be really gone.
 const THREADS_LIMIT: Duration = Duration::from_secs(1);
 
 /// The life of a fork server: gets ready, and forks workers until the program has no more use for it.
-pub(in crate::process) fn serve(control: UnixStream) -> io::Result<()> {
-    match fork_on_request(&control) {
+pub(in crate::process) fn serve(control: UnixStream, parent: Parent, birth: &Birth) -> io::Result<()> {
+    let outcome = fork_on_request(&control, &parent);
+    match outcome {
         Ok(Some(socket)) => {
-            drop(control);
-            become_worker(socket)
+            drop((control, parent));
+            become_worker(socket, birth)
         }
         outcome => {
             // Stays open until this process has ended: its end would tell the parent to kill what exits by itself.
@@ -37,15 +39,23 @@ pub(in crate::process) fn serve(control: UnixStream) -> io::Result<()> {
 }
 
 /// Returns in the fork server when it has nothing more to do, and in each new worker with its socket.
-fn fork_on_request(control: &UnixStream) -> io::Result<Option<UnixStream>> {
-    // The preload may run for long, and no thread may watch the socket meanwhile.
+fn fork_on_request(control: &UnixStream, parent: &Parent) -> io::Result<Option<UnixStream>> {
+    // The preload may run for long, and no thread may watch the program meanwhile.
     sys::die_with_parent()?;
-    if sys::is_hung_up(control.as_fd())? {
+    if parent.has_ended() || sys::is_hung_up(control.as_fd())? {
         return Ok(None);
     }
     let Some(alone) = get_ready(control)? else { return Ok(None) };
+    // The kernel forgets it when a process changes its user, as a preload may.
+    sys::die_with_parent()?;
+    // What the preload has printed, and is still in a buffer, would be printed by every worker.
+    let _ = io::stdout().flush();
+    sys::flush_c_streams();
     let expected = frame(wire::FORK, &[])?;
     loop {
+        if !parent.wait_for_word(control.as_fd())? {
+            return Ok(None);
+        }
         let mut request = [0; 64];
         let sys::Received { bytes: count, files, .. } = sys::receive_with_fds(control.as_fd(), &mut request)?;
         if count == 0 {
@@ -114,7 +124,8 @@ fn get_ready(control: &UnixStream) -> io::Result<Option<Alone>> {
 ///
 /// The thread that it begins with is one that the C library takes for the fork server's, by its number (`fork_sibling`). So it
 /// does nothing but watch the socket, and tasks run on a thread that has been started properly.
-fn become_worker(socket: UnixStream) -> ! {
+fn become_worker(socket: UnixStream, birth: &Birth) -> ! {
+    let Some(parent) = Parent::open(birth.parent) else { sys::exit_now() };
     let start = || -> io::Result<UnixStream> {
         let watched = socket.try_clone()?;
         thread::Builder::new()
@@ -124,10 +135,7 @@ fn become_worker(socket: UnixStream) -> ! {
         Ok(watched)
     };
     match start() {
-        Ok(watched) => {
-            sys::wait_for_hangup(watched.as_fd());
-            sys::exit_now()
-        }
+        Ok(watched) => worker::end_with_parent(&parent, &watched, birth.ends_group),
         Err(error) => {
             eprintln!("executor-core: a worker process ends: failed to start its thread: {error}");
             process::exit(70)

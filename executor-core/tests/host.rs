@@ -1,0 +1,365 @@
+//! What workers take over from the program, its system and its terminal, and what they leave behind.
+//!
+//! What changes the whole process is done in programs of their own: tests that other tests start.
+#![cfg(target_os = "linux")]
+
+mod pool_kinds;
+
+use std::{
+    fs,
+    io::{Read, Write},
+    os::{fd::OwnedFd, unix::net::UnixStream},
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use executor_core::{
+    Executor, ProcessPoolBuilder, ProcessPoolExecutor, Shutdown, StartMethod, TaskError, TaskOptions, Transport,
+};
+use pool_kinds::{Kind, on_every_kind_of_pool};
+
+executor_core::test_worker!();
+
+on_every_kind_of_pool!(
+    what_a_task_has_started_ends_with_it,
+    what_a_task_has_started_ends_with_its_worker,
+    what_a_task_has_started_may_live_on,
+    a_program_that_a_task_starts_is_no_worker,
+    a_task_has_no_terminal,
+);
+
+fn kinds() -> impl Iterator<Item = Kind> {
+    let transports = [Transport::SharedMemory, Transport::Socket];
+    let with = |method| move |transport| Kind { transport, method };
+    transports.map(with(StartMethod::Spawn)).into_iter().chain(transports.map(with(StartMethod::ForkServer)))
+}
+
+/// Runs a test of this file as a program.
+fn program(name: &str) -> Command {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args([name, "--exact", "--ignored", "--nocapture", "--test-threads=1"]);
+    command
+}
+
+fn succeeds(name: &str) {
+    let output = program(name).stdin(Stdio::null()).output().unwrap();
+    let text = [output.stdout, output.stderr].concat();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&text));
+}
+
+fn square(x: u64) -> u64 {
+    x * x
+}
+
+/// Whether the process is there and more than a zombie.
+fn is_alive(pid: u32) -> bool {
+    let status = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    status.rsplit_once(')').is_some_and(|(_, rest)| !rest.trim_start().starts_with(['Z', 'X']))
+}
+
+/// Its signal was sent before the event that the caller has seen, and the kernel acts on it soon.
+fn ends_soon(pid: u32) -> bool {
+    let start = Instant::now();
+    while is_alive(pid) {
+        if start.elapsed() > Duration::from_secs(60) {
+            return false;
+        }
+        std::thread::yield_now();
+    }
+    true
+}
+
+/// Starts something that ignores SIGTERM and never ends, and tells of it in a file.
+fn start_a_child(file: &Path) {
+    let mut child = Command::new("/bin/sh");
+    child.args(["-c", "trap '' TERM; echo ready; exec sleep 1000"]).stdout(Stdio::piped());
+    let mut child = child.spawn().unwrap();
+    let mut ready = [0; 5];
+    child.stdout.take().unwrap().read_exact(&mut ready).unwrap();
+    fs::write(file.with_extension("new"), child.id().to_string()).unwrap();
+    fs::rename(file.with_extension("new"), file).unwrap();
+}
+
+fn start_a_child_and_hang(file: PathBuf) {
+    start_a_child(&file);
+    loop {
+        std::thread::park();
+    }
+}
+
+fn start_a_child_and_return(file: PathBuf) {
+    start_a_child(&file);
+}
+
+fn start_a_child_and_abort(file: PathBuf) {
+    start_a_child(&file);
+    std::process::abort();
+}
+
+fn child_in(file: &Path) -> u32 {
+    loop {
+        if let Ok(text) = fs::read_to_string(file) {
+            fs::remove_file(file).unwrap();
+            return text.parse().unwrap();
+        }
+        std::thread::yield_now();
+    }
+}
+
+fn one_worker(kind: Kind) -> ProcessPoolBuilder {
+    kind.builder().max_workers(1).grace(Duration::from_secs(20))
+}
+
+fn what_a_task_has_started_ends_with_it(kind: Kind) {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("child");
+    let pool = one_worker(kind).build().unwrap();
+    // Killed by its future.
+    let task = pool.submit(start_a_child_and_hang, file.clone()).unwrap();
+    let child = child_in(&file);
+    assert!(is_alive(child) && task.kill());
+    assert_eq!(task.result(), Err(TaskError::Cancelled));
+    assert!(ends_soon(child));
+    // By its time limit.
+    let limit = TaskOptions::new().timeout(Duration::from_millis(500));
+    let task = pool.submit_with(start_a_child_and_hang, file.clone(), limit).unwrap();
+    assert!(matches!(task.result(), Err(TaskError::TimedOut { .. })));
+    // The limit may have come before the child.
+    if file.exists() {
+        assert!(ends_soon(child_in(&file)));
+    }
+    // By its own crash.
+    let task = pool.submit(start_a_child_and_abort, file.clone()).unwrap();
+    assert!(matches!(task.result(), Err(TaskError::WorkerDied { .. })));
+    assert!(ends_soon(child_in(&file)));
+    // By the end of the pool.
+    let task = pool.submit(start_a_child_and_hang, file.clone()).unwrap();
+    let child = child_in(&file);
+    pool.shutdown(Shutdown::Kill, None);
+    assert_eq!(task.result(), Err(TaskError::ShutDown));
+    assert!(ends_soon(child));
+}
+
+fn what_a_task_has_started_ends_with_its_worker(kind: Kind) {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("child");
+    let pool = one_worker(kind).build().unwrap();
+    pool.submit(start_a_child_and_return, file.clone()).unwrap().result().unwrap();
+    let child = child_in(&file);
+    assert_eq!(pool.submit(square, 5).unwrap().result(), Ok(25));
+    assert!(is_alive(child), "its worker is there");
+    drop(pool);
+    assert!(ends_soon(child));
+}
+
+fn what_a_task_has_started_may_live_on(kind: Kind) {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("child");
+    let pool = one_worker(kind).kill_process_group(false).build().unwrap();
+    let task = pool.submit(start_a_child_and_hang, file.clone()).unwrap();
+    let child = child_in(&file);
+    assert!(task.kill());
+    assert_eq!(task.result(), Err(TaskError::Cancelled));
+    drop(pool);
+    assert!(is_alive(child));
+    let pid = rustix::process::Pid::from_raw(child.cast_signed()).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+}
+
+/// A program that may be taken for a worker.
+#[test]
+#[ignore = "runs as the child of another test"]
+fn program_that_begins_with_init() {
+    executor_core::init();
+    println!("this is no worker");
+}
+
+fn start_with_sockets(_: ()) -> Vec<String> {
+    let (open, other) = UnixStream::pair().unwrap();
+    let (hung_up, closed) = UnixStream::pair().unwrap();
+    drop(closed);
+    let (mut talks, told) = UnixStream::pair().unwrap();
+    talks.write_all(&[b'a'; 100]).unwrap();
+    let says = |socket: UnixStream| {
+        let output = program("program_that_begins_with_init").stdin(OwnedFd::from(socket)).output().unwrap();
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        if text.contains("this is no worker") { "fine".to_owned() } else { format!("{output:?}") }
+    };
+    let all = vec![says(open), says(hung_up), says(told)];
+    drop((other, talks));
+    all
+}
+
+fn a_program_that_a_task_starts_is_no_worker(kind: Kind) {
+    let pool = kind.builder().max_workers(1).build().unwrap();
+    assert_eq!(pool.submit(start_with_sockets, ()).unwrap().result().unwrap(), ["fine", "fine", "fine"]);
+}
+
+/// The lines of `/proc/<pid>/status` about blocked and ignored signals: of the worker, and of a process that its task starts.
+fn signals(_: ()) -> [u64; 4] {
+    let own = fs::read_to_string("/proc/thread-self/status").unwrap();
+    let child = Command::new("/bin/cat").arg("/proc/self/status").output().unwrap();
+    let child = String::from_utf8(child.stdout).unwrap();
+    let number = |text: &str, name: &str| {
+        let line = text.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+        // Without the two that the C library keeps for itself.
+        u64::from_str_radix(line.trim(), 16).unwrap() & !(0b11 << 31)
+    };
+    [number(&own, "SigBlk:"), number(&own, "SigIgn:"), number(&child, "SigBlk:"), number(&child, "SigIgn:")]
+}
+
+fn never_return(_: ()) {
+    loop {
+        std::thread::park();
+    }
+}
+
+#[test]
+#[ignore = "runs as the child of another test"]
+fn program_that_blocks_and_ignores_signals() {
+    // SAFETY: an empty set is made, filled, and blocked in this thread and those that it starts.
+    let mut set = unsafe { std::mem::zeroed::<libc::sigset_t>() };
+    // SAFETY: the set is valid.
+    unsafe { libc::sigfillset(&raw mut set) };
+    // SAFETY: as above.
+    unsafe { libc::pthread_sigmask(libc::SIG_BLOCK, &raw const set, std::ptr::null_mut()) };
+    for signal in [libc::SIGTERM, libc::SIGCHLD, libc::SIGUSR1, libc::SIGALRM, libc::SIGHUP] {
+        // SAFETY: ignoring a signal has no requirements.
+        unsafe { libc::signal(signal, libc::SIG_IGN) };
+    }
+    for kind in kinds() {
+        let pool = kind.builder().max_workers(1).grace(Duration::from_secs(600)).build().unwrap();
+        let [blocked, ignored, childs_blocked, childs_ignored] = pool.submit(signals, ()).unwrap().result().unwrap();
+        let bit = |signal: i32| 1_u64 << (signal - 1);
+        assert_eq!((blocked, childs_blocked), (0, 0), "{kind:?}");
+        // SIGPIPE is ignored by Rust's runtime, and SIGHUP was perhaps ignored by who has started the program.
+        assert_eq!(ignored, bit(libc::SIGHUP) | bit(libc::SIGPIPE), "{kind:?}");
+        // Rust's runtime gives children the usual SIGPIPE.
+        assert_eq!(childs_ignored, bit(libc::SIGHUP), "{kind:?}");
+        let task = pool.submit(never_return, ()).unwrap();
+        while !task.running() {
+            std::thread::yield_now();
+        }
+        // SIGTERM does it: nobody waits for the grace time.
+        assert!(task.kill());
+        let outcome = task.result_timeout(Duration::from_secs(60));
+        if outcome.is_err() {
+            pool.kill_workers();
+        }
+        assert_eq!(outcome.ok(), Some(Err(TaskError::Cancelled)), "{kind:?}");
+    }
+}
+
+#[test]
+fn a_worker_is_not_deaf_because_its_program_is() {
+    succeeds("program_that_blocks_and_ignores_signals");
+}
+
+/// What happens where a task does what stops a process in the background of a terminal.
+fn use_the_terminal(_: ()) -> bool {
+    let tty = fs::File::options().read(true).write(true).open("/dev/tty");
+    eprintln!("a task has written this");
+    tty.is_err()
+}
+
+fn a_task_has_no_terminal(kind: Kind) {
+    // The terminal of whoever runs the tests, if there is one.
+    let pool = kind.builder().max_workers(1).build().unwrap();
+    assert_eq!(pool.submit(use_the_terminal, ()).unwrap().result(), Ok(true));
+}
+
+#[test]
+#[ignore = "runs as the child of another test"]
+fn program_with_a_terminal() {
+    rustix::process::setsid().unwrap();
+    // SAFETY: the call opens a new terminal.
+    let master = unsafe { libc::posix_openpt(libc::O_RDWR | libc::O_NOCTTY | libc::O_CLOEXEC) };
+    assert!(master >= 0);
+    // SAFETY: it is open.
+    assert_eq!(unsafe { libc::grantpt(master) }, 0);
+    // SAFETY: as above.
+    assert_eq!(unsafe { libc::unlockpt(master) }, 0);
+    let mut name = [0_u8; 64];
+    // SAFETY: the buffer is as long as it says.
+    assert_eq!(unsafe { libc::ptsname_r(master, name.as_mut_ptr().cast(), name.len()) }, 0);
+    let name = std::ffi::CStr::from_bytes_until_nul(&name).unwrap().to_str().unwrap();
+    // The first terminal that the leader of a session opens is its own; what it starts writes there.
+    let terminal = fs::File::options().read(true).write(true).open(name).unwrap();
+    let fd = std::os::fd::AsRawFd::as_raw_fd(&terminal);
+    // SAFETY: for this plain C structure zero is a valid value.
+    let mut modes = unsafe { std::mem::zeroed::<libc::termios>() };
+    // SAFETY: the modes are written to memory of their type.
+    assert_eq!(unsafe { libc::tcgetattr(fd, &raw mut modes) }, 0);
+    modes.c_lflag |= libc::TOSTOP;
+    // SAFETY: the modes are those of this terminal, but for one bit.
+    assert_eq!(unsafe { libc::tcsetattr(fd, libc::TCSANOW, &raw const modes) }, 0);
+    // SAFETY: both are open.
+    assert!(unsafe { libc::dup2(fd, 2) } == 2 && fs::File::open("/dev/tty").is_ok());
+    for kind in kinds() {
+        let pool = kind.builder().max_workers(1).build().unwrap();
+        let outcome = pool.submit(use_the_terminal, ()).unwrap().result_timeout(Duration::from_secs(60));
+        if outcome.is_err() {
+            pool.kill_workers();
+        }
+        // It would be shown on the terminal that nobody reads.
+        if outcome.ok() != Some(Ok(true)) {
+            std::process::exit(7);
+        }
+    }
+}
+
+#[test]
+fn a_task_is_not_stopped_by_the_programs_terminal() {
+    succeeds("program_with_a_terminal");
+}
+
+#[test]
+#[ignore = "runs as the child of another test"]
+fn program_whose_file_is_touched() {
+    for kind in kinds() {
+        let pool = kind.builder().max_workers(1).max_tasks_per_child(1).build().unwrap();
+        for x in 0..4 {
+            assert_eq!(pool.submit(square, x).unwrap().result(), Ok(x * x), "{kind:?}");
+            let file = fs::File::open(std::env::current_exe().unwrap()).unwrap();
+            file.set_modified(std::time::SystemTime::now() + Duration::from_secs(x)).unwrap();
+        }
+    }
+}
+
+#[test]
+fn a_program_whose_file_is_touched_is_the_same_build() {
+    let directory = tempfile::tempdir().unwrap();
+    let copy = directory.path().join("program");
+    fs::copy(std::env::current_exe().unwrap(), &copy).unwrap();
+    let mut command = Command::new(copy);
+    command.args(["program_whose_file_is_touched", "--exact", "--ignored", "--nocapture", "--test-threads=1"]);
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+}
+
+fn print_into(file: PathBuf) {
+    let file = fs::File::create(file).unwrap();
+    // SAFETY: both are open.
+    assert_eq!(unsafe { libc::dup2(std::os::fd::AsRawFd::as_raw_fd(&file), 1) }, 1);
+    // Without a line's end it stays in a buffer.
+    print!("[loaded]");
+}
+
+/// A worker that ends by itself, and so writes what is in its buffers.
+fn exit(_: ()) {
+    std::process::exit(0);
+}
+
+#[test]
+fn what_a_preload_has_printed_is_printed_once() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("output");
+    let pool = ProcessPoolExecutor::builder().start_method(StartMethod::ForkServer).max_workers(1);
+    let pool = pool.preload(print_into, file.clone()).build().unwrap();
+    for _ in 0..3 {
+        assert!(pool.submit(exit, ()).unwrap().result().is_err());
+    }
+    drop(pool);
+    assert_eq!(fs::read_to_string(file).unwrap(), "[loaded]");
+}
