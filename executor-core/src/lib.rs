@@ -108,6 +108,7 @@ mod codec;
 mod deadline;
 mod error;
 mod executor;
+mod foreign;
 mod future;
 pub mod host;
 mod map;
@@ -138,6 +139,8 @@ mod wait;
 pub use cancel::CancelToken;
 pub use error::{AlreadyDone, BuildError, Cause, SubmitError, TaskError, TryMapError, WaitTimeout, WorkerExit};
 pub use executor::{Executor, Shutdown, ShutdownReport, Submit};
+#[doc(hidden)]
+pub use foreign::is_forbidden as is_foreign_code_forbidden;
 pub use future::{Completed, Promise, TaskFuture, TaskId, TaskState};
 pub use map::{ChunkInput, ChunkOutput, Map, TryMap};
 #[doc(hidden)]

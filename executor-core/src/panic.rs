@@ -14,7 +14,7 @@ use std::{
     sync::Once,
 };
 
-use crate::error::TaskError;
+use crate::{error::TaskError, foreign::is_forbidden};
 
 thread_local! {
     /// How many tasks run on this thread (tasks nest when one waits for another in place).
@@ -90,6 +90,7 @@ fn panicked(payload: Box<dyn Any + Send>, record: Option<Record>) -> TaskError {
 /// panic hook and goes no further.
 #[inline]
 pub(crate) fn contain(code: impl FnOnce()) {
+    debug_assert!(!is_forbidden(), "no foreign code under a lock");
     if let Err(payload) = panic::catch_unwind(AssertUnwindSafe(code)) {
         // A payload's own destructor may panic as well, and that of what it panics with: that is leaked.
         if let Err(second) = panic::catch_unwind(AssertUnwindSafe(|| drop(payload))) {

@@ -366,10 +366,6 @@ pub(crate) struct TypedRef<C> {
 }
 
 impl<C> TypedRef<C> {
-    pub(crate) fn of(task: &Task<C>) -> Self {
-        Self { task: task.to_ref(), marker: PhantomData }
-    }
-
     pub(crate) fn erase(self) -> TaskRef {
         self.task
     }

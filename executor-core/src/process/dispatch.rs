@@ -2,13 +2,14 @@
 //! lock; futures are woken after it is released, because that may run somebody else's code.
 
 use std::{
-    cmp::Reverse,
-    collections::{BTreeMap, VecDeque},
+    collections::BTreeMap,
     time::{Duration, Instant},
 };
 
 use super::{
-    job::{Answer, Job, Location, ProcessTask},
+    job::{Job, Location, ProcessTask},
+    lock::Spent,
+    queue::{Queue, Queued},
     request::{Bytes, Request},
     shelf::Standing,
     sleep::Sleep,
@@ -36,19 +37,37 @@ const SPREAD_CROWDED: f32 = 50_000.0;
 /// With tasks that take longer than this, in nanoseconds, nothing stands behind the one that runs.
 const LONG: f32 = 1_000_000.0;
 
-/// A task in the queue.
-pub(super) struct Queued {
-    pub(super) job: Job,
-    pub(super) request: Request,
-    pub(super) bytes: Bytes,
+/// Bytes that go to a worker, and may have to be kept.
+trait Source {
+    fn slice(&self) -> &[u8];
+
+    /// Takes them out, or copies them where they are few.
+    fn keep(&mut self) -> Vec<u8>;
 }
 
-impl Queued {
-    /// Where it belongs in the queue. A task that comes back gets its old place among those that came before and after.
-    fn place(&self) -> (Reverse<i32>, u64) {
-        (Reverse(self.request.priority()), self.request.ticket)
+impl Source for Bytes {
+    fn slice(&self) -> &[u8] {
+        self.as_slice()
+    }
+
+    fn keep(&mut self) -> Vec<u8> {
+        self.take()
     }
 }
+
+/// Where an argument was encoded: memory that its thread uses again.
+impl Source for Vec<u8> {
+    fn slice(&self) -> &[u8] {
+        self
+    }
+
+    fn keep(&mut self) -> Vec<u8> {
+        if self.len() > SCRATCH { std::mem::take(self) } else { self.clone() }
+    }
+}
+
+/// What an argument's thread gives away rather than have it copied.
+const SCRATCH: usize = 4096;
 
 /// The system has no descriptors, processes or memory left for a worker, for a moment.
 #[derive(Debug, Clone, Copy)]
@@ -60,12 +79,13 @@ pub(super) struct Refused {
 
 #[derive(Default)]
 pub(super) struct State {
-    /// By priority and ticket. Those that were cancelled meanwhile stay as tombstones.
-    pub(super) queue: VecDeque<Queued>,
+    queue: Queue,
     /// The ticket of the next task.
     next_ticket: u64,
-    /// Tasks in the queue that are no tombstones.
-    pub(super) queued: usize,
+    /// So many shutdowns are cancelling what is in the queue: nothing in there is begun any more.
+    pub(super) closing: usize,
+    /// What all that is in the queue ends with. The supervisor sees to it, and nothing in there is begun meanwhile.
+    doom: Option<TaskError>,
     pub(super) workers: BTreeMap<u32, Worker>,
     pub(super) next_worker: u32,
     /// Workers with which nothing stands; the one used last, whose caches are warm, comes last.
@@ -80,9 +100,9 @@ pub(super) struct State {
     pub(super) is_watched: bool,
     /// Whether an observer is to be told of the start of something that has not started yet.
     pub(super) is_start_awaited: bool,
-    /// Tasks that may wait for so long to be begun, and since when they wait.
-    expiries: BTreeMap<(Instant, u64), (Job, Instant)>,
     next_expiry: u64,
+    /// Submitters that wait for space in the queue.
+    waiting_for_space: usize,
     /// Of the process that workers are forked from, while there is one.
     pub(super) fork_server: Option<u32>,
     /// How many workers there should be; rises with demand.
@@ -150,15 +170,15 @@ impl State {
     /// Tasks that wait for a worker, also for the one that they stand with.
     pub(super) fn waiting(&self) -> usize {
         let busy = self.workers.values().filter(|worker| worker.shelf.live() > 0).count();
-        self.queued + self.books.standing - busy
+        self.queued() + self.books.standing - busy
     }
 
     /// Takes a new task: straight to a worker where one has room for it and nobody is before it.
     pub(super) fn admit(&mut self, job: Job, mut request: Request, bytes: &mut Vec<u8>) {
         request.ticket = self.next_ticket;
         self.next_ticket += 1;
-        job.content().set_location(Location::Queue);
-        if request.time_limit().is_some() && job.content().want() {
+        if request.time_limit().is_some() {
+            job.content().begin_wanted();
             self.books.wanted += 1;
         }
         if self.queue.is_empty()
@@ -169,8 +189,8 @@ impl State {
             self.note_starts();
             return;
         }
-        let bytes = if bytes.len() > 4096 { std::mem::take(bytes).into() } else { Bytes::from(&bytes[..]) };
-        self.enqueue(Queued { job, request, bytes });
+        let bytes = if bytes.len() > SCRATCH { std::mem::take(bytes).into() } else { Bytes::from(&bytes[..]) };
+        self.queue.push(Queued { job, request, bytes });
         // Where there is nothing to look for, the supervisor starts workers.
         if self.workers.len() < self.most_workers {
             self.sleep.call();
@@ -179,58 +199,39 @@ impl State {
         self.refill();
     }
 
-    /// Puts a task into its place in the queue.
-    pub(super) fn enqueue(&mut self, queued: Queued) {
-        queued.job.content().set_location(Location::Queue);
-        if queued.request.is_heavy(&queued.bytes) {
-            queued.job.content().set_heavy();
-        }
-        self.queued += 1;
-        let place = queued.place();
-        if self.queue.back().is_none_or(|last| last.place() < place) {
-            return self.queue.push_back(queued);
-        }
-        let index = self.queue.partition_point(|other| other.place() < place);
-        debug_assert!(
-            self.queue.get(index).is_none_or(|next| next.place() > place),
-            "each task has a place of its own"
-        );
-        self.queue.insert(index, queued);
+    /// Tasks in the queue.
+    pub(super) fn queued(&self) -> usize {
+        self.queue.len()
     }
 
     /// The task ends when it has waited for so long and nobody has begun it.
-    pub(super) fn expire_after(&mut self, limit: Duration, job: &Job) {
+    pub(super) fn expire_after(&mut self, limit: Duration, job: &Job, request: &mut Request) {
         let now = Instant::now();
         // A limit too large for the clock is none.
         let Some(end) = now.checked_add(limit) else { return };
-        if self.expiries.len() > 2 * (self.queued + self.books.standing) + 64 {
-            self.expiries.retain(|_, (job, _)| !job.cell().state().is_final());
-        }
-        self.expiries.insert((end, self.next_expiry), (job.clone(), now));
+        let expiry = (end, self.next_expiry);
         self.next_expiry += 1;
+        request.extras().expiry = Some(expiry);
+        self.books.expiries.insert(expiry, (job.clone(), now));
         self.sleep.call_by(end);
     }
 
     /// When the next task has waited for as long as it may.
     pub(super) fn next_expiry(&self) -> Option<Instant> {
-        self.expiries.first_key_value().map(|((end, _), _)| *end)
+        self.books.expiries.first_key_value().map(|((end, _), _)| *end)
     }
 
     /// Ends tasks that have waited for as long as they may.
     pub(super) fn expire(&mut self, now: Instant) {
-        while self.next_expiry().is_some_and(|end| end <= now)
-            && let Some((_, (job, since))) = self.expiries.pop_first()
-        {
-            self.take_away(&job, TaskError::Expired { waited: now - since }, false);
+        // The rest is due as well, and has the supervisor come back at once.
+        for _ in 0..reclaim::AT_ONCE {
+            if self.next_expiry().is_none_or(|end| end > now) {
+                break;
+            }
+            if let Some((_, (job, since))) = self.books.expiries.pop_first() {
+                self.take_away(&job, TaskError::Expired { waited: now - since }, false);
+            }
         }
-    }
-
-    /// The next task in the queue that was not cancelled.
-    fn next_queued(&mut self) -> Option<&Queued> {
-        while self.queue.front().is_some_and(|queued| queued.job.content().location() != Location::Queue) {
-            self.queue.pop_front();
-        }
-        self.queue.front()
     }
 
     /// How many requests may stand with a worker.
@@ -293,30 +294,33 @@ impl State {
         number: u32,
         job: Job,
         #[cfg_attr(not(target_os = "linux"), expect(unused_mut, reason = "nothing is shared"))] mut request: Request,
-        bytes: &[u8],
+        source: &mut dyn Source,
     ) {
         let Some(worker) = self.workers.get_mut(&number) else { return };
         #[cfg(target_os = "linux")]
-        let settled = request.settle();
+        let (mut settled, large) = request.settle().unzip();
         #[cfg(target_os = "linux")]
-        let bytes = settled.as_deref().unwrap_or(bytes);
+        self.books.spent.extend(large.map(Spent::Large));
+        #[cfg(target_os = "linux")]
+        let source = settled.as_mut().map_or(source, |settled| settled as &mut dyn Source);
         #[cfg(target_os = "linux")]
         if let Err(error) = worker.share(&request) {
-            return self.books.end(job, Err(error));
+            return self.books.end(job, request, Err(error));
         }
         let definition = match worker.define(&request) {
             Ok(definition) => definition,
-            Err(error) => return self.books.end(job, Err(error)),
+            Err(error) => return self.books.end(job, request, Err(error)),
         };
+        let bytes = source.slice();
         let request_number = worker.shelf.next_number();
         let place = worker.channel.push(Record::Run { definition, items: request.items, bytes });
-        let kept = (!worker.channel.keeps(bytes.len())).then(|| bytes.to_vec());
+        let kept = (!worker.channel.keeps(bytes.len())).then(|| source.keep());
         // What did not fit into a socket is sent by the supervisor.
         if worker.channel.control().wants_to_send() {
             self.sleep.call();
         }
         job.content().set_location(Location::Worker(number, request_number as u32));
-        worker.shelf.push(Standing { job, request, place, kept, is_revoked: false }, &mut self.sleep);
+        worker.shelf.push(Standing { job, request, place, kept }, &mut self.sleep);
         worker.tasks_left = worker.tasks_left.map(|left| left - 1);
         self.books.standing += 1;
         self.current = number;
@@ -362,22 +366,20 @@ impl State {
     fn hand_out(&mut self) {
         let enough = self.depth() / 2;
         if self.queue.is_empty()
+            || self.closing > 0
+            || self.doom.is_some()
             || !self.workers.values().any(|worker| worker.is_open() && worker.shelf.live() <= enough)
         {
             return;
         }
         let mut given: Vec<u32> = Vec::new();
-        while self.next_queued().is_some()
-            && let Some(queued) = self.queue.pop_front()
-        {
-            let bytes = queued.bytes.as_slice();
-            let Some(number) = self.choose(&queued.request, bytes.len()) else {
-                self.queue.push_front(queued);
+        while let Some(queued) = self.queue.pop() {
+            let Some(number) = self.choose(&queued.request, queued.bytes.as_slice().len()) else {
+                self.queue.push(queued);
                 break;
             };
-            self.queued -= 1;
-            let Queued { job, request, bytes } = queued;
-            self.stand(number, job, request, bytes.as_slice());
+            let Queued { job, request, mut bytes } = queued;
+            self.stand(number, job, request, &mut bytes);
             if !given.contains(&number) {
                 given.push(number);
             }
@@ -400,7 +402,7 @@ impl State {
             Alert::BeforeSleep
         } else if self.books.wanted > 0 {
             Alert::Always
-        } else if self.queued > 0 {
+        } else if !self.queue.is_empty() {
             Alert::WhenEmpty
         } else {
             Alert::BeforeSleep
@@ -525,20 +527,48 @@ impl State {
 
     /// A task that has all its answers without having been run.
     pub(super) fn end_unrun(&mut self, job: Job, request: Request) {
-        if let Some(chunk) = request.into_chunk() {
-            self.books.end(job, Ok(Answer::Chunk(chunk)));
-        }
+        self.books.end_chunk(job, request);
+    }
+
+    /// What whoever releases the lock is to drop.
+    pub(super) fn take_spent(&mut self) -> Vec<Spent> {
+        self.books.spent.extend(self.queue.take_spent().map(Spent::Pages));
+        std::mem::take(&mut self.books.spent)
+    }
+
+    /// Whether every task is in one place, the one that it says, and whether the counts are those of what they count.
+    #[cfg(any(test, debug_assertions))]
+    pub(super) fn is_consistent(&self) -> bool {
+        let shelves = self.workers.values().map(|worker| &worker.shelf);
+        let standing = shelves.clone().map(super::shelf::Shelf::live).sum::<usize>();
+        let are_there = self.workers.iter().all(|(number, worker)| {
+            worker.shelf.lives().all(|(request, standing)| {
+                standing.job.content().location() == Location::Worker(*number, request as u32)
+            })
+        });
+        let wanted = shelves
+            .flat_map(super::shelf::Shelf::lives)
+            .filter(|(_, standing)| standing.job.content().is_wanted())
+            .count()
+            + self.queue.iter().filter(|queued| queued.job.content().is_wanted()).count();
+        let expiries = self.books.expiries.values();
+        let awaited = expiries.clone().all(|(job, _)| job.content().location() != Location::Nowhere);
+        self.queue.is_sound()
+            && are_there
+            && awaited
+            && self.books.standing == standing
+            && self.books.wanted == wanted + self.waiting_for_space
     }
 
     /// The pool has ended: lets go of tasks that are done, and that were to be come across later. Each holds on to the pool.
     pub(super) fn forget_done(&mut self) {
-        self.queue.clear();
-        self.expiries.clear();
+        debug_assert!(self.queue.is_empty(), "a pool has ended with tasks in its queue");
+        self.books.expiries.clear();
     }
 
     /// Whether something waits in the queue.
     pub(super) fn has_queue(&self) -> bool {
-        self.queued > 0
+        !self.queue.is_empty()
     }
 
     /// Workers that have something to do.
@@ -553,11 +583,13 @@ impl State {
 
     /// A submitter waits for space: workers have to say when they have answered.
     pub(super) fn begin_wait_for_space(&mut self) {
+        self.waiting_for_space += 1;
         self.books.wanted += 1;
         self.refill();
     }
 
     pub(super) fn end_wait_for_space(&mut self) {
+        self.waiting_for_space -= 1;
         self.books.wanted -= 1;
     }
 }

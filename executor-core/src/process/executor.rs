@@ -131,7 +131,7 @@ impl ProcessPoolExecutor {
             if state.workers.values().filter(|worker| worker.is_ready()).count() >= core.config.max_workers {
                 break Ok(());
             }
-            state = core.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state = state.wait(&core.changed, None);
         };
         state.warming -= 1;
         if state.warming == 0 {
@@ -194,14 +194,26 @@ impl ProcessPoolExecutor {
         state.shut_down = true;
         state.sleep.note_end();
         if how != Shutdown::Drain {
-            report.cancelled = state.cancel_all();
+            state.closing += 1;
+            state.take_all_back();
+            loop {
+                let cancelled = state.cancel_some();
+                report.cancelled += cancelled;
+                if cancelled == 0 {
+                    break;
+                }
+                // A long queue does not keep others from the pool.
+                core.conclude(state);
+                state = core.lock();
+            }
             if how == Shutdown::Kill {
                 report.killed = supervisor::stop_all(&mut state, &TaskError::ShutDown, grace);
                 supervisor::stop_rest(&mut state, grace);
                 // The rests of chunks whose workers have died.
-                report.killed += state.queued;
+                report.killed += state.queued();
                 state.fail_queue(&TaskError::ShutDown);
             }
+            state.closing -= 1;
             core.conclude(state);
             if how == Shutdown::Kill {
                 core.token.cancel();
@@ -218,13 +230,13 @@ impl ProcessPoolExecutor {
         // A pool that is ended by its own supervisor ends when that one goes on.
         while !state.ended && !core.is_supervisor_here() {
             state = match end.map(|end| end.saturating_duration_since(Instant::now())) {
-                None => core.changed.wait(state).unwrap_or_else(PoisonError::into_inner),
+                None => state.wait(&core.changed, None),
                 Some(Duration::ZERO) => break,
-                Some(left) => core.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0,
+                left => state.wait(&core.changed, left),
             };
         }
         report.running = state.running();
-        report.queued = state.queued + state.books.standing - report.running;
+        report.queued = state.queued() + state.books.standing - report.running;
         let ended = state.ended;
         drop(state);
         drop(here);
@@ -305,12 +317,12 @@ impl ProcessPoolCore {
             let mut is_late = false;
             while state.waiting() >= core.config.queue_capacity && !state.shut_down && state.broken.is_none() {
                 state = match deadline.map(|end| end.saturating_duration_since(Instant::now())) {
-                    None => core.space.wait(state).unwrap_or_else(PoisonError::into_inner),
+                    None => state.wait(&core.space, None),
                     Some(Duration::ZERO) => {
                         is_late = true;
                         break;
                     }
-                    Some(left) => core.space.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0,
+                    left => state.wait(&core.space, left),
                 };
             }
             state.end_wait_for_space();
@@ -336,7 +348,7 @@ impl ProcessPoolCore {
             state.end_unrun(job, request);
         } else {
             if let Some(limit) = options.queue_timeout {
-                state.expire_after(limit, &job);
+                state.expire_after(limit, &job, &mut request);
             }
             state.admit(job, request, bytes);
         }
@@ -401,7 +413,7 @@ impl Executor for ProcessPoolExecutor {
         let stats = Stats {
             workers: state.workers.len(),
             idle: state.idle.len(),
-            queued: state.queued + state.books.standing - running,
+            queued: state.queued() + state.books.standing - running,
             running,
             done: state.books.done,
             failed: state.books.failed,

@@ -33,6 +33,8 @@ pub(super) struct ChunkAnswer {
     pub(super) bytes: Vec<u8>,
     /// Items that no worker answers, by their index.
     pub(super) gaps: Vec<(u32, TaskError)>,
+    /// Why all other items have no answer that are not in `bytes`, if they were lost all at once.
+    pub(super) lost: Option<TaskError>,
     /// What the results refer to.
     #[cfg(target_os = "linux")]
     pub(super) attached: Attached,
@@ -83,7 +85,8 @@ pub(super) struct ProcessTask {
 pub(super) enum Location {
     /// It is done.
     Nowhere,
-    Queue,
+    /// In the queue, at this place.
+    Queue(u32),
     /// With this worker, as the request whose number ends with these bits.
     Worker(u32, u32),
 }
@@ -92,11 +95,9 @@ pub(super) enum Location {
 const WANTED: u64 = 1 << 63;
 /// The bit of a location that says that it is the rest of a task that has been running: then it cannot be cancelled.
 const BEGUN: u64 = 1 << 62;
-/// The bit of a location that says that its argument holds much memory.
-const HEAVY: u64 = 1 << 61;
 /// The bit of a location that says that an observer was told of its start.
 const STARTED: u64 = 1 << 60;
-const FLAGS: u64 = WANTED | BEGUN | HEAVY | STARTED;
+const FLAGS: u64 = WANTED | BEGUN | STARTED;
 
 impl ProcessTask {
     pub(super) fn new(core: Arc<Core>, span: Carried) -> Self {
@@ -107,7 +108,7 @@ impl ProcessTask {
     pub(super) fn location(&self) -> Location {
         match self.location.load(Ordering::Relaxed) & !FLAGS {
             0 => Location::Nowhere,
-            1 => Location::Queue,
+            place @ 1..=0xffff_ffff => Location::Queue(place as u32 - 1),
             other => Location::Worker((other >> 32) as u32 - 1, other as u32),
         }
     }
@@ -115,7 +116,7 @@ impl ProcessTask {
     pub(super) fn set_location(&self, location: Location) {
         let bits = match location {
             Location::Nowhere => 0,
-            Location::Queue => 1,
+            Location::Queue(place) => u64::from(place + 1),
             Location::Worker(worker, number) => u64::from(worker + 1) << 32 | u64::from(number),
         };
         let flags = self.location.load(Ordering::Relaxed) & FLAGS;
@@ -132,17 +133,13 @@ impl ProcessTask {
         true
     }
 
+    /// The same of a new task, which is nowhere yet.
+    pub(super) fn begin_wanted(&self) {
+        self.location.store(WANTED, Ordering::Relaxed);
+    }
+
     pub(super) fn set_begun(&self) {
         self.location.store(self.location.load(Ordering::Relaxed) | BEGUN, Ordering::Relaxed);
-    }
-
-    /// Notes that its argument holds much memory, which is to be freed as soon as it is cancelled.
-    pub(super) fn set_heavy(&self) {
-        self.location.store(self.location.load(Ordering::Relaxed) | HEAVY, Ordering::Relaxed);
-    }
-
-    pub(super) fn is_heavy(&self) -> bool {
-        self.location.load(Ordering::Relaxed) & HEAVY != 0
     }
 
     /// Notes that the task was started; `false` when it was known.
@@ -222,6 +219,11 @@ impl<R: Payload> Decode for Chunk<R> {
             for index in indices.by_ref() {
                 let result = match gaps.next_if(|(gap, _)| *gap == index) {
                     Some((_, error)) => Err(error.clone()),
+                    None if bytes.is_empty()
+                        && let Some(error) = &chunk.lost =>
+                    {
+                        Err(error.clone())
+                    }
                     None => decode_item(&mut bytes),
                 };
                 match result {

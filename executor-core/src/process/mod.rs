@@ -13,7 +13,9 @@ mod identity;
 #[expect(unsafe_code, reason = "puts and takes answers by the protocol of the cell")]
 mod job;
 mod launch;
+mod lock;
 mod pool;
+mod queue;
 mod request;
 mod results;
 mod shelf;

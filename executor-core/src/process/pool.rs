@@ -3,7 +3,7 @@
 use std::{
     io::Write,
     os::unix::net::UnixStream,
-    sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError},
+    sync::{Arc, Condvar, OnceLock},
     thread::{self, ThreadId},
     time::Instant,
 };
@@ -14,6 +14,7 @@ use super::{
     identity::Identity,
     job::{Location, ProcessTask},
     launch::Settings,
+    lock::{Lock, Locked},
     supervisor,
     worker_slot::Worker,
 };
@@ -29,7 +30,7 @@ pub(super) struct Core {
     pub(super) config: Config,
     pub(super) identity: Identity,
     pub(super) token: CancelToken,
-    state: Mutex<State>,
+    state: Lock,
     supervisor: OnceLock<ThreadId>,
     /// Wakes the supervisor; a byte already there is enough.
     pub(super) alarm: Arc<UnixStream>,
@@ -51,7 +52,7 @@ impl Core {
             config,
             identity,
             token: CancelToken::new(),
-            state: Mutex::new(state),
+            state: Lock::new(state),
             supervisor: OnceLock::new(),
             alarm: Arc::new(alarm),
             space: Condvar::new(),
@@ -76,9 +77,9 @@ impl Core {
         self.supervisor.get().is_some_and(|supervisor| *supervisor == thread::current().id())
     }
 
-    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
+    pub(super) fn lock(&self) -> Locked<'_> {
         debug_assert!(!self.is_elsewhere(), "a forked copy keeps away from the state of a pool");
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 
     pub(super) fn launch_settings(&self) -> Settings {
@@ -102,8 +103,10 @@ impl Core {
 
     /// Releases the lock, tells what has happened, and wakes whom it has to: waiters of tasks that are done, submitters, the
     /// supervisor.
-    pub(super) fn conclude(&self, mut state: MutexGuard<'_, State>) {
+    pub(super) fn conclude(&self, mut state: Locked<'_>) {
         let to_wake = state.take_to_wake();
+        #[cfg(debug_assertions)]
+        assert!(state.queued() > 64 || state.is_consistent(), "a task is lost, or in two places, or miscounted");
         debug_assert!(state.is_sleep_covered(), "nobody has told the supervisor of something that will be due");
         let is_called = state.sleep.take_call();
         let untold = state.books.events.begin_telling();
@@ -190,7 +193,7 @@ impl Core {
             Location::Worker(number, request) => state.workers.get(&number).is_some_and(|worker| {
                 worker.shelf.find(request).is_some_and(|(request, _)| worker.channel.is_claimed(request))
             }),
-            Location::Queue => task.content().is_begun(),
+            Location::Queue(_) => task.content().is_begun(),
             Location::Nowhere => false,
         };
         self.conclude(state);
@@ -225,7 +228,7 @@ impl Core {
                 thread::yield_now();
             }
             // Who has the lock receives as well, or gives somebody something to do.
-            if let Ok(mut state) = self.state.try_lock() {
+            if let Some(mut state) = self.state.try_lock() {
                 state.receive_all();
                 if state.has_queue() {
                     state.refill();

@@ -2,7 +2,11 @@
 
 #[cfg(target_os = "linux")]
 use std::any::Any;
-use std::{borrow::Cow, sync::Arc, time::Duration};
+use std::{
+    borrow::Cow,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 #[cfg(target_os = "linux")]
 use super::shm::{self, Attached};
@@ -12,6 +16,7 @@ use super::{
     entry::{Entry, EntryOf},
     identity::FunctionId,
     job::{Answer, ChunkAnswer},
+    lock::Spent,
     results,
     wire::MAX_VALUE,
 };
@@ -32,6 +37,22 @@ pub(super) enum Bytes {
 
 impl Bytes {
     const FEW: usize = 22;
+
+    /// The memory of many; few have none.
+    pub(super) fn into_many(self) -> Vec<u8> {
+        match self {
+            Self::Few { .. } => Vec::new(),
+            Self::Many(bytes) => bytes,
+        }
+    }
+
+    /// Takes them out.
+    pub(super) fn take(&mut self) -> Vec<u8> {
+        match self {
+            Self::Few { .. } => self.as_slice().to_vec(),
+            Self::Many(bytes) => std::mem::take(bytes),
+        }
+    }
 
     pub(super) fn as_slice(&self) -> &[u8] {
         match self {
@@ -71,6 +92,9 @@ pub(super) struct Request {
     pub(super) extras: Option<Box<Extras>>,
 }
 
+/// When a task has waited for as long as it may; the number tells those of the same time apart.
+pub(super) type Expiry = (Instant, u64);
+
 /// What few tasks have.
 #[derive(Debug, Default)]
 pub(super) struct Extras {
@@ -85,6 +109,8 @@ pub(super) struct Extras {
     pub(super) retries: u32,
     /// How much speaks for it that workers die of it which have not begun it.
     suspicion: u32,
+    /// Its place among those that may wait for so long to be begun.
+    pub(super) expiry: Option<Expiry>,
     /// The argument itself, until it goes to a worker, where it is large and there was no shared memory for it.
     #[cfg(target_os = "linux")]
     large: Option<Large>,
@@ -110,6 +136,10 @@ impl Request {
             }
             match codec::encode_large(large.as_slice(), bytes) {
                 Some(pins) => request.extras().pins = pins,
+                // It would be copied under the pool's lock.
+                None if !large.is_foreign() && large.as_slice().len() > LONGEST_LATE => {
+                    codec::encode_plain(large.as_slice(), bytes);
+                }
                 None => request.extras().large = Some(large),
             }
             return Ok(request);
@@ -178,9 +208,10 @@ impl Request {
         })
     }
 
-    /// An argument that has waited for shared memory gets some now, or is encoded as it is: then these are its bytes.
+    /// An argument that has waited for shared memory gets some now, or is encoded as it is: then these are its bytes. The
+    /// argument itself is not dropped here.
     #[cfg(target_os = "linux")]
-    pub(super) fn settle(&mut self) -> Option<Vec<u8>> {
+    pub(super) fn settle(&mut self) -> Option<(Vec<u8>, Large)> {
         let extras = self.extras.as_mut()?;
         let large = extras.large.take()?;
         let mut bytes = Vec::new();
@@ -189,7 +220,21 @@ impl Request {
             Some(pins) => extras.pins = pins,
             None => codec::encode_plain(large.as_slice(), &mut bytes),
         }
-        Some(bytes)
+        Some((bytes, large))
+    }
+
+    /// Takes out what is not to be dropped under the pool's lock.
+    pub(super) fn strip(&mut self, spent: &mut Vec<Spent>) {
+        // The last one to hold it frees its memory.
+        if self.bound.as_ref().is_some_and(|bound| Arc::strong_count(bound) == 1) {
+            spent.extend(self.bound.take().map(Spent::Bound));
+        }
+        let Some(extras) = &mut self.extras else { return };
+        if !extras.pins.is_empty() {
+            spent.push(Spent::Pins(std::mem::take(&mut extras.pins)));
+        }
+        #[cfg(target_os = "linux")]
+        spent.extend(extras.large.take().map(Spent::Large));
     }
 
     /// What came beside an answer.
@@ -198,15 +243,6 @@ impl Request {
         let is_chunk = self.is_chunk();
         let extras = self.extras();
         if is_chunk { &mut extras.chunk.attached } else { &mut extras.attached }
-    }
-
-    /// Whether it holds much memory, with these bytes of its argument.
-    pub(super) fn is_heavy(&self, bytes: &Bytes) -> bool {
-        #[cfg(target_os = "linux")]
-        if self.extras.as_ref().is_some_and(|extras| extras.large.is_some() || !extras.pins.blocks().is_empty()) {
-            return true;
-        }
-        bytes.as_slice().len() > 64 * 1024
     }
 
     /// What the argument refers to.
@@ -229,11 +265,6 @@ impl Request {
 
     pub(super) fn priority(&self) -> i32 {
         self.extras.as_ref().map_or(0, |extras| extras.priority)
-    }
-
-    /// The same without anything in it.
-    pub(super) fn tombstone(&self) -> Self {
-        Self { entry: self.entry, bound: None, items: 0, ticket: self.ticket, extras: None }
     }
 
     /// The answer of a chunk; `None` for a single task.
@@ -294,6 +325,12 @@ impl Request {
         true
     }
 
+    /// All items that have no answer get this error.
+    pub(super) fn lose_rest(&mut self, error: TaskError) {
+        self.items = 0;
+        self.extras().chunk.lost = Some(error);
+    }
+
     /// The next item gets this error.
     pub(super) fn lose_item(&mut self, error: TaskError) {
         let left = self.items;
@@ -304,6 +341,10 @@ impl Request {
         chunk.gaps.insert(at, (index, error));
     }
 }
+
+/// A vector for which there is no shared memory waits for some until a worker is there; a longer one is encoded at once.
+#[cfg(target_os = "linux")]
+const LONGEST_LATE: usize = 8 << 20;
 
 /// A task ends, and is not given to another worker, when so many workers were killed that were about to begin it ...
 const CONVICTED: u32 = 100;
@@ -335,7 +376,7 @@ const MAX_ITEMS: usize = (1 << 24) - 1;
 /// An argument that is nothing but bytes, and so many of them that they are worth to be shared.
 #[cfg(target_os = "linux")]
 #[derive(Debug)]
-enum Large {
+pub(super) enum Large {
     Vector(Vec<u8>),
     #[cfg(feature = "bytes")]
     Bytes(bytes::Bytes),
@@ -343,6 +384,11 @@ enum Large {
 
 #[cfg(target_os = "linux")]
 impl Large {
+    /// Whether its destructor may be somebody else's code: that of an owner behind `Bytes`.
+    pub(super) fn is_foreign(&self) -> bool {
+        !matches!(self, Self::Vector(_))
+    }
+
     fn as_slice(&self) -> &[u8] {
         match self {
             Self::Vector(bytes) => bytes,

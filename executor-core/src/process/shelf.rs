@@ -14,7 +14,12 @@ pub(super) struct Standing {
     pub(super) place: Place,
     /// The argument, where the transport does not keep it.
     pub(super) kept: Option<Vec<u8>>,
-    pub(super) is_revoked: bool,
+}
+
+/// One of them, or the place of one that was revoked: its worker has not passed it.
+enum Entry {
+    Live(Standing),
+    Revoked(Place),
 }
 
 /// How far a request with a time limit is. Of a chunk the limit is each item's, and that one has ended is seen only by looking.
@@ -35,7 +40,9 @@ const LOOK: Duration = Duration::from_millis(1);
 /// What stands with a worker, the oldest first. The first one that is not revoked is what it runs, or will run next.
 #[derive(Default)]
 pub(super) struct Shelf {
-    standing: VecDeque<Standing>,
+    entries: VecDeque<Entry>,
+    /// How many were revoked before the first one that is not.
+    revoked_first: usize,
     /// The number of the first of them.
     first_number: u64,
     /// How many of them are not revoked.
@@ -54,34 +61,44 @@ impl Shelf {
 
     /// The number that the next one will have.
     pub(super) fn next_number(&self) -> u64 {
-        self.first_number + self.standing.len() as u64
+        self.first_number + self.entries.len() as u64
     }
 
     pub(super) fn push(&mut self, standing: Standing, sleep: &mut Sleep) {
-        self.standing.push_back(standing);
+        self.entries.push_back(Entry::Live(standing));
         self.live += 1;
         self.note_front(sleep);
     }
 
     /// The first one that is not revoked, and its number.
     pub(super) fn front(&self) -> Option<(u64, &Standing)> {
-        let index = self.standing.iter().position(|standing| !standing.is_revoked)?;
-        Some((self.first_number + index as u64, &self.standing[index]))
+        match self.entries.get(self.revoked_first)? {
+            Entry::Live(standing) => Some((self.first_number + self.revoked_first as u64, standing)),
+            Entry::Revoked(_) => None,
+        }
     }
 
     pub(super) fn front_mut(&mut self) -> Option<(u64, &mut Standing)> {
-        let index = self.standing.iter().position(|standing| !standing.is_revoked)?;
-        Some((self.first_number + index as u64, &mut self.standing[index]))
+        match self.entries.get_mut(self.revoked_first)? {
+            Entry::Live(standing) => Some((self.first_number + self.revoked_first as u64, standing)),
+            Entry::Revoked(_) => None,
+        }
     }
 
     /// Takes the front out, and what was revoked before it.
     pub(super) fn take_front(&mut self, sleep: &mut Sleep) -> Option<Standing> {
-        while let Some(standing) = self.standing.pop_front() {
-            self.released = Some((self.first_number, standing.place));
+        while let Some(entry) = self.entries.pop_front() {
+            let place = match &entry {
+                Entry::Live(standing) => standing.place,
+                Entry::Revoked(place) => *place,
+            };
+            self.released = Some((self.first_number, place));
             self.first_number += 1;
-            if !standing.is_revoked {
+            self.revoked_first = self.revoked_first.saturating_sub(1);
+            if let Entry::Live(standing) = entry {
                 self.live -= 1;
                 self.progress = None;
+                self.skip_revoked();
                 self.note_front(sleep);
                 return Some(standing);
             }
@@ -91,8 +108,17 @@ impl Shelf {
 
     /// Takes out all that are not revoked.
     pub(super) fn take_all(&mut self) -> impl Iterator<Item = Standing> {
-        (self.live, self.progress) = (0, None);
-        std::mem::take(&mut self.standing).into_iter().filter(|standing| !standing.is_revoked)
+        (self.live, self.revoked_first, self.progress) = (0, 0, None);
+        std::mem::take(&mut self.entries).into_iter().filter_map(|entry| match entry {
+            Entry::Live(standing) => Some(standing),
+            Entry::Revoked(_) => None,
+        })
+    }
+
+    fn skip_revoked(&mut self) {
+        while let Some(Entry::Revoked(_)) = self.entries.get(self.revoked_first) {
+            self.revoked_first += 1;
+        }
     }
 
     /// Up to where the transport's memory is free again, since this was last asked.
@@ -103,41 +129,51 @@ impl Shelf {
     /// When nothing is left but what was revoked, forgets that as well.
     pub(super) fn forget_revoked(&mut self) {
         if self.live == 0 {
-            self.first_number += self.standing.len() as u64;
-            self.standing.clear();
+            self.first_number += self.entries.len() as u64;
+            self.entries.clear();
+            self.revoked_first = 0;
+        }
+    }
+
+    fn live_at(&self, index: usize) -> Option<&Standing> {
+        match self.entries.get(index)? {
+            Entry::Live(standing) => Some(standing),
+            Entry::Revoked(_) => None,
         }
     }
 
     /// The one with a number that ends with these bits, unless it is not here any more.
     pub(super) fn find(&self, number: u32) -> Option<(u64, &Standing)> {
         let index = number.wrapping_sub(self.first_number as u32) as usize;
-        let standing = self.standing.get(index)?;
-        (!standing.is_revoked).then_some((self.first_number + index as u64, standing))
+        Some((self.first_number + index as u64, self.live_at(index)?))
+    }
+
+    /// Those that are not revoked.
+    #[cfg(any(test, debug_assertions))]
+    pub(super) fn lives(&self) -> impl Iterator<Item = (u64, &Standing)> {
+        (0..self.entries.len()).filter_map(|index| Some((self.first_number + index as u64, self.live_at(index)?)))
     }
 
     /// Numbers of those that are not revoked, the last one first.
     pub(super) fn live_from_the_back(&self) -> impl Iterator<Item = u64> {
-        let (first, last) = (self.first_number, self.next_number());
-        let live: Vec<u64> =
-            (first..last).rev().filter(|number| !self.standing[(number - first) as usize].is_revoked).collect();
+        let indices = (0..self.entries.len()).rev().filter(|index| self.live_at(*index).is_some());
+        let live: Vec<u64> = indices.map(|index| self.first_number + index as u64).collect();
         live.into_iter()
     }
 
     /// Takes one out that was revoked with the transport, but leaves its place.
     pub(super) fn revoke(&mut self, number: u64, sleep: &mut Sleep) -> Option<Standing> {
         let was_front = self.front().is_some_and(|(front, _)| front == number);
-        let standing = self.standing.get_mut((number - self.first_number) as usize)?;
-        let tombstone = Standing {
-            job: standing.job.clone(),
-            request: standing.request.tombstone(),
-            place: standing.place,
-            kept: None,
-            is_revoked: true,
+        let entry = self.entries.get_mut(number.checked_sub(self.first_number)? as usize)?;
+        let place = match entry {
+            Entry::Live(standing) => standing.place,
+            Entry::Revoked(_) => return None,
         };
-        let standing = std::mem::replace(standing, tombstone);
+        let Entry::Live(standing) = std::mem::replace(entry, Entry::Revoked(place)) else { return None };
         self.live -= 1;
         if was_front {
             self.progress = None;
+            self.skip_revoked();
             self.note_front(sleep);
         }
         Some(standing)

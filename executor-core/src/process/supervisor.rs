@@ -98,15 +98,16 @@ fn supervise(core: &Arc<Core>, mut heard: &UnixStream) {
             && !state.workers.values().any(Worker::is_open)
         {
             // What the last workers have left behind.
-            state.fail_queue(&error);
+            state.doom_queue(&error);
         }
+        state.end_doomed();
         state.fork_server = launcher.server_pid();
         state.refill();
         #[cfg(target_os = "linux")]
         state.workers.values_mut().for_each(|worker| worker.exchange_shared(&blanks));
         send_home(core, &mut state, now);
         state.note_starts();
-        if state.shut_down && state.workers.is_empty() && state.queued == 0 {
+        if state.shut_down && state.workers.is_empty() && state.queued() == 0 {
             launcher.end();
             state.fork_server = None;
             state.ended = true;
@@ -121,7 +122,7 @@ fn supervise(core: &Arc<Core>, mut heard: &UnixStream) {
         let times = [state.next_deadline(), launcher.deadline(), again, start, refused];
         let deadline = times.into_iter().flatten().min();
         state.sleep.fall_asleep(deadline);
-        if state.workers.values_mut().any(|worker| worker.is_insane || worker.is_unheard()) {
+        if state.is_doomed() || state.workers.values_mut().any(|worker| worker.is_insane || worker.is_unheard()) {
             state.sleep.call();
         }
         let fds = Fds::of(&mut state);
@@ -191,14 +192,14 @@ impl Fds {
 
 /// Starts the workers that are missing.
 fn start_workers(core: &Core, launcher: &mut Launcher, state: &mut State) {
-    if state.broken.is_some() || state.shut_down && state.queued == 0 {
+    if state.broken.is_some() || state.shut_down && state.queued() == 0 {
         return;
     }
     let count = |state: &State, is: fn(&Worker) -> bool| state.workers.values().filter(|worker| is(worker)).count();
     let free = count(state, |worker| worker.is_starting() || worker.is_open() && worker.shelf.live() == 0);
     let leaving = count(state, |worker| worker.is_leaving() || worker.is_ready() && !worker.is_open());
-    if state.queued > 0 {
-        let demand = state.workers.len() - leaving + state.queued.saturating_sub(free);
+    if state.queued() > 0 {
+        let demand = state.workers.len() - leaving + state.queued().saturating_sub(free);
         state.wanted_workers = state.wanted_workers.max(demand.min(core.config.max_workers));
     }
     if state.warming > 0 && state.no_worker.is_none() {
@@ -240,7 +241,7 @@ fn be_refused(core: &Core, state: &mut State, error: &std::io::Error) {
     state.refused = Some(Refused { since, pause: (2 * pause).min(SHORTAGE / 4), again: now + pause });
     if is_alone && is_lasting {
         // It is what waits that pays for it. Who comes later may have more luck.
-        state.fail_queue(&no_worker);
+        state.doom_queue(&no_worker);
         state.refused = None;
         state.wanted_workers = 0;
     } else if !is_alone {
@@ -319,7 +320,7 @@ fn unless_refused<T>(made: io::Result<T>) -> io::Result<Option<T>> {
 /// Lets workers go: all that have nothing to do when no task will come any more, those that have done as many tasks as they
 /// may, and those that have had nothing to do for long.
 fn send_home(core: &Core, state: &mut State, now: Instant) {
-    let all = (state.shut_down || state.broken.is_some()) && state.queued == 0;
+    let all = (state.shut_down || state.broken.is_some()) && state.queued() == 0;
     let kill_at = now.checked_add(core.config.grace.max(Duration::from_millis(100)));
     let limit = core.config.idle_timeout.filter(|_| state.warming == 0);
     let State { workers, idle, wanted_workers, .. } = state;
@@ -488,7 +489,7 @@ fn break_pool(core: &Core, state: &mut State, error: TaskError) {
     if matches!(error, TaskError::PoolBroken { .. }) {
         stop_all(state, &error, core.config.grace);
     }
-    state.fail_queue(&error);
+    state.doom_queue(&error);
     state.broken.get_or_insert(error);
     core.changed.notify_all();
     core.space.notify_all();

@@ -1,6 +1,9 @@
 //! What the pool knows of all its tasks together, and what changes when one of them ends.
 
-use std::time::Duration;
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
 
 use super::events::Events;
 #[cfg(target_os = "linux")]
@@ -11,6 +14,8 @@ use crate::{
     future::Cell,
     process::{
         job::{self, Answer, Job},
+        lock::Spent,
+        request::{Expiry, Request},
         shelf::{Shelf, Standing},
         sleep::Sleep,
         transport::{Reply, ReplyKind},
@@ -18,6 +23,9 @@ use crate::{
     },
     stats::TaskEnd,
 };
+
+/// More bytes than this are unmapped when they are freed, which takes long.
+const LARGE: usize = 1 << 20;
 
 /// What changes when a task ends.
 #[derive(Default)]
@@ -33,13 +41,38 @@ pub(in crate::process) struct Books {
     pub(in crate::process) cancelled: u64,
     /// Tasks that are done, and whose waiters are to be woken once the lock is released.
     pub(super) to_wake: Vec<Job>,
+    /// What is to be dropped then.
+    pub(in crate::process) spent: Vec<Spent>,
+    /// Tasks that may wait for so long to be begun, and since when they wait.
+    pub(super) expiries: BTreeMap<Expiry, (Job, Instant)>,
     /// What is to be told then.
     pub(in crate::process) events: Events,
 }
 
 impl Books {
     /// Ends a task that was just taken out of the queue or off a shelf.
-    pub(super) fn end(&mut self, job: Job, outcome: Result<Answer, TaskError>) {
+    pub(super) fn end(&mut self, job: Job, mut request: Request, outcome: Result<Answer, TaskError>) {
+        self.strip(&mut request);
+        self.settle(job, outcome);
+    }
+
+    /// Ends a chunk whose items all have their answers.
+    pub(super) fn end_chunk(&mut self, job: Job, mut request: Request) {
+        self.strip(&mut request);
+        if let Some(chunk) = request.into_chunk() {
+            self.settle(job, Ok(Answer::Chunk(chunk)));
+        }
+    }
+
+    /// Takes out of a request what is not to be dropped here; nobody begins it any more.
+    fn strip(&mut self, request: &mut Request) {
+        request.strip(&mut self.spent);
+        if let Some(expiry) = request.extras.as_ref().and_then(|extras| extras.expiry) {
+            self.expiries.remove(&expiry);
+        }
+    }
+
+    fn settle(&mut self, job: Job, outcome: Result<Answer, TaskError>) {
         if job.content().is_wanted() {
             self.wanted -= 1;
         }
@@ -52,9 +85,15 @@ impl Books {
         self.events.ended(job.cell(), end);
         let (has_waiters, span) = job::end(&job, outcome.map_err(Box::new));
         self.events.leave(span, job.cell(), end);
-        if has_waiters {
+        // Also where nobody holds on to it any more: what is left of it may be large.
+        if has_waiters || job.cell().is_held_once() {
             self.to_wake.push(job);
         }
+    }
+
+    /// Has bytes dropped later where freeing them takes long.
+    pub(super) fn let_go(&mut self, bytes: Option<Vec<u8>>) {
+        self.spent.extend(bytes.filter(|bytes| bytes.len() > LARGE).map(Spent::Bytes));
     }
 
     /// Counts a task that fails before it gets into the queue.
@@ -84,12 +123,8 @@ impl Books {
         }
         self.events.started(&front.job);
         if front.request.is_chunk() {
-            let left = front.request.items;
             match reply.kind {
-                ReplyKind::Failed => {
-                    let error = decode_error(&reply.bytes);
-                    (0..left).for_each(|_| front.request.lose_item(error.clone()));
-                }
+                ReplyKind::Failed => front.request.lose_rest(decode_error(&reply.bytes)),
                 _ if !front.request.take_items(reply.items, &reply.bytes) => return Err(Malformed),
                 // Otherwise it could send parts for ever.
                 ReplyKind::Part if reply.items == 0 => return Err(Malformed),
@@ -100,8 +135,9 @@ impl Books {
         } else if reply.kind == ReplyKind::Part {
             return Err(Malformed);
         }
-        let Some(Standing { job, request, .. }) = shelf.take_front(sleep) else { return Err(Malformed) };
+        let Some(Standing { job, mut request, kept, .. }) = shelf.take_front(sleep) else { return Err(Malformed) };
         self.standing -= 1;
+        self.strip(&mut request);
         if reply.elapsed > 0 {
             self.note_time(reply.elapsed as f32);
         }
@@ -110,7 +146,8 @@ impl Books {
             ReplyKind::Failed if !request.is_chunk() => Err(decode_error(&reply.bytes)),
             _ => Ok(request.into_answer(reply.bytes)),
         };
-        self.end(job, outcome);
+        self.let_go(kept);
+        self.settle(job, outcome);
         Ok(())
     }
 
@@ -135,5 +172,6 @@ fn end_of(error: Option<&TaskError>) -> TaskEnd {
 }
 
 fn decode_error(bytes: &[u8]) -> TaskError {
-    codec::decode(bytes).unwrap_or_else(|cause| TaskError::decode("error", cause))
+    // Not a type of the user's, so there is nothing to be caught.
+    codec::decode_uncaught(bytes).unwrap_or_else(|cause| TaskError::decode("error", cause))
 }

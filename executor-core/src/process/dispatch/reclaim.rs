@@ -1,15 +1,14 @@
 //! What is taken back: tasks that are cancelled or wait for too long, requests that go to another worker, and what a dead
 //! worker has left.
 
-use std::collections::VecDeque;
-
-use super::{Queued, SPREAD, State};
+use super::{SPREAD, State};
 use crate::{
     error::{TaskError, WorkerExit},
     future::Task as CellTask,
     process::{
         arguments::Items,
-        job::{Answer, Job, Location, ProcessTask},
+        job::{Location, ProcessTask},
+        queue::Queued,
         shelf::Standing,
         worker_slot::Worker,
     },
@@ -33,25 +32,20 @@ impl State {
         if task.content().is_begun() && !rests {
             return false;
         }
-        let job = match task.content().location() {
+        let (job, request, bytes) = match task.content().location() {
             Location::Nowhere => return false,
-            Location::Queue => {
-                // It leaves a tombstone, which is found by its location ...
-                self.queued -= 1;
-                // ... unless that would hold much memory.
-                if task.content().is_heavy() {
-                    let is_it = |queued: &Queued| std::ptr::eq(queued.job.content(), task.content());
-                    let at = self.queue.iter().position(is_it);
-                    at.and_then(|at| self.queue.remove(at));
-                }
-                Job::of(task)
+            Location::Queue(place) => {
+                let Some(queued) = self.queue.remove(place) else { return false };
+                debug_assert!(std::ptr::eq(queued.job.content(), task.content()), "a task is where it says that it is");
+                (queued.job, queued.request, Some(queued.bytes.into_many()))
             }
             Location::Worker(number, request) => {
                 let Some(standing) = self.revoke(number, request) else { return false };
-                standing.job
+                (standing.job, standing.request, standing.kept)
             }
         };
-        self.books.end(job, Err(error));
+        self.books.let_go(bytes);
+        self.books.end(job, request, Err(error));
         true
     }
 
@@ -103,13 +97,13 @@ impl State {
             (None, Some(worker)) => worker.channel.bytes(place),
             (None, None) => Vec::new(),
         };
-        self.enqueue(Queued { job, request, bytes: bytes.into() });
+        self.queue.push(Queued { job, request, bytes: bytes.into() });
     }
 
     /// When a worker has nothing to do, and there is nothing in the queue: takes half of what stands with the one that has
     /// most, if that is worth it.
     pub(in crate::process) fn rebalance(&mut self) {
-        if self.queued > 0 {
+        if !self.queue.is_empty() {
             return;
         }
         let Some(free) = self.free_worker() else { return };
@@ -149,7 +143,7 @@ impl State {
             }
             self.hand_out();
             let is_coming = self.workers.values().any(Worker::is_starting);
-            if self.queued > 0 && self.workers.len() < self.most_workers && !is_coming {
+            if !self.queue.is_empty() && self.workers.len() < self.most_workers && !is_coming {
                 self.wanted_workers = self.wanted_workers.max(self.workers.len() + 1);
             }
         }
@@ -195,7 +189,8 @@ impl State {
 
     /// All of a request gets the error.
     fn lose_whole(&mut self, standing: Standing, error: &TaskError) {
-        self.books.end(standing.job, Err(error.clone()));
+        self.books.let_go(standing.kept);
+        self.books.end(standing.job, standing.request, Err(error.clone()));
     }
 
     /// Settles the request that a worker was running when it died.
@@ -209,13 +204,17 @@ impl State {
         if stopped_whole || !standing.request.is_chunk() {
             return self.lose_whole(standing, error);
         }
-        let bytes = match (&standing.kept, self.workers.get(&number)) {
-            (Some(bytes), _) => bytes.clone(),
+        let mut bytes = match (standing.kept.take(), self.workers.get(&number)) {
+            (Some(bytes), _) => bytes,
             (None, Some(worker)) => worker.channel.bytes(standing.place),
             (None, None) => Vec::new(),
         };
         // What is answered is not run again.
-        let rest = |items: u32| Some(Items(&bytes).last_ones(items as usize).to_vec());
+        let mut rest = |items: u32| {
+            let answered = bytes.len() - Items(&bytes).last_ones(items as usize).len();
+            bytes.drain(..answered);
+            Some(std::mem::take(&mut bytes))
+        };
         if again {
             standing.kept = rest(standing.request.items);
             standing.job.content().set_begun();
@@ -223,13 +222,10 @@ impl State {
         }
         standing.request.lose_item(error.clone());
         if standing.request.items == 0 || self.broken.is_some() {
-            while standing.request.items > 0 {
-                standing.request.lose_item(error.clone());
+            if standing.request.items > 0 {
+                standing.request.lose_rest(error.clone());
             }
-            if let Some(chunk) = standing.request.into_chunk() {
-                self.books.end(standing.job, Ok(Answer::Chunk(chunk)));
-            }
-            return;
+            return self.books.end_chunk(standing.job, standing.request);
         }
         // The other items have not been run, and are not lost.
         standing.kept = rest(standing.request.items);
@@ -237,34 +233,66 @@ impl State {
         self.put_back(number, standing);
     }
 
-    /// Cancels everything that no worker has begun; returns how many tasks that were.
-    pub(in crate::process) fn cancel_all(&mut self) -> usize {
+    /// Takes back everything that no worker has begun, to be [cancelled](Self::cancel_some).
+    pub(in crate::process) fn take_all_back(&mut self) {
         let numbers: Vec<u32> = self.workers.keys().copied().collect();
         for number in numbers {
             self.take_back(number, usize::MAX);
         }
-        let (begun, queue): (VecDeque<_>, VecDeque<_>) =
-            std::mem::take(&mut self.queue).into_iter().partition(|queued| queued.job.content().is_begun());
-        self.queue = begun;
+    }
+
+    /// Cancels some of what waits in the queue and was not begun; returns how many, which is none when there is no more.
+    pub(in crate::process) fn cancel_some(&mut self) -> usize {
         let mut cancelled = 0;
-        for queued in queue {
-            if queued.job.content().location() == Location::Queue {
-                self.queued -= 1;
-                cancelled += 1;
-                self.books.end(queued.job, Err(TaskError::Cancelled));
-            }
+        while cancelled < AT_ONCE
+            && let Some(queued) = self.queue.pop_like(|queued| !queued.job.content().is_begun())
+        {
+            self.drop_queued(queued, TaskError::Cancelled);
+            cancelled += 1;
         }
         cancelled
     }
 
+    /// Ends some of what waits in the queue; `true` when there is nothing left.
+    pub(in crate::process) fn fail_some(&mut self, error: &TaskError) -> bool {
+        for _ in 0..AT_ONCE {
+            let Some(queued) = self.queue.pop() else { break };
+            self.drop_queued(queued, error.clone());
+        }
+        self.queue.is_empty()
+    }
+
+    /// Everything in the queue is to end with this error: there may be much of it, so that takes several turns of the
+    /// supervisor.
+    pub(in crate::process) fn doom_queue(&mut self, error: &TaskError) {
+        if !self.queue.is_empty() {
+            self.doom.get_or_insert_with(|| error.clone());
+            self.sleep.call();
+        }
+    }
+
+    /// The supervisor's turn at that.
+    pub(in crate::process) fn end_doomed(&mut self) {
+        if let Some(error) = self.doom.take()
+            && !self.fail_some(&error)
+        {
+            self.doom = Some(error);
+        }
+    }
+
+    /// Whether it has to be called again at once.
+    pub(in crate::process) fn is_doomed(&self) -> bool {
+        self.doom.is_some()
+    }
+
+    fn drop_queued(&mut self, queued: Queued, error: TaskError) {
+        self.books.let_go(Some(queued.bytes.into_many()));
+        self.books.end(queued.job, queued.request, Err(error));
+    }
+
     /// Ends everything that waits in the queue.
     pub(in crate::process) fn fail_queue(&mut self, error: &TaskError) {
-        for queued in std::mem::take(&mut self.queue) {
-            if queued.job.content().location() == Location::Queue {
-                self.queued -= 1;
-                self.books.end(queued.job, Err(error.clone()));
-            }
-        }
+        while !self.fail_some(error) {}
     }
 
     /// Nothing will run here any more, and nobody looks after the workers: ends them, and all tasks. What was under way in the
@@ -274,7 +302,8 @@ impl State {
         self.fail_queue(error);
         for (_, mut worker) in std::mem::take(&mut self.workers) {
             for standing in worker.shelf.take_all() {
-                self.books.end(standing.job, Err(error.clone()));
+                self.books.let_go(standing.kept);
+                self.books.end(standing.job, standing.request, Err(error.clone()));
             }
         }
         self.books.standing = 0;
@@ -285,3 +314,6 @@ impl State {
         self.sleep.wake_up();
     }
 }
+
+/// So many tasks are ended under the lock before others get their turn.
+pub(super) const AT_ONCE: usize = 512;

@@ -226,7 +226,7 @@ impl World {
         let (job, future) = TaskRef::allocate::<Encoded<Single<u8>>>(content);
         let mut state = self.core.lock();
         if self.random.below(4) == 0 {
-            state.expire_after(HOUR * (1 + self.random.below(20) as u32), &job);
+            state.expire_after(HOUR * (1 + self.random.below(20) as u32), &job, &mut request);
         }
         state.admit(job.clone(), request, &mut bytes);
         drop(state);
@@ -278,6 +278,7 @@ impl World {
     fn check(&mut self) {
         let mut state = self.core.lock();
         self.is_rung |= state.sleep.take_call();
+        assert!(state.is_consistent());
         let due = state.next_deadline();
         assert!(state.sleep.covers(due), "nobody has told the supervisor of what is due at {due:?}: {:?}", state.sleep);
         assert!(self.is_rung || !state.sleep.is_awake(), "it was called, and nobody wakes it");
@@ -300,7 +301,11 @@ fn the_supervisor_wakes_in_time_in_every_order_of_the_parties() {
         // Every task holds on to the pool, and the pool to those that it has.
         let mut state = world.core.lock();
         state.fail_queue(&TaskError::Cancelled);
-        state.forget_done();
-        state.workers.clear();
+        state.books.expiries.clear();
+        let workers = std::mem::take(&mut state.workers);
+        let to_wake = state.take_to_wake();
+        drop(state);
+        drop(workers);
+        to_wake.wake();
     }
 }

@@ -1,0 +1,121 @@
+//! The pool's lock, and what may not happen under it.
+//!
+//! Foreign code (destructors of the user's values, serde, `Debug`, observers, wakers) is never called while the lock is held:
+//! it may panic, take its time, and use the pool. So what is to be dropped is put aside ([`Spent`]) and dropped by whoever
+//! releases the lock, or, where it is the user's, by a thread that nobody waits for. Debug builds notice foreign code that is
+//! run all the same, where this crate calls it ([`panic::contain`](crate::panic::contain) and its like).
+
+use std::{
+    ops::{Deref, DerefMut},
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, TryLockError},
+    time::Duration,
+};
+
+use super::{dispatch::State, queue::SpentPages, request::Large};
+use crate::{cancel::Pins, foreign::NoForeignCode, future::callbacks::drop_elsewhere, task::Bound};
+
+/// What was taken out from under the lock, to be dropped when that is released.
+#[expect(dead_code, reason = "most of it is only dropped")]
+pub(super) enum Spent {
+    #[cfg(target_os = "linux")]
+    Large(Large),
+    Pins(Pins),
+    Bound(Arc<Bound>),
+    Bytes(Vec<u8>),
+    Pages(SpentPages),
+}
+
+impl Spent {
+    fn let_go(self) {
+        match self {
+            // Its owner's destructor is the user's code.
+            #[cfg(target_os = "linux")]
+            Self::Large(large) if large.is_foreign() => drop_elsewhere(large),
+            other => drop(other),
+        }
+    }
+}
+
+/// [`State`] behind its lock.
+pub(super) struct Lock(Mutex<State>);
+
+impl Lock {
+    pub(super) fn new(state: State) -> Self {
+        Self(Mutex::new(state))
+    }
+
+    pub(super) fn lock(&self) -> Locked<'_> {
+        Locked::of(self, self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(super) fn try_lock(&self) -> Option<Locked<'_>> {
+        match self.0.try_lock() {
+            Ok(guard) => Some(Locked::of(self, guard)),
+            Err(TryLockError::Poisoned(poisoned)) => Some(Locked::of(self, poisoned.into_inner())),
+            Err(TryLockError::WouldBlock) => None,
+        }
+    }
+}
+
+/// The lock is held.
+pub(super) struct Locked<'a> {
+    lock: &'a Lock,
+    /// There until it is dropped, or waits.
+    guard: Option<MutexGuard<'a, State>>,
+    no_foreign_code: Option<NoForeignCode>,
+}
+
+impl<'a> Locked<'a> {
+    fn of(lock: &'a Lock, guard: MutexGuard<'a, State>) -> Self {
+        Self { lock, guard: Some(guard), no_foreign_code: Some(NoForeignCode::begin()) }
+    }
+
+    /// Releases the lock, waits until somebody notifies `condition`, for no longer than `time`, and takes it again. May return
+    /// for no reason.
+    pub(super) fn wait(mut self, condition: &Condvar, time: Option<Duration>) -> Self {
+        let lock = self.lock;
+        if !self.books.spent.is_empty() {
+            drop(self);
+            return lock.lock();
+        }
+        let Some(guard) = self.guard.take() else { return lock.lock() };
+        self.no_foreign_code = None;
+        let guard = match time {
+            None => condition.wait(guard).unwrap_or_else(PoisonError::into_inner),
+            Some(time) => condition.wait_timeout(guard, time).unwrap_or_else(PoisonError::into_inner).0,
+        };
+        Self::of(lock, guard)
+    }
+}
+
+impl Deref for Locked<'_> {
+    type Target = State;
+
+    fn deref(&self) -> &State {
+        match &self.guard {
+            Some(guard) => guard,
+            None => unreachable!("the lock is held until this is gone"),
+        }
+    }
+}
+
+impl DerefMut for Locked<'_> {
+    fn deref_mut(&mut self) -> &mut State {
+        match &mut self.guard {
+            Some(guard) => guard,
+            None => unreachable!("the lock is held until this is gone"),
+        }
+    }
+}
+
+impl Drop for Locked<'_> {
+    fn drop(&mut self) {
+        let Some(mut guard) = self.guard.take() else { return };
+        let spent = guard.take_spent();
+        drop(guard);
+        self.no_foreign_code = None;
+        for spent in spent {
+            spent.let_go();
+        }
+    }
+}
