@@ -156,6 +156,7 @@ struct Worker {
     kept: Vec<Piece>,
     /// Pieces whose file it could not take when they came last, and at which step.
     lost: HashMap<u64, usize>,
+    asleep_until: usize,
 }
 
 impl Worker {
@@ -173,6 +174,7 @@ impl Worker {
             running: None,
             kept: Vec::new(),
             lost: HashMap::new(),
+            asleep_until: 0,
         }
     }
 
@@ -249,6 +251,21 @@ impl Model {
         (0..self.random.below(3).min(all)).map(|_| self.held[self.random.below(all)].clone()).collect()
     }
 
+    /// A worker does nothing for a while, everything that stands with it is cancelled, and so many configurations come that
+    /// the numbers of all that it was told are taken by others before it has read them.
+    fn flood(&mut self, index: usize) {
+        self.workers[index].asleep_until = self.step + 300;
+        for _ in 0..=DEFINITIONS {
+            self.step += 1;
+            let bound = Arc::new(Bound { id: self.step as u64, bytes: Vec::new(), _pins: Pins::default() });
+            self.send(index, &[], Some((bound, Told::new())));
+        }
+        let worker = &mut self.workers[index];
+        let running = worker.running.as_ref().map(|(number, _)| *number);
+        worker.standing.iter_mut().filter(|it| Some(it.number) != running).for_each(|it| it.request = None);
+        self.configurations.clear();
+    }
+
     fn submit(&mut self) {
         let pieces = self.some_pieces();
         let bound = if self.random.is(2) && !self.configurations.is_empty() {
@@ -258,8 +275,12 @@ impl Model {
             None
         };
         let index = self.random.below(self.workers.len());
+        self.send(index, &pieces, bound);
+    }
+
+    fn send(&mut self, index: usize, pieces: &[Piece], bound: Option<(Arc<Bound>, Told)>) {
         let worker = &mut self.workers[index];
-        let pins = pins(&pieces);
+        let pins = pins(pieces);
         let request = Request {
             entry: entry(task),
             bound: bound.as_ref().map(|(bound, _)| Arc::clone(bound)),
@@ -283,7 +304,7 @@ impl Model {
         };
         let (number, step) = (worker.next_number, self.step);
         worker.next_number += 1;
-        let sent = Sent::Run { number, definition: definition as usize, told: told(&pieces), step };
+        let sent = Sent::Run { number, definition: definition as usize, told: told(pieces), step };
         worker.channel.sent.push_back(sent);
         worker.standing.push_back(Standing { number, request: Some((request, pins)) });
     }
@@ -308,6 +329,9 @@ impl Model {
     /// The worker takes the next record.
     fn work(&mut self, index: usize) {
         let worker = &mut self.workers[index];
+        if worker.asleep_until > self.step {
+            return;
+        }
         if worker.running.is_some() {
             return self.answer(index);
         }
@@ -454,7 +478,8 @@ impl Model {
                 worker.loans.tell_to_forget(&mut worker.channel);
                 worker.loans.offer(&blanks, worker.next_number, &mut worker.channel);
             }
-            38 if self.random.is(10) => self.forge(index),
+            38 if self.random.is(8) => self.forge(index),
+            38 if self.random.is(4) && self.workers[index].channel.sent.len() < 300 => self.flood(index),
             // It dies, whatever it was doing.
             39 if self.random.is(10) => {
                 self.counts[5] += 1;
