@@ -320,7 +320,6 @@ fn has_huge_pages(file: BorrowedFd<'_>) -> io::Result<bool> {
 #[cfg(target_os = "linux")]
 pub(crate) fn total_memory() -> u64 {
     let info = rustix::system::sysinfo();
-    #[expect(clippy::useless_conversion, reason = "they have fewer bits on some machines")]
     let [ram, swap] = [info.totalram, info.totalswap].map(u64::from);
     ram.saturating_add(swap).saturating_mul(info.mem_unit.into())
 }
