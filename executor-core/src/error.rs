@@ -1,7 +1,7 @@
 //! Everything that can go wrong, in one place: a task ([`TaskError`]), a submit ([`SubmitError`]), building a pool
 //! ([`BuildError`]), waiting ([`WaitTimeout`]), `try_map` ([`TryMapError`]) and setting a promise twice ([`AlreadyDone`]).
 
-use std::{error::Error, fmt, io, iter, time::Duration};
+use std::{error::Error, fmt, io, iter, sync::Arc, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
@@ -221,13 +221,27 @@ fn name_of_signal(number: i32) -> Option<&'static str> {
     })
 }
 
-/// The text of an error that happened elsewhere: in a codec, in an initializer, in another process.
+/// The text of an error that happened elsewhere: in a codec, in an initializer, in another process. Clones share it, as all tasks
+/// of a pool that cannot start share theirs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Cause(String);
+#[serde(from = "String", into = "String")]
+pub struct Cause(Arc<str>);
+
+impl From<String> for Cause {
+    fn from(text: String) -> Self {
+        Self(text.into())
+    }
+}
+
+impl From<Cause> for String {
+    fn from(cause: Cause) -> Self {
+        Self::from(&*cause.0)
+    }
+}
 
 impl Cause {
     pub(crate) fn new(cause: impl fmt::Display) -> Self {
-        Self(cause.to_string())
+        Self(cause.to_string().into())
     }
 }
 

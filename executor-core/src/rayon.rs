@@ -1,7 +1,8 @@
 //! [`RayonExecutor`] (feature `rayon`): this crate's futures over a rayon thread pool of its own.
 
 use std::{
-    collections::HashMap,
+    cell::Cell as StdCell,
+    collections::BTreeMap,
     fmt,
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
@@ -23,9 +24,11 @@ use crate::{
 
 /// Runs tasks in a rayon thread pool of its own, where they may use rayon's own operations as well.
 ///
-/// rayon starts all its threads at once, has no bound on its queue, and gives a worker that blocks no stand-in: a task
-/// that waits for tasks of its own pool with a timeout, or for several at once, first runs those in place that nobody has
-/// started, and so may overrun the timeout.
+/// rayon starts all its threads at once, and has no bound on its queue. A task that waits for another one, of this pool or of
+/// any other, has a stand-in meanwhile where there are tasks to be run: one more thread, with a rayon pool of its own. So pools
+/// may wait for each other. What a task has given to rayon itself (`rayon::spawn`) is for the pool's own threads alone.
+///
+/// Dropping the executor waits for its tasks, and not for its threads, which end soon after.
 ///
 /// # Examples
 ///
@@ -50,14 +53,24 @@ pub struct RayonCore {
 struct Shared {
     id: u64,
     max_workers: usize,
+    stack_size: Option<usize>,
     state: Mutex<State>,
     at_rest: Condvar,
 }
 
 #[derive(Default)]
 struct State {
-    /// Tasks that were submitted and have not been picked up, to cancel them by.
-    queue: HashMap<u64, TaskRef>,
+    /// Tasks that were submitted and have not been picked up, to cancel them by, and for stand-ins. Those that were cancelled
+    /// or run in place are among them until their turn comes.
+    queue: BTreeMap<u64, TaskRef>,
+    /// Threads that have picked up a task and are not back. Changed together with `queue`.
+    busy: usize,
+    /// Threads of this pool, stand-ins included, that wait for something.
+    blocked: usize,
+    /// Those of them that are in the middle of a job that is none of our tasks.
+    blocked_elsewhere: usize,
+    /// Threads that stand in for those that wait. There are no more than these, but for those that are about to notice it.
+    stand_ins: usize,
     next: u64,
     queued: usize,
     running: usize,
@@ -84,7 +97,8 @@ impl RayonBuilder {
         self
     }
 
-    /// Stack size of each thread in bytes. Default: std's.
+    /// Stack size of each thread in bytes. Default: std's. Chains of tasks that wait for one another need a larger one, as in
+    /// [`ThreadPoolBuilder::stack_size`](crate::ThreadPoolBuilder::stack_size).
     pub fn stack_size(mut self, bytes: usize) -> Self {
         self.stack_size = Some(bytes);
         self
@@ -100,17 +114,14 @@ impl RayonBuilder {
         if max_workers == 0 {
             return Err(BuildError::NoWorkers);
         }
-        let shared =
-            Arc::new(Shared { id: new_pool_id(), max_workers, state: Mutex::default(), at_rest: Condvar::new() });
-        let host = Arc::clone(&shared);
-        let mut builder = ThreadPoolBuilder::new()
-            .num_threads(max_workers)
-            .thread_name(|number| format!("executor-rayon-{number}"))
-            .start_handler(move |_| enter_pool(Arc::<Shared>::clone(&host)));
-        if let Some(bytes) = self.stack_size {
-            builder = builder.stack_size(bytes);
-        }
-        let threads = builder.build().map_err(|cause| BuildError::System {
+        let shared = Arc::new(Shared {
+            id: new_pool_id(),
+            max_workers,
+            stack_size: self.stack_size,
+            state: Mutex::default(),
+            at_rest: Condvar::new(),
+        });
+        let threads = shared.threads(max_workers, "executor-rayon").map_err(|cause| BuildError::System {
             action: "start rayon's threads",
             cause: std::io::Error::other(cause),
         })?;
@@ -119,6 +130,15 @@ impl RayonBuilder {
 }
 
 impl RayonExecutor {
+    /// An executor with so many threads.
+    ///
+    /// # Errors
+    ///
+    /// As [`RayonBuilder::build`].
+    pub fn new(max_workers: usize) -> Result<Self, BuildError> {
+        Self::builder().max_workers(max_workers).build()
+    }
+
     /// For what can be set.
     pub fn builder() -> RayonBuilder {
         RayonBuilder::default()
@@ -161,12 +181,22 @@ impl RayonCore {
             state.jobs += 1;
             (task, future, number)
         };
+        let job = Arc::clone(&shared);
         self.threads.spawn(move || {
-            shared.lock().queue.remove(&number);
-            task.run();
-            end_if_elsewhere(shared.id);
-            shared.change(|state| state.jobs -= 1);
+            let picked = {
+                let mut state = job.lock();
+                let picked = state.queue.remove(&number);
+                state.busy += usize::from(picked.is_some());
+                picked
+            };
+            // Otherwise a stand-in has it, or it was cancelled.
+            if let Some(task) = picked {
+                job.run(&task);
+            }
+            drop(task);
+            job.change(|state| state.jobs -= 1);
         });
+        shared.call_stand_in();
         Ok(future)
     }
 }
@@ -174,11 +204,82 @@ impl RayonCore {
 impl State {
     /// No job is left, and no task is being ended by somebody else: by the one who has noticed that it waited for too long.
     fn is_at_rest(&self) -> bool {
-        self.jobs == 0 && self.queued == 0 && self.running == 0
+        self.jobs == 0 && self.queued == 0 && self.running == 0 && self.stand_ins == 0
+    }
+
+    /// Whether tasks wait in the queue that no thread is free for, because somebody blocks for whom nobody stands in.
+    fn needs_stand_in(&self, max_workers: usize) -> bool {
+        let free = (max_workers + self.stand_ins).saturating_sub(self.busy + self.blocked_elsewhere);
+        self.stand_ins < self.blocked && self.queue.len() > free
     }
 }
 
+thread_local! {
+    /// Whether this thread runs one of our tasks.
+    static IN_TASK: StdCell<bool> = const { StdCell::new(false) };
+}
+
 impl Shared {
+    /// A rayon pool whose threads work for this one.
+    fn threads(self: &Arc<Self>, count: usize, name: &'static str) -> Result<ThreadPool, rayon::ThreadPoolBuildError> {
+        let host = Arc::clone(self);
+        let builder = ThreadPoolBuilder::new()
+            .num_threads(count)
+            .thread_name(move |number| format!("{name}-{number}"))
+            .start_handler(move |_| enter_pool(Arc::<Self>::clone(&host)));
+        match self.stack_size {
+            Some(bytes) => builder.stack_size(bytes).build(),
+            None => builder.build(),
+        }
+    }
+
+    /// Runs a task that this thread has picked up, and that counts as one that keeps it busy.
+    fn run(&self, task: &TaskRef) {
+        let outer = IN_TASK.replace(true);
+        task.run();
+        end_if_elsewhere(self.id);
+        IN_TASK.set(outer);
+        self.lock().busy -= 1;
+    }
+
+    /// Starts a thread that stands in for one that blocks, if it takes one. `false` if the system has none: then a later call may
+    /// find one.
+    fn call_stand_in(self: &Arc<Self>) -> bool {
+        {
+            let mut state = self.lock();
+            if !state.needs_stand_in(self.max_workers) {
+                return true;
+            }
+            state.stand_ins += 1;
+        }
+        let shared = Arc::clone(self);
+        // rayon ends the thread after the one job that it has, when the pool is dropped, which is at once.
+        let started = self.threads(1, "executor-rayon-stand-in");
+        let has_started = started.is_ok();
+        match started {
+            Ok(thread) => thread.spawn(move || shared.stand_in()),
+            Err(_) => self.change(|state| state.stand_ins -= 1),
+        }
+        has_started
+    }
+
+    /// What a stand-in does: runs tasks until there are none, or nobody is left to stand in for.
+    fn stand_in(&self) {
+        loop {
+            let task = {
+                let mut state = self.lock();
+                let task = if state.stand_ins > state.blocked { None } else { state.queue.pop_first() };
+                state.busy += usize::from(task.is_some());
+                task
+            };
+            match task {
+                Some((_, task)) => self.run(&task),
+                None => break,
+            }
+        }
+        self.change(|state| state.stand_ins -= 1);
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -260,10 +361,19 @@ impl Host for Shared {
     }
 
     fn begin_wait(self: Arc<Self>) -> bool {
-        false
+        {
+            let mut state = self.lock();
+            state.blocked += 1;
+            state.blocked_elsewhere += usize::from(!IN_TASK.get());
+        }
+        self.call_stand_in()
     }
 
-    fn end_wait(&self) {}
+    fn end_wait(&self) {
+        let mut state = self.lock();
+        state.blocked -= 1;
+        state.blocked_elsewhere -= usize::from(!IN_TASK.get());
+    }
 }
 
 impl Submit for RayonCore {

@@ -184,6 +184,7 @@ pub enum ReturnWhen {
     /// As soon as one future is done; cancelled counts as done.
     FirstCompleted,
     /// As soon as one future is done with a [`TaskError`](crate::TaskError) other than cancellation; otherwise when all are done.
+    /// To know that, results of worker processes are decoded here, on the thread that waits, and kept for who asks for them.
     FirstError,
     /// When all are done.
     AllCompleted,

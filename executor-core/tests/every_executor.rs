@@ -13,7 +13,7 @@ use std::{
 
 use executor_core::{
     Completion, Executor, ProcessPoolExecutor, Promise, RayonExecutor, ReturnWhen, SerialExecutor, Shutdown,
-    SubmitError, TaskError, ThreadPoolExecutor, TryMapError, as_completed, partial, wait, wait_until_any,
+    SubmitError, TaskError, TaskFuture, ThreadPoolExecutor, TryMapError, as_completed, partial, wait, wait_until_any,
 };
 
 use pool_kinds::{Kind, on_every_kind_of_pool};
@@ -409,5 +409,149 @@ fn a_map_that_has_answered_everything_is_not_late() {
             .collect();
         let errors = if is_late { vec![Err(TaskError::DeadlineExceeded)] } else { Vec::new() };
         assert_eq!(results, [vec![Ok(()), Ok(())], errors].concat());
+    }
+}
+
+/// A pool whose tasks are closures.
+trait Spawn: Send + Sync + 'static {
+    fn one_worker() -> Arc<Self>;
+    fn spawn_boxed(&self, work: Box<dyn FnOnce() -> u64 + Send>) -> TaskFuture<u64>;
+}
+
+impl Spawn for ThreadPoolExecutor {
+    fn one_worker() -> Arc<Self> {
+        Arc::new(Self::new(1).unwrap())
+    }
+
+    fn spawn_boxed(&self, work: Box<dyn FnOnce() -> u64 + Send>) -> TaskFuture<u64> {
+        self.spawn(work).unwrap()
+    }
+}
+
+impl Spawn for RayonExecutor {
+    fn one_worker() -> Arc<Self> {
+        Arc::new(Self::new(1).unwrap())
+    }
+
+    fn spawn_boxed(&self, work: Box<dyn FnOnce() -> u64 + Send>) -> TaskFuture<u64> {
+        self.spawn(work).unwrap()
+    }
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Wait {
+    Result,
+    ResultInTime,
+    All,
+    AsCompleted,
+    Sleepily,
+    MapOfAnother,
+}
+
+fn wait_for(how: Wait, future: TaskFuture<u64>) -> u64 {
+    match how {
+        Wait::Result => future.result().unwrap(),
+        Wait::ResultInTime => future.result_timeout(LONG).unwrap().unwrap(),
+        Wait::All => wait([future], Some(LONG), ReturnWhen::AllCompleted).done.remove(0).result().unwrap(),
+        Wait::AsCompleted => as_completed([future], None).next().unwrap().unwrap().result().unwrap(),
+        Wait::Sleepily => {
+            // Long enough for every thread to lie down.
+            std::thread::sleep(Duration::from_millis(20));
+            future.result().unwrap()
+        }
+        Wait::MapOfAnother => {
+            let pool = ThreadPoolExecutor::new(1).unwrap();
+            let future = std::sync::Mutex::new(Some(future));
+            let take = move |()| future.lock().unwrap().take().unwrap().result().unwrap();
+            pool.spawn_map(take, [()]).next().unwrap().unwrap()
+        }
+    }
+}
+
+/// A task of one pool waits for one of the other, which waits for one of the first, and so on.
+fn mutual<A: Spawn, B: Spawn>(first: Arc<A>, second: Arc<B>, depth: u64, how: Wait) -> TaskFuture<u64> {
+    if depth == 0 {
+        return first.spawn_boxed(Box::new(|| 0));
+    }
+    let pool = Arc::clone(&first);
+    pool.spawn_boxed(Box::new(move || 1 + wait_for(how, mutual(second, first, depth - 1, how))))
+}
+
+fn pools_may_wait_for_each_other<A: Spawn, B: Spawn>() {
+    for how in [Wait::Result, Wait::ResultInTime, Wait::All, Wait::AsCompleted, Wait::Sleepily, Wait::MapOfAnother] {
+        // Dropped here: to drop a pool is to wait for its tasks.
+        let (first, second) = (A::one_worker(), B::one_worker());
+        let future = mutual(Arc::clone(&first), Arc::clone(&second), 9, how);
+        assert_eq!(future.result_timeout(LONG).map_err(|future| (how, future)).unwrap(), Ok(9));
+    }
+}
+
+/// What runs while a task waits is not on top of it: either may wait for the other.
+fn who_waits_is_held_up_by_nobody<A: Spawn>() {
+    let pool = A::one_worker();
+    let (go, begin) = Promise::<u64>::new();
+    let (said, wanted) = Promise::<u64>::new();
+    let first = pool.spawn_boxed(Box::new(move || {
+        let number = begin.result().unwrap();
+        said.set_result(number + 1).unwrap();
+        number
+    }));
+    let second = pool.spawn_boxed(Box::new(move || wanted.result().unwrap() + 1));
+    while second.state() == executor_core::TaskState::Pending {
+        std::thread::yield_now();
+    }
+    go.set_result(1).unwrap();
+    assert_eq!(second.result_timeout(LONG).unwrap(), Ok(3));
+    assert_eq!(first.result_timeout(LONG).unwrap(), Ok(1));
+    // A wait that runs out is no longer than it was to be, whatever waits in the queue.
+    let (_held, never) = Promise::<u64>::new();
+    let (held, endless) = Promise::<u64>::new();
+    let own = Arc::clone(&pool);
+    let waits = pool.spawn_boxed(Box::new(move || {
+        let behind = own.spawn_boxed(Box::new(move || endless.result().unwrap_or(7)));
+        assert!(!never.wait_timeout(Duration::from_millis(10)) && !behind.wait_timeout(Duration::from_millis(10)));
+        drop(held);
+        behind.result().unwrap()
+    }));
+    assert_eq!(waits.result_timeout(LONG).unwrap(), Ok(7));
+}
+
+mod waits {
+    use super::*;
+
+    #[test]
+    fn rayon_for_rayon() {
+        pools_may_wait_for_each_other::<RayonExecutor, RayonExecutor>();
+        who_waits_is_held_up_by_nobody::<RayonExecutor>();
+    }
+
+    #[test]
+    fn rayon_for_threads_and_threads_for_rayon() {
+        pools_may_wait_for_each_other::<RayonExecutor, ThreadPoolExecutor>();
+        pools_may_wait_for_each_other::<ThreadPoolExecutor, RayonExecutor>();
+    }
+
+    #[test]
+    fn threads_for_threads() {
+        pools_may_wait_for_each_other::<ThreadPoolExecutor, ThreadPoolExecutor>();
+        who_waits_is_held_up_by_nobody::<ThreadPoolExecutor>();
+    }
+
+    /// Many wait at once, each for a task behind all of them.
+    #[test]
+    fn many_tasks_of_a_rayon_pool_wait_for_another_one() {
+        let (rayon, threads) =
+            (Arc::new(RayonExecutor::new(2).unwrap()), Arc::new(ThreadPoolExecutor::new(2).unwrap()));
+        let work = |_| {
+            let (rayon, threads) = (Arc::clone(&rayon), Arc::clone(&threads));
+            let own = Arc::clone(&rayon);
+            let inner = move || own.spawn(|| 1).unwrap().result().unwrap();
+            rayon.spawn(move || threads.spawn(inner).unwrap().result().unwrap()).unwrap()
+        };
+        let futures: Vec<_> = (0..200).map(work).collect();
+        let sum: u64 = futures.into_iter().map(|future| future.result_timeout(LONG).unwrap().unwrap()).sum();
+        assert_eq!(sum, 200);
+        assert!(rayon.shutdown(Shutdown::Drain, Some(LONG)).is_complete());
+        assert_eq!(rayon.stats().done, 400);
     }
 }

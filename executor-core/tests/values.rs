@@ -3,9 +3,19 @@
 
 mod pool_kinds;
 
-use std::{num::NonZeroU8, path::PathBuf, sync::Mutex, thread};
+use std::{
+    num::NonZeroU8,
+    path::PathBuf,
+    sync::{
+        Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+    thread,
+};
 
-use executor_core::{BuildError, CancelToken, Executor, ProcessPoolExecutor, StartMethod, TaskError, partial};
+use executor_core::{
+    BuildError, CancelToken, Executor, ProcessPoolExecutor, Promise, ReturnWhen, StartMethod, TaskError, partial, wait,
+};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _, ser::Error as _};
 
 use pool_kinds::{Kind, on_every_kind_of_pool};
@@ -18,6 +28,7 @@ on_every_kind_of_pool!(
     a_field_that_is_left_out_is_an_error_and_no_other_field,
     deep_values_travel_where_there_is_stack_for_them,
     values_that_are_too_deep_cost_their_own_task,
+    a_wait_for_the_first_error_decodes_each_result_once,
 );
 
 fn pool(kind: Kind) -> ProcessPoolExecutor {
@@ -284,4 +295,44 @@ fn values_that_are_too_deep_cost_their_own_task(kind: Kind) {
     });
     assert_eq!(pool.submit(|x: u64| x + 1, 1).unwrap().result(), Ok(2));
     assert_eq!(pool.stats().died, 0);
+}
+
+/// Counts how often this process reads one.
+#[derive(Serialize)]
+struct Read(u8);
+
+static READ: AtomicUsize = AtomicUsize::new(0);
+
+impl<'de> Deserialize<'de> for Read {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        READ.fetch_add(1, Ordering::Relaxed);
+        match u8::deserialize(deserializer)? {
+            9 => Err(D::Error::custom("not nine")),
+            other => Ok(Self(other)),
+        }
+    }
+}
+
+fn a_wait_for_the_first_error_decodes_each_result_once(kind: Kind) {
+    static ALONE: Mutex<()> = Mutex::new(());
+    let _alone = ALONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let pool = pool(kind);
+    let before = READ.load(Ordering::Relaxed);
+    let read = || READ.load(Ordering::Relaxed) - before;
+    let futures: Vec<_> = (0..3).map(|number| pool.submit(Read, number).unwrap()).collect();
+    for _ in 0..2 {
+        let waited = wait(&futures, None, ReturnWhen::FirstError);
+        assert_eq!((waited.done.len(), waited.not_done.len()), (3, 0));
+    }
+    assert!(read() <= 3, "read again by the second wait");
+    let results: Vec<_> = futures.into_iter().map(|future| future.result().unwrap().0).collect();
+    assert_eq!((results, read()), (vec![0, 1, 2], 3));
+    // It is an error all the same, and is what the task gives.
+    let bad = pool.submit(Read, 9).unwrap();
+    let (_held, never) = Promise::<Read>::new();
+    let waited = wait([&bad, &never], None, ReturnWhen::FirstError);
+    assert_eq!((waited.done.len(), waited.not_done.len()), (1, 1));
+    let error = bad.result().map(|read| read.0).unwrap_err();
+    assert!(matches!(error, TaskError::Decode { .. }) && error.to_string().contains("not nine"), "{error}");
+    assert_eq!(read(), 4);
 }

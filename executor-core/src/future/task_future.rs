@@ -184,7 +184,10 @@ impl<T> TaskFuture<T> {
 
     /// Waits for the result.
     ///
-    /// In a task of the same pool, a task that nobody has started runs right here, so waiting never deadlocks the pool.
+    /// In a task of the same pool, a task that nobody has started runs right here, so waiting never deadlocks the pool. Where
+    /// that task waits for another one in turn, and so on, all of them are on one stack: a chain of a thousand to some thousand
+    /// waits overflows a worker's 2 MiB, which aborts the program
+    /// ([`ThreadPoolBuilder::stack_size`](crate::ThreadPoolBuilder::stack_size)).
     ///
     /// # Errors
     ///

@@ -1,9 +1,10 @@
 //! A task on its way to a worker and back: the answer, and what stands beside the task's cell meanwhile.
 
 use std::{
+    any::Any,
     marker::PhantomData,
     sync::{
-        Arc,
+        Arc, Mutex, OnceLock, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
     time::{Duration, Instant},
@@ -78,6 +79,15 @@ pub(super) struct ProcessTask {
     location: AtomicU64,
     /// Until the outcome is there: the span of who has submitted it.
     slot: Slot<Carried, Answer>,
+    /// The result, where somebody had to decode it to see whether it is one.
+    decoded: OnceLock<Box<Decoded>>,
+}
+
+/// A result that was decoded before it was asked for.
+struct Decoded {
+    is_error: bool,
+    /// A `Stored` of the task's output, until it is asked for.
+    outcome: Mutex<Option<Box<dyn Any + Send>>>,
 }
 
 /// Where the pool has a task.
@@ -101,7 +111,7 @@ const FLAGS: u64 = WANTED | BEGUN | STARTED;
 
 impl ProcessTask {
     pub(super) fn new(core: Arc<Core>, span: Carried) -> Self {
-        Self { core, location: AtomicU64::new(0), slot: Slot::new(span) }
+        Self { core, location: AtomicU64::new(0), slot: Slot::new(span), decoded: OnceLock::new() }
     }
 
     // ORDERING, of everything here: under the pool's lock.
@@ -180,12 +190,14 @@ pub(super) struct Chunk<R>(PhantomData<R>);
 pub(super) trait Decode: 'static {
     type Output: Send + 'static;
     fn decode(answer: &Answer) -> Result<Self::Output, TaskError>;
-    /// Whether there is an error to be found only by decoding.
-    fn is_error(answer: &Answer) -> bool;
+    /// Whether there may be an error that only decoding finds.
+    const MAY_BE_ERROR: bool;
 }
 
 impl<R: Payload> Decode for Single<R> {
     type Output = R;
+
+    const MAY_BE_ERROR: bool = true;
 
     fn decode(answer: &Answer) -> Result<R, TaskError> {
         match answer {
@@ -198,14 +210,12 @@ impl<R: Payload> Decode for Single<R> {
             Answer::Chunk(_) => Err(TaskError::decode("result", "it is that of a chunk")),
         }
     }
-
-    fn is_error(answer: &Answer) -> bool {
-        Self::decode(answer).is_err()
-    }
 }
 
 impl<R: Payload> Decode for Chunk<R> {
     type Output = ChunkOutput<R>;
+
+    const MAY_BE_ERROR: bool = false;
 
     fn decode(answer: &Answer) -> Result<ChunkOutput<R>, TaskError> {
         let Answer::Chunk(chunk) = answer else { return Err(TaskError::decode("result", "it is not that of a chunk")) };
@@ -248,10 +258,6 @@ impl<R: Payload> Decode for Chunk<R> {
         }
         Ok(output)
     }
-
-    fn is_error(_: &Answer) -> bool {
-        false
-    }
 }
 
 /// Takes the next item's result off; a panic is the caller's to catch.
@@ -274,6 +280,12 @@ impl<D: Decode> Body for Encoded<D> {
     fn take(task: &CellTask<ProcessTask>) -> Option<Stored<D::Output>> {
         // SAFETY: only the handle takes.
         let outcome = unsafe { task.content().slot.take_outcome(task.cell()) }?;
+        if let Some(decoded) = task.content().decoded.get()
+            && let Some(outcome) = decoded.outcome.lock().unwrap_or_else(PoisonError::into_inner).take()
+            && let Ok(outcome) = outcome.downcast()
+        {
+            return Some(*outcome);
+        }
         Some(match outcome {
             Ok(answer) => D::decode(&answer).map_err(Box::new),
             Err(error) => Err(error),
@@ -283,8 +295,20 @@ impl<D: Decode> Body for Encoded<D> {
     fn is_error(task: &CellTask<ProcessTask>) -> bool {
         match task.cell().state() {
             State::Failed => true,
-            // SAFETY: the cell is done, and the handle that asks has not taken the outcome, or it would not be asked.
-            State::Finished => unsafe { task.content().slot.peek() }.is_some_and(D::is_error),
+            State::Finished if D::MAY_BE_ERROR => {
+                if let Some(decoded) = task.content().decoded.get() {
+                    return decoded.is_error;
+                }
+                // SAFETY: the cell is done, and the handle that asks has not taken the outcome, or it would not be asked.
+                let Some(answer) = (unsafe { task.content().slot.peek() }) else { return false };
+                // To throw it away would be to decode it once more for who asks for it.
+                let outcome: Stored<D::Output> = D::decode(answer).map_err(Box::new);
+                let is_error = outcome.is_err();
+                let decoded = Decoded { is_error, outcome: Mutex::new(Some(Box::new(outcome))) };
+                // Somebody else may have been faster, with a reference to the same handle.
+                drop(task.content().decoded.set(Box::new(decoded)));
+                is_error
+            }
             _ => false,
         }
     }

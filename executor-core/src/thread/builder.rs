@@ -136,7 +136,8 @@ impl ThreadPoolBuilder {
         self
     }
 
-    /// Stack size of each thread in bytes. Default: std's.
+    /// Stack size of each thread in bytes. Default: std's. A task that waits for a task of its own pool may run it in place, on
+    /// its own stack: chains of such waits, a thousand and more deep, take a larger one.
     pub fn stack_size(mut self, bytes: usize) -> Self {
         self.config.stack_size = Some(bytes);
         self
