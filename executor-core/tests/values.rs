@@ -169,7 +169,7 @@ fn what_a_library_s_type_says_arrives_as_well(kind: Kind) {
     assert!(error.contains("CancelToken"), "{error}");
     // Their bytes are the same, and what the second one asks for is not in the first.
     #[derive(Debug, Deserialize)]
-    struct Small(#[allow(dead_code)] NonZeroU8);
+    struct Small(#[expect(dead_code, reason = "only whether it can be read matters")] NonZeroU8);
     impl Serialize for Small {
         fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
             serializer.serialize_newtype_struct("Small", &0_u8)
