@@ -16,7 +16,7 @@ pub const SCHEMA_VERSION: u32 = 1;
 pub struct Run {
     /// [`SCHEMA_VERSION`] of the writer.
     pub schema_version: u32,
-    /// Name of the run, also the name of its folder: `20261124T153000Z-bench`.
+    /// Name of the run, also the name of its folder: `20261124T153000Z-bench-1a2b`.
     pub id: String,
     /// When the run started, RFC 3339 in UTC.
     pub started_at: String,

@@ -40,6 +40,10 @@ struct Opened {
 }
 
 fn open(browser: &str, page: &Path, fragment: &str) -> Opened {
+    open_wide(browser, page, fragment, 1280)
+}
+
+fn open_wide(browser: &str, page: &Path, fragment: &str, width: u32) -> Opened {
     let profile = tempfile::tempdir().expect("a folder for the profile");
     let output = Command::new(browser)
         .args([
@@ -53,8 +57,10 @@ fn open(browser: &str, page: &Path, fragment: &str) -> Opened {
             "--disable-sync",
             "--enable-logging=stderr",
             "--v=0",
+            "--hide-scrollbars",
             "--dump-dom",
         ])
+        .arg(format!("--window-size={width},1000"))
         .arg(format!("--user-data-dir={}", profile.path().display()))
         .arg(format!("file://{}{fragment}", page.display()))
         .stdin(Stdio::null())
@@ -154,4 +160,36 @@ fn hostile_names_stay_text() {
     run.id.push_str(hostile);
     let Some(opened) = show(&run, "hostile", "") else { return };
     assert!(!opened.dom.contains("<img"));
+}
+
+/// The page in a window of some width, with `style` made of its style sheet, and all that can be opened open: the captions of
+/// what is wider than its place.
+fn cut_off(run: &Run, width: u32, style: impl Fn(&str) -> String) -> Option<String> {
+    const LOOK: &str = "<script>document.querySelectorAll('details').forEach((it) => { it.open = true; });\
+        const cut = [...document.querySelectorAll('PLACES')].filter((it) => it.scrollWidth > it.clientWidth + 1);\
+        document.body.dataset.cut = cut.map((it) => (it.closest('figure, section') ?? it).id).join(' ');</script>";
+    let browser = browser()?;
+    let dir = tempfile::tempdir().expect("a folder for the page");
+    let page = dir.path().join("page.html");
+    let places = if width > 640 { ".scroll, .picture, main > section" } else { ".picture, main > section" };
+    let html = style(&reports::render_html(run).expect("the page is rendered"));
+    fs::write(&page, html.replace("</body>", &(LOOK.replace("PLACES", places) + "</body>"))).expect("it is written");
+    let dom = open_wide(browser, &page, "", width).dom;
+    let start = dom.find("data-cut=\"").expect("the script ran") + 10;
+    Some(dom[start..].split('"').next().unwrap_or_default().to_owned())
+}
+
+#[test]
+fn nothing_is_cut_off_on_paper() {
+    // A4 less its margins, at 96 dots an inch.
+    let print = |html: &str| html.replace("@media print", "@media all");
+    let Some(cut) = cut_off(&fixture::run(), 688, print) else { return };
+    assert_eq!(cut, "");
+}
+
+#[test]
+fn on_a_small_screen_every_picture_is_whole_but_one_that_says_so() {
+    let Some(cut) = cut_off(&fixture::run(), 500, str::to_owned) else { return };
+    assert_eq!(cut, "efficiency-curves");
+    assert!(include_str!("../templates/report.css").contains("Scroll the picture sideways"));
 }
