@@ -144,6 +144,9 @@ impl Urls {
 /// All of it, for a command whose workload is a word.
 #[derive(Debug, Clone, Default, Args)]
 pub(crate) struct OwnInput {
+    /// Files or folders of sha256, or databases of sqlite: as --path and --db.
+    #[arg(value_name = "PATH")]
+    more: Vec<PathBuf>,
     #[command(flatten)]
     pub(crate) files: Files,
     #[command(flatten)]
@@ -156,8 +159,8 @@ impl OwnInput {
     /// The same work on the user's input, where there is any, and else with what it was told.
     pub(crate) fn put_into(&self, work: &mut Work) -> Result<(), LabError> {
         match work {
-            Work::Sha256(spec) => *spec = self.files.spec(&[], spec.clone())?,
-            Work::Sqlite(spec) => *spec = self.databases.spec(&[], spec.clone()),
+            Work::Sha256(spec) => *spec = self.files.spec(&self.more, spec.clone())?,
+            Work::Sqlite(spec) => *spec = self.databases.spec(&self.more, spec.clone()),
             Work::Fetch { spec, .. } => {
                 *spec = self.urls.spec()?;
                 if spec.urls.is_some() {
@@ -172,11 +175,18 @@ impl OwnInput {
 
     /// As on the command line, with a space before it.
     pub(crate) fn words(&self) -> String {
-        self.files.words() + &self.databases.words() + &self.urls.words()
+        let more = self.more.iter().map(|path| format!(" {}", quoted(&workloads::shown(path)))).collect::<String>();
+        more + &self.files.words() + &self.databases.words() + &self.urls.words()
     }
 
     /// What is given for another workload than `name` would change nothing.
     pub(crate) fn refuse_others(&self, name: &str) -> Result<(), LabError> {
+        if !self.more.is_empty() && !["sha256", "sqlite"].contains(&name) {
+            let cure = if name == "fetch" { "; name a list of URLs with --urls" } else { "" };
+            return Err(LabError::Usage(format!(
+                "paths are for sha256 and sqlite, and this is a sweep of {name}{cure}"
+            )));
+        }
         let given = [("sha256", self.files.words()), ("sqlite", self.databases.words()), ("fetch", self.urls.words())];
         for (other, words) in given {
             if other != name && !words.is_empty() {

@@ -213,6 +213,11 @@ pub(crate) fn run(work: RealWork) -> Result<ExitCode, LabError> {
         RealWork::Fetch { url, urls, count, server, common } => {
             refuse_sha256sum(&common)?;
             let spec = urls.spec()?;
+            if let Some(file) = url.iter().find(|url| !url.contains("://") && Path::new(url).is_file()) {
+                return Err(LabError::Usage(format!(
+                    "{file} is a file and no URL: name a list of URLs with --urls {file}"
+                )));
+            }
             // Lives until the last answer is here.
             let config = server.config();
             let is_own = !url.is_empty() || spec.urls.is_some();

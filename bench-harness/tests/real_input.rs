@@ -282,9 +282,12 @@ fn passwords_are_in_no_output() {
 #[test]
 fn what_would_be_ignored_is_refused_instead() {
     let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("list"), "http://127.0.0.1:9/").unwrap();
     for arguments in [
         &["run", "fetch", "--urls", "list", "--count", "3"][..],
         &["run", "fetch", "http://127.0.0.1/", "--latency-ms", "3"],
+        &["run", "fetch", "list"],
+        &["sweep", "fetch", "list"],
         &["sweep", "spin", "--path", "x"],
         &["sweep", "sha256", "--db", "x"],
     ] {

@@ -53,7 +53,7 @@ fn own_files_databases_and_urls_are_swept() {
     assert_ne!(run.cells[0].samples[0].digest, digest);
 
     fs::write(folder.path().join("own.db"), "").unwrap();
-    let query = ["--db", "own.db", "--query", "SELECT 7", "--repeats", "5"];
+    let query = ["own.db", "--query", "SELECT 7", "--repeats", "5"];
     let (run, _) = swept(folder.path(), "sqlite", &query, 0);
     assert!(run.cells.iter().all(|cell| cell.tasks == 5 && cell.verdict == Verdict::Correct), "{:?}", run.cells);
 

@@ -210,7 +210,8 @@ impl Hop<'_> {
                 "is a URL that cannot be asked for: write unusual characters in it as %XX".to_owned()
             }
             ureq::Error::HostNotFound => format!("the host {} is not found", self.url.host_str().unwrap_or_default()),
-            other => certificate(&other.to_string(), self.url).unwrap_or_else(|| other.to_string()),
+            other => certificate(&other.to_string(), self.url)
+                .unwrap_or_else(|| other.to_string().trim_start_matches("io: ").to_owned()),
         };
         if let Some(proxy) = &self.proxy {
             text.push_str(&format!(" ({})", proxy.in_words()));
