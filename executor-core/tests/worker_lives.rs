@@ -3,9 +3,14 @@
 mod gated;
 mod pool_kinds;
 
-use std::{collections::BTreeMap, fs, path::Path, time::Duration};
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::Path,
+    time::{Duration, Instant},
+};
 
-use executor_core::{Executor, OnWorkerDeath, Shutdown, TaskError, TaskOptions};
+use executor_core::{Executor, OnWorkerDeath, ProcessPoolExecutor, Shutdown, TaskError, TaskOptions, Transport};
 use gated::{Gate, LONG, assert_squares, quick_pool, result, run_until, square, squares, until};
 use pool_kinds::{Kind, on_every_kind_of_pool};
 
@@ -18,6 +23,9 @@ on_every_kind_of_pool!(
     a_retry_of_a_chunk_runs_what_has_no_answer,
     a_death_breaks_a_strict_pool,
     a_broken_pool_keeps_nothing_back,
+    no_more_tasks_run_at_once_than_there_may_be_workers,
+    a_stopped_worker_costs_no_more_than_its_own_task,
+    what_a_stopped_worker_has_not_begun_goes_to_others,
 );
 
 fn kill(pid: u32) {
@@ -133,4 +141,92 @@ fn a_broken_pool_keeps_nothing_back(kind: Kind) {
         assert!(matches!(result(future), Err(TaskError::InitializerFailed { .. })));
     }
     assert!(pool.shutdown(Shutdown::Drain, Some(LONG)).is_complete());
+}
+
+/// Says that it runs; nothing but SIGKILL ends it before there is a file.
+fn ignore_sigterm(files: (String, String)) -> u64 {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let _context = runtime.enter();
+    let _handled = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()).unwrap();
+    run_until(files)
+}
+
+fn no_more_tasks_run_at_once_than_there_may_be_workers(kind: Kind) {
+    let look = |pool: &ProcessPoolExecutor, most: usize| {
+        until("too few tasks run", || pool.stats().running == most);
+        let start = Instant::now();
+        while start.elapsed() < Duration::from_millis(200) {
+            assert!(pool.stats().running <= most);
+            // Those that are to take the place of others when these have done what they have.
+            assert!(pool.worker_pids().len() <= 2 * most);
+            std::thread::yield_now();
+        }
+    };
+    for most in [1, 2] {
+        let pool = kind.builder().max_workers(most).max_tasks_per_child(1).build().unwrap();
+        let gate = Gate::new();
+        let futures: Vec<_> = (0..6).map(|number| gate.submit(&pool, number)).collect();
+        look(&pool, most);
+        gate.open();
+        futures.into_iter().for_each(|future| assert_eq!(result(future), Ok(7)));
+        assert_eq!(pool.stats().died, 0);
+
+        // Tasks that are told to stop, and do not.
+        let pool = kind.builder().max_workers(most).grace(LONG).build().unwrap();
+        let gate = Gate::new();
+        let limit = TaskOptions::new().timeout(Duration::from_millis(50));
+        let task = |number| (gate.name(&format!("started{number}")), gate.name("open"));
+        let stubborn: Vec<_> =
+            (0..4).map(|number| pool.submit_with(ignore_sigterm, task(number), limit).unwrap()).collect();
+        look(&pool, most);
+        gate.open();
+        stubborn.into_iter().for_each(|future| drop(result(future)));
+        assert_eq!(result(pool.submit(square, 3).unwrap()), Ok(9));
+    }
+}
+
+/// Stops a process, and waits until all its threads have noticed.
+fn stop(pid: u32) {
+    assert!(std::process::Command::new("kill").args(["-STOP", &pid.to_string()]).status().unwrap().success());
+    let is_stopped = |task: fs::DirEntry| fs::read_to_string(task.path().join("stat")).unwrap().contains(") T ");
+    until("it goes on", || fs::read_dir(format!("/proc/{pid}/task")).unwrap().all(|task| is_stopped(task.unwrap())));
+}
+
+fn a_stopped_worker_costs_no_more_than_its_own_task(kind: Kind) {
+    let limit = TaskOptions::new().timeout(Duration::from_millis(100));
+    let pool = quick_pool(kind.builder(), 1);
+    // While it is idle: its first task may be begun by another one, or not at all.
+    stop(pool.worker_pids()[0]);
+    let first = result(pool.submit_with(square, 3, limit).unwrap());
+    assert!(matches!(first, Ok(9) | Err(TaskError::TimedOut { .. })), "{first:?}");
+    assert_squares(squares(&pool, 3));
+
+    // Somebody has no patience.
+    stop(pool.worker_pids()[0]);
+    let killed = pool.submit(square, 3).unwrap();
+    assert!(killed.kill());
+    assert_eq!(result(killed), Err(TaskError::Cancelled));
+    assert_squares(squares(&pool, 3));
+
+    // In the middle of a task. SIGTERM reaches it although it is stopped.
+    let gate = Gate::new();
+    let pool = kind.builder().max_workers(1).grace(Duration::from_secs(3600)).build().unwrap();
+    let running = gate.close(&pool);
+    stop(pool.worker_pids()[0]);
+    assert!(running.kill());
+    assert_eq!(result(running), Err(TaskError::Cancelled));
+    assert_squares(squares(&pool, 3));
+}
+
+fn what_a_stopped_worker_has_not_begun_goes_to_others(kind: Kind) {
+    if kind.transport == Transport::Socket {
+        // There a worker has a request as soon as it is sent.
+        return;
+    }
+    for workers in [1, 2] {
+        let pool = quick_pool(kind.builder(), workers);
+        stop(result(pool.submit(pid_of_worker, 0).unwrap()).unwrap());
+        assert_squares(squares(&pool, 5));
+        assert_eq!((pool.stats().failed, pool.stats().died), (0, 0));
+    }
 }

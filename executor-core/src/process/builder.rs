@@ -93,7 +93,8 @@ impl ProcessPoolBuilder {
     }
 
     /// The largest number of worker processes that have tasks or may get some. Default: one per CPU that this process may use.
-    /// More than 2^20 are cut to that.
+    /// For a moment there may be twice as many processes: those that leave, and those that are to take the place of workers that
+    /// are in the middle of their last task. More than 2^20 are cut to that.
     pub fn max_workers(mut self, workers: usize) -> Self {
         self.max_workers = Some(workers);
         self
@@ -204,6 +205,9 @@ impl ProcessPoolBuilder {
     /// then (SIGTERM, the grace time, SIGKILL) and replaced, and the task or item resolves with [`TaskError::TimedOut`]; the
     /// other items of its chunk go on. Default: no limit.
     ///
+    /// The time includes that in which a worker wakes up. A worker that has not begun the task when it is over, because it was
+    /// stopped by a signal for example, loses it to another one, once.
+    ///
     /// An item that is not the first of its chunk may run for an eighth longer, because that is how often somebody looks
     /// which item runs.
     pub fn task_timeout(mut self, limit: Duration) -> Self {
@@ -211,7 +215,8 @@ impl ProcessPoolBuilder {
         self
     }
 
-    /// How long a worker has between SIGTERM and SIGKILL. Default: 1 s.
+    /// How long a worker has between SIGTERM and SIGKILL. A worker that runs nothing and is told to go, or does not take what
+    /// it is given, has as long, but at most a minute. Default: 1 s.
     pub fn grace(mut self, grace: Duration) -> Self {
         self.grace = grace;
         self

@@ -21,12 +21,14 @@ use crate::{error::TaskError, executor::available_cpus, future::Task as CellTask
 mod books;
 mod events;
 mod reclaim;
+mod silent;
 #[cfg(all(test, not(loom), target_os = "linux"))]
 mod simulation;
 
 use books::Books;
 use events::Events;
 pub(super) use events::Untold;
+pub(super) use silent::{Silent, Unclaimed};
 
 /// What stands with a worker should keep it busy for about this long, so that it does not have to wait for the parent ...
 const AHEAD: f32 = 400_000.0;
@@ -111,8 +113,12 @@ pub(super) struct State {
     pub(super) warming: usize,
     /// Why there are not as many, if the system has refused one meanwhile.
     pub(super) no_worker: Option<TaskError>,
-    /// How many workers there may be.
+    /// How many workers may have tasks, or may get some.
     pub(super) most_workers: usize,
+    /// No more workers may be started as things are; the supervisor is called where that changes.
+    pub(super) is_full: bool,
+    /// When the supervisor looks whether what is first on the shelves is claimed.
+    claims_due: Option<Instant>,
     pub(super) shut_down: bool,
     /// No worker is left and none will come.
     pub(super) ended: bool,
@@ -192,7 +198,7 @@ impl State {
         let bytes = if bytes.len() > SCRATCH { std::mem::take(bytes).into() } else { Bytes::from(&bytes[..]) };
         self.queue.push(Queued { job, request, bytes });
         // Where there is nothing to look for, the supervisor starts workers.
-        if self.workers.len() < self.most_workers {
+        if !self.is_full {
             self.sleep.call();
         }
         self.receive_all();
@@ -322,6 +328,10 @@ impl State {
         job.content().set_location(Location::Worker(number, request_number as u32));
         worker.shelf.push(Standing { job, request, place, kept }, &mut self.sleep);
         worker.tasks_left = worker.tasks_left.map(|left| left - 1);
+        if worker.is_used_up() {
+            // Its successor can get ready meanwhile.
+            self.sleep.call();
+        }
         self.books.standing += 1;
         self.current = number;
         if worker.shelf.live() == 1 {
@@ -329,6 +339,7 @@ impl State {
                 Some(last) if *last == number => drop(self.idle.pop()),
                 _ => self.idle.retain(|idle| *idle != number),
             }
+            self.watch_claims();
         } else {
             self.watch();
         }
@@ -416,6 +427,24 @@ impl State {
             worker.channel.set_alert(alert);
         }
         raised
+    }
+
+    /// Lets workers that are ready have tasks, as many as may. Says whether there are any new ones.
+    pub(super) fn open_held(&mut self) -> bool {
+        let mut places = self.workers.values().filter(|worker| worker.is_ready() && !worker.is_held).count();
+        let held = self.workers.iter_mut().filter(|(_, worker)| worker.is_ready() && worker.is_held);
+        let mut opened = Vec::new();
+        for (number, worker) in held {
+            if places >= self.most_workers {
+                break;
+            }
+            places += 1;
+            worker.is_held = false;
+            opened.push(*number);
+        }
+        debug_assert!(places <= self.most_workers, "more workers may get tasks than there are to be");
+        opened.iter().for_each(|number| self.add_ready(*number));
+        !opened.is_empty()
     }
 
     /// A worker that is ready for its first task.
@@ -510,7 +539,7 @@ impl State {
     /// When something about a task or a worker is due: a limit, the end of a grace time or of a wait, a worker that leaves.
     pub(super) fn next_deadline(&self) -> Option<Instant> {
         let workers = self.workers.values().filter_map(Worker::next_deadline);
-        workers.chain(self.next_expiry()).chain(self.next_leave()).min()
+        workers.chain(self.next_expiry()).chain(self.next_leave()).chain(self.claims_due).min()
     }
 
     /// When a worker will have had nothing to do for as long as it may.

@@ -105,6 +105,8 @@ pub(super) struct Extras {
     pub(super) priority: i32,
     /// Of a chunk, what is known of its items.
     pub(super) chunk: ChunkAnswer,
+    /// A worker has not claimed it within its time limit.
+    pub(super) is_missed: bool,
     /// How often it may be run again when its worker has died.
     pub(super) retries: u32,
     /// How much speaks for it that workers die of it which have not begun it.

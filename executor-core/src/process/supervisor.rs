@@ -50,6 +50,9 @@ const FIRST_PAUSE: Duration = Duration::from_millis(5);
 /// ... and what waits fails when it has had none for so long.
 const SHORTAGE: Duration = Duration::from_millis(500);
 
+/// The longest that a worker may take to leave.
+const MOST_GRACE: Duration = Duration::from_secs(60);
+
 const SIGKILL: i32 = 9;
 
 /// Who is ready to be attended to.
@@ -92,7 +95,9 @@ fn supervise(core: &Arc<Core>, mut heard: &UnixStream) {
             look_again = now.checked_add(PATIENCE);
         }
         bury_insane(core, &mut state);
+        state.keep_claims(now, core.config.grace);
         start_workers(core, &mut launcher, &mut state);
+        state.open_held();
         launcher.end_unwanted();
         if let Some(error) = state.broken.clone()
             && !state.workers.values().any(Worker::is_open)
@@ -106,6 +111,10 @@ fn supervise(core: &Arc<Core>, mut heard: &UnixStream) {
         #[cfg(target_os = "linux")]
         state.workers.values_mut().for_each(|worker| worker.exchange_shared(&blanks));
         send_home(core, &mut state, now);
+        // The places of those that leave.
+        if state.open_held() {
+            state.refill();
+        }
         state.note_starts();
         if state.shut_down && state.workers.is_empty() && state.queued() == 0 {
             launcher.end();
@@ -192,14 +201,21 @@ impl Fds {
 
 /// Starts the workers that are missing.
 fn start_workers(core: &Core, launcher: &mut Launcher, state: &mut State) {
+    let most = core.config.max_workers;
+    let count = |state: &State, is: fn(&Worker) -> bool| state.workers.values().filter(|worker| is(worker)).count();
+    // Those that leave have nothing to do any more. What is used up still runs something, and its successor waits for its place.
+    let going = count(state, |worker| worker.is_leaving() || worker.is_succeeded());
+    // Those that leave may take their time, but are no crowd.
+    let is_full = |state: &State| state.workers.len() - going >= most || state.workers.len() >= most.saturating_mul(2);
+    state.is_full = is_full(state);
     if state.broken.is_some() || state.shut_down && state.queued() == 0 {
         return;
     }
-    let count = |state: &State, is: fn(&Worker) -> bool| state.workers.values().filter(|worker| is(worker)).count();
-    let free = count(state, |worker| worker.is_starting() || worker.is_open() && worker.shelf.live() == 0);
-    let leaving = count(state, |worker| worker.is_leaving() || worker.is_ready() && !worker.is_open());
+    let free = count(state, |worker| {
+        worker.is_starting() || worker.is_ready() && worker.is_held || worker.is_open() && worker.shelf.live() == 0
+    });
     if state.queued() > 0 {
-        let demand = state.workers.len() - leaving + state.queued().saturating_sub(free);
+        let demand = state.workers.len() - going + state.queued().saturating_sub(free);
         state.wanted_workers = state.wanted_workers.max(demand.min(core.config.max_workers));
     }
     if state.warming > 0 && state.no_worker.is_none() {
@@ -208,13 +224,14 @@ fn start_workers(core: &Core, launcher: &mut Launcher, state: &mut State) {
     if state.refused.is_some_and(|refused| refused.again > Instant::now()) {
         return;
     }
-    while state.workers.len() - leaving < state.wanted_workers {
+    while state.workers.len() - going < state.wanted_workers && !is_full(state) {
         match start_worker(core, launcher) {
             Ok(worker) => {
                 state.refused = None;
                 let number = state.next_worker;
                 state.next_worker += 1;
                 state.workers.insert(number, worker);
+                state.is_full = is_full(state);
                 if state.to_replace > 0 {
                     state.to_replace -= 1;
                     state.respawned += 1;
@@ -321,7 +338,8 @@ fn unless_refused<T>(made: io::Result<T>) -> io::Result<Option<T>> {
 /// may, and those that have had nothing to do for long.
 fn send_home(core: &Core, state: &mut State, now: Instant) {
     let all = (state.shut_down || state.broken.is_some()) && state.queued() == 0;
-    let kill_at = now.checked_add(core.config.grace.max(Duration::from_millis(100)));
+    // Without a task there is nothing to finish, whatever the grace of one is.
+    let kill_at = now.checked_add(core.config.grace.clamp(Duration::from_millis(100), MOST_GRACE));
     let limit = core.config.idle_timeout.filter(|_| state.warming == 0);
     let State { workers, idle, wanted_workers, .. } = state;
     for (number, worker) in workers {
@@ -380,7 +398,7 @@ fn take_frame(core: &Core, state: &mut State, number: u32, kind: u8, body: &[u8]
             worker.life = Life::Ready;
             worker.is_announced = true;
             state.books.events.worker_started();
-            state.add_ready(number);
+            state.open_held();
             state.failed_starts = 0;
             state.killed_starts = None;
             core.changed.notify_all();
@@ -526,6 +544,9 @@ fn keep_deadlines(core: &Core, state: &mut State, now: Instant) {
                 }
                 let ran_for = worker.shelf.front_since().map_or(Duration::ZERO, |since| now - since);
                 let front = worker.shelf.front().map(|(front, _)| front);
+                if state.miss(number, now, ran_for, core.config.grace) {
+                    continue;
+                }
                 stop(state, number, front, &TaskError::TimedOut { ran_for }, core.config.grace);
             }
         }

@@ -10,6 +10,7 @@ use std::{
 use super::shm::{Loans, Segment};
 use super::{
     definitions::Definitions,
+    dispatch::{Silent, Unclaimed},
     identity::FunctionId,
     request::Request,
     shelf::Shelf,
@@ -30,6 +31,12 @@ pub(super) struct Worker {
     pub(super) tasks_left: Option<u32>,
     /// Its first task was told to stop.
     pub(super) stop: Option<Stop>,
+    /// It is ready, and gets no task as long as those that it is to replace have some.
+    pub(super) is_held: bool,
+    /// What is first here and was not claimed when the supervisor last looked.
+    pub(super) unclaimed: Option<Unclaimed>,
+    /// It does not claim what it is given.
+    pub(super) silent: Option<Silent>,
     /// It has said that it has grown too large.
     pub(super) is_grown: bool,
     /// An observer was told that it is there.
@@ -98,6 +105,9 @@ impl Worker {
             definitions: Definitions::default(),
             shelf: Shelf::default(),
             tasks_left,
+            is_held: true,
+            unclaimed: None,
+            silent: None,
             is_grown: false,
             is_announced: false,
             stop: None,
@@ -132,9 +142,25 @@ impl Worker {
         self.tasks_left == Some(0) || self.is_grown
     }
 
+    /// Whether it gets nothing more than it has, so that its successor may be started, if not be given anything.
+    pub(super) fn is_succeeded(&self) -> bool {
+        self.is_ready() && self.is_used_up() && self.stop.is_none()
+    }
+
+    /// What is first here, if it is not claimed.
+    pub(super) fn first_unclaimed(&self) -> Option<u64> {
+        let (first, _) = self.shelf.front()?;
+        (!self.channel.is_claimed(first)).then_some(first)
+    }
+
     /// Whether it may be given one more task, room for it aside.
     pub(super) fn is_open(&self) -> bool {
-        self.is_ready() && self.stop.is_none() && !self.is_used_up() && !self.is_insane
+        self.is_ready()
+            && !self.is_held
+            && self.stop.is_none()
+            && !self.is_used_up()
+            && !self.is_insane
+            && self.silent.is_none()
     }
 
     /// The number under which the worker knows this function and configuration; tells it if it does not.
@@ -298,6 +324,8 @@ impl Worker {
             None
         } else {
             self.process.terminate();
+            // One that is stopped, by a terminal for example, would not notice.
+            self.process.resume();
             Instant::now().checked_add(grace)
         }
     }
@@ -309,7 +337,7 @@ impl Worker {
             Life::Leaving { kill_at } => kill_at,
             Life::Ready => match &self.stop {
                 Some(stop) => stop.kill_at,
-                None => self.shelf.next_look(),
+                None => self.shelf.next_look().into_iter().chain(self.silent.map(|silent| silent.look)).min(),
             },
         }
     }

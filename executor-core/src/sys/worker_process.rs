@@ -147,8 +147,19 @@ impl WorkerProcess {
         matches!(waitid(WaitId::PidFd(self.pidfd.as_fd()), options), Ok(Some(status)) if status.stopped())
     }
 
+    /// Not asked elsewhere.
+    #[cfg(not(target_os = "linux"))]
+    pub(crate) fn is_stopped(&self) -> bool {
+        false
+    }
+
     pub(crate) fn terminate(&self) {
         self.signal(Signal::TERM);
+    }
+
+    /// Has it go on if it is stopped.
+    pub(crate) fn resume(&self) {
+        self.signal(Signal::CONT);
     }
 
     pub(crate) fn kill(&self) {

@@ -57,7 +57,7 @@ impl State {
         if revoked { self.take_revoked(number, full_number) } else { None }
     }
 
-    fn take_revoked(&mut self, number: u32, request: u64) -> Option<Standing> {
+    pub(super) fn take_revoked(&mut self, number: u32, request: u64) -> Option<Standing> {
         let worker = self.workers.get_mut(&number)?;
         let standing = worker.shelf.revoke(request, &mut self.sleep)?;
         worker.tasks_left = worker.tasks_left.map(|left| left + 1);
@@ -90,7 +90,7 @@ impl State {
     }
 
     /// Puts what stood with a worker where it belongs in the queue.
-    fn put_back(&mut self, number: u32, standing: Standing) {
+    pub(super) fn put_back(&mut self, number: u32, standing: Standing) {
         let Standing { job, request, place, kept, .. } = standing;
         let bytes = match (kept, self.workers.get(&number)) {
             (Some(bytes), _) => bytes,
@@ -143,7 +143,7 @@ impl State {
             }
             self.hand_out();
             let is_coming = self.workers.values().any(Worker::is_starting);
-            if !self.queue.is_empty() && self.workers.len() < self.most_workers && !is_coming {
+            if !self.queue.is_empty() && !self.is_full && !is_coming {
                 self.wanted_workers = self.wanted_workers.max(self.workers.len() + 1);
             }
         }
@@ -188,7 +188,7 @@ impl State {
     }
 
     /// All of a request gets the error.
-    fn lose_whole(&mut self, standing: Standing, error: &TaskError) {
+    pub(super) fn lose_whole(&mut self, standing: Standing, error: &TaskError) {
         self.books.let_go(standing.kept);
         self.books.end(standing.job, standing.request, Err(error.clone()));
     }

@@ -207,7 +207,7 @@ impl World {
         let number = state.next_worker;
         state.next_worker += 1;
         state.workers.insert(number, worker);
-        state.add_ready(number);
+        state.open_held();
         // The supervisor alone does this, and looks at everything afterwards.
         let deadline = state.next_deadline();
         state.sleep.fall_asleep(deadline);
@@ -240,6 +240,7 @@ impl World {
         state.sleep.wake_up();
         state.receive_all();
         state.is_watched &= state.relieve();
+        state.keep_claims(Instant::now(), HOUR);
         state.refill();
         let deadline = state.next_deadline();
         state.sleep.fall_asleep(deadline);

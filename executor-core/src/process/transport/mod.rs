@@ -127,6 +127,11 @@ pub(super) trait ParentEnd: Send {
     /// Whether the worker has claimed this request.
     fn is_claimed(&self, number: u64) -> bool;
 
+    /// Whether the worker has passed all records, also those that were revoked; it alone can say so.
+    fn has_passed_all(&self) -> bool {
+        true
+    }
+
     /// Takes a request back that the worker has not claimed; `false` when it has.
     fn revoke(&mut self, number: u64) -> bool;
 

@@ -323,6 +323,11 @@ impl ParentEnd for Rings {
         has_passed_all
     }
 
+    fn has_passed_all(&self) -> bool {
+        // ORDERING: as in `release_all`.
+        self.replies.word(replies::PASSED).load(Ordering::Acquire) == self.published
+    }
+
     fn is_claimed(&self, number: u64) -> bool {
         // ORDERING: the answer may be late by nature.
         self.replies.long(claim_word(number)).load(Ordering::Relaxed) == claimed(number)
