@@ -26,6 +26,7 @@ use crate::{
     map::{ChunkInput, ChunkOutput},
     span,
     stats::{PoolState, Stats},
+    sys,
     task::{Payload, Task, TaskOptions},
 };
 
@@ -91,6 +92,7 @@ impl ProcessPoolExecutor {
         let system = |action| move |cause| BuildError::System { action, cause };
         let identity = Identity::of_this_program().map_err(system("identify the program's own file"))?;
         let (alarm, heard) = UnixStream::pair().map_err(system("make a socket pair"))?;
+        sys::be_quiet(&alarm).map_err(system("make a socket pair"))?;
         for end in [&alarm, &heard] {
             end.set_nonblocking(true).map_err(system("make a socket pair"))?;
         }

@@ -1,8 +1,7 @@
 //! What the handles and the supervisor of a process pool share.
 
 use std::{
-    io::Write,
-    os::unix::net::UnixStream,
+    os::{fd::AsFd, unix::net::UnixStream},
     sync::{Arc, Condvar, OnceLock},
     thread::{self, ThreadId},
     time::Instant,
@@ -23,6 +22,7 @@ use crate::{
     error::TaskError,
     executor::available_cpus,
     future::{Task as CellTask, callbacks, is_elsewhere, look, new_pool_id},
+    sys,
 };
 
 pub(super) struct Core {
@@ -98,7 +98,7 @@ impl Core {
 
     pub(super) fn wake_supervisor(&self) {
         // When the buffer is full the supervisor will wake up anyway.
-        let _ = (&*self.alarm).write(&[1]);
+        sys::send_if_room(self.alarm.as_fd(), &[1]);
     }
 
     /// Releases the lock, tells what has happened, and wakes whom it has to: waiters of tasks that are done, submitters, the

@@ -210,6 +210,12 @@ impl Request {
         })
     }
 
+    /// Whether the argument will be encoded by [`settle`](Self::settle).
+    #[cfg(target_os = "linux")]
+    pub(super) fn is_unsettled(&self) -> bool {
+        self.extras.as_ref().is_some_and(|extras| extras.large.is_some())
+    }
+
     /// An argument that has waited for shared memory gets some now, or is encoded as it is: then these are its bytes. The
     /// argument itself is not dropped here.
     #[cfg(target_os = "linux")]

@@ -6,8 +6,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-#[cfg(target_os = "linux")]
-use super::shm::{Loans, Segment};
 use super::{
     definitions::Definitions,
     dispatch::{Silent, Unclaimed},
@@ -15,7 +13,12 @@ use super::{
     request::Request,
     shelf::Shelf,
     sleep::Sleep,
-    transport::{ParentEnd, Record},
+    transport::{Load, ParentEnd, Record},
+};
+#[cfg(target_os = "linux")]
+use super::{
+    shm::{Loans, Reference, Segment},
+    wire,
 };
 use crate::{error::TaskError, sys::WorkerProcess};
 
@@ -198,16 +201,28 @@ impl Worker {
         true
     }
 
-    /// How many bytes a request needs in the channel at most: with the definition that may come before it, and the shared
-    /// memory of both.
-    pub(super) fn room_for(request: &Request, bytes: usize) -> usize {
-        let room = bytes.max(request.bound.as_ref().map_or(0, |bound| bound.bytes.len())) + 64;
-        #[cfg(target_os = "linux")]
-        let room = {
-            let pins = request.pins().into_iter().chain(request.bound.as_ref().map(|bound| &bound._pins));
-            room + pins.map(Loans::room_for).sum::<usize>()
+    /// What is pushed for a request at most: [`define`](Self::define) and [`share`](Self::share) push some of it, for the
+    /// worker may know it already, and the request itself comes last.
+    pub(super) fn room_for(request: &Request, bytes: usize) -> Load {
+        let define = Record::Define {
+            definition: 0,
+            offset: 0,
+            name_hash: 0,
+            bound: request.bound.as_ref().map(|bound| &bound.bytes[..]),
         };
-        room
+        #[cfg_attr(not(target_os = "linux"), expect(unused_mut, reason = "nothing is shared"))]
+        let mut load = Load { bare: 0, contents: [Some(define.content()), Some(bytes), None] };
+        #[cfg(target_os = "linux")]
+        {
+            let pins = request.pins().into_iter().chain(request.bound.as_ref().map(|bound| &bound._pins));
+            load.bare = pins.map(Loans::records_for).sum();
+            if request.is_unsettled() {
+                // It becomes a reference to one piece of shared memory, or is long.
+                load.bare += 1;
+                load.contents[1..].copy_from_slice(&[Some(Reference::ENCODED), Some(wire::MAX_VALUE)]);
+            }
+        }
+        load
     }
 
     /// Gives it the shared memory that a request refers to.

@@ -402,6 +402,22 @@ pub(crate) fn take_over_stdin(token: &[u8]) -> io::Result<Option<UnixStream>> {
 /// The most descriptors that travel together.
 const MOST_FDS: usize = 4;
 
+/// A write to a socket whose other side is gone is an error and no signal: what SIGPIPE does is for the program to say, and
+/// its default ends the program.
+#[cfg(not(target_vendor = "apple"))]
+const QUIETLY: SendFlags = SendFlags::NOSIGNAL;
+/// There the socket itself says so: [`be_quiet`].
+#[cfg(target_vendor = "apple")]
+const QUIETLY: SendFlags = SendFlags::empty();
+
+/// Has writes to `socket` never raise SIGPIPE, where a write itself cannot say so.
+pub(crate) fn be_quiet(socket: &UnixStream) -> io::Result<()> {
+    #[cfg(target_vendor = "apple")]
+    rustix::net::sockopt::set_socket_nosigpipe(socket, true)?;
+    let _ = socket;
+    Ok(())
+}
+
 /// Sends bytes with file descriptors beside them.
 pub(crate) fn send_with_fds(socket: BorrowedFd<'_>, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> io::Result<usize> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST_FDS))];
@@ -409,20 +425,30 @@ pub(crate) fn send_with_fds(socket: BorrowedFd<'_>, bytes: &[u8], fds: &[Borrowe
     if !fds.is_empty() && !ancillary.push(SendAncillaryMessage::ScmRights(fds)) {
         return Err(io::ErrorKind::InvalidInput.into());
     }
-    #[cfg(target_os = "linux")]
-    let flags = SendFlags::NOSIGNAL;
-    #[cfg(not(target_os = "linux"))]
-    let flags = SendFlags::empty();
-    Ok(sendmsg(socket, &[IoSlice::new(bytes)], &mut ancillary, flags)?)
+    Ok(sendmsg(socket, &[IoSlice::new(bytes)], &mut ancillary, QUIETLY)?)
+}
+
+/// Sends bytes that are in several places; says how many were sent.
+pub(crate) fn send_parts(socket: BorrowedFd<'_>, parts: &[IoSlice<'_>]) -> io::Result<usize> {
+    Ok(sendmsg(socket, parts, &mut SendAncillaryBuffer::default(), QUIETLY)?)
+}
+
+/// Sends all of `bytes`, however long that takes.
+pub(crate) fn send_all(socket: BorrowedFd<'_>, mut bytes: &[u8]) -> io::Result<()> {
+    while !bytes.is_empty() {
+        match rustix::net::send(socket, bytes, QUIETLY) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(count) => bytes = &bytes[count..],
+            Err(Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
 }
 
 /// Sends bytes if they can be sent at once; whether they were is of no interest.
 pub(crate) fn send_if_room(socket: BorrowedFd<'_>, bytes: &[u8]) {
-    #[cfg(target_os = "linux")]
-    let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
-    #[cfg(not(target_os = "linux"))]
-    let flags = SendFlags::DONTWAIT;
-    let _ = rustix::net::send(socket, bytes, flags);
+    let _ = rustix::net::send(socket, bytes, SendFlags::DONTWAIT | QUIETLY);
 }
 
 /// Waits until something has been sent to `socket`, and looks at it without taking it.

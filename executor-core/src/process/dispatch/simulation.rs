@@ -19,7 +19,7 @@ use crate::{
         launch::StartMethod,
         pool::Core,
         supervisor,
-        transport::{ParentEnd, Place, Reply, ReplyKind, SocketParent},
+        transport::{Load, ParentEnd, Place, Reply, ReplyKind, SocketParent},
         wire::Malformed,
         worker::LaunchArguments,
         worker_slot::{Life, Watched},
@@ -72,7 +72,7 @@ impl ParentEnd for End {
         64
     }
 
-    fn has_room(&self, _: usize) -> bool {
+    fn has_room(&self, _: Load) -> bool {
         true
     }
 

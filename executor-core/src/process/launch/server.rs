@@ -72,8 +72,7 @@ fn fork_on_request(control: &UnixStream, parent: &Parent) -> io::Result<Option<U
         // The worker alone has it now: when it ends, the program sees so on the socket.
         drop(socket);
         let body = [pid.to_le_bytes(), error.to_le_bytes()].concat();
-        let mut control = control;
-        control.write_all(&frame(wire::FORKED, &body)?)?;
+        sys::send_all(control.as_fd(), &frame(wire::FORKED, &body)?)?;
     }
 }
 

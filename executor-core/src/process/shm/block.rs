@@ -134,6 +134,8 @@ pub(crate) struct Reference {
 impl Reference {
     /// Bytes of one beside a reply.
     pub(in crate::process) const LENGTH: usize = 24;
+    /// Bytes of one within a value, at most.
+    pub(in crate::process) const ENCODED: usize = 64;
 
     /// The block; a reference to what this process was not given is an error.
     pub(crate) fn resolve(self) -> Result<Block, &'static str> {

@@ -2,7 +2,7 @@
 
 use std::{
     collections::HashMap,
-    io::{self, Write},
+    io,
     os::{
         fd::{AsFd, OwnedFd},
         unix::net::UnixStream,
@@ -20,10 +20,10 @@ use super::{
 use crate::{
     cancel::Pins,
     process::{
-        transport::{ParentEnd, Record},
+        transport::{Load, ParentEnd, Record},
         wire::{Malformed, Reader},
     },
-    sys::{Mapping, Writable},
+    sys::{self, Mapping, Writable},
 };
 
 /// Pieces that can be lent to one worker at the same time. Memory that nobody touches takes no space.
@@ -87,7 +87,7 @@ impl Book {
     /// Wakes the supervisor.
     pub(super) fn ring(&self) {
         // When the buffer is full the supervisor will wake up anyway.
-        let _ = (&*self.alarm).write(&[1]);
+        sys::send_if_room(self.alarm.as_fd(), &[1]);
     }
 
     pub(super) fn is_of_same_pool(&self, other: &Self) -> bool {
@@ -186,9 +186,9 @@ impl Loans {
         }
     }
 
-    /// Bytes of a request's room in the transport for telling the worker of all that it refers to.
-    pub(in crate::process) fn room_for(pins: &Pins) -> usize {
-        16 * pins.blocks().len()
+    /// How many records tell the worker of all that a request refers to, at most. None of them has content.
+    pub(in crate::process) fn records_for(pins: &Pins) -> usize {
+        pins.blocks().len()
     }
 
     /// Gives the worker what it needs for a request and has not got. Comes before the request itself.
@@ -217,7 +217,7 @@ impl Loans {
             let is_needed = self.is_open && !self.slots.contains_key(&blank.id());
             // A worker that does not take what is sent to it gets no more: files on their way count for all of this user's
             // processes.
-            let may = self.offered.1 < BLANKS && channel.has_room(16) && !channel.control().wants_to_send();
+            let may = self.offered.1 < BLANKS && channel.has_room(Load::one(0)) && !channel.control().wants_to_send();
             if is_needed && may && self.lend(blank, channel).is_ok() {
                 self.offered.1 += 1;
                 told = true;
@@ -294,7 +294,7 @@ impl Loans {
         let Some(book) = &self.book else { return false };
         let mut told = false;
         let mut to_forget = book.to_forget.lock().unwrap_or_else(PoisonError::into_inner);
-        while channel.has_room(16)
+        while channel.has_room(Load::one(size_of::<u64>()))
             && let Some(id) = to_forget.pop()
         {
             channel.push(Record::Forget { id });

@@ -80,7 +80,7 @@ impl ParentEnd for Channel {
         1024
     }
 
-    fn has_room(&self, _: usize) -> bool {
+    fn has_room(&self, _: crate::process::transport::Load) -> bool {
         true
     }
 

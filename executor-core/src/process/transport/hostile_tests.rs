@@ -6,7 +6,7 @@ use std::{io::Write, os::fd::AsFd};
 use proptest::{collection::vec, prelude::*};
 
 use super::{
-    Alert, ParentEnd, Place, Record, SocketParent,
+    Alert, Load, ParentEnd, Place, Record, SocketParent,
     layout::{CAPACITY, HEADER, Header, INLINE, claim_word, claimed, kind, replies, revoked},
     ring_pair,
 };
@@ -106,7 +106,7 @@ proptest! {
         for step in steps {
             match step {
                 Step::Push(length) => {
-                    if rings.has_room(length) {
+                    if rings.has_room(Load::one(length)) {
                         let bytes: Vec<u8> = (0..length).map(|index| (index + pushed.len()) as u8).collect();
                         let place = rings.push(Record::Run { definition: 1, items: 0, bytes: &bytes });
                         pushed.push((place, bytes));

@@ -120,6 +120,22 @@ pub(super) fn record_length(content: usize) -> usize {
     HEADER + content.next_multiple_of(HEADER)
 }
 
+/// How much of a content stands in the ring itself: all of it, or nothing where it goes over the socket.
+pub(super) fn in_ring(content: usize) -> usize {
+    if content > INLINE { 0 } else { content }
+}
+
+/// How much of a ring these contents take at most, wherever it begins: all records, and the rest of the ring up to its end
+/// where one of them does not fit before it. All of them together are shorter than the ring, so that is so once at most.
+pub(super) fn room_for(contents: impl Iterator<Item = usize>) -> usize {
+    let (sum, longest) = contents.fold((0, 0), |(sum, longest), content| {
+        let length = record_length(in_ring(content));
+        (sum + length, length.max(longest))
+    });
+    // One that is cut off is shorter than the one that does not fit in there.
+    sum + longest.saturating_sub(HEADER)
+}
+
 /// Where in the ring a position is.
 pub(super) fn offset(position: u64) -> usize {
     (position % CAPACITY as u64) as usize
@@ -148,6 +164,28 @@ mod tests {
     fn a_header_survives_its_words() {
         let header = Header { length: 7, number: u32::MAX, elapsed: 9, items: (1 << 24) - 1, kind: 0xff };
         assert_eq!(Header::from_words(header.to_words()), header);
+    }
+
+    /// What these contents take of a ring from this position on.
+    fn taken(start: u64, contents: &[usize]) -> usize {
+        let end = contents.iter().fold(start, |position, content| {
+            let (length, rest) = (record_length(in_ring(*content)), CAPACITY - offset(position));
+            position + (length + if rest < length { rest } else { 0 }) as u64
+        });
+        (end - start) as usize
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn the_room_for_contents_is_enough_wherever_they_begin_and_nowhere_more(
+            mut contents in proptest::collection::vec(proptest::prop_oneof![0..100_usize, 0..INLINE + 9], 1..4),
+        ) {
+            let room = room_for(contents.iter().copied());
+            let starts = || (1..=(CAPACITY / HEADER) as u64).map(|records| CAPACITY as u64 - records * HEADER as u64);
+            proptest::prop_assert!(starts().all(|start| taken(start, &contents) <= room));
+            contents.sort_unstable_by_key(|content| std::cmp::Reverse(in_ring(*content)));
+            proptest::prop_assert!(starts().any(|start| taken(start, &contents) == room));
+        }
     }
 
     #[test]

@@ -27,6 +27,8 @@ mod socket_worker;
 
 #[cfg(all(test, not(loom), target_os = "linux"))]
 mod hostile_tests;
+#[cfg(all(test, not(loom), target_os = "linux"))]
+mod ring_tests;
 
 #[cfg(target_os = "linux")]
 pub(super) use ring_parent::ring_pair;
@@ -51,6 +53,47 @@ pub(super) enum Record<'a> {
     /// No request will refer to this shared memory any more. A worker's end keeps it for itself.
     #[cfg(target_os = "linux")]
     Forget { id: u64 },
+}
+
+impl Record<'_> {
+    /// Bytes of the record's content; that of a definition begins with the function.
+    pub(super) fn content(&self) -> usize {
+        match self {
+            Self::Run { bytes, .. } => bytes.len(),
+            Self::Define { bound, .. } => FUNCTION + bound.map_or(0, <[u8]>::len),
+            #[cfg(target_os = "linux")]
+            Self::Share { .. } => 0,
+            #[cfg(target_os = "linux")]
+            Self::Forget { .. } => size_of::<u64>(),
+        }
+    }
+}
+
+/// Bytes that stand for a function in its definition.
+pub(super) const FUNCTION: usize = 16;
+
+/// Records that are going to be pushed one after the other, with nothing between them: there is room for all of them or they
+/// wait. It may be more than what is pushed then, and is never less.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Load {
+    /// Records without content.
+    pub(super) bare: usize,
+    /// The contents of all others: a definition's, a request's, and what that one may have instead.
+    pub(super) contents: [Option<usize>; 3],
+}
+
+impl Load {
+    /// One record with so many bytes of content.
+    #[cfg(target_os = "linux")]
+    pub(super) fn one(content: usize) -> Self {
+        Self { bare: 0, contents: [Some(content), None, None] }
+    }
+
+    /// The content of each record, in any order.
+    #[cfg(target_os = "linux")]
+    fn records(self) -> impl Iterator<Item = usize> {
+        std::iter::repeat_n(0, self.bare).chain(self.contents.into_iter().flatten())
+    }
 }
 
 /// Where a request stands in its transport.
@@ -108,10 +151,10 @@ pub(super) trait ParentEnd: Send {
     /// The most requests that may stand here at the same time.
     fn depth(&self) -> usize;
 
-    /// Whether there is room for a record with so many bytes.
-    fn has_room(&self, bytes: usize) -> bool;
+    /// Whether there is room for all of these records.
+    fn has_room(&self, load: Load) -> bool;
 
-    /// Adds a record, for which there is room. The worker does not learn of it before [`ring`](Self::ring).
+    /// Adds a record, for which there is room: [`has_room`](Self::has_room) said so of it and of all that were added since. The worker does not learn of it before [`ring`](Self::ring).
     fn push(&mut self, record: Record<'_>) -> Place;
 
     /// Tells the worker of everything that was pushed. `look` says whether a core is free on which it may wait for more with

@@ -8,10 +8,10 @@ use std::{
 };
 
 use super::{
-    Alert, ParentEnd, Place, Record, Reply, ReplyKind, SocketParent,
+    Alert, FUNCTION, Load, ParentEnd, Place, Record, Reply, ReplyKind, SocketParent,
     layout::{
         CAPACITY, HEADER, Header, INLINE, LONGEST_OUT, MOST_ITEMS_OUT, OUTBOXES, SLOTS, claim_word, claimed, kind,
-        offset, record_length, replies, requests,
+        offset, record_length, replies, requests, room_for,
     },
     protocol,
 };
@@ -49,6 +49,7 @@ pub(in crate::process) fn ring_pair(control: SocketParent) -> io::Result<(Rings,
         alert: Alert::BeforeSleep,
         scratch: Vec::new(),
         outboxes: Vec::new(),
+        is_overfull: false,
     };
     Ok((rings, [requests_file, replies_file]))
 }
@@ -78,19 +79,32 @@ pub(in crate::process) struct Rings {
     scratch: Vec<u8>,
     /// Memory in which the worker leaves long replies; `None` where it could not be received.
     outboxes: Vec<Option<OwnedFd>>,
+    /// Something was pushed for which there was no room. It is not there, so nothing behind it means anything: this is the end
+    /// of the worker.
+    is_overfull: bool,
 }
 
 impl Rings {
-    fn free(&self) -> usize {
-        // Positions are the parent's own, and never further apart than the ring is long.
-        CAPACITY - (self.position - self.free_from) as usize
+    /// Bytes that nothing stands in; `None` if more stood in the ring than it holds.
+    fn free(&self) -> Option<usize> {
+        let taken = self.position.checked_sub(self.free_from)?;
+        CAPACITY.checked_sub(usize::try_from(taken).ok()?)
     }
 
-    fn put(&mut self, header: Header, content: [&[u8]; 2]) -> Place {
+    /// Adds a record, where there is room for it. That was made sure of before: this looks again because it is the last one
+    /// who can, before what another record still stands in is overwritten.
+    pub(super) fn put(&mut self, header: Header, content: [&[u8]; 2]) -> Place {
         let length = content[0].len() + content[1].len();
         let needed = record_length(length);
         let rest = CAPACITY - offset(self.position);
-        if rest < needed {
+        let skipped = if rest < needed { rest } else { 0 };
+        let fits = self.free().is_some_and(|free| skipped + needed <= free);
+        debug_assert!(fits, "{needed} bytes are pushed, and {skipped} skipped, where {:?} are free", self.free());
+        if !fits || self.is_overfull {
+            self.is_overfull = true;
+            return Place { end: self.position, ..Place::default() };
+        }
+        if skipped > 0 {
             self.put_header(Header::new(rest - HEADER, 0, kind::PAD));
             self.position += rest as u64;
             self.published = self.published.wrapping_add(1);
@@ -250,42 +264,42 @@ impl ParentEnd for Rings {
         SLOTS
     }
 
-    fn has_room(&self, bytes: usize) -> bool {
-        // The request, what comes before it, and the rest of the ring up to its end, which may have to be skipped for either.
-        // Whether it spills is not known exactly, so it needs the room in any case.
-        let content = bytes.min(INLINE);
-        let spills = bytes > INLINE;
+    fn has_room(&self, load: Load) -> bool {
+        let needed = room_for(load.records());
+        debug_assert!(needed <= CAPACITY, "{load:?} would wait for ever");
+        let spills = load.records().any(|content| content > INLINE);
         self.next_number - self.oldest_number < SLOTS as u64
-            && self.free() >= 3 * record_length(content)
+            && self.free().is_some_and(|free| needed <= free)
             && !(spills && self.control.wants_to_send())
     }
 
     fn push(&mut self, record: Record<'_>) -> Place {
+        let spills = record.content() > INLINE;
         match record {
-            Record::Run { definition, items, bytes } if bytes.len() > INLINE => {
-                self.control.send_frame(wire::DATA, &[bytes]);
-                self.next_number += 1;
-                self.put(Header { items, ..Header::new(0, definition, kind::RUN | kind::SPILLED) }, [&[], &[]])
-            }
             Record::Run { definition, items, bytes } => {
+                debug_assert!(
+                    self.next_number - self.oldest_number < SLOTS as u64,
+                    "each request has a claim of its own"
+                );
                 self.next_number += 1;
+                if spills {
+                    self.control.send_frame(wire::DATA, &[bytes]);
+                    let header = Header::new(0, definition, kind::RUN | kind::SPILLED);
+                    return self.put(Header { items, ..header }, [&[], &[]]);
+                }
                 self.put(Header { items, ..Header::new(bytes.len(), definition, kind::RUN) }, [bytes, &[]])
             }
             Record::Define { definition, offset, name_hash, bound } => {
-                let mut function = [0; 16];
+                let mut function = [0; FUNCTION];
                 function[..8].copy_from_slice(&offset.to_le_bytes());
                 function[8..].copy_from_slice(&name_hash.to_le_bytes());
                 let kind = if bound.is_some() { kind::DEFINE_BOUND } else { kind::DEFINE };
-                match bound {
-                    Some(bound) if bound.len() + 16 > INLINE => {
-                        self.control.send_frame(wire::DATA, &[&function, bound]);
-                        self.put(Header::new(0, definition, kind | kind::SPILLED), [&[], &[]])
-                    }
-                    _ => {
-                        let bound = bound.unwrap_or_default();
-                        self.put(Header::new(16 + bound.len(), definition, kind), [&function, bound])
-                    }
+                let bound = bound.unwrap_or_default();
+                if spills {
+                    self.control.send_frame(wire::DATA, &[&function, bound]);
+                    return self.put(Header::new(0, definition, kind | kind::SPILLED), [&[], &[]]);
                 }
+                self.put(Header::new(FUNCTION + bound.len(), definition, kind), [&function, bound])
             }
             Record::Share { share, file } => {
                 self.control.send_share(share, file);
@@ -307,6 +321,8 @@ impl ParentEnd for Rings {
     }
 
     fn release(&mut self, number: u64, place: Place) {
+        debug_assert!((self.free_from..=self.position).contains(&place.end), "requests are released in their order");
+        debug_assert!((self.oldest_number..self.next_number).contains(&number), "requests are released in their order");
         self.free_from = place.end;
         self.oldest_number = number + 1;
     }
@@ -338,7 +354,8 @@ impl ParentEnd for Rings {
     }
 
     fn keeps(&self, bytes: usize) -> bool {
-        bytes <= INLINE
+        // What was pushed last may not be there.
+        bytes <= INLINE && !self.is_overfull
     }
 
     fn bytes(&self, place: Place) -> Vec<u8> {
@@ -348,6 +365,9 @@ impl ParentEnd for Rings {
     }
 
     fn receive(&mut self, receiver: &mut dyn FnMut(Reply<'_>) -> Result<(), Malformed>) -> Result<(), Malformed> {
+        if self.is_overfull {
+            return Err(Malformed);
+        }
         let produced = protocol::arrived(self.replies.long(replies::PRODUCED));
         if produced == self.consumed {
             return Ok(());
@@ -393,7 +413,8 @@ impl ParentEnd for Rings {
     }
 
     fn say_goodbye(&mut self) {
-        if self.free() >= 2 * HEADER {
+        // No record is so short that it would not fit before the ring's end.
+        if self.free().is_some_and(|free| free >= HEADER) {
             self.put(Header::new(0, 0, kind::GOODBYE), [&[], &[]]);
             self.ring(false);
         }

@@ -212,6 +212,7 @@ impl RingWorker {
 
     /// Makes everything up to `position` the parent's to read.
     fn publish(&self, position: u64) {
+        debug_assert!(self.is_within(position), "a reply was written over one that the parent has not read");
         self.produced.set(position);
         let produced = self.replies.long(replies::PRODUCED);
         if protocol::publish_reply(produced, position, self.requests.word(requests::ALERT)) {
@@ -266,12 +267,42 @@ impl RingWorker {
         Ok(Some(8))
     }
 
+    /// Room for the next reply, as much of it as there is in one piece; `None` when the parent has to read something first.
+    pub(super) fn try_room(&self) -> Option<Output<'_>> {
+        let mut position = self.produced.get();
+        let rest = CAPACITY - offset(position);
+        if rest < MIN_ROOM + HEADER && self.free() == rest {
+            self.put_header(position, Header::new(rest - HEADER, 0, kind::PAD));
+            position += rest as u64;
+            self.publish(position);
+        }
+        let free = self.free();
+        if free < MIN_ROOM + HEADER {
+            return None;
+        }
+        let length = (free - HEADER).min(INLINE);
+        // ORDERING: in this order, so that the parent never finds an old count with the new position.
+        self.replies.long(replies::OPEN).store(0, Ordering::Release);
+        self.replies.long(replies::OPEN_AT).store(position, Ordering::Release);
+        let at = replies::RING + offset(position) + HEADER;
+        // SAFETY: the parent has read what was here, and reads it again when it is published; this process has one thread that
+        // writes replies, and one reply at a time.
+        Some(Output::new(unsafe { self.replies.bytes_mut(at, length) }))
+    }
+
+    /// Whether everything that is not consumed, up to `position`, is in the ring at the same time.
+    fn is_within(&self, position: u64) -> bool {
+        // ORDERING: what was consumed before stays consumed.
+        position - self.requests.long(requests::CONSUMED).load(Ordering::Relaxed) <= CAPACITY as u64
+    }
+
     /// How many bytes may be written from here on without a break.
     fn free(&self) -> usize {
         // ORDERING: Acquire pairs with the parent's Release: it has copied what it has consumed.
         let consumed = self.requests.long(requests::CONSUMED).load(Ordering::Acquire);
         let position = self.produced.get();
-        (CAPACITY - (position - consumed) as usize).min(CAPACITY - offset(position))
+        // Never more than the ring holds: `publish` sees to it.
+        CAPACITY.saturating_sub((position - consumed) as usize).min(CAPACITY - offset(position))
     }
 }
 
@@ -335,24 +366,10 @@ impl WorkerEnd for RingWorker {
         loop {
             // ORDERING: loaded before the look at `CONSUMED`, so that a change after that look is a change of this word.
             let drained = self.requests.word(requests::DRAINED).load(Ordering::Acquire);
-            let position = self.produced.get();
-            let rest = CAPACITY - offset(position);
-            let free = self.free();
-            if rest < MIN_ROOM + HEADER && free == rest {
-                self.put_header(position, Header::new(rest - HEADER, 0, kind::PAD));
-                self.publish(position + rest as u64);
-            } else if free >= MIN_ROOM + HEADER {
-                let length = (free - HEADER).min(INLINE);
-                // ORDERING: in this order, so that the parent never finds an old count with the new position.
-                self.replies.long(replies::OPEN).store(0, Ordering::Release);
-                self.replies.long(replies::OPEN_AT).store(position, Ordering::Release);
-                let at = replies::RING + offset(position) + HEADER;
-                // SAFETY: the parent has read what was here, and reads it again when it is published; this process has one
-                // thread that writes replies, and one reply at a time.
-                return Ok(Output::new(unsafe { self.replies.bytes_mut(at, length) }));
-            } else {
-                self.sleep(requests::DRAINED, drained);
+            if let Some(output) = self.try_room() {
+                return Ok(output);
             }
+            self.sleep(requests::DRAINED, drained);
         }
     }
 

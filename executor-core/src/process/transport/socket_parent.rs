@@ -6,7 +6,7 @@ use std::os::fd::OwnedFd;
 use std::{
     borrow::Cow,
     collections::VecDeque,
-    io::{self, ErrorKind, IoSlice, Write},
+    io::{self, ErrorKind, IoSlice},
     os::{
         fd::{AsFd, BorrowedFd},
         unix::net::UnixStream,
@@ -16,7 +16,7 @@ use std::{
 #[cfg(target_os = "linux")]
 use super::socket::ArrivedFile;
 use super::{
-    Alert, ParentEnd, Place, Record, Reply, ReplyKind,
+    Alert, Load, ParentEnd, Place, Record, Reply, ReplyKind,
     socket::{ATTACHED, READ_SIZE, Source},
 };
 #[cfg(target_os = "linux")]
@@ -65,6 +65,7 @@ impl SocketParent {
     pub(in crate::process) fn pair() -> io::Result<(Self, UnixStream)> {
         let (socket, worker) = UnixStream::pair()?;
         socket.set_nonblocking(true)?;
+        [&socket, &worker].into_iter().try_for_each(sys::be_quiet)?;
         let parent = Self {
             socket,
             incoming: FrameBuffer::default(),
@@ -110,7 +111,7 @@ impl SocketParent {
             if slices.is_empty() {
                 return;
             }
-            match self.socket.write_vectored(&slices) {
+            match sys::send_parts(self.socket.as_fd(), &slices) {
                 Ok(count) => skip += count,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == ErrorKind::WouldBlock => break,
@@ -165,7 +166,7 @@ impl SocketParent {
         if let Some((at, share, file)) = self.outgoing_files.front() {
             let at = *at;
             if at > self.sent {
-                return self.socket.write(&self.outgoing[self.sent..at]);
+                return sys::send_parts(self.socket.as_fd(), &[IoSlice::new(&self.outgoing[self.sent..at])]);
             }
             let end = self.outgoing_files.get(1).map_or(self.outgoing.len(), |(next, ..)| *next);
             let sent = sys::send_with_fds(self.socket.as_fd(), &self.outgoing[at..end], &[file.as_fd()]);
@@ -181,7 +182,7 @@ impl SocketParent {
             self.outgoing_files.pop_front();
             return Ok(count);
         }
-        self.socket.write(&self.outgoing[self.sent..])
+        sys::send_parts(self.socket.as_fd(), &[IoSlice::new(&self.outgoing[self.sent..])])
     }
 
     /// Sends what is kept.
@@ -328,7 +329,7 @@ impl ParentEnd for SocketParent {
         1
     }
 
-    fn has_room(&self, _: usize) -> bool {
+    fn has_room(&self, _: Load) -> bool {
         true
     }
 

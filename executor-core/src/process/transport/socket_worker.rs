@@ -2,7 +2,7 @@
 
 use std::{
     cell::RefCell,
-    io::{self, ErrorKind, Write},
+    io::{self, ErrorKind},
     os::{fd::AsFd, unix::net::UnixStream},
     sync::{Mutex, MutexGuard, PoisonError},
 };
@@ -150,7 +150,7 @@ impl SocketWorker {
         let _one = sending();
         let frame = [1, 0, 0, 0, wire::FILE];
         let sent = sys::send_with_fds(self.socket.as_fd(), &frame, &[file])?;
-        self.socket.write_all(&frame[sent..])
+        sys::send_all(self.socket.as_fd(), &frame[sent..])
     }
 
     /// Sends the files of what this worker has made.
@@ -162,7 +162,7 @@ impl SocketWorker {
     /// Sends bytes.
     pub(in crate::process) fn send(&mut self, frames: &[u8]) -> io::Result<()> {
         let _one = sending();
-        self.socket.write_all(frames)
+        sys::send_all(self.socket.as_fd(), frames)
     }
 
     /// Sends a frame.
@@ -172,8 +172,8 @@ impl SocketWorker {
         head[..4].copy_from_slice(&length.to_le_bytes());
         head[4] = kind;
         let _one = sending();
-        self.socket.write_all(&head)?;
-        self.socket.write_all(content)
+        sys::send_all(self.socket.as_fd(), &head)?;
+        sys::send_all(self.socket.as_fd(), content)
     }
 
     /// Wakes the parent. When the socket is full it will wake up anyway.
