@@ -151,7 +151,8 @@ where
         self
     }
 
-    /// How many items travel together. Default: by measured time, aiming at about a millisecond of work.
+    /// How many items travel together. Default: by measured time, aiming at about a millisecond of work. With a
+    /// [`task_timeout`](Self::task_timeout) it is 1, whatever is set here.
     ///
     /// # Panics
     ///
