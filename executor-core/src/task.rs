@@ -27,8 +27,8 @@ use crate::{cancel::Pins, codec, error::TaskError};
 /// What a type's own `Serialize` or `Deserialize` says is in the [`TaskError`] of the task. A field that
 /// `skip_serializing_if` leaves out is such an error.
 ///
-/// A value may be nested as deep as there is stack to write and to read it: the thread's own, and a second one of three times
-/// its size. Beyond that, a task resolves with [`TaskError::Encode`] or [`TaskError::Decode`]. A list of boxes may have some ten
+/// A value may be nested as deep as there is stack to write and to read it: the thread's own, and a second one, which is as large
+/// for writing, and three times as large for reading. Beyond that, a task resolves with [`TaskError::Encode`] or [`TaskError::Decode`]. A list of boxes may have some ten
 /// thousands of links on a thread with 2 MiB. Whoever has such a value needs stack to drop it as well.
 ///
 /// To and from a worker process, a value may be at most 512 MiB long in that format: otherwise its task resolves with

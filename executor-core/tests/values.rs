@@ -282,7 +282,7 @@ fn values_that_are_too_deep_cost_their_own_task(kind: Kind) {
     assert_eq!(results.iter().map(|list| list.as_ref().map_or(0, List::length)).collect::<Vec<_>>(), [1, 0, 2]);
     // For this thread only, and its worker has more.
     with_stack(256, || {
-        const WORKERS: u64 = 3 * DEEP;
+        const WORKERS: u64 = 2 * DEEP;
         decode(pool.submit(List::new, WORKERS).unwrap().result().map(drop).unwrap_err());
         let results: Vec<_> = pool.map(List::new, [1, WORKERS, 2]).chunk_size(3).collect();
         assert_eq!(results.iter().map(|list| list.as_ref().map_or(0, List::length)).collect::<Vec<_>>(), [1, 0, 2]);

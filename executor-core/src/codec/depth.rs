@@ -2,7 +2,7 @@
 //!
 //! To write or to read a value takes stack for each level of nesting. A few levels are free. From then on, every
 //! [`STEP`] levels, the stack that is left is looked at. Where it runs low the rest is done on a stack of its own, which is as
-//! large as the thread's was then, [`TIMES`] over; where that runs low as well, the value is nested too deep. A thread's own
+//! large as the thread's was then, some times over; where that runs low as well, the value is nested too deep. A thread's own
 //! stack is the measure because it has to drop the value afterwards, which recurses as well, with smaller frames.
 
 use super::CodecError;
@@ -11,9 +11,11 @@ use super::CodecError;
 const STEP: u8 = 8;
 /// With less stack than this, the next levels are not begun on it.
 const RED_ZONE: usize = 128 * 1024;
-/// The stack for what the thread's own has no room for, in multiples of that. To drop a value takes a fourth of the stack that
-/// it takes to read it, or less; without optimizations, a tenth.
-const TIMES: usize = if cfg!(debug_assertions) { 8 } else { 3 };
+/// The stack for what the thread's own has no room for, in multiples of that. To drop a value, whose glue has small frames, takes
+/// half of the stack that it takes to write it, and a fourth of what it takes to read it, or less; without optimizations, a
+/// sixth and a tenth.
+const TIMES_TO_WRITE: u8 = if cfg!(debug_assertions) { 5 } else { 1 };
+const TIMES_TO_READ: u8 = if cfg!(debug_assertions) { 8 } else { 3 };
 /// And never more, as a stack may be without limit.
 const MOST: usize = 256 << 20;
 /// Where nobody knows how large a thread's stack is.
@@ -26,6 +28,8 @@ pub(super) struct Depth {
     left: u8,
     /// This is the second stack.
     has_grown: bool,
+    /// How large it is, in multiples of the first.
+    times: u8,
     /// What the thread had at the first look, in pages of 4 KiB; 0 before that.
     pages: u32,
 }
@@ -39,7 +43,8 @@ pub(super) enum Next {
 }
 
 impl Depth {
-    pub(super) const NONE: Self = Self { left: STEP, has_grown: false, pages: 0 };
+    pub(super) const TO_WRITE: Self = Self { left: STEP, has_grown: false, times: TIMES_TO_WRITE, pages: 0 };
+    pub(super) const TO_READ: Self = Self { left: STEP, has_grown: false, times: TIMES_TO_READ, pages: 0 };
 
     /// One level deeper; `None` when it is time to [look](Self::look).
     #[inline(always)]
@@ -62,7 +67,7 @@ impl Depth {
         } else if self.has_grown {
             Next::TooDeep
         } else {
-            let bytes = (pages as usize).saturating_mul(4096 * TIMES).clamp(2 * RED_ZONE, MOST);
+            let bytes = (pages as usize).saturating_mul(4096 * usize::from(self.times)).clamp(2 * RED_ZONE, MOST);
             Next::Grow(bytes, Self { has_grown: true, ..on })
         }
     }
@@ -89,8 +94,9 @@ fn descend_far<R>(depth: Depth, step: impl FnOnce(Depth) -> Result<R, CodecError
 
 fn too_deep(depth: Depth) -> CodecError {
     CodecError::new(format_args!(
-        "it is nested too deep for a thread with {} KiB of stack left, and {TIMES} times that beside it: use a thread with a \
+        "it is nested too deep for a thread with {} KiB of stack left, and {} times that beside it: use a thread with a \
          larger stack, or a type that is not nested as deep, such as a Vec of nodes that refer to each other by index",
-        u64::from(depth.pages) * 4
+        u64::from(depth.pages) * 4,
+        depth.times
     ))
 }

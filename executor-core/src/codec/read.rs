@@ -19,7 +19,7 @@ type Result<T> = std::result::Result<T, CodecError>;
 #[inline]
 pub(super) fn read<'de, T: Deserialize<'de>>(bytes: &'de [u8]) -> Result<(T, &'de [u8])> {
     let mut inner = Deserializer::from_bytes(bytes);
-    let value = T::deserialize(Reader { inner: &mut inner, depth: Depth::NONE, total: bytes.len() })?;
+    let value = T::deserialize(Reader { inner: &mut inner, depth: Depth::TO_READ, total: bytes.len() })?;
     Ok((value, inner.finalize()?))
 }
 

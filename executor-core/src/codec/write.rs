@@ -17,7 +17,7 @@ type Result = std::result::Result<(), CodecError>;
 #[inline]
 pub(super) fn write<T: ?Sized + Serialize, F: Flavor<Output = ()>>(value: &T, flavor: F) -> Result {
     let mut inner = postcard::Serializer { output: flavor };
-    value.serialize(Writer { inner: &mut inner, depth: Depth::NONE })?;
+    value.serialize(Writer { inner: &mut inner, depth: Depth::TO_WRITE })?;
     Ok(inner.output.finalize()?)
 }
 
