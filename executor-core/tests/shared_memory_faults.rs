@@ -393,7 +393,7 @@ fn with_a_limit_on_files() {
             // A token is a word in shared memory.
             let outcome = pool.submit(is_cancelled, CancelToken::new()).map(result);
             let said = format!("{outcome:?}");
-            assert!(said.contains("Encode"), "{said}");
+            assert!(said.contains("Encode") && said.contains("RLIMIT_FSIZE"), "{said}");
         }
     }
     // Nothing of that is remembered.

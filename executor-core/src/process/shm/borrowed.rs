@@ -13,7 +13,8 @@ use std::{
 use super::{
     MOST_BLOCKS,
     block::{Block, Made, Reference},
-    loans::{COUNTS, LOST, Share, WITHDRAWN},
+    counts::{self, LOST},
+    loans::{COUNTS, Share},
     note_use,
 };
 use crate::{
@@ -171,16 +172,13 @@ impl Borrowed {
 
     /// One more holder, counted before the request is answered.
     pub(super) fn hold(&self) {
-        // ORDERING: published by the answer.
-        self.lent.count().fetch_add(1, Ordering::Relaxed);
+        counts::hold(self.lent.count());
     }
 }
 
 impl Drop for Borrowed {
     fn drop(&mut self) {
-        // ORDERING: Release: what was read was read before. The parent sets `WITHDRAWN` in the same word, so either it sees
-        // that nobody is left, or this sees that it waits for that.
-        if self.lent.count().fetch_sub(1, Ordering::AcqRel) == WITHDRAWN | 1 {
+        if counts::let_go(self.lent.count()) {
             kick_parent();
         }
     }

@@ -15,6 +15,7 @@ use std::{
 
 use super::{
     block::{Attached, Block, NO_DESCRIPTOR, Reference},
+    counts::{self, LOST, WITHDRAWN},
     store::{self, BLANKS, Holder, Segment},
 };
 use crate::{
@@ -31,13 +32,6 @@ pub(super) const SLOTS: u32 = 1 << 16;
 
 /// Bytes of a worker's counts.
 pub(super) const COUNTS: usize = 8 * SLOTS as usize;
-
-/// The bit in the count of a worker's holders that says that the parent waits for it to become zero.
-pub(super) const WITHDRAWN: u64 = 1 << 63;
-
-/// The bit with which a worker says that it could not take the piece that was lent to it: it had no descriptor or no address
-/// space left. It has no holder then, and what it is sent next has to bring the piece again.
-pub(super) const LOST: u64 = 1 << 62;
 
 /// What is beside a piece that is given to a worker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -113,16 +107,12 @@ impl Loan {
 
     /// Asks to be told when the worker holds it no longer, unless that is so already.
     pub(super) fn withdraw(&self) {
-        // ORDERING: the count is read after this. It is the same word, so either `is_released` sees the worker's last holder
-        // go, or that one sees the bit.
-        self.holds().fetch_or(WITHDRAWN, Ordering::AcqRel);
+        counts::withdraw(self.holds());
     }
 
     /// Whether the worker holds it no longer.
     pub(super) fn is_released(&self) -> bool {
-        // ORDERING: Acquire pairs with the Release of the worker's last holder: it reads no more. What it holds since a
-        // request was counted before the answer to that request, which has been received.
-        self.holds().load(Ordering::Acquire) & !(WITHDRAWN | LOST) == 0
+        counts::is_released(self.holds())
     }
 
     /// The worker need not tell any more.

@@ -6,6 +6,8 @@
 mod block;
 #[expect(unsafe_code, reason = "reads what the parent does not write")]
 mod borrowed;
+#[cfg_attr(all(test, loom), expect(unsafe_code, reason = "loom's cells"))]
+mod counts;
 mod life;
 mod loans;
 #[expect(unsafe_code, reason = "writes to memory that workers read later")]
