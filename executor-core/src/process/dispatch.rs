@@ -23,6 +23,7 @@ mod events;
 mod reclaim;
 mod silent;
 #[cfg(all(test, not(loom), target_os = "linux"))]
+#[expect(clippy::unwrap_used, reason = "a test")]
 mod simulation;
 
 use books::Books;
