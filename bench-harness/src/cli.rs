@@ -9,7 +9,7 @@ use std::{
 
 use clap::{Parser, Subcommand, ValueEnum};
 use reports::{
-    model::{Run, Tone, Verdict},
+    model::{OverheadGroup, Run, Tone, Verdict},
     overhead::Overhead,
 };
 use workloads::fetch::ServerConfig;
@@ -393,7 +393,13 @@ fn overhead(
         figures,
         claims,
     };
-    Ok((document, if interrupted { ExitCode::from(130) } else { ExitCode::SUCCESS }))
+    let is_wrong = document.figures.iter().any(|figure| gave_wrong_answers(figure.group, &figure.note));
+    let code = match (is_wrong, interrupted) {
+        (true, _) => ExitCode::from(5),
+        (false, true) => ExitCode::from(130),
+        (false, false) => ExitCode::SUCCESS,
+    };
+    Ok((document, code))
 }
 
 fn measure(where_to: &WhereTo, mut settings: Settings) -> Result<ExitCode, LabError> {
@@ -475,6 +481,12 @@ fn each_once<T: PartialEq>(given: Vec<T>) -> Vec<T> {
 
 fn is_wrong(run: &Run) -> bool {
     run.cells.iter().any(|cell| matches!(cell.verdict, Verdict::Wrong { .. }))
+        || run.overhead.iter().any(|row| gave_wrong_answers(row.group, &row.note))
+}
+
+/// Of an executor of ours: what a peer or a limit does wrong is its own.
+fn gave_wrong_answers(group: OverheadGroup, note: &str) -> bool {
+    group == OverheadGroup::Ours && note.contains(overhead::WRONG)
 }
 
 fn exit_code(run: &Run) -> ExitCode {
@@ -546,5 +558,13 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn wrong_answers_of_ours_are_told_from_figures_that_cannot_be_had() {
+        let note = format!("not measured: {}the answers of 2 tasks add up to 0 instead of 1", overhead::WRONG);
+        assert!(gave_wrong_answers(OverheadGroup::Ours, &note));
+        assert!(!gave_wrong_answers(OverheadGroup::Peer, &note));
+        assert!(!gave_wrong_answers(OverheadGroup::Ours, "not measured: needs two cores"));
     }
 }

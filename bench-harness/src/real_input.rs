@@ -469,7 +469,11 @@ where
                     digest.add(&answer);
                     (self.print)(name, answer)
                 }
-                Some(Err(error)) => Printed::Failed(lost(&error)),
+                Some(Err(error)) => {
+                    // Answers without one of them are not those of fewer items.
+                    digest.add(&"lost");
+                    Printed::Failed(lost(&error))
+                }
                 None => Printed::Failed("no answer came back".to_owned()),
             };
             let bytes = match printed {
@@ -522,5 +526,18 @@ fn lost(error: &TaskError) -> String {
                 .to_owned()
         }
         error => chain(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_that_is_too_long_has_a_cure_for_those_who_write_no_programs() {
+        let error = |cause: &str| TaskError::Encode { what: "result".to_owned(), cause: cause.to_owned().into() };
+        let told = lost(&error("it is longer than 512 MiB: use SharedBytes::with_len"));
+        assert!(told.contains("--executor thread") && !told.contains("SharedBytes"), "{told}");
+        assert!(lost(&error("something else")).contains("something else"));
     }
 }

@@ -29,6 +29,10 @@ use std::time::Duration;
 use reports::overhead::{Block, Claim, Figure, Unit};
 use workloads::Random;
 
+/// How the note begins, or goes on after "not measured", where answers were missing or others than they had to be: that is no
+/// figure, and the command that shows it has an exit code for it.
+pub(crate) const WRONG: &str = "wrong answers: ";
+
 pub(crate) use effort::Effort;
 pub(crate) use lane::{Lane, LaneVisit};
 pub(crate) use measurement::{Measurement, Probe, measure};

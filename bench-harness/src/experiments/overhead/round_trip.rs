@@ -140,7 +140,7 @@ impl LaneVisit for Trips<'_> {
             });
             let trips: Vec<_> = trips.collect();
             if lost > 0 {
-                return Err(format!("{lost} of {} tasks gave no answer", trips.len()));
+                return Err(format!("{}{lost} of {} tasks gave none", super::WRONG, trips.len()));
             }
             let trips = trips[warm_up as usize..].to_vec();
             self.into.add(bare, trips);

@@ -76,7 +76,7 @@ impl LaneVisit for FirstAnswer {
     fn visit<L: Lane>(self, lane: &L) -> Self::Output {
         let answer = lane.submit(1).and_then(|ticket| lane.wait(ticket));
         let time = nanos(self.0.elapsed()) as f64;
-        if answer == Some(1) { Ok(time) } else { Err("the first task gave no answer".to_owned()) }
+        if answer == Some(1) { Ok(time) } else { Err(format!("{}the first task gave none", super::WRONG)) }
     }
 }
 

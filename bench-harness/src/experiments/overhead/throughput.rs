@@ -5,7 +5,7 @@ use std::time::Instant;
 use reports::overhead::Unit;
 
 use super::{
-    Effort, Lane, LaneVisit,
+    Effort, Lane, LaneVisit, WRONG,
     lane::with_lane,
     measurement::{Probe, Reading, Subject},
 };
@@ -75,7 +75,7 @@ pub(super) fn submit_then_collect<L: Lane>(lane: &L, tasks: u32) -> Result<f64, 
     let expected = u64::from(tasks) * u64::from(tasks - 1) / 2;
     // A task that was lost must not make the others look fast.
     if sum != expected {
-        return Err(format!("the answers of {tasks} tasks add up to {sum} instead of {expected}"));
+        return Err(format!("{WRONG}the answers of {tasks} tasks add up to {sum} instead of {expected}"));
     }
     Ok(f64::from(tasks) / elapsed.as_secs_f64())
 }
