@@ -1,6 +1,8 @@
-//! Time limits of tasks that run in this process: one thread that sleeps until the next limit, and only while there is one.
+//! Time limits of tasks that run in this process: one thread that sleeps until the next limit, and only while there is one. It
+//! runs none of the user's code: wakers, observers and destructors are left to the threads of the callbacks.
 
 use std::{
+    cell::Cell,
     collections::BTreeMap,
     sync::{Condvar, Mutex, MutexGuard, PoisonError},
     thread,
@@ -9,8 +11,18 @@ use std::{
 
 use crate::{
     future::TaskRef,
+    panic,
     sys::{self, PerProcess},
 };
+
+thread_local! {
+    static KEEPS_TIME: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Whether this is the thread on which all time limits rely.
+pub(crate) fn keeps_time() -> bool {
+    KEEPS_TIME.get()
+}
 
 struct Watched {
     who: TaskRef,
@@ -61,12 +73,24 @@ pub(crate) fn watch(who: TaskRef, what: Limit, limit: Duration) -> Watch {
     let earliest = deadlines.queue.first_key_value().is_none_or(|(first, _)| key < *first);
     deadlines.queue.insert(key, Watched { who, limit, what });
     if !deadlines.serving {
-        // Without a thread to watch, a limit is not kept, but the task itself is not harmed.
-        deadlines.serving = thread::Builder::new().name("executor-deadline".to_owned()).spawn(serve).is_ok();
+        begin_serving(&mut deadlines);
     } else if earliest {
         CLOCK.get().changed.notify_one();
     }
     Watch(Some(key))
+}
+
+/// Without a thread to watch, a limit is not kept until there is one, but the task itself is not harmed.
+fn begin_serving(deadlines: &mut Deadlines) {
+    deadlines.serving = thread::Builder::new().name("executor-deadline".to_owned()).spawn(serve).is_ok();
+}
+
+/// Where a thread has just been started there may be one for what could not be watched so far.
+pub(crate) fn ensure_served() {
+    let mut deadlines = lock();
+    if !deadlines.serving && !deadlines.queue.is_empty() {
+        begin_serving(&mut deadlines);
+    }
 }
 
 impl Drop for Watch {
@@ -81,6 +105,7 @@ impl Drop for Watch {
 
 fn serve() {
     let (generation, clock) = (sys::generation(), CLOCK.get());
+    KEEPS_TIME.set(true);
     let mut deadlines = lock();
     loop {
         let Some((&key, _)) = deadlines.queue.first_key_value() else {
@@ -92,18 +117,22 @@ fn serve() {
             deadlines = clock.changed.wait_timeout(deadlines, left).unwrap_or_else(PoisonError::into_inner).0;
         } else if let Some(watched) = deadlines.queue.remove(&key) {
             drop(deadlines);
-            let taken = watched.limit + key.0.elapsed();
-            match watched.what {
-                Limit::Running => watched.who.expire(taken),
-                Limit::Queued => watched.who.expire_queued(taken),
-            }
-            // The next limit is not to wait for the task's destructors.
-            watched.who.drop_elsewhere();
-            // A waker may have forked.
+            // A bug in there would be ours, and must not cost the other limits.
+            panic::contain(|| expire(watched, key.0));
+            // Where no other thread could be started this one has run a waker, which may have forked.
             if sys::generation() != generation {
                 sys::end_copy();
             }
             deadlines = lock();
         }
     }
+}
+
+fn expire(watched: Watched, end: Instant) {
+    let taken = watched.limit.saturating_add(end.elapsed());
+    match watched.what {
+        Limit::Running => watched.who.expire(taken),
+        Limit::Queued => watched.who.expire_queued(taken),
+    }
+    watched.who.drop_elsewhere();
 }

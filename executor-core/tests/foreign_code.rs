@@ -16,8 +16,8 @@ use std::{
 };
 
 use executor_core::{
-    Executor, Promise, RayonExecutor, ReturnWhen, Shutdown, Submit, SubmitError, TaskError, TaskFuture, TaskOptions,
-    ThreadPoolCore, ThreadPoolExecutor, wait,
+    Executor, Observer, Promise, RayonExecutor, ReturnWhen, Shutdown, Submit, SubmitError, TaskEnd, TaskError,
+    TaskFuture, TaskId, TaskOptions, ThreadPoolCore, ThreadPoolExecutor, wait,
 };
 
 const LONG: Duration = Duration::from_secs(60);
@@ -80,6 +80,80 @@ fn after_a_waker_that_panics_time_limits_are_kept() {
         assert!(matches!(future.result(), Err(TaskError::TimedOut { .. })));
         release.send(()).unwrap();
     }
+}
+
+/// A waker, or an observer, that takes until it is told to go on.
+struct Blocks {
+    entered: mpsc::Sender<()>,
+    release: Mutex<mpsc::Receiver<()>>,
+}
+
+impl Blocks {
+    fn new() -> (Arc<Self>, mpsc::Receiver<()>, mpsc::Sender<()>) {
+        let ((entered, has_entered), (go_on, release)) = (mpsc::channel(), mpsc::channel());
+        (Arc::new(Self { entered, release: Mutex::new(release) }), has_entered, go_on)
+    }
+
+    fn block(&self) {
+        let _ = self.entered.send(());
+        let _ = self.release.lock().unwrap().recv_timeout(LONG);
+    }
+}
+
+impl Wake for Blocks {
+    fn wake(self: Arc<Self>) {
+        self.block();
+    }
+}
+
+impl Observer for Blocks {
+    fn task_ended(&self, _: TaskId, end: TaskEnd) {
+        if end == TaskEnd::Expired {
+            self.block();
+        }
+    }
+}
+
+/// Whether time limits are kept at the moment, both of them.
+fn limits_are_kept() -> bool {
+    let pool = ThreadPoolExecutor::new(1).unwrap();
+    let (task, release) = held();
+    let limit = Duration::from_millis(1);
+    let running = pool.spawn_with(task, TaskOptions::new().timeout(limit)).unwrap();
+    let queued = pool.spawn_with(|| (), TaskOptions::new().queue_timeout(limit)).unwrap();
+    let outcomes = (running.result_timeout(LONG / 2), queued.result_timeout(LONG / 2));
+    drop(release);
+    matches!(outcomes, (Ok(Err(TaskError::TimedOut { .. })), Ok(Err(TaskError::Expired { .. }))))
+}
+
+#[test]
+fn a_waker_that_blocks_delays_no_time_limit() {
+    let pool = ThreadPoolExecutor::new(1).unwrap();
+    let ((task, release), (waker, has_entered, go_on)) = (held(), Blocks::new());
+    let mut future = pool.spawn_with(task, TaskOptions::new().timeout(Duration::from_millis(1))).unwrap();
+    let waker = Waker::from(waker);
+    let is_pending = Pin::new(&mut future).poll(&mut Context::from_waker(&waker)).is_pending();
+    if is_pending {
+        has_entered.recv_timeout(LONG).unwrap();
+    }
+    assert!(limits_are_kept());
+    go_on.send(()).unwrap();
+    release.send(()).unwrap();
+}
+
+#[test]
+fn an_observer_that_blocks_delays_no_time_limit_of_another_pool() {
+    let (observer, has_entered, go_on) = Blocks::new();
+    let pool = ThreadPoolExecutor::builder().max_workers(1).observer(observer).build().unwrap();
+    let (task, release) = held();
+    let running = pool.spawn(task).unwrap();
+    let queued = pool.spawn_with(|| (), TaskOptions::new().queue_timeout(Duration::from_millis(1))).unwrap();
+    has_entered.recv_timeout(LONG).unwrap();
+    assert!(limits_are_kept());
+    go_on.send(()).unwrap();
+    release.send(()).unwrap();
+    assert!(matches!(queued.result(), Err(TaskError::Expired { .. })));
+    assert_eq!(running.result(), Ok(()));
 }
 
 /// Its destructor panics with another one, some times.

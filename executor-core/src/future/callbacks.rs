@@ -123,6 +123,7 @@ enum Job {
     Call(Vec<Callback>, Completed),
     Wake(Vec<Waker>),
     Drop(Box<dyn Send>),
+    Run(Box<dyn FnOnce() + Send>),
 }
 
 impl Job {
@@ -133,6 +134,7 @@ impl Job {
                 wakers.into_iter().for_each(|waker| run_foreign(|| waker.wake()));
             }),
             Self::Drop(what) => as_callback_of_no_pool(|| panic::contain(|| drop(what))),
+            Self::Run(code) => as_callback_of_no_pool(|| panic::contain(code)),
         }
     }
 }
@@ -186,6 +188,11 @@ pub(crate) fn drop_elsewhere<T: Send + 'static>(what: T) {
     if std::mem::needs_drop::<T>() {
         push(Job::Drop(Box::new(what)));
     }
+}
+
+/// Runs what may call the user's code where it delays nobody.
+pub(crate) fn run_elsewhere(code: impl FnOnce() + Send + 'static) {
+    push(Job::Run(Box::new(code)));
 }
 
 fn push(job: Job) {

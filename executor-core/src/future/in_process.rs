@@ -26,6 +26,10 @@ pub(crate) trait Owner: Send + Sync + 'static {
     fn expired(&self, cell: &Cell) {
         self.failed(cell);
     }
+    /// Whether the user's code is told of what happens to a task.
+    fn is_observed(&self) -> bool {
+        false
+    }
     /// A task that was queued has failed, and will not run.
     fn failed(&self, cell: &Cell) {
         self.started(cell);
@@ -240,6 +244,10 @@ where
     }
 
     fn expire_queued(task: &Task<Self>, waited: Duration) {
+        if deadline::keeps_time() && task.content().owner.is_observed() {
+            let task = task.to_ref();
+            return callbacks::run_elsewhere(move || task.expire_queued(waited));
+        }
         if task.cell().claim() {
             let body = task.content();
             // SAFETY: this call has claimed the cell.

@@ -7,7 +7,7 @@ use super::{
     cell::Completed,
     host::run_foreign,
 };
-use crate::{sync::Thread, wait::CompletionSet};
+use crate::{deadline::keeps_time, sync::Thread, wait::CompletionSet};
 
 /// Somebody who wants to know when the cell is done.
 pub(crate) enum Waiter {
@@ -77,7 +77,7 @@ pub(super) fn notify(mut list: Box<Node>, completed: Completed, here: bool) {
         match waiter {
             Waiter::Thread(thread) => thread.unpark(),
             // The others are to be woken as well, and the thread has more to do.
-            Waiter::Waker(waker) if here => run_foreign(|| waker.wake()),
+            Waiter::Waker(waker) if here && !keeps_time() => run_foreign(|| waker.wake()),
             Waiter::Waker(waker) => wakers.push(waker),
             Waiter::Set(set, index) => set.push(index),
             Waiter::Callback(callback) => callbacks.push(callback),

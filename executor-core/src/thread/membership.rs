@@ -92,6 +92,10 @@ impl Owner for PoolOf {
         }
     }
 
+    fn is_observed(&self) -> bool {
+        Pool::find(self.0).is_some_and(|pool| pool.config.observer.is_some())
+    }
+
     #[inline]
     fn take_back(&self, cell: &Cell) -> Option<TaskRef> {
         with_worker_of(self.0, |worker| worker?.take_back(cell))
