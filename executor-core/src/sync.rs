@@ -55,6 +55,19 @@ pub(crate) fn wait_until<'a, T>(
     }
 }
 
+/// As [`wait_until`] for a lock that is in no model.
+pub(crate) fn sleep_until<'a, T>(
+    condvar: &std::sync::Condvar,
+    guard: std::sync::MutexGuard<'a, T>,
+    deadline: Option<Instant>,
+) -> std::sync::MutexGuard<'a, T> {
+    match deadline.map(|deadline| deadline.saturating_duration_since(Instant::now())) {
+        None => condvar.wait(guard).unwrap_or_else(PoisonError::into_inner),
+        Some(Duration::ZERO) => guard,
+        Some(left) => condvar.wait_timeout(guard, left).unwrap_or_else(PoisonError::into_inner).0,
+    }
+}
+
 /// Blocks until this thread is unparked, for no reason, or at the latest at `deadline`.
 #[cfg(not(loom))]
 pub(crate) fn park_until(deadline: Option<Instant>) {

@@ -38,7 +38,7 @@ impl CompletionSet {
     }
 
     /// The next index, or `None` once `deadline` has passed.
-    pub(crate) fn pop(&self, deadline: Option<Instant>) -> Option<usize> {
+    pub(crate) fn pop(&self, here: &WaitingHere, deadline: Option<Instant>) -> Option<usize> {
         let mut done = lock(&self.done);
         loop {
             if let Some(index) = done.pop_front() {
@@ -47,7 +47,7 @@ impl CompletionSet {
             if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
                 return None;
             }
-            done = wait_until(&self.changed, done, deadline);
+            done = wait_until(&self.changed, done, here.until(deadline));
         }
     }
 }
@@ -437,7 +437,7 @@ impl<F: Completion> AsCompleted<F> {
                 entry.future.waitable().run_if_own();
             }
         }
-        self.set.0.pop(self.deadline)
+        self.set.0.pop(&here, self.deadline)
     }
 }
 

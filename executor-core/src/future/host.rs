@@ -9,6 +9,7 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
+    time::{Duration, Instant},
 };
 
 use crate::sys;
@@ -21,6 +22,9 @@ pub(crate) trait Host: Send + Sync {
     fn begin_wait(self: Arc<Self>) -> bool;
 
     fn end_wait(&self);
+
+    /// A worker blocks and nothing happens: where the pool has failed to start a stand-in for it, it tries again.
+    fn look_after(self: Arc<Self>) {}
 
     /// A worker is about to run foreign code after the end of its task: a waker. What it says is told to
     /// [`end_foreign`](Self::end_foreign).
@@ -103,6 +107,20 @@ impl WaitingHere {
         let host = current_host();
         let compensated = host.clone().is_none_or(|host| host.begin_wait());
         Self { host, compensated }
+    }
+}
+
+/// A worker that blocks looks after its pool once in this time.
+const LOOK_AFTER: Duration = Duration::from_millis(200);
+
+impl WaitingHere {
+    /// Until when to sleep, at most; to be called before each sleep. Where this thread is a worker, and there was no thread to
+    /// stand in for it, its pool tries again.
+    pub(crate) fn until(&self, deadline: Option<Instant>) -> Option<Instant> {
+        let Some(host) = self.host.clone() else { return deadline };
+        host.look_after();
+        let again = Instant::now().checked_add(LOOK_AFTER);
+        deadline.into_iter().chain(again).min()
     }
 }
 

@@ -4,7 +4,6 @@ use std::{
     fmt,
     pin::Pin,
     task::{Context, Poll},
-    thread,
     time::{Duration, Instant},
 };
 
@@ -316,11 +315,10 @@ impl<T> TaskFuture<T> {
             self.run_if_own();
         }
         while !self.done() {
-            match deadline.map(|end| end.saturating_duration_since(Instant::now())) {
-                None => crate::sync::park(),
-                Some(Duration::ZERO) => break,
-                Some(left) => thread::park_timeout(left),
+            if deadline.is_some_and(|end| end <= Instant::now()) {
+                break;
             }
+            crate::sync::park_until(here.until(deadline));
         }
         drop(here);
         self.unsubscribe(key);

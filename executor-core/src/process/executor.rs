@@ -230,12 +230,10 @@ impl ProcessPoolExecutor {
         let here = WaitingHere::begin();
         state = core.lock();
         // A pool that is ended by its own supervisor ends when that one goes on.
-        while !state.ended && !core.is_supervisor_here() {
-            state = match end.map(|end| end.saturating_duration_since(Instant::now())) {
-                None => state.wait(&core.changed, None),
-                Some(Duration::ZERO) => break,
-                left => state.wait(&core.changed, left),
-            };
+        while !state.ended && !core.is_supervisor_here() && end.is_none_or(|end| end > Instant::now()) {
+            // The pool of this thread has a worker, which is this thread: nothing of the user's is run there under this lock.
+            let left = here.until(end).map(|until| until.saturating_duration_since(Instant::now()));
+            state = state.wait(&core.changed, left);
         }
         report.running = state.running();
         report.queued = state.queued() + state.books.standing - report.running;

@@ -200,6 +200,8 @@ impl Idle {
     /// A worker that was called could not be started.
     pub(super) fn call_failed(&self) {
         self.word.fetch_sub(AWAKE + SEARCHING, Ordering::SeqCst);
+        // The pair of the fence in `announce`: who has counted on the call has queued what the caller now finds.
+        fence(Ordering::SeqCst);
     }
 
     pub(super) fn begin_search(&self) {

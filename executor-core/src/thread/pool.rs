@@ -21,6 +21,7 @@ use super::{
 };
 use crate::{
     cancel::CancelToken,
+    deadline,
     error::{Cause, SubmitError, TaskError},
     executor::{Shutdown, ShutdownReport},
     future::{
@@ -28,6 +29,7 @@ use crate::{
     },
     panic,
     stats::{Observer, PoolState, Stats},
+    sync::sleep_until,
     sys::PerProcess,
     task::TaskOptions,
 };
@@ -68,6 +70,8 @@ pub(super) struct Pool {
     /// Workers that have not come to their first task, because they run the initializer.
     pub(super) beginning: AtomicUsize,
     broken: OnceLock<TaskError>,
+    /// The last attempt to start a thread has failed.
+    is_short: AtomicBool,
     /// Counted by threads that are no workers, or of tasks that do not run.
     pub(super) outside: Outside,
     threads: Mutex<Threads>,
@@ -117,6 +121,7 @@ impl Pool {
             looking: AtomicBool::new(false),
             beginning: AtomicUsize::new(0),
             broken: OnceLock::new(),
+            is_short: AtomicBool::new(false),
             outside: Outside::default(),
             threads: Mutex::default(),
             ended: Condvar::new(),
@@ -247,18 +252,23 @@ impl Pool {
                 Ok(handle) => {
                     threads.live += 1;
                     threads.handles.insert(number, handle);
+                    // ORDERING: as below.
+                    self.is_short.store(false, Ordering::Relaxed);
                 }
                 Err(error) => {
                     threads.seats.extend(take(&offered));
                     let alone = threads.live == 0;
-                    (started..workers).for_each(|_| self.idle.call_failed());
+                    // ORDERING: a hint for those who look after it, which comes again when it was missed.
+                    self.is_short.store(true, Ordering::Relaxed);
                     drop(threads);
-                    self.ended.notify_all();
-                    // The task waits for a worker that exists; with none at all, nobody would ever run it.
+                    (started..workers).for_each(|_| self.idle.call_failed());
+                    // What was announced until then counts on this call. A task waits for a worker that exists; with none at
+                    // all nobody would run it. The next one that comes tries again: there may be threads then.
                     if alone {
                         let cause = Cause::new(format!("failed to start a thread: {error}"));
-                        self.break_with(TaskError::NoWorker { cause });
+                        self.fail_all(&TaskError::NoWorker { cause });
                     }
+                    self.ended.notify_all();
                     return;
                 }
             }
@@ -268,6 +278,8 @@ impl Pool {
     /// The life of a worker's thread.
     fn serve(self: Arc<Self>, seat: Option<Seat>) {
         enter_pool(Arc::<Self>::clone(&self));
+        // There was none for this thread's sister, perhaps.
+        deadline::ensure_served();
         let begin = || {
             self.observe(|observer| observer.worker_started());
             let prepare = || {
@@ -292,7 +304,12 @@ impl Pool {
         let mut threads = self.threads();
         threads.seats.extend(seat);
         threads.live -= 1;
+        let was_last = threads.live == 0;
         drop(threads);
+        // Somebody has failed to start a worker, and counted on this one.
+        if was_last && self.idle.awake() == 0 && self.queues.has_any_work() {
+            self.call(1);
+        }
         self.ended.notify_all();
     }
 
@@ -301,7 +318,7 @@ impl Pool {
         self.broken.get().cloned()
     }
 
-    /// The initializer failed, or no thread could be started: nothing will run here any more.
+    /// The initializer failed: nothing will run here any more.
     fn break_with(&self, error: TaskError) {
         self.broken.get_or_init(|| error);
         self.idle.break_off();
@@ -312,7 +329,12 @@ impl Pool {
     }
 
     fn fail_queued(&self) {
-        let Some(error) = self.broken() else { return };
+        if let Some(error) = self.broken() {
+            self.fail_all(&error);
+        }
+    }
+
+    fn fail_all(&self, error: &TaskError) {
         for task in self.queues.drain() {
             if !task.fail(error.clone()) {
                 self.found_tombs(1);
@@ -372,7 +394,7 @@ impl Pool {
         // A worker that waits for its own end would wait for ever.
         if current_pool() != self.id {
             // One of another pool has a stand-in there, for whom tasks of this one may be waiting.
-            let _here = WaitingHere::begin();
+            let here = WaitingHere::begin();
             let mut threads = self.threads();
             loop {
                 // A submit that was first may not have called anybody yet: its task is seen here, because `shut` came before.
@@ -394,12 +416,10 @@ impl Pool {
                         break;
                     }
                 }
-                let left = end.map(|end| end.saturating_duration_since(Instant::now()));
-                threads = match left {
-                    None => self.ended.wait(threads).unwrap_or_else(PoisonError::into_inner),
-                    Some(Duration::ZERO) => break,
-                    Some(left) => self.ended.wait_timeout(threads, left).unwrap_or_else(PoisonError::into_inner).0,
-                };
+                if end.is_some_and(|end| end <= Instant::now()) {
+                    break;
+                }
+                threads = sleep_until(&self.ended, threads, here.until(end));
             }
         }
         let stats = self.stats();
@@ -529,9 +549,20 @@ impl Host for Pool {
         self.idle.begin_wait();
         if self.queues.has_any_work() {
             let start = self.idle.call_stand_in();
-            self.start(start);
+            if start > 0 {
+                self.start(start);
+                // ORDERING: as where it is set.
+                return !self.is_short.load(Ordering::Relaxed);
+            }
         }
         true
+    }
+
+    fn look_after(self: Arc<Self>) {
+        // ORDERING: as where it is set.
+        if self.is_short.load(Ordering::Relaxed) && self.queues.has_any_work() {
+            self.call(1);
+        }
     }
 
     fn end_wait(&self) {

@@ -14,6 +14,7 @@ use crate::{
     cancel::CancelToken,
     error::{SubmitError, TaskError, TryMapError},
     future::{TaskFuture, WaitingHere, is_elsewhere},
+    sync::sleep_until,
     task::TaskOptions,
 };
 
@@ -50,10 +51,10 @@ impl Borrows {
         if *self.lock() == 0 {
             return;
         }
-        let _here = WaitingHere::begin();
+        let here = WaitingHere::begin();
         let mut number = self.lock();
         while *number > 0 {
-            number = self.none.wait(number).unwrap_or_else(PoisonError::into_inner);
+            number = sleep_until(&self.none, number, here.until(None));
         }
     }
 }

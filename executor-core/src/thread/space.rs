@@ -10,7 +10,7 @@ use std::{
     time::Instant,
 };
 
-use crate::{error::SubmitError, future::WaitingHere, task::TaskOptions};
+use crate::{error::SubmitError, future::WaitingHere, sync::sleep_until, task::TaskOptions};
 
 /// So many tombstones keep no places in the smallest queue.
 const TOMBS: isize = 64;
@@ -71,16 +71,10 @@ impl Space {
             if self.take() {
                 break Ok(());
             }
-            gate = match deadline {
-                None => self.changed.wait(gate).unwrap_or_else(PoisonError::into_inner),
-                Some(deadline) => {
-                    let left = deadline.saturating_duration_since(Instant::now());
-                    if left.is_zero() {
-                        break Err(SubmitError::Full);
-                    }
-                    self.changed.wait_timeout(gate, left).unwrap_or_else(PoisonError::into_inner).0
-                }
-            };
+            if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
+                break Err(SubmitError::Full);
+            }
+            gate = sleep_until(&self.changed, gate, here.until(deadline));
         };
         drop(gate);
         self.waiting.fetch_sub(1, Ordering::SeqCst);

@@ -1,0 +1,105 @@
+//! A program that has no thread left for a moment: what needs one says so or waits, and all of it works again when there are
+//! some. The limit is the process's, so this is a file of its own with one test.
+#![cfg(target_os = "linux")]
+
+use std::{fs, sync::mpsc, thread, time::Duration};
+
+use executor_core::{
+    Executor, Promise, ReturnWhen, Shutdown, Submit, TaskError, TaskFuture, TaskOptions, ThreadPoolExecutor, wait,
+};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+/// For what must happen: a test that waits longer has failed.
+const LONG: Duration = Duration::from_secs(60);
+const MIB: u64 = 1 << 20;
+
+fn result<T: Send + 'static>(future: TaskFuture<T>) -> Result<T, TaskError> {
+    match future.result_timeout(LONG) {
+        Ok(result) => result,
+        Err(future) => panic!("no result: {future:?}"),
+    }
+}
+
+/// Leaves room for everything but one of the large stacks that the pools here ask for, until it is dropped.
+struct Crowded(Rlimit);
+
+impl Crowded {
+    fn new() -> Self {
+        let limit = getrlimit(Resource::As);
+        let pages: u64 = fs::read_to_string("/proc/self/statm").unwrap().split(' ').next().unwrap().parse().unwrap();
+        let used = pages * rustix::param::page_size() as u64;
+        setrlimit(Resource::As, Rlimit { current: Some(used + 256 * MIB), ..limit }).unwrap();
+        Self(limit)
+    }
+}
+
+impl Drop for Crowded {
+    fn drop(&mut self) {
+        setrlimit(Resource::As, self.0).unwrap();
+    }
+}
+
+fn pool(workers: usize) -> ThreadPoolExecutor {
+    ThreadPoolExecutor::builder().max_workers(workers).stack_size(1 << 30).build().unwrap()
+}
+
+fn square(x: u64) -> u64 {
+    x * x
+}
+
+#[test]
+fn no_thread_for_a_moment_costs_what_meets_it_and_nothing_else() {
+    the_pool_lives_on();
+    a_task_that_waits_without_a_stand_in_runs_what_it_waits_for();
+    a_stand_in_is_started_when_there_are_threads_again();
+}
+
+fn the_pool_lives_on() {
+    let pool = pool(2);
+    let crowded = Crowded::new();
+    for x in 0..3 {
+        assert!(matches!(result(pool.submit(square, x).unwrap()), Err(TaskError::NoWorker { .. })));
+    }
+    drop(crowded);
+    assert_eq!(result(pool.submit(square, 3).unwrap()), Ok(9));
+    let stats = pool.stats();
+    assert_eq!((stats.failed, stats.done, stats.queued), (3, 1, 0));
+    let crowded = Crowded::new();
+    // There is a worker, which does them all.
+    for future in pool.submit_many(square, 0..100).unwrap() {
+        assert!(result(future).is_ok());
+    }
+    drop(crowded);
+    assert!(pool.shutdown(Shutdown::Drain, Some(LONG)).is_complete());
+}
+
+fn a_task_that_waits_without_a_stand_in_runs_what_it_waits_for() {
+    let pool = pool(1);
+    let core = pool.core().clone();
+    let outer = pool.spawn(move || {
+        let crowded = Crowded::new();
+        let inner: Vec<_> = (0..5).map(|x| core.submit_task(square, x, TaskOptions::new()).unwrap()).collect();
+        let waited = wait(inner, Some(LONG), ReturnWhen::AllCompleted);
+        drop(crowded);
+        waited.done.len()
+    });
+    assert_eq!(result(outer.unwrap()), Ok(5));
+}
+
+fn a_stand_in_is_started_when_there_are_threads_again() {
+    let pool = pool(1);
+    let (promise, promised) = Promise::<u64>::new();
+    let (started, has_started) = mpsc::channel();
+    let outer = pool.spawn(move || {
+        started.send(()).unwrap();
+        promised.result()
+    });
+    has_started.recv_timeout(LONG).unwrap();
+    let crowded = Crowded::new();
+    let inner = pool.spawn(move || promise.set_result(7).is_ok()).unwrap();
+    // It may block by now or not: either way somebody has to come for the task.
+    (0..1000).for_each(|_| thread::yield_now());
+    drop(crowded);
+    assert_eq!(result(inner), Ok(true));
+    assert_eq!(result(outer.unwrap()), Ok(Ok(7)));
+}
