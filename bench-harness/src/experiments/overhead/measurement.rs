@@ -5,7 +5,7 @@ use reports::{model::OverheadGroup, overhead::Unit};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Effort, fan_out, idle, map, memory, metg, payload, round_trip, shared_bytes, startup, submitters, throughput,
+    Effort, fan_out, idle, map, memory, metg, payload, round_trip, shared_bytes, startup, submitters, throughput, waits,
 };
 use crate::{
     executors::Kind,
@@ -30,6 +30,8 @@ pub(crate) enum Measurement {
     SkewedMap,
     /// 16 threads that submit at once against one.
     Submitters,
+    /// The longest wait in a stream of tasks of mixed lengths, against an ideal queue's.
+    Waits,
     /// Tasks that wait on tasks: recursive Fibonacci, beside rayon's join.
     FanOut,
     /// From `build()` to the first result.
@@ -146,7 +148,7 @@ impl Reading {
 }
 
 impl Measurement {
-    pub(crate) const ALL: [Self; 14] = [
+    pub(crate) const ALL: [Self; 15] = [
         Self::Throughput,
         Self::RoundTrip,
         Self::Payload,
@@ -154,6 +156,7 @@ impl Measurement {
         Self::Map,
         Self::SkewedMap,
         Self::Submitters,
+        Self::Waits,
         Self::FanOut,
         Self::Startup,
         Self::Recovery,
@@ -202,7 +205,9 @@ impl Measurement {
                 vec![Subject::THREAD, Subject::PROCESS, Subject::Ours(Kind::Rayon), Subject::Peer(Peer::Crossbeam)]
             }
             Self::Metg => vec![Subject::THREAD, Subject::PROCESS, Subject::Ours(Kind::Rayon)],
-            Self::Map | Self::Memory | Self::Depth | Self::Idle => vec![Subject::THREAD, Subject::PROCESS],
+            Self::Map | Self::Waits | Self::Memory | Self::Depth | Self::Idle => {
+                vec![Subject::THREAD, Subject::PROCESS]
+            }
             Self::SkewedMap | Self::FanOut => vec![Subject::THREAD],
             Self::Recovery | Self::SharedBytes => vec![Subject::PROCESS],
         }
@@ -224,6 +229,7 @@ pub(crate) fn measure(probe: &Probe) -> Result<Vec<Reading>, String> {
         Measurement::Map => map::measure(probe),
         Measurement::SkewedMap => map::measure_skewed(probe),
         Measurement::Submitters => submitters::measure(probe),
+        Measurement::Waits => waits::measure(probe),
         Measurement::FanOut => fan_out::measure(probe),
         Measurement::Startup => startup::measure(probe),
         Measurement::Recovery => startup::measure_recovery(probe),

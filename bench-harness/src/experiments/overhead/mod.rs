@@ -23,6 +23,7 @@ mod startup;
 mod submitters;
 mod targets;
 mod throughput;
+mod waits;
 
 use std::time::Duration;
 

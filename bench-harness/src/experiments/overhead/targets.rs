@@ -9,7 +9,7 @@ use reports::{
 use super::{
     fan_out, idle, map,
     measurement::{Measurement, Subject},
-    memory, metg, payload, round_trip, shared_bytes, startup, submitters, throughput,
+    memory, metg, payload, round_trip, shared_bytes, startup, submitters, throughput, waits,
 };
 use crate::{
     peers::{Peer, Python},
@@ -85,6 +85,9 @@ fn targets() -> Vec<Target> {
         target(M::Map, thread, map::DRAINED, serial, AtLeast(0.7), Some(AtLeast(0.95))),
         target(M::SkewedMap, thread, map::SKEWED, rayon(map::ITEMS), AtLeast(1.0), Some(AtLeast(1.2))),
         target(M::Submitters, thread, submitters::QUANTITY, ratio, AtMost(1.1), Some(AtMost(0.9))),
+        target(M::Waits, thread, waits::RATIO, ratio, AtMost(1.1), None),
+        target(M::Waits, process, waits::RATIO, ratio, AtMost(1.1), None),
+        target(M::Waits, process, waits::SOCKET_RATIO, ratio, AtMost(1.1), None),
         target(M::FanOut, thread, fan_out::NO_CUTOFF, join(fan_out::NO_CUTOFF), AtLeast(0.25), Some(AtLeast(0.35))),
         target(M::FanOut, thread, fan_out::CUTOFF, join(fan_out::CUTOFF), AtLeast(0.9), Some(AtLeast(1.0))),
         target(M::Startup, process, startup::FIRST, time, AtMost(5.0 * MS), Some(AtMost(2.0 * MS))),
