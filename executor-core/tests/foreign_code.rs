@@ -17,7 +17,7 @@ use std::{
 
 use executor_core::{
     Executor, Observer, Promise, RayonExecutor, ReturnWhen, Shutdown, Submit, SubmitError, TaskEnd, TaskError,
-    TaskFuture, TaskId, TaskOptions, ThreadPoolCore, ThreadPoolExecutor, wait,
+    TaskFuture, TaskId, TaskOptions, ThreadPoolCore, ThreadPoolExecutor, wait, with_worker_state,
 };
 
 const LONG: Duration = Duration::from_secs(60);
@@ -225,6 +225,66 @@ fn wait_until_idle(pool: &ThreadPoolExecutor) {
     while pool.stats().idle < pool.stats().workers {
         thread::yield_now();
     }
+}
+
+/// Its destructor tells that it runs, and panics.
+struct Bomb(mpsc::Sender<()>);
+
+impl Drop for Bomb {
+    fn drop(&mut self) {
+        let _ = self.0.send(());
+        panic!("this destructor's panic is part of the test");
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn what_the_builder_was_given_may_panic_in_the_last_worker() {
+    let (sender, dropped) = mpsc::channel();
+    let bomb = Bomb(sender);
+    let hook = move || _ = &bomb;
+    let pool = ThreadPoolExecutor::builder().max_workers(1).thread_name_prefix("bomb").exit_hook(hook).build().unwrap();
+    let pool = Arc::new(pool);
+    let (inner, (go_on, wait)) = (Arc::clone(&pool), mpsc::channel::<()>());
+    let future = pool.spawn(move || {
+        let _ = wait.recv_timeout(LONG);
+        // It does not wait for itself, and its worker is the last to hold on to the pool.
+        drop(inner);
+    });
+    drop(pool);
+    go_on.send(()).unwrap();
+    future.unwrap().result().unwrap();
+    dropped.recv_timeout(LONG).unwrap();
+    // The program is still there when the thread is gone.
+    let is_bomb = |entry: std::fs::DirEntry| {
+        std::fs::read_to_string(entry.path().join("comm")).is_ok_and(|name| name.starts_with("bomb"))
+    };
+    while std::fs::read_dir("/proc/self/task").unwrap().any(|entry| entry.is_ok_and(is_bomb)) {
+        thread::yield_now();
+    }
+}
+
+#[test]
+fn a_destructor_of_a_thread_local_may_ask_for_the_workers_state() {
+    struct Asks(mpsc::Sender<Option<u32>>);
+    impl Drop for Asks {
+        fn drop(&mut self) {
+            let _ = self.0.send(with_worker_state(|state: &u32| *state));
+        }
+    }
+    thread_local! {
+        static ASKS: std::cell::RefCell<Option<Asks>> = const { std::cell::RefCell::new(None) };
+    }
+    let (sender, asked) = mpsc::channel();
+    let pool = ThreadPoolExecutor::builder().max_workers(1).worker_state(|| 7_u32).build().unwrap();
+    let future = pool.spawn(move || {
+        // The state is a thread-local as well, and was made before this one or after it.
+        ASKS.set(Some(Asks(sender)));
+        with_worker_state(|state: &u32| *state)
+    });
+    assert_eq!(future.unwrap().result(), Ok(Some(7)));
+    drop(pool);
+    assert_eq!(asked.recv_timeout(LONG).unwrap(), None);
 }
 
 /// Its destructor runs a task in the pool.

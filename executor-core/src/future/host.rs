@@ -83,6 +83,13 @@ pub(crate) fn enter_pool(host: Arc<dyn Host>) {
     HOST.with_borrow_mut(|current| *current = Some(host));
 }
 
+/// Lets go of the host, of which this thread may be the last holder; what that destroys is the user's code, and would abort the
+/// program if it panicked among the destructors of thread-locals. This thread still counts as one of its pool.
+pub(crate) fn leave_pool() {
+    let host = HOST.with_borrow_mut(Option::take);
+    drop(host);
+}
+
 /// The pool that this thread works for; 0 for none.
 #[inline]
 pub(crate) fn current_pool() -> u64 {

@@ -22,7 +22,7 @@ pub(crate) use cell::Cell;
 pub(crate) use cell::State;
 pub use cell::{Completed, TaskId};
 pub(crate) use host::{
-    Host, WaitingHere, current_pool, end_if_elsewhere, enter_pool, is_elsewhere, may_run_here, new_pool_id,
+    Host, WaitingHere, current_pool, end_if_elsewhere, enter_pool, is_elsewhere, leave_pool, may_run_here, new_pool_id,
 };
 pub(crate) use in_process::{InProcess, Owner};
 pub(crate) use look::{look, look_for_work};

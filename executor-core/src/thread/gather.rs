@@ -156,7 +156,8 @@ where
                 input.ended = items.len() < count;
             }
             Err(payload) => {
-                items.clear();
+                // Under the lock that all workers need: a destructor's panic ends nothing here.
+                panic::contain(|| items.clear());
                 input.ended = true;
                 input.panicked = Some(payload);
             }

@@ -25,7 +25,8 @@ use crate::{
     error::{Cause, SubmitError, TaskError},
     executor::{Shutdown, ShutdownReport},
     future::{
-        Cell, Host, State as TaskState, TaskRef, WaitingHere, current_pool, enter_pool, is_elsewhere, new_pool_id,
+        Cell, Host, State as TaskState, TaskRef, WaitingHere, current_pool, enter_pool, is_elsewhere, leave_pool,
+        new_pool_id,
     },
     panic,
     stats::{Observer, PoolState, Stats},
@@ -311,6 +312,11 @@ impl Pool {
             self.call(1);
         }
         self.ended.notify_all();
+        // The last to hold on to a pool whose handle has been dropped by its own task drops what the user gave to its builder.
+        panic::contain(|| {
+            leave_pool();
+            drop(self);
+        });
     }
 
     /// Why no task is run here, if so.

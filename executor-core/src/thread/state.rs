@@ -19,6 +19,7 @@ pub(super) fn drop_it() {
 /// outside of such a worker, and where the state is of another type.
 pub fn with_worker_state<T: 'static, R>(show: impl FnOnce(&T) -> R) -> Option<R> {
     // A share of its own, because `show` may wait for another task, which runs in place and asks as well.
-    let state = STATE.with_borrow(Clone::clone)?;
+    // In the destructor of another thread-local it may be gone.
+    let state = STATE.try_with(|state| state.borrow().clone()).ok()??;
     state.downcast_ref::<T>().map(show)
 }
