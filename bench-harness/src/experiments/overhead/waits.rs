@@ -22,10 +22,12 @@ const WAIT: &str = "longest wait";
 const SOCKET_WAIT: &str = "longest wait, over sockets";
 
 /// Of so many tasks one takes as long as said, in microseconds. They sleep: what is measured is the queue and not the cores.
-const LENGTHS: [(u64, u64); 3] = [(32, 10_000), (8, 1000), (3, 100)];
+const LENGTHS: [(u64, u64); 3] = [(16, 10_000), (8, 1000), (3, 100)];
 
-/// Tasks come so many at a time, and each time after a pause that keeps the workers just busy.
-const BURST: u32 = 25;
+/// Tasks come so many at a time, and so often that the workers have something to do for this part of the time: all of it, and
+/// what each task costs would add up to a wait of its own.
+const BURST: u32 = 100;
+const LOAD_PERCENT: u64 = 70;
 
 pub(super) fn measure(probe: &Probe) -> Result<Vec<Reading>, String> {
     let read = |streams: Vec<Stream>, ratio, wait| {
@@ -90,8 +92,7 @@ fn stream(pool: &impl Executor, workers: usize, duration: Duration, random: &mut
             let future = pool.submit(nap, micros).map_err(|error| chain(&error))?;
             tasks.push((clock(), future));
         }
-        // The workers have as much as they can do in this time.
-        thread::sleep(Duration::from_nanos((begun + work).saturating_sub(clock())));
+        thread::sleep(Duration::from_nanos((begun + work * 100 / LOAD_PERCENT).saturating_sub(clock())));
     }
     let mut runs = Vec::with_capacity(tasks.len());
     for (came, future) in tasks {
