@@ -195,8 +195,8 @@ impl Serialize for CancelToken {
                 Inner::Local(node) => {
                     let mut links = node.lock();
                     let flag = match &links.flag {
-                        Some(flag) => Arc::clone(flag),
-                        None => {
+                        Some(flag) if !flag.is_elsewhere() => Arc::clone(flag),
+                        _ => {
                             let flag = Arc::new(Flag::new().map_err(S::Error::custom)?);
                             // ORDERING: under the lock that `cancel` holds when it sets this.
                             if node.cancelled.load(Ordering::Relaxed) {

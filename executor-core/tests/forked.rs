@@ -3,11 +3,14 @@
 
 mod pool_kinds;
 
-use std::time::Duration;
+use std::{
+    io::{Read, Write},
+    time::Duration,
+};
 
 use executor_core::{
-    Executor, ProcessPoolExecutor, ReturnWhen, Shutdown, SubmitError, TaskError, TaskFuture, TaskState,
-    ThreadPoolExecutor, as_completed, wait,
+    CancelToken, Executor, ProcessPoolExecutor, ReturnWhen, SharedBytes, Shutdown, SubmitError, TaskError, TaskFuture,
+    TaskState, ThreadPoolExecutor, as_completed, wait,
 };
 use pool_kinds::{Kind, on_every_kind_of_pool};
 
@@ -20,6 +23,8 @@ on_every_kind_of_pool!(
     a_copy_has_pools_of_its_own,
     a_task_that_forks_answers_once,
     an_initializer_that_forks_is_one_initializer,
+    a_token_that_a_copy_cancels_is_cancelled_there,
+    shared_bytes_never_change,
 );
 
 fn square(x: u64) -> u64 {
@@ -192,6 +197,76 @@ fn an_initializer_that_forks_is_one_initializer(kind: Kind) {
     let pool = pool.preload(fork_in_an_initializer, ()).build().unwrap();
     assert_eq!(pool.submit(square, 3).unwrap().result(), Ok(9));
     assert_eq!((pool.stats().died, pool.stats().respawned), (0, 0));
+}
+
+fn wait_for(token: CancelToken) {
+    while !token.is_cancelled() {
+        std::thread::yield_now();
+    }
+}
+
+fn a_token_that_a_copy_cancels_is_cancelled_there(kind: Kind) {
+    let pool = kind.builder().max_workers(1).build().unwrap();
+    let token = CancelToken::new();
+    let task = pool.submit(wait_for, token.clone()).unwrap();
+    while !task.running() {
+        std::thread::yield_now();
+    }
+    let copy = fork();
+    if copy == 0 {
+        token.cancel();
+        let own = kind.builder().max_workers(1).build().unwrap();
+        // It is sent to the copy's own worker, which sees that it is cancelled.
+        let told = own.submit(wait_for, token).unwrap().result() == Ok(());
+        drop(own);
+        end(&[told]);
+    }
+    assert_eq!(end_of(copy), Ok(0));
+    assert!(!task.wait_timeout(Duration::from_millis(300)), "the program has not cancelled it");
+    token.cancel();
+    assert_eq!(task.result(), Ok(()));
+}
+
+fn sum(bytes: SharedBytes) -> u64 {
+    bytes.iter().copied().map(u64::from).sum()
+}
+
+fn shared(byte: u8) -> SharedBytes {
+    SharedBytes::with_len(1 << 20, |bytes| bytes.fill(byte))
+}
+
+fn fork_with(bytes: SharedBytes) -> u64 {
+    fork_and_return(false);
+    sum(bytes)
+}
+
+fn shared_bytes_never_change(kind: Kind) {
+    let pool = kind.builder().max_workers(1).build().unwrap();
+    let is_all = |bytes: &SharedBytes, byte: u8| bytes.iter().all(|other| *other == byte);
+    let bytes = shared(7);
+    assert_eq!(pool.submit(sum, bytes.clone()).unwrap().result(), Ok(7 << 20));
+    let (mut heard, mut told) = std::os::unix::net::UnixStream::pair().unwrap();
+    let copy = fork();
+    if copy == 0 {
+        let kept = bytes.clone();
+        drop(bytes);
+        let others: Vec<_> = (20..30).map(shared).collect();
+        // Until the program has dropped its own and used the memory again, if it did.
+        let mut byte = [0];
+        let read = heard.read_exact(&mut byte).is_ok();
+        let own = kind.builder().max_workers(1).build().unwrap();
+        let sent = own.submit(sum, kept.clone()).unwrap().result() == Ok(7 << 20);
+        drop(own);
+        end(&[read, is_all(&kept, 7), sent, others.iter().zip(20..).all(|(bytes, byte)| is_all(bytes, byte))]);
+    }
+    drop(bytes);
+    let others: Vec<_> = (9..14).map(shared).collect();
+    for (bytes, byte) in others.iter().zip(9..) {
+        assert_eq!(pool.submit(fork_with, bytes.clone()).unwrap().result(), Ok(byte << 20));
+    }
+    told.write_all(&[1]).unwrap();
+    assert_eq!(end_of(copy), Ok(0));
+    assert!(others.iter().zip(9..).all(|(bytes, byte)| is_all(bytes, byte)));
 }
 
 /// The same for pools whose tasks run in this process.

@@ -15,7 +15,8 @@ use std::{
 };
 
 use executor_core::{
-    Executor, ProcessPoolBuilder, ProcessPoolExecutor, Shutdown, StartMethod, TaskError, TaskOptions, Transport,
+    CancelToken, Executor, ProcessPoolBuilder, ProcessPoolExecutor, SharedBytes, Shutdown, StartMethod, TaskError,
+    TaskOptions, Transport,
 };
 use pool_kinds::{Kind, on_every_kind_of_pool};
 
@@ -27,6 +28,7 @@ on_every_kind_of_pool!(
     what_a_task_has_started_may_live_on,
     a_program_that_a_task_starts_is_no_worker,
     a_task_has_no_terminal,
+    the_destructor_of_a_thread_local_may_submit,
 );
 
 fn kinds() -> impl Iterator<Item = Kind> {
@@ -362,4 +364,67 @@ fn what_a_preload_has_printed_is_printed_once() {
     }
     drop(pool);
     assert_eq!(fs::read_to_string(file).unwrap(), "[loaded]");
+}
+
+thread_local! {
+    static LATE: std::cell::RefCell<Option<Late>> = const { std::cell::RefCell::new(None) };
+}
+
+/// Uses a pool when it is dropped.
+struct Late(std::sync::Arc<ProcessPoolExecutor>, std::sync::mpsc::Sender<u64>);
+
+impl Late {
+    fn use_pool(pool: &ProcessPoolExecutor) -> u64 {
+        let bytes = SharedBytes::with_len(1 << 20, |bytes| bytes.fill(1));
+        let one = pool.submit(square, 3).unwrap().result().unwrap();
+        let many: u64 = pool.map(square, 0..4).map(Result::unwrap).sum();
+        one + many + pool.submit(length, (bytes, CancelToken::new())).unwrap().result().unwrap()
+    }
+}
+
+impl Drop for Late {
+    fn drop(&mut self) {
+        self.1.send(Self::use_pool(&self.0)).unwrap();
+    }
+}
+
+fn length((bytes, token): (SharedBytes, CancelToken)) -> u64 {
+    u64::from(token.is_cancelled()) + bytes.len() as u64
+}
+
+const USED: u64 = 9 + 14 + (1 << 20);
+
+fn the_destructor_of_a_thread_local_may_submit(kind: Kind) {
+    let pool = std::sync::Arc::new(kind.builder().max_workers(1).build().unwrap());
+    let (sender, receiver) = std::sync::mpsc::channel();
+    let thread = std::thread::spawn(move || {
+        LATE.set(Some(Late(pool.clone(), sender)));
+        // Those that were used first end last.
+        Late::use_pool(&pool)
+    });
+    assert_eq!(receiver.recv(), Ok(USED));
+    assert_eq!(thread.join().unwrap(), USED);
+}
+
+static POOL: std::sync::OnceLock<ProcessPoolExecutor> = std::sync::OnceLock::new();
+
+extern "C" fn at_exit() {
+    println!("exit: {}", Late::use_pool(POOL.get().unwrap()) == USED);
+}
+
+#[test]
+#[ignore = "runs as the child of another test"]
+fn program_with_an_exit_handler() {
+    let pool = POOL.get_or_init(|| ProcessPoolExecutor::new(1).unwrap());
+    assert_eq!(Late::use_pool(pool), USED);
+    // SAFETY: the function may run at the end of the process.
+    assert_eq!(unsafe { libc::atexit(at_exit) }, 0);
+    std::process::exit(0);
+}
+
+#[test]
+fn an_exit_handler_may_submit() {
+    let output = program("program_with_an_exit_handler").output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success() && text.contains("exit: true"), "{text}");
 }

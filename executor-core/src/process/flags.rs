@@ -15,17 +15,20 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use crate::sys::{self, SharedWords};
+use crate::sys::{self, PerProcess, SharedWords};
 
 /// Tokens that can be known to worker processes at the same time: 512 KiB of address space.
 const SLOTS: usize = 1 << 16;
 
 /// In the parent the table it made; in a worker the one it was given. There is none as long as it could not be made: the next
 /// one who needs it tries again.
-static TABLE: OnceLock<SharedWords> = OnceLock::new();
+///
+/// A forked copy of the parent makes another one: this one is read by the parent's workers.
+static TABLE: PerProcess<OnceLock<SharedWords>> = PerProcess::new(OnceLock::new);
 
-static SLOTS_IN_USE: Mutex<Slots> = Mutex::new(Slots { free: Vec::new(), next: 0 });
+static SLOTS_IN_USE: PerProcess<Mutex<Slots>> = PerProcess::new(Mutex::default);
 
+#[derive(Default)]
 struct Slots {
     free: Vec<u32>,
     next: u32,
@@ -33,18 +36,22 @@ struct Slots {
 
 fn table() -> Result<&'static SharedWords, String> {
     if super::in_worker() {
-        return TABLE.get().ok_or_else(|| "this worker process has no shared memory for cancel tokens".to_owned());
+        return TABLE
+            .get()
+            .get()
+            .ok_or_else(|| "this worker process has no shared memory for cancel tokens".to_owned());
     }
     make_table().map_err(|error| format!("no shared memory for cancel tokens: {error}"))
 }
 
 fn make_table() -> io::Result<&'static SharedWords> {
-    match TABLE.get() {
+    let place = TABLE.get();
+    match place.get() {
         Some(table) => Ok(table),
         None => {
             // Where several threads make one, one of them is kept.
-            let _ = TABLE.set(SharedWords::create(SLOTS)?);
-            TABLE.get().ok_or_else(|| io::ErrorKind::NotFound.into())
+            let _ = place.set(SharedWords::create(SLOTS)?);
+            place.get().ok_or_else(|| io::ErrorKind::NotFound.into())
         }
     }
 }
@@ -56,23 +63,26 @@ pub(super) fn table_file() -> io::Result<BorrowedFd<'static>> {
 
 /// In a worker: uses the parent's table. One that was forked has it already.
 pub(super) fn open_table(file: OwnedFd) -> io::Result<()> {
-    if let Some(table) = TABLE.get()
+    let place = TABLE.get();
+    if let Some(table) = place.get()
         && sys::is_same_file(table.file(), file.as_fd())?
     {
         return Ok(());
     }
     let words = SharedWords::open(file, SLOTS)?;
-    TABLE.set(words).map_err(|_| io::Error::other("cancel tokens were used before executor_core::init()"))
+    place.set(words).map_err(|_| io::Error::other("cancel tokens were used before executor_core::init()"))
 }
 
 fn slots() -> std::sync::MutexGuard<'static, Slots> {
-    SLOTS_IN_USE.lock().unwrap_or_else(PoisonError::into_inner)
+    SLOTS_IN_USE.get().lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// A flag that this process owns. Dropping it frees its slot.
 pub(crate) struct Flag {
     word: &'static AtomicU64,
     remote: RemoteFlag,
+    /// The process to which it is known.
+    process: u64,
 }
 
 impl Flag {
@@ -95,10 +105,18 @@ impl Flag {
         let word = table.get(slot as usize).ok_or("the table of cancel tokens is too short")?;
         // ORDERING: the slot is this flag's alone; whoever else learns of it does so through a message sent later.
         let generation = word.load(Ordering::Relaxed) >> 1;
-        Ok(Self { word, remote: RemoteFlag { slot, generation } })
+        Ok(Self { word, remote: RemoteFlag { slot, generation }, process: sys::generation() })
+    }
+
+    /// Whether this process is a forked copy of the one to which the flag is known. Then it is not this one's to raise, nor to free.
+    pub(crate) fn is_elsewhere(&self) -> bool {
+        self.process != sys::generation()
     }
 
     pub(crate) fn raise(&self) {
+        if self.is_elsewhere() {
+            return;
+        }
         // ORDERING: Release pairs with `is_raised`: who sees the flag sees what came before it.
         self.word.store(self.remote.generation << 1 | 1, Ordering::Release);
     }
@@ -110,6 +128,9 @@ impl Flag {
 
 impl Drop for Flag {
     fn drop(&mut self) {
+        if self.is_elsewhere() {
+            return;
+        }
         // ORDERING: a later flag in this slot is told of by a later message.
         self.word.store((self.remote.generation + 1) << 1, Ordering::Relaxed);
         slots().free.push(self.remote.slot);

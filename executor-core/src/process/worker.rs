@@ -417,10 +417,17 @@ struct Tasks {
 /// Whether a task has made a copy of this process, by `fork`, is known once it has come back: then this may be the copy. It has the
 /// worker's socket and rings, and must not answer; the worker itself does. Called before anything of a task is told.
 fn end_if_copy() {
-    // ORDERING: set before any task runs.
-    if sys::generation() != GENERATION.load(Ordering::Relaxed) {
+    if is_copy() {
         sys::end_copy();
     }
+}
+
+/// Whether this process is a copy that a task has made of its worker.
+pub(in crate::process) fn is_copy() -> bool {
+    // ORDERING: set before any task runs.
+    let worker = GENERATION.load(Ordering::Relaxed);
+    // 0 in what is no worker.
+    worker != 0 && worker != sys::generation()
 }
 
 impl Tasks {

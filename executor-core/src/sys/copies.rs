@@ -16,7 +16,7 @@ use std::{
 };
 
 #[cfg(all(target_os = "linux", not(miri), not(loom)))]
-pub(crate) use page::{continue_as, generation};
+pub(crate) use page::{continue_as, forks, generation};
 
 /// Where there are no processes to be copied, there is one generation.
 #[cfg(any(miri, loom))]
@@ -33,6 +33,11 @@ pub(crate) fn generation() -> u64 {
 #[cfg(all(target_os = "linux", any(miri, loom)))]
 pub(crate) fn continue_as(_: u64) {}
 
+#[cfg(all(target_os = "linux", any(miri, loom)))]
+pub(crate) fn forks() -> u64 {
+    0
+}
+
 #[cfg(all(target_os = "linux", not(miri), not(loom)))]
 mod page {
     use std::{
@@ -46,6 +51,7 @@ mod page {
     static WORD: AtomicPtr<AtomicU64> = AtomicPtr::new(ptr::null_mut());
     /// The last number that was given; a copy goes on from there.
     static LAST: AtomicU64 = AtomicU64::new(0);
+    static FORKS: AtomicU64 = AtomicU64::new(0);
     /// Where no page can be had.
     static FALLBACK: AtomicU64 = AtomicU64::new(0);
 
@@ -89,8 +95,8 @@ mod page {
         // ORDERING: Release pairs with the Acquire in `generation`.
         match WORD.compare_exchange(ptr::null_mut(), word, Ordering::AcqRel, Ordering::Acquire) {
             Ok(_) => {
-                // SAFETY: it only changes an atomic, as code may that runs between a fork and whatever comes next.
-                unsafe { libc::pthread_atfork(None, None, Some(in_copy)) };
+                // SAFETY: both only change an atomic, as code may that runs between a fork and whatever comes next.
+                unsafe { libc::pthread_atfork(Some(in_parent), Some(in_parent), Some(in_copy)) };
                 // SAFETY: it was just made, and stays.
                 unsafe { &*word }
             }
@@ -114,6 +120,19 @@ mod page {
         // SAFETY: changes what copies see of a page of ours, in which there is nothing yet.
         let _ = unsafe { madvise(page, PAGE, Advice::LinuxWipeOnFork) };
         Some(page.cast())
+    }
+
+    /// Before and after, because other threads go on meanwhile.
+    extern "C" fn in_parent() {
+        // ORDERING: a count that stands for itself.
+        FORKS.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// How often this process was copied by the C library's `fork`. What was there at one of them, the copy may still read.
+    pub(crate) fn forks() -> u64 {
+        // From now on they are counted.
+        generation();
+        FORKS.load(Ordering::SeqCst)
     }
 
     extern "C" fn in_copy() {

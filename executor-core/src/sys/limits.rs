@@ -49,6 +49,8 @@ struct Handler {
     socket: OwnedFd,
     marker: &'static [u8],
     previous: libc::sigaction,
+    /// Of the process whose socket it is. A copy that a task has made says nothing there.
+    generation: u64,
 }
 
 static HANDLER: OnceLock<Handler> = OnceLock::new();
@@ -64,7 +66,7 @@ pub(crate) fn install_out_of_memory_handler(socket: OwnedFd, marker: &'static [u
     }
     // SAFETY: the call has filled it.
     let previous = unsafe { previous.assume_init() };
-    if HANDLER.set(Handler { socket, marker, previous }).is_err() {
+    if HANDLER.set(Handler { socket, marker, previous, generation: super::generation() }).is_err() {
         return Err(io::ErrorKind::AlreadyExists.into());
     }
     // SAFETY: for this plain C structure zero is a valid value: no flags, no signals, the default action.
@@ -92,7 +94,8 @@ extern "C" fn on_abort(signal: libc::c_int, info: *const libc::siginfo_t, _conte
     // SAFETY: it is valid, and only this thread uses it.
     let error = unsafe { errno.read() };
     if let Some(handler) = HANDLER.get() {
-        if is_of_this_process(info) && (error == libc::ENOMEM || is_in_alloc_error(info.addr())) {
+        let is_own = handler.generation == super::generation();
+        if is_own && is_of_this_process(info) && (error == libc::ENOMEM || is_in_alloc_error(info.addr())) {
             let (bytes, flags) = (handler.marker, libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL);
             // SAFETY: the bytes are valid, and the socket is open for as long as the process lives.
             let _ = unsafe { libc::send(handler.socket.as_raw_fd(), bytes.as_ptr().cast(), bytes.len(), flags) };

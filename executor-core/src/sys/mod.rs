@@ -23,6 +23,8 @@ mod shared_memory;
 mod signal;
 mod worker_process;
 
+#[cfg(target_os = "linux")]
+pub(crate) use copies::forks;
 pub(crate) use copies::{PerProcess, end_copy, generation};
 #[cfg(target_os = "linux")]
 pub(crate) use fork::{Alone, Forked, die_with_parent, fork_sibling, main_stack_size};

@@ -18,7 +18,7 @@ use super::{
     note_use,
 };
 use crate::{
-    process::transport::kick_parent,
+    process::{transport::kick_parent, worker::is_copy},
     sys::{Mapping, Writable},
 };
 
@@ -172,13 +172,16 @@ impl Borrowed {
 
     /// One more holder, counted before the request is answered.
     pub(super) fn hold(&self) {
-        counts::hold(self.lent.count());
+        if !is_copy() {
+            counts::hold(self.lent.count());
+        }
     }
 }
 
 impl Drop for Borrowed {
     fn drop(&mut self) {
-        if counts::let_go(self.lent.count()) {
+        // A copy that a task has made of the worker counts nothing: the numbers are the worker's.
+        if !is_copy() && counts::let_go(self.lent.count()) {
             kick_parent();
         }
     }

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     process::wire::Malformed,
-    sys::{self, Mapping, Writable},
+    sys::{self, Mapping, PerProcess, Writable},
 };
 
 /// Bytes that are kept for the next use, and bytes that arguments may take which were not made in shared memory.
@@ -61,13 +61,22 @@ pub(in crate::process) struct Segment {
     file: Option<OwnedFd>,
     /// Made by a worker: it never changes, and cannot be used again.
     is_sealed: bool,
+    /// Of the process in whose store it is.
+    generation: u64,
     /// Holders in this process. It falls without the store's lock and rises from zero only under it.
     holders: AtomicUsize,
 }
 
 impl Segment {
     fn new(id: u64, mapping: Mapping, file: Option<OwnedFd>, is_sealed: bool) -> Self {
-        Self { id, mapping, file, is_sealed, holders: AtomicUsize::new(0) }
+        let generation = sys::generation();
+        Self { id, mapping, file, is_sealed, generation, holders: AtomicUsize::new(0) }
+    }
+
+    /// Whether this process is a forked copy of the one whose store it is in: it may be read, for as long as somebody has it, and
+    /// nothing else.
+    fn is_elsewhere(&self) -> bool {
+        self.generation != sys::generation()
     }
 
     pub(super) fn id(&self) -> u64 {
@@ -92,6 +101,8 @@ struct Record {
     capacity: usize,
     purpose: Use,
     state: State,
+    /// How often this process had been copied when it was last begun.
+    forks: u64,
     /// Workers that have it mapped.
     loans: Vec<Loan>,
 }
@@ -105,6 +116,7 @@ impl Record {
         self.capacity = capacity;
         self.purpose = purpose;
         self.state = State::Fresh;
+        self.forks = sys::forks();
         self.loans.iter().for_each(Loan::renew);
         self.segment.holders.store(1, Ordering::Relaxed);
         Holder { segment: Arc::clone(&self.segment), length }
@@ -139,10 +151,11 @@ struct Store {
     books: Vec<Arc<Book>>,
 }
 
-static STORE: Mutex<Option<Store>> = Mutex::new(None);
+/// Of each process its own: to a forked copy the pieces are lent by nobody, and it may write to none of them.
+static STORE: PerProcess<Mutex<Store>> = PerProcess::new(Mutex::default);
 
 fn with_store<R>(f: impl FnOnce(&mut Store) -> R) -> R {
-    f(STORE.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_default())
+    f(&mut STORE.get().lock().unwrap_or_else(PoisonError::into_inner))
 }
 
 /// What is no longer needed, to be unmapped and closed after the lock is released.
@@ -386,7 +399,7 @@ impl Store {
         let segment = Arc::new(segment(self.next_id));
         self.files += usize::from(segment.file.is_some());
         let (purpose, state) = (Use::Shared, State::Blank);
-        let record = Record { segment, length: 0, capacity: 0, purpose, state, loans: Vec::new() };
+        let record = Record { segment, length: 0, capacity: 0, purpose, state, forks: 0, loans: Vec::new() };
         self.records.entry(self.next_id).insert_entry(record).into_mut()
     }
 
@@ -451,7 +464,9 @@ impl Store {
     fn settle(&mut self, id: u64) -> Freed {
         let Some(record) = self.records.get_mut(&id) else { return Freed(Vec::new()) };
         let capacity = record.capacity;
-        let may_be_kept = !record.segment.is_sealed && record.purpose != Use::Private;
+        // A copy of this process that was made meanwhile may read it for as long as it lives.
+        let is_ours = record.forks == sys::forks();
+        let may_be_kept = is_ours && !record.segment.is_sealed && record.purpose != Use::Private;
         if may_be_kept && !self.books.is_empty() && self.idle_bytes + capacity <= KEPT {
             record.state = State::Idle;
             self.idle.push(id);
@@ -502,7 +517,7 @@ impl Holder {
 
     /// Whether a worker can be given it.
     pub(super) fn can_be_lent(&self) -> bool {
-        self.segment.file.is_some()
+        self.segment.file.is_some() && !self.segment.is_elsewhere()
     }
 }
 
@@ -517,7 +532,7 @@ impl Clone for Holder {
 impl Drop for Holder {
     fn drop(&mut self) {
         // ORDERING: Release: this holder has read what it read before; Acquire: so has every other one.
-        if self.segment.holders.fetch_sub(1, Ordering::AcqRel) == 1 {
+        if self.segment.holders.fetch_sub(1, Ordering::AcqRel) == 1 && !self.segment.is_elsewhere() {
             let freed = with_store(|store| store.withdraw(self.segment.id));
             drop(freed);
         }
