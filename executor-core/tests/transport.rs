@@ -8,18 +8,37 @@
 mod pool_kinds;
 
 use std::{
-    fs::File,
-    sync::Once,
+    fs::{self, File, OpenOptions},
+    io::{IoSlice, Write},
+    mem::MaybeUninit,
+    net::{TcpListener, TcpStream},
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    path::Path,
+    process::{self, Command},
+    sync::{Once, mpsc},
     time::{Duration, Instant},
 };
 
-use executor_core::{Executor, ProcessPoolExecutor, SharedBytes, TaskError, TaskFuture, Transport, partial};
+use executor_core::{
+    CancelToken, Executor, ProcessPoolExecutor, SharedBytes, Shutdown, TaskError, TaskFuture, Transport, partial,
+};
 use pool_kinds::{Kind, on_every_kind_of_pool};
+use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 use serde::{Deserialize, Serialize};
 
 executor_core::test_worker!();
 
-on_every_kind_of_pool!(a_worker_that_is_gone_sends_no_signal);
+on_every_kind_of_pool!(
+    a_worker_that_is_gone_sends_no_signal,
+    an_answer_with_many_pieces_is_read_from_a_dead_worker,
+    that_memory_was_refused_is_read_behind_many_pieces,
+    a_flood_of_contents_is_the_end_of_who_sends_it,
+    a_flood_of_other_frames_is_the_end_of_who_sends_it,
+    a_long_frame_that_nobody_sends_is_not_waited_for,
+    each_answer_is_told_of_while_long_ones_are_read,
+);
+
+on_every_kind_of_pool!(over every transport; nobody_waits_while_a_file_of_a_worker_is_closed);
 
 /// For what must happen: a test that waits longer has failed.
 const LONG: Duration = Duration::from_secs(60);
@@ -66,6 +85,248 @@ fn a_worker_that_is_gone_sends_no_signal(kind: Kind) {
         while start.elapsed() < Duration::from_micros(round * 7 % 600) {}
         let length = |text: String| text.len();
         assert_eq!(result(pool.submit(length, "x".repeat(100_000)).unwrap()), Ok(100_000));
+    }
+}
+
+/// Stops this program for a moment, as Ctrl-Z and `fg` do, which its workers do not notice.
+fn sleep_like_the_dead() {
+    let script = format!("kill -STOP {0}; sleep 0.4; kill -CONT {0}", process::id());
+    assert!(Command::new("sh").args(["-c", &script]).spawn().unwrap().wait().unwrap().success());
+}
+
+fn note(path: &Path) -> usize {
+    OpenOptions::new().append(true).create(true).open(path).unwrap().write_all(b"x").unwrap();
+    fs::read(path).unwrap().len()
+}
+
+/// Answers with many pieces of memory, and dies soon after that.
+fn answer_and_die((path, pieces): (std::path::PathBuf, usize)) -> Vec<SharedBytes> {
+    note(&path);
+    std::thread::sleep(Duration::from_millis(100));
+    std::thread::spawn(|| {
+        std::thread::sleep(Duration::from_millis(100));
+        process::abort();
+    });
+    (0..pieces).map(|piece| SharedBytes::with_len(1 << 16, |bytes| bytes.fill(piece as u8))).collect()
+}
+
+fn an_answer_with_many_pieces_is_read_from_a_dead_worker(kind: Kind) {
+    for (retries, pieces) in [(0, 8), (1, 200)] {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("note");
+        restore_sigpipe();
+        let pool = kind.builder().max_workers(1).retry(retries).build().unwrap();
+        pool.warm_up().unwrap();
+        let future = pool.submit(answer_and_die, (path.clone(), pieces)).unwrap();
+        while !path.exists() {
+            std::thread::yield_now();
+        }
+        sleep_like_the_dead();
+        let answer = result(future).unwrap();
+        assert_eq!(answer.len(), pieces);
+        assert!(answer.iter().enumerate().all(|(piece, bytes)| bytes.iter().all(|byte| *byte == piece as u8)));
+        assert_eq!(fs::read(&path).unwrap().len(), 1, "it ran once, since it was answered");
+    }
+}
+
+fn that_memory_was_refused_is_read_behind_many_pieces(kind: Kind) {
+    /// Sends this many files before it asks for more memory than it may have.
+    fn send_files_and_grow(path: std::path::PathBuf) -> usize {
+        note(&path);
+        std::thread::sleep(Duration::from_millis(100));
+        let socket = control_socket();
+        for _ in 0..100 {
+            send(&socket, &frame(FILE, &[]), &[memory().as_fd()]);
+        }
+        vec![1_u8; 1 << 30].len()
+    }
+    restore_sigpipe();
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("note");
+    let pool = kind.builder().max_workers(1).memory_limit(256 << 20).build().unwrap();
+    pool.warm_up().unwrap();
+    let future = pool.submit(send_files_and_grow, path.clone()).unwrap();
+    while !path.exists() {
+        std::thread::yield_now();
+    }
+    sleep_like_the_dead();
+    assert_eq!(result(future), Err(TaskError::MemoryLimit));
+}
+
+const GROWN: u8 = 23;
+const FILE: u8 = 24;
+const DATA: u8 = 32;
+
+/// A worker's socket to its parent.
+fn control_socket() -> OwnedFd {
+    let entries = fs::read_dir("/proc/self/fd").unwrap().map(|entry| entry.unwrap());
+    let is_socket = |path| fs::read_link(path).is_ok_and(|target| target.to_string_lossy().starts_with("socket:"));
+    let entry = entries.into_iter().find(|entry| is_socket(entry.path())).unwrap();
+    let number: i32 = entry.file_name().to_str().unwrap().parse().unwrap();
+    // SAFETY: the process has it open until it ends.
+    unsafe { BorrowedFd::borrow_raw(number) }.try_clone_to_owned().unwrap()
+}
+
+fn memory() -> OwnedFd {
+    rustix::fs::memfd_create("test", rustix::fs::MemfdFlags::CLOEXEC).unwrap()
+}
+
+fn frame(kind: u8, body: &[u8]) -> Vec<u8> {
+    [&(body.len() as u32 + 1).to_le_bytes()[..], &[kind], body].concat()
+}
+
+/// Sends all of it; `false` when the parent has hung up.
+fn send(socket: &OwnedFd, mut bytes: &[u8], files: &[BorrowedFd<'_>]) -> bool {
+    let mut files = files;
+    while !bytes.is_empty() {
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(64))];
+        let mut ancillary = SendAncillaryBuffer::new(&mut space);
+        assert!(files.is_empty() || ancillary.push(SendAncillaryMessage::ScmRights(files)));
+        match sendmsg(socket, &[IoSlice::new(bytes)], &mut ancillary, SendFlags::NOSIGNAL) {
+            Ok(count) => bytes = &bytes[count..],
+            Err(rustix::io::Errno::INTR) => {}
+            Err(_) => return false,
+        }
+        files = &[];
+    }
+    true
+}
+
+/// Bytes of memory that this program has.
+fn resident() -> usize {
+    let status = fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    line.trim().trim_end_matches(" kB").trim().parse::<usize>().unwrap() << 10
+}
+
+/// Sends such frames until the parent has enough of it, at most 4 GiB.
+fn flood((kind, length): (u8, usize)) -> bool {
+    let socket = control_socket();
+    let frame = frame(kind, &vec![7; length]);
+    for _ in 0..(4 << 30) / frame.len() {
+        if !send(&socket, &frame, &[]) {
+            // SIGKILL is on its way.
+            std::thread::sleep(LONG);
+        }
+    }
+    true
+}
+
+/// The parent has enough of a worker before it has this much.
+const ENOUGH: usize = 512 << 20;
+
+fn flood_is_the_end(kind: Kind, frames: (u8, usize)) {
+    let pool = warm_pool(kind, 2);
+    let before = resident();
+    let future = pool.submit(flood, frames).unwrap();
+    let start = Instant::now();
+    let mut most = 0;
+    while !future.done() {
+        // Others go on.
+        assert_eq!(result(pool.submit(square, 5).unwrap()), Ok(25));
+        most = most.max(resident().saturating_sub(before));
+        assert!(most < ENOUGH, "{most} bytes after {:?}", start.elapsed());
+        assert!(start.elapsed() < LONG, "it is found out");
+    }
+    assert!(matches!(future.result(), Err(TaskError::WorkerDied { .. })));
+    assert_eq!(result(pool.submit(square, 6).unwrap()), Ok(36));
+}
+
+fn a_flood_of_contents_is_the_end_of_who_sends_it(kind: Kind) {
+    flood_is_the_end(kind, (DATA, 60_000));
+    flood_is_the_end(kind, (DATA, 8 << 20));
+}
+
+fn a_flood_of_other_frames_is_the_end_of_who_sends_it(kind: Kind) {
+    flood_is_the_end(kind, (GROWN, 0));
+    flood_is_the_end(kind, (77, 60_000));
+}
+
+/// Announces a frame of a kind that is always short as a long one, and sends it for as long as it may.
+fn a_long_frame_that_nobody_sends_is_not_waited_for(kind: Kind) {
+    flood_is_the_end(kind, (GROWN, 900 << 20));
+}
+
+/// A connection whose close waits for as long as 40 seconds, because what was written to it is not read.
+fn slow_to_close(port: u16) -> OwnedFd {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    stream.set_nonblocking(true).unwrap();
+    while stream.write(&[7; 1 << 16]).is_ok() {}
+    stream.set_nonblocking(false).unwrap();
+    rustix::net::sockopt::set_socket_linger(&stream, Some(Duration::from_secs(40))).unwrap();
+    stream.into()
+}
+
+/// Where the parent comes across such a file.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+enum Way {
+    /// Beside nonsense.
+    Nonsense,
+    /// It is in the socket when its sender dies, behind what the parent reads.
+    Unread,
+    /// Nobody asks for it.
+    Unasked,
+}
+
+fn send_slow_file((port, way): (u16, Way)) -> u32 {
+    let socket = control_socket();
+    let file = slow_to_close(port);
+    match way {
+        Way::Nonsense => send(&socket, &frame(99, &[]), &[file.as_fd()]),
+        Way::Unread => send(&socket, &frame(99, &[]), &[]) && send(&socket, &frame(FILE, &[]), &[file.as_fd()]),
+        Way::Unasked => send(&socket, &frame(FILE, &[]), &[file.as_fd()]),
+    };
+    process::exit(3);
+}
+
+fn nobody_waits_while_a_file_of_a_worker_is_closed(kind: Kind) {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let pool = warm_pool(kind, 2);
+    let start = Instant::now();
+    for way in [Way::Nonsense, Way::Unread, Way::Unasked] {
+        let future = pool.submit(send_slow_file, (port, way)).unwrap();
+        while !future.done() {
+            assert_eq!(result(pool.submit(square, 5).unwrap()), Ok(25));
+        }
+        let outcome = future.result();
+        assert!(matches!(outcome, Err(TaskError::WorkerDied { .. })), "{way:?}: {outcome:?}");
+        assert_eq!(result(pool.submit(square, 6).unwrap()), Ok(36));
+    }
+    assert!(pool.shutdown(Shutdown::Drain, Some(LONG)).is_complete());
+    drop(pool);
+    assert!(start.elapsed() < Duration::from_secs(30), "somebody has waited: {:?}", start.elapsed());
+}
+
+fn each_answer_is_told_of_while_long_ones_are_read(kind: Kind) {
+    fn big(length: usize) -> Vec<u8> {
+        vec![7; length]
+    }
+    fn wait_for(token: CancelToken) {
+        while !token.is_cancelled() {
+            std::thread::sleep(Duration::from_micros(50));
+        }
+    }
+    let pool = warm_pool(kind, 1);
+    let start = Instant::now();
+    let mut rounds = 0;
+    // As long as a test may take; more rounds find more.
+    while start.elapsed() < Duration::from_secs(2) {
+        rounds += 1;
+        for x in 0..60 {
+            result(pool.submit(square, x).unwrap()).unwrap();
+        }
+        let token = CancelToken::new();
+        let (sender, receiver) = mpsc::channel();
+        let large: Vec<_> = (0..8).map(|_| pool.submit(big, 190 << 10).unwrap()).collect();
+        let small = pool.submit(square, 3).unwrap();
+        small.add_done_callback(move |_| sender.send(()).unwrap());
+        // Ends when `small` is known to have ended.
+        let last = pool.submit(wait_for, token.clone()).unwrap();
+        assert!(receiver.recv_timeout(LONG).is_ok(), "an answer lies unread in round {rounds}");
+        token.cancel();
+        result(last).unwrap();
+        assert!(large.into_iter().all(|future| result(future).unwrap().len() == 190 << 10));
     }
 }
 

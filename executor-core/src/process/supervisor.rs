@@ -437,13 +437,33 @@ fn bury_insane(core: &Core, state: &mut State) {
     }
 }
 
+/// So often a dead worker is received from; each time it is what one reading takes.
+const LAST_LOOKS: usize = 64;
+
+/// Takes all that a dead worker has said and answered, also while it was being killed. A single look may end before the end.
+fn take_last_words(core: &Core, state: &mut State, number: u32) {
+    for _ in 0..LAST_LOOKS {
+        let Some(worker) = state.workers.get_mut(&number) else { return };
+        let before = worker.channel.taken();
+        let mut frames = Vec::new();
+        // What makes no sense is of no interest any more.
+        let _ = worker.channel.control().receive_frames(&mut |kind, body| frames.push((kind, body.to_vec())));
+        for (kind, body) in frames {
+            let _ = take_frame(core, state, number, kind, &body);
+        }
+        state.receive(number);
+        if state.workers.get(&number).is_none_or(|worker| worker.channel.taken() == before) {
+            return;
+        }
+    }
+}
+
 /// A worker is dead, or as good as dead: reaps it, and settles what it was doing.
 fn bury(core: &Core, state: &mut State, number: u32) {
     let Some(worker) = state.workers.get_mut(&number) else { return };
     let pid = worker.pid();
     let exit = worker.process.reap();
-    // What it has answered while it was being killed.
-    state.receive(number);
+    take_last_words(core, state, number);
     let Some(worker) = state.workers.get_mut(&number) else { return };
     let stop = worker.stop.take();
     let life = worker.life;

@@ -62,6 +62,20 @@ pub(super) const OUT_OF_MEMORY_FRAME: [u8; 5] = [1, 0, 0, 0, OUT_OF_MEMORY];
 /// Fork server to parent: the new worker's pid (`u32`) and zero, or zero and the error's number (`u32`).
 pub(super) const FORKED: u8 = 21;
 
+/// The longest frame of this kind that a worker or a fork server sends; 0 for what none of them sends.
+pub(super) fn longest(kind: u8) -> usize {
+    match kind {
+        // A value, what is before it, and references behind it.
+        DATA => MAX_VALUE + (1 << 20),
+        // A text.
+        REFUSED | INITIALIZER_FAILED => 16 << 20,
+        READY | KICK | GROWN | OUT_OF_MEMORY | FORKED => 64,
+        #[cfg(target_os = "linux")]
+        FILE => 64,
+        _ => 0,
+    }
+}
+
 /// What a worker sent that no worker sends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Malformed;
@@ -102,6 +116,10 @@ impl FrameBuffer {
     /// One read of at most `limit` bytes.
     pub(super) fn read_from(&mut self, source: &mut impl Read, limit: usize) -> io::Result<usize> {
         if self.read == self.bytes.len() {
+            // The memory of a long frame is not kept for the next, short one.
+            if self.bytes.capacity() > 1 << 20 {
+                self.bytes = Vec::new();
+            }
             self.bytes.clear();
             self.read = 0;
         } else if self.read > 64 * 1024 {
@@ -113,6 +131,12 @@ impl FrameBuffer {
         let outcome = source.read(&mut self.bytes[before..]);
         self.bytes.truncate(before + outcome.as_ref().map_or(0, |count| *count));
         outcome
+    }
+
+    /// Kind and length of the next frame, whole or not.
+    pub(super) fn begun(&self) -> Option<(u8, usize)> {
+        let (length, rest) = self.bytes[self.read..].split_first_chunk::<4>()?;
+        Some((*rest.first()?, u32::from_le_bytes(*length) as usize))
     }
 
     /// Whether [`next`](Self::next) has something to say.

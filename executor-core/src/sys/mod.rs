@@ -41,6 +41,8 @@ pub(crate) use limits::{forget_refused_allocations, install_out_of_memory_handle
 pub(crate) use pages::populate;
 pub(crate) use parent::Parent;
 #[cfg(target_os = "linux")]
+pub(crate) use shared_memory::is_shared_memory;
+#[cfg(target_os = "linux")]
 pub(crate) use shared_memory::{Mapping, Writable, may_have_file_of, may_have_long_files, read_shared, total_memory};
 pub(crate) use shared_memory::{SharedWords, is_same_file};
 #[cfg(target_os = "linux")]

@@ -340,6 +340,13 @@ pub(crate) fn may_have_file_of(length: usize) -> io::Result<()> {
     }
 }
 
+/// Whether a file is shared memory, which nobody has to be asked about, also not when it is closed.
+#[cfg(target_os = "linux")]
+pub(crate) fn is_shared_memory(file: BorrowedFd<'_>) -> bool {
+    // Only shared memory has seals.
+    rustix::fs::fcntl_get_seals(file).is_ok()
+}
+
 /// Whether this process may have long mappings of long files: holes cost nothing, but count for these limits.
 #[cfg(target_os = "linux")]
 pub(crate) fn may_have_long_files() -> bool {

@@ -174,7 +174,8 @@ impl ForkServer {
         let ended = sys::is_readable(self.process.pidfd());
         let mut frames = Vec::new();
         let open = self.channel.receive_frames(&mut |kind, body| frames.push((kind, body.to_vec())));
-        let mut sane = open.is_ok();
+        // It has no content and no files to send.
+        let mut sane = open.is_ok() && !self.channel.has_content();
         for (kind, body) in frames {
             let text = || Cause::new(String::from_utf8_lossy(&body[..body.len().min(1 << 16)]));
             let is_asked = matches!(self.life, Life::Asked(_));

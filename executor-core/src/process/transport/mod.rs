@@ -14,6 +14,8 @@ use super::wire::Malformed;
 use crate::codec::Output;
 
 #[cfg(target_os = "linux")]
+mod foreign;
+#[cfg(target_os = "linux")]
 mod layout;
 #[cfg(target_os = "linux")]
 mod protocol;
@@ -186,6 +188,11 @@ pub(super) trait ParentEnd: Send {
 
     /// Hands every reply that has arrived to `receiver`. One whose bytes are still on their way waits for the next call.
     fn receive(&mut self, receiver: &mut dyn FnMut(Reply<'_>) -> Result<(), Malformed>) -> Result<(), Malformed>;
+
+    /// Rises with everything that is taken from the worker.
+    fn taken(&self) -> u64 {
+        0
+    }
 
     /// Of the chunk that the worker runs: how many items it has finished and not sent. It may say anything.
     fn open_items(&self) -> u32 {

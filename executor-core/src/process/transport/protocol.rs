@@ -100,6 +100,41 @@ pub(super) fn arrived<L: Long>(produced: &L) -> u64 {
     produced.load(Ordering::SeqCst)
 }
 
+/// So often replies are looked for because something was read from the socket: a worker that sends all the time must not keep
+/// the parent there.
+const MOST_LOOKS: usize = 16;
+
+/// In the parent: has `take` take the replies up to where there are some. It may read the socket for that, and says whether it
+/// has: then there may have been a kick among it, of a reply that was not there yet when this looked. So the last look comes
+/// after the last reading. `false` when that is not so: somebody has to come again.
+pub(super) fn receive<C, E>(
+    context: &mut C,
+    arrived: impl Fn(&C) -> u64,
+    mut take: impl FnMut(&mut C, u64) -> Result<bool, E>,
+) -> Result<bool, E> {
+    for _ in 0..MOST_LOOKS {
+        let position = arrived(context);
+        if !take(context, position)? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// In the worker: says that it has passed so many records, which is all. Whether the parent wants to be woken for that.
+pub(super) fn pass_all<W: Word>(word: &W, passed: u32, alert: &W) -> bool {
+    // ORDERING: SeqCst, of all four: a worker that passes and then looks for the alert, and a parent that sets the alert and then
+    // looks for what was passed: one sees what the other did. Release: nothing before is read any more.
+    word.store(passed, Ordering::SeqCst);
+    alert.load(Ordering::SeqCst) >= Alert::WhenEmpty as u32
+}
+
+/// In the parent: how many records the worker had passed when it had last passed all.
+pub(super) fn passed<W: Word>(word: &W) -> u32 {
+    // ORDERING: as in `pass_all`; Acquire pairs with its Release.
+    word.load(Ordering::SeqCst)
+}
+
 /// In the parent: gives the memory of replies back that it has read, and wakes a worker that waits for it.
 pub(super) fn give_back<W: Word, L: Long>(consumed: &L, position: u64, drained: &W, counts: [u32; 2], sleeps_at: &W) {
     // ORDERING: Release: the bytes have been copied. Before `drained`, which a worker reads before it reads this.
@@ -168,7 +203,8 @@ mod loom_models {
 
     use super::*;
 
-    /// loom takes `SeqCst` for less than it is, except in fences; so there is one on either side of such an access.
+    /// loom takes `SeqCst` for less than it is, except in fences; so there is one on either side of an access that writes. One that
+    /// reads needs none then, and has none, for it would order what was written before it, whatever that was.
     fn strongly<R>(ordering: Ordering, access: impl FnOnce() -> R) -> R {
         if ordering == Ordering::SeqCst {
             fence(Ordering::SeqCst);
@@ -180,6 +216,10 @@ mod loom_models {
         result
     }
 
+    fn weaker(ordering: Ordering) -> Ordering {
+        if ordering == Ordering::SeqCst { Ordering::Acquire } else { ordering }
+    }
+
     #[derive(Default)]
     struct ModelWord {
         value: AtomicU32,
@@ -189,7 +229,7 @@ mod loom_models {
 
     impl Word for ModelWord {
         fn load(&self, ordering: Ordering) -> u32 {
-            strongly(ordering, || self.value.load(ordering))
+            self.value.load(weaker(ordering))
         }
 
         fn store(&self, value: u32, ordering: Ordering) {
@@ -216,7 +256,7 @@ mod loom_models {
 
     impl Long for AtomicU64 {
         fn load(&self, ordering: Ordering) -> u64 {
-            strongly(ordering, || Self::load(self, ordering))
+            Self::load(self, weaker(ordering))
         }
 
         fn store(&self, value: u64, ordering: Ordering) {
@@ -245,6 +285,11 @@ mod loom_models {
             self.arrived.notify_all();
         }
 
+        /// Takes what is there.
+        fn read(&self) {
+            *self.bytes.lock().unwrap() = false;
+        }
+
         fn wait(&self) {
             let mut bytes = self.bytes.lock().unwrap();
             while !*bytes {
@@ -262,6 +307,7 @@ mod loom_models {
         drained: ModelWord,
         consumed: AtomicU64,
         produced: AtomicU64,
+        passed: ModelWord,
         socket: Socket,
     }
 
@@ -340,6 +386,61 @@ mod loom_models {
             });
             set_alert(&memory.alert, Alert::Always);
             while arrived(&memory.produced) != 16 {
+                memory.socket.wait();
+            }
+            worker.join().unwrap();
+        });
+    }
+
+    /// For the first of two replies the parent reads the socket, and takes the kick of the second one out of it.
+    #[test]
+    fn a_parent_that_reads_a_kick_finds_its_reply() {
+        check(|memory| {
+            let shared = Arc::clone(&memory);
+            let worker = thread::spawn(move || {
+                for position in 1..=2 {
+                    if publish_reply(&shared.produced, position, &shared.alert) {
+                        shared.socket.kick();
+                    }
+                }
+            });
+            set_alert(&memory.alert, Alert::Always);
+            let mut consumed = 0;
+            loop {
+                let outcome = receive(
+                    &mut consumed,
+                    |_| arrived(&memory.produced),
+                    |consumed, position| {
+                        let reads = *consumed == 0 && position > 0;
+                        if reads {
+                            memory.socket.read();
+                        }
+                        *consumed = position;
+                        Ok::<_, ()>(reads)
+                    },
+                );
+                assert_eq!(outcome, Ok(true));
+                if consumed == 2 {
+                    break;
+                }
+                memory.socket.wait();
+            }
+            worker.join().unwrap();
+        });
+    }
+
+    /// What was revoked is given back when the worker has passed all; a parent that needs the room wants to be told.
+    #[test]
+    fn a_parent_that_waits_for_everything_to_be_passed_is_woken_for_it() {
+        check(|memory| {
+            let shared = Arc::clone(&memory);
+            let worker = thread::spawn(move || {
+                if pass_all(&shared.passed, 7, &shared.alert) {
+                    shared.socket.kick();
+                }
+            });
+            set_alert(&memory.alert, Alert::WhenEmpty);
+            while passed(&memory.passed) != 7 {
                 memory.socket.wait();
             }
             worker.join().unwrap();

@@ -259,6 +259,42 @@ impl Rings {
     }
 }
 
+impl Rings {
+    fn receive_until_quiet(&mut self, receiver: &mut Receiver<'_>) -> Result<(), Malformed> {
+        let mut is_whole = true;
+        let arrived = |rings: &Self| protocol::arrived(rings.replies.long(replies::PRODUCED));
+        let is_quiet = protocol::receive(self, arrived, |rings, produced| {
+            rings.control.forget_news();
+            is_whole = rings.receive_up_to(produced, receiver)?;
+            Ok(rings.control.has_news())
+        })?;
+        if !is_quiet {
+            self.control.come_again();
+        } else if is_whole && self.control.is_stuffed() {
+            // Each content was announced before the next one was begun, and each file before the next reply's.
+            return Err(Malformed);
+        }
+        Ok(())
+    }
+
+    /// Takes the replies that are there. `false` if something of one has not come yet.
+    fn receive_up_to(&mut self, produced: u64, receiver: &mut Receiver<'_>) -> Result<bool, Malformed> {
+        let available = produced.checked_sub(self.consumed).ok_or(Malformed)?;
+        if available > CAPACITY as u64 || !available.is_multiple_of(HEADER as u64) {
+            return Err(Malformed);
+        }
+        while self.consumed < produced {
+            if !self.receive_one((produced - self.consumed) as usize, receiver)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+}
+
+/// Who gets replies.
+type Receiver<'a> = dyn FnMut(Reply<'_>) -> Result<(), Malformed> + 'a;
+
 impl ParentEnd for Rings {
     fn depth(&self) -> usize {
         SLOTS
@@ -331,7 +367,7 @@ impl ParentEnd for Rings {
         // Of what was revoked last, the worker may not have passed the headers yet. What it says about that concerns nobody
         // but itself: it alone would read something else.
         // ORDERING: Acquire pairs with the worker's Release: it has read what it has passed.
-        let has_passed_all = self.replies.word(replies::PASSED).load(Ordering::Acquire) == self.published;
+        let has_passed_all = protocol::passed(self.replies.word(replies::PASSED)) == self.published;
         if has_passed_all {
             self.free_from = self.position;
             self.oldest_number = self.next_number;
@@ -368,26 +404,19 @@ impl ParentEnd for Rings {
         if self.is_overfull {
             return Err(Malformed);
         }
-        let produced = protocol::arrived(self.replies.long(replies::PRODUCED));
-        if produced == self.consumed {
-            return Ok(());
-        }
-        let available = produced.checked_sub(self.consumed).ok_or(Malformed)?;
-        if available > CAPACITY as u64 || !available.is_multiple_of(HEADER as u64) {
-            return Err(Malformed);
-        }
         let before = self.consumed;
-        let mut outcome = Ok(true);
-        while outcome == Ok(true) && self.consumed < produced {
-            outcome = self.receive_one((produced - self.consumed) as usize, receiver);
-        }
+        let outcome = self.receive_until_quiet(receiver);
         if self.consumed != before {
             let counts = [self.drained, self.drained.wrapping_add(1)];
             self.drained = counts[1];
             let (consumed, drained) = (self.requests.long(requests::CONSUMED), self.requests.word(requests::DRAINED));
             protocol::give_back(consumed, self.consumed, drained, counts, self.replies.word(replies::SLEEPS_AT));
         }
-        outcome.map(drop)
+        outcome
+    }
+
+    fn taken(&self) -> u64 {
+        self.consumed + self.control.taken()
     }
 
     fn open_items(&self) -> u32 {

@@ -12,7 +12,7 @@ use std::{
 };
 
 use super::{
-    Alert, Record, ReplyHeader, ReplyKind, Request, SocketWorker, WorkerEnd,
+    Record, ReplyHeader, ReplyKind, Request, SocketWorker, WorkerEnd,
     layout::{
         CAPACITY, HEADER, Header, INLINE, LONGEST_OUT, MIN_ROOM, OUTBOXES, claim_word, kind, offset, record_length,
         replies, requests,
@@ -105,11 +105,6 @@ impl RingWorker {
         self.requests.word(requests::PUBLISHED).load(Ordering::Acquire)
     }
 
-    fn alert(&self) -> u32 {
-        // ORDERING: SeqCst, after this thread has said what the parent may want to be woken for.
-        self.requests.word(requests::ALERT).load(Ordering::SeqCst)
-    }
-
     fn kick(&self) {
         self.control.borrow_mut().kick();
     }
@@ -117,9 +112,8 @@ impl RingWorker {
     /// Sleeps, or waits with open eyes, until there is a record that has not been passed.
     fn wait_for_more(&self) {
         let passed = self.passed.get();
-        // ORDERING: Release pairs with the parent's Acquire: nothing before is read any more.
-        self.replies.word(replies::PASSED).store(passed, Ordering::Release);
-        if self.alert() >= Alert::WhenEmpty as u32 {
+        let alert = self.requests.word(requests::ALERT);
+        if protocol::pass_all(self.replies.word(replies::PASSED), passed, alert) {
             self.kick();
         }
         let may_look = self.requests.word(requests::MAY_LOOK).load(Ordering::Relaxed) != 0;
@@ -248,7 +242,10 @@ impl RingWorker {
         if outboxes.get(index).is_none_or(|outbox| outbox.lost != lost) {
             let length = bytes.len().next_power_of_two().max(1 << 20);
             let Ok((mapping, file)) = Mapping::create(length, Writable::Everywhere) else { return Ok(None) };
-            self.control.borrow_mut().send_file(file.as_fd())?;
+            if self.control.borrow_mut().send_file(file.as_fd()).is_err() {
+                // More files are on their way than this user may have. If the parent is gone, that is noticed below.
+                return Ok(None);
+            }
             let new = Outbox { mapping, lost, busy_until: 0 };
             match outboxes.get_mut(index) {
                 Some(outbox) => *outbox = new,

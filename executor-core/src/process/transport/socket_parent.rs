@@ -13,11 +13,14 @@ use std::{
     },
 };
 
-#[cfg(target_os = "linux")]
-use super::socket::ArrivedFile;
 use super::{
     Alert, Load, ParentEnd, Place, Record, Reply, ReplyKind,
     socket::{ATTACHED, READ_SIZE, Source},
+};
+#[cfg(target_os = "linux")]
+use super::{
+    foreign::{ForeignFiles, close_elsewhere},
+    socket::ArrivedFile,
 };
 #[cfg(target_os = "linux")]
 use crate::process::shm::{MOST_BLOCKS, Reference, Share};
@@ -34,8 +37,11 @@ const MOST_FILES: usize = MOST_BLOCKS + 64;
 #[cfg(target_os = "linux")]
 type AttachedFile = (Reference, Option<OwnedFd>);
 
-/// So many reads in a row are more than a socket holds, and a worker that writes all the time must not keep the parent there.
-const MOST_READS: usize = 16;
+/// So many bytes in a row are more than a socket holds, and a worker that writes all the time must not keep the parent there.
+const MOST_BYTES: usize = 16 * READ_SIZE;
+
+/// A worker sends few frames that are none of the transport's. More than this at a time are no worker's.
+const MOST_OTHERS: usize = 16;
 
 /// The parent's end. Nothing in it blocks.
 #[derive(Debug)]
@@ -51,7 +57,15 @@ pub(in crate::process) struct SocketParent {
     other: VecDeque<(u8, Vec<u8>)>,
     /// Files that came beside frames of their own.
     #[cfg(target_os = "linux")]
-    files: VecDeque<ArrivedFile>,
+    files: ForeignFiles,
+    /// Bytes read.
+    received: u64,
+    /// Something was read since the transport last looked at its memory: among it there may have been what woke somebody.
+    has_news: bool,
+    /// A kick was read, and not received: by somebody who looked for something else.
+    is_kicked: bool,
+    /// The process that has made it. In a copy of it that was forked, the socket is not to be touched.
+    maker: u32,
     /// Files that are kept, and at which byte of `outgoing` they go.
     #[cfg(target_os = "linux")]
     outgoing_files: VecDeque<(usize, Share, OwnedFd)>,
@@ -74,7 +88,11 @@ impl SocketParent {
             data: VecDeque::new(),
             other: VecDeque::new(),
             #[cfg(target_os = "linux")]
-            files: VecDeque::new(),
+            files: ForeignFiles::default(),
+            received: 0,
+            has_news: false,
+            is_kicked: false,
+            maker: std::process::id(),
             #[cfg(target_os = "linux")]
             outgoing_files: VecDeque::new(),
             open: true,
@@ -207,7 +225,38 @@ impl SocketParent {
 
     /// Whether a frame that is none of the transport's was read, and not received.
     pub(in crate::process) fn has_frames(&self) -> bool {
-        !self.other.is_empty()
+        !self.other.is_empty() || self.is_kicked
+    }
+
+    /// From now on, [`has_news`](Self::has_news) tells of what is read.
+    #[cfg(target_os = "linux")]
+    pub(super) fn forget_news(&mut self) {
+        self.has_news = false;
+    }
+
+    /// Whether something was read since then: a kick may have been among it, or what was announced before it was sent.
+    #[cfg(target_os = "linux")]
+    pub(super) fn has_news(&self) -> bool {
+        self.has_news
+    }
+
+    /// There is more to be looked for: somebody has to come again.
+    #[cfg(target_os = "linux")]
+    pub(super) fn come_again(&mut self) {
+        self.is_kicked = true;
+    }
+
+    /// Whether there is more than one content, begun or whole, or as many files as are read at a time.
+    #[cfg(target_os = "linux")]
+    pub(super) fn is_stuffed(&self) -> bool {
+        let begun = self.incoming.begun().is_some_and(|(kind, _)| kind == wire::DATA);
+        self.data.len() + usize::from(begun) > 1 || self.files.len() >= MOST_FILES
+    }
+
+    /// Whether there is anything that is a transport's.
+    #[cfg(target_os = "linux")]
+    pub(in crate::process) fn has_content(&self) -> bool {
+        !self.data.is_empty() || self.files.len() > 0
     }
 
     /// Readable when something has arrived.
@@ -215,38 +264,38 @@ impl SocketParent {
         self.socket.as_fd()
     }
 
-    /// Reads all that has arrived, and sorts it.
+    /// Reads all that has arrived, and sorts it. Files beyond those of one reply stay where they are until some are taken.
     fn read(&mut self) -> Result<(), Malformed> {
-        for _ in 0..MOST_READS {
-            if !self.open {
+        let mut bytes = 0;
+        while self.open && bytes < MOST_BYTES {
+            #[cfg(target_os = "linux")]
+            let files = self.files.len();
+            #[cfg(target_os = "linux")]
+            if files >= MOST_FILES {
                 break;
             }
             let mut source = Source {
                 socket: &self.socket,
                 #[cfg(target_os = "linux")]
-                files: &mut self.files,
+                files: &mut self.files.0,
             };
             let outcome = self.incoming.read_from(&mut source, READ_SIZE);
-            // Whatever frames they came beside.
-            #[cfg(target_os = "linux")]
-            if self.files.len() > MOST_FILES {
-                return Err(Malformed);
-            }
-            while let Some((kind, body)) = self.incoming.next()? {
-                match kind {
-                    // It did its work by coming.
-                    wire::KICK => {}
-                    wire::DATA => self.data.push_back(body.to_vec()),
-                    // The file came before it, or with it.
-                    #[cfg(target_os = "linux")]
-                    wire::FILE => {}
-                    _ => self.other.push_back((kind, body.to_vec())),
-                }
-            }
+            self.sort()?;
             match outcome {
                 Ok(0) => self.open = false,
-                Ok(count) if count < READ_SIZE => break,
-                Ok(_) => {}
+                Ok(count) => {
+                    bytes += count;
+                    self.received += count as u64;
+                    self.has_news = true;
+                    // A read ends behind each file; otherwise one that is short has found nothing more.
+                    #[cfg(target_os = "linux")]
+                    let ends = self.files.len() == files;
+                    #[cfg(not(target_os = "linux"))]
+                    let ends = true;
+                    if count < READ_SIZE && ends {
+                        break;
+                    }
+                }
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == ErrorKind::WouldBlock => break,
                 Err(_) => self.open = false,
@@ -255,10 +304,34 @@ impl SocketParent {
         Ok(())
     }
 
+    /// Sorts the frames that were read.
+    fn sort(&mut self) -> Result<(), Malformed> {
+        // Of a frame that is too long for what it is, nothing more is read.
+        while self.incoming.begun().is_none_or(|(kind, length)| length <= wire::longest(kind)) {
+            let Some((kind, body)) = self.incoming.next()? else { return Ok(()) };
+            match kind {
+                // It did its work by coming; or somebody else has to do it.
+                wire::KICK => self.is_kicked = true,
+                wire::DATA => self.data.push_back(body.to_vec()),
+                // The file came before it, or with it.
+                #[cfg(target_os = "linux")]
+                wire::FILE => {}
+                _ if self.other.len() >= MOST_OTHERS => return Err(Malformed),
+                _ => self.other.push_back((kind, body.to_vec())),
+            }
+        }
+        Err(Malformed)
+    }
+
     /// The next content for the transport, if it has arrived.
     pub(super) fn next_data(&mut self) -> Result<Option<Vec<u8>>, Malformed> {
         if self.data.is_empty() {
             self.read()?;
+            // No reply has so many files before it.
+            #[cfg(target_os = "linux")]
+            if self.data.is_empty() && self.files.len() >= MOST_FILES {
+                return Err(Malformed);
+            }
         }
         Ok(self.data.pop_front())
     }
@@ -266,10 +339,10 @@ impl SocketParent {
     /// The next file of those that were sent by themselves, if it has arrived.
     #[cfg(target_os = "linux")]
     pub(super) fn next_file(&mut self) -> Result<Option<ArrivedFile>, Malformed> {
-        if self.files.is_empty() {
+        if self.files.len() == 0 {
             self.read()?;
         }
-        Ok(self.files.pop_front())
+        self.files.pop()
     }
 
     /// Takes the references from the end of a reply, and the files that belong to them. `None` when a file has not come yet;
@@ -295,10 +368,10 @@ impl SocketParent {
             Cow::Owned(all) => all.truncate(at),
         }
         let with_file = |reference: Reference| {
-            let file = if reference.from_worker { self.files.pop_front().flatten() } else { None };
-            (reference, file)
+            let file = if reference.from_worker { self.files.pop()?.flatten() } else { None };
+            Ok((reference, file))
         };
-        Ok(Some(references.into_iter().map(with_file).collect()))
+        references.into_iter().map(with_file).collect::<Result<_, _>>().map(Some)
     }
 
     /// Hands every frame that is none of the transport's to `receiver`, and says whether the worker's end is still open.
@@ -306,11 +379,31 @@ impl SocketParent {
         &mut self,
         receiver: &mut dyn FnMut(u8, &[u8]),
     ) -> Result<bool, Malformed> {
+        self.is_kicked = false;
         self.read()?;
+        self.is_kicked = false;
         for (kind, body) in self.other.drain(..) {
             receiver(kind, &body);
         }
         Ok(self.open)
+    }
+}
+
+#[cfg(target_os = "linux")]
+impl Drop for SocketParent {
+    /// What lies in the socket would be closed by whoever closes it, wherever that is.
+    fn drop(&mut self) {
+        if self.maker != std::process::id() {
+            return;
+        }
+        // From here on nothing can be added.
+        let _ = self.socket.shutdown(std::net::Shutdown::Both);
+        let mut bytes = [0; 4096];
+        while let Ok(received) = sys::receive_with_fds(self.socket.as_fd(), &mut bytes)
+            && received.bytes > 0
+        {
+            close_elsewhere(received.files);
+        }
     }
 }
 
@@ -407,6 +500,10 @@ impl ParentEnd for SocketParent {
             })?;
         }
         Ok(())
+    }
+
+    fn taken(&self) -> u64 {
+        self.received
     }
 
     fn unfinished(&mut self) -> Option<(u32, Vec<u8>)> {

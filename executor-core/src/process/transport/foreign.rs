@@ -1,0 +1,78 @@
+//! Files that a worker has sent. To close one may take as long as its owner likes: a connection that lingers, or a file system
+//! that asks a process. So nobody closes one who has something else to do, least of all under the pool's lock.
+
+use std::{
+    collections::VecDeque,
+    os::fd::{AsFd, OwnedFd},
+    sync::{Mutex, PoisonError},
+    thread,
+};
+
+use super::socket::ArrivedFile;
+use crate::{process::wire::Malformed, sys};
+
+/// Files that have come and that nobody has asked for. They leave as what cannot be slow to close, or are closed elsewhere.
+#[derive(Debug, Default)]
+pub(super) struct ForeignFiles(pub(super) VecDeque<ArrivedFile>);
+
+impl ForeignFiles {
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// The oldest one, which is nothing but memory.
+    pub(super) fn pop(&mut self) -> Result<Option<ArrivedFile>, Malformed> {
+        match self.0.pop_front() {
+            Some(Some(file)) if !sys::is_shared_memory(file.as_fd()) => {
+                close_elsewhere([file]);
+                Err(Malformed)
+            }
+            other => Ok(other),
+        }
+    }
+}
+
+impl Drop for ForeignFiles {
+    fn drop(&mut self) {
+        close_elsewhere(self.0.drain(..).flatten());
+    }
+}
+
+/// So many threads close files at the same time. Beyond that, files wait for one that is slow.
+const MOST_THREADS: usize = 4;
+
+#[derive(Debug)]
+struct Closer {
+    files: Vec<OwnedFd>,
+    threads: usize,
+}
+
+static CLOSER: Mutex<Closer> = Mutex::new(Closer { files: Vec::new(), threads: 0 });
+
+/// Has files closed by a thread that nobody waits for.
+pub(super) fn close_elsewhere(files: impl IntoIterator<Item = OwnedFd>) {
+    let mut files = files.into_iter().peekable();
+    if files.peek().is_none() {
+        return;
+    }
+    let mut closer = CLOSER.lock().unwrap_or_else(PoisonError::into_inner);
+    closer.files.extend(files);
+    if closer.threads < MOST_THREADS {
+        closer.threads += 1;
+        let started = thread::Builder::new().name("executor-closer".to_owned()).spawn(close_all);
+        // Where there is no thread to be had, they stay until there is one for the next files.
+        closer.threads -= usize::from(started.is_err());
+    }
+}
+
+fn close_all() {
+    loop {
+        let mut closer = CLOSER.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(file) = closer.files.pop() else {
+            closer.threads -= 1;
+            return;
+        };
+        drop(closer);
+        drop(file);
+    }
+}
