@@ -108,8 +108,9 @@ pub enum TaskEnd {
 ///
 /// A thread pool tells on the thread where it happens, at that moment: the end just before the future resolves.
 ///
-/// A process pool tells in this process, one thing after the other and in their order, soon after it has learnt of it. No lock
-/// is held meanwhile, so an observer may ask the pool. A future may resolve just before the end of its task is told. A worker
+/// A process pool tells in this process, one thing after the other and in their order, soon after it has learnt of it; what takes
+/// long is told by a thread of its own, and the end of the pool waits for it. No lock is held meanwhile, so an observer may ask
+/// the pool, or end it. One that is far behind slows submits down. A future may resolve just before the end of its task is told. A worker
 /// does not say that it begins a task: the pool sees it when it looks, which it does about once in a millisecond as long as
 /// there is something to come, or it learns of it by the answer. So `task_started` comes late rather than early, and for a short task right before its end; the time
 /// between the two is no measure of how long the task took. Over sockets a task counts as started when it is sent. One that

@@ -19,7 +19,7 @@ use super::{
 use crate::{error::TaskError, executor::available_cpus, future::Task as CellTask};
 
 mod books;
-mod events;
+pub(super) mod events;
 mod reclaim;
 mod silent;
 #[cfg(all(test, not(loom), target_os = "linux"))]

@@ -11,6 +11,7 @@ use std::{
 use super::{
     builder::ProcessPoolBuilder,
     config::Config,
+    dispatch::events,
     identity::Identity,
     job::{Chunk, Decode, Encoded, ProcessTask, Single},
     pool::Core,
@@ -97,6 +98,7 @@ impl ProcessPoolExecutor {
             end.set_nonblocking(true).map_err(system("make a socket pair"))?;
         }
         let core = Arc::new(Core::new(config, identity, alarm));
+        core.note_self();
         let supervised = Arc::clone(&core);
         let supervisor = thread::Builder::new()
             .name("executor-supervisor".to_owned())
@@ -235,6 +237,14 @@ impl ProcessPoolExecutor {
             let left = here.until(end).map(|until| until.saturating_duration_since(Instant::now()));
             state = state.wait(&core.changed, left);
         }
+        // The last that there is to tell.
+        while state.ended && !state.books.events.is_told() && !core.is_supervisor_here() && !events::is_telling_here() {
+            state = match end.map(|end| end.saturating_duration_since(Instant::now())) {
+                None => state.wait(&core.changed, None),
+                Some(Duration::ZERO) => break,
+                left => state.wait(&core.changed, left),
+            };
+        }
         report.running = state.running();
         report.queued = state.queued() + state.books.standing - report.running;
         let ended = state.ended;
@@ -282,6 +292,9 @@ impl ProcessPoolCore {
         // Not under the lock: it is kept by foreign code.
         let span = span::current();
         let mut state = core.lock();
+        if state.books.events.is_behind() {
+            state = core.let_observer_catch_up(state);
+        }
         loop {
             if state.shut_down {
                 return Err(SubmitError::ShutDown);

@@ -2,14 +2,14 @@
 
 use std::{
     os::{fd::AsFd, unix::net::UnixStream},
-    sync::{Arc, Condvar, OnceLock},
+    sync::{Arc, Condvar, OnceLock, Weak},
     thread::{self, ThreadId},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use super::{
     config::Config,
-    dispatch::{State, Untold},
+    dispatch::{State, Untold, events},
     identity::Identity,
     job::{Location, ProcessTask},
     launch::Settings,
@@ -32,6 +32,7 @@ pub(super) struct Core {
     pub(super) token: CancelToken,
     state: Lock,
     supervisor: OnceLock<ThreadId>,
+    me: OnceLock<Weak<Self>>,
     /// Wakes the supervisor; a byte already there is enough.
     pub(super) alarm: Arc<UnixStream>,
     /// Submitters wait here for space in a bounded queue.
@@ -42,6 +43,11 @@ pub(super) struct Core {
 
 /// Who looks for an answer lets others run after so many turns, about two microseconds, and then after twice as many each time.
 const YIELD: u32 = 32;
+
+/// A thread that uses the pool tells an observer for no longer than this, but for the last thing that it tells.
+const LONGEST_TELLING: Duration = Duration::from_millis(1);
+/// A submit waits no longer than this for an observer that is far behind.
+const LONGEST_DELAY: Duration = Duration::from_millis(100);
 
 impl Core {
     /// `alarm` is what wakes the supervisor.
@@ -54,6 +60,7 @@ impl Core {
             token: CancelToken::new(),
             state: Lock::new(state),
             supervisor: OnceLock::new(),
+            me: OnceLock::new(),
             alarm: Arc::new(alarm),
             space: Condvar::new(),
             changed: Condvar::new(),
@@ -109,11 +116,8 @@ impl Core {
         assert!(state.queued() > 64 || state.is_consistent(), "a task is lost, or in two places, or miscounted");
         debug_assert!(state.is_sleep_covered(), "nobody has told the supervisor of something that will be due");
         let is_called = state.sleep.take_call();
-        let untold = state.books.events.begin_telling();
+        let has_untold = state.books.events.has_untold();
         drop(state);
-        if let Some(untold) = untold {
-            self.tell(untold);
-        }
         if is_called {
             self.wake_supervisor();
         }
@@ -126,18 +130,67 @@ impl Core {
         } else {
             to_wake.wake();
         }
+        // Last, for an observer may take its time; and what was woken may have ended the pool, and waited until all was told:
+        // so nobody else may be kept from telling until here.
+        if has_untold {
+            let untold = self.lock().books.events.begin_telling();
+            untold.into_iter().for_each(|untold| self.tell(untold));
+        }
     }
 
-    /// Tells what has happened, and what happens meanwhile.
+    /// Tells what has happened: this thread for a short time, and then one that nobody waits for, which goes on with what
+    /// happens meanwhile. So nobody tells for all others, and the supervisor, who keeps time limits, for nobody.
     #[cold]
     fn tell(&self, mut untold: Untold) {
-        loop {
-            untold.tell(self.config.observer.as_deref());
-            match self.lock().books.events.more() {
+        let end = Instant::now() + LONGEST_TELLING;
+        if !self.is_supervisor_here() && untold.tell(self.config.observer.as_deref(), Some(end)) {
+            let more = self.lock().books.events.more();
+            self.note_told();
+            match more {
                 Some(more) => untold = more,
                 None => return,
             }
         }
+        match self.me.get().and_then(Weak::upgrade) {
+            Some(core) => callbacks::run_elsewhere(move || core.tell_all(untold)),
+            None => self.tell_all(untold),
+        }
+    }
+
+    fn tell_all(&self, mut untold: Untold) {
+        loop {
+            untold.tell(self.config.observer.as_deref(), None);
+            let more = self.lock().books.events.more();
+            self.note_told();
+            match more {
+                Some(more) => untold = more,
+                None => return,
+            }
+        }
+    }
+
+    /// For those who wait until it was told.
+    fn note_told(&self) {
+        self.changed.notify_all();
+    }
+
+    /// Before a task is added: where an observer is far behind, gives it some time. Then what is untold does not grow as fast
+    /// as tasks can be submitted.
+    pub(super) fn let_observer_catch_up<'a>(&self, mut state: Locked<'a>) -> Locked<'a> {
+        let end = Instant::now() + LONGEST_DELAY;
+        while state.books.events.is_behind() && !events::is_telling_here() {
+            let left = end.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                break;
+            }
+            state = state.wait(&self.changed, Some(left));
+        }
+        state
+    }
+
+    /// From now on it can hand itself to other threads.
+    pub(super) fn note_self(self: &Arc<Self>) {
+        let _ = self.me.set(Arc::downgrade(self));
     }
 
     pub(super) fn cancel(&self, task: &CellTask<ProcessTask>) -> bool {

@@ -1,7 +1,10 @@
 //! What is to be told to the pool's observer, and noted in the spans of those who submitted.
 //!
-//! All of that is foreign code, so it is kept here as long as the pool's lock is held, and told by whoever releases it. Only
-//! one thread tells at a time, and takes what others leave meanwhile: so it is told in the order in which it happened.
+//! All of that is foreign code, so it is kept here as long as the pool's lock is held, and told by whoever releases it, or, where
+//! that takes long or is the supervisor, by a thread that nobody waits for. Only one thread tells at a time, and takes what
+//! others leave meanwhile: so it is told in the order in which it happened.
+
+use std::{cell, collections::VecDeque, time::Instant};
 
 use super::State;
 use crate::{
@@ -34,7 +37,19 @@ pub(in crate::process) struct Events {
 
 /// Events to be told, without the lock.
 #[must_use]
-pub(in crate::process) struct Untold(Vec<Event>);
+pub(in crate::process) struct Untold(VecDeque<Event>);
+
+/// With more untold than this an observer is far behind.
+const BEHIND: usize = 4096;
+
+thread_local! {
+    static IS_TELLING: cell::Cell<bool> = const { cell::Cell::new(false) };
+}
+
+/// Whether this thread is in the middle of telling an observer: then it waits for no telling.
+pub(in crate::process) fn is_telling_here() -> bool {
+    IS_TELLING.try_with(cell::Cell::get).unwrap_or(true)
+}
 
 impl Events {
     pub(super) fn new(is_observed: bool) -> Self {
@@ -92,22 +107,46 @@ impl Events {
             return None;
         }
         self.is_telling = true;
-        Some(Untold(std::mem::take(&mut self.untold)))
+        Some(Untold(std::mem::take(&mut self.untold).into()))
     }
 
     /// What has happened while the caller told the last events.
     pub(in crate::process) fn more(&mut self) -> Option<Untold> {
         self.is_telling = !self.untold.is_empty();
-        self.is_telling.then(|| Untold(std::mem::take(&mut self.untold)))
+        self.is_telling.then(|| Untold(std::mem::take(&mut self.untold).into()))
+    }
+
+    /// Whether there is something to tell, and nobody who does.
+    pub(in crate::process) fn has_untold(&self) -> bool {
+        !self.untold.is_empty() && !self.is_telling
+    }
+
+    /// Whether so much is untold that who adds to it should wait.
+    pub(in crate::process) fn is_behind(&self) -> bool {
+        self.untold.len() > BEHIND
+    }
+
+    /// Whether something is untold, or being told.
+    pub(in crate::process) fn is_told(&self) -> bool {
+        self.untold.is_empty() && !self.is_telling
     }
 }
 
 impl Untold {
-    pub(in crate::process) fn tell(self, observer: Option<&dyn Observer>) {
-        for event in self.0 {
+    /// Tells, until all is told or it is time; `true` when all is.
+    pub(in crate::process) fn tell(&mut self, observer: Option<&dyn Observer>, end: Option<Instant>) -> bool {
+        let outer = IS_TELLING.try_with(|telling| telling.replace(true));
+        while let Some(event) = self.0.pop_front() {
             // The next one is told all the same.
             crate::panic::contain(|| event.tell(observer));
+            if end.is_some_and(|end| Instant::now() >= end) {
+                break;
+            }
         }
+        if let Ok(outer) = outer {
+            let _ = IS_TELLING.try_with(|telling| telling.set(outer));
+        }
+        self.0.is_empty()
     }
 }
 

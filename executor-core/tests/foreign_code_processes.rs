@@ -1,0 +1,304 @@
+//! Code of the user in all places where a process pool calls it or drops what belongs to it: it panics, takes its time and uses
+//! the pool, and that costs nobody else. It is never run under a lock.
+#![cfg(target_os = "linux")]
+
+mod pool_kinds;
+mod tasks;
+
+use std::{
+    sync::{
+        Arc, Mutex, OnceLock,
+        atomic::{AtomicUsize, Ordering},
+        mpsc,
+    },
+    thread,
+    time::Duration,
+};
+
+use executor_core::{
+    CancelToken, Executor, Observer, ProcessPoolExecutor, Shutdown, TaskEnd, TaskError, TaskId, TaskOptions,
+    is_foreign_code_forbidden, partial,
+};
+use pool_kinds::{Kind, on_every_kind_of_pool};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
+use tasks::hold;
+
+executor_core::test_worker!();
+
+on_every_kind_of_pool!(
+    an_observer_that_is_slow_holds_up_neither_limits_nor_submits,
+    an_observer_may_end_its_pool,
+    what_is_cancelled_leaves_nothing_in_the_queue,
+    a_chunk_whose_configuration_cannot_be_decoded_is_lost_at_once,
+    a_long_queue_ends_with_its_pool,
+    serde_may_use_the_pool_that_it_is_called_for,
+);
+
+const LONG: Duration = Duration::from_secs(60);
+
+fn square(x: u64) -> u64 {
+    x * x
+}
+
+/// Takes a while for each event.
+struct Slow(Duration, Arc<AtomicUsize>);
+
+impl Observer for Slow {
+    fn task_ended(&self, _: TaskId, _: TaskEnd) {
+        assert!(!is_foreign_code_forbidden());
+        thread::sleep(self.0);
+        self.1.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+fn an_observer_that_is_slow_holds_up_neither_limits_nor_submits(kind: Kind) {
+    let told = Arc::new(AtomicUsize::new(0));
+    let observer = Slow(Duration::from_millis(5), Arc::clone(&told));
+    let pool = kind.builder().max_workers(2).grace(Duration::ZERO).observer(observer).build().unwrap();
+    let tasks = 200;
+    thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                for x in 0..tasks / 2 {
+                    assert_eq!(pool.submit(square, x).unwrap().result(), Ok(x * x));
+                }
+            });
+        }
+        // Whoever tells has enough to do, and this is stopped meanwhile.
+        let limit = TaskOptions::new().timeout(Duration::from_millis(20));
+        let late = pool.submit_with(hold, CancelToken::new(), limit).unwrap();
+        let outcome = late.result();
+        assert!(
+            matches!(outcome, Err(TaskError::TimedOut { ran_for }) if ran_for < Duration::from_secs(30)),
+            "{outcome:?}"
+        );
+    });
+    // The end of the pool waits for what is to be told.
+    drop(pool);
+    assert_eq!(told.load(Ordering::Relaxed), tasks as usize + 1);
+}
+
+/// Ends its pool at the first failure.
+struct Strict(Arc<OnceLock<ProcessPoolExecutor>>, Mutex<mpsc::Sender<()>>);
+
+impl Observer for Strict {
+    fn task_ended(&self, _: TaskId, end: TaskEnd) {
+        if end == TaskEnd::Failed {
+            self.0.get().unwrap().kill_workers();
+            let _ = self.1.lock().unwrap().send(());
+        }
+    }
+}
+
+fn an_observer_may_end_its_pool(kind: Kind) {
+    let (sender, ended) = mpsc::channel();
+    let place = Arc::new(OnceLock::new());
+    let strict = Strict(Arc::clone(&place), Mutex::new(sender));
+    let pool = place.get_or_init(|| kind.builder().max_workers(1).observer(strict).build().unwrap());
+    let failed = pool.submit(|_: u64| -> u64 { panic!("this panic is part of the test") }, 1).unwrap();
+    assert!(failed.wait_timeout(LONG));
+    ended.recv_timeout(LONG).unwrap();
+    assert!(pool.submit(square, 1).is_err());
+}
+
+fn what_is_cancelled_leaves_nothing_in_the_queue(kind: Kind) {
+    fn memory() -> usize {
+        let status = std::fs::read_to_string("/proc/self/status").unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        line.trim().trim_end_matches("kB").trim().parse().unwrap()
+    }
+    let pool = kind.builder().max_workers(1).queue_capacity(10).build().unwrap();
+    let token = CancelToken::new();
+    let held = pool.submit(hold, token.clone()).unwrap();
+    while !held.running() {
+        thread::yield_now();
+    }
+    let cancel = |count| {
+        for x in 0..count {
+            let options = TaskOptions::new().queue_timeout(LONG).priority((x % 3) as i32);
+            assert!(pool.submit_with(square, x, options).unwrap().cancel());
+        }
+    };
+    cancel(10_000);
+    let before = memory();
+    cancel(150_000);
+    // 37 MiB when each left something behind.
+    assert!(memory() < before + (12 << 10), "{before} kB, and then {}", memory());
+    token.cancel();
+    held.result().unwrap();
+    assert_eq!((pool.stats().queued, pool.submit(square, 3).unwrap().result()), (0, Ok(9)));
+}
+
+#[derive(Serialize)]
+struct Undecodable;
+
+impl<'de> Deserialize<'de> for Undecodable {
+    fn deserialize<D: Deserializer<'de>>(_: D) -> Result<Self, D::Error> {
+        Err(D::Error::custom("this error is part of the test"))
+    }
+}
+
+fn a_chunk_whose_configuration_cannot_be_decoded_is_lost_at_once(kind: Kind) {
+    fn add(x: u64, _: &Undecodable) -> u64 {
+        x
+    }
+    let pool = kind.builder().max_workers(1).build().unwrap();
+    let items = 300_000;
+    // Minutes when each item was looked for among all.
+    let errors = pool
+        .map(partial(add, Undecodable), 0..items)
+        .chunk_size(items as usize)
+        .filter(|outcome| matches!(outcome, Err(TaskError::Decode { what, .. }) if what == "configuration"));
+    assert_eq!(errors.count(), items as usize);
+}
+
+fn a_long_queue_ends_with_its_pool(kind: Kind) {
+    for how in [Shutdown::CancelQueued, Shutdown::Kill] {
+        let pool = kind.builder().max_workers(1).grace(Duration::ZERO).build().unwrap();
+        let token = CancelToken::new();
+        let held = pool.submit(hold, token.clone()).unwrap();
+        while !held.running() {
+            thread::yield_now();
+        }
+        let futures: Vec<_> = (0..20_000).map(|x| pool.submit(square, x).unwrap()).collect();
+        if how == Shutdown::CancelQueued {
+            token.cancel();
+        }
+        let report = pool.shutdown(how, Some(LONG));
+        assert!(report.is_complete());
+        let done = futures.into_iter().map(|future| future.result()).filter(Result::is_ok).count();
+        assert_eq!(report.cancelled + done, 20_000);
+    }
+}
+
+static POOL: Mutex<Option<Arc<ProcessPoolExecutor>>> = Mutex::new(None);
+
+/// Runs a task in the pool wherever this process encodes, decodes or drops it.
+#[derive(Debug)]
+struct Uses(u64);
+
+impl Uses {
+    fn use_pool() {
+        assert!(!is_foreign_code_forbidden());
+        let pool = POOL.lock().unwrap().clone();
+        if let Some(pool) = pool {
+            assert_eq!(pool.submit(square, 5).unwrap().result(), Ok(25));
+            pool.stats();
+        }
+    }
+}
+
+impl Serialize for Uses {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        Self::use_pool();
+        self.0.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Uses {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Self::use_pool();
+        u64::deserialize(deserializer).map(Self)
+    }
+}
+
+impl Drop for Uses {
+    fn drop(&mut self) {
+        Self::use_pool();
+    }
+}
+
+fn serde_may_use_the_pool_that_it_is_called_for(kind: Kind) {
+    fn pass(uses: Uses, config: &Uses) -> Uses {
+        Uses(uses.0 + config.0)
+    }
+    // One at a time: there is one place for a pool.
+    static ONE: Mutex<()> = Mutex::new(());
+    let _one = ONE.lock().unwrap();
+    let pool = Arc::new(kind.builder().max_workers(2).build().unwrap());
+    *POOL.lock().unwrap() = Some(Arc::clone(&pool));
+    for x in 0..20 {
+        let future = pool.submit(partial(pass, Uses(1)), Uses(x)).unwrap();
+        if x % 3 == 0 {
+            drop(future);
+        } else if x % 3 == 1 {
+            assert_eq!(future.result().unwrap().0, x + 1);
+        } else {
+            let _ = future.cancel();
+        }
+    }
+    let sums: Vec<u64> = pool.map(partial(pass, Uses(1)), (0..20).map(Uses)).map(|uses| uses.unwrap().0).collect();
+    assert_eq!(sums, (1..=20).collect::<Vec<_>>());
+    *POOL.lock().unwrap() = None;
+}
+
+/// What is behind a `Bytes` panics, takes its time, or uses the pool where it is dropped.
+#[cfg(feature = "bytes")]
+#[test]
+fn owners_behind_bytes_cost_nobody() {
+    struct Owner(Vec<u8>, u64, std::sync::Weak<ProcessPoolExecutor>);
+    impl AsRef<[u8]> for Owner {
+        fn as_ref(&self) -> &[u8] {
+            &self.0
+        }
+    }
+    impl Drop for Owner {
+        fn drop(&mut self) {
+            assert!(!is_foreign_code_forbidden());
+            match self.1 % 4 {
+                0 => panic!("this panic is part of the test"),
+                1 => thread::sleep(Duration::from_millis(30)),
+                2 => {
+                    if let Some(pool) = self.2.upgrade() {
+                        pool.stats();
+                        // Nobody waits for it: the one worker may be held.
+                        drop(pool.submit(square, 5));
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+    fn length(bytes: bytes::Bytes) -> usize {
+        bytes.len()
+    }
+    for end in 0..4 {
+        let pool = Arc::new(ProcessPoolExecutor::builder().max_workers(1).grace(Duration::ZERO).build().unwrap());
+        let token = CancelToken::new();
+        let held = pool.submit(hold, token.clone()).unwrap();
+        let futures: Vec<_> = (0..60)
+            .map(|number| {
+                let bytes = bytes::Bytes::from_owner(Owner(vec![1; 1 << 20], number, Arc::downgrade(&pool)));
+                let options = TaskOptions::new();
+                let options = if number % 5 == 4 { options.queue_timeout(Duration::from_millis(5)) } else { options };
+                // Its own drop, where it was encoded at once, is the submitter's.
+                std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| pool.submit_with(length, bytes, options)))
+            })
+            .collect();
+        let futures: Vec<_> = futures.into_iter().filter_map(|future| future.ok()?.ok()).collect();
+        for future in futures.iter().skip(3).step_by(7) {
+            future.cancel();
+        }
+        match end {
+            0 => token.cancel(),
+            1 => _ = held.kill(),
+            2 => _ = pool.shutdown(Shutdown::CancelQueued, Some(Duration::ZERO)),
+            _ => _ = pool.kill_workers(),
+        }
+        token.cancel();
+        for future in futures {
+            let outcome = future.result();
+            let is_expected = match &outcome {
+                Ok(length) => *length == 1 << 20,
+                Err(TaskError::Cancelled | TaskError::Expired { .. }) => true,
+                Err(TaskError::ShutDown) => end > 1,
+                Err(_) => false,
+            };
+            assert!(is_expected, "{outcome:?}");
+        }
+        if end < 2 {
+            assert_eq!(pool.submit(square, 3).unwrap().result(), Ok(9));
+        }
+        assert!(pool.shutdown(Shutdown::Drain, Some(LONG)).is_complete());
+    }
+}
