@@ -237,7 +237,7 @@ impl WorkerProcess {
         if self.is_elsewhere() {
             return WorkerExit::Unknown;
         }
-        let is_there = self.signal_group(Signal::KILL);
+        let mut is_there = self.signal_group(Signal::KILL);
         // It may have left the group.
         let _ = rustix::process::pidfd_send_signal(&self.pidfd, Signal::KILL);
         let mut own = None;
@@ -248,7 +248,7 @@ impl WorkerProcess {
                     own = Some(exit_of(status.terminating_signal(), status.exit_status()));
                 }
                 Ok(_) | Err(Errno::INTR) => {}
-                Err(_) => break,
+                Err(_) => is_there = false,
             }
         }
         let exit = own.unwrap_or_else(|| wait_for(WaitId::PidFd(self.pidfd.as_fd())));

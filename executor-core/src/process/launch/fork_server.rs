@@ -51,7 +51,7 @@ enum Life {
         until: Option<Instant>,
     },
     Ready,
-    Asked(Asked),
+    Asked(Box<Asked>),
 }
 
 /// It was asked for a worker.
@@ -140,7 +140,7 @@ impl ForkServer {
         let since = Instant::now();
         let (look, until) =
             (since.checked_add(ANSWER_TIME), since.checked_add(settings.startup_timeout.max(ANSWER_TIME)));
-        self.life = Life::Asked(Asked { control, since, look, until });
+        self.life = Life::Asked(Box::new(Asked { control, since, look, until }));
         Ok(())
     }
 
@@ -150,9 +150,10 @@ impl ForkServer {
     }
 
     fn answered(&mut self, body: &[u8]) -> Result<(), Malformed> {
-        let Life::Asked(Asked { control, .. }) = std::mem::replace(&mut self.life, Life::Ready) else {
+        let Life::Asked(asked) = std::mem::replace(&mut self.life, Life::Ready) else {
             return Err(Malformed);
         };
+        let Asked { control, .. } = *asked;
         let mut reader = Reader(body);
         let (pid, error) = (reader.u32()?, reader.u32()?);
         self.answer = Some(if error != 0 {
