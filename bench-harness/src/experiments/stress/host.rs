@@ -35,7 +35,7 @@ pub(super) fn plugs(x: u64) -> u64 {
     let opened = || File::open("/dev/null").ok();
     // So that it is soon over.
     let most = before.current.unwrap_or(4096).min(256);
-    let lowered = setrlimit(Resource::Nofile, Rlimit { current: Some(most), ..before.clone() });
+    let lowered = setrlimit(Resource::Nofile, Rlimit { current: Some(most), ..before });
     if lowered.is_ok() {
         let files: Vec<File> = iter::from_fn(opened).take(most as usize).collect();
         // What the parent sends meanwhile cannot be received: that is the scenario.
