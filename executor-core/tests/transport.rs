@@ -36,9 +36,8 @@ on_every_kind_of_pool!(
     a_flood_of_other_frames_is_the_end_of_who_sends_it,
     a_long_frame_that_nobody_sends_is_not_waited_for,
     each_answer_is_told_of_while_long_ones_are_read,
+    nobody_waits_while_a_file_of_a_worker_is_closed,
 );
-
-on_every_kind_of_pool!(over every transport; nobody_waits_while_a_file_of_a_worker_is_closed);
 
 /// For what must happen: a test that waits longer has failed.
 const LONG: Duration = Duration::from_secs(60);

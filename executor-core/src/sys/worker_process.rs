@@ -1,14 +1,12 @@
 //! Starting, signalling and reaping worker processes, and the few calls around their control socket.
 
-#[cfg(target_os = "linux")]
-use std::os::fd::AsFd;
 use std::{
     ffi::OsString,
     fs,
     io::{self, IoSlice, IoSliceMut},
     mem::MaybeUninit,
     os::{
-        fd::{BorrowedFd, OwnedFd},
+        fd::{AsFd, BorrowedFd, OwnedFd},
         unix::{net::UnixStream, process::CommandExt},
     },
     path::PathBuf,
@@ -462,6 +460,14 @@ pub(crate) fn peek(socket: BorrowedFd<'_>, bytes: &mut [u8]) -> io::Result<usize
     }
 }
 
+/// A connection may have been told to linger: then whoever closes it last waits until all has been sent. That need not be who
+/// has received it: a program that this one starts has a copy of every descriptor until it closes them, still without running
+/// anything of its own.
+fn be_quick_to_close(fd: BorrowedFd<'_>) {
+    // Most files are no sockets.
+    let _ = rustix::net::sockopt::set_socket_linger(fd, None);
+}
+
 /// What was received from a socket.
 pub(crate) struct Received {
     pub(crate) bytes: usize,
@@ -495,6 +501,7 @@ pub(crate) fn receive_with_fds(socket: BorrowedFd<'_>, bytes: &mut [u8]) -> io::
     for fd in &fds {
         rustix::io::fcntl_setfd(fd, rustix::io::FdFlags::CLOEXEC)?;
     }
+    fds.iter().for_each(|fd| be_quick_to_close(fd.as_fd()));
     let lost_files = received.flags.contains(rustix::net::ReturnFlags::CTRUNC);
     Ok(Received { bytes: received.bytes, files: fds, lost_files })
 }
