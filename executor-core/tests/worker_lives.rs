@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use executor_core::{Executor, OnWorkerDeath, ProcessPoolExecutor, Shutdown, TaskError, TaskOptions, Transport};
+use executor_core::{Executor, OnWorkerDeath, ProcessPoolExecutor, SharedBytes, Shutdown, TaskError, TaskOptions};
 use gated::{Gate, LONG, assert_squares, quick_pool, result, run_until, square, squares, until};
 use pool_kinds::{Kind, on_every_kind_of_pool};
 
@@ -26,6 +26,7 @@ on_every_kind_of_pool!(
     no_more_tasks_run_at_once_than_there_may_be_workers,
     a_stopped_worker_costs_no_more_than_its_own_task,
     what_a_stopped_worker_has_not_begun_goes_to_others,
+    a_worker_that_dies_costs_nothing_that_it_has_not_begun,
 );
 
 fn kill(pid: u32) {
@@ -219,14 +220,49 @@ fn a_stopped_worker_costs_no_more_than_its_own_task(kind: Kind) {
 }
 
 fn what_a_stopped_worker_has_not_begun_goes_to_others(kind: Kind) {
-    if kind.transport == Transport::Socket {
-        // There a worker has a request as soon as it is sent.
-        return;
-    }
+    let pid = |pool: &ProcessPoolExecutor| result(pool.submit(pid_of_worker, 0).unwrap()).unwrap();
     for workers in [1, 2] {
-        let pool = quick_pool(kind.builder(), workers);
-        stop(result(pool.submit(pid_of_worker, 0).unwrap()).unwrap());
+        let pool = quick_pool(kind.builder().on_worker_death(OnWorkerDeath::BreakPool), workers);
+        stop(pid(&pool));
         assert_squares(squares(&pool, 5));
-        assert_eq!((pool.stats().failed, pool.stats().died), (0, 0));
+        // Longer than a socket is, and than what is not copied.
+        stop(pid(&pool));
+        let text = "x".repeat(8 << 20);
+        assert_eq!(result(pool.submit(length, text.clone()).unwrap()), Ok(text.len()));
+        // The time limit is over before anybody looks.
+        stop(pid(&pool));
+        let limit = TaskOptions::new().timeout(Duration::from_millis(20));
+        let limited = result(pool.submit_with(square, 3, limit).unwrap());
+        // A new worker may take longer than that to wake up.
+        assert!(matches!(limited, Ok(9) | Err(TaskError::TimedOut { .. })), "{limited:?}");
+        // What else it is told does not hide that it has read nothing.
+        let forgotten = SharedBytes::from(vec![1; 1 << 20]);
+        assert_eq!(result(pool.submit(shared_length, forgotten.clone()).unwrap()), Ok(1 << 20));
+        stop(pid(&pool));
+        let first = pool.submit(square, 3).unwrap();
+        drop(forgotten);
+        assert_eq!(result(first), Ok(9));
+        assert_eq!(pool.stats().died, 0);
     }
+}
+
+fn length(text: String) -> usize {
+    text.len()
+}
+
+fn shared_length(bytes: SharedBytes) -> usize {
+    bytes.len()
+}
+
+fn a_worker_that_dies_costs_nothing_that_it_has_not_begun(kind: Kind) {
+    let pool = quick_pool(kind.builder(), 1);
+    for round in 1..=5 {
+        let pid = result(pool.submit(pid_of_worker, 0).unwrap()).unwrap();
+        stop(pid);
+        let first = pool.submit(square, 3).unwrap();
+        kill(pid);
+        assert_eq!(result(first), Ok(9));
+        until("a death is counted", || pool.stats().died == round);
+    }
+    assert_eq!(pool.stats().failed, 0);
 }

@@ -524,7 +524,8 @@ impl State {
             }
         }
         // It is buried, or replaced, or its frames are taken, by the supervisor alone.
-        if worker.is_insane || rests && !worker.is_open() || worker.is_unheard() {
+        let has_kept = worker.channel.control().wants_to_send();
+        if worker.is_insane || rests && !worker.is_open() || worker.is_unheard() || has_kept {
             sleep.call();
         }
     }

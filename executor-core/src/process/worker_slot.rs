@@ -150,10 +150,16 @@ impl Worker {
         self.is_ready() && self.is_used_up() && self.stop.is_none()
     }
 
-    /// What is first here, if it is not claimed.
+    /// What is first here, if it is not claimed, or not even read.
     pub(super) fn first_unclaimed(&self) -> Option<u64> {
         let (first, _) = self.shelf.front()?;
-        (!self.channel.is_claimed(first)).then_some(first)
+        (!self.channel.is_claimed(first) || self.channel.is_unread(first)).then_some(first)
+    }
+
+    /// Whether it is stopped, and has not read what stands first, which cannot be taken back as long as it lives.
+    pub(super) fn is_stopped_before(&self, first: u64) -> bool {
+        // In this order: as long as it is stopped it reads nothing.
+        self.channel.is_claimed(first) && self.process.is_stopped() && self.channel.is_unread(first)
     }
 
     /// Whether it may be given one more task, room for it aside.

@@ -21,6 +21,9 @@ mod shared_memory;
 #[cfg(target_os = "linux")]
 #[expect(unsafe_code, reason = "changes what signals do")]
 mod signal;
+#[cfg(target_os = "linux")]
+#[expect(unsafe_code, reason = "asks a socket")]
+mod unread;
 mod worker_process;
 
 #[cfg(target_os = "linux")]
@@ -47,6 +50,8 @@ pub(crate) use shared_memory::{Mapping, Writable, may_have_file_of, may_have_lon
 pub(crate) use shared_memory::{SharedWords, is_same_file};
 #[cfg(target_os = "linux")]
 pub(crate) use signal::{flush_c_streams, leave_terminal, reset_signals};
+#[cfg(target_os = "linux")]
+pub(crate) use unread::has_unread;
 #[cfg(target_os = "linux")]
 pub(crate) use worker_process::is_hung_up;
 pub(crate) use worker_process::{

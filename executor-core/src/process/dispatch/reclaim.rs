@@ -168,11 +168,19 @@ impl State {
             let Some(worker) = self.workers.get_mut(&number) else { break };
             // The process is gone, so nobody claims anything any more. Of what it has claimed, all but the first one has been
             // answered, unless it was insane: then it may have run anything that it says.
-            let claimed = worker.channel.is_claimed(request);
+            let claimed = worker.channel.is_claimed(request) && !worker.channel.is_unread(request);
             let Some(mut standing) = worker.shelf.revoke(request, &mut self.sleep) else { continue };
             self.books.standing -= 1;
+            let is_first = !claimed && Some(request) == front;
             // Something is done for a request before it is claimed. What ends every worker there would go on for ever.
-            let is_convicted = !claimed && Some(request) == front && !stopped && standing.request.suspect(was_killed);
+            // And who was told to stop was told so because of this one. As in `miss`, time may be over once without a run.
+            let is_convicted = is_first
+                && if stopped {
+                    !matches!(error, TaskError::TimedOut { .. })
+                        || std::mem::replace(&mut standing.request.extras().is_missed, true)
+                } else {
+                    standing.request.suspect(was_killed)
+                };
             if is_convicted {
                 lost = true;
                 self.lose_whole(standing, error);

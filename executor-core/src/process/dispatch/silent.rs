@@ -5,7 +5,9 @@
 //! goes to others and the worker is *silent*: it gets nothing until it has passed what was taken back, and is killed if it does
 //! not within the grace time. It has nothing to run meanwhile, so that costs no task.
 //!
-//! Over a socket a worker has a request as soon as it is sent, so there is nothing that could be taken back.
+//! Over a socket a request cannot be taken back, but it can be known that it was not read. A worker that is stopped before it has
+//! read its request has not begun it, and is killed; and what a dead worker has not begun goes to others. Only who has it go on
+//! again in the very moment between the look and the kill costs that task.
 
 use std::time::{Duration, Instant};
 
@@ -72,9 +74,20 @@ impl State {
             if is_silent && worker.is_ready() && worker.stop.is_none() {
                 self.take_back(number, usize::MAX);
                 self.fall_silent(number, now, grace);
+                self.end_stopped(number);
             }
         }
         self.claims_due = if is_over { None } else { now.checked_add(LOOK) };
+    }
+
+    /// Kills a worker that is stopped with a request before it that cannot be taken back in another way.
+    fn end_stopped(&mut self, number: u32) {
+        let Some(worker) = self.workers.get_mut(&number) else { return };
+        if worker.first_unclaimed().is_some_and(|first| worker.is_stopped_before(first)) {
+            // As below, once it is reaped.
+            worker.life = Life::Leaving { kill_at: None };
+            worker.process.kill();
+        }
     }
 
     /// The worker gets nothing more until it has passed what was taken back from it, unless it has begun something after all.

@@ -177,6 +177,12 @@ pub(super) trait ParentEnd: Send {
         true
     }
 
+    /// Whether the worker is known not to have read this request to its end, so that it has not begun it. That stays so only if
+    /// the worker is dead, or stopped and stays so.
+    fn is_unread(&self, _: u64) -> bool {
+        false
+    }
+
     /// Takes a request back that the worker has not claimed; `false` when it has.
     fn revoke(&mut self, number: u64) -> bool;
 

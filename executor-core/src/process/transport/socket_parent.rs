@@ -51,6 +51,13 @@ pub(in crate::process) struct SocketParent {
     /// What did not fit into the socket; `sent` bytes of it have gone since.
     outgoing: Vec<u8>,
     sent: usize,
+    /// Bytes that were to be sent, and those that the system has taken. Without a worker the rest of them is gone.
+    pushed: u64,
+    delivered: u64,
+    /// The worker is gone: nothing can be sent any more.
+    is_cut: bool,
+    /// The worker has gone and left something in the socket that it had not read.
+    left_some: bool,
     /// Contents of frames that belong to the transport.
     data: VecDeque<Vec<u8>>,
     /// All other frames.
@@ -72,6 +79,12 @@ pub(in crate::process) struct SocketParent {
     open: bool,
     /// Requests sent, as a transport by itself.
     next_number: u64,
+    /// Where the last of them ends among the bytes pushed, until it is answered.
+    ///
+    /// Invariant: nothing is pushed behind it meanwhile, so what is unread then, or is never read, is the end of that request.
+    run_end: Option<u64>,
+    /// Frames that wait for that answer. The worker would not read them before.
+    held: Vec<u8>,
 }
 
 impl SocketParent {
@@ -85,6 +98,10 @@ impl SocketParent {
             incoming: FrameBuffer::default(),
             outgoing: Vec::new(),
             sent: 0,
+            pushed: 0,
+            delivered: 0,
+            is_cut: false,
+            left_some: false,
             data: VecDeque::new(),
             other: VecDeque::new(),
             #[cfg(target_os = "linux")]
@@ -97,6 +114,8 @@ impl SocketParent {
             outgoing_files: VecDeque::new(),
             open: true,
             next_number: 0,
+            run_end: None,
+            held: Vec::new(),
         };
         Ok((parent, worker))
     }
@@ -104,9 +123,11 @@ impl SocketParent {
     /// Sends the first frames, with files beside them. What does not fit at once is kept.
     pub(in crate::process) fn send_first(&mut self, frames: &[u8], files: &[BorrowedFd<'_>]) -> io::Result<()> {
         match sys::send_with_fds(self.socket.as_fd(), frames, files) {
-            Ok(sent) => self.send(&[&frames[sent..]]),
-            // As in `send`.
-            Err(error) if matches!(error.kind(), ErrorKind::BrokenPipe | ErrorKind::ConnectionReset) => {}
+            Ok(sent) => {
+                self.note_sent(sent);
+                self.send(&[&frames[sent..]]);
+            }
+            Err(error) if is_gone(&error) => self.cut(&error),
             Err(error) => return Err(error),
         }
         Ok(())
@@ -115,8 +136,9 @@ impl SocketParent {
     /// Sends bytes, or keeps what does not fit for [`flush`](Self::flush). A worker that is gone is not an error: its end is
     /// noticed where it is received.
     fn send(&mut self, parts: &[&[u8]]) {
+        self.pushed += parts.iter().map(|part| part.len() as u64).sum::<u64>();
         let mut skip = 0;
-        while self.outgoing.is_empty() {
+        while self.outgoing.is_empty() && !self.is_cut {
             let mut left = skip;
             let slices: Vec<IoSlice<'_>> = parts
                 .iter()
@@ -130,18 +152,45 @@ impl SocketParent {
                 return;
             }
             match sys::send_parts(self.socket.as_fd(), &slices) {
-                Ok(count) => skip += count,
+                Ok(count) => {
+                    skip += count;
+                    self.delivered += count as u64;
+                }
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
-                // The worker is gone.
-                Err(_) => return,
+                Err(error) if is_gone(&error) => self.cut(&error),
+                // What the system has no memory for at this moment is not lost.
+                Err(_) => break,
             }
+        }
+        if self.is_cut {
+            return;
         }
         for part in parts {
             let begin = skip.min(part.len());
             skip -= begin;
             self.outgoing.extend_from_slice(&part[begin..]);
         }
+    }
+
+    /// Bytes went with files beside them.
+    fn note_sent(&mut self, count: usize) {
+        self.pushed += count as u64;
+        self.delivered += count as u64;
+    }
+
+    /// The worker is gone. The system says only once that it has not read everything, to whoever reads or writes next.
+    fn cut(&mut self, error: &io::Error) {
+        self.is_cut = true;
+        self.note_left(error);
+        self.outgoing = Vec::new();
+        self.sent = 0;
+        #[cfg(target_os = "linux")]
+        self.outgoing_files.clear();
+    }
+
+    /// Of other systems it is not known what this error means.
+    fn note_left(&mut self, error: &io::Error) {
+        self.left_some |= cfg!(target_os = "linux") && error.kind() == ErrorKind::ConnectionReset;
     }
 
     /// Sends a frame whose content is made of `parts`.
@@ -164,7 +213,11 @@ impl SocketParent {
         let mut file = Some(file);
         if self.outgoing.is_empty() {
             match sys::send_with_fds(self.socket.as_fd(), &frame, file.as_slice()) {
-                Ok(sent) => return self.send(&[&frame[sent..]]),
+                Ok(sent) => {
+                    self.note_sent(sent);
+                    return self.send(&[&frame[sent..]]);
+                }
+                Err(error) if is_gone(&error) => return self.cut(&error),
                 Err(error) if matches!(error.kind(), ErrorKind::Interrupted | ErrorKind::WouldBlock) => {}
                 Err(_) => file = None,
             }
@@ -172,6 +225,7 @@ impl SocketParent {
         match file.and_then(|file| file.try_clone_to_owned().ok()) {
             Some(file) => {
                 self.outgoing_files.push_back((self.outgoing.len(), share, file));
+                self.pushed += frame.len() as u64;
                 self.outgoing.extend_from_slice(&frame);
             }
             None => self.send(&[&share_frame(share, false)]),
@@ -188,8 +242,10 @@ impl SocketParent {
             }
             let end = self.outgoing_files.get(1).map_or(self.outgoing.len(), |(next, ..)| *next);
             let sent = sys::send_with_fds(self.socket.as_fd(), &self.outgoing[at..end], &[file.as_fd()]);
-            if sent.as_ref().is_err_and(|error| !matches!(error.kind(), ErrorKind::Interrupted | ErrorKind::WouldBlock))
-            {
+            let is_refused = |error: &io::Error| {
+                !is_gone(error) && !matches!(error.kind(), ErrorKind::Interrupted | ErrorKind::WouldBlock)
+            };
+            if sent.as_ref().is_err_and(is_refused) {
                 // As in `send_share`.
                 let frame = share_frame(*share, false);
                 self.outgoing[at..at + frame.len()].copy_from_slice(&frame);
@@ -207,10 +263,14 @@ impl SocketParent {
     pub(in crate::process) fn flush(&mut self) {
         while self.sent < self.outgoing.len() {
             match self.send_kept() {
-                Ok(count) => self.sent += count,
+                Ok(count) => {
+                    self.sent += count;
+                    self.delivered += count as u64;
+                }
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return,
-                Err(_) => break,
+                Err(error) if is_gone(&error) => return self.cut(&error),
+                // As in `send`.
+                Err(_) => return,
             }
         }
         // A large argument's memory is not kept for the next, small one.
@@ -298,7 +358,10 @@ impl SocketParent {
                 }
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == ErrorKind::WouldBlock => break,
-                Err(_) => self.open = false,
+                Err(error) => {
+                    self.note_left(&error);
+                    self.open = false;
+                }
             }
         }
         Ok(())
@@ -407,6 +470,11 @@ impl Drop for SocketParent {
     }
 }
 
+/// Whether an error says that the worker's end is closed.
+fn is_gone(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::BrokenPipe | ErrorKind::ConnectionReset)
+}
+
 #[cfg(target_os = "linux")]
 fn share_frame(share: Share, has_file: bool) -> Vec<u8> {
     let content = share.to_bytes(has_file);
@@ -427,10 +495,22 @@ impl ParentEnd for SocketParent {
     }
 
     fn push(&mut self, record: Record<'_>) -> Place {
+        #[cfg(target_os = "linux")]
+        if let Record::Forget { id } = record
+            && self.run_end.is_some()
+        {
+            let start = wire::begin_frame(&mut self.held, wire::FORGET);
+            self.held.extend_from_slice(&id.to_le_bytes());
+            // Its length is known.
+            let _ = wire::end_frame(&mut self.held, start);
+            return Place::default();
+        }
+        debug_assert!(self.run_end.is_none(), "nothing is pushed behind a request");
         match record {
             Record::Run { definition, items, bytes } => {
                 self.send_frame(wire::RUN, &[&definition.to_le_bytes(), &items.to_le_bytes(), bytes]);
                 self.next_number += 1;
+                self.run_end = Some(self.pushed);
             }
             Record::Define { definition, offset, name_hash, bound } => {
                 let (offset, hash) = (offset.to_le_bytes(), name_hash.to_le_bytes());
@@ -457,6 +537,15 @@ impl ParentEnd for SocketParent {
 
     fn is_claimed(&self, _: u64) -> bool {
         true
+    }
+
+    fn is_unread(&self, number: u64) -> bool {
+        let Some(end) = self.run_end.filter(|_| number.checked_add(1) == Some(self.next_number)) else { return false };
+        #[cfg(target_os = "linux")]
+        let is_left = self.left_some || sys::has_unread(self.socket.as_fd());
+        #[cfg(not(target_os = "linux"))]
+        let is_left = self.left_some;
+        self.delivered < end || is_left && self.pushed == end
     }
 
     fn revoke(&mut self, _: u64) -> bool {
@@ -498,6 +587,13 @@ impl ParentEnd for SocketParent {
                 },
                 bytes,
             })?;
+            if kind != ReplyKind::Part {
+                self.run_end = None;
+                if !self.held.is_empty() {
+                    let held = std::mem::take(&mut self.held);
+                    self.send(&[&held]);
+                }
+            }
         }
         Ok(())
     }
