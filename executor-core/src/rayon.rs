@@ -19,6 +19,7 @@ use crate::{
     },
     span,
     stats::{PoolState, Stats},
+    sync::sleep_until,
     task::{Payload, Task, TaskOptions},
 };
 
@@ -167,13 +168,15 @@ impl RayonCore {
             return Err(SubmitError::ShutDown);
         }
         let shared = Arc::clone(&self.shared);
+        // Asks a subscriber, which is the user's code: not under the lock.
+        let work = span::carry(work);
         let (task, future, number) = {
             let mut state = shared.lock();
             if state.shut_down {
                 return Err(SubmitError::ShutDown);
             }
             // Not before: with a queue time the task may end by itself, and only one that was counted may.
-            let (task, future) = InProcess::task(Arc::clone(&shared), &options, span::carry(work), |_| ());
+            let (task, future) = InProcess::task(Arc::clone(&shared), &options, work, |_| ());
             state.next += 1;
             let number = state.next;
             state.queue.insert(number, task.clone());
@@ -266,18 +269,20 @@ impl Shared {
     /// What a stand-in does: runs tasks until there are none, or nobody is left to stand in for.
     fn stand_in(&self) {
         loop {
-            let task = {
-                let mut state = self.lock();
-                let task = if state.stand_ins > state.blocked { None } else { state.queue.pop_first() };
-                state.busy += usize::from(task.is_some());
-                task
-            };
-            match task {
+            let mut picked = None;
+            self.change(|state| {
+                picked = if state.stand_ins > state.blocked { None } else { state.queue.pop_first() };
+                match picked {
+                    Some(_) => state.busy += 1,
+                    // At once: who submits or blocks from now on does not count on this one.
+                    None => state.stand_ins -= 1,
+                }
+            });
+            match picked {
                 Some((_, task)) => self.run(&task),
-                None => break,
+                None => return,
             }
         }
-        self.change(|state| state.stand_ins -= 1);
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -309,18 +314,21 @@ impl Shared {
             report.cancelled = queue.into_values().filter(TaskRef::cancel).count();
             state = self.lock();
         }
-        drop(state);
-        // A worker of another pool has a stand-in there, for whom tasks of this one may be waiting.
-        let _here = (current_pool() != self.id).then(WaitingHere::begin);
-        state = self.lock();
         // A worker that waits for its own end would wait for ever.
-        while !state.is_at_rest() && current_pool() != self.id {
-            let left = end.map(|end| end.saturating_duration_since(Instant::now()));
-            state = match left {
-                None => self.at_rest.wait(state).unwrap_or_else(PoisonError::into_inner),
-                Some(Duration::ZERO) => break,
-                Some(left) => self.at_rest.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0,
-            };
+        if current_pool() != self.id {
+            drop(state);
+            // One of another pool has a stand-in there, for whom tasks of this one may be waiting.
+            let here = WaitingHere::begin();
+            loop {
+                let until = here.until(end);
+                let state = self.lock();
+                if state.is_at_rest() || end.is_some_and(|end| end <= Instant::now()) {
+                    break;
+                }
+                drop(sleep_until(&self.at_rest, state, until));
+            }
+            drop(here);
+            state = self.lock();
         }
         report.running = state.running;
         report.queued = state.queued;
@@ -367,6 +375,10 @@ impl Host for Shared {
             state.blocked_elsewhere += usize::from(!IN_TASK.get());
         }
         self.call_stand_in()
+    }
+
+    fn look_after(self: Arc<Self>) {
+        self.call_stand_in();
     }
 
     fn end_wait(&self) {

@@ -12,8 +12,9 @@ use std::{
 };
 
 use executor_core::{
-    Completion, Executor, ProcessPoolExecutor, Promise, RayonExecutor, ReturnWhen, SerialExecutor, Shutdown,
-    SubmitError, TaskError, TaskFuture, ThreadPoolExecutor, TryMapError, as_completed, partial, wait, wait_until_any,
+    Completion, Executor, ProcessPoolExecutor, Promise, RayonExecutor, ReturnWhen, SerialExecutor, Shutdown, Submit,
+    SubmitError, TaskError, TaskFuture, TaskOptions, ThreadPoolExecutor, TryMapError, as_completed, partial, wait,
+    wait_until_any,
 };
 
 use pool_kinds::{Kind, on_every_kind_of_pool};
@@ -66,6 +67,7 @@ on_every_executor!(
     callbacks_are_called_once_and_harm_nothing,
     the_end_waits_for_callbacks,
     a_callback_may_end_its_executor,
+    a_callback_may_wait_for_the_pool_whose_task_ends_its_executor,
     a_wait_that_runs_out_gives_the_future_back,
     after_shutdown_nothing_is_taken_and_everything_is_done,
     a_map_of_a_pool_that_shut_down_says_so,
@@ -233,6 +235,23 @@ fn a_callback_may_end_its_executor(executor: impl Executor + Send + 'static) {
         sender.send((result, report.is_complete())).unwrap();
     });
     assert_eq!(receiver.recv_timeout(LONG).unwrap(), (Ok(9), true));
+}
+
+fn a_callback_may_wait_for_the_pool_whose_task_ends_its_executor(executor: impl Executor + Send + 'static) {
+    let pool = ThreadPoolExecutor::new(1).unwrap();
+    let core = pool.core().clone();
+    let (sender, receiver) = mpsc::channel();
+    let future = executor.submit(square, 3).unwrap();
+    assert!(future.wait_timeout(LONG));
+    let ends = pool.spawn(move || {
+        future.add_done_callback(move |_| {
+            let asked = core.submit_task(square, 4, TaskOptions::new()).unwrap();
+            sender.send(asked.result_timeout(LONG).unwrap()).unwrap();
+        });
+        executor.shutdown(Shutdown::Drain, None).is_complete()
+    });
+    assert_eq!(receiver.recv_timeout(LONG).unwrap(), Ok(16));
+    assert_eq!(ends.unwrap().result_timeout(LONG).unwrap(), Ok(true));
 }
 
 fn a_wait_that_runs_out_gives_the_future_back(executor: impl Executor) {
@@ -553,5 +572,20 @@ mod waits {
         assert_eq!(sum, 200);
         assert!(rayon.shutdown(Shutdown::Drain, Some(LONG)).is_complete());
         assert_eq!(rayon.stats().done, 400);
+    }
+
+    /// Each comes when the stand-in that has done the one before is about to leave.
+    #[test]
+    fn a_stand_in_that_leaves_is_not_counted_on() {
+        let (rayon, threads) = (RayonExecutor::new(1).unwrap(), ThreadPoolExecutor::new(1).unwrap());
+        let core = rayon.core().clone();
+        let outer = rayon.spawn(move || {
+            let ask = move || {
+                let ask = |x: u64| core.submit_task(square, x, TaskOptions::new()).unwrap().result_timeout(LONG);
+                (0..5000).filter(|x| ask(*x).unwrap() == Ok(x * x)).count()
+            };
+            threads.spawn(ask).unwrap().result()
+        });
+        assert_eq!(outer.unwrap().result(), Ok(Ok(5000)));
     }
 }

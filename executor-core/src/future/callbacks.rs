@@ -20,11 +20,12 @@ use std::{
 
 use super::{
     cell::Completed,
-    host::{current_pool, run_foreign},
+    host::{WaitingHere, current_pool, run_foreign},
 };
 use crate::{
     executor::ShutdownReport,
     panic,
+    sync::sleep_until,
     sys::{self, PerProcess},
 };
 
@@ -101,18 +102,20 @@ pub(crate) fn shut_down_and_wait(
     let left = |pending: &BTreeMap<u64, usize>| {
         pending.get(&pool).copied().unwrap_or(0).saturating_sub((own == Some(pool)).into())
     };
-    let mut pending = pending();
-    let all_run = &PENDING.get().all_run;
-    report.callbacks = left(&pending);
-    while report.callbacks > 0 && own.is_none() && current_pool() != pool && !thread::panicking() {
-        pending = match end.map(|end| end.saturating_duration_since(Instant::now())) {
-            None => all_run.wait(pending).unwrap_or_else(PoisonError::into_inner),
-            Some(Duration::ZERO) => break,
-            Some(time) => all_run.wait_timeout(pending, time).unwrap_or_else(PoisonError::into_inner).0,
-        };
-        report.callbacks = left(&pending);
+    report.callbacks = left(&pending());
+    if report.callbacks == 0 || own.is_some() || current_pool() == pool || thread::panicking() {
+        return report;
     }
-    report
+    // A callback may be waiting for the pool whose worker this is.
+    let here = WaitingHere::begin();
+    loop {
+        let pending = pending();
+        report.callbacks = left(&pending);
+        if report.callbacks == 0 || end.is_some_and(|end| end <= Instant::now()) {
+            return report;
+        }
+        drop(sleep_until(&PENDING.get().all_run, pending, here.until(end)));
+    }
 }
 
 const STALL: Duration = Duration::from_millis(2);
@@ -144,6 +147,11 @@ fn as_callback_of_no_pool(run: impl FnOnce()) {
     let outer = RUNNING.replace(Some(0));
     run();
     RUNNING.set(outer);
+}
+
+/// Whether this thread runs what is meant for the threads of the callbacks.
+pub(super) fn is_running_here() -> bool {
+    RUNNING.get().is_some()
 }
 
 /// For a thread that others rely on: until it ends it never waits for callbacks, whatever it ends.
