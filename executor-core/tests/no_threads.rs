@@ -2,10 +2,11 @@
 //! some. The limit is the process's, so this is a file of its own with one test.
 #![cfg(target_os = "linux")]
 
-use std::{fs, sync::mpsc, thread, time::Duration};
+use std::{env, fs, process::Command, sync::mpsc, thread, time::Duration};
 
 use executor_core::{
-    Executor, Promise, ReturnWhen, Shutdown, Submit, TaskError, TaskFuture, TaskOptions, ThreadPoolExecutor, wait,
+    Executor, Observer, Promise, ReturnWhen, Shutdown, Submit, TaskEnd, TaskError, TaskFuture, TaskId, TaskOptions,
+    ThreadPoolExecutor, wait,
 };
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
@@ -47,11 +48,44 @@ fn square(x: u64) -> u64 {
     x * x
 }
 
+const NAME: &str = "no_thread_for_a_moment_costs_what_meets_it_and_nothing_else";
+
 #[test]
 fn no_thread_for_a_moment_costs_what_meets_it_and_nothing_else() {
+    if env::var_os("RUST_MIN_STACK").is_some() {
+        return the_thread_that_keeps_time_is_the_only_one();
+    }
+    // There every thread is too large.
+    let mut child = Command::new(env::current_exe().unwrap());
+    child.args([NAME, "--exact"]).env("RUST_MIN_STACK", (1_u64 << 30).to_string());
+    let status = child.status().unwrap();
+    assert!(status.success(), "{status}");
     the_pool_lives_on();
     a_task_that_waits_without_a_stand_in_runs_what_it_waits_for();
     a_stand_in_is_started_when_there_are_threads_again();
+}
+
+struct Listener(mpsc::Sender<TaskEnd>);
+
+impl Observer for Listener {
+    fn task_ended(&self, _: TaskId, end: TaskEnd) {
+        let _ = self.0.send(end);
+    }
+}
+
+/// It tells the observer itself what it would leave to another one.
+fn the_thread_that_keeps_time_is_the_only_one() {
+    let (told, is_told) = mpsc::channel();
+    let pool = ThreadPoolExecutor::builder().max_workers(1).observer(Listener(told)).build().unwrap();
+    let (release, held) = mpsc::channel();
+    let busy = pool.spawn(move || held.recv_timeout(LONG).is_ok()).unwrap();
+    let queued = pool.spawn_with(|| (), TaskOptions::new().queue_timeout(Duration::from_millis(100))).unwrap();
+    let crowded = Crowded::new();
+    assert_eq!(is_told.recv_timeout(LONG), Ok(TaskEnd::Expired));
+    assert!(matches!(result(queued), Err(TaskError::Expired { .. })));
+    drop(crowded);
+    release.send(()).unwrap();
+    assert_eq!(result(busy), Ok(true));
 }
 
 fn the_pool_lives_on() {

@@ -244,7 +244,8 @@ where
     }
 
     fn expire_queued(task: &Task<Self>, waited: Duration) {
-        if deadline::keeps_time() && task.content().owner.is_observed() {
+        // Where there are no other threads it comes back here, and is told then.
+        if deadline::keeps_time() && !callbacks::is_running_here() && task.content().owner.is_observed() {
             let task = task.to_ref();
             return callbacks::run_elsewhere(move || task.expire_queued(waited));
         }
