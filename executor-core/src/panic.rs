@@ -17,7 +17,8 @@ use std::{
 use crate::{error::TaskError, foreign::is_forbidden};
 
 thread_local! {
-    /// How many tasks run on this thread (tasks nest when one waits for another in place).
+    /// Twice how many tasks run on this thread (tasks nest when one waits for another in place), and one more where the innermost
+    /// code is contained: that is not the task's.
     static DEPTH: Cell<usize> = const { Cell::new(0) };
     /// What the hook noted, and for the task at which depth. Only touched by panics, and empty between them.
     static RECORDS: RefCell<Vec<(usize, Record)>> = const { RefCell::new(Vec::new()) };
@@ -47,10 +48,11 @@ pub(crate) fn catch<T>(task: impl FnOnce() -> T) -> Result<T, TaskError> {
 #[inline]
 pub(crate) fn catch_boxed<T>(task: impl FnOnce() -> T) -> Result<T, Box<TaskError>> {
     install_hook();
-    let depth = DEPTH.get() + 1;
-    DEPTH.set(depth);
+    let outer = DEPTH.get();
+    let depth = outer / 2 + 1;
+    DEPTH.set(2 * depth);
     let outcome = panic::catch_unwind(AssertUnwindSafe(task));
-    DEPTH.set(depth - 1);
+    DEPTH.set(outer);
     // Also of a task that ended well: it may have caught a panic of its own.
     let record = if RECORDED.get() { take_record(depth) } else { None };
     outcome.map_err(|payload| Box::new(panicked(payload, record)))
@@ -91,11 +93,21 @@ fn panicked(payload: Box<dyn Any + Send>, record: Option<Record>) -> TaskError {
 #[inline]
 pub(crate) fn contain(code: impl FnOnce()) {
     debug_assert!(!is_forbidden(), "no foreign code under a lock");
+    let outer = DEPTH.get();
+    DEPTH.set(outer | 1);
     if let Err(payload) = panic::catch_unwind(AssertUnwindSafe(code)) {
         // A payload's own destructor may panic as well, and that of what it panics with: that is leaked.
         if let Err(second) = panic::catch_unwind(AssertUnwindSafe(|| drop(payload))) {
             std::mem::forget(second);
         }
+    }
+    DEPTH.set(outer);
+}
+
+/// Drops values of the user's one by one: of the destructors of one vector, the second that panics aborts the program.
+pub(crate) fn drop_each<T>(values: impl IntoIterator<Item = T>) {
+    if std::mem::needs_drop::<T>() {
+        values.into_iter().for_each(|value| contain(|| drop(value)));
     }
 }
 
@@ -137,9 +149,11 @@ fn install_first(install: &Once) {
 /// Notes a panic if it is a task's; says whether it was.
 fn record(info: &PanicHookInfo<'_>) -> bool {
     let depth = DEPTH.try_with(Cell::get).unwrap_or(0);
-    if depth == 0 {
+    let is_contained = depth % 2 == 1;
+    if depth == 0 || is_contained {
         return false;
     }
+    let depth = depth / 2;
     let location = info.location().map_or_else(|| "an unknown place".to_owned(), ToString::to_string);
     let backtrace = Backtrace::capture();
     let noted = RECORDS.try_with(|records| {
@@ -205,6 +219,21 @@ mod tests {
         let Err(TaskError::Panicked { backtrace, .. }) = catch(|| panic!("here")) else { panic!("no panic") };
         let is_asked_for = Backtrace::capture().status() == BacktraceStatus::Captured;
         assert_eq!(!backtrace.is_empty(), is_asked_for, "{backtrace}");
+    }
+
+    #[test]
+    fn a_panic_of_contained_code_is_not_the_tasks() {
+        let kept = catch(|| {
+            contain(|| panic!("this contained panic is part of the test"));
+            let within = catch(|| contain(|| assert!(catch(|| panic!("within")).is_err())));
+            (within, RECORDS.with_borrow(Vec::len))
+        });
+        assert_eq!(kept, Ok((Ok(()), 0)));
+        let outcome = catch(|| {
+            contain(|| panic!("this contained panic is part of the test"));
+            panic::resume_unwind(Box::new("without a hook"));
+        });
+        assert_eq!(location_of(outcome), "an unknown place");
     }
 
     #[test]

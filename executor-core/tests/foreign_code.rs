@@ -7,7 +7,7 @@ use std::{
     pin::Pin,
     sync::{
         Arc, Mutex, OnceLock,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
         mpsc,
     },
     task::{Context, Wake, Waker},
@@ -17,7 +17,7 @@ use std::{
 
 use executor_core::{
     Executor, Observer, Promise, RayonExecutor, ReturnWhen, Shutdown, Submit, SubmitError, TaskEnd, TaskError,
-    TaskFuture, TaskId, TaskOptions, ThreadPoolCore, ThreadPoolExecutor, wait, with_worker_state,
+    TaskFuture, TaskId, TaskOptions, ThreadPoolCore, ThreadPoolExecutor, TryMapError, wait, with_worker_state,
 };
 
 const LONG: Duration = Duration::from_secs(60);
@@ -450,4 +450,81 @@ fn a_panic_of_set_result_is_nobodys() {
     poll_once(&mut future);
     assert!(catch_unwind(AssertUnwindSafe(|| promise.set_result(1))).unwrap().is_ok());
     assert_eq!(future.result(), Ok(1));
+}
+
+/// Each of its kind panics when it is dropped.
+struct Grumpy(Arc<AtomicUsize>);
+
+impl Drop for Grumpy {
+    fn drop(&mut self) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+        panic!("this destructor's panic is part of the test");
+    }
+}
+
+/// A second panic of the same vector would abort the program.
+#[test]
+fn items_of_a_map_may_all_panic_when_they_are_dropped() {
+    const ITEMS: usize = 12;
+    let dropped = Arc::new(AtomicUsize::new(0));
+    let items = |count| {
+        let dropped = Arc::clone(&dropped);
+        (0..count).map(move |_| Grumpy(Arc::clone(&dropped)))
+    };
+    // Chunks that have not started.
+    let pool = ThreadPoolExecutor::new(1).unwrap();
+    let (task, release) = held();
+    let busy = pool.spawn(task).unwrap();
+    drop(pool.spawn_map(|item: Grumpy| std::mem::forget(item), items(ITEMS)).chunk_size(4).start());
+    release.send(()).unwrap();
+    assert_eq!(busy.result(), Ok(()));
+    assert_eq!(dropped.swap(0, Ordering::SeqCst), ITEMS);
+    // Items that are not begun after an error.
+    let pool = ThreadPoolExecutor::new(2).unwrap();
+    let call = |item: Grumpy| {
+        std::mem::forget(item);
+        panic!("this task's panic is part of the test");
+    };
+    let answers: Result<Vec<()>, _> = pool.spawn_map(call, items(ITEMS)).chunk_size(ITEMS).into_vec();
+    assert!(matches!(answers, Err(TaskError::Panicked { .. })));
+    assert_eq!(dropped.load(Ordering::SeqCst), ITEMS - 1);
+}
+
+/// Its destructor waits until it may go on.
+struct Errand(mpsc::Sender<()>, mpsc::Receiver<()>, Arc<AtomicBool>);
+
+impl Drop for Errand {
+    fn drop(&mut self) {
+        self.0.send(()).unwrap();
+        self.2.store(self.1.recv_timeout(LONG).is_ok(), Ordering::SeqCst);
+    }
+}
+
+#[test]
+fn the_destructor_of_a_scopes_second_error_may_wait_for_who_spawns() {
+    let pool = ThreadPoolExecutor::new(2).unwrap();
+    let (drops, is_dropped) = mpsc::channel();
+    let (release, held) = mpsc::channel();
+    let (started, has_started) = mpsc::channel();
+    let was_released = Arc::new(AtomicBool::new(false));
+    let errand = Errand(drops, held, Arc::clone(&was_released));
+    let outcome = pool.try_scope(|scope| {
+        let token = scope.cancel_token();
+        scope
+            .try_spawn(move || {
+                started.send(()).unwrap();
+                while !token.is_cancelled() {
+                    thread::yield_now();
+                }
+                Err(Some(errand))
+            })
+            .unwrap();
+        has_started.recv_timeout(LONG).unwrap();
+        scope.try_spawn(|| Err(None)).unwrap();
+        is_dropped.recv_timeout(LONG).unwrap();
+        scope.spawn(|| ()).unwrap();
+        release.send(()).unwrap();
+    });
+    assert!(matches!(outcome, Err(TryMapError::Output(None))));
+    assert!(was_released.load(Ordering::SeqCst));
 }

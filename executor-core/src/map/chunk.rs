@@ -27,7 +27,17 @@ impl<A, R> ChunkInput<A, R> {
     /// The items, for an executor that sends them elsewhere.
     #[must_use]
     pub fn into_items(self) -> Vec<A> {
-        self.items
+        self.into_parts().0
+    }
+
+    fn into_parts(mut self) -> (Vec<A>, Option<Arc<Spare<A, R>>>) {
+        (std::mem::take(&mut self.items), self.spare.take())
+    }
+}
+
+impl<A, R> Drop for ChunkInput<A, R> {
+    fn drop(&mut self) {
+        panic::drop_each(std::mem::take(&mut self.items));
     }
 }
 
@@ -72,7 +82,7 @@ impl<R> ChunkOutput<R> {
     /// Calls `call` with each item. A panic costs its item, and is caught once for the whole run of items before it.
     pub(crate) fn compute<A>(input: ChunkInput<A, R>, call: impl Fn(A) -> R) -> Self {
         let start = Instant::now();
-        let ChunkInput { mut items, spare } = input;
+        let (mut items, spare) = input.into_parts();
         let mut values = spare.as_ref().map_or_else(Vec::new, |spare| spare.for_answers());
         values.reserve(items.len());
         let mut errors = Vec::new();
@@ -98,7 +108,8 @@ pub(crate) struct Chunk<F, A, R, M> {
 impl<F, A, R, M> Chunk<F, A, R, M> {
     /// The task for the items, and they themselves.
     pub(crate) fn new(task: F, input: ChunkInput<A, R>) -> (Self, Vec<A>) {
-        (Self { task, spare: input.spare, marker: PhantomData }, input.items)
+        let (items, spare) = input.into_parts();
+        (Self { task, spare, marker: PhantomData }, items)
     }
 }
 

@@ -133,7 +133,7 @@ where
         let before = place.saturating_sub(input.front).min(input.rest.len());
         let after = input.rest.split_off(before);
         drop(input);
-        panic::contain(|| drop(after));
+        panic::drop_each(after);
     }
 
     fn input(&self) -> MutexGuard<'_, Input<A>> {
@@ -157,7 +157,7 @@ where
             }
             Err(payload) => {
                 // Under the lock that all workers need: a destructor's panic ends nothing here.
-                panic::contain(|| items.clear());
+                panic::drop_each(items.drain(..));
                 input.ended = true;
                 input.panicked = Some(payload);
             }

@@ -145,11 +145,16 @@ impl<'scope, E: Send + 'scope> Scope<'scope, '_, E> {
 
     fn fail(&self, error: TryMapError<E>) {
         let mut state = self.lock();
-        let first = state.error.is_none();
-        state.error.get_or_insert(error);
-        // Not under the lock: what a task has captured is dropped with it, and may spawn here.
-        let tasks = if first { std::mem::take(&mut state.tasks) } else { Vec::new() };
+        if state.error.is_some() {
+            drop(state);
+            // Not under the lock: its destructor is the user's code, as below.
+            drop(error);
+            return;
+        }
+        state.error = Some(error);
+        let tasks = std::mem::take(&mut state.tasks);
         drop(state);
+        // Not under the lock: what a task has captured is dropped with it, and may spawn here.
         tasks.iter().for_each(|task| _ = task.cancel());
         self.lock().tasks.extend(tasks);
         self.token.cancel();
