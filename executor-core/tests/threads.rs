@@ -294,3 +294,27 @@ fn a_shutdown_waits_for_the_threads_locals_as_long_as_its_deadline_allows() {
         gate.wait();
     });
 }
+
+/// The thread has come to its end, but for the destructors of its thread-locals, when another one starts.
+#[test]
+fn a_shutdown_also_waits_for_threads_that_have_left_long_ago() {
+    thread_local! {
+        static KEPT: RefCell<Option<Staying>> = const { RefCell::new(None) };
+    }
+    let pool =
+        ThreadPoolExecutor::builder().max_workers(1).idle_timeout(Some(Duration::from_millis(1))).build().unwrap();
+    let (drops, is_dropping) = mpsc::channel();
+    let (gate, gone) = (Arc::new(Barrier::new(2)), Arc::new(AtomicBool::new(false)));
+    let staying = Staying(drops, Arc::clone(&gate), Arc::clone(&gone));
+    pool.spawn(|| KEPT.set(Some(staying))).unwrap().result().unwrap();
+    is_dropping.recv_timeout(LONG).unwrap();
+    assert_eq!(pool.spawn(|| 7).unwrap().result(), Ok(7));
+    let (ended, has_ended) = mpsc::channel();
+    std::thread::spawn(move || {
+        pool.shutdown(Shutdown::Drain, None);
+        ended.send(gone.load(Ordering::SeqCst)).unwrap();
+    });
+    assert!(has_ended.recv_timeout(Duration::from_millis(50)).is_err());
+    gate.wait();
+    assert_eq!(has_ended.recv_timeout(LONG), Ok(true));
+}

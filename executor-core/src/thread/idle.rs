@@ -92,6 +92,8 @@ impl Idle {
     pub(super) fn set_limit(&self, limit: usize) {
         // ORDERING: as in `limit`.
         self.limit.store(limit as u64, Ordering::Relaxed);
+        // The pair of the fence in `announce`: either who submits sees the new limit, or the caller sees the task.
+        fence(Ordering::SeqCst);
     }
 
     #[inline]

@@ -2,6 +2,7 @@
 
 use std::{
     any::Any,
+    cell::Cell as StdCell,
     collections::HashMap,
     rc::Rc,
     sync::{
@@ -97,7 +98,7 @@ pub(super) struct Outside {
 struct Threads {
     /// Threads that exist.
     live: usize,
-    handles: HashMap<u64, JoinHandle<()>>,
+    handles: HashMap<u64, Thread>,
     /// Threads that have left the pool, and that somebody joins at the moment.
     joining: usize,
     next: u64,
@@ -105,6 +106,24 @@ struct Threads {
     seats: Vec<Seat>,
     /// All that there ever were.
     members: Vec<Arc<Member>>,
+}
+
+thread_local! {
+    /// Held until the destructors of all other thread-locals have run.
+    static LIFE: StdCell<Option<Arc<()>>> = const { StdCell::new(None) };
+}
+
+/// A worker's thread, to be joined.
+struct Thread {
+    handle: JoinHandle<()>,
+    life: Arc<()>,
+}
+
+impl Thread {
+    /// Whether there is nothing left of it to wait for; std says that of one whose thread-locals are yet to be dropped.
+    fn is_gone(&self) -> bool {
+        Arc::strong_count(&self.life) == 1
+    }
 }
 
 /// All pools, so that a task finds its own by its number. Only needed where a task is told something by somebody who is no
@@ -235,7 +254,7 @@ impl Pool {
             let mut threads = self.threads();
             let number = threads.next;
             threads.next += 1;
-            threads.handles.retain(|_, thread| !thread.is_finished());
+            threads.handles.retain(|_, thread| !thread.is_gone());
             let seat = threads.seats.pop().unwrap_or_else(|| {
                 let seat = Seat::new(&self.queues);
                 threads.members.push(Arc::clone(&seat.member));
@@ -249,20 +268,28 @@ impl Pool {
             let offered = Arc::new(Mutex::new(Some(seat)));
             let (pool, taken) = (Arc::clone(self), Arc::clone(&offered));
             let take = |offer: &Mutex<Option<Seat>>| offer.lock().unwrap_or_else(PoisonError::into_inner).take();
-            match builder.spawn(move || pool.serve(take(&taken))) {
+            let life = Arc::new(());
+            let life_there = Arc::clone(&life);
+            let serve = move || {
+                // Before all other thread-locals, because those that came first end last.
+                LIFE.set(Some(life_there));
+                pool.serve(take(&taken));
+            };
+            match builder.spawn(serve) {
                 Ok(handle) => {
                     threads.live += 1;
-                    threads.handles.insert(number, handle);
+                    threads.handles.insert(number, Thread { handle, life });
                     // ORDERING: as below.
                     self.is_short.store(false, Ordering::Relaxed);
                 }
                 Err(error) => {
                     threads.seats.extend(take(&offered));
-                    let alone = threads.live == 0;
                     // ORDERING: a hint for those who look after it, which comes again when it was missed.
                     self.is_short.store(true, Ordering::Relaxed);
-                    drop(threads);
+                    // Under the lock: a worker that leaves after this look sees that nobody was called in its place.
+                    let alone = threads.live == 0;
                     (started..workers).for_each(|_| self.idle.call_failed());
+                    drop(threads);
                     // What was announced until then counts on this call. A task waits for a worker that exists; with none at
                     // all nobody would run it. The next one that comes tries again: there may be threads then.
                     if alone {
@@ -401,21 +428,21 @@ impl Pool {
         if current_pool() != self.id {
             // One of another pool has a stand-in there, for whom tasks of this one may be waiting.
             let here = WaitingHere::begin();
-            let mut threads = self.threads();
             loop {
+                // Before the lock: what that starts takes the same lock of another pool, whose shutdown may wait for this one's.
+                let until = here.until(end);
+                let mut threads = self.threads();
                 // A submit that was first may not have called anybody yet: its task is seen here, because `shut` came before.
                 if threads.live == 0 && self.idle.awake() == 0 {
                     if self.queues.has_any_work() {
                         drop(threads);
                         self.call(1);
-                        threads = self.threads();
                         continue;
                     }
                     if !threads.handles.is_empty() {
                         let leaving = Leaving::take(self, &mut threads);
                         drop(threads);
                         leaving.join(end.is_some());
-                        threads = self.threads();
                         continue;
                     }
                     if threads.joining == 0 {
@@ -425,7 +452,7 @@ impl Pool {
                 if end.is_some_and(|end| end <= Instant::now()) {
                     break;
                 }
-                threads = sleep_until(&self.ended, threads, here.until(end));
+                drop(sleep_until(&self.ended, threads, until));
             }
         }
         let stats = self.stats();
@@ -504,7 +531,7 @@ impl Pool {
 /// shut the pool down are told.
 struct Leaving {
     pool: Arc<Pool>,
-    handles: HashMap<u64, JoinHandle<()>>,
+    handles: HashMap<u64, Thread>,
     number: usize,
 }
 
@@ -523,7 +550,7 @@ impl Leaving {
             return;
         }
         for (_, thread) in self.handles.drain() {
-            let _ = thread.join();
+            let _ = thread.handle.join();
         }
     }
 }

@@ -59,6 +59,9 @@ impl Line {
             if let Some(task) = self.pop_front() {
                 return Some((task, 0));
             }
+            // In the tests others come in between.
+            #[cfg(all(test, not(loom)))]
+            std::thread::yield_now();
             let refill = match self.refill.try_lock() {
                 Ok(refill) => refill,
                 Err(TryLockError::Poisoned(refill)) => refill.into_inner(),
@@ -84,7 +87,9 @@ impl Line {
         self.front.is_empty() && self.injector.is_empty()
     }
 
+    /// While nobody moves any: they would all be missing.
     fn len(&self) -> usize {
+        let _refill = self.refill.lock().unwrap_or_else(PoisonError::into_inner);
         self.front.len() + self.injector.len()
     }
 }
@@ -296,3 +301,74 @@ impl PartialEq for Ranked {
 }
 
 impl Eq for Ranked {}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use std::{
+        collections::HashMap,
+        sync::atomic::{AtomicBool, AtomicU64, Ordering},
+        thread,
+    };
+
+    use super::*;
+    use crate::{
+        future::{Cell, InProcess, Owner, State, TaskId},
+        task::TaskOptions,
+    };
+
+    struct Nobody;
+
+    impl Owner for Nobody {
+        fn pool_id(&self) -> u64 {
+            0
+        }
+        fn started(&self, _: &Cell) {}
+        fn ended(&self, _: &Cell, _: State) {}
+        fn cancelled(&self, _: &Cell) {}
+    }
+
+    /// Whoever takes a task has begun to take it before somebody else has taken one that came later: so as many as take have
+    /// the tasks that came first, at every moment.
+    #[test]
+    fn no_task_is_taken_after_one_that_came_later() {
+        const TASKS: usize = 200_000;
+        let (line, clock, has_ended) = (Line::new(), AtomicU64::new(0), AtomicBool::new(false));
+        let now = || clock.fetch_add(1, Ordering::SeqCst);
+        let (order, taken) = thread::scope(|scope| {
+            let takers: Vec<_> = (0..4)
+                .map(|_| {
+                    scope.spawn(|| {
+                        let mut taken: Vec<(TaskId, u64, u64)> = Vec::new();
+                        loop {
+                            let (ended, begun) = (has_ended.load(Ordering::SeqCst), now());
+                            match line.pop_front().or_else(|| Some(line.pop()?.0)) {
+                                Some(task) => taken.push((task.cell().id(), begun, now())),
+                                None if ended => break,
+                                None => thread::yield_now(),
+                            }
+                        }
+                        taken
+                    })
+                })
+                .collect();
+            let mut order = HashMap::new();
+            for number in 0..TASKS {
+                let (task, future) = InProcess::task(Nobody, &TaskOptions::new(), || (), |_| ());
+                order.insert(future.id(), number);
+                line.push(task);
+            }
+            has_ended.store(true, Ordering::SeqCst);
+            let taken: Vec<_> = takers.into_iter().flat_map(|taker| taker.join().unwrap()).collect();
+            (order, taken)
+        });
+        assert_eq!(taken.len(), TASKS);
+        let mut taken: Vec<_> = taken.into_iter().map(|(id, begun, ended)| (order[&id], begun, ended)).collect();
+        taken.sort_unstable();
+        // From the last one back: the earliest end of those that came later.
+        let mut earliest = u64::MAX;
+        for (number, begun, ended) in taken.into_iter().rev() {
+            assert!(begun < earliest, "{number} was taken after one that came later");
+            earliest = earliest.min(ended);
+        }
+    }
+}

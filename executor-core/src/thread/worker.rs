@@ -181,8 +181,9 @@ impl Worker {
             self.pool.unearth();
             return Some(last);
         }
-        // Counted again: somebody may have found the deque empty meanwhile.
+        // Counted again, and somebody called: who has looked meanwhile has found the deque empty, and may have lain down.
         self.push(last);
+        self.pool.call(1);
         None
     }
 

@@ -5,7 +5,7 @@ use std::sync::Arc as StdArc;
 use loom::{sync::Arc, thread};
 
 use super::{
-    super::{outcome::Slot, waiter::Waiter},
+    super::{WaitingHere, outcome::Slot, waiter::Waiter},
     *,
 };
 use crate::{sync, wait::CompletionSet};
@@ -126,7 +126,8 @@ fn a_set_hears_of_every_cell_once() {
                 set.push(index);
             }
         }
-        let mut heard = [set.pop(None), set.pop(None)];
+        let here = WaitingHere::begin();
+        let mut heard = [set.pop(&here, None), set.pop(&here, None)];
         heard.sort_unstable();
         assert_eq!(heard, [Some(0), Some(1)]);
         assert_eq!(set.try_pop(), None);
@@ -160,7 +161,7 @@ fn two_waiters_are_both_woken() {
             set.push(5);
         }
         assert_eq!(task.wait(), Some(Ok(7)));
-        assert_eq!(set.pop(None), Some(5));
+        assert_eq!(set.pop(&WaitingHere::begin(), None), Some(5));
         worker.join().unwrap();
     });
 }
