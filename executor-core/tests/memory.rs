@@ -6,10 +6,16 @@ use std::{
     sync::mpsc,
 };
 
-use executor_core::{TaskFuture, TaskOptions, ThreadPoolExecutor};
+#[cfg(unix)]
+use executor_core::{CancelToken, Executor, ProcessPoolExecutor};
+use executor_core::{Promise, TaskError, TaskFuture, TaskOptions, ThreadPoolExecutor};
+
+#[cfg(unix)]
+executor_core::test_worker!();
 
 thread_local! {
     static ALLOCATIONS: Cell<(usize, usize)> = const { Cell::new((0, 0)) };
+    static FREED: Cell<usize> = const { Cell::new(0) };
 }
 
 /// Counts what this thread allocates, and how many bytes.
@@ -25,6 +31,7 @@ unsafe impl GlobalAlloc for Counting {
     }
 
     unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
+        FREED.set(FREED.get() + 1);
         // SAFETY: as above.
         unsafe { System.dealloc(memory, layout) }
     }
@@ -73,4 +80,51 @@ fn a_submit_is_one_allocation_of_at_most_64_bytes_and_what_the_task_needs() {
     go.send(()).unwrap();
     held.result().unwrap().unwrap();
     assert!(futures.into_iter().all(|future| future.result() == Ok(28)));
+}
+
+#[cfg(unix)]
+fn wait_for(token: CancelToken) {
+    while !token.is_cancelled() {
+        std::thread::yield_now();
+    }
+}
+
+/// Tasks that this thread submits, cancels and forgets, while the only worker is busy.
+#[cfg(unix)]
+fn cancelled_tasks_leave_nothing(executor: &ProcessPoolExecutor) {
+    let token = CancelToken::new();
+    let held = executor.submit(wait_for, token.clone()).unwrap();
+    while !held.running() {
+        std::thread::yield_now();
+    }
+    let cancel = |number: usize| {
+        for _ in 0..number {
+            let future = executor.submit(|x: u64| x, 1).unwrap();
+            assert!(future.cancel());
+        }
+    };
+    cancel(100);
+    let before = (ALLOCATIONS.get().0, FREED.get());
+    cancel(1000);
+    let (made, freed) = (ALLOCATIONS.get().0 - before.0, FREED.get() - before.1);
+    token.cancel();
+    held.result().unwrap();
+    // What is there for all of them together may grow.
+    assert!(made.abs_diff(freed) < 100, "{made} allocations, and {freed} were freed");
+}
+
+#[test]
+fn what_is_cancelled_leaves_nothing() {
+    #[cfg(unix)]
+    cancelled_tasks_leave_nothing(&ProcessPoolExecutor::new(1).unwrap());
+    let cancel = |number: usize| {
+        for _ in 0..number {
+            let (promise, future) = Promise::<u64>::new();
+            assert!(promise.set_error(TaskError::Cancelled).is_ok() && future.result().is_err());
+        }
+    };
+    cancel(100);
+    let before = (ALLOCATIONS.get().0, FREED.get());
+    cancel(1000);
+    assert_eq!(ALLOCATIONS.get().0 - before.0, FREED.get() - before.1);
 }

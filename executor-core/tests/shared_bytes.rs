@@ -49,6 +49,7 @@ on_every_kind_of_pool!(
     more_pieces_than_there_are_files,
     cancelled_tasks_hold_nothing,
     chunks_carry_references_both_ways,
+    a_chunk_that_several_workers_answer_has_the_pieces_of_each,
     a_forged_reference_is_an_error,
 );
 
@@ -418,6 +419,26 @@ fn chunks_carry_references_both_ways(kind: &Kind) {
     let results: Vec<_> = pool.map(reverse, vectors).chunk_size(3).collect();
     for (index, result) in (0..).zip(results) {
         assert_eq!(result, Ok(vec![index; 100_000]));
+    }
+}
+
+fn make_or_end(index: u8) -> SharedBytes {
+    if index % 8 == 7 {
+        std::process::abort();
+    }
+    filled(70_000, index)
+}
+
+/// Each of them numbers what it makes, and the answers of all are decoded together.
+fn a_chunk_that_several_workers_answer_has_the_pieces_of_each(kind: &Kind) {
+    let builder = ProcessPoolExecutor::builder().start_method(kind.0).transport(kind.1);
+    let pool = builder.max_workers(1).build().unwrap();
+    let results: Vec<_> = pool.map(make_or_end, 0..24).chunk_size(24).collect();
+    for (index, result) in (0..).zip(results) {
+        match result {
+            Ok(bytes) => assert!(index % 8 != 7 && bytes == filled(70_000, index), "{index} is {}", bytes[0]),
+            Err(error) => assert!(index % 8 == 7 && matches!(error, TaskError::WorkerDied { .. }), "{index}: {error}"),
+        }
     }
 }
 

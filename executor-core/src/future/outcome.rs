@@ -47,12 +47,15 @@ impl<W, T> Slot<W, T> {
         })
     }
 
-    /// Writes the outcome, before the cell is finished.
+    /// Writes the outcome, before the cell is finished. What is cancelled holds nothing: nothing would drop it.
     ///
     /// # Safety
     ///
     /// The caller alone has the right to finish the cell, and the work was taken.
     pub(crate) unsafe fn put(&self, outcome: Stored<T>) {
+        if State::of_outcome(&outcome) == State::Cancelled {
+            return;
+        }
         self.0.with_mut(|content| {
             // SAFETY: the caller alone has the slot, and there is nothing in it to be dropped.
             unsafe { content.cast::<Option<Stored<T>>>().write(Some(outcome)) };

@@ -107,11 +107,8 @@ impl<T: Send + 'static> Promise<T> {
             return Err(outcome);
         }
         let state = State::of_outcome(&outcome);
-        // What is cancelled holds nothing, and nothing would drop it.
-        if state != State::Cancelled {
-            // SAFETY: this call has settled the cell, and there is no work to be taken.
-            unsafe { self.task.content().0.put(outcome) };
-        }
+        // SAFETY: this call has settled the cell, and there is no work to be taken.
+        unsafe { self.task.content().0.put(outcome) };
         cell.finish(state);
         Ok(())
     }

@@ -340,10 +340,11 @@ impl State {
                 Some(last) if *last == number => drop(self.idle.pop()),
                 _ => self.idle.retain(|idle| *idle != number),
             }
-            self.watch_claims();
         } else {
             self.watch();
         }
+        // Also what stands behind something: when that is answered, nobody else begins to watch.
+        self.watch_claims();
     }
 
     /// Tells a worker of what was put with it.

@@ -10,7 +10,10 @@ use std::{
         fd::{AsFd, BorrowedFd},
         unix::net::UnixStream,
     },
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -253,7 +256,11 @@ fn be_refused(core: &Core, state: &mut State, error: &std::io::Error) {
         return break_pool(core, state, no_worker);
     }
     let now = Instant::now();
-    let (since, pause) = state.refused.map_or((now, FIRST_PAUSE), |refused| (refused.since, refused.pause));
+    // A pool that has some workers does without others, and may ask again much later, when it has none any more. That is another
+    // lack, which begins then.
+    let last = state.refused.filter(|last| now.saturating_duration_since(last.again) < SHORTAGE);
+    let pause = last.map_or(FIRST_PAUSE, |last| last.pause);
+    let since = last.filter(|_| is_alone).map_or(now, |last| last.since);
     let is_lasting = now.saturating_duration_since(since) >= SHORTAGE;
     state.refused = Some(Refused { since, pause: (2 * pause).min(SHORTAGE / 4), again: now + pause });
     if is_alone && is_lasting {
@@ -290,6 +297,7 @@ fn start_worker(core: &Core, launcher: &mut Launcher) -> Result<Worker, LaunchEr
         recycle_above: core.config.recycle_above,
         initializer: core.config.initializer.clone(),
         transport,
+        number: number_of_worker(),
         files: HelloFiles { table: table.is_some(), counts: counts.is_some() },
     };
     let mut frame = Vec::new();
@@ -322,6 +330,16 @@ fn start_worker(core: &Core, launcher: &mut Launcher) -> Result<Worker, LaunchEr
         #[cfg(target_os = "linux")]
         loans,
     ))
+}
+
+/// A number that no other worker of this program has, of whatever pool.
+fn number_of_worker() -> u32 {
+    static LAST: AtomicU32 = AtomicU32::new(0);
+    // ORDERING: only uniqueness matters, among those of one answer: 0 is not given when they begin again.
+    match LAST.fetch_add(1, Ordering::Relaxed).wrapping_add(1) {
+        0 => number_of_worker(),
+        number => number,
+    }
 }
 
 /// Where the system has no shared memory to give, because it is refused or the limit on the size of files is low, workers do

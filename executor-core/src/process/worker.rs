@@ -62,6 +62,8 @@ pub(super) struct Hello {
     pub(super) recycle_above: Option<u64>,
     pub(super) initializer: Option<Call>,
     pub(super) transport: Transport,
+    /// Another one for each worker of the program; 0 for a fork server.
+    pub(super) number: u32,
     pub(super) files: HelloFiles,
 }
 
@@ -302,6 +304,8 @@ fn greet(parent: &mut SocketWorker, files: &mut Vec<OwnedFd>, output: &mut Vec<u
     let Some((wire::HELLO, body)) = parent.receive()? else { return Err(io::ErrorKind::InvalidData.into()) };
     let hello: Hello = codec::decode(body).map_err(|error| io::Error::other(error.to_string()))?;
     hello.files.open(files)?;
+    #[cfg(target_os = "linux")]
+    super::shm::number_pieces_of(hello.number);
     let own = Identity::of_this_program()?;
     let (kind, text) = if own != hello.identity {
         (wire::REFUSED, format!("the worker is another build ({own:?}) than its parent ({:?})", hello.identity))

@@ -144,7 +144,9 @@ impl State {
             self.hand_out();
             let is_coming = self.workers.values().any(Worker::is_starting);
             if !self.queue.is_empty() && !self.is_full && !is_coming {
-                self.wanted_workers = self.wanted_workers.max(self.workers.len() + 1);
+                // Workers that leave are not among those that are wanted.
+                let wanted = (self.workers.len() + 1).min(self.most_workers);
+                self.wanted_workers = self.wanted_workers.max(wanted);
             }
         }
         self.workers.values().any(|worker| worker.shelf.live() > 1)

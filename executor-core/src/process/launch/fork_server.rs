@@ -96,6 +96,7 @@ impl ForkServer {
             recycle_above: None,
             initializer: None,
             transport: Transport::Socket,
+            number: 0,
             files: HelloFiles { table: table.is_some(), counts: false },
         };
         let mut frame = Vec::new();

@@ -195,9 +195,20 @@ pub(crate) struct Sealed {
     id: u64,
 }
 
+/// The number of the piece that this process makes next.
+static NEXT: AtomicU64 = AtomicU64::new(1);
+
+/// The numbers that other workers give to their pieces are not among those that this one gives: several of them may have a part
+/// in one answer, which refers to pieces by their numbers. `worker` is another one for each worker of the program, and not 0: those
+/// numbers are a fork server's, whose pieces are the same in all that were forked from it.
+pub(in crate::process) fn number_pieces_of(worker: u32) {
+    debug_assert!(worker > 0, "not a worker");
+    // ORDERING: before there is another thread that makes any.
+    NEXT.store(u64::from(worker) << 32, Ordering::Relaxed);
+}
+
 impl Sealed {
     pub(super) fn make(length: usize, fill: impl FnOnce(&mut [u8])) -> Made {
-        static NEXT: AtomicU64 = AtomicU64::new(1);
         let mut fill = Some(fill);
         let sealed = Mapping::create_sealed(length, |bytes| {
             if let Some(fill) = fill.take() {

@@ -20,7 +20,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 pub(in crate::process) use block::NO_DESCRIPTOR;
 pub(crate) use block::{Attached, Block, Made, Reference, copy, make, may_share, with_attached};
-pub(in crate::process) use borrowed::{accept, forget, open_counts};
+pub(in crate::process) use borrowed::{accept, forget, number_pieces_of, open_counts};
 pub(in crate::process) use loans::{Loans, Share};
 pub(crate) use store::Use;
 pub(in crate::process) use store::{Segment, blanks, sweep};
