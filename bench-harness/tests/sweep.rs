@@ -86,7 +86,9 @@ fn a_failed_item_fails_its_cell_its_finding_and_the_command() {
     }
     let printed: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(printed["findings"][0]["tone"], "wrong");
-    assert!(!out(&output).contains("faster") && !out(&output).contains("fastest"), "{}", out(&output));
+    // Of the machine it may be said that its clock became faster meanwhile.
+    let of_cells = run.findings.iter().filter(|finding| finding.evidence != "machine");
+    assert!(of_cells.map(|finding| &finding.text).all(|text| !text.contains("fast")), "{}", out(&output));
 }
 
 #[test]
