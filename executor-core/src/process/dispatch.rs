@@ -127,9 +127,9 @@ pub(super) struct State {
     /// When the supervisor may try again to start a worker, after the system has refused one for a moment; how long it waits
     /// then, and since when none could be had.
     pub(super) refused: Option<Refused>,
-    /// For tests of what a panic of the supervisor costs.
+    /// For tests of what a panic of the supervisor costs: so many it has.
     #[cfg(test)]
-    pub(super) panics: bool,
+    pub(super) panics: usize,
     /// Workers that ended by themselves before they were ready, since one was.
     pub(super) failed_starts: u32,
     /// Workers that were killed before they were ready, since one was; and since when.
@@ -142,25 +142,30 @@ pub(super) struct State {
 }
 
 /// Tasks whose waiters are to be woken. That is foreign code, so no lock may be held.
+/// What is not woken when this is dropped, because a thread has panicked, is woken by another one.
 #[must_use]
 pub(super) struct ToWake(Vec<Job>);
+
+impl Drop for ToWake {
+    fn drop(&mut self) {
+        self.0.drain(..).for_each(|job| job.cell().wake_elsewhere());
+    }
+}
 
 impl ToWake {
     pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    pub(super) fn wake(self) {
-        for job in self.0 {
+    pub(super) fn wake(mut self) {
+        for job in std::mem::take(&mut self.0) {
             job.cell().wake();
         }
     }
 
     /// The same for the supervisor: foreign code could hold up the time limits of others, or end the pool and wait for it.
     pub(super) fn wake_elsewhere(self) {
-        for job in self.0 {
-            job.cell().wake_elsewhere();
-        }
+        drop(self);
     }
 }
 
@@ -206,6 +211,18 @@ impl State {
         self.refill();
     }
 
+    /// Whether so many tasks have somebody who may sleep for them.
+    #[cfg(test)]
+    pub(super) fn is_awaited(&self, tasks: usize) -> bool {
+        self.books.wanted >= tasks
+    }
+
+    /// For tests of what a panic costs: what somebody has in the hands.
+    #[cfg(test)]
+    pub(super) fn take_one(&mut self) -> Option<Queued> {
+        self.queue.pop()
+    }
+
     /// Tasks in the queue.
     pub(super) fn queued(&self) -> usize {
         self.queue.len()
@@ -219,7 +236,7 @@ impl State {
         let expiry = (end, self.next_expiry);
         self.next_expiry += 1;
         request.extras().expiry = Some(expiry);
-        self.books.expiries.insert(expiry, (job.clone(), now));
+        self.books.expiries.insert(expiry, (job.pointer(), now));
         self.sleep.call_by(end);
     }
 

@@ -13,7 +13,7 @@ use super::{
     config::Config,
     dispatch::events,
     identity::Identity,
-    job::{Chunk, Decode, Encoded, ProcessTask, Single},
+    job::{Chunk, Decode, Encoded, Job, ProcessTask, Single},
     pool::Core,
     request::Request,
     supervisor,
@@ -354,7 +354,8 @@ impl ProcessPoolCore {
         if options.priority != 0 {
             request.extras().priority = options.priority;
         }
-        let (job, future) = TaskRef::allocate::<Encoded<D>>(ProcessTask::new(Arc::clone(core), span));
+        let (task, future) = TaskRef::allocate::<Encoded<D>>(ProcessTask::new(Arc::clone(core), span));
+        let job = Job::new(task);
         state.books.events.queued(job.cell());
         if request.is_chunk() && request.items == 0 {
             // No item could be encoded, so there is nothing to run.
@@ -493,9 +494,56 @@ mod tests {
         }
     }
 
+    /// A panic with the pool's lock, by a thread that has something in its hands.
+    fn panic_with<T>(core: &Core, take: impl FnOnce(&mut super::super::dispatch::State) -> T) {
+        let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            let mut state = core.lock();
+            let _in_hands = take(&mut state);
+            panic!("a test asks for it");
+        }));
+        assert!(outcome.is_err());
+    }
+
+    #[test]
+    fn a_thread_that_panics_with_the_lock_leaves_nobody_waiting() {
+        for takes_what_is_to_wake in [false, true] {
+            let pool = ProcessPoolExecutor::builder().max_workers(1).grace(LONG).build().unwrap();
+            let running = pool.submit(hang, ()).unwrap();
+            while !running.running() {}
+            let futures: Vec<_> = (0..3).map(|_| pool.submit(hang, ()).unwrap()).collect();
+            let pids = pool.worker_pids();
+            let waits: Vec<_> =
+                futures.into_iter().map(|future| thread::spawn(move || future.result_timeout(LONG).unwrap())).collect();
+            if takes_what_is_to_wake {
+                // Asleep, most of the time.
+                let core = &pool.core.core;
+                while !core.lock().is_awaited(3) {
+                    thread::yield_now();
+                }
+                panic_with(core, |state| {
+                    assert_eq!(state.cancel_some(), 3);
+                    state.take_to_wake()
+                });
+            } else {
+                panic_with(&pool.core.core, |state| state.take_one());
+            }
+            for wait in waits {
+                let error = wait.join().unwrap().unwrap_err();
+                assert_eq!(error == TaskError::Cancelled, takes_what_is_to_wake, "{error:?}");
+            }
+            let error = running.result_timeout(LONG).unwrap().unwrap_err();
+            assert!(matches!(error, TaskError::NoWorker { .. }), "{error:?}");
+            assert!(matches!(pool.state(), PoolState::Broken(_)), "{:?}", pool.state());
+            assert!(pool.submit(hang, ()).unwrap().result().is_err());
+            assert!(pool.shutdown(Shutdown::Drain, Some(LONG)).is_complete());
+            let is_there = |pid: &u32| std::path::Path::new(&format!("/proc/{pid}")).exists();
+            assert!(!pids.iter().any(is_there), "no worker is left");
+        }
+    }
+
     #[test]
     fn a_supervisor_that_panics_leaves_nobody_waiting() {
-        for is_shut_down in [false, true] {
+        for (is_shut_down, panics) in [(false, 1), (true, 1), (false, 2), (true, 2)] {
             let builder = ProcessPoolExecutor::builder().max_workers(1).queue_capacity(3).grace(LONG);
             let pool = builder.build().unwrap();
             let mut futures = vec![pool.submit(hang, ()).unwrap()];
@@ -509,7 +557,7 @@ mod tests {
                 pool.shutdown(Shutdown::Drain, Some(Duration::ZERO));
             }
             let mut state = pool.core.core.lock();
-            state.panics = true;
+            state.panics = panics;
             state.sleep.call();
             pool.core.core.conclude(state);
             for future in futures {

@@ -3,6 +3,7 @@
 use std::{
     any::Any,
     marker::PhantomData,
+    ops::Deref,
     sync::{
         Arc, Mutex, OnceLock, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -15,15 +16,53 @@ use super::shm::{self, Attached};
 use super::{pool::Core, request::Bytes, results};
 use crate::{
     codec,
-    error::TaskError,
-    future::{Body, Cell, Slot, State, Stored, Task as CellTask, TypedRef},
+    error::{Cause, TaskError},
+    future::{Body, Cell, Slot, State, Stored, Task as CellTask, TypedRef, callbacks::drop_elsewhere},
     map::ChunkOutput,
     span::Carried,
     task::Payload,
 };
 
-/// A task as the pool holds it.
-pub(super) type Job = TypedRef<ProcessTask>;
+/// A task as the pool holds it: in one place, by whoever is to end it. One that is dropped without having been ended, which a panic
+/// under the pool's lock can do to what it had in its hands, ends with an error, so that nobody waits for it.
+pub(super) struct Job(TypedRef<ProcessTask>);
+
+impl Job {
+    pub(super) fn new(task: TypedRef<ProcessTask>) -> Self {
+        Self(task)
+    }
+
+    /// One more pointer to the task, for who does not end it.
+    pub(super) fn pointer(&self) -> TypedRef<ProcessTask> {
+        self.0.clone()
+    }
+
+    #[cold]
+    fn abandon(&self) {
+        let cause = Cause::new("the task was lost where a thread has panicked with the pool's lock");
+        let (_, span) = end(self, Err(Box::new(TaskError::NoWorker { cause })));
+        // The lock may be held.
+        drop_elsewhere(span);
+        self.cell().wake_elsewhere();
+    }
+}
+
+impl Deref for Job {
+    type Target = CellTask<ProcessTask>;
+
+    fn deref(&self) -> &CellTask<ProcessTask> {
+        &self.0
+    }
+}
+
+impl Drop for Job {
+    #[inline]
+    fn drop(&mut self) {
+        if !self.cell().state().is_final() {
+            self.abandon();
+        }
+    }
+}
 
 /// What is known of a chunk's items.
 #[derive(Debug, Default)]
@@ -173,7 +212,8 @@ impl ProcessTask {
 pub(super) fn end(job: &Job, outcome: Stored<Answer>) -> (bool, Carried) {
     let state = State::of_outcome(&outcome);
     job.content().location.store(0, Ordering::Relaxed);
-    // SAFETY: a task is in one place, and only who took it out of there ends it, so this happens once and there is no race.
+    // SAFETY: a task is in one place, and only who took it out of there ends it, so this happens once and there is no race. No
+    // panic comes between this and the end, after which it is not ended again.
     let span = unsafe { job.content().slot.take_work() };
     // SAFETY: as above.
     unsafe { job.content().slot.put(outcome) };

@@ -7,12 +7,14 @@
 
 use std::{
     ops::{Deref, DerefMut},
+    os::{fd::AsFd, unix::net::UnixStream},
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, TryLockError},
+    thread,
     time::Duration,
 };
 
 use super::{dispatch::State, queue::SpentPages, request::Large};
-use crate::{cancel::Pins, foreign::NoForeignCode, future::callbacks::drop_elsewhere, task::Bound};
+use crate::{cancel::Pins, foreign::NoForeignCode, future::callbacks::drop_elsewhere, sys, task::Bound};
 
 /// What was taken out from under the lock, to be dropped when that is released.
 #[expect(dead_code, reason = "most of it is only dropped")]
@@ -37,19 +39,31 @@ impl Spent {
 }
 
 /// [`State`] behind its lock.
-pub(super) struct Lock(Mutex<State>);
+///
+/// Who panics with the lock, which nothing but a fault of this crate makes, may have left anything there. Others go on with it, and
+/// the supervisor is woken, breaks the pool and ends all that is in it ([`State::give_up`]).
+pub(super) struct Lock {
+    state: Mutex<State>,
+    /// Wakes the supervisor.
+    alarm: Arc<UnixStream>,
+}
 
 impl Lock {
-    pub(super) fn new(state: State) -> Self {
-        Self(Mutex::new(state))
+    pub(super) fn new(state: State, alarm: Arc<UnixStream>) -> Self {
+        Self { state: Mutex::new(state), alarm }
+    }
+
+    /// Whether somebody has panicked with the lock.
+    pub(super) fn is_poisoned(&self) -> bool {
+        self.state.is_poisoned()
     }
 
     pub(super) fn lock(&self) -> Locked<'_> {
-        Locked::of(self, self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        Locked::of(self, self.state.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     pub(super) fn try_lock(&self) -> Option<Locked<'_>> {
-        match self.0.try_lock() {
+        match self.state.try_lock() {
             Ok(guard) => Some(Locked::of(self, guard)),
             Err(TryLockError::Poisoned(poisoned)) => Some(Locked::of(self, poisoned.into_inner())),
             Err(TryLockError::WouldBlock) => None,
@@ -113,6 +127,9 @@ impl Drop for Locked<'_> {
         let Some(mut guard) = self.guard.take() else { return };
         let spent = guard.take_spent();
         drop(guard);
+        if thread::panicking() {
+            sys::send_if_room(self.lock.alarm.as_fd(), &[1]);
+        }
         self.no_foreign_code = None;
         for spent in spent {
             spent.let_go();

@@ -69,17 +69,35 @@ enum Ready {
 /// The supervisor's life. `heard` is the other end of the pool's alarm.
 pub(super) fn run(core: &Arc<Core>, heard: &UnixStream) {
     core.note_supervisor();
-    if let Err(panic) = crate::panic::catch(|| supervise(core, heard)) {
-        // Nobody waits for what will not come.
+    let cause = match crate::panic::catch(|| supervise(core, heard)) {
+        Ok(End::Shutdown) => return,
+        Ok(End::Poisoned) => Cause::new("a thread has panicked with the pool's lock"),
+        Err(panic) => Cause::new(panic),
+    };
+    // Nobody waits for what will not come.
+    let error = TaskError::NoWorker { cause };
+    let give_up = || {
         let mut state = core.lock();
-        state.give_up(&TaskError::NoWorker { cause: Cause::new(panic) });
+        state.give_up(&error);
         core.conclude(state);
-        core.changed.notify_all();
-        core.space.notify_all();
+    };
+    if crate::panic::catch(give_up).is_err() {
+        let lost = core.lock().abandon(&error);
+        drop(lost);
     }
+    core.changed.notify_all();
+    core.space.notify_all();
 }
 
-fn supervise(core: &Arc<Core>, mut heard: &UnixStream) {
+/// How the supervisor's life ends.
+enum End {
+    /// With the pool.
+    Shutdown,
+    /// Somebody has panicked with the pool's lock.
+    Poisoned,
+}
+
+fn supervise(core: &Arc<Core>, mut heard: &UnixStream) -> End {
     let mut launcher = Launcher::new(core.launch_settings());
     let mut look_again = None;
     loop {
@@ -88,7 +106,10 @@ fn supervise(core: &Arc<Core>, mut heard: &UnixStream) {
         let mut state = core.lock();
         let now = Instant::now();
         #[cfg(test)]
-        assert!(!state.panics, "a test asks for it");
+        assert!(state.panics == 0, "a test asks for it");
+        if core.is_poisoned() {
+            return End::Poisoned;
+        }
         state.receive_all();
         attend_unheard(core, &mut state);
         state.expire(now);
@@ -126,7 +147,7 @@ fn supervise(core: &Arc<Core>, mut heard: &UnixStream) {
             state.forget_done();
             core.conclude(state);
             core.changed.notify_all();
-            return;
+            return End::Shutdown;
         }
         let again = state.is_watched.then(|| look_again.unwrap_or(now));
         let start = if state.is_start_awaited { now.checked_add(PATIENCE) } else { None };

@@ -11,9 +11,9 @@ use crate::process::shm::Loans;
 use crate::{
     codec,
     error::TaskError,
-    future::Cell,
+    future::{Cell, TypedRef},
     process::{
-        job::{self, Answer, Job},
+        job::{self, Answer, Job, ProcessTask},
         lock::Spent,
         request::{Expiry, Request},
         shelf::{Shelf, Standing},
@@ -44,7 +44,7 @@ pub(in crate::process) struct Books {
     /// What is to be dropped then.
     pub(in crate::process) spent: Vec<Spent>,
     /// Tasks that may wait for so long to be begun, and since when they wait.
-    pub(super) expiries: BTreeMap<Expiry, (Job, Instant)>,
+    pub(super) expiries: BTreeMap<Expiry, (TypedRef<ProcessTask>, Instant)>,
     /// What is to be told then.
     pub(in crate::process) events: Events,
 }

@@ -1,7 +1,7 @@
 //! What is taken back: tasks that are cancelled or wait for too long, requests that go to another worker, and what a dead
 //! worker has left.
 
-use super::{SPREAD, State};
+use super::{SPREAD, State, ToWake};
 use crate::{
     error::{TaskError, WorkerExit},
     future::Task as CellTask,
@@ -308,6 +308,8 @@ impl State {
     /// Nothing will run here any more, and nobody looks after the workers: ends them, and all tasks. What was under way in the
     /// hands of who panicked is lost.
     pub(in crate::process) fn give_up(&mut self, error: &TaskError) {
+        #[cfg(test)]
+        assert!(self.panics < 2, "a test asks for it");
         self.broken.get_or_insert_with(|| error.clone());
         self.fail_queue(error);
         for (_, mut worker) in std::mem::take(&mut self.workers) {
@@ -317,11 +319,26 @@ impl State {
             }
         }
         self.books.standing = 0;
+        // What is lost may have been counted.
+        self.books.wanted = self.waiting_for_space;
         self.idle.clear();
         self.forget_done();
         self.fork_server = None;
         self.ended = true;
         self.sleep.wake_up();
+    }
+
+    /// Not even that is possible, whatever is wrong. What is returned is to be dropped without the lock: that ends the workers, and
+    /// all tasks.
+    pub(in crate::process) fn abandon(&mut self, error: &TaskError) -> (ToWake, Self) {
+        let mut old = std::mem::take(self);
+        let Self { closing, lookers, waiting_for_space, warming, shut_down, .. } = old;
+        let broken = old.broken.take().or_else(|| Some(error.clone()));
+        // Those who are counted will count back.
+        *self =
+            Self { closing, lookers, waiting_for_space, warming, shut_down, broken, ended: true, ..Self::default() };
+        self.books.wanted = waiting_for_space;
+        (old.take_to_wake(), old)
     }
 }
 

@@ -11,11 +11,11 @@ use std::{
 
 use super::*;
 use crate::{
-    future::{TaskFuture, TaskRef},
+    future::{TaskFuture, TaskRef, TypedRef},
     process::{
         config::{Config, OnWorkerDeath, Transport},
         identity::Identity,
-        job::{Encoded, Single},
+        job::{Encoded, Job, Single},
         launch::StartMethod,
         pool::Core,
         supervisor,
@@ -169,7 +169,7 @@ struct World {
     random: Random,
     core: Arc<Core>,
     sides: Vec<Arc<Mutex<Side>>>,
-    futures: Vec<(Job, TaskFuture<u8>)>,
+    futures: Vec<(TypedRef<ProcessTask>, TaskFuture<u8>)>,
     /// Somebody has woken the supervisor.
     is_rung: bool,
 }
@@ -223,14 +223,16 @@ impl World {
             request.extras().time_limit = Some(HOUR * (1 + self.random.below(20) as u32));
         }
         let content = ProcessTask::new(Arc::clone(&self.core), span::current());
-        let (job, future) = TaskRef::allocate::<Encoded<Single<u8>>>(content);
+        let (task, future) = TaskRef::allocate::<Encoded<Single<u8>>>(content);
+        let job = Job::new(task);
         let mut state = self.core.lock();
         if self.random.below(4) == 0 {
             state.expire_after(HOUR * (1 + self.random.below(20) as u32), &job, &mut request);
         }
-        state.admit(job.clone(), request, &mut bytes);
+        let pointer = job.pointer();
+        state.admit(job, request, &mut bytes);
         drop(state);
-        self.futures.push((job, future));
+        self.futures.push((pointer, future));
     }
 
     /// What the supervisor does in one turn, but for the lives of workers.
