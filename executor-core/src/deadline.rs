@@ -103,7 +103,20 @@ impl Drop for Watch {
     }
 }
 
+/// Where the thread ends by a panic, which is a fault of this crate, the limits that are left get another one.
+struct Serving;
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            lock().serving = false;
+            ensure_served();
+        }
+    }
+}
+
 fn serve() {
+    let _serving = Serving;
     let (generation, clock) = (sys::generation(), CLOCK.get());
     KEEPS_TIME.set(true);
     let mut deadlines = lock();
@@ -116,6 +129,8 @@ fn serve() {
         if left > Duration::ZERO {
             deadlines = clock.changed.wait_timeout(deadlines, left).unwrap_or_else(PoisonError::into_inner).0;
         } else if let Some(watched) = deadlines.queue.remove(&key) {
+            #[cfg(all(test, not(loom)))]
+            assert!(watched.limit != tests::PANICS, "a test asks for it");
             drop(deadlines);
             // A bug in there would be ours, and must not cost the other limits.
             panic::contain(|| expire(watched, key.0));
@@ -135,4 +150,26 @@ fn expire(watched: Watched, end: Instant) {
         Limit::Queued => watched.who.expire_queued(taken),
     }
     watched.who.drop_elsewhere();
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use crate::{Executor, TaskError, TaskOptions, ThreadPoolExecutor};
+
+    /// The thread that keeps this limit panics.
+    pub(super) const PANICS: Duration = Duration::from_nanos(12_345_678);
+
+    #[test]
+    fn a_panic_of_the_thread_that_keeps_limits_costs_the_others_nothing() {
+        let pool = ThreadPoolExecutor::builder().max_workers(1).build().unwrap();
+        let (go_on, wait) = std::sync::mpsc::channel::<()>();
+        let running = pool.spawn(move || wait.recv().is_ok()).unwrap();
+        let [_, other] = [PANICS, PANICS * 4]
+            .map(|limit| pool.submit_with(|(): ()| {}, (), TaskOptions::new().queue_timeout(limit)).unwrap());
+        let outcome = other.result_timeout(Duration::from_secs(60)).unwrap();
+        assert!(matches!(outcome, Err(TaskError::Expired { .. })), "{outcome:?}");
+        drop(go_on);
+        assert_eq!(running.result(), Ok(false));
+    }
 }
