@@ -1,5 +1,6 @@
 //! Time limits are kept, whoever makes a task the first one of its worker, and whatever the others do meanwhile.
 
+#[expect(dead_code, reason = "for other files of tests as well")]
 mod gated;
 mod pool_kinds;
 

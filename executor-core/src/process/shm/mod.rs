@@ -14,6 +14,7 @@ mod loans;
 mod store;
 
 #[cfg(all(test, not(loom)))]
+#[expect(clippy::unwrap_used, reason = "a test")]
 mod model_tests;
 
 use std::sync::atomic::{AtomicBool, Ordering};
