@@ -169,7 +169,7 @@ fn a_pool_says_whether_it_takes_tasks(kind: Kind) {
     let long = gate.close(&pool);
     let behind = squares(&pool, 3);
     assert!(!pool.shutdown(Shutdown::Drain, Some(Duration::ZERO)).is_complete());
-    assert_eq!((&pool).state(), PoolState::Ending);
+    assert_eq!(pool.state(), PoolState::Ending);
     gate.open();
     assert_eq!(result(long), Ok(7));
     assert_squares(behind);
