@@ -353,6 +353,7 @@ fn a_worker_that_never_answers_is_given_up(kind: Kind) {
 
 /// Which are shared where a task has them.
 fn an_initializer_and_a_preload_get_large_configurations(kind: Kind) {
+    #[expect(clippy::ptr_arg, reason = "what is bound is a vector")]
     fn vector(_: u64, bytes: &Vec<u8>) {
         assert!(bytes.len() == 100_000 && bytes.iter().all(|byte| *byte == 1));
     }
