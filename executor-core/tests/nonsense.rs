@@ -11,7 +11,7 @@ use std::{
     mem::MaybeUninit,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
     sync::{Mutex, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use executor_core::{Executor, SharedBytes, Shutdown, TaskError, TaskFuture};
@@ -141,5 +141,10 @@ fn nonsense_costs_the_tasks_of_who_sends_it(kind: Kind) {
     }
     assert!(pool.shutdown(Shutdown::Drain, Some(LONG)).is_complete());
     drop(pool);
-    assert_eq!(descriptors(), before);
+    // What the workers have sent is closed by a thread that nobody waits for.
+    let start = Instant::now();
+    while descriptors() > before {
+        assert!(start.elapsed() < LONG, "{} descriptors, and there were {before}", descriptors());
+        std::thread::yield_now();
+    }
 }

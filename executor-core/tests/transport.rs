@@ -37,6 +37,7 @@ on_every_kind_of_pool!(
     a_long_frame_that_nobody_sends_is_not_waited_for,
     each_answer_is_told_of_while_long_ones_are_read,
     nobody_waits_while_a_file_of_a_worker_is_closed,
+    nobody_waits_for_a_worker_that_takes_long_to_end,
 );
 
 /// For what must happen: a test that waits longer has failed.
@@ -87,9 +88,9 @@ fn a_worker_that_is_gone_sends_no_signal(kind: Kind) {
     }
 }
 
-/// Stops this program for a moment, as Ctrl-Z and `fg` do, which its workers do not notice.
+/// Stops this program for a moment, in which its workers go on, as Ctrl-Z and `fg` do.
 fn sleep_like_the_dead() {
-    let script = format!("kill -STOP {0}; sleep 0.4; kill -CONT {0}", process::id());
+    let script = format!("kill -STOP {0}; sleep 1; kill -CONT {0}", process::id());
     assert!(Command::new("sh").args(["-c", &script]).spawn().unwrap().wait().unwrap().success());
 }
 
@@ -103,7 +104,8 @@ fn answer_and_die((path, pieces): (std::path::PathBuf, usize)) -> Vec<SharedByte
     note(&path);
     std::thread::sleep(Duration::from_millis(100));
     std::thread::spawn(|| {
-        std::thread::sleep(Duration::from_millis(100));
+        // Long enough for the answer, also on a machine that is busy.
+        std::thread::sleep(Duration::from_millis(500));
         process::abort();
     });
     (0..pieces).map(|piece| SharedBytes::with_len(1 << 16, |bytes| bytes.fill(piece as u8))).collect()
@@ -295,6 +297,80 @@ fn nobody_waits_while_a_file_of_a_worker_is_closed(kind: Kind) {
     assert!(pool.shutdown(Shutdown::Drain, Some(LONG)).is_complete());
     drop(pool);
     assert!(start.elapsed() < Duration::from_secs(30), "somebody has waited: {:?}", start.elapsed());
+}
+
+/// Holds on to a process as a debugger does: when it has ended, nobody else can reap it before this one has. Not for ever.
+fn trace((pid, directory): (i32, std::path::PathBuf)) -> bool {
+    // SAFETY: the call reads and writes no memory of this process.
+    let seized = unsafe { libc::ptrace(libc::PTRACE_SEIZE, pid, 0, 0) };
+    if seized != 0 {
+        return false;
+    }
+    File::create(directory.join("traced")).unwrap();
+    let start = Instant::now();
+    while !directory.join("let go").exists() && start.elapsed() < LONG / 4 {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    // SAFETY: no status is written.
+    unsafe { libc::waitpid(pid, std::ptr::null_mut(), libc::__WALL) };
+    true
+}
+
+/// Where a debugger or a device holds up the end of a worker, or the system has much memory to take back.
+fn nobody_waits_for_a_worker_that_takes_long_to_end(kind: Kind) {
+    fn run_for_ever(path: std::path::PathBuf) {
+        fs::write(&path, process::id().to_string()).unwrap();
+        fs::rename(&path, path.with_extension("pid")).unwrap();
+        loop {
+            std::thread::sleep(LONG);
+        }
+    }
+    let tracers = kind.builder().max_workers(1).build().unwrap();
+    for (workers, is_stopped) in [(1, false), (2, false), (1, true), (2, true)] {
+        let directory = tempfile::tempdir().unwrap();
+        restore_sigpipe();
+        let pool = kind.builder().max_workers(workers).grace(Duration::ZERO).build().unwrap();
+        let held = pool.submit(run_for_ever, directory.path().join("new")).unwrap();
+        let note = directory.path().join("new.pid");
+        while !note.exists() {
+            std::thread::yield_now();
+        }
+        let pid: i32 = fs::read_to_string(note).unwrap().parse().unwrap();
+        let tracer = tracers.submit(trace, (pid, directory.path().to_owned())).unwrap();
+        while !directory.path().join("traced").exists() {
+            if tracer.done() {
+                assert_eq!(result(tracer), Ok(false));
+                println!("this system lets nobody trace a process");
+                return;
+            }
+        }
+        if is_stopped {
+            assert!(held.kill());
+        } else {
+            let pid = rustix::process::Pid::from_raw(pid).unwrap();
+            rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+        }
+        // Others go on, more than one reading of the socket and one look at the clock.
+        for _ in 0..20 {
+            assert_eq!(result(pool.submit(square, 5).unwrap()), Ok(25));
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        assert!(!held.done(), "its last answer may come until its process is gone");
+        let late = pool.submit(|(): ()| std::thread::sleep(LONG), ()).unwrap();
+        assert_eq!(late.kill(), true, "{late:?}");
+        assert_eq!(result(late), Err(TaskError::Cancelled));
+        assert!(!held.done(), "somebody has waited for the one that takes long");
+        File::create(directory.path().join("let go")).unwrap();
+        let outcome = result(held);
+        if is_stopped {
+            assert_eq!(outcome, Err(TaskError::Cancelled));
+        } else {
+            let exit = executor_core::WorkerExit::Signal(9);
+            assert_eq!(outcome, Err(TaskError::WorkerDied { pid: pid.cast_unsigned(), exit }));
+        }
+        assert_eq!(result(tracer), Ok(true));
+        assert!(pool.shutdown(Shutdown::Drain, Some(LONG)).is_complete());
+    }
 }
 
 fn each_answer_is_told_of_while_long_ones_are_read(kind: Kind) {

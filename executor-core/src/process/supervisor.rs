@@ -155,7 +155,8 @@ fn supervise(core: &Arc<Core>, mut heard: &UnixStream) -> End {
         let times = [state.next_deadline(), launcher.deadline(), again, start, refused];
         let deadline = times.into_iter().flatten().min();
         state.sleep.fall_asleep(deadline);
-        if state.is_doomed() || state.workers.values_mut().any(|worker| worker.is_insane || worker.is_unheard()) {
+        let is_unattended = |worker: &mut Worker| !worker.is_dying() && (worker.is_insane || worker.is_unheard());
+        if state.is_doomed() || state.workers.values_mut().any(is_unattended) {
             state.sleep.call();
         }
         let fds = Fds::of(&mut state);
@@ -184,16 +185,38 @@ fn supervise(core: &Arc<Core>, mut heard: &UnixStream) -> End {
 }
 
 /// What the supervisor sleeps on.
-struct Fds(Vec<(u32, Arc<Watched>, bool)>);
+struct Fds(Vec<(u32, Arc<Watched>, Interest)>);
+
+/// What there is to be heard of a worker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Interest {
+    Frames,
+    /// And there is something to be sent.
+    FramesAndRoom,
+    /// It is dying, and its socket has nothing more to tell.
+    End,
+    /// The same, and the descriptor of its process does not tell of its end.
+    Nothing,
+}
+
+impl Interest {
+    fn of(worker: &mut Worker) -> Self {
+        match worker.dying {
+            Some(dying) if dying.look.is_some() => Self::Nothing,
+            Some(_) => Self::End,
+            None if worker.channel.control().wants_to_send() => Self::FramesAndRoom,
+            None => Self::Frames,
+        }
+    }
+}
 
 impl Fds {
     fn of(state: &mut State) -> Self {
         let watched = state.workers.iter_mut();
         Self(
             watched
-                .map(|(number, worker)| {
-                    (*number, Arc::clone(&worker.watched), worker.channel.control().wants_to_send())
-                })
+                .map(|(number, worker)| (*number, Arc::clone(&worker.watched), Interest::of(worker)))
+                .filter(|(.., interest)| *interest != Interest::Nothing)
                 .collect(),
         )
     }
@@ -206,9 +229,11 @@ impl Fds {
             fds.push(fd);
             who.push(Ready::Launcher);
         }
-        for (number, watched, wants_to_send) in &self.0 {
-            fds.push((watched.channel.as_fd(), *wants_to_send));
-            who.push(Ready::Worker(*number));
+        for (number, watched, interest) in &self.0 {
+            if *interest != Interest::End {
+                fds.push((watched.channel.as_fd(), *interest == Interest::FramesAndRoom));
+                who.push(Ready::Worker(*number));
+            }
             if let Some(process) = &watched.process {
                 fds.push((process.as_fd(), false));
                 who.push(Ready::Worker(*number));
@@ -227,8 +252,9 @@ impl Fds {
 fn start_workers(core: &Core, launcher: &mut Launcher, state: &mut State) {
     let most = core.config.max_workers;
     let count = |state: &State, is: fn(&Worker) -> bool| state.workers.values().filter(|worker| is(worker)).count();
-    // Those that leave have nothing to do any more. What is used up still runs something, and its successor waits for its place.
-    let going = count(state, |worker| worker.is_leaving() || worker.is_succeeded());
+    // Those that leave have nothing to do any more, and those that die do nothing any more. What is used up still runs something,
+    // and its successor waits for its place.
+    let going = count(state, |worker| worker.is_leaving() || worker.is_succeeded() || worker.is_dying());
     // Those that leave may take their time, but are no crowd.
     let is_full = |state: &State| state.workers.len() - going >= most || state.workers.len() >= most.saturating_mul(2);
     state.is_full = is_full(state);
@@ -272,7 +298,7 @@ fn start_workers(core: &Core, launcher: &mut Launcher, state: &mut State) {
 fn be_refused(core: &Core, state: &mut State, error: &std::io::Error) {
     let cause = Cause::new(format!("failed to start a worker process: {error}"));
     let no_worker = TaskError::NoWorker { cause };
-    let is_alone = state.workers.is_empty();
+    let is_alone = state.workers.values().all(Worker::is_dying);
     if is_alone && !sys::is_for_a_moment(error) {
         return break_pool(core, state, no_worker);
     }
@@ -400,8 +426,8 @@ fn send_home(core: &Core, state: &mut State, now: Instant) {
 
 /// Attends to the workers whose frames were read by somebody who looked for answers: the socket does not tell of them again.
 fn attend_unheard(core: &Core, state: &mut State) {
-    let unheard = state.workers.iter_mut().filter_map(|(number, worker)| worker.is_unheard().then_some(*number));
-    let unheard: Vec<u32> = unheard.collect();
+    let workers = state.workers.iter_mut().filter(|(_, worker)| !worker.is_dying());
+    let unheard: Vec<u32> = workers.filter_map(|(number, worker)| worker.is_unheard().then_some(*number)).collect();
     for number in unheard {
         attend(core, state, number);
     }
@@ -410,6 +436,9 @@ fn attend_unheard(core: &Core, state: &mut State) {
 /// Something happened at this worker: takes what it sent, and sees whether it is alive.
 fn attend(core: &Core, state: &mut State, number: u32) {
     let Some(worker) = state.workers.get_mut(&number) else { return };
+    if worker.is_dying() {
+        return bury(core, state, number);
+    }
     let control = worker.channel.control();
     control.flush();
     let ended = worker.watched.process.as_ref().is_some_and(|process| sys::is_readable(process.as_fd()));
@@ -469,8 +498,8 @@ fn take_frame(core: &Core, state: &mut State, number: u32, kind: u8, body: &[u8]
 }
 
 fn bury_insane(core: &Core, state: &mut State) {
-    let insane: Vec<u32> =
-        state.workers.iter().filter(|(_, worker)| worker.is_insane).map(|(number, _)| *number).collect();
+    let insane = state.workers.iter().filter(|(_, worker)| worker.is_insane && !worker.is_dying());
+    let insane: Vec<u32> = insane.map(|(number, _)| *number).collect();
     for number in insane {
         bury(core, state, number);
     }
@@ -497,11 +526,33 @@ fn take_last_words(core: &Core, state: &mut State, number: u32) {
     }
 }
 
-/// A worker is dead, or as good as dead: reaps it, and settles what it was doing.
+/// Workers that come in place of one that has died at this time of its life, and count as such.
+fn successors(life: Life, shut_down: bool) -> usize {
+    match life {
+        // It is started again as if it never had been.
+        Life::Starting { .. } => 0,
+        Life::Leaving { .. } => usize::from(!shut_down),
+        Life::Ready => 1,
+    }
+}
+
+/// A worker is dead, or as good as dead: reaps it, and settles what it was doing. Where its process takes its time to end, that
+/// is done when it has, and its successor comes meanwhile.
 fn bury(core: &Core, state: &mut State, number: u32) {
     let Some(worker) = state.workers.get_mut(&number) else { return };
     let pid = worker.pid();
-    let exit = worker.process.reap();
+    let was_dying = worker.is_dying();
+    let exit = worker.try_reap();
+    state.idle.retain(|idle| *idle != number);
+    let Some(exit) = exit else {
+        if !was_dying {
+            state.to_replace += successors(worker.life, state.shut_down);
+            // What is first there may have killed it, and has to wait for how it ended.
+            let behind = worker.shelf.live().saturating_sub(1);
+            state.take_back(number, behind);
+        }
+        return;
+    };
     take_last_words(core, state, number);
     let Some(worker) = state.workers.get_mut(&number) else { return };
     let stop = worker.stop.take();
@@ -518,11 +569,13 @@ fn bury(core: &Core, state: &mut State, number: u32) {
         None if worker.out_of_memory => TaskError::MemoryLimit,
         None => died.clone(),
     };
-    state.idle.retain(|idle| *idle != number);
     let lost = state.inherit(number, &error, stop.is_some());
     let Some(worker) = state.workers.remove(&number) else { return };
     if worker.is_announced {
         state.books.events.worker_ended();
+    }
+    if !was_dying {
+        state.to_replace += successors(life, state.shut_down);
     }
     match life {
         Life::Starting { .. } => {
@@ -546,9 +599,8 @@ fn bury(core: &Core, state: &mut State, number: u32) {
                 break_pool(core, state, error);
             }
         }
-        Life::Leaving { .. } => state.to_replace += usize::from(!state.shut_down),
+        Life::Leaving { .. } => {}
         Life::Ready => {
-            state.to_replace += 1;
             if stop.is_none() {
                 state.died += 1;
                 if core.config.on_worker_death == OnWorkerDeath::BreakPool && state.broken.is_none() {
@@ -580,6 +632,10 @@ fn keep_deadlines(core: &Core, state: &mut State, now: Instant) {
     let late: Vec<u32> = state.workers.iter().filter_map(late).collect();
     for number in late {
         let Some(worker) = state.workers.get_mut(&number) else { continue };
+        if worker.is_dying() {
+            bury(core, state, number);
+            continue;
+        }
         match (&mut worker.life, &mut worker.stop) {
             (Life::Starting { until }, _) => {
                 worker.complaint = Some(TaskError::NoWorker {
@@ -588,13 +644,12 @@ fn keep_deadlines(core: &Core, state: &mut State, now: Instant) {
                         core.config.startup_timeout
                     )),
                 });
-                // Its end is noticed when it comes; nothing more has to be done about it before.
                 *until = None;
-                worker.process.kill();
+                bury(core, state, number);
             }
             (Life::Leaving { kill_at }, _) | (Life::Ready, Some(super::worker_slot::Stop { kill_at, .. })) => {
                 *kill_at = None;
-                worker.process.kill();
+                bury(core, state, number);
             }
             (Life::Ready, None) => {
                 worker.shelf.note_progress(worker.channel.open_items(), now);
@@ -637,7 +692,8 @@ pub(super) fn stop_all(state: &mut State, error: &TaskError, grace: Duration) ->
 /// The pool's end is near, and those who run nothing do not wait for it.
 pub(super) fn stop_rest(state: &mut State, grace: Duration) {
     let State { workers, sleep, idle, .. } = state;
-    for worker in workers.values_mut().filter(|worker| worker.stop.is_none() && worker.shelf.live() == 0) {
+    let rests = |worker: &&mut Worker| worker.stop.is_none() && worker.shelf.live() == 0 && !worker.is_dying();
+    for worker in workers.values_mut().filter(rests) {
         worker.send_home(grace, sleep);
     }
     idle.clear();

@@ -1,7 +1,7 @@
 //! A worker process as the pool sees it: its process, its channel, and its life.
 
 use std::{
-    os::fd::OwnedFd,
+    os::fd::{AsFd, OwnedFd},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -20,7 +20,10 @@ use super::{
     shm::{Loans, Reference, Segment},
     wire,
 };
-use crate::{error::TaskError, sys::WorkerProcess};
+use crate::{
+    error::{TaskError, WorkerExit},
+    sys::{self, WorkerProcess},
+};
 
 pub(super) struct Worker {
     pub(super) process: WorkerProcess,
@@ -54,6 +57,8 @@ pub(super) struct Worker {
     pub(super) complaint: Option<TaskError>,
     /// It has sent what no worker sends.
     pub(super) is_insane: bool,
+    /// It was killed, or has ended, and is not reaped yet.
+    pub(super) dying: Option<Dying>,
     /// It has said that it ends because it was refused memory.
     pub(super) out_of_memory: bool,
     /// The shared memory that it was given. Dropped when the process is reaped.
@@ -80,6 +85,21 @@ pub(super) enum Life {
         kill_at: Option<Instant>,
     },
 }
+
+/// A process that is killed may take its time to end: the system takes back what memory it has, closes its files, or waits for
+/// a device; and a debugger may keep it. Nobody waits for it meanwhile, least of all under the pool's lock.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Dying {
+    /// When to look again whether it has ended, where no descriptor tells of it.
+    pub(super) look: Option<Instant>,
+    /// The next wait after that.
+    pause: Duration,
+}
+
+/// A process whose end nothing tells of is looked at after this time, and then after twice as long each time ...
+const FIRST_LOOK: Duration = Duration::from_millis(1);
+/// ... up to this.
+const LAST_LOOK: Duration = Duration::from_millis(100);
 
 /// A task was told to stop.
 pub(super) struct Stop {
@@ -119,6 +139,7 @@ impl Worker {
             idle_since: Instant::now(),
             complaint: None,
             is_insane: false,
+            dying: None,
             out_of_memory: false,
         }
     }
@@ -129,15 +150,35 @@ impl Worker {
 
     /// Whether it may be given tasks, or has some.
     pub(super) fn is_ready(&self) -> bool {
-        self.life == Life::Ready
+        self.life == Life::Ready && self.dying.is_none()
     }
 
     pub(super) fn is_starting(&self) -> bool {
-        matches!(self.life, Life::Starting { .. })
+        matches!(self.life, Life::Starting { .. }) && self.dying.is_none()
+    }
+
+    pub(super) fn is_dying(&self) -> bool {
+        self.dying.is_some()
     }
 
     pub(super) fn is_leaving(&self) -> bool {
         matches!(self.life, Life::Leaving { .. })
+    }
+
+    /// Ends its process. `None` as long as that has not ended: then somebody has to come again when the descriptor of the process
+    /// is ready, or at [`Dying::look`]. Until then it gets no task, and what it has claimed stays where it is.
+    pub(super) fn try_reap(&mut self) -> Option<WorkerExit> {
+        if self.dying.is_none() {
+            self.process.kill();
+        }
+        let exit = self.process.try_reap();
+        let pause = self.dying.map_or(FIRST_LOOK, |dying| dying.pause);
+        // A descriptor that is ready too early, as it is where a debugger is to hear of the end first, would be so all the time.
+        let process = self.watched.process.as_ref();
+        let is_told = exit.is_none() && process.is_some_and(|process| !sys::is_readable(process.as_fd()));
+        let look = if is_told { None } else { Instant::now().checked_add(pause) };
+        self.dying = Some(Dying { look, pause: (2 * pause).min(LAST_LOOK) });
+        exit
     }
 
     /// Whether it is to be replaced when it has done what it has.
@@ -341,8 +382,9 @@ impl Worker {
 
     fn end(&mut self, grace: Duration) -> Option<Instant> {
         if grace == Duration::ZERO {
+            // Now, for the supervisor may be late; and it sees to the rest.
             self.process.kill();
-            None
+            Some(Instant::now())
         } else {
             self.process.terminate();
             // One that is stopped, by a terminal for example, would not notice.
@@ -353,6 +395,9 @@ impl Worker {
 
     /// When something has to be done about it.
     pub(super) fn next_deadline(&self) -> Option<Instant> {
+        if let Some(dying) = &self.dying {
+            return dying.look;
+        }
         match self.life {
             Life::Starting { until } => until,
             Life::Leaving { kill_at } => kill_at,

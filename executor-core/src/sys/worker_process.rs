@@ -83,7 +83,7 @@ impl WorkerProcess {
                 Ok(pidfd) => Ok(Self { pid, pidfd, ends_group, generation, exit: None }),
                 Err(error) => {
                     let _ = rustix::process::kill_process(pid, Signal::KILL);
-                    wait_for(WaitId::Pid(pid));
+                    wait_for(WaitId::Pid(pid), false);
                     Err(name_pidfd(error.into()))
                 }
             }
@@ -202,23 +202,23 @@ impl WorkerProcess {
         rustix::process::kill_process_group(self.pid, signal).is_ok()
     }
 
-    /// Ends the process if it has not ended, and tells how it did. SIGKILL does not change the status of a process that is
-    /// on its way out.
-    pub(crate) fn reap(&mut self) -> WorkerExit {
-        if let Some(exit) = self.exit {
-            return exit;
+    /// How the process ended, if it has. It is reaped by that, so what is in its group was to be [killed](Self::kill) before: as
+    /// long as it is a zombie the number of its group is its own.
+    pub(crate) fn try_reap(&mut self) -> Option<WorkerExit> {
+        if self.exit.is_none() {
+            self.exit = if self.is_elsewhere() { Some(WorkerExit::Unknown) } else { wait_for(self.id(), true) };
         }
-        if self.is_elsewhere() {
-            return WorkerExit::Unknown;
-        }
-        // Before it is reaped: as long as it is a zombie the number of its group is its own.
-        self.kill();
-        #[cfg(target_os = "linux")]
-        let exit = wait_for(WaitId::PidFd(self.pidfd.as_fd()));
-        #[cfg(not(target_os = "linux"))]
-        let exit = wait_for(WaitId::Pid(self.pid));
-        self.exit = Some(exit);
-        exit
+        self.exit
+    }
+
+    #[cfg(target_os = "linux")]
+    fn id(&self) -> WaitId<'_> {
+        WaitId::PidFd(self.pidfd.as_fd())
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    fn id(&self) -> WaitId<'_> {
+        WaitId::Pid(self.pid)
     }
 
     /// Ends and reaps this process and all children of this program in its process group, and tells how this one ended.
@@ -226,38 +226,103 @@ impl WorkerProcess {
     /// A process cannot be added to the group meanwhile: the kernel refuses a fork to a process that has a signal pending.
     /// As long as one of the group is left, the group's number is nobody else's; and when the last one is gone, numbers are
     /// given out in a circle, so this one does not come back before the next call has said that nobody is there.
+    ///
+    /// The caller has other things to do: what has not ended within [`PATIENCE`] is reaped by a thread that nobody waits for.
     #[cfg(target_os = "linux")]
     pub(crate) fn reap_group(&mut self) -> WorkerExit {
-        use rustix::process::{WaitOptions, waitpgid};
         if let Some(exit) = self.exit {
             return exit;
         }
         if self.is_elsewhere() {
             return WorkerExit::Unknown;
         }
-        let mut is_there = self.signal_group(Signal::KILL);
+        let is_there = self.signal_group(Signal::KILL);
         // It may have left the group.
         let _ = rustix::process::pidfd_send_signal(&self.pidfd, Signal::KILL);
+        let until = Instant::now() + PATIENCE;
         let mut own = None;
         // Without a member left the number may be a stranger's, or that of another worker's group.
-        while is_there {
-            match waitpgid(self.pid, WaitOptions::empty()) {
-                Ok(Some((pid, status))) if pid == self.pid => {
-                    own = Some(exit_of(status.terminating_signal(), status.exit_status()));
+        let is_there = is_there && !reap_members(self.pid, &mut own, Some(until));
+        let own = own.or_else(|| self.try_reap_until(until));
+        if is_there || own.is_none() {
+            let (pid, pidfd) = (self.pid, self.pidfd.try_clone());
+            leave_to_reaper(move || {
+                let mut own = own;
+                if is_there {
+                    reap_members(pid, &mut own, None);
                 }
-                Ok(_) | Err(Errno::INTR) => {}
-                Err(_) => is_there = false,
-            }
+                if let (None, Ok(pidfd)) = (own, pidfd) {
+                    wait_for(WaitId::PidFd(pidfd.as_fd()), false);
+                }
+            });
         }
-        let exit = own.unwrap_or_else(|| wait_for(WaitId::PidFd(self.pidfd.as_fd())));
-        self.exit = Some(exit);
-        exit
+        *self.exit.insert(own.unwrap_or(WorkerExit::Unknown))
     }
+
+    /// Waits for the end of the process, but no longer than that.
+    fn try_reap_until(&mut self, until: Instant) -> Option<WorkerExit> {
+        let mut pause = Duration::from_micros(100);
+        loop {
+            let exit = self.try_reap();
+            if exit.is_some() || Instant::now() >= until {
+                return exit;
+            }
+            std::thread::sleep(pause);
+            pause *= 2;
+        }
+    }
+}
+
+/// So long somebody who has other things to do waits for the end of a process that was killed. Most have ended long before.
+const PATIENCE: Duration = Duration::from_millis(100);
+
+/// Reaps all children of this program in this process group, and notes how its leader ended. `false` when some are left at that
+/// time; without one it waits for all of them.
+#[cfg(target_os = "linux")]
+fn reap_members(leader: Pid, own: &mut Option<WorkerExit>, until: Option<Instant>) -> bool {
+    use rustix::process::{WaitOptions, waitpgid};
+    let options = if until.is_some() { WaitOptions::NOHANG } else { WaitOptions::empty() };
+    let mut pause = Duration::from_micros(100);
+    loop {
+        match waitpgid(leader, options) {
+            Ok(Some((pid, status))) if pid == leader => {
+                *own = Some(exit_of(status.terminating_signal(), status.exit_status()));
+            }
+            Ok(Some(_)) | Err(Errno::INTR) => {}
+            Ok(None) if until.is_some_and(|until| Instant::now() < until) => {
+                std::thread::sleep(pause);
+                pause *= 2;
+            }
+            Ok(None) => return false,
+            Err(_) => return true,
+        }
+    }
+}
+
+/// Has processes that were killed reaped by a thread that nobody waits for. Where there is none to be had they stay zombies until
+/// this program ends.
+fn leave_to_reaper(reap: impl FnOnce() + Send + 'static) {
+    let _ = std::thread::Builder::new().name("executor-reaper".to_owned()).spawn(reap);
 }
 
 impl Drop for WorkerProcess {
     fn drop(&mut self) {
-        self.reap();
+        if self.exit.is_some() || self.is_elsewhere() {
+            return;
+        }
+        self.kill();
+        if self.try_reap_until(Instant::now() + PATIENCE).is_some() {
+            return;
+        }
+        #[cfg(target_os = "linux")]
+        if let Ok(pidfd) = self.pidfd.try_clone() {
+            leave_to_reaper(move || _ = wait_for(WaitId::PidFd(pidfd.as_fd()), false));
+        }
+        #[cfg(not(target_os = "linux"))]
+        {
+            let pid = self.pid;
+            leave_to_reaper(move || _ = wait_for(WaitId::Pid(pid), false));
+        }
     }
 }
 
@@ -291,14 +356,16 @@ fn name_pidfd(error: io::Error) -> io::Error {
     }
 }
 
-/// Waits for the end of a child process, and reaps it.
-fn wait_for(id: WaitId<'_>) -> WorkerExit {
+/// How a child process ended, which is reaped by that. `None` when it has not ended, and `at_once` is asked for.
+fn wait_for(id: WaitId<'_>, at_once: bool) -> Option<WorkerExit> {
+    let options = if at_once { WaitIdOptions::EXITED | WaitIdOptions::NOHANG } else { WaitIdOptions::EXITED };
     loop {
-        match waitid(id.clone(), WaitIdOptions::EXITED) {
-            Ok(Some(status)) => return exit_of(status.terminating_signal(), status.exit_status()),
+        match waitid(id.clone(), options) {
+            Ok(Some(status)) => return Some(exit_of(status.terminating_signal(), status.exit_status())),
+            Ok(None) if at_once => return None,
             Err(Errno::INTR) => {}
             // Somebody else in this program has reaped it.
-            Ok(None) | Err(_) => return WorkerExit::Unknown,
+            Ok(None) | Err(_) => return Some(WorkerExit::Unknown),
         }
     }
 }

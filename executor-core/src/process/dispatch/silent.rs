@@ -60,7 +60,7 @@ impl State {
         for number in numbers {
             let has_other =
                 !self.is_full || self.workers.values().any(|other| other.is_open() && other.shelf.live() == 0);
-            let Some(worker) = self.workers.get_mut(&number) else { continue };
+            let Some(worker) = self.workers.get_mut(&number).filter(|worker| !worker.is_dying()) else { continue };
             let first = worker.first_unclaimed();
             is_over &= first.is_none() && worker.shelf.live() < 2;
             worker.unclaimed = first.map(|first| match worker.unclaimed {
@@ -137,8 +137,7 @@ impl State {
                 }
             } else if silent.kill_at.is_some_and(|kill_at| kill_at <= now) {
                 // Not one that has died: nobody has lost anything.
-                worker.life = Life::Leaving { kill_at: None };
-                worker.process.kill();
+                worker.life = Life::Leaving { kill_at: Some(now) };
             } else {
                 let pause = ((now - silent.since) / 4).max(Duration::from_millis(1));
                 let look = now.checked_add(pause).into_iter().chain(silent.kill_at).min();
