@@ -16,7 +16,11 @@ use super::{
     transport::{Alert, Record},
     worker_slot::Worker,
 };
-use crate::{error::TaskError, executor::available_cpus, future::Task as CellTask};
+use crate::{
+    error::TaskError,
+    executor::available_cpus,
+    future::{Task as CellTask, callbacks::drop_elsewhere},
+};
 
 mod books;
 pub(super) mod events;
@@ -142,13 +146,18 @@ pub(super) struct State {
 }
 
 /// Tasks whose waiters are to be woken. That is foreign code, so no lock may be held.
+///
 /// What is not woken when this is dropped, because a thread has panicked, is woken by another one.
 #[must_use]
 pub(super) struct ToWake(Vec<Job>);
 
 impl Drop for ToWake {
     fn drop(&mut self) {
-        self.0.drain(..).for_each(|job| job.cell().wake_elsewhere());
+        for job in self.0.drain(..) {
+            job.cell().wake_elsewhere();
+            // The lock may be held, and this may be the last to hold on to the task.
+            drop_elsewhere(job);
+        }
     }
 }
 
@@ -164,8 +173,10 @@ impl ToWake {
     }
 
     /// The same for the supervisor: foreign code could hold up the time limits of others, or end the pool and wait for it.
-    pub(super) fn wake_elsewhere(self) {
-        drop(self);
+    pub(super) fn wake_elsewhere(mut self) {
+        for job in std::mem::take(&mut self.0) {
+            job.cell().wake_elsewhere();
+        }
     }
 }
 

@@ -41,8 +41,9 @@ impl Job {
     fn abandon(&self) {
         let cause = Cause::new("the task was lost where a thread has panicked with the pool's lock");
         let (_, span) = end(self, Err(Box::new(TaskError::NoWorker { cause })));
-        // The lock may be held.
+        // The lock may be held, and nobody else may hold on to the task.
         drop_elsewhere(span);
+        drop_elsewhere(self.pointer());
         self.cell().wake_elsewhere();
     }
 }
