@@ -9,8 +9,9 @@ use serde::{Deserialize, Serialize};
 ///
 /// A task's own `Result` is not in here: a task that returns `Err` finished, and its `Err` is its output.
 ///
-/// `Display` says everything but a panic's backtrace, also what a codec or an initializer said; there is no
-/// [`source`](std::error::Error::source) besides. `Debug` leaves out a backtrace too, which `{error:#?}` has.
+/// `Display` says everything but a panic's backtrace, also what a codec or an initializer said. That cause is the error's
+/// [`source`](std::error::Error::source) as well, so who prints the chain of causes has it twice. `Debug` leaves out a backtrace
+/// too, which `{error:#?}` has.
 ///
 /// # Examples
 ///
@@ -76,6 +77,7 @@ pub enum TaskError {
         /// `argument`, `configuration` or `result`.
         what: String,
         /// What the type's own `Serialize` or the codec says, and which type it is.
+        #[source]
         cause: Cause,
     },
     /// An argument or a result could not be decoded.
@@ -84,24 +86,28 @@ pub enum TaskError {
         /// `argument`, `configuration` or `result`.
         what: String,
         /// What the type's own `Deserialize` or the codec says, and which type it is.
+        #[source]
         cause: Cause,
     },
     /// The pool's initializer failed, so the pool runs no tasks.
     #[error("the pool's initializer failed: {cause}")]
     InitializerFailed {
         /// What the initializer said.
+        #[source]
         cause: Cause,
     },
     /// No worker could be started to run the task.
     #[error("no worker could be started: {cause}")]
     NoWorker {
         /// Why not.
+        #[source]
         cause: Cause,
     },
     /// A worker of a pool with [`OnWorkerDeath::BreakPool`](crate::OnWorkerDeath::BreakPool) has died, and with it the pool.
     #[error("the pool is broken: {cause}")]
     PoolBroken {
         /// How the worker ended.
+        #[source]
         cause: Cause,
     },
     /// The whole map's time limit ([`Map::timeout`](crate::Map::timeout)) passed before this item was done.

@@ -103,46 +103,56 @@ pub(super) fn end_frame(output: &mut Vec<u8>, start: usize) -> Result<(), Malfor
 /// Cuts frames out of a stream of bytes.
 #[derive(Debug, Default)]
 pub(super) struct FrameBuffer {
+    /// What has arrived, up to `end`. What is behind it is memory for the next read, which is zeroed once and not for each.
     bytes: Vec<u8>,
     read: usize,
+    end: usize,
 }
 
 impl FrameBuffer {
     /// Appends bytes that were read elsewhere.
     pub(super) fn extend(&mut self, bytes: &[u8]) {
+        self.bytes.truncate(self.end);
         self.bytes.extend_from_slice(bytes);
+        self.end = self.bytes.len();
+    }
+
+    /// What has arrived and was not taken.
+    fn rest(&self) -> &[u8] {
+        &self.bytes[self.read..self.end]
     }
 
     /// One read of at most `limit` bytes.
     pub(super) fn read_from(&mut self, source: &mut impl Read, limit: usize) -> io::Result<usize> {
-        if self.read == self.bytes.len() {
+        if self.read == self.end {
             // The memory of a long frame is not kept for the next, short one.
             if self.bytes.capacity() > 1 << 20 {
                 self.bytes = Vec::new();
             }
-            self.bytes.clear();
-            self.read = 0;
+            (self.read, self.end) = (0, 0);
         } else if self.read > 64 * 1024 {
-            self.bytes.drain(..self.read);
-            self.read = 0;
+            self.bytes.copy_within(self.read..self.end, 0);
+            (self.read, self.end) = (0, self.end - self.read);
         }
-        let before = self.bytes.len();
-        self.bytes.resize(before + limit, 0);
-        let outcome = source.read(&mut self.bytes[before..]);
-        self.bytes.truncate(before + outcome.as_ref().map_or(0, |count| *count));
-        outcome
+        let most = self.end + limit;
+        if self.bytes.len() < most {
+            self.bytes.resize(most, 0);
+        }
+        let count = source.read(&mut self.bytes[self.end..most])?;
+        self.end += count;
+        debug_assert!(self.read <= self.end && self.end <= most, "what is read is what has arrived");
+        Ok(count)
     }
 
     /// Kind and length of the next frame, whole or not.
     pub(super) fn begun(&self) -> Option<(u8, usize)> {
-        let (length, rest) = self.bytes[self.read..].split_first_chunk::<4>()?;
+        let (length, rest) = self.rest().split_first_chunk::<4>()?;
         Some((*rest.first()?, u32::from_le_bytes(*length) as usize))
     }
 
     /// Whether [`next`](Self::next) has something to say.
     pub(super) fn has_frame(&self) -> bool {
-        let rest = &self.bytes[self.read..];
-        rest.split_first_chunk::<4>().is_some_and(|(length, rest)| {
+        self.rest().split_first_chunk::<4>().is_some_and(|(length, rest)| {
             let length = u32::from_le_bytes(*length) as usize;
             length == 0 || length > MAX_FRAME || rest.len() >= length
         })
@@ -150,8 +160,7 @@ impl FrameBuffer {
 
     /// Kind and body of the next whole frame.
     pub(super) fn next(&mut self) -> Result<Option<(u8, &[u8])>, Malformed> {
-        let rest = &self.bytes[self.read..];
-        let Some((length, rest)) = rest.split_first_chunk::<4>() else { return Ok(None) };
+        let Some((length, rest)) = self.rest().split_first_chunk::<4>() else { return Ok(None) };
         let length = u32::from_le_bytes(*length) as usize;
         if length == 0 || length > MAX_FRAME {
             return Err(Malformed);

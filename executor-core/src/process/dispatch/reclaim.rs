@@ -181,7 +181,8 @@ impl State {
                     !matches!(error, TaskError::TimedOut { .. })
                         || std::mem::replace(&mut standing.request.extras().is_missed, true)
                 } else {
-                    standing.request.suspect(was_killed)
+                    // Where the memory was too little for what is received with the request, it always will be.
+                    *error == TaskError::MemoryLimit || standing.request.suspect(was_killed)
                 };
             if is_convicted {
                 lost = true;
