@@ -338,8 +338,15 @@ impl fmt::Debug for BuildError {
 
 /// The variant, its text and its causes: `Debug` is all that is shown of an error that `main` returns or `unwrap` meets.
 fn write_in_full(f: &mut fmt::Formatter<'_>, variant: &str, error: &dyn Error) -> fmt::Result {
-    write!(f, "{variant}: {error}")?;
-    iter::successors(error.source(), |&cause| cause.source()).try_for_each(|cause| write!(f, ": {cause}"))
+    let mut text = format!("{variant}: {error}");
+    for cause in iter::successors(error.source(), |&cause| cause.source()).map(ToString::to_string) {
+        // An error of a task says its cause itself.
+        if !text.ends_with(&cause) {
+            text.push_str(": ");
+            text.push_str(&cause);
+        }
+    }
+    f.write_str(&text)
 }
 
 /// A wait ran out of time. The tasks go on.

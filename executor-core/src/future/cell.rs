@@ -175,6 +175,14 @@ impl Cell {
         self.holders.fetch_sub(1, Ordering::AcqRel) == 1
     }
 
+    /// Lets go unless that would be the end of the cell; says whether it has. For who may not drop what is left there and then.
+    #[inline]
+    pub(crate) fn release_unless_last(&self) -> bool {
+        let others = |holders| (holders > 1).then(|| holders - 1);
+        // ORDERING: Release, as in `release`; who lets go last acquires it there.
+        self.holders.fetch_update(Ordering::Release, Ordering::Relaxed, others).is_ok()
+    }
+
     /// Whether the one who asks is the only holder, and will have to drop what is left.
     #[inline]
     pub(crate) fn is_held_once(&self) -> bool {

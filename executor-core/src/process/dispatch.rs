@@ -265,6 +265,7 @@ impl State {
             }
             if let Some((_, (job, since))) = self.books.expiries.pop_first() {
                 self.take_away(&job, TaskError::Expired { waited: now - since }, false);
+                self.books.spent.push(Spent::Task(job));
             }
         }
     }

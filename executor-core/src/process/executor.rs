@@ -12,6 +12,7 @@ use super::{
     builder::ProcessPoolBuilder,
     config::Config,
     dispatch::events,
+    flags,
     identity::Identity,
     job::{Chunk, Decode, Encoded, Job, ProcessTask, Single},
     pool::Core,
@@ -92,6 +93,8 @@ impl ProcessPoolExecutor {
     pub(super) fn from_config(config: Config) -> Result<Self, BuildError> {
         let system = |action| move |cause| BuildError::System { action, cause };
         let identity = Identity::of_this_program().map_err(system("identify the program's own file"))?;
+        // What stays for the program's lifetime is there from the first pool on. Where there is none for now, each start tries again.
+        let _ = flags::table_file();
         let (alarm, heard) = UnixStream::pair().map_err(system("make a socket pair"))?;
         sys::be_quiet(&alarm).map_err(system("make a socket pair"))?;
         for end in [&alarm, &heard] {

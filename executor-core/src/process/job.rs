@@ -3,6 +3,7 @@
 use std::{
     any::Any,
     marker::PhantomData,
+    mem::ManuallyDrop,
     ops::Deref,
     sync::{
         Arc, Mutex, OnceLock, PoisonError,
@@ -35,6 +36,14 @@ impl Job {
     /// One more pointer to the task, for who does not end it.
     pub(super) fn pointer(&self) -> TypedRef<ProcessTask> {
         self.0.clone()
+    }
+
+    /// Lets go of a task that has ended, unless nobody else holds on to it: then it is to be dropped without the lock.
+    #[inline]
+    pub(super) fn let_go(self) -> Option<Self> {
+        debug_assert!(self.cell().state().is_final(), "a task is let go of when it has ended");
+        let job = ManuallyDrop::new(self);
+        if job.cell().release_unless_last() { None } else { Some(ManuallyDrop::into_inner(job)) }
     }
 
     #[cold]

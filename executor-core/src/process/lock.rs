@@ -13,8 +13,14 @@ use std::{
     time::Duration,
 };
 
-use super::{dispatch::State, queue::SpentPages, request::Large};
-use crate::{cancel::Pins, foreign::NoForeignCode, future::callbacks::drop_elsewhere, sys, task::Bound};
+use super::{dispatch::State, job::ProcessTask, queue::SpentPages, request::Large};
+use crate::{
+    cancel::Pins,
+    foreign::NoForeignCode,
+    future::{TypedRef, callbacks::drop_elsewhere},
+    sys,
+    task::Bound,
+};
 
 /// What was taken out from under the lock, to be dropped when that is released.
 #[expect(dead_code, reason = "most of it is only dropped")]
@@ -25,6 +31,7 @@ pub(super) enum Spent {
     Bound(Arc<Bound>),
     Bytes(Vec<u8>),
     Pages(SpentPages),
+    Task(TypedRef<ProcessTask>),
 }
 
 impl Spent {
@@ -33,6 +40,8 @@ impl Spent {
             // Its owner's destructor is the user's code.
             #[cfg(target_os = "linux")]
             Self::Large(large) if large.is_foreign() => drop_elsewhere(large),
+            // This may be the last to hold on to it, and what is left of it the user's.
+            Self::Task(task) => drop_elsewhere(task),
             other => drop(other),
         }
     }

@@ -85,9 +85,11 @@ impl Books {
         self.events.ended(job.cell(), end);
         let (has_waiters, span) = job::end(&job, outcome.map_err(Box::new));
         self.events.leave(span, job.cell(), end);
-        // Also where nobody holds on to it any more: what is left of it may be large.
-        if has_waiters || job.cell().is_held_once() {
+        if has_waiters {
             self.to_wake.push(job);
+        } else if let Some(last) = job.let_go() {
+            // What is left of it may be large, or the user's: who waited for it may have decoded its result, and gone.
+            self.to_wake.push(last);
         }
     }
 
