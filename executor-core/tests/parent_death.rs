@@ -74,8 +74,8 @@ fn be_busy(method: StartMethod) {
 
 /// What a task has started ends as well.
 fn start_a_child_and_never_return(_: ()) {
-    let _child = Command::new("sleep").arg("1000").spawn().unwrap();
-    never_return(());
+    let mut child = Command::new("sleep").arg("1000").spawn().unwrap();
+    child.wait().unwrap();
 }
 
 fn be_busy_with(pool: ProcessPoolExecutor) {
