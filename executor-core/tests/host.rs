@@ -19,6 +19,10 @@ use executor_core::{
     TaskOptions, Transport,
 };
 use pool_kinds::{Kind, on_every_kind_of_pool};
+use rustix::{
+    process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, setrlimit},
+    time::{ClockId, clock_gettime},
+};
 
 executor_core::test_worker!();
 
@@ -29,6 +33,7 @@ on_every_kind_of_pool!(
     a_program_that_a_task_starts_is_no_worker,
     a_task_has_no_terminal,
     the_destructor_of_a_thread_local_may_submit,
+    a_worker_that_may_open_nothing_more_lives_on,
 );
 
 fn kinds() -> impl Iterator<Item = Kind> {
@@ -171,6 +176,56 @@ fn what_a_task_has_started_may_live_on(kind: Kind) {
 }
 
 /// A program that may be taken for a worker.
+/// As programs do that are not to open files any more.
+fn open_nothing_more(_: ()) -> u32 {
+    setrlimit(Resource::Nofile, Rlimit { current: Some(0), ..getrlimit(Resource::Nofile) }).unwrap();
+    std::process::id()
+}
+
+fn a_worker_that_may_open_nothing_more_lives_on(kind: Kind) {
+    let pool = one_worker(kind).build().unwrap();
+    let pid = pool.submit(open_nothing_more, ()).unwrap().result().unwrap();
+    let signal = |signal| kill_process(Pid::from_raw(pid.cast_signed()).unwrap(), signal).unwrap();
+    for _ in 0..3 {
+        // Whoever sleeps there begins to sleep once more.
+        signal(Signal::STOP);
+        while !fs::read_to_string(format!("/proc/{pid}/stat")).unwrap().contains(") T ") {}
+        signal(Signal::CONT);
+        for x in 0..100 {
+            assert_eq!(pool.submit(square, x).unwrap().result(), Ok(x * x));
+        }
+    }
+    assert_eq!(pool.worker_pids(), [pid], "it has ended");
+    drop(pool);
+    assert!(ends_soon(pid));
+}
+
+#[test]
+#[ignore = "changes the limits of its process"]
+fn program_that_may_open_nothing_more() {
+    for kind in kinds() {
+        let limit = getrlimit(Resource::Nofile);
+        let pool = one_worker(kind).build().unwrap();
+        pool.warm_up().unwrap();
+        open_nothing_more(());
+        assert_eq!(pool.submit(square, 3).unwrap().result(), Ok(9));
+        let spent = || Duration::try_from(clock_gettime(ClockId::ProcessCPUTime)).unwrap();
+        let before = spent();
+        std::thread::sleep(Duration::from_millis(200));
+        let taken = spent() - before;
+        assert!(taken < Duration::from_millis(100), "{taken:?} of processor time for nothing");
+        // The death of a worker is noticed.
+        assert!(matches!(pool.submit(exit, ()).unwrap().result(), Err(TaskError::WorkerDied { .. })));
+        setrlimit(Resource::Nofile, limit).unwrap();
+        assert_eq!(pool.submit(square, 4).unwrap().result(), Ok(16));
+    }
+}
+
+#[test]
+fn a_program_that_may_open_nothing_more_waits_all_the_same() {
+    succeeds("program_that_may_open_nothing_more");
+}
+
 #[test]
 #[ignore = "runs as the child of another test"]
 fn program_that_begins_with_init() {

@@ -239,8 +239,7 @@ impl Fds {
                 who.push(Ready::Worker(*number));
             }
         }
-        // Nothing but a lack of memory can make this fail; then everybody is looked at.
-        let states = sys::poll_until(&fds, deadline).unwrap_or_else(|_| vec![true; fds.len()]);
+        let states = sys::poll_until(&fds, deadline);
         let mut ready: Vec<Ready> =
             who.into_iter().zip(states).filter_map(|(who, ready)| ready.then_some(who)).collect();
         ready.dedup();

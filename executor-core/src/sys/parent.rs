@@ -2,13 +2,25 @@
 
 #[cfg(target_os = "linux")]
 use std::os::fd::{AsFd, OwnedFd};
-use std::{io, os::fd::BorrowedFd};
+use std::{io, os::fd::BorrowedFd, time::Duration};
 
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
     io::Errno,
+    net::{RecvFlags, recv},
     process::{Pid, getppid},
 };
+
+/// Who cannot wait looks so often.
+const UNSEEN: Duration = Duration::from_millis(100);
+
+/// Whether the other side of `socket` is gone and has left nothing to read.
+fn has_closed(socket: BorrowedFd<'_>) -> bool {
+    match recv(socket, &mut [0; 1], RecvFlags::PEEK | RecvFlags::DONTWAIT) {
+        Ok((count, _)) => count == 0,
+        Err(error) => error == Errno::CONNRESET,
+    }
+}
 
 /// The process that has started this one.
 ///
@@ -74,6 +86,9 @@ impl Parent {
             match poll(&mut fds, look.as_ref()) {
                 Ok(0) if !self.has_ended() => {}
                 Err(Errno::INTR) => {}
+                // Refused, which is no news of the parent: a task may have limited this process to fewer descriptors than these,
+                // or there is no memory.
+                Err(_) if !self.has_ended() && !has_closed(socket) => std::thread::sleep(UNSEEN),
                 _ => return,
             }
         }

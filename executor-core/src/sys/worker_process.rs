@@ -383,8 +383,14 @@ fn this_program() -> io::Result<PathBuf> {
     if cfg!(target_os = "linux") { Ok("/proc/self/exe".into()) } else { std::env::current_exe() }
 }
 
-/// Waits until one of `fds` is ready or `deadline` has passed, and tells what each is ready for.
-pub(crate) fn poll_until(fds: &[(BorrowedFd<'_>, bool)], deadline: Option<Instant>) -> io::Result<Vec<bool>> {
+/// Where the system refuses to wait for descriptors, somebody looks after so long.
+const UNSEEN: Duration = Duration::from_millis(1);
+
+/// Waits until one of `fds` is ready or `deadline` has passed, and tells which of them are.
+///
+/// The system refuses to wait for more descriptors than this process may open, and where it has no memory. Then any of them
+/// may be ready after a moment.
+pub(crate) fn poll_until(fds: &[(BorrowedFd<'_>, bool)], deadline: Option<Instant>) -> Vec<bool> {
     let mut polled: Vec<PollFd<'_>> = fds
         .iter()
         .map(|(fd, write)| {
@@ -400,9 +406,12 @@ pub(crate) fn poll_until(fds: &[(BorrowedFd<'_>, bool)], deadline: Option<Instan
             Timespec { tv_sec: left.as_secs().cast_signed(), tv_nsec: i64::from(left.subsec_nanos()) }
         });
         match poll(&mut polled, timeout.as_ref()) {
-            Ok(_) => return Ok(polled.iter().map(|fd| !fd.revents().is_empty()).collect()),
+            Ok(_) => return polled.iter().map(|fd| !fd.revents().is_empty()).collect(),
             Err(Errno::INTR) => {}
-            Err(error) => return Err(error.into()),
+            Err(_) => {
+                std::thread::sleep(UNSEEN);
+                return vec![true; fds.len()];
+            }
         }
     }
 }
@@ -490,7 +499,13 @@ pub(crate) fn send_with_fds(socket: BorrowedFd<'_>, bytes: &[u8], fds: &[Borrowe
     if !fds.is_empty() && !ancillary.push(SendAncillaryMessage::ScmRights(fds)) {
         return Err(io::ErrorKind::InvalidInput.into());
     }
-    Ok(sendmsg(socket, &[IoSlice::new(bytes)], &mut ancillary, QUIETLY)?)
+    loop {
+        match sendmsg(socket, &[IoSlice::new(bytes)], &mut ancillary, QUIETLY) {
+            // A task may have set a handler that ends a wait.
+            Err(Errno::INTR) => {}
+            outcome => return Ok(outcome?),
+        }
+    }
 }
 
 /// Sends bytes that are in several places; says how many were sent.
