@@ -13,6 +13,7 @@ use std::{
 use executor_core::{Executor, OnWorkerDeath, ProcessPoolExecutor, SharedBytes, Shutdown, TaskError, TaskOptions};
 use gated::{Gate, LONG, assert_squares, quick_pool, result, run_until, square, squares, until};
 use pool_kinds::{Kind, on_every_kind_of_pool};
+use serde::{Deserialize, Serialize, Serializer};
 
 executor_core::test_worker!();
 
@@ -23,6 +24,7 @@ on_every_kind_of_pool!(
     a_retry_of_a_chunk_runs_what_has_no_answer,
     a_death_breaks_a_strict_pool,
     a_broken_pool_keeps_nothing_back,
+    what_a_chunk_has_answered_is_not_lost_with_its_pool,
     no_more_tasks_run_at_once_than_there_may_be_workers,
     a_stopped_worker_costs_no_more_than_its_own_task,
     what_a_stopped_worker_has_not_begun_goes_to_others,
@@ -120,6 +122,27 @@ fn a_death_breaks_a_strict_pool(kind: Kind) {
     assert!(matches!(result(long), Err(TaskError::PoolBroken { .. })));
     assert!(matches!(result(pool.submit(square, 1).unwrap()), Err(TaskError::PoolBroken { .. })));
     assert!(pool.shutdown(Shutdown::Drain, Some(LONG)).is_complete());
+}
+
+/// An item that no worker can be given.
+#[derive(Deserialize)]
+struct Item(u64);
+
+impl Serialize for Item {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if self.0 == 3 { Err(serde::ser::Error::custom("on purpose")) } else { serializer.serialize_u64(self.0) }
+    }
+}
+
+fn what_a_chunk_has_answered_is_not_lost_with_its_pool(kind: Kind) {
+    let pool = quick_pool(kind.builder().on_worker_death(OnWorkerDeath::BreakPool), 1);
+    let item = |Item(x): Item| if x == 1 { std::process::abort() } else { x };
+    let results: Vec<_> = pool.map(item, (0..4).map(Item)).chunk_size(4).collect();
+    let [done, dead, queued, bad] = &results[..] else { panic!("{results:?}") };
+    assert_eq!(*done, Ok(0));
+    assert!(matches!(dead, Err(TaskError::WorkerDied { .. })), "{dead:?}");
+    assert!(matches!(queued, Err(TaskError::PoolBroken { .. })), "{queued:?}");
+    assert!(matches!(bad, Err(TaskError::Encode { .. })), "{bad:?}");
 }
 
 fn a_broken_pool_keeps_nothing_back(kind: Kind) {

@@ -267,6 +267,11 @@ impl Request {
         self.extras.as_ref().is_some_and(|extras| extras.chunk.total > 0)
     }
 
+    /// Whether it is a chunk of which some items have their answers.
+    pub(super) fn has_answers(&self) -> bool {
+        self.extras.as_ref().is_some_and(|extras| self.items < extras.chunk.total)
+    }
+
     pub(super) fn time_limit(&self) -> Option<Duration> {
         self.extras.as_ref().and_then(|extras| extras.time_limit)
     }

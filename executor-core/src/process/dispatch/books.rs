@@ -56,6 +56,16 @@ impl Books {
         self.settle(job, outcome);
     }
 
+    /// Ends a task that gets no answer any more. What has one keeps it: items of a chunk that were done, could not be encoded, or
+    /// have ended a worker. Who kills, cancels or shuts down means all of them.
+    pub(super) fn lose(&mut self, job: Job, mut request: Request, error: &TaskError) {
+        if request.has_answers() && !matches!(error, TaskError::Cancelled | TaskError::ShutDown) {
+            request.lose_rest(error.clone());
+            return self.end_chunk(job, request);
+        }
+        self.end(job, request, Err(error.clone()));
+    }
+
     /// Ends a chunk whose items all have their answers.
     pub(super) fn end_chunk(&mut self, job: Job, mut request: Request) {
         self.strip(&mut request);

@@ -186,7 +186,7 @@ impl State {
                 };
             if is_convicted {
                 lost = true;
-                self.lose_whole(standing, error);
+                self.lose_rest(standing, error);
             } else if claimed {
                 lost = true;
                 self.books.events.started(&standing.job);
@@ -198,10 +198,10 @@ impl State {
         lost
     }
 
-    /// All of a request gets the error.
-    pub(super) fn lose_whole(&mut self, standing: Standing, error: &TaskError) {
+    /// All of a request gets the error that has no answer.
+    pub(super) fn lose_rest(&mut self, standing: Standing, error: &TaskError) {
         self.books.let_go(standing.kept);
-        self.books.end(standing.job, standing.request, Err(error.clone()));
+        self.books.lose(standing.job, standing.request, error);
     }
 
     /// Settles the request that a worker was running when it died.
@@ -213,7 +213,7 @@ impl State {
         // A time limit is each item's; who kills, or shuts down, means all of them.
         let stopped_whole = stopped && !matches!(error, TaskError::TimedOut { .. });
         if stopped_whole || !standing.request.is_chunk() {
-            return self.lose_whole(standing, error);
+            return self.lose_rest(standing, error);
         }
         let mut bytes = match (standing.kept.take(), self.workers.get(&number)) {
             (Some(bytes), _) => bytes,
@@ -258,7 +258,7 @@ impl State {
         while cancelled < AT_ONCE
             && let Some(queued) = self.queue.pop_like(|queued| !queued.job.content().is_begun())
         {
-            self.drop_queued(queued, TaskError::Cancelled);
+            self.drop_queued(queued, &TaskError::Cancelled);
             cancelled += 1;
         }
         cancelled
@@ -268,7 +268,7 @@ impl State {
     pub(in crate::process) fn fail_some(&mut self, error: &TaskError) -> bool {
         for _ in 0..AT_ONCE {
             let Some(queued) = self.queue.pop() else { break };
-            self.drop_queued(queued, error.clone());
+            self.drop_queued(queued, error);
         }
         self.queue.is_empty()
     }
@@ -296,9 +296,9 @@ impl State {
         self.doom.is_some()
     }
 
-    fn drop_queued(&mut self, queued: Queued, error: TaskError) {
+    fn drop_queued(&mut self, queued: Queued, error: &TaskError) {
         self.books.let_go(Some(queued.bytes.into_many()));
-        self.books.end(queued.job, queued.request, Err(error));
+        self.books.lose(queued.job, queued.request, error);
     }
 
     /// Ends everything that waits in the queue.
@@ -316,7 +316,7 @@ impl State {
         for (_, mut worker) in std::mem::take(&mut self.workers) {
             for standing in worker.shelf.take_all() {
                 self.books.let_go(standing.kept);
-                self.books.end(standing.job, standing.request, Err(error.clone()));
+                self.books.lose(standing.job, standing.request, error);
             }
         }
         self.books.standing = 0;

@@ -114,7 +114,7 @@ impl State {
         }
         if let Some(mut standing) = self.take_revoked(number, first) {
             if std::mem::replace(&mut standing.request.extras().is_missed, true) {
-                self.lose_whole(standing, &TaskError::TimedOut { ran_for });
+                self.lose_rest(standing, &TaskError::TimedOut { ran_for });
             } else {
                 self.put_back(number, standing);
             }
