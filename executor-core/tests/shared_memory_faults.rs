@@ -4,6 +4,8 @@
 
 use std::{
     fs::{self, File},
+    io::IoSlice,
+    os::{fd::AsFd, unix::net::UnixStream},
     process::Command,
     sync::{Mutex, PoisonError},
     time::Duration,
@@ -13,7 +15,11 @@ use executor_core::{
     CancelToken, Executor, ProcessPoolExecutor, SharedBytes, TaskError, TaskOptions, Transport, partial,
 };
 use gated::{Gate, result, square};
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustix::{
+    net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg},
+    process::{Resource, Rlimit, getrlimit, setrlimit},
+    thread::{CapabilitySet, capabilities, set_capabilities},
+};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 mod gated;
@@ -28,6 +34,7 @@ pool_kinds::on_every_kind_of_pool!(
     results_that_are_kept_leave_descriptors_for_others,
     private_bytes_are_only_where_they_were_sent,
     bytes_are_right_whoever_dies_or_has_no_descriptors,
+    results_whose_files_may_not_travel_cost_their_tasks_alone,
 );
 
 const MIB: usize = 1 << 20;
@@ -254,6 +261,59 @@ fn private_bytes_are_only_where_they_were_sent(kind: pool_kinds::Kind) {
     drop(private);
     let next = filled(MIB, 6);
     assert_ne!(file_of(&next), file);
+}
+
+/// What holds up a file that nobody receives.
+static UNDER_WAY: Mutex<Vec<UnixStream>> = Mutex::new(Vec::new());
+
+/// The files of a user that are under way may be as many as one process may have, unless that one has special rights.
+fn set_most_under_way(most: u64) {
+    let limit = Rlimit { current: Some(most), ..getrlimit(Resource::Nofile) };
+    setrlimit(Resource::Nofile, limit).unwrap();
+}
+
+/// Makes a result, and lets no file of this process travel any more.
+fn make_and_hold_up(byte: u8) -> (SharedBytes, SharedBytes) {
+    let made = (make(byte), make(byte + 1));
+    let mut under_way = UNDER_WAY.lock().unwrap();
+    if under_way.is_empty() {
+        let (one, other) = UnixStream::pair().unwrap();
+        let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let mut files = SendAncillaryBuffer::new(&mut space);
+        let file = [one.as_fd()];
+        assert!(files.push(SendAncillaryMessage::ScmRights(&file)));
+        sendmsg(&one, &[IoSlice::new(&[0])], &mut files, SendFlags::empty()).unwrap();
+        under_way.extend([one, other]);
+        let mut rights = capabilities(None).unwrap();
+        rights.effective -= CapabilitySet::SYS_ADMIN | CapabilitySet::SYS_RESOURCE;
+        set_capabilities(None, rights).unwrap();
+    }
+    set_most_under_way(0);
+    made
+}
+
+fn let_files_travel(_: ()) {
+    // More than all tests of this user together have under way.
+    set_most_under_way(getrlimit(Resource::Nofile).maximum.unwrap_or(1 << 20));
+}
+
+fn results_whose_files_may_not_travel_cost_their_tasks_alone(kind: pool_kinds::Kind) {
+    let pool = pool(kind);
+    pool.warm_up().unwrap();
+    let pids = pool.worker_pids();
+    let is_whole = |(one, other): (SharedBytes, SharedBytes), byte| {
+        assert!(one == make(byte) && other == make(byte + 1));
+    };
+    for round in 0..3 {
+        let error = result(pool.submit(make_and_hold_up, 1).unwrap()).unwrap_err();
+        assert!(matches!(error, TaskError::Decode { .. }), "{error:?}");
+        result(pool.submit(let_files_travel, ()).unwrap()).unwrap();
+        // Whatever comes next has its own files.
+        is_whole(result(pool.submit(|byte| (make(byte), make(byte + 1)), round).unwrap()).unwrap(), round);
+        let parts: Vec<_> = pool.map(|byte| (make(byte), make(byte + 1)), [round, round + 3]).chunk_size(2).collect();
+        (round..).step_by(3).zip(parts).for_each(|(byte, part)| is_whole(part.unwrap(), byte));
+    }
+    assert_eq!(pool.worker_pids(), pids, "no worker has had to go");
 }
 
 fn echo(bytes: SharedBytes) -> SharedBytes {

@@ -47,7 +47,7 @@ pub(super) const KICK: u8 = 19;
 
 /// Worker to parent: it has grown too large and should be replaced.
 pub(super) const GROWN: u8 = 23;
-/// Worker to parent: a file, beside it.
+/// Worker to parent: a file, beside it. With a byte of content: the system did not let the file travel.
 #[cfg(target_os = "linux")]
 pub(super) const FILE: u8 = 24;
 

@@ -171,7 +171,7 @@ impl Reference {
 
 /// Why shared memory that a worker has sent is not there.
 pub(in crate::process) const NO_DESCRIPTOR: &str =
-    "its shared memory could not be received: the program has too many files open";
+    "its shared memory could not be received: the program has too many files open, or too many are under way";
 
 /// What came beside a result, by how the result refers to it; or why it could not be received.
 pub(crate) type Attached = Vec<(Reference, Result<Block, &'static str>)>;

@@ -20,6 +20,12 @@ impl ForeignFiles {
         self.0.len()
     }
 
+    /// One was not let travel. So many have come that were sent after it.
+    pub(super) fn miss(&mut self, after: usize) {
+        let at = self.0.len().saturating_sub(after);
+        self.0.insert(at, None);
+    }
+
     /// The oldest one, which is nothing but memory.
     pub(super) fn pop(&mut self) -> Result<Option<ArrivedFile>, Malformed> {
         match self.0.pop_front() {

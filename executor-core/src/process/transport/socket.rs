@@ -19,9 +19,14 @@ pub(super) const ATTACHED: u8 = 8;
 
 pub(super) const READ_SIZE: usize = 64 * 1024;
 
-/// A file that has come; `None` when this process had no descriptor left for it.
+/// A file that has come; `None` when this process had no descriptor left for it, or the other one was not let send it.
 #[cfg(target_os = "linux")]
 pub(super) type ArrivedFile = Option<OwnedFd>;
+
+/// Whether an error says that the other end is closed.
+pub(super) fn is_gone(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset)
+}
 
 /// A socket that is read together with the files that come beside the bytes.
 pub(super) struct Source<'a> {

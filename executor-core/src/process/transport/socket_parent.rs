@@ -15,7 +15,7 @@ use std::{
 
 use super::{
     Alert, Load, ParentEnd, Place, Record, Reply, ReplyKind,
-    socket::{ATTACHED, READ_SIZE, Source},
+    socket::{ATTACHED, READ_SIZE, Source, is_gone},
 };
 #[cfg(target_os = "linux")]
 use super::{
@@ -340,7 +340,11 @@ impl SocketParent {
                 files: &mut self.files.0,
             };
             let outcome = self.incoming.read_from(&mut source, READ_SIZE);
-            self.sort()?;
+            #[cfg(target_os = "linux")]
+            let came = self.files.len() - files;
+            #[cfg(not(target_os = "linux"))]
+            let came = 0;
+            self.sort(came)?;
             match outcome {
                 Ok(0) => self.open = false,
                 Ok(count) => {
@@ -367,8 +371,11 @@ impl SocketParent {
         Ok(())
     }
 
-    /// Sorts the frames that were read.
-    fn sort(&mut self) -> Result<(), Malformed> {
+    /// Sorts the frames that were read. So many files came with the last of these bytes: a read ends behind them.
+    fn sort(
+        &mut self,
+        #[cfg_attr(not(target_os = "linux"), expect(unused_variables))] came: usize,
+    ) -> Result<(), Malformed> {
         // Of a frame that is too long for what it is, nothing more is read.
         while self.incoming.begun().is_none_or(|(kind, length)| length <= wire::longest(kind)) {
             let Some((kind, body)) = self.incoming.next()? else { return Ok(()) };
@@ -376,9 +383,11 @@ impl SocketParent {
                 // It did its work by coming; or somebody else has to do it.
                 wire::KICK => self.is_kicked = true,
                 wire::DATA => self.data.push_back(body.to_vec()),
-                // The file came before it, or with it.
+                // The file came before it, or with it; or it says that there is none.
                 #[cfg(target_os = "linux")]
-                wire::FILE => {}
+                wire::FILE if body.is_empty() => {}
+                #[cfg(target_os = "linux")]
+                wire::FILE => self.files.miss(came),
                 _ if self.other.len() >= MOST_OTHERS => return Err(Malformed),
                 _ => self.other.push_back((kind, body.to_vec())),
             }
@@ -468,11 +477,6 @@ impl Drop for SocketParent {
             close_elsewhere(received.files);
         }
     }
-}
-
-/// Whether an error says that the worker's end is closed.
-fn is_gone(error: &io::Error) -> bool {
-    matches!(error.kind(), ErrorKind::BrokenPipe | ErrorKind::ConnectionReset)
 }
 
 #[cfg(target_os = "linux")]

@@ -13,7 +13,7 @@ use std::{collections::VecDeque, os::fd::BorrowedFd, sync::OnceLock};
 use super::socket::{ATTACHED, ArrivedFile};
 use super::{
     Record, ReplyHeader, ReplyKind, Request, WorkerEnd,
-    socket::{READ_SIZE, Source},
+    socket::{READ_SIZE, Source, is_gone},
 };
 #[cfg(target_os = "linux")]
 use crate::process::shm::{self, Block, Share};
@@ -44,6 +44,10 @@ pub(in crate::process) fn kick_parent() {
 }
 
 const KICK: [u8; 5] = [1, 0, 0, 0, wire::KICK];
+
+/// In place of a file.
+#[cfg(target_os = "linux")]
+const NO_FILE: [u8; 6] = [2, 0, 0, 0, wire::FILE, 0];
 
 /// Writes references to the end of a reply.
 #[cfg(target_os = "linux")]
@@ -153,10 +157,14 @@ impl SocketWorker {
         sys::send_all(self.socket.as_fd(), &frame[sent..])
     }
 
-    /// Sends the files of what this worker has made.
+    /// Sends the files of what this worker has made. Where the system does not let one travel, because there are too many of
+    /// this user's under way already, or no memory, the parent is told so: it waits for no file, and fails what refers to it.
     #[cfg(target_os = "linux")]
     pub(super) fn send_files(&mut self, attached: &[Block]) -> io::Result<()> {
-        attached.iter().filter_map(Block::file).try_for_each(|file| self.send_file(file))
+        attached.iter().filter_map(Block::file).try_for_each(|file| match self.send_file(file) {
+            Err(error) if !is_gone(&error) => self.send(&NO_FILE),
+            outcome => outcome,
+        })
     }
 
     /// Sends bytes.
