@@ -21,6 +21,7 @@ use crate::{
     stats::{PoolState, Stats},
     sync::sleep_until,
     task::{Payload, Task, TaskOptions},
+    thread::LEAST_STACK,
 };
 
 /// Runs tasks in a rayon thread pool of its own, where they may use rayon's own operations as well.
@@ -101,7 +102,7 @@ impl RayonBuilder {
     /// Stack size of each thread in bytes. Default: std's. Chains of tasks that wait for one another need a larger one, as in
     /// [`ThreadPoolBuilder::stack_size`](crate::ThreadPoolBuilder::stack_size).
     pub fn stack_size(mut self, bytes: usize) -> Self {
-        self.stack_size = Some(bytes);
+        self.stack_size = Some(bytes.max(LEAST_STACK));
         self
     }
 

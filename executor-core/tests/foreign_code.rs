@@ -361,6 +361,40 @@ fn inputs_of_two_maps_may_wait_for_the_pool_that_maps_them() {
     });
 }
 
+/// The map's time is up, and its input still busy: who asked for it cannot leave, and is no worker that others may count on.
+#[test]
+fn an_input_may_wait_for_the_pool_whose_worker_waits_for_that_input() {
+    let [pool, other] = [(); 2].map(|()| Arc::new(ThreadPoolExecutor::new(1).unwrap()));
+    let ((is_up, wait), (sender, receiver)) = (mpsc::channel::<()>(), mpsc::channel());
+    let (outer, second) = (Arc::clone(&pool), Arc::clone(&other));
+    let mapped = pool
+        .spawn(move || {
+            let (inner, wait) = (Arc::clone(&outer), Arc::new(Mutex::new(wait)));
+            let input = (0..1_u64).inspect(move |_| {
+                let (inner, wait) = (Arc::clone(&inner), Arc::clone(&wait));
+                let late = second.spawn(move || {
+                    assert!(wait.lock().unwrap().recv_timeout(LONG).is_ok());
+                    inner.spawn(|| 7).unwrap().result()
+                });
+                assert_eq!(late.unwrap().result(), Ok(Ok(7)));
+            });
+            let results = outer.spawn_map(|x| x, input).timeout(Duration::from_millis(10)).into_vec();
+            sender.send(results).unwrap();
+        })
+        .unwrap();
+    // Long after the time is up: as nothing says that somebody waits for the input.
+    thread::sleep(Duration::from_millis(150));
+    is_up.send(()).unwrap();
+    let results = receiver.recv_timeout(LONG);
+    if results.is_err() {
+        // Or their ends would be waited for as well.
+        std::mem::forget((pool, other));
+        panic!("nobody stands in for who waits for the input");
+    }
+    assert_eq!(results, Ok(Err(TaskError::DeadlineExceeded)));
+    mapped.result().unwrap();
+}
+
 #[test]
 fn a_scope_whose_tasks_a_shutdown_cancels_does_not_say_that_they_ran() {
     let pool = ThreadPoolExecutor::new(1).unwrap();

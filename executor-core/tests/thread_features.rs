@@ -4,7 +4,7 @@ use std::{
     collections::HashSet,
     panic::AssertUnwindSafe,
     sync::{
-        Arc, Barrier, Mutex,
+        Arc, Barrier, Condvar, Mutex,
         atomic::{AtomicUsize, Ordering},
         mpsc,
     },
@@ -371,6 +371,41 @@ fn an_endless_chunk_needs_no_more_memory_than_its_items() {
         let map = || pool.map(|x: u64| x, some()).chunk_size(chunk);
         assert_eq!(map().collect::<Result<Vec<_>, _>>().as_ref(), Ok(&in_order));
         assert_eq!(map().into_vec().as_ref(), Ok(&in_order));
+    }
+}
+
+#[test]
+fn an_input_that_promises_more_than_it_has_is_not_believed() {
+    let pool = ThreadPoolExecutor::new(2).unwrap();
+    let some = || Boaster(0..10_000, 1 << 44);
+    let in_order: Vec<u64> = (0..10_000).collect();
+    let itself = |x: u64| x;
+    assert_eq!(pool.submit_many(itself, some()).unwrap().len(), in_order.len());
+    assert_eq!(pool.map(itself, some()).into_vec().as_ref(), Ok(&in_order));
+    for chunk in [1 << 42, usize::MAX] {
+        let map = || pool.map(itself, some()).chunk_size(chunk);
+        assert_eq!(map().collect::<Result<Vec<_>, _>>().as_ref(), Ok(&in_order));
+        assert_eq!(map().into_vec().as_ref(), Ok(&in_order));
+    }
+}
+
+#[test]
+fn a_map_into_a_vec_has_all_workers_also_where_nobody_knows_how_many_items_there_are() {
+    let pool = ThreadPoolExecutor::new(3).unwrap();
+    for deadline in [None, Some(LONG)] {
+        let here = Arc::new((Mutex::new(0), Condvar::new()));
+        // Each item is done when all are under way.
+        let meet = move |_| {
+            let (number, changed) = &*here;
+            let mut number = number.lock().unwrap();
+            *number += 1;
+            changed.notify_all();
+            let is_short = |number: &mut i32| *number < 3;
+            !changed.wait_timeout_while(number, Duration::from_secs(10), is_short).unwrap().1.timed_out()
+        };
+        let map = pool.spawn_map(meet, (0..3).filter(|_| true));
+        let map = if let Some(deadline) = deadline { map.timeout(deadline) } else { map };
+        assert_eq!(map.into_vec(), Ok(vec![true; 3]));
     }
 }
 

@@ -137,7 +137,8 @@ where
     }
 
     /// The time for everything, counted from when the map was made. When it has passed, one
-    /// [`TaskError::DeadlineExceeded`] is yielded, what has not started is cancelled, and the iteration ends.
+    /// [`TaskError::DeadlineExceeded`] is yielded, what has not started is cancelled, and the iteration ends. An input that is
+    /// just being asked for an item is waited for.
     pub fn timeout(mut self, limit: Duration) -> Self {
         self.time_limit = Some(limit);
         self
@@ -224,7 +225,7 @@ where
             let (hint, most) = input.as_ref().map_or((0, None), Iterator::size_hint);
             let gather = Gather {
                 hint,
-                is_exact: most == Some(hint),
+                most,
                 source: Box::new(|count, items| *input = input.take().map(|input| pull(input, count, items))),
                 chunk_size: self.chunk_size,
                 deadline,
@@ -235,7 +236,9 @@ where
             }
         }
         let hint = self.input.as_ref().map_or(0, |input| input.size_hint().0);
-        let mut results = Vec::with_capacity(hint.min(1 << 20));
+        let mut results = Vec::new();
+        // A promise of more than there is memory for is none.
+        let _ = results.try_reserve(hint.min(1 << 20));
         for result in &mut self {
             results.push(result?);
         }

@@ -81,8 +81,8 @@ pub struct Gather<'a, A> {
     pub(crate) source: Source<'a, A>,
     /// At least so many items.
     pub(crate) hint: usize,
-    /// And no more than these.
-    pub(crate) is_exact: bool,
+    /// And no more than these, if the input says so.
+    pub(crate) most: Option<usize>,
     pub(crate) chunk_size: Option<usize>,
     pub(crate) deadline: Option<Instant>,
 }

@@ -9,6 +9,9 @@ use crate::{
     stats::Observer,
 };
 
+/// What this crate itself does on a worker's stack has room there, also without optimizations.
+pub(crate) const LEAST_STACK: usize = 64 << 10;
+
 /// What an initializer may return: nothing, or a `Result` whose error breaks the pool.
 pub trait InitializerResult {
     /// The error's text, if there is one.
@@ -137,9 +140,9 @@ impl ThreadPoolBuilder {
     }
 
     /// Stack size of each thread in bytes. Default: std's. A task that waits for a task of its own pool may run it in place, on
-    /// its own stack: chains of such waits, a thousand and more deep, take a larger one.
+    /// its own stack: chains of such waits, a thousand and more deep, take a larger one. Less than 64 KiB are taken as so many.
     pub fn stack_size(mut self, bytes: usize) -> Self {
-        self.config.stack_size = Some(bytes);
+        self.config.stack_size = Some(bytes.max(LEAST_STACK));
         self
     }
 

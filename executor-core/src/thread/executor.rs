@@ -200,7 +200,9 @@ impl ThreadPoolCore {
     ) -> Result<Vec<TaskFuture<R>>, SubmitError> {
         let pool = &self.pool;
         let tasks = tasks.into_iter();
-        let mut futures = Vec::with_capacity(tasks.size_hint().0);
+        let mut futures = Vec::new();
+        // A promise of more than there is memory for is none.
+        let _ = futures.try_reserve(tasks.size_hint().0);
         for work in tasks {
             if let Err(error) = pool.admit(&options) {
                 // All or none, as far as that can be said of tasks that may have run.

@@ -7,7 +7,7 @@ use std::{
     collections::VecDeque,
     mem::MaybeUninit,
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError},
     time::{Duration, Instant},
 };
 
@@ -40,6 +40,9 @@ const DEAR: Duration = Duration::from_micros(1);
 const CHEAP: u32 = 16;
 const MOST_BYTES: usize = 1 << 20;
 
+/// So many workers begin where the input does not say how many items it has.
+const UNPROMISED_HELPERS: usize = 1024;
+
 /// Items that were written to the first of these places. Who is done with it forgets it; if the input panics before, they are
 /// dropped.
 struct Pulled<'a, A> {
@@ -64,7 +67,11 @@ pub(crate) fn pull<I: Iterator>(mut input: I, count: usize, items: &mut Vec<I::I
     items.clear();
     // An endless chunk of an input that ends needs no endless memory, also where the input does not say when it ends.
     let (least, most) = input.size_hint();
-    items.reserve(count.min(most.unwrap_or(count)).min(least.max(UNPROMISED)));
+    let room = count.min(most.unwrap_or(count)).min(least.max(UNPROMISED));
+    // A promise of more than there is memory for is none.
+    if items.try_reserve(room).is_err() {
+        items.reserve(room.min(UNPROMISED));
+    }
     let mut pulled = Pulled { places: items.spare_capacity_mut(), count: 0 };
     let most = count.min(pulled.places.len());
     while pulled.count < most {
@@ -78,8 +85,8 @@ pub(crate) fn pull<I: Iterator>(mut input: I, count: usize, items: &mut Vec<I::I
     // SAFETY: so many places were written, one after the other.
     unsafe { items.set_len(moved) };
     if moved == most && moved < count {
-        // The input holds more than it has promised.
-        items.extend(input.by_ref().take(count - moved));
+        // The input holds more than it has promised. One by one: what it promises of the rest is worth no more.
+        input.by_ref().take(count - moved).for_each(|item| items.push(item));
     }
     input
 }
@@ -117,6 +124,20 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+impl<F, A, R> Work<F, A, R> {
+    /// The only way to the input: who has it runs the user's code with it, and may be waiting for a task that nobody else runs.
+    fn input(&self) -> MutexGuard<'_, Input<A>> {
+        match self.input.try_lock() {
+            Ok(input) => input,
+            Err(TryLockError::Poisoned(input)) => input.into_inner(),
+            Err(TryLockError::WouldBlock) => {
+                let _here = WaitingHere::begin();
+                lock(&self.input)
+            }
+        }
+    }
+}
+
 impl<F, A, R> Work<F, A, R>
 where
     F: Fn(A) -> R,
@@ -128,21 +149,12 @@ where
             *failure = Some((place, error));
         }
         drop(failure);
-        let mut input = lock(&self.input);
+        let mut input = self.input();
         input.ended = true;
         let before = place.saturating_sub(input.front).min(input.rest.len());
         let after = input.rest.split_off(before);
         drop(input);
         panic::drop_each(after);
-    }
-
-    fn input(&self) -> MutexGuard<'_, Input<A>> {
-        if let Ok(input) = self.input.try_lock() {
-            return input;
-        }
-        // Who has it may be waiting for a task that nobody else runs.
-        let _here = WaitingHere::begin();
-        lock(&self.input)
     }
 
     /// Pulls up to `count` items into the empty `items`.
@@ -246,7 +258,7 @@ struct Borrowed<'a, F, A, R>(&'a Work<F, A, R>);
 
 impl<F, A, R> Drop for Borrowed<'_, F, A, R> {
     fn drop(&mut self) {
-        let source = lock(&self.0.input).source.take();
+        let source = self.0.input().source.take();
         drop(source);
     }
 }
@@ -258,7 +270,8 @@ where
     A: Send + 'static,
     R: Send + 'static,
 {
-    let Gather { source, hint, is_exact, chunk_size, deadline } = gather;
+    let Gather { source, hint, most, chunk_size, deadline } = gather;
+    let is_exact = most == Some(hint);
     // SAFETY: only the lifetime changes. `Borrowed` takes the source away, and drops it, before this function returns, and
     // it is only called under the lock that `Borrowed` takes.
     let source = unsafe { std::mem::transmute::<Source<'_, A>, Source<'static, A>>(source) };
@@ -282,7 +295,9 @@ where
         workers,
     });
     let borrowed = Borrowed(&*work);
-    let helpers = workers.min(hint.div_ceil(chunk_size.unwrap_or(1)).max(1));
+    // Without a word of how many items there are, there may be some for each worker.
+    let most = if is_exact { hint } else { hint.max(most.unwrap_or(usize::MAX).min(UNPROMISED_HELPERS)) };
+    let helpers = workers.min(most.div_ceil(chunk_size.unwrap_or(1)).max(1));
     let tasks = (0..helpers).map(|index| {
         let work = Arc::clone(&work);
         move || work.help(index % 2 == 1)
@@ -326,7 +341,7 @@ where
         unfinished = outcome.err().or(unfinished);
     }
     drop(borrowed);
-    let mut input = lock(&work.input);
+    let mut input = work.input();
     if let Some(payload) = input.panicked.take() {
         drop(input);
         resume_unwind(payload);

@@ -15,6 +15,8 @@ mod state;
 #[expect(unsafe_code, reason = "a worker's thread keeps a pointer to its worker, which lives in its frame")]
 mod worker;
 
+#[cfg(feature = "rayon")]
+pub(crate) use builder::LEAST_STACK;
 pub use builder::{InitializerResult, ThreadPoolBuilder};
 pub use executor::{ClosureCore, ThreadPoolCore, ThreadPoolExecutor};
 pub(crate) use gather::pull;
