@@ -79,6 +79,8 @@ impl Drop for Job {
 pub(super) struct ChunkAnswer {
     /// Items in the chunk.
     pub(super) total: u32,
+    /// Those of them that workers are to run.
+    pub(super) sent: u32,
     /// Encoded results, in order, of all items but those in `gaps`.
     pub(super) bytes: Vec<u8>,
     /// Items that no worker answers, by their index.

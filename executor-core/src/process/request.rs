@@ -188,7 +188,7 @@ impl Request {
         });
         // Both fit: there are no more items than `MAX_ITEMS`.
         request.items = (items.len() - gaps.len()) as u32;
-        let chunk = ChunkAnswer { total: items.len() as u32, gaps, ..ChunkAnswer::default() };
+        let chunk = ChunkAnswer { total: items.len() as u32, sent: request.items, gaps, ..ChunkAnswer::default() };
         let extras = request.extras();
         extras.pins = pins;
         extras.chunk = chunk;
@@ -265,6 +265,11 @@ impl Request {
 
     pub(super) fn is_chunk(&self) -> bool {
         self.extras.as_ref().is_some_and(|extras| extras.chunk.total > 0)
+    }
+
+    /// Whether it is a chunk, and some of the items that went to a worker have their answers.
+    pub(super) fn was_answered(&self) -> bool {
+        self.extras.as_ref().is_some_and(|extras| self.items < extras.chunk.sent)
     }
 
     /// Whether it is a chunk of which some items have their answers.

@@ -89,14 +89,23 @@ impl State {
         }
     }
 
-    /// Puts what stood with a worker where it belongs in the queue.
+    /// Puts what stood with a worker where it belongs in the queue. Items of a chunk that have an answer are not run again: the
+    /// worker may have sent some, and then died, or said that it had begun none.
     pub(super) fn put_back(&mut self, number: u32, standing: Standing) {
         let Standing { job, request, place, kept, .. } = standing;
-        let bytes = match (kept, self.workers.get(&number)) {
+        let mut bytes = match (kept, self.workers.get(&number)) {
             (Some(bytes), _) => bytes,
             (None, Some(worker)) => worker.channel.bytes(place),
             (None, None) => Vec::new(),
         };
+        if request.was_answered() {
+            if request.items == 0 {
+                self.books.let_go(Some(bytes));
+                return self.books.end_chunk(job, request);
+            }
+            let answered = bytes.len() - Items(&bytes).last_ones(request.items as usize).len();
+            bytes.drain(..answered);
+        }
         self.queue.push(Queued { job, request, bytes: bytes.into() });
     }
 
@@ -160,7 +169,7 @@ impl State {
         if let Some((_, front)) = worker.shelf.front_mut()
             && let Some((items, bytes)) = unfinished
         {
-            front.request.take_items(items.min(front.request.items.saturating_sub(1)), &bytes);
+            front.request.take_items(items.min(front.request.items), &bytes);
         }
         let mut lost = false;
         let left: Vec<u64> = worker.shelf.live_from_the_back().collect();
@@ -215,31 +224,14 @@ impl State {
         if stopped_whole || !standing.request.is_chunk() {
             return self.lose_rest(standing, error);
         }
-        let mut bytes = match (standing.kept.take(), self.workers.get(&number)) {
-            (Some(bytes), _) => bytes,
-            (None, Some(worker)) => worker.channel.bytes(standing.place),
-            (None, None) => Vec::new(),
-        };
-        // What is answered is not run again.
-        let mut rest = |items: u32| {
-            let answered = bytes.len() - Items(&bytes).last_ones(items as usize).len();
-            bytes.drain(..answered);
-            Some(std::mem::take(&mut bytes))
-        };
-        if again {
-            standing.kept = rest(standing.request.items);
-            standing.job.content().set_begun();
-            return self.put_back(number, standing);
-        }
-        standing.request.lose_item(error.clone());
-        if standing.request.items == 0 || self.broken.is_some() {
-            if standing.request.items > 0 {
-                standing.request.lose_rest(error.clone());
+        // Where all had been answered, it was none of the items.
+        if !again && standing.request.items > 0 {
+            standing.request.lose_item(error.clone());
+            if standing.request.items > 0 && self.broken.is_some() {
+                return self.lose_rest(standing, error);
             }
-            return self.books.end_chunk(standing.job, standing.request);
         }
         // The other items have not been run, and are not lost.
-        standing.kept = rest(standing.request.items);
         standing.job.content().set_begun();
         self.put_back(number, standing);
     }

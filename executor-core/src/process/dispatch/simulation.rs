@@ -13,9 +13,10 @@ use super::*;
 use crate::{
     future::{TaskFuture, TaskRef, TypedRef},
     process::{
+        arguments::Items,
         config::{Config, OnWorkerDeath, Transport},
         identity::Identity,
-        job::{Encoded, Job, Single},
+        job::{Chunk, Encoded, Job, Single},
         launch::StartMethod,
         pool::Core,
         supervisor,
@@ -47,6 +48,10 @@ struct Side {
     claimed: HashSet<u64>,
     running: Option<u64>,
     replies: VecDeque<u64>,
+    /// Some items of a chunk: how many, and their results.
+    parts: VecDeque<(u64, u32, Vec<u8>)>,
+    /// Those after them that are complete and were not sent.
+    open: Option<(u32, Vec<u8>)>,
 }
 
 impl Side {
@@ -111,7 +116,21 @@ impl ParentEnd for End {
     }
 
     fn receive(&mut self, receiver: &mut dyn FnMut(Reply<'_>) -> Result<(), Malformed>) -> Result<(), Malformed> {
-        let replies = std::mem::take(&mut self.side.lock().unwrap().replies);
+        let (parts, replies) = {
+            let mut side = self.side.lock().unwrap();
+            (std::mem::take(&mut side.parts), std::mem::take(&mut side.replies))
+        };
+        for (number, items, bytes) in parts {
+            receiver(Reply {
+                number: number as u32,
+                kind: ReplyKind::Part,
+                items,
+                elapsed: 0,
+                bytes: bytes.into(),
+                #[cfg(target_os = "linux")]
+                attached: Vec::new(),
+            })?;
+        }
         for number in replies {
             receiver(Reply {
                 number: number as u32,
@@ -128,7 +147,7 @@ impl ParentEnd for End {
     }
 
     fn unfinished(&mut self) -> Option<(u32, Vec<u8>)> {
-        None
+        self.side.lock().unwrap().open.take()
     }
 
     fn set_alert(&mut self, _: Alert) {}
@@ -289,6 +308,65 @@ impl World {
         drop(state);
         to_wake.wake();
         self.futures.retain(|(_, future)| !future.done());
+    }
+}
+
+/// A worker answers items of a chunk in parts, and dies before it has said that this is all, or says that it has begun none.
+#[test]
+fn items_of_a_chunk_that_have_an_answer_are_neither_lost_nor_run_again() {
+    fn task(x: u8) -> u8 {
+        x
+    }
+    let results = |items: std::ops::Range<u8>| items.flat_map(|x| [1, x]).collect::<Vec<u8>>();
+    let dies = |sent: u8, open: u8, retries: u32, is_claimed: bool| {
+        let world = World::new(1);
+        world.core.lock().workers.retain(|number, _| *number == 0);
+        world.core.lock().idle = vec![0];
+        let mut bytes = Vec::new();
+        let mut request = Request::chunk(&task, vec![0_u8, 1, 2], &mut bytes).unwrap();
+        request.extras().retries = retries;
+        let content = ProcessTask::new(Arc::clone(&world.core), span::current());
+        let (task, future) = TaskRef::allocate::<Encoded<Chunk<u8>>>(content);
+        world.core.lock().admit(Job::new(task), request, &mut bytes);
+        let mut side = world.sides[0].lock().unwrap();
+        if is_claimed {
+            side.step();
+        }
+        if sent > 0 {
+            side.parts.push_back((0, sent.into(), results(0..sent)));
+        }
+        side.open = (open > 0).then(|| (open.into(), results(sent..sent + open)));
+        drop(side);
+        let mut state = world.core.lock();
+        state.receive_all();
+        let died = TaskError::WorkerDied { pid: 1, exit: crate::error::WorkerExit::Signal(9) };
+        state.inherit(0, &died, false);
+        state.workers.clear();
+        state.idle.clear();
+        // What is run once more.
+        let left = state.queue.pop().map(|queued| {
+            let items = Items(queued.bytes.as_slice()).map(<[u8]>::to_vec).collect::<Vec<_>>();
+            assert_eq!(items.len(), queued.request.items as usize);
+            state.books.end_chunk(queued.job, queued.request);
+            items
+        });
+        let to_wake = state.take_to_wake();
+        drop(state);
+        to_wake.wake();
+        let output = future.result().unwrap();
+        (output.values, output.errors.into_iter().map(|(index, _)| index).collect::<Vec<_>>(), left)
+    };
+    for (sent, open) in [(3, 0), (2, 1), (0, 3)] {
+        for (retries, is_claimed) in [(0, true), (1, true), (0, false), (1, false)] {
+            assert_eq!(dies(sent, open, retries, is_claimed), (vec![0, 1, 2], vec![], None));
+        }
+    }
+    for (sent, open) in [(2, 0), (1, 1), (0, 2)] {
+        for (retries, is_claimed) in [(1, true), (0, false), (1, false)] {
+            let (values, _, left) = dies(sent, open, retries, is_claimed);
+            assert_eq!((values, left), (vec![0, 1], Some(vec![vec![2]])));
+        }
+        assert_eq!(dies(sent, open, 0, true), (vec![0, 1], vec![2], None));
     }
 }
 
