@@ -201,6 +201,33 @@ fn a_worker_that_may_open_nothing_more_lives_on(kind: Kind) {
 }
 
 #[test]
+#[ignore = "changes the user of its process"]
+fn program_that_changes_its_user() {
+    for kind in kinds() {
+        let pool = one_worker(kind).grace(Duration::from_millis(10)).build().unwrap();
+        pool.warm_up().unwrap();
+        let [real, effective, saved] = [65_534, 65_534, 0];
+        // SAFETY: has no requirements.
+        if unsafe { libc::setresuid(real, effective, saved) } != 0 {
+            // It is an ordinary user's, who cannot become another one.
+            return;
+        }
+        let options = TaskOptions::new().timeout(Duration::from_millis(50));
+        let late = pool.submit_with(never_return, (), options).unwrap();
+        let late = late.result_timeout(Duration::from_secs(60)).expect("it is ended");
+        assert!(matches!(late, Err(TaskError::TimedOut { .. })), "{late:?}");
+        // SAFETY: as above.
+        assert_eq!(unsafe { libc::setresuid(0, 0, 0) }, 0);
+        assert_eq!(pool.submit(square, 3).unwrap().result(), Ok(9));
+    }
+}
+
+#[test]
+fn a_program_that_changes_its_user_can_end_its_workers() {
+    succeeds("program_that_changes_its_user");
+}
+
+#[test]
 #[ignore = "changes the limits of its process"]
 fn program_that_may_open_nothing_more() {
     for kind in kinds() {

@@ -169,7 +169,7 @@ impl Worker {
     /// is ready, or at [`Dying::look`]. Until then it gets no task, and what it has claimed stays where it is.
     pub(super) fn try_reap(&mut self) -> Option<WorkerExit> {
         if self.dying.is_none() {
-            self.process.kill();
+            self.kill();
         }
         let exit = self.process.try_reap();
         let pause = self.dying.map_or(FIRST_LOOK, |dying| dying.pause);
@@ -380,10 +380,17 @@ impl Worker {
         self.channel.control().has_frames()
     }
 
+    /// A worker that may not be killed ends itself: it takes the end of its socket for that of the program.
+    pub(super) fn kill(&mut self) {
+        if self.process.kill().is_err() {
+            self.channel.control().hang_up();
+        }
+    }
+
     fn end(&mut self, grace: Duration) -> Option<Instant> {
         if grace == Duration::ZERO {
             // Now, for the supervisor may be late; and it sees to the rest.
-            self.process.kill();
+            self.kill();
             Some(Instant::now())
         } else {
             self.process.terminate();

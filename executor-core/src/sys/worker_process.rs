@@ -27,6 +27,10 @@ use rustix::{
 
 use crate::error::WorkerExit;
 
+/// A process may not be signalled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct NotAllowed;
+
 /// A child process that has not been reaped: its pid is its own until then, so signals cannot reach anybody else. Dropping it
 /// ends and reaps it.
 #[derive(Debug)]
@@ -152,32 +156,35 @@ impl WorkerProcess {
     }
 
     pub(crate) fn terminate(&self) {
-        self.signal(Signal::TERM);
+        let _ = self.signal(Signal::TERM);
     }
 
     /// Has it go on if it is stopped.
     pub(crate) fn resume(&self) {
-        self.signal(Signal::CONT);
+        let _ = self.signal(Signal::CONT);
     }
 
-    pub(crate) fn kill(&self) {
-        self.signal(Signal::KILL);
+    /// An error says that this process may not do that any more: it has changed its user, or the child has.
+    pub(crate) fn kill(&self) -> Result<(), NotAllowed> {
+        self.signal(Signal::KILL)
     }
 
-    /// To the process, and to what it has started where that ends with it. Fails only when the process is a zombie already.
-    fn signal(&self, signal: Signal) {
+    /// To the process, and to what it has started where that ends with it.
+    fn signal(&self, signal: Signal) -> Result<(), NotAllowed> {
         if self.exit.is_some() || self.is_elsewhere() {
-            return;
+            return Ok(());
         }
         // One that has left its group is told by itself. SIGKILL may come twice.
         let all = self.ends_group && self.signal_group(signal);
         if all && signal != Signal::KILL && rustix::process::getpgid(Some(self.pid)) == Ok(self.pid) {
-            return;
+            return Ok(());
         }
         #[cfg(target_os = "linux")]
-        let _ = rustix::process::pidfd_send_signal(&self.pidfd, signal);
+        let sent = rustix::process::pidfd_send_signal(&self.pidfd, signal);
         #[cfg(not(target_os = "linux"))]
-        let _ = rustix::process::kill_process(self.pid, signal);
+        let sent = rustix::process::kill_process(self.pid, signal);
+        // Other errors say that it has ended.
+        if sent == Err(Errno::PERM) { Err(NotAllowed) } else { Ok(()) }
     }
 
     /// Whether this process is a forked copy of the one whose child it is: then it is not to be signalled, nor waited for.
@@ -310,7 +317,7 @@ impl Drop for WorkerProcess {
         if self.exit.is_some() || self.is_elsewhere() {
             return;
         }
-        self.kill();
+        let _ = self.kill();
         if self.try_reap_until(Instant::now() + PATIENCE).is_some() {
             return;
         }

@@ -86,7 +86,7 @@ impl State {
         if worker.first_unclaimed().is_some_and(|first| worker.is_stopped_before(first)) {
             // As below, once it is reaped.
             worker.life = Life::Leaving { kill_at: None };
-            worker.process.kill();
+            worker.kill();
         }
     }
 

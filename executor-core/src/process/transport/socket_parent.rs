@@ -319,6 +319,11 @@ impl SocketParent {
         !self.data.is_empty() || self.files.len() > 0
     }
 
+    /// Nothing more is sent or awaited. What has come can be read.
+    pub(in crate::process) fn hang_up(&self) {
+        let _ = self.socket.shutdown(std::net::Shutdown::Both);
+    }
+
     /// Readable when something has arrived.
     pub(in crate::process) fn fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
@@ -469,7 +474,7 @@ impl Drop for SocketParent {
             return;
         }
         // From here on nothing can be added.
-        let _ = self.socket.shutdown(std::net::Shutdown::Both);
+        self.hang_up();
         let mut bytes = [0; 4096];
         while let Ok(received) = sys::receive_with_fds(self.socket.as_fd(), &mut bytes)
             && received.bytes > 0
