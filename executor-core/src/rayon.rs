@@ -185,20 +185,19 @@ impl RayonCore {
             state.jobs += 1;
             (task, future, number)
         };
-        let job = Arc::clone(&shared);
+        let job = Job(Arc::clone(&shared));
         self.threads.spawn(move || {
             let picked = {
-                let mut state = job.lock();
+                let mut state = job.0.lock();
                 let picked = state.queue.remove(&number);
                 state.busy += usize::from(picked.is_some());
                 picked
             };
             // Otherwise a stand-in has it, or it was cancelled.
             if let Some(task) = picked {
-                job.run(&task);
+                job.0.run(&task);
             }
             drop(task);
-            job.change(|state| state.jobs -= 1);
         });
         shared.call_stand_in();
         Ok(future)
@@ -215,6 +214,24 @@ impl State {
     fn needs_stand_in(&self, max_workers: usize) -> bool {
         let free = (max_workers + self.stand_ins).saturating_sub(self.busy + self.blocked_elsewhere);
         self.stand_ins < self.blocked && self.queue.len() > free
+    }
+}
+
+/// Wakes those who wait for the end where the numbers were not changed to the end.
+struct TellsPanic<'a>(&'a Condvar);
+
+impl Drop for TellsPanic<'_> {
+    fn drop(&mut self) {
+        self.0.notify_all();
+    }
+}
+
+/// What rayon holds, until it is dropped.
+struct Job(Arc<Shared>);
+
+impl Drop for Job {
+    fn drop(&mut self) {
+        self.0.change(|state| state.jobs -= 1);
     }
 }
 
@@ -290,12 +307,14 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Changes the numbers, and tells those who wait for the end when it has come.
+    /// Changes the numbers, and tells those who wait for the end when it has come, or when there is no telling any more.
     fn change(&self, change: impl FnOnce(&mut State)) {
+        let telling = TellsPanic(&self.at_rest);
         let mut state = self.lock();
         change(&mut state);
         let at_rest = state.is_at_rest();
         drop(state);
+        std::mem::forget(telling);
         if at_rest {
             self.at_rest.notify_all();
         }
@@ -323,7 +342,8 @@ impl Shared {
             loop {
                 let until = here.until(end);
                 let state = self.lock();
-                if state.is_at_rest() || end.is_some_and(|end| end <= Instant::now()) {
+                // Who has panicked with the lock, which nothing but a fault of this crate makes, may have left wrong numbers.
+                if state.is_at_rest() || self.state.is_poisoned() || end.is_some_and(|end| end <= Instant::now()) {
                     break;
                 }
                 drop(sleep_until(&self.at_rest, state, until));
@@ -463,5 +483,32 @@ impl fmt::Debug for RayonExecutor {
 impl fmt::Debug for RayonCore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RayonCore").finish_non_exhaustive()
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use std::{
+        panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
+        thread,
+    };
+
+    use super::*;
+
+    #[test]
+    fn a_panic_with_the_lock_leaves_nobody_waiting() {
+        let executor = RayonExecutor::new(1).unwrap();
+        let shared = Arc::clone(&executor.core.shared);
+        shared.change(|state| state.jobs += 1);
+        let (sender, receiver) = std::sync::mpsc::channel();
+        let ends = thread::spawn(move || {
+            drop(executor);
+            sender.send(()).unwrap();
+        });
+        // Whether the other one waits already or not.
+        let panics = |_: &mut State| resume_unwind(Box::new("a test asks for it"));
+        assert!(catch_unwind(AssertUnwindSafe(|| shared.change(panics))).is_err());
+        assert_eq!(receiver.recv_timeout(Duration::from_secs(60)), Ok(()));
+        ends.join().unwrap();
     }
 }

@@ -6,7 +6,7 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind, panic_any},
     pin::Pin,
     sync::{
-        Arc, Mutex, OnceLock,
+        Arc, Condvar, Mutex, OnceLock,
         atomic::{AtomicBool, AtomicUsize, Ordering},
         mpsc,
     },
@@ -359,6 +359,47 @@ fn inputs_of_two_maps_may_wait_for_the_pool_that_maps_them() {
             assert_eq!(results.unwrap(), [0, 1, 2, 3, 4, 5]);
         }
     });
+}
+
+#[test]
+fn callbacks_that_wait_delay_no_time_limit_and_no_waker() {
+    struct Nothing;
+    impl Observer for Nothing {}
+    struct Told(Mutex<mpsc::Sender<()>>);
+    impl Wake for Told {
+        fn wake(self: Arc<Self>) {
+            self.0.lock().unwrap().send(()).unwrap();
+        }
+    }
+    let pool = ThreadPoolExecutor::builder().max_workers(1).observer(Nothing).build().unwrap();
+    let (busy, release) = held();
+    let busy = pool.spawn(busy).unwrap();
+    let (begun, has_begun) = mpsc::channel();
+    let gate = Arc::new((Mutex::new(false), Condvar::new()));
+    // As many as there are threads for.
+    for _ in 0..128 {
+        let (promise, future) = Promise::new();
+        let (begun, gate) = (begun.clone(), Arc::clone(&gate));
+        future.add_done_callback(move |_| {
+            begun.send(()).unwrap();
+            drop(gate.1.wait_timeout_while(gate.0.lock().unwrap(), LONG, |is_open| !*is_open).unwrap());
+        });
+        promise.set_result(()).unwrap();
+    }
+    (0..128).for_each(|_| has_begun.recv_timeout(LONG).unwrap());
+    let limit = TaskOptions::new().queue_timeout(Duration::from_millis(10));
+    let late = pool.spawn_with(|| (), limit).unwrap().result_timeout(Duration::from_secs(10));
+    let (waker, is_woken) = mpsc::channel();
+    let waker = Waker::from(Arc::new(Told(Mutex::new(waker))));
+    let mut polled = pool.spawn_with(|| (), limit).unwrap();
+    let is_pending = Pin::new(&mut polled).poll(&mut Context::from_waker(&waker)).is_pending();
+    let is_woken = !is_pending || is_woken.recv_timeout(Duration::from_secs(10)).is_ok();
+    *gate.0.lock().unwrap() = true;
+    gate.1.notify_all();
+    release.send(()).unwrap();
+    assert!(matches!(late, Ok(Err(TaskError::Expired { .. }))), "{late:?}");
+    assert!(is_woken);
+    busy.result().unwrap();
 }
 
 /// The map's time is up, and its input still busy: who asked for it cannot leave, and is no worker that others may count on.

@@ -4,7 +4,9 @@
 //! by joins in and a new one stands by, up to [`MAX_THREADS`]. Threads with nothing to do for [`IDLE`] leave. The wait for
 //! a stall happens only while callbacks are queued, so nothing wakes up in an idle program.
 //!
-//! The same threads drop what belongs to the user and would hold up a thread that others rely on.
+//! Other such threads call wakers and observers, and drop what belongs to the user, where that would hold up a thread that others
+//! rely on. Those are not the same ones, because a callback may wait for as long as it likes: for a task, say, whose time limit
+//! somebody has to be told of first.
 //!
 //! An executor that ends waits until the callbacks of its tasks have run, or a program would lose the last ones. It does not
 //! where that could be a wait for itself: in a callback, and in one of its own workers, for which a callback may be waiting.
@@ -127,6 +129,9 @@ enum Job {
     Wake(Vec<Waker>),
     Drop(Box<dyn Send>),
     Run(Box<dyn FnOnce() + Send>),
+    /// A fault of this crate.
+    #[cfg(all(test, not(loom)))]
+    Panic,
 }
 
 impl Job {
@@ -138,6 +143,8 @@ impl Job {
             }),
             Self::Drop(what) => as_callback_of_no_pool(|| panic::contain(|| drop(what))),
             Self::Run(code) => as_callback_of_no_pool(|| panic::contain(code)),
+            #[cfg(all(test, not(loom)))]
+            Self::Panic => std::panic::resume_unwind(Box::new("a test asks for it")),
         }
     }
 }
@@ -169,7 +176,12 @@ struct Queue {
 }
 
 /// Of each process its own: in a forked copy there is no thread that would run what was queued before.
-static CALLS: PerProcess<Calls> = PerProcess::new(Calls::default);
+type Threads = PerProcess<Calls>;
+
+/// Those of the callbacks.
+static CALLS: Threads = PerProcess::new(Calls::default);
+/// Those of everything else.
+static OTHERS: Threads = PerProcess::new(Calls::default);
 
 #[derive(Default)]
 struct Calls {
@@ -177,69 +189,87 @@ struct Calls {
     changed: Condvar,
 }
 
-fn lock() -> MutexGuard<'static, Queue> {
-    CALLS.get().queue.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock(threads: &'static Threads) -> MutexGuard<'static, Queue> {
+    threads.get().queue.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Runs one future's callbacks in the order in which they were added.
 pub(super) fn dispatch(callbacks: Vec<Callback>, completed: Completed) {
-    push(Job::Call(callbacks, completed));
+    push(&CALLS, Job::Call(callbacks, completed));
 }
 
 /// Calls wakers where they delay nobody; for threads that others rely on.
 pub(super) fn wake_elsewhere(wakers: Vec<Waker>) {
-    push(Job::Wake(wakers));
+    push(&OTHERS, Job::Wake(wakers));
 }
 
 /// Drops something of the user's where its destructor delays nobody; for threads that others rely on.
 pub(crate) fn drop_elsewhere<T: Send + 'static>(what: T) {
     if std::mem::needs_drop::<T>() {
-        push(Job::Drop(Box::new(what)));
+        push(&OTHERS, Job::Drop(Box::new(what)));
     }
 }
 
 /// Runs what may call the user's code where it delays nobody.
 pub(crate) fn run_elsewhere(code: impl FnOnce() + Send + 'static) {
-    push(Job::Run(Box::new(code)));
+    push(&OTHERS, Job::Run(Box::new(code)));
 }
 
-fn push(job: Job) {
-    let mut queue = lock();
+fn push(threads: &'static Threads, job: Job) {
+    let mut queue = lock(threads);
     queue.jobs.push_back(job);
     if queue.waiting > 0 {
-        CALLS.get().changed.notify_one();
+        threads.get().changed.notify_one();
     } else if queue.threads < MAX_THREADS {
-        start(queue);
+        start(threads, queue);
     }
 }
 
-fn start(mut queue: MutexGuard<'static, Queue>) {
+fn start(threads: &'static Threads, mut queue: MutexGuard<'static, Queue>) {
     queue.threads += 1;
     drop(queue);
-    let started = thread::Builder::new().name("executor-callback".to_owned()).spawn(serve);
+    let started = thread::Builder::new().name("executor-callback".to_owned()).spawn(move || serve(threads));
     if started.is_err() {
         // Out of threads. Whoever asked runs what is queued, for a callback must not be lost.
-        let mut queue = lock();
+        let mut queue = lock(threads);
         queue.threads -= 1;
         if queue.threads == 0 {
             while let Some(job) = queue.jobs.pop_front() {
                 drop(queue);
                 job.run();
-                queue = lock();
+                queue = lock(threads);
             }
         }
     }
 }
 
-fn serve() {
-    let (generation, calls) = (sys::generation(), CALLS.get());
-    let mut queue = lock();
+/// A thread that is counted. Where it ends by a panic, which is a fault of this crate, another one takes its place.
+struct Serving {
+    threads: &'static Threads,
+    is_waiting: bool,
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        let mut queue = lock(self.threads);
+        queue.threads -= 1;
+        queue.waiting -= usize::from(self.is_waiting);
+        if thread::panicking() && !queue.jobs.is_empty() {
+            start(self.threads, queue);
+        }
+    }
+}
+
+fn serve(threads: &'static Threads) {
+    let mut serving = Serving { threads, is_waiting: false };
+    let (generation, calls) = (sys::generation(), threads.get());
+    let mut queue = lock(threads);
     loop {
         if let Some(job) = queue.jobs.pop_front() {
             queue.taken += 1;
             if !queue.jobs.is_empty() && queue.waiting == 0 && queue.threads < MAX_THREADS {
                 // Somebody has to notice if this job is a slow one.
-                start(queue);
+                start(threads, queue);
             } else {
                 if !queue.jobs.is_empty() {
                     calls.changed.notify_one();
@@ -250,10 +280,11 @@ fn serve() {
             if sys::generation() != generation {
                 sys::end_copy();
             }
-            queue = lock();
+            queue = lock(threads);
             continue;
         }
         queue.waiting += 1;
+        serving.is_waiting = true;
         let (after, timeout) = calls.changed.wait_timeout(queue, IDLE).unwrap_or_else(PoisonError::into_inner);
         queue = after;
         // Others may be running callbacks: give them the chance to take what is queued before joining in.
@@ -270,9 +301,31 @@ fn serve() {
             queue = calls.changed.wait_timeout(queue, end - now).unwrap_or_else(PoisonError::into_inner).0;
         }
         queue.waiting -= 1;
+        serving.is_waiting = false;
         if queue.jobs.is_empty() && timeout.timed_out() {
             queue.threads -= 1;
+            drop(queue);
+            // Counted out already: who pushes from now on does not count on this thread.
+            std::mem::forget(serving);
             return;
         }
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+
+    #[test]
+    fn threads_that_panic_are_not_missed() {
+        static THREADS: Threads = PerProcess::new(Calls::default);
+        for _ in 0..2 * MAX_THREADS {
+            push(&THREADS, Job::Panic);
+        }
+        let (sender, receiver) = mpsc::channel();
+        push(&THREADS, Job::Run(Box::new(move || sender.send(7).expect("the test waits"))));
+        assert_eq!(receiver.recv_timeout(Duration::from_secs(60)), Ok(7));
     }
 }

@@ -229,7 +229,8 @@ impl<T> TaskFuture<T> {
     /// Calls `callback` once when the task is done, on a thread that runs nothing but callbacks; soon, when it is done
     /// already. The callbacks that a future has when it is done are called in the order in which they were added; one that is
     /// added later is on its own, and may be called while an earlier one still runs. What one panics with is reported by the
-    /// program's panic hook and harms nothing else. The executor's shutdown waits for them.
+    /// program's panic hook and harms nothing else. The executor's shutdown waits for them. Callbacks may wait; but no more than
+    /// 128 futures' callbacks run at once in a program, so the others come late when so many do, and never when these wait for them.
     ///
     /// # Examples
     ///
