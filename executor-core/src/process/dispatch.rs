@@ -2,7 +2,7 @@
 //! lock; futures are woken after it is released, because that may run somebody else's code.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, btree_map::Entry},
     time::{Duration, Instant},
 };
 
@@ -94,7 +94,7 @@ pub(super) struct State {
     /// What all that is in the queue ends with. The supervisor sees to it, and nothing in there is begun meanwhile.
     doom: Option<TaskError>,
     pub(super) workers: BTreeMap<u32, Worker>,
-    pub(super) next_worker: u32,
+    next_worker: u32,
     /// Workers with which nothing stands; the one used last, whose caches are warm, comes last.
     pub(super) idle: Vec<u32>,
     /// The worker that was given something last.
@@ -188,6 +188,18 @@ impl State {
 
     pub(super) fn take_to_wake(&mut self) -> ToWake {
         ToWake(std::mem::take(&mut self.books.to_wake))
+    }
+
+    /// A new worker, which gets a number that no other one has.
+    pub(super) fn add_worker(&mut self, worker: Worker) -> u32 {
+        loop {
+            let number = self.next_worker;
+            self.next_worker = (number + 1) % Location::WORKERS;
+            if let Entry::Vacant(place) = self.workers.entry(number) {
+                place.insert(worker);
+                return number;
+            }
+        }
     }
 
     /// Tasks that wait for a worker, also for the one that they stand with.

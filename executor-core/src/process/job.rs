@@ -152,6 +152,11 @@ pub(super) enum Location {
     Worker(u32, u32),
 }
 
+impl Location {
+    /// So many numbers workers may have: above them are the bits below.
+    pub(super) const WORKERS: u32 = (1 << 28) - 1;
+}
+
 /// The bit of a location that says that somebody may sleep until the task is done.
 const WANTED: u64 = 1 << 63;
 /// The bit of a location that says that it is the rest of a task that has been running: then it cannot be cancelled.
@@ -180,6 +185,7 @@ impl ProcessTask {
             Location::Queue(place) => u64::from(place + 1),
             Location::Worker(worker, number) => u64::from(worker + 1) << 32 | u64::from(number),
         };
+        debug_assert!(bits & FLAGS == 0, "there are fewer workers");
         let flags = self.location.load(Ordering::Relaxed) & FLAGS;
         self.location.store(bits | flags, Ordering::Relaxed);
     }

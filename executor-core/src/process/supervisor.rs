@@ -277,9 +277,7 @@ fn start_workers(core: &Core, launcher: &mut Launcher, state: &mut State) {
         match start_worker(core, launcher) {
             Ok(worker) => {
                 state.refused = None;
-                let number = state.next_worker;
-                state.next_worker += 1;
-                state.workers.insert(number, worker);
+                state.add_worker(worker);
                 state.is_full = is_full(state);
                 if state.to_replace > 0 {
                     state.to_replace -= 1;

@@ -85,6 +85,8 @@ impl WorkerProcess {
         {
             match rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()) {
                 Ok(pidfd) => Ok(Self { pid, pidfd, ends_group, generation, exit: None }),
+                // It has ended, and was reaped by somebody else in this program, or by the system: the number may be a stranger's.
+                Err(Errno::SRCH) => Err(Errno::SRCH.into()),
                 Err(error) => {
                     let _ = rustix::process::kill_process(pid, Signal::KILL);
                     wait_for(WaitId::Pid(pid), false);
@@ -424,9 +426,9 @@ pub(crate) fn poll_until(fds: &[(BorrowedFd<'_>, bool)], deadline: Option<Instan
 }
 
 /// Whether the system has only refused something because there is not enough of it at this moment: descriptors, memory,
-/// processes.
+/// processes. Or a process that was just started is gone, as one is that was killed at once where nobody has to reap it.
 pub(crate) fn is_for_a_moment(error: &io::Error) -> bool {
-    let moments = [Errno::MFILE, Errno::NFILE, Errno::NOMEM, Errno::AGAIN, Errno::NOBUFS];
+    let moments = [Errno::MFILE, Errno::NFILE, Errno::NOMEM, Errno::AGAIN, Errno::NOBUFS, Errno::SRCH];
     Errno::from_io_error(error).is_some_and(|error| moments.contains(&error))
 }
 
@@ -593,4 +595,19 @@ pub(crate) fn receive_with_fds(socket: BorrowedFd<'_>, bytes: &mut [u8]) -> io::
     fds.iter().for_each(|fd| be_quick_to_close(fd.as_fd()));
     let lost_files = received.flags.contains(rustix::net::ReturnFlags::CTRUNC);
     Ok(Received { bytes: received.bytes, files: fds, lost_files })
+}
+
+#[cfg(all(test, not(loom), target_os = "linux"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_that_was_gone_at_once_is_started_again() {
+        let mut child = Command::new("true").spawn().unwrap();
+        let pid = Pid::from_raw(child.id().cast_signed()).unwrap();
+        // As where SIGCHLD is ignored.
+        child.wait().unwrap();
+        let error = WorkerProcess::of_child(pid, true).unwrap_err();
+        assert!(is_for_a_moment(&error), "{error:?}");
+    }
 }

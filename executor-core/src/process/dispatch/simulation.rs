@@ -223,9 +223,7 @@ impl World {
         );
         worker.life = Life::Ready;
         let mut state = self.core.lock();
-        let number = state.next_worker;
-        state.next_worker += 1;
-        state.workers.insert(number, worker);
+        state.add_worker(worker);
         state.open_held();
         // The supervisor alone does this, and looks at everything afterwards.
         let deadline = state.next_deadline();
@@ -309,6 +307,23 @@ impl World {
         to_wake.wake();
         self.futures.retain(|(_, future)| !future.done());
     }
+}
+
+/// A pool that replaces its workers all the time comes to the last of the numbers some day.
+#[test]
+fn the_numbers_of_workers_begin_again() {
+    let mut world = World::new(1);
+    world.core.lock().workers.retain(|number, _| *number == 0);
+    world.core.lock().next_worker = Location::WORKERS - 1;
+    (0..2).for_each(|_| world.add_worker());
+    let state = world.core.lock();
+    assert_eq!(state.workers.keys().copied().collect::<Vec<_>>(), [0, 1, Location::WORKERS - 1]);
+    let task = ProcessTask::new(Arc::clone(&world.core), span::current());
+    drop(state);
+    task.begin_wanted();
+    let last = Location::Worker(Location::WORKERS - 1, u32::MAX);
+    task.set_location(last);
+    assert!(task.location() == last && task.is_wanted() && !task.is_begun() && task.note_started());
 }
 
 /// A worker answers items of a chunk in parts, and dies before it has said that this is all, or says that it has begun none.
