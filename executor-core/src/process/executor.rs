@@ -544,6 +544,24 @@ mod tests {
         }
     }
 
+    /// The thread that wakes others may be through with a task before this one lets go of it.
+    #[test]
+    fn what_a_panic_with_the_lock_loses_is_not_dropped_with_the_lock() {
+        // One time in two or three is early enough.
+        for _ in 0..10 {
+            let pool = ProcessPoolExecutor::builder().max_workers(1).grace(LONG).build().unwrap();
+            let running = pool.submit(hang, ()).unwrap();
+            while !running.running() {}
+            for _ in 0..1000 {
+                drop(pool.submit(hang, ()).unwrap());
+            }
+            // Dropping one with the lock is an assertion that fails, and a second panic: the end of this program.
+            panic_with(&pool.core.core, |state| std::iter::from_fn(|| state.take_one()).collect::<Vec<_>>());
+            assert!(running.result_timeout(LONG).unwrap().is_err());
+            assert!(pool.shutdown(Shutdown::Drain, Some(LONG)).is_complete());
+        }
+    }
+
     #[test]
     fn a_supervisor_that_panics_leaves_nobody_waiting() {
         for (is_shut_down, panics) in [(false, 1), (true, 1), (false, 2), (true, 2)] {

@@ -26,16 +26,16 @@ use crate::{
 
 /// A task as the pool holds it: in one place, by whoever is to end it. One that is dropped without having been ended, which a panic
 /// under the pool's lock can do to what it had in its hands, ends with an error, so that nobody waits for it.
-pub(super) struct Job(TypedRef<ProcessTask>);
+pub(super) struct Job(ManuallyDrop<TypedRef<ProcessTask>>);
 
 impl Job {
     pub(super) fn new(task: TypedRef<ProcessTask>) -> Self {
-        Self(task)
+        Self(ManuallyDrop::new(task))
     }
 
     /// One more pointer to the task, for who does not end it.
     pub(super) fn pointer(&self) -> TypedRef<ProcessTask> {
-        self.0.clone()
+        (*self.0).clone()
     }
 
     /// Lets go of a task that has ended, unless nobody else holds on to it: then it is to be dropped without the lock.
@@ -50,9 +50,7 @@ impl Job {
     fn abandon(&self) {
         let cause = Cause::new("the task was lost where a thread has panicked with the pool's lock");
         let (_, span) = end(self, Err(Box::new(TaskError::NoWorker { cause })));
-        // The lock may be held, and nobody else may hold on to the task.
         drop_elsewhere(span);
-        drop_elsewhere(self.pointer());
         self.cell().wake_elsewhere();
     }
 }
@@ -68,8 +66,15 @@ impl Deref for Job {
 impl Drop for Job {
     #[inline]
     fn drop(&mut self) {
-        if !self.cell().state().is_final() {
+        let is_lost = !self.cell().state().is_final();
+        if is_lost {
             self.abandon();
+        }
+        // SAFETY: nobody uses it after this.
+        let task = unsafe { ManuallyDrop::take(&mut self.0) };
+        if is_lost {
+            // The lock may be held, and nobody else may hold on to the task, or not any more in a moment.
+            task.erase().drop_elsewhere();
         }
     }
 }
