@@ -13,7 +13,7 @@ use std::{
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     thread,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use serde::{Deserialize, Serialize};
@@ -216,7 +216,30 @@ pub(super) fn end_with_parent(parent: &sys::Parent, socket: &UnixStream, ends_gr
     if ends_group { sys::exit_with_group() } else { sys::exit_now() }
 }
 
+/// When a program that is gone has long been noticed by who watches it.
+const LONG_GONE: Duration = Duration::from_secs(5);
+
+/// The life of a worker from its handshake on. Another thread watches the program already.
 fn serve(socket: UnixStream) -> io::Result<()> {
+    match serve_requests(socket) {
+        // The program is gone, killed in the middle of something. How that ends, and with whom, is for the thread that watches
+        // it: an exit from here would leave behind what tasks have started, and words in a terminal where nobody asked for them.
+        Err(error) if is_hang_up(&error) => {
+            thread::sleep(LONG_GONE);
+            // It is this end that a task has closed.
+            Err(error)
+        }
+        outcome => outcome,
+    }
+}
+
+/// Whether an error says that the program's end of the socket is closed.
+fn is_hang_up(error: &io::Error) -> bool {
+    use io::ErrorKind::{BrokenPipe, ConnectionReset, UnexpectedEof};
+    matches!(error.kind(), BrokenPipe | ConnectionReset | UnexpectedEof)
+}
+
+fn serve_requests(socket: UnixStream) -> io::Result<()> {
     let mut first = [0; 4096];
     let sys::Received { bytes: count, mut files, .. } = sys::receive_with_fds(socket.as_fd(), &mut first)?;
     let mut parent = SocketWorker::new(socket, &first[..count]);
@@ -228,7 +251,7 @@ fn serve(socket: UnixStream) -> io::Result<()> {
         parent.send(&output)?;
         // The parent ends this process once it has read why.
         while parent.receive()?.is_some() {}
-        return Ok(());
+        return Err(io::ErrorKind::UnexpectedEof.into());
     }
     match transport {
         Transport::Socket => {
@@ -301,7 +324,11 @@ struct Greeting {
 
 /// Handshake and initializer; the answer goes to `output`.
 fn greet(parent: &mut SocketWorker, files: &mut Vec<OwnedFd>, output: &mut Vec<u8>) -> io::Result<Greeting> {
-    let Some((wire::HELLO, body)) = parent.receive()? else { return Err(io::ErrorKind::InvalidData.into()) };
+    let body = match parent.receive()? {
+        Some((wire::HELLO, body)) => body,
+        Some(_) => return Err(io::ErrorKind::InvalidData.into()),
+        None => return Err(io::ErrorKind::UnexpectedEof.into()),
+    };
     let hello: Hello = codec::decode(body).map_err(|error| io::Error::other(error.to_string()))?;
     hello.files.open(files)?;
     #[cfg(target_os = "linux")]

@@ -209,7 +209,8 @@ impl WorkerEnd for SocketTransport {
         let malformed = |Malformed| io::Error::from(ErrorKind::InvalidData);
         let kind = loop {
             let kind = match socket.receive()? {
-                None | Some((wire::BYE, _)) => return Ok(None),
+                Some((wire::BYE, _)) => return Ok(None),
+                None => return Err(ErrorKind::UnexpectedEof.into()),
                 Some((kind, content)) => {
                     body.clear();
                     body.extend_from_slice(content);
