@@ -13,7 +13,7 @@ use super::{
 use crate::{
     codec,
     process::{
-        shm::{Reference, Share},
+        shm::{MOST_BLOCKS, Reference, Share},
         wire,
         worker::Hello,
     },
@@ -214,4 +214,16 @@ proptest! {
         }
         prop_assert!(received <= sent);
     }
+}
+
+#[test]
+fn a_reply_refers_to_no_more_than_one_value_can() {
+    let (mut parent, _socket) = SocketParent::pair().unwrap();
+    let mut take = |count: usize| {
+        let mut bytes = Reference { from_worker: false, id: 1, length: 1 }.to_bytes().repeat(count);
+        bytes.extend_from_slice(&(count as u32).to_le_bytes());
+        parent.take_attached(&mut bytes.into()).map(|attached| attached.map(|attached| attached.len()))
+    };
+    assert_eq!(take(MOST_BLOCKS), Ok(Some(MOST_BLOCKS)));
+    assert_eq!(take(MOST_BLOCKS + 1), Err(wire::Malformed));
 }

@@ -427,8 +427,12 @@ impl SocketParent {
     #[cfg(target_os = "linux")]
     pub(super) fn take_attached(&mut self, bytes: &mut Cow<'_, [u8]>) -> Result<Option<Vec<AttachedFile>>, Malformed> {
         let (rest, count) = bytes.split_last_chunk::<4>().ok_or(Malformed)?;
-        let length = (u32::from_le_bytes(*count) as usize).checked_mul(Reference::LENGTH).ok_or(Malformed)?;
-        let at = rest.len().checked_sub(length).ok_or(Malformed)?;
+        let count = u32::from_le_bytes(*count) as usize;
+        // Each is looked for under the locks of the pool and of the store.
+        if count > MOST_BLOCKS {
+            return Err(Malformed);
+        }
+        let at = rest.len().checked_sub(count * Reference::LENGTH).ok_or(Malformed)?;
         let references: Vec<Reference> = rest[at..]
             .chunks_exact(Reference::LENGTH)
             .map(|reference| Reference::from_bytes(reference).ok_or(Malformed))
