@@ -25,6 +25,7 @@ on_every_kind_of_pool!(
     a_death_breaks_a_strict_pool,
     a_broken_pool_keeps_nothing_back,
     what_a_chunk_has_answered_is_not_lost_with_its_pool,
+    a_long_complaint_of_an_initializer_is_cut_and_told,
     no_more_tasks_run_at_once_than_there_may_be_workers,
     a_stopped_worker_costs_no_more_than_its_own_task,
     what_a_stopped_worker_has_not_begun_goes_to_others,
@@ -143,6 +144,19 @@ fn what_a_chunk_has_answered_is_not_lost_with_its_pool(kind: Kind) {
     assert!(matches!(dead, Err(TaskError::WorkerDied { .. })), "{dead:?}");
     assert!(matches!(queued, Err(TaskError::PoolBroken { .. })), "{queued:?}");
     assert!(matches!(bad, Err(TaskError::Encode { .. })), "{bad:?}");
+}
+
+fn a_long_complaint_of_an_initializer_is_cut_and_told(kind: Kind) {
+    let complain = |length: usize| Err::<(), _>("\u{e9}".repeat(length));
+    for length in [3, 9 << 20] {
+        let builder = || kind.builder().max_workers(1);
+        for builder in [builder().initializer(complain, length), builder().preload(complain, length)] {
+            let pool = builder.build().unwrap();
+            let error = result(pool.submit(square, 1).unwrap()).unwrap_err();
+            let TaskError::InitializerFailed { cause } = &error else { panic!("{error:.200?}") };
+            assert_eq!(cause.to_string().chars().count(), length.min(32 * 1024));
+        }
+    }
 }
 
 fn a_broken_pool_keeps_nothing_back(kind: Kind) {

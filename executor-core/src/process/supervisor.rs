@@ -448,8 +448,9 @@ fn attend(core: &Core, state: &mut State, number: u32) {
     state.receive(number);
     #[cfg(target_os = "linux")]
     super::shm::sweep();
-    let insane = state.workers.get(&number).is_some_and(|worker| worker.is_insane);
-    if !sane || insane || ended || open == Ok(false) {
+    let Some(worker) = state.workers.get_mut(&number) else { return };
+    worker.is_insane |= !sane;
+    if worker.is_insane || ended || open == Ok(false) {
         bury(core, state, number);
     }
 }
@@ -457,7 +458,7 @@ fn attend(core: &Core, state: &mut State, number: u32) {
 /// Takes one frame from a worker, which is not trusted: what makes no sense is an error, and the end of that worker.
 fn take_frame(core: &Core, state: &mut State, number: u32, kind: u8, body: &[u8]) -> Result<(), Malformed> {
     let worker = state.workers.get_mut(&number).ok_or(Malformed)?;
-    let text = || Cause::new(String::from_utf8_lossy(&body[..body.len().min(1 << 16)]));
+    let text = || Cause::new(String::from_utf8_lossy(body));
     match (kind, worker.life) {
         (wire::READY, Life::Starting { .. }) => {
             worker.life = Life::Ready;
@@ -576,7 +577,8 @@ fn bury(core: &Core, state: &mut State, number: u32) {
     }
     match life {
         Life::Starting { .. } => {
-            let hopeless = if exit == WorkerExit::Signal(SIGKILL) {
+            // One that sends nonsense was killed for that.
+            let hopeless = if exit == WorkerExit::Signal(SIGKILL) && !worker.is_insane {
                 let (count, since) = state.killed_starts.get_or_insert_with(|| (0, Instant::now()));
                 *count += 1;
                 *count >= KILLED && since.elapsed() >= core.config.startup_timeout

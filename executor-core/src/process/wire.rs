@@ -62,13 +62,20 @@ pub(super) const OUT_OF_MEMORY_FRAME: [u8; 5] = [1, 0, 0, 0, OUT_OF_MEMORY];
 /// Fork server to parent: the new worker's pid (`u32`) and zero, or zero and the error's number (`u32`).
 pub(super) const FORKED: u8 = 21;
 
+/// Bytes of a text; the rest of a longer one is left out.
+pub(super) const LONGEST_TEXT: usize = 64 * 1024;
+
+/// As much of a text as may be sent.
+pub(super) fn cut(text: &str) -> &str {
+    &text[..text.floor_char_boundary(LONGEST_TEXT)]
+}
+
 /// The longest frame of this kind that a worker or a fork server sends; 0 for what none of them sends.
 pub(super) fn longest(kind: u8) -> usize {
     match kind {
         // A value, what is before it, and references behind it.
         DATA => MAX_VALUE + (1 << 20),
-        // A text.
-        REFUSED | INITIALIZER_FAILED => 16 << 20,
+        REFUSED | INITIALIZER_FAILED => LONGEST_TEXT + 1,
         READY | KICK | GROWN | OUT_OF_MEMORY | FORKED => 64,
         #[cfg(target_os = "linux")]
         FILE => 64,

@@ -349,7 +349,7 @@ fn greet(parent: &mut SocketWorker, files: &mut Vec<OwnedFd>, output: &mut Vec<u
         }
     };
     let start = wire::begin_frame(output, kind);
-    output.extend_from_slice(text.as_bytes());
+    output.extend_from_slice(wire::cut(&text).as_bytes());
     wire::end_frame(output, start).map_err(|Malformed| io::ErrorKind::InvalidData)?;
     let Hello { transport, recycle_above, .. } = hello;
     Ok(Greeting { is_ready: kind == wire::READY, transport, recycle_above })

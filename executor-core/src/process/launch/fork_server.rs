@@ -179,7 +179,7 @@ impl ForkServer {
         // It has no content and no files to send.
         let mut sane = open.is_ok() && !self.channel.has_content();
         for (kind, body) in frames {
-            let text = || Cause::new(String::from_utf8_lossy(&body[..body.len().min(1 << 16)]));
+            let text = || Cause::new(String::from_utf8_lossy(&body));
             let is_asked = matches!(self.life, Life::Asked(_));
             if kind == wire::FORKED && is_asked && self.answered(&body).is_ok() {
                 continue;

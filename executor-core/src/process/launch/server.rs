@@ -111,7 +111,7 @@ fn get_ready(control: &UnixStream) -> io::Result<Option<Alone>> {
         Err((wire::REFUSED, format!("the fork server is another build ({own:?}) than its parent ({parents:?})")))
     };
     let (kind, text) = outcome.as_ref().map_or_else(|(kind, text)| (*kind, text.as_str()), |_| (wire::READY, ""));
-    parent.send(&frame(kind, text.as_bytes())?)?;
+    parent.send(&frame(kind, wire::cut(text).as_bytes())?)?;
     if outcome.is_err() {
         // The parent ends this process once it has read why.
         while parent.receive()?.is_some() {}
