@@ -379,7 +379,7 @@ impl SocketParent {
     /// Sorts the frames that were read. So many files came with the last of these bytes: a read ends behind them.
     fn sort(
         &mut self,
-        #[cfg_attr(not(target_os = "linux"), expect(unused_variables))] came: usize,
+        #[cfg_attr(not(target_os = "linux"), expect(unused_variables, reason = "no files come"))] came: usize,
     ) -> Result<(), Malformed> {
         // Of a frame that is too long for what it is, nothing more is read.
         while self.incoming.begun().is_none_or(|(kind, length)| length <= wire::longest(kind)) {
