@@ -30,7 +30,8 @@ use crate::{
 /// any other, has a stand-in meanwhile where there are tasks to be run: one more thread, with a rayon pool of its own. So pools
 /// may wait for each other. What a task has given to rayon itself (`rayon::spawn`) is for the pool's own threads alone.
 ///
-/// Dropping the executor waits for its tasks, and not for its threads, which end soon after.
+/// Dropping the executor waits for its tasks, and not for its threads, which end soon after. A task that is cancelled leaves some
+/// 50 bytes with rayon until a thread comes for it.
 ///
 /// # Examples
 ///
@@ -62,8 +63,7 @@ struct Shared {
 
 #[derive(Default)]
 struct State {
-    /// Tasks that were submitted and have not been picked up, to cancel them by, and for stand-ins. Those that were cancelled
-    /// or run in place are among them until their turn comes.
+    /// Tasks that were submitted and have not been picked up, cancelled, or run in place; to cancel them by, and for stand-ins.
     queue: BTreeMap<u64, TaskRef>,
     /// Threads that have picked up a task and are not back. Changed together with `queue`.
     busy: usize,
@@ -171,19 +171,20 @@ impl RayonCore {
         let shared = Arc::clone(&self.shared);
         // Asks a subscriber, which is the user's code: not under the lock.
         let work = span::carry(work);
-        let (task, future, number) = {
+        let (future, number) = {
             let mut state = shared.lock();
             if state.shut_down {
                 return Err(SubmitError::ShutDown);
             }
-            // Not before: with a queue time the task may end by itself, and only one that was counted may.
-            let (task, future) = InProcess::task(Arc::clone(&shared), &options, work, |_| ());
             state.next += 1;
             let number = state.next;
-            state.queue.insert(number, task.clone());
+            // Not before: with a queue time the task may end by itself, and only one that was counted may.
+            let owner = Place { shared: Arc::clone(&shared), number };
+            let (task, future) = InProcess::task(owner, &options, work, |_| ());
+            state.queue.insert(number, task);
             state.queued += 1;
             state.jobs += 1;
-            (task, future, number)
+            (future, number)
         };
         let job = Job(Arc::clone(&shared));
         self.threads.spawn(move || {
@@ -197,7 +198,6 @@ impl RayonCore {
             if let Some(task) = picked {
                 job.0.run(&task);
             }
-            drop(task);
         });
         shared.call_stand_in();
         Ok(future)
@@ -357,30 +357,44 @@ impl Shared {
     }
 }
 
-impl Owner for Shared {
+/// What a task knows: its pool, and its place in the queue.
+struct Place {
+    shared: Arc<Shared>,
+    number: u64,
+}
+
+impl Place {
+    /// The task stands in the queue no longer, whatever has become of it.
+    fn leave(&self, change: impl FnOnce(&mut State)) {
+        let mut task = None;
+        self.shared.change(|state| {
+            task = state.queue.remove(&self.number);
+            state.queued -= 1;
+            change(state);
+        });
+        // Not under the lock.
+        drop(task);
+    }
+}
+
+impl Owner for Place {
     fn pool_id(&self) -> u64 {
-        self.id
+        self.shared.id
     }
 
     fn started(&self, _: &Cell) {
-        self.change(|state| {
-            state.queued -= 1;
-            state.running += 1;
-        });
+        self.leave(|state| state.running += 1);
     }
 
     fn ended(&self, _: &Cell, outcome: TaskState) {
-        self.change(|state| {
+        self.shared.change(|state| {
             state.running -= 1;
             if outcome == TaskState::Failed { state.failed += 1 } else { state.done += 1 }
         });
     }
 
     fn cancelled(&self, _: &Cell) {
-        self.change(|state| {
-            state.queued -= 1;
-            state.cancelled += 1;
-        });
+        self.leave(|state| state.cancelled += 1);
     }
 }
 

@@ -7,8 +7,8 @@ use std::{
 };
 
 #[cfg(unix)]
-use executor_core::{CancelToken, Executor, ProcessPoolExecutor};
-use executor_core::{Promise, TaskError, TaskFuture, TaskOptions, ThreadPoolExecutor};
+use executor_core::{CancelToken, ProcessPoolExecutor};
+use executor_core::{Executor, Promise, Submit, TaskError, TaskFuture, TaskOptions, ThreadPoolExecutor};
 
 #[cfg(unix)]
 executor_core::test_worker!();
@@ -127,4 +127,86 @@ fn what_is_cancelled_leaves_nothing() {
     let before = (ALLOCATIONS.get().0, FREED.get());
     cancel(1000);
     assert_eq!(ALLOCATIONS.get().0 - before.0, FREED.get() - before.1);
+}
+
+/// What so many more tasks leave behind, in allocations of this thread.
+fn left_by(number: usize, cancel: impl Fn(usize)) -> usize {
+    cancel(200);
+    let before = (ALLOCATIONS.get().0, FREED.get());
+    cancel(number);
+    (ALLOCATIONS.get().0 - before.0).saturating_sub(FREED.get() - before.1)
+}
+
+const MANY: usize = 5000;
+
+#[test]
+fn what_is_cancelled_or_run_in_place_in_a_thread_pool_leaves_next_to_nothing() {
+    let pool = ThreadPoolExecutor::builder().max_workers(1).build().unwrap();
+    let (release, held) = mpsc::channel::<()>();
+    let busy = pool.spawn(move || held.recv().is_ok()).unwrap();
+    for priority in [0, 1, -1] {
+        let left = left_by(MANY, |number| {
+            for x in 0..number {
+                let future = pool.spawn_with(move || x, TaskOptions::new().priority(priority)).unwrap();
+                assert!(future.cancel());
+            }
+        });
+        assert!(left < 300, "{left} allocations are left");
+    }
+    assert_eq!(pool.stats().queued, 0);
+    // Also behind those that are to be run, which stay in their order.
+    let (sender, receiver) = mpsc::channel();
+    let others: Vec<_> = (0..300)
+        .map(|x| {
+            let sender = sender.clone();
+            (0..5).for_each(|_| assert!(pool.spawn(|| ()).unwrap().cancel()));
+            pool.spawn(move || sender.send(x).unwrap()).unwrap()
+        })
+        .collect();
+    assert_eq!(pool.stats().queued, others.len());
+    release.send(()).unwrap();
+    assert!(busy.result().unwrap() && others.into_iter().all(|other| other.result().is_ok()));
+    assert_eq!(receiver.try_iter().collect::<Vec<_>>(), (0..300).collect::<Vec<_>>());
+    let stats = pool.stats();
+    assert_eq!((stats.queued, stats.done, stats.cancelled), (0, 301, 3 * (MANY as u64 + 200) + 1500));
+}
+
+/// In a task, whose worker has a deque for what it submits.
+#[test]
+fn what_a_task_has_cancelled_or_run_in_place_leaves_next_to_nothing() {
+    let pool = ThreadPoolExecutor::new(1).unwrap();
+    let core = pool.core().clone();
+    let submit = move |x: u64| core.submit_task(|x: u64| x, x, TaskOptions::new()).unwrap();
+    let lefts = pool.spawn(move || {
+        let cancelled = left_by(MANY, |number| (0..number).for_each(|_| assert!(submit(1).cancel())));
+        // The one that is waited for first is not the last in the deque.
+        let in_place = left_by(MANY, |number| {
+            for _ in 0..number {
+                let [first, second] = [submit(1), submit(2)];
+                assert_eq!((first.result(), second.result()), (Ok(1), Ok(2)));
+            }
+        });
+        [cancelled, in_place]
+    });
+    let lefts = lefts.unwrap().result().unwrap();
+    assert!(lefts.iter().all(|left| *left < 300), "{lefts:?} allocations are left");
+    let stats = pool.stats();
+    assert_eq!((stats.queued, stats.done), (0, 2 * (MANY as u64 + 200) + 1));
+}
+
+/// But for what rayon itself holds.
+#[cfg(feature = "rayon")]
+#[test]
+fn what_is_cancelled_in_a_rayon_pool_leaves_one_small_allocation() {
+    let executor = executor_core::RayonExecutor::new(1).unwrap();
+    let (release, held) = mpsc::channel::<()>();
+    let busy = executor.spawn(move || held.recv().is_ok()).unwrap();
+    let left = left_by(MANY, |number| {
+        for x in 0..number {
+            assert!(executor.spawn(move || x).unwrap().cancel());
+        }
+    });
+    assert!(left < MANY + MANY / 10, "{left} allocations are left");
+    release.send(()).unwrap();
+    assert!(busy.result().unwrap());
 }

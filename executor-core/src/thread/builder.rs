@@ -127,7 +127,7 @@ impl ThreadPoolBuilder {
 
     /// The largest number of tasks that wait for a thread. `submit` then waits for space, `try_submit` refuses. Default: no
     /// limit. A task that is cancelled or expires makes room at once, unless the queue holds on to more than this number of
-    /// such tasks (and more than 64): then room is made by the threads that find them.
+    /// such tasks (and more than 64), which tasks have submitted to their own pool: then room is made by the threads that find them.
     pub fn queue_capacity(mut self, tasks: usize) -> Self {
         self.config.queue_capacity = tasks;
         self

@@ -79,7 +79,7 @@ impl Owner for PoolOf {
             // ORDERING: Release, with the Acquire in `stats`.
             pool.outside.cancelled.fetch_add(1, Ordering::Release);
             pool.observe(|observer| observer.task_ended(cell.id(), TaskEnd::Cancelled));
-            pool.bury();
+            pool.bury_queued();
         }
     }
 
@@ -88,7 +88,7 @@ impl Owner for PoolOf {
             // ORDERING: as in `cancelled`.
             pool.outside.expired.fetch_add(1, Ordering::Release);
             pool.observe(|observer| observer.task_ended(cell.id(), TaskEnd::Expired));
-            pool.bury();
+            pool.bury_queued();
         }
     }
 

@@ -76,6 +76,7 @@ pub(super) struct Pool {
     is_short: AtomicBool,
     /// Counted by threads that are no workers, or of tasks that do not run.
     pub(super) outside: Outside,
+    over: Over,
     threads: Mutex<Threads>,
     /// `shutdown` waits here for workers to end.
     ended: Condvar,
@@ -92,6 +93,19 @@ pub(super) struct Outside {
     pub(super) done: AtomicU64,
     pub(super) failed: AtomicU64,
     tombs_found: AtomicU64,
+}
+
+/// So many tasks that are over may stand in the queues, or as many as others stand there, before they are looked for.
+pub(super) const BEARABLE: usize = 64;
+
+/// Tasks that were over before somebody took them out of their queue.
+#[derive(Default)]
+struct Over {
+    /// Since somebody has looked for them.
+    number: AtomicUsize,
+    /// How many others there were then.
+    others: AtomicUsize,
+    is_looked_for: AtomicBool,
 }
 
 #[derive(Default)]
@@ -143,6 +157,7 @@ impl Pool {
             broken: OnceLock::new(),
             is_short: AtomicBool::new(false),
             outside: Outside::default(),
+            over: Over::default(),
             threads: Mutex::default(),
             ended: Condvar::new(),
             config,
@@ -518,12 +533,44 @@ impl Pool {
         }
     }
 
+    /// A task was cancelled or has expired while it was queued. Its entry stays where it is, until there are so many that it costs
+    /// each of them no more than a step or two to look for them all: or they would take memory as long as all workers are busy.
+    pub(super) fn bury_queued(self: &Arc<Self>) {
+        self.bury();
+        let over = &self.over;
+        // ORDERING: numbers that only have to be about right; the last one keeps others away, and hands nothing over.
+        let number = over.number.fetch_add(1, Ordering::Relaxed) + 1;
+        if number < BEARABLE.max(over.others.load(Ordering::Relaxed))
+            || over.is_looked_for.swap(true, Ordering::Relaxed)
+        {
+            return;
+        }
+        over.number.store(0, Ordering::Relaxed);
+        let mut found = Vec::new();
+        self.idle.begin_search();
+        over.others.store(self.queues.sweep(&mut found), Ordering::Relaxed);
+        over.is_looked_for.store(false, Ordering::Relaxed);
+        if self.idle.end_search() && self.queues.has_any_work() {
+            self.call(1);
+        }
+        self.found_tombs(found.len());
+        found.into_iter().for_each(let_go);
+    }
+
     /// Such an entry was taken out of the queue.
     #[inline]
     pub(super) fn unearth(&self) {
         if let Some(space) = &self.space {
             space.unearth();
         }
+    }
+}
+
+/// Lets go of a task that is over. Where that drops its result, which is the user's, it is left to another thread: this one is in
+/// the middle of something.
+pub(super) fn let_go(task: TaskRef) {
+    if task.is_unwanted() {
+        task.drop_elsewhere();
     }
 }
 

@@ -3,7 +3,8 @@
 
 use std::{
     cmp::Ordering as Order,
-    collections::BinaryHeap,
+    collections::{BinaryHeap, VecDeque},
+    iter,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, RwLock, TryLockError,
         atomic::{AtomicU64, AtomicUsize, Ordering},
@@ -13,7 +14,7 @@ use std::{
 use crossbeam_deque::{Injector, Steal, Stealer, Worker as Deque};
 
 use super::worker::Member;
-use crate::future::TaskRef;
+use crate::future::{State, TaskRef};
 
 /// So many tasks move to the front of the line at once.
 pub(super) const BATCH: usize = 32;
@@ -25,19 +26,32 @@ pub(super) const BATCH: usize = 32;
 /// Those who push and those who take would get into each other's way with each task. So tasks move from the end to the front in
 /// numbers, and who takes from the front touches nothing that who pushes does.
 ///
-/// Invariant: what is in `front` came before all that is in `injector`. Only who has `refill` moves tasks, and only when nothing
-/// is in `front`.
+/// Invariant: what is in `front` came before all that is in the middle, and that before all that is in `injector`. Only who has
+/// `refill` moves tasks, to the front only when nothing is there, and no more than [`BATCH`].
 pub(super) struct Line {
     injector: Injector<TaskRef>,
     front: Stealer<TaskRef>,
+    refill: Mutex<Refill>,
+    /// How many are in the middle. Changed under the lock.
+    middle: AtomicUsize,
+}
+
+struct Refill {
     /// The other end of `front`.
-    refill: Mutex<Deque<TaskRef>>,
+    front: Deque<TaskRef>,
+    /// What was left where somebody has looked for tasks that are over.
+    middle: VecDeque<TaskRef>,
 }
 
 impl Line {
     fn new() -> Self {
-        let refill = Deque::new_fifo();
-        Self { injector: Injector::new(), front: refill.stealer(), refill: Mutex::new(refill) }
+        let front = Deque::new_fifo();
+        Self {
+            injector: Injector::new(),
+            front: front.stealer(),
+            refill: Mutex::new(Refill { front, middle: VecDeque::new() }),
+            middle: AtomicUsize::new(0),
+        }
     }
 
     fn push(&self, task: TaskRef) {
@@ -62,7 +76,7 @@ impl Line {
             // In the tests others come in between.
             #[cfg(all(test, not(loom)))]
             std::thread::yield_now();
-            let refill = match self.refill.try_lock() {
+            let mut refill = match self.refill.try_lock() {
                 Ok(refill) => refill,
                 Err(TryLockError::Poisoned(refill)) => refill.into_inner(),
                 // Somebody is moving tasks; it takes a few instructions, unless he was preempted.
@@ -74,8 +88,10 @@ impl Line {
             // Somebody may have moved tasks since.
             return match self.pop_front() {
                 Some(task) => Some((task, 0)),
+                None if !refill.middle.is_empty() => self.pop_middle(&mut refill),
                 None => {
-                    let first = insist(|| self.injector.steal_batch_with_limit_and_pop(&refill, BATCH))?;
+                    let refill = &refill.front;
+                    let first = insist(|| self.injector.steal_batch_with_limit_and_pop(refill, BATCH))?;
                     Some((first, 1 + refill.len()))
                 }
             };
@@ -83,14 +99,42 @@ impl Line {
         None
     }
 
+    #[cold]
+    fn pop_middle(&self, refill: &mut Refill) -> Option<(TaskRef, usize)> {
+        let first = refill.middle.pop_front()?;
+        let others = refill.middle.len().min(BATCH - 1);
+        refill.middle.drain(..others).for_each(|task| refill.front.push(task));
+        // ORDERING: as in `sweep`.
+        self.middle.store(refill.middle.len(), Ordering::Release);
+        Some((first, 1 + others))
+    }
+
+    /// Takes out what is not pending any more, but for the few at the front; says how many are left. Those who come for a task
+    /// meanwhile, and find none at the front, wait. So who calls this counts as one that searches.
+    fn sweep(&self, over: &mut Vec<TaskRef>) -> usize {
+        let mut refill = self.refill.lock().unwrap_or_else(PoisonError::into_inner);
+        let middle = std::mem::take(&mut refill.middle);
+        // What comes from now on stays behind all that is here: who submits all the time does not keep this one.
+        let behind = self.injector.len();
+        let behind = iter::from_fn(|| insist(|| self.injector.steal())).take(behind);
+        let mut left = Vec::new();
+        sort_out(middle.into_iter().chain(behind), &mut left, over);
+        let number = left.len();
+        refill.middle = left.into();
+        // ORDERING: who looks whether there is work has a fence before; Release and Acquire cost nothing.
+        self.middle.store(number, Ordering::Release);
+        number
+    }
+
     fn is_empty(&self) -> bool {
-        self.front.is_empty() && self.injector.is_empty()
+        // ORDERING: as in `sweep`.
+        self.front.is_empty() && self.injector.is_empty() && self.middle.load(Ordering::Acquire) == 0
     }
 
     /// While nobody moves any: they would all be missing.
     fn len(&self) -> usize {
-        let _refill = self.refill.lock().unwrap_or_else(PoisonError::into_inner);
-        self.front.len() + self.injector.len()
+        let refill = self.refill.lock().unwrap_or_else(PoisonError::into_inner);
+        self.front.len() + refill.middle.len() + self.injector.len()
     }
 }
 
@@ -204,18 +248,31 @@ impl Queues {
         self.line.len() + self.urgent.len() + self.patient.len() + deques
     }
 
+    /// Takes out what is over while it stands in a queue from which anybody may take it; says how many are left there. For who
+    /// counts as one that searches.
+    pub(super) fn sweep(&self, over: &mut Vec<TaskRef>) -> usize {
+        self.line.sweep(over) + self.urgent.sweep(over) + self.patient.sweep(over)
+    }
+
     /// Takes everything that is queued, oldest first within each queue.
     pub(super) fn drain(&self) -> Vec<TaskRef> {
         let mut neighbors = Vec::new();
         self.refresh(&mut neighbors);
         let mut tasks = Vec::new();
-        tasks.extend(std::iter::from_fn(|| self.urgent.pop()));
-        tasks.extend(std::iter::from_fn(|| Some(self.line.pop()?.0)));
+        tasks.extend(iter::from_fn(|| self.urgent.pop()));
+        tasks.extend(iter::from_fn(|| Some(self.line.pop()?.0)));
         for neighbor in &neighbors {
-            tasks.extend(std::iter::from_fn(|| insist(|| neighbor.deque.steal())));
+            tasks.extend(iter::from_fn(|| insist(|| neighbor.deque.steal())));
         }
-        tasks.extend(std::iter::from_fn(|| self.patient.pop()));
+        tasks.extend(iter::from_fn(|| self.patient.pop()));
         tasks
+    }
+}
+
+/// Parts tasks that can still be run from those that cannot, because they were cancelled or run elsewhere.
+pub(super) fn sort_out(tasks: impl Iterator<Item = TaskRef>, left: &mut Vec<TaskRef>, over: &mut Vec<TaskRef>) {
+    for task in tasks {
+        if task.cell().state() == State::Pending { left.push(task) } else { over.push(task) }
     }
 }
 
@@ -259,6 +316,21 @@ impl Heap {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         tasks.push(Ranked { priority, number, task });
         self.length.store(tasks.len(), Ordering::Relaxed);
+    }
+
+    fn sweep(&self, over: &mut Vec<TaskRef>) -> usize {
+        if self.len() == 0 {
+            return 0;
+        }
+        let mut tasks = self.lock();
+        let (left, gone) = tasks.drain().partition::<Vec<_>, _>(|ranked| ranked.task.cell().state() == State::Pending);
+        *tasks = left.into();
+        let left = tasks.len();
+        // ORDERING: as in `push`.
+        self.length.store(left, Ordering::Relaxed);
+        drop(tasks);
+        over.extend(gone.into_iter().map(|ranked| ranked.task));
+        left
     }
 
     #[inline]
@@ -312,7 +384,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        future::{Cell, InProcess, Owner, State, TaskId},
+        future::{Cell, InProcess, Owner, TaskId},
         task::TaskOptions,
     };
 
@@ -356,7 +428,14 @@ mod tests {
                 let (task, future) = InProcess::task(Nobody, &TaskOptions::new(), || (), |_| ());
                 order.insert(future.id(), number);
                 line.push(task);
+                if number % 10_000 == 0 {
+                    line.sweep(&mut Vec::new());
+                }
             }
+            // Nothing of that is over, and nothing is lost or comes out of its turn.
+            let mut over = Vec::new();
+            (0..20).for_each(|_| _ = line.sweep(&mut over));
+            assert!(over.is_empty());
             has_ended.store(true, Ordering::SeqCst);
             let taken: Vec<_> = takers.into_iter().flat_map(|taker| taker.join().unwrap()).collect();
             (order, taken)

@@ -3,7 +3,7 @@
 use std::{
     cell::{Cell as StdCell, RefCell},
     hint::spin_loop,
-    ptr,
+    iter, ptr,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -15,8 +15,8 @@ use crossbeam_deque::Worker as Deque;
 
 use super::{
     idle::{Sleeper, Slept},
-    pool::Pool,
-    queue::{BATCH, Neighbor, Queues, insist},
+    pool::{BEARABLE, Pool, let_go},
+    queue::{BATCH, Neighbor, Queues, insist, sort_out},
 };
 use crate::future::{Cell, TaskRef, end_if_elsewhere, look_for_work};
 
@@ -110,6 +110,9 @@ pub(super) struct Worker {
     in_run: StdCell<bool>,
     /// How many times in a row several tasks had come from outside.
     bursts: StdCell<u32>,
+    /// With so many in its deque it looks for those that are over; and how many there were when it last did.
+    bearable: StdCell<usize>,
+    over_before: StdCell<u64>,
 }
 
 thread_local! {
@@ -150,6 +153,8 @@ impl Worker {
             searches_early: StdCell::new(false),
             in_run: StdCell::new(false),
             bursts: StdCell::new(0),
+            bearable: StdCell::new(BEARABLE),
+            over_before: StdCell::new(0),
         };
         CURRENT.set(&raw const worker);
         let serving = Serving;
@@ -169,6 +174,39 @@ impl Worker {
     pub(super) fn push(&self, task: TaskRef) {
         self.seat.deque.push(task);
         count(&self.seat.member.pushed.0);
+        if self.seat.deque.len() >= self.bearable.get() {
+            self.sweep();
+        }
+    }
+
+    /// Takes what is over out of this worker's deque, if that may be as many as can still be run.
+    #[cold]
+    fn sweep(&self) {
+        let (deque, outside) = (&self.seat.deque, &self.pool.outside);
+        let length = deque.len();
+        // ORDERING: numbers that stand for themselves.
+        let over = [&outside.cancelled, &outside.expired, &self.counters().tombs_made];
+        let over: u64 = over.iter().map(|counter| counter.load(Ordering::Relaxed)).sum();
+        if over - self.over_before.get() < length as u64 / 2 {
+            self.bearable.set(2 * length);
+            return;
+        }
+        self.over_before.set(over);
+        let (mut left, mut found) = (Vec::new(), Vec::new());
+        sort_out(iter::from_fn(|| deque.pop()), &mut left, &mut found);
+        self.bearable.set((2 * left.len()).max(BEARABLE));
+        let has_left = !left.is_empty();
+        left.into_iter().rev().for_each(|task| deque.push(task));
+        for _ in &found {
+            count(&self.counters().tombs_found);
+            self.pool.unearth();
+        }
+        found.into_iter().for_each(let_go);
+        if has_left {
+            // As in `take_back`: they were in no queue for a moment.
+            count(&self.seat.member.pushed.0);
+            self.pool.call(1);
+        }
     }
 
     /// Takes a task out of this worker's deque if it is the one that came last, as it is when a task waits for what it has
