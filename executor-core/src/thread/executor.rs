@@ -170,8 +170,10 @@ impl ThreadPoolCore {
         options: TaskOptions,
     ) -> Result<TaskFuture<R>, SubmitError> {
         let pool = &self.pool;
+        // Asks a subscriber, which is the user's code and may panic: there is no place yet that would be lost.
+        let work = span::carry(work);
         pool.admit(&options)?;
-        let (task, future) = InProcess::task(PoolOf(pool.id), &options, span::carry(work), |cell| {
+        let (task, future) = InProcess::task(PoolOf(pool.id), &options, work, |cell| {
             pool.observe(|observer| observer.task_queued(cell.id()));
         });
         // A worker that has it already runs it; that is fine as well.
@@ -204,12 +206,14 @@ impl ThreadPoolCore {
         // A promise of more than there is memory for is none.
         let _ = futures.try_reserve(tasks.size_hint().0);
         for work in tasks {
+            // Before the place is taken, as above.
+            let work = span::carry(work);
             if let Err(error) = pool.admit(&options) {
                 // All or none, as far as that can be said of tasks that may have run.
                 futures.iter().for_each(|future: &TaskFuture<R>| _ = future.cancel());
                 return Err(error);
             }
-            let (task, future) = InProcess::task(PoolOf(pool.id), &options, span::carry(work), |cell| {
+            let (task, future) = InProcess::task(PoolOf(pool.id), &options, work, |cell| {
                 pool.observe(|observer| observer.task_queued(cell.id()));
             });
             pool.put(task, options.priority);
