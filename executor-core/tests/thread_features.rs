@@ -12,8 +12,8 @@ use std::{
 };
 
 use executor_core::{
-    BuildError, Executor, Observer, Scope, Shutdown, SubmitError, TaskEnd, TaskError, TaskFuture, TaskId, TaskOptions,
-    ThreadPoolExecutor, TryMapError, with_worker_state,
+    BuildError, Executor, Observer, Scope, Shutdown, Submit, SubmitError, TaskEnd, TaskError, TaskFuture, TaskId,
+    TaskOptions, ThreadPoolExecutor, TryMapError, with_worker_state,
 };
 
 const LONG: Duration = Duration::from_secs(60);
@@ -630,5 +630,37 @@ fn cancelled_tasks_do_not_pile_up_in_a_bounded_queue() {
     // And all the places are there again.
     for _ in 0..3 {
         assert_eq!(pool.spawn(|| 5).unwrap().result(), Ok(5));
+    }
+}
+
+/// Also what the worker is sorting at that moment, because others in its deque were cancelled.
+#[test]
+fn nothing_that_is_queued_begins_after_a_shutdown_that_cancels_it() {
+    static RAN: AtomicUsize = AtomicUsize::new(0);
+    fn ran((): ()) {
+        RAN.fetch_add(1, Ordering::SeqCst);
+    }
+    for round in 0..30 {
+        let pool = ThreadPoolExecutor::new(1).unwrap();
+        let core = pool.core().clone();
+        let (sender, receiver) = mpsc::channel();
+        let submits = pool.spawn(move || {
+            let mut kept = Vec::new();
+            for x in 0_u64.. {
+                let Ok(future) = core.submit_task(ran, (), TaskOptions::new()) else { break };
+                if x % 8 == 0 || !future.cancel() {
+                    kept.push(future);
+                }
+                if x == 200 * round {
+                    sender.send(()).unwrap();
+                }
+            }
+            kept
+        });
+        receiver.recv_timeout(LONG).unwrap();
+        let report = pool.shutdown(Shutdown::CancelQueued, None);
+        let kept = submits.unwrap().result().unwrap();
+        assert_eq!((RAN.load(Ordering::SeqCst), report.cancelled), (0, kept.len()));
+        assert!(kept.into_iter().all(|future| future.result() == Err(TaskError::Cancelled)));
     }
 }

@@ -72,6 +72,11 @@ pub(super) struct Pool {
     /// Workers that have not come to their first task, because they run the initializer.
     pub(super) beginning: AtomicUsize,
     broken: OnceLock<TaskError>,
+    /// What is queued is cancelled: by a worker as well, who comes to a task that the shutdown has not found. It was in no queue
+    /// for a moment, or others stood before it that were being cancelled.
+    cancels_queued: AtomicBool,
+    /// Tasks that workers have cancelled for this reason, and that no report has named yet.
+    cancelled_late: AtomicUsize,
     /// The last attempt to start a thread has failed.
     is_short: AtomicBool,
     /// Counted by threads that are no workers, or of tasks that do not run.
@@ -155,6 +160,8 @@ impl Pool {
             looking: AtomicBool::new(false),
             beginning: AtomicUsize::new(0),
             broken: OnceLock::new(),
+            cancels_queued: AtomicBool::new(false),
+            cancelled_late: AtomicUsize::new(0),
             is_short: AtomicBool::new(false),
             outside: Outside::default(),
             over: Over::default(),
@@ -366,6 +373,25 @@ impl Pool {
         self.broken.get().cloned()
     }
 
+    /// Runs a task that was queued, or ends it where none is run any more; says whether its entry was more than a tombstone.
+    #[inline]
+    pub(super) fn run(&self, task: &TaskRef) -> bool {
+        if let Some(error) = self.broken() {
+            return task.fail(error);
+        }
+        // ORDERING: Relaxed: who submits has not seen the shutdown, or was refused, and nothing is read because of it. Whoever
+        // runs a task without having seen it has begun before the shutdown has returned, which waits for this worker.
+        if !self.cancels_queued.load(Ordering::Relaxed) {
+            return task.run();
+        }
+        if task.cancel() {
+            // ORDERING: a number that stands for itself.
+            self.cancelled_late.fetch_add(1, Ordering::Relaxed);
+        }
+        // Its entry was one of the queue when it was cancelled.
+        false
+    }
+
     /// The initializer failed: nothing will run here any more.
     fn break_with(&self, error: TaskError) {
         self.broken.get_or_init(|| error);
@@ -427,6 +453,8 @@ impl Pool {
         self.idle.shut();
         let mut report = ShutdownReport::default();
         if how != Shutdown::Drain {
+            // ORDERING: as in `run`.
+            self.cancels_queued.store(true, Ordering::Relaxed);
             let queue = self.queues.drain();
             report.cancelled = queue.iter().filter(|task| task.cancel()).count();
             self.found_tombs(queue.len());
@@ -470,6 +498,8 @@ impl Pool {
                 drop(sleep_until(&self.ended, threads, until));
             }
         }
+        // ORDERING: as in `run`. Once a worker has ended its count is seen, by the lock.
+        report.cancelled += self.cancelled_late.swap(0, Ordering::Relaxed);
         let stats = self.stats();
         report.running = stats.running;
         report.queued = stats.queued;

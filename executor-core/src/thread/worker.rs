@@ -273,10 +273,7 @@ impl Worker {
     /// Runs a task; says whether this worker counts as one that searches since.
     fn run(&self, task: TaskRef) -> bool {
         self.in_run.set(true);
-        let ran = match self.pool.broken() {
-            None => task.run(),
-            Some(error) => task.fail(error),
-        };
+        let ran = self.pool.run(&task);
         // Foreign code that has been told of the task may have forked.
         end_if_elsewhere(self.pool.id);
         self.in_run.set(false);
