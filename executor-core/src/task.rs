@@ -22,10 +22,16 @@ use crate::{cancel::Pins, codec, error::TaskError};
 /// data: of `&str` the compiler says that `Deserialize` is not general enough, and `String` is what can be sent.
 ///
 /// The wire format is [postcard](https://docs.rs/postcard), which does not describe itself: `#[serde(flatten)]`,
-/// `#[serde(untagged)]` and `#[serde(skip_serializing_if)]` do not survive it.
+/// `#[serde(tag)]`, `#[serde(untagged)]` and `#[serde(skip_serializing_if)]` do not survive it.
 ///
 /// What a type's own `Serialize` or `Deserialize` says is in the [`TaskError`] of the task. A field that
-/// `skip_serializing_if` leaves out is such an error.
+/// `skip_serializing_if` leaves out is such an error, and so is a sequence or a map with another number of elements than its
+/// `Serialize` has said, or that its `Deserialize` does not read to the end.
+///
+/// What the two sides of a type do not agree about is not seen, and may give *another value*. serde's derive counts fields and
+/// variants differently on the two sides where they are skipped: `#[serde(skip_serializing)]` or `#[serde(skip_deserializing)]`
+/// alone on a field, and `#[serde(skip)]` on a variant with others behind it, which are then read as the one behind them. Use
+/// `#[serde(skip)]` on fields, and put variants that are skipped last.
 ///
 /// A value may be nested as deep as there is stack to write and to read it: the thread's own, and a second one, which is as large
 /// for writing, and three times as large for reading. Beyond that, a task resolves with [`TaskError::Encode`] or [`TaskError::Decode`]. A list of boxes may have some ten

@@ -4,6 +4,8 @@
 mod pool_kinds;
 
 use std::{
+    collections::BTreeMap,
+    fmt,
     num::NonZeroU8,
     path::PathBuf,
     sync::{
@@ -16,7 +18,11 @@ use std::{
 use executor_core::{
     BuildError, CancelToken, Executor, ProcessPoolExecutor, Promise, ReturnWhen, StartMethod, TaskError, partial, wait,
 };
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _, ser::Error as _};
+use serde::{
+    Deserialize, Deserializer, Serialize, Serializer,
+    de::{Error as _, MapAccess, SeqAccess, Visitor},
+    ser::{Error as _, SerializeMap, SerializeSeq},
+};
 
 use pool_kinds::{Kind, on_every_kind_of_pool};
 
@@ -29,6 +35,8 @@ on_every_kind_of_pool!(
     deep_values_travel_where_there_is_stack_for_them,
     values_that_are_too_deep_cost_their_own_task,
     a_wait_for_the_first_error_decodes_each_result_once,
+    a_value_that_miscounts_is_an_error_and_no_other_value,
+    a_text_that_changes_while_it_is_written_harms_no_other_value,
 );
 
 fn pool(kind: Kind) -> ProcessPoolExecutor {
@@ -335,4 +343,138 @@ fn a_wait_for_the_first_error_decodes_each_result_once(kind: Kind) {
     let error = bad.result().map(|read| read.0).unwrap_err();
     assert!(matches!(error, TaskError::Decode { .. }) && error.to_string().contains("not nine"), "{error}");
     assert_eq!(read(), 4);
+}
+
+/// Not as many as it says.
+#[derive(Debug, PartialEq, Eq)]
+struct Miscounted(Vec<u8>);
+
+impl Serialize for Miscounted {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut sequence = serializer.serialize_seq(Some(2))?;
+        self.0.iter().try_for_each(|value| sequence.serialize_element(value))?;
+        sequence.end()
+    }
+}
+
+impl<'de> Deserialize<'de> for Miscounted {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Vec::deserialize(deserializer).map(Self)
+    }
+}
+
+/// The same for a map.
+#[derive(Debug, PartialEq, Eq)]
+struct MiscountedMap(Vec<u8>);
+
+impl Serialize for MiscountedMap {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(Some(1))?;
+        self.0.iter().try_for_each(|value| map.serialize_entry(value, &()))?;
+        map.end()
+    }
+}
+
+impl<'de> Deserialize<'de> for MiscountedMap {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        BTreeMap::<u8, ()>::deserialize(deserializer).map(|map| Self(map.into_keys().collect()))
+    }
+}
+
+/// Reads the first only, of a sequence or of a map.
+#[derive(Debug, PartialEq, Eq)]
+struct First<T>(T);
+
+impl<T: Serialize> Serialize for First<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.serialize(serializer)
+    }
+}
+
+struct ReadsFirst;
+
+impl<'de> Visitor<'de> for ReadsFirst {
+    type Value = Option<u8>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a value at least")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut sequence: A) -> Result<Option<u8>, A::Error> {
+        sequence.next_element()
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Option<u8>, A::Error> {
+        Ok(map.next_entry::<u8, ()>()?.map(|(key, ())| key))
+    }
+}
+
+impl<'de> Deserialize<'de> for First<Vec<u8>> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_seq(ReadsFirst).map(|first| Self(first.into_iter().collect()))
+    }
+}
+
+impl<'de> Deserialize<'de> for First<BTreeMap<u8, ()>> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(ReadsFirst).map(|first| Self(first.into_iter().map(|key| (key, ())).collect()))
+    }
+}
+
+/// What follows is not taken for what was promised, or for what was left.
+fn a_value_that_miscounts_is_an_error_and_no_other_value(kind: Kind) {
+    let pool = pool(kind);
+    let written = |error: TaskError, text: &str| {
+        assert!(matches!(error, TaskError::Encode { .. }) && error.to_string().contains(text), "{error}");
+    };
+    for values in [vec![1], vec![1, 2, 3]] {
+        let text = format!("says that it has 2 elements, and gives {}", values.len());
+        let task = |_: Miscounted, rest: Vec<u8>| rest;
+        written(pool.submit(task, (Miscounted(values), vec![0, 0, 0])).unwrap().result().unwrap_err(), &text);
+    }
+    for values in [vec![], vec![1, 3]] {
+        let text = format!("says that it has 1 elements, and gives {}", values.len());
+        let task = |_: MiscountedMap, rest: (Vec<u16>, Vec<u16>)| rest;
+        written(pool.submit(task, (MiscountedMap(values), (vec![5, 6], vec![]))).unwrap().result().unwrap_err(), &text);
+    }
+    let read = |outcome: Result<Vec<u16>, TaskError>| {
+        let error = outcome.unwrap_err();
+        let text = error.to_string();
+        assert!(matches!(error, TaskError::Decode { .. }) && text.contains("leaves 2 elements unread"), "{text}");
+    };
+    // Behind the first one stands what could be the other vector.
+    read(pool.submit(|_: First<Vec<u8>>, rest| rest, (First(vec![5, 3, 7]), vec![9])).unwrap().result());
+    let map = First([5, 3, 7].map(|key| (key, ())).into());
+    read(pool.submit(|_: First<BTreeMap<u8, ()>>, rest| rest, (map, vec![9])).unwrap().result());
+}
+
+/// Another text each time.
+#[derive(Debug, PartialEq, Eq)]
+struct Changes(String);
+
+impl fmt::Display for Changes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        static SEEN: AtomicUsize = AtomicUsize::new(0);
+        f.write_str(&self.0.repeat(SEEN.fetch_add(1, Ordering::Relaxed)))
+    }
+}
+
+impl Serialize for Changes {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Changes {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer).map(Self)
+    }
+}
+
+fn a_text_that_changes_while_it_is_written_harms_no_other_value(kind: Kind) {
+    let pool = pool(kind);
+    for _ in 0..3 {
+        let future = pool.submit(|_: Changes, rest: [u8; 3]| rest, (Changes("x".to_owned()), [1, 2, 3]));
+        assert_eq!(future.unwrap().result(), Ok([1, 2, 3]));
+    }
 }

@@ -52,6 +52,11 @@ fn not_self_describing() -> CodecError {
     ))
 }
 
+#[cold]
+fn unread(left: usize) -> CodecError {
+    CodecError::new(format_args!("its Deserialize leaves {left} elements unread"))
+}
+
 /// What postcard reads by itself.
 macro_rules! forward {
     ($($method:ident: $type:ty => $visit:ident)*) => {
@@ -130,7 +135,9 @@ impl<'de> de::Deserializer<'de> for Reader<'_, 'de> {
     #[inline]
     fn deserialize_seq<V: Visitor<'de>>(mut self, visitor: V) -> Result<V::Value> {
         let left = self.take::<usize>()?;
-        visitor.visit_seq(Elements { reader: self, left })
+        let mut elements = Elements { reader: self, left };
+        let value = visitor.visit_seq(&mut elements)?;
+        elements.end().map(|()| value)
     }
 
     #[inline]
@@ -146,7 +153,9 @@ impl<'de> de::Deserializer<'de> for Reader<'_, 'de> {
     #[inline]
     fn deserialize_map<V: Visitor<'de>>(mut self, visitor: V) -> Result<V::Value> {
         let left = self.take::<usize>()?;
-        visitor.visit_map(Elements { reader: self, left })
+        let mut elements = Elements { reader: self, left };
+        let value = visitor.visit_map(&mut elements)?;
+        elements.end().map(|()| value)
     }
 
     #[inline]
@@ -181,6 +190,12 @@ impl Elements<'_, '_> {
     #[inline]
     fn hint(&self) -> Option<usize> {
         (self.left <= self.reader.total).then_some(self.left)
+    }
+
+    /// What came after its number has been read to the end: what follows would be taken from the rest otherwise.
+    #[inline]
+    fn end(self) -> Result<()> {
+        if self.left == 0 { Ok(()) } else { Err(unread(self.left)) }
     }
 }
 

@@ -3,6 +3,8 @@
 //! postcard writes all that has a form; what contains other values is taken apart here, which takes no more than to know that
 //! postcard puts nothing between them.
 
+use std::fmt::Write as _;
+
 use postcard::ser_flavors::Flavor;
 use serde::{Serialize, ser};
 
@@ -48,11 +50,11 @@ macro_rules! forward {
 impl<'a, F: Flavor> ser::Serializer for Writer<'a, F> {
     type Ok = ();
     type Error = CodecError;
-    type SerializeSeq = Self;
+    type SerializeSeq = Counted<'a, F>;
     type SerializeTuple = Self;
     type SerializeTupleStruct = Self;
     type SerializeTupleVariant = Self;
-    type SerializeMap = Self;
+    type SerializeMap = Counted<'a, F>;
     type SerializeStruct = Self;
     type SerializeStructVariant = Self;
 
@@ -63,8 +65,11 @@ impl<'a, F: Flavor> ser::Serializer for Writer<'a, F> {
         serialize_f32(f32) serialize_f64(f64)
     );
 
+    /// The text is made once: postcard makes it twice, for its length first, and the second one may be another.
     fn collect_str<T: ?Sized + std::fmt::Display>(self, value: &T) -> Result {
-        Ok(self.inner.collect_str(value)?)
+        let mut text = String::new();
+        write!(text, "{value}").map_err(|_| CodecError::new("its Display has failed"))?;
+        self.serialize_str(&text)
     }
 
     #[inline]
@@ -116,9 +121,9 @@ impl<'a, F: Flavor> ser::Serializer for Writer<'a, F> {
     }
 
     #[inline]
-    fn serialize_seq(self, length: Option<usize>) -> std::result::Result<Self, CodecError> {
+    fn serialize_seq(self, length: Option<usize>) -> std::result::Result<Counted<'a, F>, CodecError> {
         let _ = self.inner.serialize_seq(length)?;
-        Ok(self)
+        Ok(Counted { writer: self, promised: length.unwrap_or(0), written: 0 })
     }
 
     #[inline]
@@ -144,9 +149,9 @@ impl<'a, F: Flavor> ser::Serializer for Writer<'a, F> {
     }
 
     #[inline]
-    fn serialize_map(self, length: Option<usize>) -> std::result::Result<Self, CodecError> {
+    fn serialize_map(self, length: Option<usize>) -> std::result::Result<Counted<'a, F>, CodecError> {
         let _ = self.inner.serialize_map(length)?;
-        Ok(self)
+        Ok(Counted { writer: self, promised: length.unwrap_or(0), written: 0 })
     }
 
     #[inline]
@@ -164,6 +169,42 @@ impl<'a, F: Flavor> ser::Serializer for Writer<'a, F> {
     ) -> std::result::Result<Self, CodecError> {
         self.inner.serialize_u32(index)?;
         Ok(self)
+    }
+}
+
+/// What comes after its number. With another number of values the other side would take what follows for some of them.
+pub(super) struct Counted<'a, F: Flavor> {
+    writer: Writer<'a, F>,
+    promised: usize,
+    written: usize,
+}
+
+impl<F: Flavor> Counted<'_, F> {
+    #[inline]
+    fn end(self) -> Result {
+        if self.written == self.promised { Ok(()) } else { Err(self.broken_promise()) }
+    }
+
+    #[cold]
+    fn broken_promise(&self) -> CodecError {
+        let Self { promised, written, .. } = self;
+        CodecError::new(format_args!("its Serialize says that it has {promised} elements, and gives {written}"))
+    }
+}
+
+impl<F: Flavor> ser::SerializeSeq for Counted<'_, F> {
+    type Ok = ();
+    type Error = CodecError;
+
+    #[inline]
+    fn serialize_element<T: ?Sized + Serialize>(&mut self, value: &T) -> Result {
+        self.written += 1;
+        self.writer.nested(value)
+    }
+
+    #[inline]
+    fn end(self) -> Result {
+        self.end()
     }
 }
 
@@ -188,29 +229,29 @@ macro_rules! elements {
 }
 
 elements!(
-    SerializeSeq: serialize_element
     SerializeTuple: serialize_element
     SerializeTupleStruct: serialize_field
     SerializeTupleVariant: serialize_field
 );
 
-impl<F: Flavor> ser::SerializeMap for Writer<'_, F> {
+impl<F: Flavor> ser::SerializeMap for Counted<'_, F> {
     type Ok = ();
     type Error = CodecError;
 
     #[inline]
     fn serialize_key<T: ?Sized + Serialize>(&mut self, key: &T) -> Result {
-        self.nested(key)
+        self.written += 1;
+        self.writer.nested(key)
     }
 
     #[inline]
     fn serialize_value<T: ?Sized + Serialize>(&mut self, value: &T) -> Result {
-        self.nested(value)
+        self.writer.nested(value)
     }
 
     #[inline]
     fn end(self) -> Result {
-        Ok(())
+        self.end()
     }
 }
 
