@@ -312,10 +312,11 @@ pub(crate) fn encode_large(bytes: &[u8], output: &mut Vec<u8>) -> Option<Pins> {
     encoded.map(|()| pins)
 }
 
-/// Encodes bytes as they are, without anything that could fail.
-pub(crate) fn encode_plain(bytes: &[u8], output: &mut Vec<u8>) {
-    output.reserve(bytes.len() + 16);
-    let _ = write::write(&Plain(bytes), Append(output));
+/// What is before bytes where they travel as they are.
+#[cfg(target_os = "linux")]
+pub(crate) fn begin_plain(bytes: &[u8], output: &mut Vec<u8>) {
+    // The number of the variant and the length; nothing in it could fail.
+    let _ = write::write(&(0_u32, bytes.len()), Append(output));
 }
 
 /// Reads a value that takes up all of `bytes`; a panic is the caller's to catch.

@@ -6,9 +6,12 @@ use std::{
     time::{Duration, Instant},
 };
 
+#[cfg(target_os = "linux")]
+use super::request::Settled;
 use super::{
     job::{Job, Location, ProcessTask},
     lock::Spent,
+    long::{LONGEST_COPY, Long, LongBytes},
     queue::{Queue, Queued},
     request::{Bytes, Request},
     shelf::Standing,
@@ -49,7 +52,10 @@ trait Source {
     fn slice(&self) -> &[u8];
 
     /// Takes them out, or copies them where they are few.
-    fn keep(&mut self) -> Vec<u8>;
+    fn keep(&mut self) -> Bytes;
+
+    /// Takes them out as those that several may own: they are long.
+    fn take_long(&mut self) -> LongBytes;
 }
 
 impl Source for Bytes {
@@ -57,8 +63,12 @@ impl Source for Bytes {
         self.as_slice()
     }
 
-    fn keep(&mut self) -> Vec<u8> {
+    fn keep(&mut self) -> Bytes {
         self.take()
+    }
+
+    fn take_long(&mut self) -> LongBytes {
+        self.take_long()
     }
 }
 
@@ -68,8 +78,12 @@ impl Source for Vec<u8> {
         self
     }
 
-    fn keep(&mut self) -> Vec<u8> {
-        if self.len() > SCRATCH { std::mem::take(self) } else { self.clone() }
+    fn keep(&mut self) -> Bytes {
+        if self.len() > SCRATCH { std::mem::take(self).into() } else { Bytes::from(&self[..]) }
+    }
+
+    fn take_long(&mut self) -> LongBytes {
+        std::mem::take(self).into()
     }
 }
 
@@ -224,7 +238,7 @@ impl State {
             self.note_starts();
             return;
         }
-        let bytes = if bytes.len() > SCRATCH { std::mem::take(bytes).into() } else { Bytes::from(&bytes[..]) };
+        let bytes = bytes.keep();
         self.queue.push(Queued { job, request, bytes });
         // Where there is nothing to look for, the supervisor starts workers.
         if !self.is_full {
@@ -346,9 +360,16 @@ impl State {
     ) {
         let Some(worker) = self.workers.get_mut(&number) else { return };
         #[cfg(target_os = "linux")]
-        let (mut settled, large) = request.settle().unzip();
-        #[cfg(target_os = "linux")]
-        self.books.spent.extend(large.map(Spent::Large));
+        let (mut settled, large) = match request.settle() {
+            None => (None, None),
+            Some(Settled::Reference(bytes, large)) => {
+                self.books.spent.push(Spent::Long(Long::Large(large)));
+                (Some(bytes), None)
+            }
+            Some(Settled::Plain(bytes, large)) => (Some(bytes), Some(Long::Large(large))),
+        };
+        #[cfg(not(target_os = "linux"))]
+        let large = None;
         #[cfg(target_os = "linux")]
         let source = settled.as_mut().map_or(source, |settled| settled as &mut dyn Source);
         #[cfg(target_os = "linux")]
@@ -359,10 +380,21 @@ impl State {
             Ok(definition) => definition,
             Err(error) => return self.books.end(job, request, Err(error)),
         };
-        let bytes = source.slice();
         let request_number = worker.shelf.next_number();
-        let place = worker.channel.push(Record::Run { definition, items: request.items, bytes });
-        let kept = (!worker.channel.keeps(bytes.len())).then(|| source.keep());
+        let items = request.items;
+        let run = |bytes| Record::Run { definition, items, bytes };
+        let (place, kept) = if large.is_some() {
+            // The request has what would have to be kept.
+            (worker.channel.push_with(run(source.slice()), large), None)
+        } else if source.slice().len() > LONGEST_COPY {
+            let long = source.take_long();
+            let place = worker.channel.push_with(run(&[]), Some(Long::Argument(long.clone())));
+            (place, Some(Bytes::Long(long)))
+        } else {
+            let bytes = source.slice();
+            let place = worker.channel.push(run(bytes));
+            (place, (!worker.channel.keeps(bytes.len())).then(|| source.keep()))
+        };
         // What did not fit into a socket is sent by the supervisor.
         if worker.channel.control().wants_to_send() {
             self.sleep.call();

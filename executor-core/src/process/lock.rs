@@ -13,7 +13,7 @@ use std::{
     time::Duration,
 };
 
-use super::{dispatch::State, job::ProcessTask, queue::SpentPages, request::Large};
+use super::{dispatch::State, job::ProcessTask, long::Long, queue::SpentPages, request::Bytes};
 use crate::{
     cancel::Pins,
     foreign::NoForeignCode,
@@ -25,11 +25,10 @@ use crate::{
 /// What was taken out from under the lock, to be dropped when that is released.
 #[expect(dead_code, reason = "most of it is only dropped")]
 pub(super) enum Spent {
-    #[cfg(target_os = "linux")]
-    Large(Large),
+    Long(Long),
     Pins(Pins),
     Bound(Arc<Bound>),
-    Bytes(Vec<u8>),
+    Bytes(Bytes),
     Pages(SpentPages),
     Task(TypedRef<ProcessTask>),
 }
@@ -39,7 +38,7 @@ impl Spent {
         match self {
             // Its owner's destructor is the user's code.
             #[cfg(target_os = "linux")]
-            Self::Large(large) if large.is_foreign() => drop_elsewhere(large),
+            Self::Long(Long::Large(large)) if large.is_foreign() => drop_elsewhere(large),
             // This may be the last to hold on to it, and what is left of it the user's.
             Self::Task(task) => drop_elsewhere(task),
             other => drop(other),

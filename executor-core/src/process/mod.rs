@@ -14,6 +14,7 @@ mod identity;
 mod job;
 mod launch;
 mod lock;
+mod long;
 mod pool;
 mod queue;
 mod request;

@@ -8,8 +8,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-#[cfg(target_os = "linux")]
-use super::shm::{self, Attached};
 use super::{
     arguments::Items,
     builder::Call,
@@ -17,8 +15,14 @@ use super::{
     identity::FunctionId,
     job::{Answer, ChunkAnswer},
     lock::Spent,
+    long::LongBytes,
     results,
     wire::MAX_VALUE,
+};
+#[cfg(target_os = "linux")]
+use super::{
+    long::Long,
+    shm::{self, Attached},
 };
 use crate::{
     cancel::Pins,
@@ -31,26 +35,37 @@ use crate::{
 /// Bytes that are mostly few.
 #[derive(Debug)]
 pub(super) enum Bytes {
-    Few { length: u8, bytes: [u8; Self::FEW] },
+    Few {
+        length: u8,
+        bytes: [u8; Self::FEW],
+    },
     Many(Vec<u8>),
+    /// More than [`LONGEST_COPY`](super::long::LONGEST_COPY), from when they go to a worker.
+    Long(LongBytes),
 }
 
 impl Bytes {
     const FEW: usize = 22;
 
-    /// The memory of many; few have none.
-    pub(super) fn into_many(self) -> Vec<u8> {
-        match self {
-            Self::Few { .. } => Vec::new(),
-            Self::Many(bytes) => bytes,
+    /// Takes them out.
+    pub(super) fn take(&mut self) -> Self {
+        std::mem::replace(self, Self::Few { length: 0, bytes: [0; Self::FEW] })
+    }
+
+    /// Takes them out as those that several may own.
+    pub(super) fn take_long(&mut self) -> LongBytes {
+        match self.take() {
+            Self::Few { length, bytes } => bytes[..usize::from(length)].to_vec().into(),
+            Self::Many(bytes) => bytes.into(),
+            Self::Long(bytes) => bytes,
         }
     }
 
-    /// Takes them out.
-    pub(super) fn take(&mut self) -> Vec<u8> {
+    /// Leaves the first ones out. Of many the rest is moved, of long ones it stays where it is.
+    pub(super) fn skip(&mut self, count: usize) {
         match self {
-            Self::Few { .. } => self.as_slice().to_vec(),
-            Self::Many(bytes) => std::mem::take(bytes),
+            Self::Long(bytes) => bytes.skip(count),
+            few => *few = Self::from(&few.as_slice()[count..]),
         }
     }
 
@@ -58,6 +73,7 @@ impl Bytes {
         match self {
             Self::Few { length, bytes } => &bytes[..usize::from(*length)],
             Self::Many(bytes) => bytes,
+            Self::Long(bytes) => bytes.as_slice(),
         }
     }
 }
@@ -113,9 +129,9 @@ pub(super) struct Extras {
     suspicion: u32,
     /// Its place among those that may wait for so long to be begun.
     pub(super) expiry: Option<Expiry>,
-    /// The argument itself, until it goes to a worker, where it is large and there was no shared memory for it.
+    /// The argument itself, where it is large and there was no shared memory for it: until there is some, or it is done.
     #[cfg(target_os = "linux")]
-    large: Option<Large>,
+    large: Option<Arc<Large>>,
     /// Of a single task, what came beside its result.
     #[cfg(target_os = "linux")]
     attached: Attached,
@@ -138,11 +154,7 @@ impl Request {
             }
             match codec::encode_large(large.as_slice(), bytes) {
                 Some(pins) => request.extras().pins = pins,
-                // It would be copied under the pool's lock.
-                None if !large.is_foreign() && large.as_slice().len() > LONGEST_LATE => {
-                    codec::encode_plain(large.as_slice(), bytes);
-                }
-                None => request.extras().large = Some(large),
+                None => request.extras().large = Some(Arc::new(large)),
             }
             return Ok(request);
         }
@@ -210,25 +222,29 @@ impl Request {
         })
     }
 
-    /// Whether the argument will be encoded by [`settle`](Self::settle).
+    /// Whether the argument goes to a worker as [`settle`](Self::settle) says.
     #[cfg(target_os = "linux")]
     pub(super) fn is_unsettled(&self) -> bool {
         self.extras.as_ref().is_some_and(|extras| extras.large.is_some())
     }
 
-    /// An argument that has waited for shared memory gets some now, or is encoded as it is: then these are its bytes. The
-    /// argument itself is not dropped here.
+    /// How an argument that has waited for shared memory goes to a worker now. One that is too long to be copied under the
+    /// pool's lock gets none any more.
     #[cfg(target_os = "linux")]
-    pub(super) fn settle(&mut self) -> Option<(Vec<u8>, Large)> {
+    pub(super) fn settle(&mut self) -> Option<Settled> {
         let extras = self.extras.as_mut()?;
-        let large = extras.large.take()?;
+        let large = extras.large.as_ref()?;
         let mut bytes = Vec::new();
-        match codec::encode_large(large.as_slice(), &mut bytes) {
+        if large.as_slice().len() <= LONGEST_LATE
+            && let Some(pins) = codec::encode_large(large.as_slice(), &mut bytes)
+        {
             // An argument that is nothing but bytes has pinned nothing before.
-            Some(pins) => extras.pins = pins,
-            None => codec::encode_plain(large.as_slice(), &mut bytes),
+            extras.pins = pins;
+            return Some(Settled::Reference(bytes, extras.large.take()?));
         }
-        Some((bytes, large))
+        bytes.clear();
+        codec::begin_plain(large.as_slice(), &mut bytes);
+        Some(Settled::Plain(bytes, Arc::clone(large)))
     }
 
     /// Takes out what is not to be dropped under the pool's lock.
@@ -242,7 +258,7 @@ impl Request {
             spent.push(Spent::Pins(std::mem::take(&mut extras.pins)));
         }
         #[cfg(target_os = "linux")]
-        spent.extend(extras.large.take().map(Spent::Large));
+        spent.extend(extras.large.take().map(|large| Spent::Long(Long::Large(large))));
     }
 
     /// What came beside an answer.
@@ -360,7 +376,7 @@ impl Request {
     }
 }
 
-/// A vector for which there is no shared memory waits for some until a worker is there; a longer one is encoded at once.
+/// An argument that has found no shared memory is copied into some when it goes to a worker, unless it is longer.
 #[cfg(target_os = "linux")]
 const LONGEST_LATE: usize = 8 << 20;
 
@@ -400,6 +416,15 @@ pub(super) enum Large {
     Bytes(bytes::Bytes),
 }
 
+/// How it goes to a worker.
+#[cfg(target_os = "linux")]
+pub(super) enum Settled {
+    /// By reference, encoded. The argument itself, which is not needed any more, is not to be dropped under the pool's lock.
+    Reference(Vec<u8>, Arc<Large>),
+    /// As it is, behind these bytes. It stays with the request, which may have to go to another worker.
+    Plain(Vec<u8>, Arc<Large>),
+}
+
 #[cfg(target_os = "linux")]
 impl Large {
     /// Whether its destructor may be somebody else's code: that of an owner behind `Bytes`.
@@ -407,7 +432,7 @@ impl Large {
         !matches!(self, Self::Vector(_))
     }
 
-    fn as_slice(&self) -> &[u8] {
+    pub(super) fn as_slice(&self) -> &[u8] {
         match self {
             Self::Vector(bytes) => bytes,
             #[cfg(feature = "bytes")]
@@ -447,6 +472,29 @@ fn too_long() -> TaskError {
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn what_is_before_plain_bytes_and_they_are_their_encoding() {
+        for length in [0, 1, 127, 128, 70_000, 3 << 20] {
+            let content = vec![7_u8; length];
+            let (mut whole, mut parts) = (Vec::new(), Vec::new());
+            codec::encode_without_references(&content, &mut whole).unwrap();
+            codec::begin_plain(&content, &mut parts);
+            parts.extend_from_slice(&content);
+            assert!(whole == parts, "{length}");
+        }
+    }
+
+    #[test]
+    fn long_bytes_lose_their_first_ones_where_they_are() {
+        let mut bytes = Bytes::Long(LongBytes::from(vec![1, 2, 3]));
+        let at = bytes.as_slice().as_ptr();
+        bytes.skip(2);
+        assert_eq!((bytes.as_slice(), bytes.as_slice().as_ptr()), (&[3][..], at.wrapping_add(2)));
+        assert_eq!(bytes.take_long().as_slice(), [3]);
+        assert_eq!(bytes.as_slice(), []);
+    }
 
     #[test]
     fn bytes_are_the_same_however_many() {

@@ -5,7 +5,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{job::Job, request::Request, sleep::Sleep, transport::Place};
+use super::{
+    job::Job,
+    request::{Bytes, Request},
+    sleep::Sleep,
+    transport::Place,
+};
 
 /// A request that stands with a worker.
 pub(super) struct Standing {
@@ -13,7 +18,7 @@ pub(super) struct Standing {
     pub(super) request: Request,
     pub(super) place: Place,
     /// The argument, where the transport does not keep it.
-    pub(super) kept: Option<Vec<u8>>,
+    pub(super) kept: Option<Bytes>,
 }
 
 /// One of them, or the place of one that was revoked: its worker has not passed it.

@@ -24,6 +24,7 @@ use super::{
     dispatch::{Refused, State},
     flags,
     launch::{LaunchError, Launcher},
+    lock::Spent,
     pool::Core,
     transport::ParentEnd,
     wire::{self, Malformed},
@@ -438,6 +439,7 @@ fn attend(core: &Core, state: &mut State, number: u32) {
     }
     let control = worker.channel.control();
     control.flush();
+    state.books.spent.extend(control.take_spent().into_iter().map(Spent::Long));
     let ended = worker.watched.process.as_ref().is_some_and(|process| sys::is_readable(process.as_fd()));
     let mut frames = Vec::new();
     let open = worker.channel.control().receive_frames(&mut |kind, body| frames.push((kind, body.to_vec())));
@@ -568,7 +570,8 @@ fn bury(core: &Core, state: &mut State, number: u32) {
         None => died.clone(),
     };
     let lost = state.inherit(number, &error, stop.is_some());
-    let Some(worker) = state.workers.remove(&number) else { return };
+    let Some(mut worker) = state.workers.remove(&number) else { return };
+    state.books.spent.extend(worker.channel.control().take_unsent().into_iter().map(Spent::Long));
     if worker.is_announced {
         state.books.events.worker_ended();
     }

@@ -10,6 +10,7 @@ use super::{
     definitions::Definitions,
     dispatch::{Silent, Unclaimed},
     identity::FunctionId,
+    long::{LONGEST_COPY, Long},
     request::Request,
     shelf::Shelf,
     sleep::Sleep,
@@ -227,13 +228,11 @@ impl Worker {
             shared.map_err(|cause| TaskError::encode("configuration", cause))?;
         }
         let number = self.definitions.put(request, self.shelf.next_number());
-        let record = Record::Define {
-            definition: number,
-            offset: function.offset,
-            name_hash: function.name_hash,
-            bound: request.bound.as_ref().map(|bound| &bound.bytes[..]),
-        };
-        self.channel.push(record);
+        let long = request.bound.as_ref().filter(|bound| bound.bytes.len() > LONGEST_COPY);
+        let bound = request.bound.as_ref().map(|bound| if long.is_some() { &[] } else { &bound.bytes[..] });
+        let FunctionId { offset, name_hash, .. } = function;
+        let record = Record::Define { definition: number, offset, name_hash, bound };
+        self.channel.push_with(record, long.map(Arc::clone).map(Long::Bound));
         Ok(number)
     }
 

@@ -15,7 +15,7 @@ use crate::{
     process::{
         job::{self, Answer, Job, ProcessTask},
         lock::Spent,
-        request::{Expiry, Request},
+        request::{Bytes, Expiry, Request},
         shelf::{Shelf, Standing},
         sleep::Sleep,
         transport::{Reply, ReplyKind},
@@ -104,8 +104,8 @@ impl Books {
     }
 
     /// Has bytes dropped later where freeing them takes long.
-    pub(super) fn let_go(&mut self, bytes: Option<Vec<u8>>) {
-        self.spent.extend(bytes.filter(|bytes| bytes.len() > LARGE).map(Spent::Bytes));
+    pub(super) fn let_go(&mut self, bytes: Option<Bytes>) {
+        self.spent.extend(bytes.filter(|bytes| bytes.as_slice().len() > LARGE).map(Spent::Bytes));
     }
 
     /// Counts a task that fails before it gets into the queue.

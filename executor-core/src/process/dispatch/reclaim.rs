@@ -8,7 +8,9 @@ use crate::{
     process::{
         arguments::Items,
         job::{Location, ProcessTask},
+        lock::Spent,
         queue::Queued,
+        request::Bytes,
         shelf::Standing,
         worker_slot::Worker,
     },
@@ -37,7 +39,7 @@ impl State {
             Location::Queue(place) => {
                 let Some(queued) = self.queue.remove(place) else { return false };
                 debug_assert!(std::ptr::eq(queued.job.content(), task.content()), "a task is where it says that it is");
-                (queued.job, queued.request, Some(queued.bytes.into_many()))
+                (queued.job, queued.request, Some(queued.bytes))
             }
             Location::Worker(number, request) => {
                 let Some(standing) = self.revoke(number, request) else { return false };
@@ -95,18 +97,19 @@ impl State {
         let Standing { job, request, place, kept, .. } = standing;
         let mut bytes = match (kept, self.workers.get(&number)) {
             (Some(bytes), _) => bytes,
-            (None, Some(worker)) => worker.channel.bytes(place),
-            (None, None) => Vec::new(),
+            (None, Some(worker)) => worker.channel.bytes(place).into(),
+            (None, None) => Bytes::from(Vec::new()),
         };
         if request.was_answered() {
             if request.items == 0 {
                 self.books.let_go(Some(bytes));
                 return self.books.end_chunk(job, request);
             }
-            let answered = bytes.len() - Items(&bytes).last_ones(request.items as usize).len();
-            bytes.drain(..answered);
+            let all = bytes.as_slice();
+            let answered = all.len() - Items(all).last_ones(request.items as usize).len();
+            bytes.skip(answered);
         }
-        self.queue.push(Queued { job, request, bytes: bytes.into() });
+        self.queue.push(Queued { job, request, bytes });
     }
 
     /// When a worker has nothing to do, and there is nothing in the queue: takes half of what stands with the one that has
@@ -289,7 +292,7 @@ impl State {
     }
 
     fn drop_queued(&mut self, queued: Queued, error: &TaskError) {
-        self.books.let_go(Some(queued.bytes.into_many()));
+        self.books.let_go(Some(queued.bytes));
         self.books.lose(queued.job, queued.request, error);
     }
 
@@ -306,6 +309,7 @@ impl State {
         self.broken.get_or_insert_with(|| error.clone());
         self.fail_queue(error);
         for (_, mut worker) in std::mem::take(&mut self.workers) {
+            self.books.spent.extend(worker.channel.control().take_unsent().into_iter().map(Spent::Long));
             for standing in worker.shelf.take_all() {
                 self.books.let_go(standing.kept);
                 self.books.lose(standing.job, standing.request, error);

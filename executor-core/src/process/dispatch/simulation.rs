@@ -18,6 +18,7 @@ use crate::{
         identity::Identity,
         job::{Chunk, Encoded, Job, Single},
         launch::StartMethod,
+        long::Long,
         pool::Core,
         supervisor,
         transport::{Load, ParentEnd, Place, Reply, ReplyKind, SocketParent},
@@ -52,6 +53,8 @@ struct Side {
     parts: VecDeque<(u64, u32, Vec<u8>)>,
     /// Those after them that are complete and were not sent.
     open: Option<(u32, Vec<u8>)>,
+    /// Long contents, which nothing reads.
+    long: Vec<Long>,
 }
 
 impl Side {
@@ -81,7 +84,8 @@ impl ParentEnd for End {
         true
     }
 
-    fn push(&mut self, record: Record<'_>) -> Place {
+    fn push_with(&mut self, record: Record<'_>, long: Option<Long>) -> Place {
+        self.side.lock().unwrap().long.extend(long);
         if matches!(record, Record::Run { .. }) {
             self.side.lock().unwrap().waiting.push_back(self.next_number);
             self.next_number += 1;
@@ -382,6 +386,76 @@ fn items_of_a_chunk_that_have_an_answer_are_neither_lost_nor_run_again() {
             assert_eq!((values, left), (vec![0, 1], Some(vec![vec![2]])));
         }
         assert_eq!(dies(sent, open, 0, true), (vec![0, 1], vec![2], None));
+    }
+}
+
+/// What is done under the lock with a long argument takes as long as with a short one only if nobody copies it: the worker is sent
+/// what was encoded, or the argument itself; and that is what another one is sent when the first one has died.
+#[test]
+fn a_long_argument_is_owned_once_by_all_that_need_it() {
+    fn length<T: AsRef<[u8]>>(argument: T) -> usize {
+        argument.as_ref().len()
+    }
+    /// More than there may be of shared memory for arguments.
+    const LARGE: usize = 40 << 20;
+    let text = || {
+        let mut bytes = Vec::new();
+        let request = Request::single(&length::<String>, "x".repeat(LONGEST_COPY), &mut bytes).unwrap();
+        let at = bytes.as_ptr();
+        (request, bytes, at)
+    };
+    let vector = || {
+        let (mut bytes, argument) = (Vec::new(), vec![0_u8; LARGE]);
+        let at = argument.as_ptr();
+        (Request::single(&length::<Vec<u8>>, argument, &mut bytes).unwrap(), bytes, at)
+    };
+    #[cfg(feature = "bytes")]
+    let foreign = || {
+        let (mut bytes, argument) = (Vec::new(), bytes::Bytes::from(vec![0_u8; LARGE]));
+        let at = argument.as_ptr();
+        (Request::single(&(|bytes: bytes::Bytes| bytes.len()), argument, &mut bytes).unwrap(), bytes, at)
+    };
+    let asks = [
+        text(),
+        vector(),
+        #[cfg(feature = "bytes")]
+        foreign(),
+    ];
+    for (request, mut bytes, at) in asks {
+        let mut world = World::new(1);
+        world.core.lock().workers.retain(|number, _| *number == 0);
+        world.core.lock().idle = vec![0];
+        let content = ProcessTask::new(Arc::clone(&world.core), span::current());
+        let (task, _future) = TaskRef::allocate::<Encoded<Single<usize>>>(content);
+        world.core.lock().admit(Job::new(task), request, &mut bytes);
+        let died = TaskError::WorkerDied { pid: 1, exit: crate::error::WorkerExit::Code(1) };
+        world.core.lock().inherit(0, &died, false);
+        assert_eq!(world.core.lock().queued(), 1);
+        world.core.lock().workers.clear();
+        world.core.lock().idle.clear();
+        world.add_worker();
+        {
+            let mut state = world.core.lock();
+            let number = *state.workers.keys().next().unwrap();
+            state.idle = vec![number];
+            state.refill();
+            assert_eq!(state.queued(), 0);
+        }
+        let sent = |side: &Arc<Mutex<Side>>| match &side.lock().unwrap().long[..] {
+            [long] => long.as_slice().as_ptr(),
+            others => panic!("one content is sent: {}", others.len()),
+        };
+        assert_eq!(sent(&world.sides[0]), at);
+        assert_eq!(sent(world.sides.last().unwrap()), at);
+        let mut state = world.core.lock();
+        let died = TaskError::WorkerDied { pid: 1, exit: crate::error::WorkerExit::Code(1) };
+        let number = *state.workers.keys().next().unwrap();
+        state.inherit(number, &died, false);
+        state.fail_queue(&TaskError::Cancelled);
+        state.workers.clear();
+        let to_wake = state.take_to_wake();
+        drop(state);
+        to_wake.wake();
     }
 }
 

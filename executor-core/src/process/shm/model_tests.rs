@@ -20,6 +20,7 @@ use crate::{
     process::{
         definitions::{DEFINITIONS, Definitions},
         entry::EntryOf,
+        long::Long,
         request::Request,
         transport::{Alert, ParentEnd, Place, Record, Reply, SocketParent},
         wire::Malformed,
@@ -84,7 +85,7 @@ impl ParentEnd for Channel {
         true
     }
 
-    fn push(&mut self, record: Record<'_>) -> Place {
+    fn push_with(&mut self, record: Record<'_>, _: Option<Long>) -> Place {
         self.sent.push_back(match record {
             Record::Share { share, file } => Sent::Share(share, file.try_clone_to_owned().unwrap()),
             Record::Forget { id } => Sent::Forget(id),

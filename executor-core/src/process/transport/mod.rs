@@ -10,13 +10,14 @@ use std::{borrow::Cow, io};
 
 #[cfg(target_os = "linux")]
 use super::shm::{Reference, Share};
-use super::wire::Malformed;
+use super::{long::Long, wire::Malformed};
 use crate::codec::Output;
 
 #[cfg(target_os = "linux")]
 mod foreign;
 #[cfg(target_os = "linux")]
 mod layout;
+mod outgoing;
 #[cfg(target_os = "linux")]
 mod protocol;
 #[cfg(target_os = "linux")]
@@ -157,7 +158,12 @@ pub(super) trait ParentEnd: Send {
     fn has_room(&self, load: Load) -> bool;
 
     /// Adds a record, for which there is room: [`has_room`](Self::has_room) said so of it and of all that were added since. The worker does not learn of it before [`ring`](Self::ring).
-    fn push(&mut self, record: Record<'_>) -> Place;
+    fn push(&mut self, record: Record<'_>) -> Place {
+        self.push_with(record, None)
+    }
+
+    /// The same; the content of the record goes on with `long`, which is more than [`LONGEST_COPY`](super::long::LONGEST_COPY) and is not copied.
+    fn push_with(&mut self, record: Record<'_>, long: Option<Long>) -> Place;
 
     /// Tells the worker of everything that was pushed. `look` says whether a core is free on which it may wait for more with
     /// its eyes open.

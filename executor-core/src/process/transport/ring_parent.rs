@@ -19,6 +19,7 @@ use crate::{
     codec::{self, Output},
     error::TaskError,
     process::{
+        long::{LONGEST_COPY, Long},
         results,
         shm::NO_DESCRIPTOR,
         wire::{self, Malformed, Reader},
@@ -309,8 +310,10 @@ impl ParentEnd for Rings {
             && !(spills && self.control.wants_to_send())
     }
 
-    fn push(&mut self, record: Record<'_>) -> Place {
-        let spills = record.content() > INLINE;
+    fn push_with(&mut self, record: Record<'_>, long: Option<Long>) -> Place {
+        const { assert!(INLINE == LONGEST_COPY, "what is long spills, and what spills is long or nearly so") };
+        debug_assert!(long.as_ref().is_none_or(|long| long.as_slice().len() > LONGEST_COPY), "what is long is long");
+        let spills = long.is_some() || record.content() > INLINE;
         match record {
             Record::Run { definition, items, bytes } => {
                 debug_assert!(
@@ -319,7 +322,7 @@ impl ParentEnd for Rings {
                 );
                 self.next_number += 1;
                 if spills {
-                    self.control.send_frame(wire::DATA, &[bytes]);
+                    self.control.send_frame_with(wire::DATA, &[bytes], long);
                     let header = Header::new(0, definition, kind::RUN | kind::SPILLED);
                     return self.put(Header { items, ..header }, [&[], &[]]);
                 }
@@ -332,7 +335,7 @@ impl ParentEnd for Rings {
                 let kind = if bound.is_some() { kind::DEFINE_BOUND } else { kind::DEFINE };
                 let bound = bound.unwrap_or_default();
                 if spills {
-                    self.control.send_frame(wire::DATA, &[&function, bound]);
+                    self.control.send_frame_with(wire::DATA, &[&function, bound], long);
                     return self.put(Header::new(0, definition, kind | kind::SPILLED), [&[], &[]]);
                 }
                 self.put(Header::new(FUNCTION + bound.len(), definition, kind), [&function, bound])

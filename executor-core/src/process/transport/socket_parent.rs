@@ -15,17 +15,22 @@ use std::{
 
 use super::{
     Alert, Load, ParentEnd, Place, Record, Reply, ReplyKind,
+    outgoing::Outgoing,
     socket::{ATTACHED, READ_SIZE, Source, is_gone},
 };
 #[cfg(target_os = "linux")]
 use super::{
     foreign::{ForeignFiles, close_elsewhere},
+    outgoing::share_frame,
     socket::ArrivedFile,
 };
 #[cfg(target_os = "linux")]
 use crate::process::shm::{MOST_BLOCKS, Reference, Share};
 use crate::{
-    process::wire::{self, FrameBuffer, Malformed, Reader},
+    process::{
+        long::Long,
+        wire::{self, FrameBuffer, Malformed, Reader},
+    },
     sys,
 };
 
@@ -37,8 +42,9 @@ const MOST_FILES: usize = MOST_BLOCKS + 64;
 #[cfg(target_os = "linux")]
 type AttachedFile = (Reference, Option<OwnedFd>);
 
-/// So many bytes in a row are more than a socket holds, and a worker that writes all the time must not keep the parent there.
-const MOST_BYTES: usize = 16 * READ_SIZE;
+/// So many bytes in a row are more than a socket holds, and a worker that writes all the time, or reads, must not keep the parent
+/// there.
+pub(super) const MOST_BYTES: usize = 16 * READ_SIZE;
 
 /// A worker sends few frames that are none of the transport's. More than this at a time are no worker's.
 const MOST_OTHERS: usize = 16;
@@ -48,9 +54,8 @@ const MOST_OTHERS: usize = 16;
 pub(in crate::process) struct SocketParent {
     socket: UnixStream,
     incoming: FrameBuffer,
-    /// What did not fit into the socket; `sent` bytes of it have gone since.
-    outgoing: Vec<u8>,
-    sent: usize,
+    /// What did not fit into the socket.
+    outgoing: Outgoing,
     /// Bytes that were to be sent, and those that the system has taken. Without a worker the rest of them is gone.
     pushed: u64,
     delivered: u64,
@@ -73,9 +78,6 @@ pub(in crate::process) struct SocketParent {
     is_kicked: bool,
     /// The process that has made it. In a copy of it that was forked, the socket is not to be touched.
     maker: u32,
-    /// Files that are kept, and at which byte of `outgoing` they go.
-    #[cfg(target_os = "linux")]
-    outgoing_files: VecDeque<(usize, Share, OwnedFd)>,
     open: bool,
     /// Requests sent, as a transport by itself.
     next_number: u64,
@@ -96,8 +98,7 @@ impl SocketParent {
         let parent = Self {
             socket,
             incoming: FrameBuffer::default(),
-            outgoing: Vec::new(),
-            sent: 0,
+            outgoing: Outgoing::default(),
             pushed: 0,
             delivered: 0,
             is_cut: false,
@@ -110,8 +111,6 @@ impl SocketParent {
             has_news: false,
             is_kicked: false,
             maker: std::process::id(),
-            #[cfg(target_os = "linux")]
-            outgoing_files: VecDeque::new(),
             open: true,
             next_number: 0,
             run_end: None,
@@ -168,7 +167,7 @@ impl SocketParent {
         for part in parts {
             let begin = skip.min(part.len());
             skip -= begin;
-            self.outgoing.extend_from_slice(&part[begin..]);
+            self.outgoing.push_bytes(&part[begin..]);
         }
     }
 
@@ -182,10 +181,7 @@ impl SocketParent {
     fn cut(&mut self, error: &io::Error) {
         self.is_cut = true;
         self.note_left(error);
-        self.outgoing = Vec::new();
-        self.sent = 0;
-        #[cfg(target_os = "linux")]
-        self.outgoing_files.clear();
+        self.outgoing.clear();
     }
 
     /// Of other systems it is not known what this error means.
@@ -195,13 +191,26 @@ impl SocketParent {
 
     /// Sends a frame whose content is made of `parts`.
     pub(in crate::process) fn send_frame(&mut self, kind: u8, parts: &[&[u8]]) {
-        let length = 1 + parts.iter().map(|part| part.len()).sum::<usize>();
+        self.send_frame_with(kind, parts, None);
+    }
+
+    /// The same; the content ends with `long`, which is not copied.
+    pub(super) fn send_frame_with(&mut self, kind: u8, parts: &[&[u8]], long: Option<Long>) {
+        let rest = long.as_ref().map_or(0, |long| long.as_slice().len());
+        let length = 1 + parts.iter().map(|part| part.len()).sum::<usize>() + rest;
         // Callers keep contents below `wire::MAX_FRAME`.
         let mut head = (length as u32).to_le_bytes().to_vec();
         head.push(kind);
         let mut all = vec![&head[..]];
         all.extend_from_slice(parts);
         self.send(&all);
+        let Some(long) = long else { return };
+        self.pushed += rest as u64;
+        self.outgoing.push_long(long);
+        if self.is_cut {
+            return self.outgoing.clear();
+        }
+        self.flush();
     }
 
     /// Sends shared memory. Where the system does not let its file travel, because there are too many of them already, this
@@ -224,47 +233,20 @@ impl SocketParent {
         }
         match file.and_then(|file| file.try_clone_to_owned().ok()) {
             Some(file) => {
-                self.outgoing_files.push_back((self.outgoing.len(), share, file));
                 self.pushed += frame.len() as u64;
-                self.outgoing.extend_from_slice(&frame);
+                self.outgoing.push_share(share, file);
             }
             None => self.send(&[&share_frame(share, false)]),
         }
     }
 
-    /// Sends some of what is kept.
-    fn send_kept(&mut self) -> io::Result<usize> {
-        #[cfg(target_os = "linux")]
-        if let Some((at, share, file)) = self.outgoing_files.front() {
-            let at = *at;
-            if at > self.sent {
-                return sys::send_parts(self.socket.as_fd(), &[IoSlice::new(&self.outgoing[self.sent..at])]);
-            }
-            let end = self.outgoing_files.get(1).map_or(self.outgoing.len(), |(next, ..)| *next);
-            let sent = sys::send_with_fds(self.socket.as_fd(), &self.outgoing[at..end], &[file.as_fd()]);
-            let is_refused = |error: &io::Error| {
-                !is_gone(error) && !matches!(error.kind(), ErrorKind::Interrupted | ErrorKind::WouldBlock)
-            };
-            if sent.as_ref().is_err_and(is_refused) {
-                // As in `send_share`.
-                let frame = share_frame(*share, false);
-                self.outgoing[at..at + frame.len()].copy_from_slice(&frame);
-                self.outgoing_files.pop_front();
-                return Ok(0);
-            }
-            let count = sent?;
-            self.outgoing_files.pop_front();
-            return Ok(count);
-        }
-        sys::send_parts(self.socket.as_fd(), &[IoSlice::new(&self.outgoing[self.sent..])])
-    }
-
-    /// Sends what is kept.
+    /// Sends what is kept, as much of it as may be sent in a row: a worker that reads meanwhile makes room all the time.
     pub(in crate::process) fn flush(&mut self) {
-        while self.sent < self.outgoing.len() {
-            match self.send_kept() {
+        let mut left = MOST_BYTES;
+        while left > 0 && !self.outgoing.is_empty() {
+            match self.outgoing.send(self.socket.as_fd(), left) {
                 Ok(count) => {
-                    self.sent += count;
+                    left = left.saturating_sub(count);
                     self.delivered += count as u64;
                 }
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
@@ -273,9 +255,23 @@ impl SocketParent {
                 Err(_) => return,
             }
         }
-        // A large argument's memory is not kept for the next, small one.
-        self.outgoing = Vec::new();
-        self.sent = 0;
+    }
+
+    /// Bytes that the system has taken.
+    #[cfg(test)]
+    pub(super) fn delivered(&self) -> u64 {
+        self.delivered
+    }
+
+    /// The long contents that are not needed here any more: they are to be dropped without the pool's lock.
+    pub(in crate::process) fn take_spent(&mut self) -> Vec<Long> {
+        self.outgoing.take_spent()
+    }
+
+    /// The same, where nothing more is going to be sent.
+    pub(in crate::process) fn take_unsent(&mut self) -> Vec<Long> {
+        self.outgoing.clear();
+        self.outgoing.take_spent()
     }
 
     /// Whether something is kept.
@@ -488,15 +484,6 @@ impl Drop for SocketParent {
     }
 }
 
-#[cfg(target_os = "linux")]
-fn share_frame(share: Share, has_file: bool) -> Vec<u8> {
-    let content = share.to_bytes(has_file);
-    let mut frame = (content.len() as u32 + 1).to_le_bytes().to_vec();
-    frame.push(wire::SHARE);
-    frame.extend_from_slice(&content);
-    frame
-}
-
 /// One request at a time; the worker has it as soon as it is sent.
 impl ParentEnd for SocketParent {
     fn depth(&self) -> usize {
@@ -507,7 +494,7 @@ impl ParentEnd for SocketParent {
         true
     }
 
-    fn push(&mut self, record: Record<'_>) -> Place {
+    fn push_with(&mut self, record: Record<'_>, long: Option<Long>) -> Place {
         #[cfg(target_os = "linux")]
         if let Record::Forget { id } = record
             && self.run_end.is_some()
@@ -521,7 +508,8 @@ impl ParentEnd for SocketParent {
         debug_assert!(self.run_end.is_none(), "nothing is pushed behind a request");
         match record {
             Record::Run { definition, items, bytes } => {
-                self.send_frame(wire::RUN, &[&definition.to_le_bytes(), &items.to_le_bytes(), bytes]);
+                let head = [&definition.to_le_bytes()[..], &items.to_le_bytes(), bytes];
+                self.send_frame_with(wire::RUN, &head, long);
                 self.next_number += 1;
                 self.run_end = Some(self.pushed);
             }
@@ -529,7 +517,8 @@ impl ParentEnd for SocketParent {
                 let (offset, hash) = (offset.to_le_bytes(), name_hash.to_le_bytes());
                 let has_bound = [u8::from(bound.is_some())];
                 let bound = bound.unwrap_or_default();
-                self.send_frame(wire::DEFINE, &[&definition.to_le_bytes(), &offset, &hash, &has_bound, bound]);
+                let head = [&definition.to_le_bytes()[..], &offset, &hash, &has_bound, bound];
+                self.send_frame_with(wire::DEFINE, &head, long);
             }
             #[cfg(target_os = "linux")]
             Record::Share { share, file } => self.send_share(share, file),

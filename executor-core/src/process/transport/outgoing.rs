@@ -1,0 +1,206 @@
+//! What waits for room in a worker's socket. All of it is sent in the order in which it was put here.
+
+use std::{
+    collections::VecDeque,
+    io::{self, IoSlice},
+    os::fd::BorrowedFd,
+};
+#[cfg(target_os = "linux")]
+use std::{
+    io::ErrorKind,
+    os::fd::{AsFd, OwnedFd},
+};
+
+#[cfg(target_os = "linux")]
+use super::socket::is_gone;
+#[cfg(target_os = "linux")]
+use crate::process::{shm::Share, wire};
+use crate::{process::long::Long, sys};
+
+/// What is to be sent.
+#[derive(Debug, Default)]
+pub(super) struct Outgoing {
+    pieces: VecDeque<Piece>,
+    /// So many bytes of the first one have gone.
+    sent: usize,
+    /// Long contents that have gone, or never will: who has the pool's lock does not free them.
+    spent: Vec<Long>,
+}
+
+/// Something that is to be sent.
+#[derive(Debug)]
+enum Piece {
+    Bytes(Vec<u8>),
+    Long(Long),
+    /// A frame whose file goes with its first byte.
+    #[cfg(target_os = "linux")]
+    Share(Share, OwnedFd),
+}
+
+impl Piece {
+    /// The bytes, where they are ready to be sent.
+    fn as_slice(&self) -> &[u8] {
+        match self {
+            Self::Bytes(bytes) => bytes,
+            Self::Long(long) => long.as_slice(),
+            #[cfg(target_os = "linux")]
+            Self::Share(..) => &[],
+        }
+    }
+
+    fn into_long(self) -> Option<Long> {
+        if let Self::Long(long) = self { Some(long) } else { None }
+    }
+}
+
+impl Outgoing {
+    pub(super) fn is_empty(&self) -> bool {
+        self.pieces.is_empty()
+    }
+
+    /// Adds a copy of these bytes.
+    pub(super) fn push_bytes(&mut self, bytes: &[u8]) {
+        if bytes.is_empty() {
+            return;
+        }
+        match self.pieces.back_mut() {
+            Some(Piece::Bytes(last)) => last.extend_from_slice(bytes),
+            _ => self.pieces.push_back(Piece::Bytes(bytes.to_vec())),
+        }
+    }
+
+    /// Adds a content that is not copied.
+    pub(super) fn push_long(&mut self, long: Long) {
+        self.pieces.push_back(Piece::Long(long));
+    }
+
+    /// Adds a frame whose file goes with its first byte.
+    #[cfg(target_os = "linux")]
+    pub(super) fn push_share(&mut self, share: Share, file: OwnedFd) {
+        self.pieces.push_back(Piece::Share(share, file));
+    }
+
+    /// Sends some of the first piece, and no more than `most` bytes unless they go with a file.
+    fn send_first(&mut self, socket: BorrowedFd<'_>, most: usize) -> io::Result<usize> {
+        let Some(first) = self.pieces.front_mut() else { return Ok(0) };
+        #[cfg(target_os = "linux")]
+        if let Piece::Share(share, file) = first {
+            let sent = sys::send_with_fds(socket, &share_frame(*share, true), &[file.as_fd()]);
+            let is_refused = |error: &io::Error| {
+                !is_gone(error) && !matches!(error.kind(), ErrorKind::Interrupted | ErrorKind::WouldBlock)
+            };
+            let has_file = !sent.as_ref().is_err_and(is_refused);
+            let count = if has_file { sent? } else { 0 };
+            // The file goes with the first byte; where it is refused, as in `send_share`.
+            *first = Piece::Bytes(share_frame(*share, has_file));
+            return Ok(count);
+        }
+        let left = &first.as_slice()[self.sent..];
+        sys::send_parts(socket, &[IoSlice::new(&left[..left.len().min(most)])])
+    }
+
+    /// Sends some of it, and no more than `most` bytes unless they go with a file. Says how many.
+    pub(super) fn send(&mut self, socket: BorrowedFd<'_>, most: usize) -> io::Result<usize> {
+        let count = self.send_first(socket, most)?;
+        self.sent += count;
+        if self.pieces.front().is_some_and(|first| self.sent == first.as_slice().len()) {
+            let first = self.pieces.pop_front();
+            self.spent.extend(first.and_then(Piece::into_long));
+            self.sent = 0;
+        }
+        Ok(count)
+    }
+
+    /// Nothing more is sent.
+    pub(super) fn clear(&mut self) {
+        let unsent = self.pieces.drain(..).filter_map(Piece::into_long);
+        self.spent.extend(unsent);
+        self.sent = 0;
+    }
+
+    /// The long contents that are not needed here any more.
+    pub(super) fn take_spent(&mut self) -> Vec<Long> {
+        std::mem::take(&mut self.spent)
+    }
+}
+
+#[cfg(target_os = "linux")]
+pub(super) fn share_frame(share: Share, has_file: bool) -> Vec<u8> {
+    let content = share.to_bytes(has_file);
+    let mut frame = (content.len() as u32 + 1).to_le_bytes().to_vec();
+    frame.push(wire::SHARE);
+    frame.extend_from_slice(&content);
+    frame
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use std::{io::Read, thread};
+
+    use super::{
+        super::{ParentEnd, Record, SocketParent, socket_parent::MOST_BYTES},
+        *,
+    };
+    use crate::process::long::LongBytes;
+
+    /// Who reads all the time makes room all the time; yet others get the lock between two turns.
+    #[test]
+    fn no_turn_sends_more_than_it_may() {
+        let length = 32 * MOST_BYTES;
+        let content: Vec<u8> = (0..length).map(|index| (index / 7) as u8).collect();
+        let (mut parent, mut worker) = SocketParent::pair().unwrap();
+        let reader = thread::spawn(move || {
+            let mut all = Vec::new();
+            worker.read_to_end(&mut all).map(|_| all)
+        });
+        let long = Long::Argument(LongBytes::from(content.clone()));
+        let at = long.as_slice().as_ptr();
+        let mut before = 0;
+        parent.push_with(Record::Run { definition: 1, items: 0, bytes: &[2] }, Some(long));
+        let spent = loop {
+            let sent = parent.delivered() - before;
+            assert!(sent <= (MOST_BYTES + 64) as u64, "a turn has sent {sent} bytes");
+            before += sent;
+            if !parent.wants_to_send() {
+                break parent.take_spent();
+            }
+            thread::yield_now();
+            parent.flush();
+        };
+        assert!(matches!(&spent[..], [long] if long.as_slice().as_ptr() == at), "it is not freed where it was sent");
+        drop(parent);
+        let all = reader.join().unwrap().unwrap();
+        // The length, the kind, the definition, the items, and what precedes the long part.
+        assert_eq!(all.len(), 4 + 1 + 4 + 4 + 1 + length);
+        assert!(all.ends_with(&content));
+    }
+
+    /// What stands behind a long content, or before it, is sent in its order; and what is not sent is not freed either.
+    #[test]
+    fn pieces_are_sent_in_their_order() {
+        let (socket, mut worker) = std::os::unix::net::UnixStream::pair().unwrap();
+        socket.set_nonblocking(true).unwrap();
+        let mut outgoing = Outgoing::default();
+        let long = |byte| Long::Argument(LongBytes::from(vec![byte; 10]));
+        outgoing.push_bytes(b"ab");
+        outgoing.push_bytes(b"");
+        outgoing.push_long(long(b'1'));
+        outgoing.push_long(long(b'2'));
+        outgoing.push_bytes(b"c");
+        outgoing.push_bytes(b"d");
+        let mut sent = Vec::new();
+        while !outgoing.is_empty() {
+            let count = outgoing.send(std::os::fd::AsFd::as_fd(&socket), 4).unwrap();
+            assert!((1..=4).contains(&count));
+            let mut bytes = [0; 8];
+            let read = worker.read(&mut bytes).unwrap();
+            sent.extend_from_slice(&bytes[..read]);
+        }
+        assert_eq!(sent, b"ab11111111112222222222cd");
+        assert_eq!(outgoing.take_spent().len(), 2);
+        outgoing.push_long(long(b'3'));
+        outgoing.clear();
+        assert!(outgoing.is_empty());
+        assert_eq!(outgoing.take_spent().len(), 1);
+    }
+}
