@@ -193,6 +193,27 @@ pub enum WorkerExit {
     Unknown,
 }
 
+impl WorkerExit {
+    /// Whether somebody may have ended it who has nothing to do with what it did: by the signals that people, shells and systems
+    /// send to have a process end.
+    #[cfg(unix)]
+    pub(crate) fn may_be_from_outside(self) -> bool {
+        matches!(self, Self::Signal(SIGHUP | SIGINT | SIGQUIT | SIGKILL | SIGTERM))
+    }
+}
+
+// The same numbers on every Unix system.
+#[cfg(unix)]
+const SIGHUP: i32 = 1;
+#[cfg(unix)]
+const SIGINT: i32 = 2;
+#[cfg(unix)]
+const SIGQUIT: i32 = 3;
+#[cfg(unix)]
+const SIGKILL: i32 = 9;
+#[cfg(unix)]
+const SIGTERM: i32 = 15;
+
 impl fmt::Display for WorkerExit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

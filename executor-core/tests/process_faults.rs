@@ -5,12 +5,14 @@ mod pool_kinds;
 use std::{
     fs,
     path::Path,
+    sync::{Arc, mpsc},
+    thread,
     time::{Duration, Instant},
 };
 
 use executor_core::{
-    BuildError, CancelToken, Executor, ProcessPoolExecutor, ReturnWhen, SharedBytes, StartMethod, SubmitError,
-    TaskError, TaskOptions, ThreadPoolExecutor, WorkerExit, partial, wait,
+    BuildError, CancelToken, Executor, PoolState, ProcessPoolExecutor, ReturnWhen, SharedBytes, StartMethod,
+    SubmitError, TaskError, TaskOptions, ThreadPoolExecutor, WorkerExit, partial, wait,
 };
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _, ser::Error as _};
 
@@ -29,6 +31,7 @@ on_every_kind_of_pool!(
     a_task_that_kill_says_it_stops_is_cancelled_even_if_it_was_about_to_end,
     a_submit_with_a_time_for_space_does_not_wait_longer,
     warm_up_ends_where_workers_leave_soon,
+    warm_up_ends_where_workers_die_before_the_last_one_is_ready,
     values_that_cannot_travel_cost_their_own_task,
     of_a_chunk_only_the_item_that_was_running_is_lost,
     a_chunk_with_items_that_cannot_be_encoded_or_panic_keeps_the_others,
@@ -36,6 +39,7 @@ on_every_kind_of_pool!(
     a_failing_initializer_is_the_cause_that_everybody_gets,
     a_worker_that_never_answers_is_given_up,
     an_initializer_that_ends_its_process_is_named,
+    who_ends_processes_that_start_does_not_end_the_pool,
     a_good_initializer_has_run_before_the_first_task,
     an_initializer_and_a_preload_get_large_configurations,
     a_token_stops_a_task_in_another_process,
@@ -124,8 +128,10 @@ fn death<F: Fn(u64) -> u64 + Copy + Send + Sync + 'static>(kind: Kind, deadly: F
     let dead = pool.submit(deadly, 1).unwrap();
     let after = pool.submit(square, 4).unwrap();
     assert_eq!((before.result(), after.result()), (Ok(9), Ok(16)));
+    // The next worker does not wait until this one is quite gone, and counted.
+    let exit = exit_of(dead.result().unwrap_err());
     assert_eq!(pool.stats().died, 1);
-    exit_of(dead.result().unwrap_err())
+    exit
 }
 
 fn abort_costs_one_task_and_tells_the_signal(kind: Kind) {
@@ -231,6 +237,65 @@ fn warm_up_ends_where_workers_leave_soon(kind: Kind) {
         pool.warm_up().unwrap();
         assert_eq!(pool.submit(square, x).unwrap().result(), Ok(x * x));
     }
+}
+
+/// Is done when no other worker is there any more, and lets this one live a little longer.
+fn be_alone_for_a_moment(path: String) {
+    let file = fs::File::create(path).unwrap();
+    rustix::fs::flock(&file, rustix::fs::FlockOperation::LockExclusive).unwrap();
+    thread::spawn(move || {
+        // Long enough to become ready.
+        thread::sleep(Duration::from_millis(30));
+        rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL).unwrap();
+        drop(file);
+    });
+}
+
+fn warm_up_ends_where_workers_die_before_the_last_one_is_ready(kind: Kind) {
+    let folder = tempfile::tempdir().unwrap();
+    let lock = folder.path().join("lock").to_str().unwrap().to_owned();
+    let builder = kind.builder().max_workers(2).startup_timeout(Duration::from_millis(700));
+    let pool = Arc::new(builder.initializer(be_alone_for_a_moment, lock).build().unwrap());
+    let (ended, end) = mpsc::channel();
+    let warmed = Arc::clone(&pool);
+    thread::spawn(move || ended.send(warmed.warm_up()));
+    match end.recv_timeout(Duration::from_secs(20)) {
+        Ok(Err(TaskError::NoWorker { cause })) => assert!(cause.to_string().contains("before all 2"), "{cause}"),
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(pool.state(), PoolState::Active);
+}
+
+/// Each of them gets SIGTERM once, as from `kill` or `pkill`, until so many have.
+fn terminate(mut pids: impl FnMut() -> Vec<u32>, count: usize) {
+    let (start, mut ended) = (Instant::now(), Vec::new());
+    while ended.len() < count {
+        assert!(start.elapsed() < Duration::from_secs(10), "no other one is started after {ended:?}");
+        for pid in pids() {
+            if !ended.contains(&pid) {
+                let process = rustix::process::Pid::from_raw(pid.cast_signed()).unwrap();
+                let _ = rustix::process::kill_process(process, rustix::process::Signal::TERM);
+                ended.push(pid);
+            }
+        }
+        thread::sleep(Duration::from_millis(1));
+    }
+}
+
+fn who_ends_processes_that_start_does_not_end_the_pool(kind: Kind) {
+    let folder = tempfile::tempdir().unwrap();
+    let names = ["preload", "initializer"].map(|name| folder.path().join(name).to_str().unwrap().to_owned());
+    let wait_for = |path: String| wait_until_exists(Path::new(&path));
+    let builder = kind.builder().max_workers(1).preload(wait_for, names[0].clone());
+    let pool = builder.initializer(wait_for, names[1].clone()).build().unwrap();
+    let future = pool.submit(square, 7).unwrap();
+    if kind.method == StartMethod::ForkServer {
+        terminate(|| pool.fork_server_pid().into_iter().collect(), 5);
+    }
+    fs::write(&names[0], "").unwrap();
+    terminate(|| pool.worker_pids(), 5);
+    fs::write(&names[1], "").unwrap();
+    assert_eq!(future.result(), Ok(49));
 }
 
 fn kill_stops_a_running_task_and_cancel_does_not(kind: Kind) {

@@ -132,6 +132,8 @@ pub(super) struct State {
     pub(super) warming: usize,
     /// Why there are not as many, if the system has refused one meanwhile.
     pub(super) no_worker: Option<TaskError>,
+    /// When the first of those who wait for all workers began to, and how many successors had been started by then.
+    pub(super) warming_from: Option<(Instant, u64)>,
     /// How many workers may have tasks, or may get some.
     pub(super) most_workers: usize,
     /// No more workers may be started as things are; the supervisor is called where that changes.

@@ -115,8 +115,9 @@ impl ProcessPoolExecutor {
     /// # Errors
     ///
     /// [`TaskError::InitializerFailed`] or [`TaskError::NoWorker`] when they cannot be had; where that is because the system has
-    /// no room for them at the moment, it can be tried again. [`TaskError::ShutDown`] after
-    /// a shutdown.
+    /// no room for them at the moment, or because workers that were ready have died again and again for as long as one may take
+    /// to start ([`startup_timeout`](crate::ProcessPoolBuilder::startup_timeout)), it can be tried again.
+    /// [`TaskError::ShutDown`] after a shutdown.
     pub fn warm_up(&self) -> Result<(), TaskError> {
         let core = &self.core.core;
         if core.is_elsewhere() {
@@ -125,6 +126,8 @@ impl ProcessPoolExecutor {
         let mut state = core.lock();
         state.wanted_workers = core.config.max_workers;
         state.warming += 1;
+        let successors = state.respawned;
+        state.warming_from.get_or_insert_with(|| (Instant::now(), successors));
         state.sleep.call();
         core.conclude(state);
         state = core.lock();
@@ -143,6 +146,7 @@ impl ProcessPoolExecutor {
         state.warming -= 1;
         if state.warming == 0 {
             state.no_worker = None;
+            state.warming_from = None;
         }
         // From now on workers may leave again.
         state.sleep.call();

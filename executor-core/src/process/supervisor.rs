@@ -57,8 +57,6 @@ const SHORTAGE: Duration = Duration::from_millis(500);
 /// The longest that a worker may take to leave.
 const MOST_GRACE: Duration = Duration::from_secs(60);
 
-const SIGKILL: i32 = 9;
-
 /// Who is ready to be attended to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Ready {
@@ -581,7 +579,7 @@ fn bury(core: &Core, state: &mut State, number: u32) {
     match life {
         Life::Starting { .. } => {
             // One that sends nonsense was killed for that.
-            let hopeless = if exit == WorkerExit::Signal(SIGKILL) && !worker.is_insane {
+            let hopeless = if exit.may_be_from_outside() && !worker.is_insane {
                 let (count, since) = state.killed_starts.get_or_insert_with(|| (0, Instant::now()));
                 *count += 1;
                 *count >= KILLED && since.elapsed() >= core.config.startup_timeout
@@ -605,6 +603,7 @@ fn bury(core: &Core, state: &mut State, number: u32) {
         Life::Ready => {
             if stop.is_none() {
                 state.died += 1;
+                give_up_warming(core, state, pid, exit);
                 if core.config.on_worker_death == OnWorkerDeath::BreakPool && state.broken.is_none() {
                     let cause = if lost { error } else { died };
                     break_pool(core, state, TaskError::PoolBroken { cause: Cause::new(cause) });
@@ -613,6 +612,24 @@ fn bury(core: &Core, state: &mut State, number: u32) {
         }
     }
     core.changed.notify_all();
+}
+
+/// A worker that was ready has died. Those who wait for all of them do not wait for ever where some die before the last one is
+/// ready, over and over.
+fn give_up_warming(core: &Core, state: &mut State, pid: u32, exit: WorkerExit) {
+    let Some((since, successors)) = state.warming_from.filter(|_| state.no_worker.is_none()) else { return };
+    let replaced = state.respawned - successors;
+    if replaced < core.config.max_workers as u64 * u64::from(ENDED) || since.elapsed() < core.config.startup_timeout {
+        return;
+    }
+    state.no_worker = Some(TaskError::NoWorker {
+        cause: Cause::new(format!(
+            "workers die before all {} of them are ready: {replaced} were replaced, and the last one that died was {pid} ({exit})",
+            core.config.max_workers
+        )),
+    });
+    // Tasks start those that they need.
+    state.wanted_workers = 0;
 }
 
 /// Nothing will run here any more: ends all that is queued and, where the pool is broken by a death, all that runs.

@@ -3,7 +3,7 @@
 
 use super::{SPREAD, State, ToWake};
 use crate::{
-    error::{TaskError, WorkerExit},
+    error::TaskError,
     future::Task as CellTask,
     process::{
         arguments::Items,
@@ -15,8 +15,6 @@ use crate::{
         worker_slot::Worker,
     },
 };
-
-const SIGKILL: i32 = 9;
 
 impl State {
     /// Cancels a task that no worker has begun; `true` when this call did it.
@@ -177,7 +175,7 @@ impl State {
         let mut lost = false;
         let left: Vec<u64> = worker.shelf.live_from_the_back().collect();
         let front = left.last().copied();
-        let was_killed = matches!(error, TaskError::WorkerDied { exit: WorkerExit::Signal(SIGKILL), .. });
+        let was_killed = matches!(error, TaskError::WorkerDied { exit, .. } if exit.may_be_from_outside());
         for request in left {
             let Some(worker) = self.workers.get_mut(&number) else { break };
             // The process is gone, so nobody claims anything any more. Of what it has claimed, all but the first one has been

@@ -9,7 +9,7 @@ use std::{
 use super::Settings;
 use crate::{
     codec,
-    error::{Cause, TaskError, WorkerExit},
+    error::{Cause, TaskError},
     process::{
         config::Transport,
         flags,
@@ -31,8 +31,6 @@ pub(super) const KILLED: u32 = 1;
 /// it is of no use. But the machine may be busy as well, and a fork takes the longer the more memory the preload has filled: as
 /// long as it runs, it has as much time as a worker has to start.
 const ANSWER_TIME: Duration = Duration::from_secs(2);
-
-const SIGKILL: i32 = 9;
 
 /// A fork server. Dropping it ends it, and every worker that it has made and not told of.
 #[derive(Debug)]
@@ -230,7 +228,7 @@ impl ForkServer {
         let weight = match exit {
             _ if was_asked => KILLED,
             _ if was_ready => 0,
-            WorkerExit::Signal(SIGKILL) => KILLED,
+            exit if exit.may_be_from_outside() => KILLED,
             _ => ENDED,
         };
         let cause = if was_ready {
