@@ -628,6 +628,7 @@ impl State {
     }
 
     /// Whether the supervisor wakes up in time for everything that is due some time.
+    #[cfg(any(test, debug_assertions))]
     pub(super) fn is_sleep_covered(&self) -> bool {
         self.sleep.covers(self.next_deadline())
     }

@@ -432,16 +432,22 @@ pub(crate) fn is_for_a_moment(error: &io::Error) -> bool {
     Errno::from_io_error(error).is_some_and(|error| moments.contains(&error))
 }
 
+/// What is true of `fd` right now.
+fn poll_now(fd: BorrowedFd<'_>, events: PollFlags) -> io::Result<bool> {
+    let mut fds = [PollFd::from_borrowed_fd(fd, events)];
+    // A signal may come in between also where nothing is waited for.
+    let ready = rustix::io::retry_on_intr(|| poll(&mut fds, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })))?;
+    Ok(ready > 0)
+}
+
 /// Whether `fd` has something to read right now.
 pub(crate) fn is_readable(fd: BorrowedFd<'_>) -> bool {
-    let mut fds = [PollFd::from_borrowed_fd(fd, PollFlags::IN)];
-    poll(&mut fds, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })).is_ok_and(|ready| ready > 0)
+    poll_now(fd, PollFlags::IN).unwrap_or(false)
 }
 
 /// Whether the other side of `socket` is gone.
 pub(crate) fn is_hung_up(socket: BorrowedFd<'_>) -> io::Result<bool> {
-    let mut fds = [PollFd::from_borrowed_fd(socket, PollFlags::empty())];
-    Ok(poll(&mut fds, Some(&Timespec { tv_sec: 0, tv_nsec: 0 }))? > 0)
+    poll_now(socket, PollFlags::empty())
 }
 
 /// Ends this process without running anything else of it.
