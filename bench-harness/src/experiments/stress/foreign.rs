@@ -55,8 +55,10 @@ impl Mood {
             | (Self::FailsWhenRead | Self::PanicsWhenRead, TaskError::Decode { cause, .. }) => {
                 cause.to_string().contains(&panic_message(0))
             }
-            // Where it is read by the task's own worker the panic is that of the task.
-            (Self::PanicsWhenRead, TaskError::Panicked { message, .. }) => *message == panic_message(0),
+            // Where the task's own worker reads or writes it, the panic is that of the task.
+            (Self::PanicsWhenRead | Self::PanicsWhenWritten, TaskError::Panicked { message, .. }) => {
+                *message == panic_message(0)
+            }
             (Self::AbortsWhenRead, TaskError::WorkerDied { .. }) => true,
             _ => false,
         }
