@@ -660,7 +660,9 @@ fn nothing_that_is_queued_begins_after_a_shutdown_that_cancels_it() {
         receiver.recv_timeout(LONG).unwrap();
         let report = pool.shutdown(Shutdown::CancelQueued, None);
         let kept = submits.unwrap().result().unwrap();
-        assert_eq!((RAN.load(Ordering::SeqCst), report.cancelled), (0, kept.len()));
+        assert_eq!(RAN.load(Ordering::SeqCst), 0);
+        // One that the shutdown has cancelled first says so to the task as well, which then does not keep it.
+        assert!(report.cancelled >= kept.len(), "{report:?}, {} kept", kept.len());
         assert!(kept.into_iter().all(|future| future.result() == Err(TaskError::Cancelled)));
     }
 }

@@ -221,16 +221,15 @@ const LONG_GONE: Duration = Duration::from_secs(5);
 
 /// The life of a worker from its handshake on. Another thread watches the program already.
 fn serve(socket: UnixStream) -> io::Result<()> {
-    match serve_requests(socket) {
-        // The program is gone, killed in the middle of something. How that ends, and with whom, is for the thread that watches
-        // it: an exit from here would leave behind what tasks have started, and words in a terminal where nobody asked for them.
-        Err(error) if is_hang_up(&error) => {
-            thread::sleep(LONG_GONE);
-            // It is this end that a task has closed.
-            Err(error)
-        }
-        outcome => outcome,
+    let own = socket.try_clone()?;
+    let outcome = serve_requests(socket);
+    // The program is gone, killed in the middle of something. How that ends, and with whom, is for the thread that watches it:
+    // an exit from here would leave behind what tasks have started, and words in a terminal where nobody asked for them. Where
+    // the other end is open, it is this end that a task has closed.
+    if outcome.as_ref().is_err_and(is_hang_up) && sys::is_hung_up(own.as_fd())? {
+        thread::sleep(LONG_GONE);
     }
+    outcome
 }
 
 /// Whether an error says that the program's end of the socket is closed.

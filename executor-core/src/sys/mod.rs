@@ -52,9 +52,7 @@ pub(crate) use shared_memory::{SharedWords, is_same_file};
 pub(crate) use signal::{flush_c_streams, leave_terminal, reset_signals};
 #[cfg(target_os = "linux")]
 pub(crate) use unread::has_unread;
-#[cfg(target_os = "linux")]
-pub(crate) use worker_process::is_hung_up;
 pub(crate) use worker_process::{
-    Received, WorkerProcess, be_quiet, exit_now, exit_with_group, is_for_a_moment, is_readable, peek, poll_until,
-    receive_with_fds, send_all, send_if_room, send_parts, send_with_fds, take_over_stdin,
+    Received, WorkerProcess, be_quiet, exit_now, exit_with_group, is_for_a_moment, is_hung_up, is_readable, peek,
+    poll_until, receive_with_fds, send_all, send_if_room, send_parts, send_with_fds, take_over_stdin,
 };
