@@ -2,8 +2,8 @@
 //! (`try_map`).
 //!
 //! ```sh
-//! cargo run -p executor-core --example hashing                         # files made for this
-//! cargo run --release -p executor-core --example hashing -- FILE...    # yours
+//! cargo run -p workloads --example hashing                         # files made for this
+//! cargo run --release -p workloads --example hashing -- FILE...    # yours
 //! ```
 
 use std::{

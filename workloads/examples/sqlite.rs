@@ -2,7 +2,7 @@
 //! three small databases in a temporary directory.
 //!
 //! ```sh
-//! cargo run -p executor-core --example sqlite
+//! cargo run -p workloads --example sqlite
 //! ```
 
 use std::{

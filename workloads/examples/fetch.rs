@@ -1,8 +1,8 @@
 //! Fetches several URLs at once, and prints how large each answer is: `map` over work that waits for a network.
 //!
 //! ```sh
-//! cargo run -p executor-core --example fetch                            # from a small server in this program
-//! cargo run -p executor-core --example fetch -- https://example.com     # from anywhere
+//! cargo run -p workloads --example fetch                            # from a small server in this program
+//! cargo run -p workloads --example fetch -- https://example.com     # from anywhere
 //! ```
 
 use std::{
