@@ -58,3 +58,28 @@ fn memory_stays_flat_over_ten_million_items() {
     map_without_end(Transport::SharedMemory, StartMethod::Spawn, 10_000_000);
     map_without_end(Transport::SharedMemory, StartMethod::ForkServer, 10_000_000);
 }
+
+/// What the socket has room for at once is sent by the thread that submits, and nothing else comes over the socket for long.
+#[test]
+fn long_arguments_leave_nothing() {
+    const SLACK: u64 = 32 << 10;
+    for transport in [Transport::SharedMemory, Transport::Socket] {
+        for method in [StartMethod::Spawn, StartMethod::ForkServer] {
+            let pool = ProcessPoolExecutor::builder().transport(transport).start_method(method).max_workers(1);
+            let pool = pool.build().unwrap();
+            pool.warm_up().unwrap();
+            let early = memory(std::process::id());
+            for _ in 0..600 {
+                let future = pool.submit(|text: String| text.len(), "x".repeat(150_000)).unwrap();
+                // Who slept would be woken through the socket.
+                while !future.done() {
+                    pool.stats();
+                    std::thread::yield_now();
+                }
+                assert_eq!(future.result(), Ok(150_000));
+            }
+            let late = memory(std::process::id());
+            assert!(late <= early + SLACK, "{transport:?} {method:?}: {early} KiB, later {late} KiB");
+        }
+    }
+}

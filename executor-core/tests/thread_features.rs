@@ -12,8 +12,8 @@ use std::{
 };
 
 use executor_core::{
-    BuildError, Executor, Observer, Scope, Shutdown, Submit, SubmitError, TaskEnd, TaskError, TaskFuture, TaskId,
-    TaskOptions, ThreadPoolExecutor, TryMapError, with_worker_state,
+    BuildError, Executor, Observer, PoolState, Scope, Shutdown, Submit, SubmitError, TaskEnd, TaskError, TaskFuture,
+    TaskId, TaskOptions, ThreadPoolExecutor, TryMapError, with_worker_state,
 };
 
 const LONG: Duration = Duration::from_secs(60);
@@ -665,4 +665,52 @@ fn nothing_that_is_queued_begins_after_a_shutdown_that_cancels_it() {
         assert!(report.cancelled >= kept.len(), "{report:?}, {} kept", kept.len());
         assert!(kept.into_iter().all(|future| future.result() == Err(TaskError::Cancelled)));
     }
+}
+
+/// An input may wait for something that comes after the shutdown.
+#[test]
+fn what_was_announced_before_a_shutdown_that_drains_is_run() {
+    let pool = ThreadPoolExecutor::new(1).unwrap();
+    let core = pool.core().clone();
+    let (sender, receiver) = mpsc::channel::<u64>();
+    let (gate, closed) = mpsc::channel::<()>();
+    let holds = pool.spawn(move || closed.recv()).unwrap();
+    let (queued, asked) = mpsc::channel();
+    let submits = std::thread::spawn(move || {
+        let input = receiver.into_iter().inspect(move |x| queued.send(*x).unwrap());
+        core.submit_tasks(|x: u64| x, input, TaskOptions::new())
+    });
+    (0..4).for_each(|x| sender.send(x).unwrap());
+    (0..4).for_each(|x| assert_eq!(asked.recv_timeout(LONG), Ok(x)));
+    // The last one was asked for; it is queued when the worker is seen to have all of them before it.
+    while pool.stats().queued < 4 {
+        std::thread::yield_now();
+    }
+    assert_eq!(pool.shutdown(Shutdown::Drain, Some(Duration::ZERO)).queued, 4);
+    drop(sender);
+    let futures = submits.join().unwrap().unwrap();
+    drop(gate);
+    let results: Vec<_> = futures.into_iter().map(|future| future.result()).collect();
+    assert_eq!(results, [Ok(0), Ok(1), Ok(2), Ok(3)]);
+    assert!(holds.result().unwrap().is_err());
+}
+
+/// The entry of a task that was refused, because the pool was shut down meanwhile, is no work.
+#[test]
+fn a_pool_that_has_refused_a_task_ends() {
+    struct ShutsDown(Mutex<Option<Arc<ThreadPoolExecutor>>>);
+    impl Observer for ShutsDown {
+        fn task_queued(&self, _: TaskId) {
+            let pool = self.0.lock().unwrap().take();
+            if let Some(pool) = pool {
+                pool.shutdown(Shutdown::Drain, None);
+            }
+        }
+    }
+    let observer = Arc::new(ShutsDown(Mutex::new(None)));
+    let pool = ThreadPoolExecutor::builder().max_workers(1).observer(Arc::clone(&observer) as Arc<dyn Observer>);
+    let pool = Arc::new(pool.build().unwrap());
+    *observer.0.lock().unwrap() = Some(Arc::clone(&pool));
+    assert!(matches!(pool.submit(|x: u64| x, 1), Err(SubmitError::ShutDown)));
+    assert_eq!(pool.state(), PoolState::Ended);
 }

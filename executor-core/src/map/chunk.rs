@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::spare::Spare;
 use crate::{
     error::TaskError,
+    future::{current_pool, end_if_elsewhere},
     panic,
     task::{Bound, Task},
 };
@@ -90,6 +91,8 @@ impl<R> ChunkOutput<R> {
         while let Err(error) = panic::catch(|| left.by_ref().for_each(|item| values.push(call(item)))) {
             errors.push((values.len() + errors.len(), error));
         }
+        // Before a lock that others may have held when a copy was made.
+        end_if_elsewhere(current_pool());
         drop(left);
         if let Some(spare) = spare {
             spare.give_items(items);

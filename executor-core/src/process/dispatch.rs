@@ -397,6 +397,8 @@ impl State {
             let place = worker.channel.push(run(bytes));
             (place, (!worker.channel.keeps(bytes.len())).then(|| source.keep()))
         };
+        // What was sent at once needs no memory any more, also where nothing else ever comes over the socket.
+        self.books.spent.extend(worker.channel.control().take_spent().into_iter().map(Spent::Long));
         // What did not fit into a socket is sent by the supervisor.
         if worker.channel.control().wants_to_send() {
             self.sleep.call();

@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// What this crate itself does on a worker's stack has room there, also without optimizations.
-pub(crate) const LEAST_STACK: usize = 64 << 10;
+pub(crate) const LEAST_STACK: usize = 256 << 10;
 
 /// What an initializer may return: nothing, or a `Result` whose error breaks the pool.
 pub trait InitializerResult {
@@ -140,7 +140,7 @@ impl ThreadPoolBuilder {
     }
 
     /// Stack size of each thread in bytes. Default: std's. A task that waits for a task of its own pool may run it in place, on
-    /// its own stack: chains of such waits, a thousand and more deep, take a larger one. Less than 64 KiB are taken as so many.
+    /// its own stack: chains of such waits, a thousand and more deep, take a larger one. Less than 256 KiB are taken as so many.
     pub fn stack_size(mut self, bytes: usize) -> Self {
         self.config.stack_size = Some(bytes.max(LEAST_STACK));
         self

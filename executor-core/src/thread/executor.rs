@@ -219,14 +219,15 @@ impl ThreadPoolCore {
             pool.put(task, options.priority);
             futures.push(future);
             // The next one may have to wait: for space in a bounded queue, or because the iterator waits for this one. And the
-            // iterator may panic.
-            pool.announce(1, || true);
+            // iterator may panic. What is announced before a shutdown is the pool's, and runs.
+            if !pool.announce(1, || true) && futures.last().is_some_and(TaskFuture::cancel) {
+                futures.iter().for_each(|future| _ = future.cancel());
+                return Err(SubmitError::ShutDown);
+            }
         }
-        if !futures.is_empty()
-            && !pool.announce(futures.len(), || true)
-            && futures.iter().filter(|future| future.cancel()).count() == futures.len()
-        {
-            return Err(SubmitError::ShutDown);
+        if !futures.is_empty() {
+            // Calls those who are needed beside. That no more tasks are taken meanwhile is no matter of these.
+            pool.announce(futures.len(), || true);
         }
         Ok(futures)
     }

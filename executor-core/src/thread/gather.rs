@@ -18,7 +18,7 @@ use output::Output;
 use super::executor::ThreadPoolCore;
 use crate::{
     error::{SubmitError, TaskError},
-    future::WaitingHere,
+    future::{WaitingHere, current_pool, end_if_elsewhere},
     map::{Gather, Source},
     panic,
     task::TaskOptions,
@@ -161,7 +161,9 @@ where
     fn ask(input: &mut Input<A>, count: usize, items: &mut Vec<A>) {
         let Input { source: Some(source), ended: false, .. } = input else { return };
         let begin = Instant::now();
-        match catch_unwind(AssertUnwindSafe(|| source(count, items))) {
+        let outcome = catch_unwind(AssertUnwindSafe(|| source(count, items)));
+        end_if_elsewhere(current_pool());
+        match outcome {
             Ok(()) => {
                 input.pull_time = begin.elapsed() / u32::try_from(items.len()).unwrap_or(u32::MAX).max(1);
                 input.pulled += items.len();

@@ -26,8 +26,8 @@ use crate::{
     error::{Cause, SubmitError, TaskError},
     executor::{Shutdown, ShutdownReport},
     future::{
-        Cell, Host, State as TaskState, TaskRef, WaitingHere, current_pool, enter_pool, is_elsewhere, leave_pool,
-        new_pool_id,
+        Cell, Host, State as TaskState, TaskRef, WaitingHere, current_pool, end_if_elsewhere, enter_pool, is_elsewhere,
+        leave_pool, new_pool_id,
     },
     panic,
     stats::{Observer, PoolState, Stats},
@@ -216,6 +216,7 @@ impl Pool {
     pub(super) fn observe(&self, tell: impl FnOnce(&dyn Observer)) {
         if let Some(observer) = &self.config.observer {
             panic::contain(|| tell(&**observer));
+            end_if_elsewhere(current_pool());
         }
     }
 
@@ -341,15 +342,19 @@ impl Pool {
                 }
                 Ok(())
             };
-            if let Err(cause) = panic::catch(prepare).unwrap_or_else(|error| Err(Cause::new(error))) {
+            let prepared = panic::catch(prepare).unwrap_or_else(|error| Err(Cause::new(error)));
+            end_if_elsewhere(self.id);
+            if let Err(cause) = prepared {
                 self.break_with(TaskError::InitializerFailed { cause });
             }
         };
         let seat = seat.map(|seat| Worker::serve(Arc::clone(&self), seat, begin));
         if let Some(hook) = &self.config.exit_hook {
             panic::contain(|| hook());
+            end_if_elsewhere(self.id);
         }
         panic::contain(state::drop_it);
+        end_if_elsewhere(self.id);
         self.observe(|observer| observer.worker_ended());
         let mut threads = self.threads();
         threads.seats.extend(seat);
@@ -511,7 +516,9 @@ impl Pool {
             return PoolState::Ended;
         }
         let is_shut = self.idle.is_shut();
-        let has_ended = is_shut && self.threads().live == 0 && !self.queues.has_any_work();
+        // By tasks: entries of those that were refused may still stand in the queues.
+        let live = self.threads().live;
+        let has_ended = is_shut && live == 0 && self.stats().queued == 0;
         PoolState::new(self.broken(), is_shut, has_ended)
     }
 

@@ -3,7 +3,7 @@
 
 use super::{SPREAD, State, ToWake};
 use crate::{
-    error::TaskError,
+    error::{TaskError, WorkerExit},
     future::Task as CellTask,
     process::{
         arguments::Items,
@@ -175,7 +175,9 @@ impl State {
         let mut lost = false;
         let left: Vec<u64> = worker.shelf.live_from_the_back().collect();
         let front = left.last().copied();
-        let was_killed = matches!(error, TaskError::WorkerDied { exit, .. } if exit.may_be_from_outside());
+        // Nothing is known where the program has its children reaped by others: then it is no proof either.
+        let was_killed = matches!(error, TaskError::WorkerDied { exit, .. }
+            if exit.may_be_from_outside() || *exit == WorkerExit::Unknown);
         for request in left {
             let Some(worker) = self.workers.get_mut(&number) else { break };
             // The process is gone, so nobody claims anything any more. Of what it has claimed, all but the first one has been

@@ -8,7 +8,11 @@ use std::{
 };
 
 use super::lock;
-use crate::{error::TaskError, panic};
+use crate::{
+    error::TaskError,
+    future::{current_pool, end_if_elsewhere},
+    panic,
+};
 
 /// Large results have the system back their memory a block at a time, and a block ahead of where the workers write. Otherwise
 /// all of them have page faults side by side, and wait for one another in the kernel.
@@ -90,12 +94,15 @@ impl<R> Output<R> {
                     done += 1;
                 });
             });
+            // Before a lock that others may have held when a copy was made.
+            end_if_elsewhere(current_pool());
             lock(&self.filled).push((first, done));
             outcome
         } else {
             let mut values = Vec::with_capacity(count);
             let outcome = panic::catch(|| left.by_ref().for_each(|item| values.push(call(item))));
             done = values.len();
+            end_if_elsewhere(current_pool());
             lock(&self.beyond).push((first, values));
             outcome
         };
