@@ -129,7 +129,9 @@ mod sys;
 mod sys {
     #[expect(unsafe_code, reason = "finds out whether this process is a forked copy")]
     mod copies;
+    mod cpus;
     pub(crate) use copies::{PerProcess, end_copy, generation};
+    pub(crate) use cpus::{available_cpus, current_core};
 }
 #[expect(unsafe_code, reason = "makes a zero-sized function out of nothing")]
 mod task;

@@ -12,7 +12,7 @@ use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use crate::{
     error::{BuildError, SubmitError},
-    executor::{Executor, Shutdown, ShutdownReport, Submit, available_cpus},
+    executor::{Executor, Shutdown, ShutdownReport, Submit},
     future::{
         Cell, Host, InProcess, Owner, State as TaskState, TaskFuture, TaskRef, WaitingHere,
         callbacks::shut_down_and_wait, current_pool, end_if_elsewhere, enter_pool, is_elsewhere, new_pool_id,
@@ -20,6 +20,7 @@ use crate::{
     span,
     stats::{PoolState, Stats},
     sync::sleep_until,
+    sys,
     task::{Payload, Task, TaskOptions},
     thread::LEAST_STACK,
 };
@@ -112,7 +113,7 @@ impl RayonBuilder {
     ///
     /// [`BuildError`] when the number of workers is zero or a thread cannot be started.
     pub fn build(self) -> Result<RayonExecutor, BuildError> {
-        let max_workers = self.max_workers.unwrap_or_else(available_cpus);
+        let max_workers = self.max_workers.unwrap_or_else(sys::available_cpus);
         if max_workers == 0 {
             return Err(BuildError::NoWorkers);
         }

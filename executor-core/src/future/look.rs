@@ -11,7 +11,7 @@ use std::{
 };
 
 use super::host::current_pool;
-use crate::executor::available_cpus;
+use crate::sys;
 
 /// The longest look of one who waits for a task. Longer than two wake-ups cost, so that of two who wait for one another, and
 /// have both fallen asleep, the first to wake finds the other still looking.
@@ -73,7 +73,7 @@ impl Habit {
 /// task and one for work, the first has just handed the work to the second, which has not yet seen it. On a single core nobody
 /// looks.
 fn limit() -> usize {
-    match available_cpus() {
+    match sys::available_cpus() {
         1 => 0,
         cpus => cpus,
     }

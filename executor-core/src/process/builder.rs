@@ -10,8 +10,8 @@ use super::{
 };
 use crate::{
     error::{BuildError, TaskError},
-    executor::available_cpus,
     stats::Observer,
+    sys,
     task::{Payload, Task},
     thread::InitializerResult,
 };
@@ -267,7 +267,7 @@ impl ProcessPoolBuilder {
     /// [`BuildError::MissingInit`] when [`init`](crate::init) was not called, [`BuildError::InsideWorker`] in a worker
     /// process, and other [`BuildError`]s for numbers that are zero and for what the system refuses.
     pub fn build(self) -> Result<ProcessPoolExecutor, BuildError> {
-        let max_workers = self.max_workers.unwrap_or_else(available_cpus);
+        let max_workers = self.max_workers.unwrap_or_else(sys::available_cpus);
         if max_workers == 0 {
             return Err(BuildError::NoWorkers);
         }

@@ -21,8 +21,8 @@ use super::{
 };
 use crate::{
     error::TaskError,
-    executor::available_cpus,
     future::{Task as CellTask, callbacks::drop_elsewhere},
+    sys,
 };
 
 mod books;
@@ -316,7 +316,7 @@ impl State {
 
     /// Whether the worker used last has something to do, but so little that waking another one would take longer.
     fn current_is_best(&self, request: &Request, bytes: usize) -> bool {
-        let spread = if self.busy() + 1 < available_cpus() { SPREAD } else { SPREAD_CROWDED };
+        let spread = if self.busy() + 1 < sys::available_cpus() { SPREAD } else { SPREAD_CROWDED };
         self.workers.get(&self.current).is_some_and(|worker| {
             worker.shelf.live() > 0
                 && self.books.task_time > 0.0
@@ -427,7 +427,7 @@ impl State {
     /// Tells a worker of what was put with it.
     fn ring(&mut self, number: u32) {
         // The caller has something to do as well.
-        let look = self.busy() < available_cpus();
+        let look = self.busy() < sys::available_cpus();
         if let Some(worker) = self.workers.get_mut(&number) {
             worker.channel.ring(look);
             // What did not fit into the socket is sent there.

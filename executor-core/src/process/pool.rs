@@ -20,7 +20,6 @@ use super::{
 use crate::{
     cancel::CancelToken,
     error::TaskError,
-    executor::available_cpus,
     future::{Task as CellTask, callbacks, is_elsewhere, look, new_pool_id},
     sys,
 };
@@ -275,7 +274,7 @@ impl Core {
             return true;
         }
         state.begin_look();
-        let is_crowded = state.busy() >= available_cpus();
+        let is_crowded = state.busy() >= sys::available_cpus();
         self.conclude(state);
         let mut turn = 0_u32;
         let found = look(deadline, || {

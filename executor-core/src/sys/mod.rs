@@ -2,6 +2,7 @@
 
 #[expect(unsafe_code, reason = "finds out whether this process is a forked copy")]
 mod copies;
+mod cpus;
 #[cfg(target_os = "linux")]
 #[expect(unsafe_code, reason = "forks")]
 mod fork;
@@ -29,6 +30,7 @@ mod worker_process;
 #[cfg(target_os = "linux")]
 pub(crate) use copies::forks;
 pub(crate) use copies::{PerProcess, end_copy, generation};
+pub(crate) use cpus::{available_cpus, current_core};
 #[cfg(target_os = "linux")]
 pub(crate) use fork::{Alone, Forked, die_with_parent, fork_sibling, main_stack_size};
 #[cfg(target_os = "linux")]

@@ -5,8 +5,8 @@ use std::{fmt, io, rc::Rc, sync::Arc, time::Duration};
 use super::{ThreadPoolExecutor, idle::MOST_WORKERS, pool::Config};
 use crate::{
     error::{BuildError, Cause},
-    executor::available_cpus,
     stats::Observer,
+    sys,
 };
 
 /// What this crate itself does on a worker's stack has room there, also without optimizations.
@@ -152,7 +152,7 @@ impl ThreadPoolBuilder {
     ///
     /// [`BuildError`] when a number is zero, or the thread's name is one that no thread can have.
     pub fn build(mut self) -> Result<ThreadPoolExecutor, BuildError> {
-        self.config.max_workers = self.max_workers.unwrap_or_else(|| (available_cpus() + 4).min(32));
+        self.config.max_workers = self.max_workers.unwrap_or_else(|| (sys::available_cpus() + 4).min(32));
         if self.config.max_workers == 0 {
             return Err(BuildError::NoWorkers);
         }

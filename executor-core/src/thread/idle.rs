@@ -3,8 +3,8 @@
 use std::{sync::Arc, time::Instant};
 
 use crate::{
-    executor::current_core,
     sync::{AtomicBool, AtomicU64, Mutex, Ordering, Thread, current_thread, fence, lock, park_until},
+    sys,
 };
 
 /// How one worker sleeps and is called.
@@ -177,7 +177,7 @@ impl Idle {
                 Err(other) => word = other,
             }
         };
-        let here = current_core();
+        let here = sys::current_core();
         let mut sleepers = lock(&self.sleepers);
         let woken: Vec<_> = (0..called).map_while(|_| take_sleeper(&mut sleepers, here, caller)).collect();
         for sleeper in &woken {
@@ -227,7 +227,7 @@ impl Idle {
         let mut sleepers = lock(&self.sleepers);
         // ORDERING: only set by those who find it in the list, under the lock.
         me.called.store(false, Ordering::Relaxed);
-        sleepers.push(Asleep { sleeper: Arc::clone(me), core: current_core() });
+        sleepers.push(Asleep { sleeper: Arc::clone(me), core: sys::current_core() });
         self.word.fetch_sub(AWAKE + SEARCHING, Ordering::SeqCst);
         drop(sleepers);
         fence(Ordering::SeqCst);
@@ -320,7 +320,7 @@ impl Idle {
                 Ok(_) => {
                     // ORDERING: as in `lie_down`.
                     me.called.store(false, Ordering::Relaxed);
-                    sleepers.push(Asleep { sleeper: Arc::clone(me), core: current_core() });
+                    sleepers.push(Asleep { sleeper: Arc::clone(me), core: sys::current_core() });
                     drop(sleepers);
                     fence(Ordering::SeqCst);
                     return true;
