@@ -111,6 +111,7 @@ mod executor;
 mod foreign;
 mod future;
 pub mod host;
+mod initializer;
 mod map;
 mod panic;
 #[cfg(unix)]
@@ -144,6 +145,7 @@ pub use executor::{Executor, Shutdown, ShutdownReport, Submit};
 #[doc(hidden)]
 pub use foreign::is_forbidden as is_foreign_code_forbidden;
 pub use future::{Completed, Promise, TaskFuture, TaskId, TaskState};
+pub use initializer::InitializerResult;
 pub use map::{ChunkInput, ChunkOutput, Map, TryMap};
 #[doc(hidden)]
 pub use map::{Chunks, Gather};
@@ -158,9 +160,7 @@ pub use serial::{SerialCore, SerialExecutor};
 pub use shared_bytes::SharedBytes;
 pub use stats::{Observer, PoolState, Stats, TaskEnd};
 pub use task::{Partial, PartialMarker, Payload, Task, TaskOptions, partial};
-pub use thread::{
-    ClosureCore, InitializerResult, Scope, ThreadPoolBuilder, ThreadPoolCore, ThreadPoolExecutor, with_worker_state,
-};
+pub use thread::{ClosureCore, Scope, ThreadPoolBuilder, ThreadPoolCore, ThreadPoolExecutor, with_worker_state};
 pub use wait::{AsCompleted, Completion, ReturnWhen, Waited, as_completed, wait, wait_until_any};
 
 /// The first line of `main` in every program that uses process pools. There are none on this platform yet, so it does

@@ -10,10 +10,10 @@ use super::{
 };
 use crate::{
     error::{BuildError, TaskError},
+    initializer::InitializerResult,
     stats::Observer,
     sys,
     task::{Payload, Task},
-    thread::InitializerResult,
 };
 
 /// A function with its configuration and argument, in encoded form.

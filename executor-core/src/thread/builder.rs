@@ -3,33 +3,10 @@
 use std::{fmt, io, rc::Rc, sync::Arc, time::Duration};
 
 use super::{ThreadPoolExecutor, idle::MOST_WORKERS, pool::Config};
-use crate::{
-    error::{BuildError, Cause},
-    stats::Observer,
-    sys,
-};
+use crate::{error::BuildError, initializer::InitializerResult, stats::Observer, sys};
 
 /// What this crate itself does on a worker's stack has room there, also without optimizations.
 pub(crate) const LEAST_STACK: usize = 256 << 10;
-
-/// What an initializer may return: nothing, or a `Result` whose error breaks the pool.
-pub trait InitializerResult {
-    /// The error's text, if there is one.
-    #[doc(hidden)]
-    fn into_cause(self) -> Result<(), Cause>;
-}
-
-impl InitializerResult for () {
-    fn into_cause(self) -> Result<(), Cause> {
-        Ok(())
-    }
-}
-
-impl<E: fmt::Display> InitializerResult for Result<(), E> {
-    fn into_cause(self) -> Result<(), Cause> {
-        self.map_err(Cause::new)
-    }
-}
 
 /// Builds a [`ThreadPoolExecutor`].
 ///

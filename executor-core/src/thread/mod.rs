@@ -17,7 +17,7 @@ mod worker;
 
 #[cfg(feature = "rayon")]
 pub(crate) use builder::LEAST_STACK;
-pub use builder::{InitializerResult, ThreadPoolBuilder};
+pub use builder::ThreadPoolBuilder;
 pub use executor::{ClosureCore, ThreadPoolCore, ThreadPoolExecutor};
 pub(crate) use gather::pull;
 pub use scope::Scope;
