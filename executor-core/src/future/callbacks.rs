@@ -21,8 +21,8 @@ use std::{
 };
 
 use super::{
-    cell::Completed,
     host::{WaitingHere, current_pool, run_foreign},
+    state::Completed,
 };
 use crate::{
     executor::ShutdownReport,

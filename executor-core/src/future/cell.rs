@@ -1,113 +1,14 @@
 //! The task cell: one atomic word in which running, cancelling, completing and waiting meet. See README.md.
 
-use std::{fmt, num::NonZeroU64, sync::atomic::AtomicU64, task::Waker};
+use std::{fmt, sync::atomic::AtomicU64, task::Waker};
 
 use super::{
     callbacks::Callback,
+    state::{Completed, STATE, State, TaskId},
     waiter::{Node, Waiter, WaiterKey, notify},
 };
-use crate::{
-    error::TaskError,
-    sync::{AtomicU32, Ordering, UnsafeCell, yield_now},
-};
+use crate::sync::{AtomicU32, Ordering, UnsafeCell, yield_now};
 
-/// Names a task for as long as the program runs; hashable, so it can be a map's key.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct TaskId(NonZeroU64);
-
-impl TaskId {
-    fn next() -> Self {
-        static NEXT: AtomicU64 = AtomicU64::new(1);
-        // ORDERING: only uniqueness matters. 2^64 tasks are not reached.
-        let id = NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        Self(NonZeroU64::new(id).unwrap_or(NonZeroU64::MAX))
-    }
-
-    /// The number behind the id.
-    #[must_use]
-    pub fn get(self) -> u64 {
-        self.0.get()
-    }
-}
-
-impl fmt::Display for TaskId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.0)
-    }
-}
-
-/// What a callback is told: which task is done, and how it ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Completed {
-    id: TaskId,
-    state: State,
-}
-
-impl Completed {
-    pub(super) fn new(id: TaskId, state: State) -> Self {
-        Self { id, state }
-    }
-
-    /// The task.
-    #[must_use]
-    pub fn id(self) -> TaskId {
-        self.id
-    }
-
-    /// Whether it was cancelled.
-    #[must_use]
-    pub fn cancelled(self) -> bool {
-        self.state == State::Cancelled
-    }
-
-    /// Whether it ended with a [`TaskError`](crate::TaskError) other than cancellation.
-    #[must_use]
-    pub fn failed(self) -> bool {
-        self.state == State::Failed
-    }
-}
-
-/// The states of a cell; the last three are final.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(u32)]
-pub(crate) enum State {
-    Pending = 0,
-    Running = 1,
-    /// Somebody has won the right to write the outcome, and is writing it.
-    Settling = 2,
-    Finished = 3,
-    Failed = 4,
-    Cancelled = 5,
-}
-
-impl State {
-    fn of(word: u32) -> Self {
-        match word & STATE {
-            0 => Self::Pending,
-            1 => Self::Running,
-            2 => Self::Settling,
-            3 => Self::Finished,
-            4 => Self::Failed,
-            _ => Self::Cancelled,
-        }
-    }
-
-    /// The state of a cell with this outcome.
-    pub(crate) fn of_outcome<T>(outcome: &Result<T, Box<TaskError>>) -> Self {
-        match outcome {
-            Ok(_) => Self::Finished,
-            Err(error) if **error == TaskError::Cancelled => Self::Cancelled,
-            Err(_) => Self::Failed,
-        }
-    }
-
-    pub(crate) fn is_final(self) -> bool {
-        matches!(self, Self::Finished | Self::Failed | Self::Cancelled)
-    }
-}
-
-/// The bits of the word that hold the [`State`].
-const STATE: u32 = 0b111;
 /// The list of waiters is not empty.
 const WAITING: u32 = 0b0_1000;
 /// Somebody has the list of waiters, for a few instructions.
@@ -144,13 +45,13 @@ impl Cell {
     pub(crate) fn id(&self) -> TaskId {
         use std::sync::atomic::Ordering::Relaxed;
         // ORDERING: the number stands for itself.
-        if let Some(id) = NonZeroU64::new(self.id.load(Relaxed)) {
-            return TaskId(id);
+        if let Some(id) = TaskId::of(self.id.load(Relaxed)) {
+            return id;
         }
         let fresh = TaskId::next();
         match self.id.compare_exchange(0, fresh.get(), Relaxed, Relaxed) {
             Ok(_) => fresh,
-            Err(other) => TaskId(NonZeroU64::new(other).unwrap_or(NonZeroU64::MAX)),
+            Err(other) => TaskId::of(other).unwrap_or(fresh),
         }
     }
 
@@ -307,7 +208,7 @@ impl Cell {
         let list = self.waiters.with_mut(|list| unsafe { (*list).take() });
         self.unlock(true);
         if let Some(list) = list {
-            notify(list, Completed { id: self.id(), state }, here);
+            notify(list, Completed::new(self.id(), state), here);
         }
     }
 
@@ -420,7 +321,7 @@ impl Cell {
     /// Calls `callback` off this thread once the cell is done; soon, when it is.
     pub(crate) fn add_callback(&self, callback: Callback) {
         if let Err(Waiter::Callback(callback)) = self.subscribe(Waiter::Callback(callback)) {
-            super::callbacks::dispatch(vec![callback], Completed { id: self.id(), state: self.state() });
+            super::callbacks::dispatch(vec![callback], Completed::new(self.id(), self.state()));
         }
     }
 }

@@ -13,14 +13,13 @@ mod look;
 mod outcome;
 #[expect(unsafe_code, reason = "writes outcomes by the protocol of the cell")]
 mod promise;
+mod state;
 #[expect(unsafe_code, reason = "one thin pointer to a task of any type")]
 mod task;
 mod task_future;
 mod waiter;
 
 pub(crate) use cell::Cell;
-pub(crate) use cell::State;
-pub use cell::{Completed, TaskId};
 pub(crate) use host::{
     Host, WaitingHere, current_pool, end_if_elsewhere, enter_pool, is_elsewhere, leave_pool, may_run_here, new_pool_id,
 };
@@ -28,6 +27,8 @@ pub(crate) use in_process::{InProcess, Owner};
 pub(crate) use look::{look, look_for_work};
 pub(crate) use outcome::{Slot, Stored};
 pub use promise::Promise;
+pub(crate) use state::State;
+pub use state::{Completed, TaskId};
 pub(crate) use task::{Body, Task, TaskRef, TypedRef};
 pub use task_future::{TaskFuture, TaskState};
 pub(crate) use waiter::{Waiter, WaiterKey};

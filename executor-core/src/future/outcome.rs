@@ -2,7 +2,7 @@
 
 use std::mem::{ManuallyDrop, MaybeUninit};
 
-use super::cell::{Cell, State};
+use super::{cell::Cell, state::State};
 use crate::{error::TaskError, sync::UnsafeCell};
 
 /// A result as it is kept: an error is rare and large.

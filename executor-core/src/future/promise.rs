@@ -2,10 +2,7 @@
 
 use std::fmt;
 
-use super::{
-    Body, Slot, Stored, Task, TaskFuture, TaskId, TaskRef, TypedRef,
-    cell::{Cell, State},
-};
+use super::{Body, Slot, Stored, Task, TaskFuture, TaskId, TaskRef, TypedRef, cell::Cell, state::State};
 use crate::error::{AlreadyDone, TaskError};
 
 /// A task that nobody here runs.

@@ -10,8 +10,9 @@ use std::{
 use super::{
     Completed, TaskId, Waiter, WaiterKey, WaitingHere,
     callbacks::{self, Callback},
-    cell::{Cell, State},
+    cell::Cell,
     is_elsewhere, may_run_here,
+    state::State,
     task::Handle,
 };
 use crate::error::TaskError;

@@ -4,8 +4,8 @@ use std::{sync::Arc, task::Waker};
 
 use super::{
     callbacks::{self, Callback},
-    cell::Completed,
     host::run_foreign,
+    state::Completed,
 };
 use crate::{deadline::keeps_time, sync::Thread, wait::CompletionSet};
 
