@@ -1,148 +1,16 @@
-//! The portable face of every executor: [`Executor`], and [`Submit`] for the part that a running map holds on to.
+//! The portable face of every executor.
 
 use std::time::Duration;
 
 use crate::{
-    error::{SubmitError, TaskError},
+    error::SubmitError,
     future::TaskFuture,
-    map::{Chunk, ChunkInput, ChunkOutput, Gather, Map, TryMap},
+    map::{Map, TryMap},
+    shutdown::{Shutdown, ShutdownReport},
     stats::{PoolState, Stats},
+    submit::Submit,
     task::{Payload, Task, TaskOptions},
 };
-
-/// How an executor ends; see [`Executor::shutdown`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Shutdown {
-    /// Take no new tasks, and finish all that were submitted. With a deadline of zero this is Python's `wait=False`.
-    Drain,
-    /// Take no new tasks, cancel those that have not started, and finish those that run.
-    CancelQueued,
-    /// Take no new tasks, cancel those that have not started, and stop those that run: worker processes are killed, and what
-    /// they ran resolves with [`TaskError::ShutDown`] and counts as failed; threads cannot be, so the pool's
-    /// [`CancelToken`](crate::CancelToken) is cancelled and what still runs is reported.
-    Kill,
-}
-
-/// What a shutdown left behind.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct ShutdownReport {
-    /// Tasks that this call cancelled before they started.
-    pub cancelled: usize,
-    /// Running tasks that this call told to stop by force.
-    pub killed: usize,
-    /// Tasks that still run: the deadline passed, or nothing can stop them.
-    pub running: usize,
-    /// Tasks that still wait for a worker: the deadline passed.
-    pub queued: usize,
-    /// Callbacks of tasks that have not run to their end: the deadline passed, or this was called from one of them or from
-    /// one of the executor's own tasks, where nobody waits for them.
-    pub callbacks: usize,
-}
-
-impl ShutdownReport {
-    /// Whether the executor is at rest.
-    #[must_use]
-    pub fn is_complete(&self) -> bool {
-        self.running == 0 && self.queued == 0 && self.callbacks == 0
-    }
-}
-
-/// The part of an executor that takes tasks; cheap to clone, and does not keep the executor from shutting down.
-pub trait Submit: Clone + Send + Sync + 'static {
-    /// Submits one task.
-    ///
-    /// # Errors
-    ///
-    /// [`SubmitError`] when the executor does not take it. Everything else, such as an argument that cannot be encoded, is
-    /// told by the future.
-    fn submit_task<F, A, M>(
-        &self,
-        task: F,
-        args: A,
-        options: TaskOptions,
-    ) -> Result<TaskFuture<F::Output>, SubmitError>
-    where
-        F: Task<A, M>,
-        A: Payload,
-        F::Output: Payload,
-        M: 'static;
-
-    /// Submits one task for each of `args`.
-    ///
-    /// # Errors
-    ///
-    /// As [`submit_task`](Self::submit_task); what was submitted before is cancelled then.
-    fn submit_tasks<F, A, M>(
-        &self,
-        task: F,
-        args: impl IntoIterator<Item = A>,
-        options: TaskOptions,
-    ) -> Result<Vec<TaskFuture<F::Output>>, SubmitError>
-    where
-        F: Task<A, M>,
-        A: Payload,
-        F::Output: Payload,
-        M: 'static,
-    {
-        let mut futures: Vec<TaskFuture<F::Output>> = Vec::new();
-        for args in args {
-            match self.submit_task(task.clone(), args, options) {
-                Ok(future) => futures.push(future),
-                Err(error) => {
-                    futures.iter().for_each(|future| _ = future.cancel());
-                    return Err(error);
-                }
-            }
-        }
-        Ok(futures)
-    }
-
-    /// Submits many items of a map as one task. The default runs them one after the other, each with its own panics.
-    ///
-    /// # Errors
-    ///
-    /// As [`submit_task`](Self::submit_task).
-    fn submit_chunk<F, A, M>(
-        &self,
-        task: F,
-        input: ChunkInput<A, F::Output>,
-        options: TaskOptions,
-    ) -> Result<TaskFuture<ChunkOutput<F::Output>>, SubmitError>
-    where
-        F: Task<A, M>,
-        A: Payload,
-        F::Output: Payload,
-        M: 'static,
-    {
-        let (chunk, items) = Chunk::<F, A, F::Output, M>::new(task, input);
-        self.submit_task(chunk, items, options)
-    }
-
-    /// Computes a whole map at once, where the executor has a faster way than chunk by chunk; otherwise gives the map back.
-    ///
-    /// # Errors
-    ///
-    /// The outer one holds the map; the inner one is the first item's.
-    #[doc(hidden)]
-    fn gather<'a, F, A, M>(
-        &self,
-        task: &F,
-        gather: Gather<'a, A>,
-    ) -> Result<Result<Vec<F::Output>, TaskError>, Gather<'a, A>>
-    where
-        F: Task<A, M>,
-        A: Payload,
-        F::Output: Payload,
-        M: 'static,
-    {
-        let _ = task;
-        Err(gather)
-    }
-
-    /// The largest number of workers that run tasks at the same time.
-    fn max_workers(&self) -> usize;
-}
 
 /// Runs tasks somewhere else: in threads, in processes, in rayon, or right here. Code written against this trait runs
 /// unchanged on every executor.

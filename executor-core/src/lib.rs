@@ -120,8 +120,10 @@ mod process;
 mod rayon;
 mod serial;
 mod shared_bytes;
+mod shutdown;
 mod span;
 mod stats;
+mod submit;
 mod sync;
 #[cfg(unix)]
 mod sys;
@@ -141,7 +143,7 @@ mod wait;
 
 pub use cancel::CancelToken;
 pub use error::{AlreadyDone, BuildError, Cause, SubmitError, TaskError, TryMapError, WaitTimeout, WorkerExit};
-pub use executor::{Executor, Shutdown, ShutdownReport, Submit};
+pub use executor::Executor;
 #[doc(hidden)]
 pub use foreign::is_forbidden as is_foreign_code_forbidden;
 pub use future::{Completed, Promise, TaskFuture, TaskId, TaskState};
@@ -158,7 +160,9 @@ pub use process::{
 pub use rayon::{RayonBuilder, RayonCore, RayonExecutor};
 pub use serial::{SerialCore, SerialExecutor};
 pub use shared_bytes::SharedBytes;
+pub use shutdown::{Shutdown, ShutdownReport};
 pub use stats::{Observer, PoolState, Stats, TaskEnd};
+pub use submit::Submit;
 pub use task::{Partial, PartialMarker, Payload, Task, TaskOptions, partial};
 pub use thread::{ClosureCore, Scope, ThreadPoolBuilder, ThreadPoolCore, ThreadPoolExecutor, with_worker_state};
 pub use wait::{AsCompleted, Completion, ReturnWhen, Waited, as_completed, wait, wait_until_any};

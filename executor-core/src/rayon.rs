@@ -12,13 +12,15 @@ use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use crate::{
     error::{BuildError, SubmitError},
-    executor::{Executor, Shutdown, ShutdownReport, Submit},
+    executor::Executor,
     future::{
-        Cell, Host, InProcess, Owner, State as TaskState, TaskFuture, TaskRef, WaitingHere,
-        callbacks::shut_down_and_wait, current_pool, end_if_elsewhere, enter_pool, is_elsewhere, new_pool_id,
+        Cell, Host, InProcess, Owner, State as TaskState, TaskFuture, TaskRef, WaitingHere, current_pool,
+        end_if_elsewhere, enter_pool, is_elsewhere, new_pool_id,
     },
+    shutdown::{Shutdown, ShutdownReport, shut_down_and_wait},
     span,
     stats::{PoolState, Stats},
+    submit::Submit,
     sync::sleep_until,
     sys,
     task::{Payload, Task, TaskOptions},

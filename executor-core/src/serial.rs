@@ -11,9 +11,11 @@ use std::{
 
 use crate::{
     error::SubmitError,
-    executor::{Executor, Shutdown, ShutdownReport, Submit},
-    future::{Cell, InProcess, Owner, State, TaskFuture, callbacks::shut_down_and_wait, new_pool_id},
+    executor::Executor,
+    future::{Cell, InProcess, Owner, State, TaskFuture, new_pool_id},
+    shutdown::{Shutdown, ShutdownReport, shut_down_and_wait},
     stats::{PoolState, Stats},
+    submit::Submit,
     task::{Payload, Task, TaskOptions},
 };
 

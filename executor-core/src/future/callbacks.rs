@@ -25,7 +25,6 @@ use super::{
     state::Completed,
 };
 use crate::{
-    executor::ShutdownReport,
     panic,
     sync::sleep_until,
     sys::{self, PerProcess},
@@ -90,31 +89,24 @@ impl Drop for Callback {
     }
 }
 
-/// Shuts a pool down, and then waits until the callbacks of its tasks have run; for both no longer than `deadline`.
-pub(crate) fn shut_down_and_wait(
-    pool: u64,
-    deadline: Option<Duration>,
-    shut_down: impl FnOnce() -> ShutdownReport,
-) -> ShutdownReport {
-    // A time too long for the clock is no limit.
-    let end = deadline.and_then(|deadline| Instant::now().checked_add(deadline));
-    let mut report = shut_down();
+/// Waits until the callbacks of a pool's tasks have run, no longer than until `end`; returns how many have not.
+pub(crate) fn wait_for_all(pool: u64, end: Option<Instant>) -> usize {
     let own = RUNNING.get();
     // The one that has called this will be over, too.
     let left = |pending: &BTreeMap<u64, usize>| {
         pending.get(&pool).copied().unwrap_or(0).saturating_sub((own == Some(pool)).into())
     };
-    report.callbacks = left(&pending());
-    if report.callbacks == 0 || own.is_some() || current_pool() == pool || thread::panicking() {
-        return report;
+    let now = left(&pending());
+    if now == 0 || own.is_some() || current_pool() == pool || thread::panicking() {
+        return now;
     }
     // A callback may be waiting for the pool whose worker this is.
     let here = WaitingHere::begin();
     loop {
         let pending = pending();
-        report.callbacks = left(&pending);
-        if report.callbacks == 0 || end.is_some_and(|end| end <= Instant::now()) {
-            return report;
+        let left = left(&pending);
+        if left == 0 || end.is_some_and(|end| end <= Instant::now()) {
+            return left;
         }
         drop(sleep_until(&PENDING.get().all_run, pending, here.until(end)));
     }

@@ -5,8 +5,8 @@ use std::{fmt, time::Instant};
 use super::chunk::{ChunkInput, ChunkOutput};
 use crate::{
     error::{SubmitError, TaskError},
-    executor::Submit,
     future::TaskFuture,
+    submit::Submit,
     task::{Payload, Task, TaskOptions},
 };
 

@@ -23,11 +23,13 @@ use super::{
 use crate::{
     cancel::CancelToken,
     error::{BuildError, SubmitError, TaskError},
-    executor::{Executor, Shutdown, ShutdownReport, Submit},
-    future::{Promise, TaskFuture, TaskRef, WaitingHere, callbacks::shut_down_and_wait},
+    executor::Executor,
+    future::{Promise, TaskFuture, TaskRef, WaitingHere},
     map::{ChunkInput, ChunkOutput},
+    shutdown::{Shutdown, ShutdownReport, shut_down_and_wait},
     span,
     stats::{PoolState, Stats},
+    submit::Submit,
     sys,
     task::{Payload, Task, TaskOptions},
 };

@@ -11,11 +11,13 @@ use super::{
 use crate::{
     cancel::CancelToken,
     error::{BuildError, SubmitError, TaskError},
-    executor::{Executor, Shutdown, ShutdownReport, Submit},
-    future::{InProcess, TaskFuture, callbacks::shut_down_and_wait},
+    executor::Executor,
+    future::{InProcess, TaskFuture},
     map::{ChunkInput, ChunkOutput, Chunks, Gather, Map},
+    shutdown::{Shutdown, ShutdownReport, shut_down_and_wait},
     span,
     stats::{PoolState, Stats},
+    submit::Submit,
     task::{Payload, Task, TaskOptions},
 };
 

@@ -24,12 +24,12 @@ use crate::{
     cancel::CancelToken,
     deadline,
     error::{Cause, SubmitError, TaskError},
-    executor::{Shutdown, ShutdownReport},
     future::{
         Cell, Host, State as TaskState, TaskRef, WaitingHere, current_pool, end_if_elsewhere, enter_pool, is_elsewhere,
         leave_pool, new_pool_id,
     },
     panic,
+    shutdown::{Shutdown, ShutdownReport},
     stats::{Observer, PoolState, Stats},
     sync::sleep_until,
     sys::PerProcess,
