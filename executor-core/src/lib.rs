@@ -105,7 +105,6 @@
 
 mod cancel;
 mod codec;
-mod deadline;
 mod error;
 mod executor;
 mod foreign;

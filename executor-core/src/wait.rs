@@ -1,10 +1,10 @@
 //! Waiting for many tasks: [`wait`] and [`as_completed`].
 //!
-//! Both put one [`CompletionSet`] among the waiters of every future; a task that ends pushes its index there. Nothing is
+//! Both put one `CompletionSet` among the waiters of every future; a task that ends pushes its index there. Nothing is
 //! polled, and a completion costs the same however many futures are waited for.
 
 use std::{
-    collections::{HashSet, VecDeque},
+    collections::HashSet,
     fmt,
     sync::Arc,
     time::{Duration, Instant},
@@ -12,45 +12,9 @@ use std::{
 
 use crate::{
     error::WaitTimeout,
-    future::{TaskFuture, TaskId, Waiter, WaitingHere},
-    sync::{Condvar, Mutex, lock, wait_until},
+    future::{CompletionSet, TaskFuture, TaskId, Waiter, WaitingHere},
     sys,
 };
-
-/// Where the futures of one wait announce that they are done.
-pub(crate) struct CompletionSet {
-    done: Mutex<VecDeque<usize>>,
-    changed: Condvar,
-}
-
-impl CompletionSet {
-    pub(crate) fn new() -> Self {
-        Self { done: Mutex::new(VecDeque::new()), changed: Condvar::new() }
-    }
-
-    pub(crate) fn push(&self, index: usize) {
-        lock(&self.done).push_back(index);
-        self.changed.notify_one();
-    }
-
-    pub(crate) fn try_pop(&self) -> Option<usize> {
-        lock(&self.done).pop_front()
-    }
-
-    /// The next index, or `None` once `deadline` has passed.
-    pub(crate) fn pop(&self, here: &WaitingHere, deadline: Option<Instant>) -> Option<usize> {
-        let mut done = lock(&self.done);
-        loop {
-            if let Some(index) = done.pop_front() {
-                return Some(index);
-            }
-            if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
-                return None;
-            }
-            done = wait_until(&self.changed, done, here.until(deadline));
-        }
-    }
-}
 
 mod sealed {
     use super::{Arc, CompletionSet};

@@ -5,13 +5,12 @@ use std::{
     time::Duration,
 };
 
-use super::{Body, Cell, Slot, State, Stored, Task, TaskFuture, TaskRef, callbacks, end_if_elsewhere};
-use crate::{
+use super::{
+    Body, Cell, Slot, State, Stored, Task, TaskFuture, TaskRef, callbacks,
     deadline::{self, Limit, Watch},
-    error::TaskError,
-    panic,
-    task::TaskOptions,
+    end_if_elsewhere,
 };
+use crate::{error::TaskError, panic, task::TaskOptions};
 
 /// The executor that a task belongs to, as the task knows it; hears of every change, wherever it comes from.
 pub(crate) trait Owner: Send + Sync + 'static {

@@ -5,6 +5,8 @@
 pub(crate) mod callbacks;
 #[expect(unsafe_code, reason = "guards the list of waiters by a bit of the cell's word")]
 mod cell;
+mod completion_set;
+pub(crate) mod deadline;
 mod host;
 #[expect(unsafe_code, reason = "takes work and writes outcomes by the protocol of the cell")]
 mod in_process;
@@ -20,6 +22,7 @@ mod task_future;
 mod waiter;
 
 pub(crate) use cell::Cell;
+pub(crate) use completion_set::CompletionSet;
 pub(crate) use host::{
     Host, WaitingHere, current_pool, end_if_elsewhere, enter_pool, is_elsewhere, leave_pool, may_run_here, new_pool_id,
 };

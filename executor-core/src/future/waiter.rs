@@ -4,10 +4,12 @@ use std::{sync::Arc, task::Waker};
 
 use super::{
     callbacks::{self, Callback},
+    completion_set::CompletionSet,
+    deadline::keeps_time,
     host::run_foreign,
     state::Completed,
 };
-use crate::{deadline::keeps_time, sync::Thread, wait::CompletionSet};
+use crate::sync::Thread;
 
 /// Somebody who wants to know when the cell is done.
 pub(crate) enum Waiter {

@@ -22,11 +22,10 @@ use super::{
 };
 use crate::{
     cancel::CancelToken,
-    deadline,
     error::{Cause, SubmitError, TaskError},
     future::{
-        Cell, Host, State as TaskState, TaskRef, WaitingHere, current_pool, end_if_elsewhere, enter_pool, is_elsewhere,
-        leave_pool, new_pool_id,
+        self, Cell, Host, State as TaskState, TaskRef, WaitingHere, current_pool, end_if_elsewhere, enter_pool,
+        is_elsewhere, leave_pool, new_pool_id,
     },
     panic,
     shutdown::{Shutdown, ShutdownReport},
@@ -330,7 +329,7 @@ impl Pool {
     fn serve(self: Arc<Self>, seat: Option<Seat>) {
         enter_pool(Arc::<Self>::clone(&self));
         // There was none for this thread's sister, perhaps.
-        deadline::ensure_served();
+        future::deadline::ensure_served();
         let begin = || {
             self.observe(|observer| observer.worker_started());
             let prepare = || {

@@ -9,8 +9,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use super::TaskRef;
 use crate::{
-    future::TaskRef,
     panic,
     sys::{self, PerProcess},
 };
