@@ -1,10 +1,7 @@
 //! [`CancelToken`]: cooperative cancellation, in threads and in worker processes alike.
 
 use std::{
-    any::Any,
-    cell::RefCell,
     fmt,
-    mem::ManuallyDrop,
     sync::{
         Arc, Mutex, PoisonError, Weak,
         atomic::{AtomicBool, Ordering},
@@ -13,10 +10,11 @@ use std::{
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _, ser::Error as _};
 
-#[cfg(target_os = "linux")]
-use crate::process::shm::{Block, MOST_BLOCKS};
 #[cfg(unix)]
-use crate::process::{Flag, RemoteFlag};
+use crate::{
+    pins::Pins,
+    process::{Flag, RemoteFlag},
+};
 
 /// Tells a task that its result is not wanted any more, for tasks that look.
 ///
@@ -236,104 +234,6 @@ impl<'de> Deserialize<'de> for CancelToken {
     }
 }
 
-/// What encoded bytes refer to, kept alive for as long as somebody may read them.
-#[derive(Default)]
-pub(crate) struct Pins {
-    things: Vec<Arc<dyn Any + Send + Sync>>,
-    #[cfg(target_os = "linux")]
-    blocks: Vec<Block>,
-}
-
-thread_local! {
-    /// What is being collected on this thread. It has no destructor, so that also the destructors of other thread-locals can
-    /// encode something.
-    static COLLECTED: RefCell<Option<ManuallyDrop<Pins>>> = const { RefCell::new(None) };
-}
-
-impl Pins {
-    /// Runs `encode`, and collects what is pinned meanwhile. When `encode` panics nothing stays collected, and whoever
-    /// collected before goes on with what he had.
-    pub(crate) fn collect<R>(encode: impl FnOnce() -> R) -> (R, Self) {
-        struct Collection {
-            outer: Option<ManuallyDrop<Pins>>,
-        }
-        impl Collection {
-            fn end(&mut self) -> Option<Pins> {
-                COLLECTED.replace(self.outer.take()).map(ManuallyDrop::into_inner)
-            }
-        }
-        impl Drop for Collection {
-            fn drop(&mut self) {
-                drop(self.end());
-            }
-        }
-        const { assert!(!std::mem::needs_drop::<RefCell<Option<ManuallyDrop<Self>>>>()) };
-        let mut collection = Collection { outer: COLLECTED.replace(Some(ManuallyDrop::default())) };
-        let result = encode();
-        let pins = collection.end().unwrap_or_default();
-        std::mem::forget(collection);
-        (result, pins)
-    }
-
-    /// Pins `what` if somebody collects; otherwise it lives as long as its owner.
-    #[cfg(unix)]
-    fn add(what: Arc<dyn Any + Send + Sync>) {
-        COLLECTED.with_borrow_mut(|pins| {
-            if let Some(pins) = pins {
-                pins.things.push(what);
-            }
-        });
-    }
-
-    /// Pins shared memory; `false` when nobody collects, or there is enough of it: then the bytes themselves have to travel.
-    #[cfg(target_os = "linux")]
-    pub(crate) fn add_block(block: &Block) -> bool {
-        COLLECTED.with_borrow_mut(|pins| {
-            let Some(pins) = pins else { return false };
-            if pins.blocks.iter().any(|other| other.is_same(block)) {
-                return true;
-            }
-            let has_room = pins.blocks.len() < MOST_BLOCKS;
-            if has_room {
-                pins.blocks.push(block.clone());
-            }
-            has_room
-        })
-    }
-
-    /// Whether somebody collects.
-    #[cfg(target_os = "linux")]
-    pub(crate) fn are_collected() -> bool {
-        COLLECTED.with_borrow(Option::is_some)
-    }
-
-    /// The shared memory among them.
-    #[cfg(target_os = "linux")]
-    pub(crate) fn blocks(&self) -> &[Block] {
-        &self.blocks
-    }
-
-    /// The shared memory among them.
-    #[cfg(target_os = "linux")]
-    pub(crate) fn into_blocks(self) -> Vec<Block> {
-        self.blocks
-    }
-
-    pub(crate) fn is_empty(&self) -> bool {
-        #[cfg(target_os = "linux")]
-        if !self.blocks.is_empty() {
-            return false;
-        }
-        self.things.is_empty()
-    }
-}
-
-impl fmt::Debug for Pins {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Pins").field("things", &self.things.len()).finish_non_exhaustive()
-    }
-}
-
 impl fmt::Debug for CancelToken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("CancelToken").field("cancelled", &self.is_cancelled()).finish()
@@ -358,54 +258,6 @@ mod tests {
         assert!(leaf.is_cancelled() && leaf.child().is_cancelled());
         drop(root);
         drop(leaf);
-    }
-
-    #[cfg(target_os = "linux")]
-    #[test]
-    fn a_panic_ends_what_was_collected_for_it_and_nothing_else() {
-        let panics = || {
-            let outcome = std::panic::catch_unwind(|| Pins::collect(|| std::panic::resume_unwind(Box::new(()))));
-            assert!(outcome.is_err());
-        };
-        panics();
-        assert!(!Pins::are_collected());
-        let token = CancelToken::new();
-        let pin = || {
-            let Inner::Local(node) = &token.inner else { unreachable!("made here") };
-            Pins::add(Arc::<Node>::clone(node));
-        };
-        let ((), pins) = Pins::collect(|| {
-            pin();
-            panics();
-            let ((), inner) = Pins::collect(pin);
-            assert_eq!(inner.things.len(), 1);
-            pin();
-        });
-        assert_eq!(pins.things.len(), 2);
-        assert!(!Pins::are_collected());
-    }
-
-    #[cfg(target_os = "linux")]
-    #[test]
-    fn the_destructor_of_a_thread_local_can_encode() {
-        struct Late(std::sync::mpsc::Sender<bool>);
-        impl Drop for Late {
-            fn drop(&mut self) {
-                let (collected, _) = Pins::collect(Pins::are_collected);
-                let _ = self.0.send(collected);
-            }
-        }
-        thread_local! {
-            static LATE: RefCell<Option<Late>> = const { RefCell::new(None) };
-        }
-        let (sender, receiver) = std::sync::mpsc::channel();
-        let thread = std::thread::spawn(move || {
-            LATE.set(Some(Late(sender)));
-            // Registered later, so gone sooner, if it could be gone at all.
-            let _ = Pins::collect(|| ());
-        });
-        assert_eq!(receiver.recv(), Ok(true));
-        assert!(thread.join().is_ok());
     }
 
     #[test]

@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 #[cfg(target_os = "linux")]
 use crate::process::shm::{self, Block};
 use crate::{
-    cancel::Pins,
     panic,
+    pins::Pins,
     shared_bytes::{Plain, Received},
 };
 

@@ -113,6 +113,7 @@ pub mod host;
 mod initializer;
 mod map;
 mod panic;
+mod pins;
 #[cfg(unix)]
 mod process;
 #[cfg(feature = "rayon")]

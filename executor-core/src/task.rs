@@ -16,7 +16,7 @@ use std::{
 
 use serde::{Serialize, de::DeserializeOwned};
 
-use crate::{cancel::Pins, codec, error::TaskError};
+use crate::{codec, error::TaskError, pins::Pins};
 
 /// A value that may cross a process border. Implemented for everything that serde can write and read back, and that owns its
 /// data: of `&str` the compiler says that `Deserialize` is not general enough, and `String` is what can be sent.

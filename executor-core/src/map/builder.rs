@@ -14,6 +14,7 @@ use std::{
 use super::{
     chunk::{ChunkInput, ChunkOutput},
     chunks::{Chunks, Gather},
+    pull::pull,
     ready::Ready,
     spare::Spare,
 };
@@ -21,7 +22,6 @@ use crate::{
     error::{SubmitError, TaskError},
     future::TaskFuture,
     task::TaskOptions,
-    thread::pull,
     wait::{AsCompleted, as_completed},
 };
 

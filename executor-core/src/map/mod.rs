@@ -3,6 +3,8 @@
 mod builder;
 mod chunk;
 mod chunks;
+#[expect(unsafe_code, reason = "writes items to where there is room")]
+mod pull;
 #[expect(unsafe_code, reason = "moves values out of a vector that is used again")]
 mod ready;
 mod spare;

@@ -15,9 +15,9 @@ use std::{
 
 use super::{dispatch::State, job::ProcessTask, long::Long, queue::SpentPages, request::Bytes};
 use crate::{
-    cancel::Pins,
     foreign::NoForeignCode,
     future::{TypedRef, callbacks::drop_elsewhere},
+    pins::Pins,
     sys,
     task::Bound,
 };

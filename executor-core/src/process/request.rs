@@ -25,10 +25,10 @@ use super::{
     shm::{self, Attached},
 };
 use crate::{
-    cancel::Pins,
     codec,
     error::TaskError,
     panic,
+    pins::Pins,
     task::{Bound, Payload, Task},
 };
 

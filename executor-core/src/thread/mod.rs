@@ -19,6 +19,5 @@ mod worker;
 pub(crate) use builder::LEAST_STACK;
 pub use builder::ThreadPoolBuilder;
 pub use executor::{ClosureCore, ThreadPoolCore, ThreadPoolExecutor};
-pub(crate) use gather::pull;
 pub use scope::Scope;
 pub use state::with_worker_state;

@@ -8,7 +8,7 @@ use super::{
     super::{WaitingHere, outcome::Slot, waiter::Waiter},
     *,
 };
-use crate::{future::CompletionSet, sync};
+use crate::{error::TaskError, future::CompletionSet, sync};
 
 /// A task as `InProcess` and `Promise` have it, and the steps that they take.
 struct Model {

@@ -13,7 +13,7 @@ use super::{
     borrowed::{Borrowed, Sealed, find},
     store::{self, Holder},
 };
-use crate::{cancel::Pins, process::in_worker};
+use crate::{pins::Pins, process::in_worker};
 
 pub(crate) use super::store::Use;
 

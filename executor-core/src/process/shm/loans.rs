@@ -19,7 +19,7 @@ use super::{
     store::{self, BLANKS, Holder, Segment},
 };
 use crate::{
-    cancel::Pins,
+    pins::Pins,
     process::{
         transport::{Load, ParentEnd, Record},
         wire::{Malformed, Reader},

@@ -16,7 +16,7 @@ use super::{
     store::{self, Fresh, Use},
 };
 use crate::{
-    cancel::Pins,
+    pins::Pins,
     process::{
         definitions::{DEFINITIONS, Definitions},
         entry::EntryOf,
