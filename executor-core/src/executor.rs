@@ -215,7 +215,7 @@ pub trait Executor {
     /// Calls `task` with each item, and yields the results in the order of the items. See [`Map`] for what can be set.
     ///
     /// Nothing is submitted before the first result is asked for ([`Map::start`] does so at once). When the executor is shut
-    /// down meanwhile, the last thing that is yielded is [`TaskError::ShutDown`].
+    /// down meanwhile, the last thing that is yielded is [`TaskError::ShutDown`](crate::TaskError::ShutDown).
     ///
     /// A task of several parameters takes tuples: Python's `map(f, a, b)` is `map(f, a.zip(b))`.
     ///

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use crate::future::callbacks;
 
-/// How an executor ends; see [`Executor::shutdown`].
+/// How an executor ends; see [`Executor::shutdown`](crate::Executor::shutdown).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Shutdown {
     /// Take no new tasks, and finish all that were submitted. With a deadline of zero this is Python's `wait=False`.
@@ -12,8 +12,8 @@ pub enum Shutdown {
     /// Take no new tasks, cancel those that have not started, and finish those that run.
     CancelQueued,
     /// Take no new tasks, cancel those that have not started, and stop those that run: worker processes are killed, and what
-    /// they ran resolves with [`TaskError::ShutDown`] and counts as failed; threads cannot be, so the pool's
-    /// [`CancelToken`](crate::CancelToken) is cancelled and what still runs is reported.
+    /// they ran resolves with [`TaskError::ShutDown`](crate::TaskError::ShutDown) and counts as failed; threads cannot be, so
+    /// the pool's [`CancelToken`](crate::CancelToken) is cancelled and what still runs is reported.
     Kill,
 }
 
