@@ -55,17 +55,21 @@ pub(super) fn stop_worker(actor: &mut Actor<'_, Pool>, random: &mut Random) {
     }
     let pid = pids[below(random, pids.len() as u64) as usize];
     let Some(handle) = signal_child(pid, Signal::STOP) else { return };
-    let x = random.next_u64();
+    let (x, pause) = (random.next_u64(), Duration::from_millis(below(random, 40)));
     let options = TaskOptions::new().timeout(Duration::from_millis(1 + below(random, 30)));
-    let limited = actor.pool.submit_with(tasks::busy, x, options);
-    actor.hold(limited, Expect::new(Plan::Answer, x).timing_out(), false);
-    let free = actor.pool.submit(tasks::quick, x);
-    actor.hold(free, Expect::new(Plan::Answer, x), false);
-    if let Some((_, future)) = actor.held.last() {
-        future.wait_timeout(Duration::from_millis(below(random, 40)));
-    }
-    // It may have been killed, and replaced, meanwhile.
-    let _ = rustix::process::pidfd_send_signal(&handle, Signal::CONT);
+    thread::scope(|scope| {
+        // By another thread: where it is the only worker, and the queue is full, a submit waits for just this.
+        scope.spawn(|| {
+            // That is the scenario.
+            thread::sleep(pause);
+            // It may have been killed, and replaced, meanwhile.
+            let _ = rustix::process::pidfd_send_signal(&handle, Signal::CONT);
+        });
+        let limited = actor.pool.submit_with(tasks::busy, x, options);
+        actor.hold(limited, Expect::new(Plan::Answer, x).timing_out(), false);
+        let free = actor.pool.submit(tasks::quick, x);
+        actor.hold(free, Expect::new(Plan::Answer, x), false);
+    });
 }
 
 /// How long a forked copy may take before it is a hang.
