@@ -332,7 +332,7 @@ fn start_worker(core: &Core, launcher: &mut Launcher) -> Result<Worker, LaunchEr
     let counts: Option<std::os::fd::OwnedFd> = None;
     let has_memory = table.is_some() && counts.is_some();
     let transport = if has_memory { core.config.transport } else { Transport::Socket };
-    let mut files: Vec<BorrowedFd<'_>> = table.into_iter().chain(counts.as_ref().map(AsFd::as_fd)).collect();
+    let files: Vec<BorrowedFd<'_>> = table.into_iter().chain(counts.as_ref().map(AsFd::as_fd)).collect();
     let hello = Hello {
         identity: core.identity.clone(),
         preload: launcher.preload_of_worker().cloned(),
@@ -359,7 +359,7 @@ fn start_worker(core: &Core, launcher: &mut Launcher) -> Result<Worker, LaunchEr
         #[cfg(target_os = "linux")]
         Transport::SharedMemory => {
             let (mut rings, [requests, replies]) = super::transport::ring_pair(control)?;
-            files.extend([requests.as_fd(), replies.as_fd()]);
+            let files = [&files[..], &[requests.as_fd(), replies.as_fd()]].concat();
             rings.control().send_first(&frame, &files)?;
             Box::new(rings)
         }

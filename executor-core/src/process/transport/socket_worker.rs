@@ -10,10 +10,10 @@ use std::{
 use std::{collections::VecDeque, os::fd::BorrowedFd, sync::OnceLock};
 
 #[cfg(target_os = "linux")]
-use super::socket::{ATTACHED, ArrivedFile};
+use super::socket::{ATTACHED, ArrivedFile, is_gone};
 use super::{
     Record, ReplyHeader, ReplyKind, Request, WorkerEnd,
-    socket::{READ_SIZE, Source, is_gone},
+    socket::{READ_SIZE, Source},
 };
 #[cfg(target_os = "linux")]
 use crate::process::shm::{self, Block, Share};
