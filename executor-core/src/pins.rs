@@ -5,9 +5,12 @@ use std::{any::Any, cell::RefCell, fmt, mem::ManuallyDrop, sync::Arc};
 #[cfg(target_os = "linux")]
 use crate::process::shm::{Block, MOST_BLOCKS};
 
-/// What encoded bytes refer to, kept alive for as long as somebody may read them.
+/// What encoded bytes refer to, kept alive for as long as somebody may read them. Most refer to nothing, and then this is one word.
 #[derive(Default)]
-pub(crate) struct Pins {
+pub(crate) struct Pins(Option<Box<Pinned>>);
+
+#[derive(Default)]
+struct Pinned {
     things: Vec<Arc<dyn Any + Send + Sync>>,
     #[cfg(target_os = "linux")]
     blocks: Vec<Block>,
@@ -49,7 +52,7 @@ impl Pins {
     pub(crate) fn add(what: Arc<dyn Any + Send + Sync>) {
         COLLECTED.with_borrow_mut(|pins| {
             if let Some(pins) = pins {
-                pins.things.push(what);
+                pins.pinned().things.push(what);
             }
         });
     }
@@ -59,15 +62,20 @@ impl Pins {
     pub(crate) fn add_block(block: &Block) -> bool {
         COLLECTED.with_borrow_mut(|pins| {
             let Some(pins) = pins else { return false };
-            if pins.blocks.iter().any(|other| other.is_same(block)) {
+            let blocks = &mut pins.pinned().blocks;
+            if blocks.iter().any(|other| other.is_same(block)) {
                 return true;
             }
-            let has_room = pins.blocks.len() < MOST_BLOCKS;
+            let has_room = blocks.len() < MOST_BLOCKS;
             if has_room {
-                pins.blocks.push(block.clone());
+                blocks.push(block.clone());
             }
             has_room
         })
+    }
+
+    fn pinned(&mut self) -> &mut Pinned {
+        self.0.get_or_insert_default()
     }
 
     /// Whether somebody collects.
@@ -79,27 +87,27 @@ impl Pins {
     /// The shared memory among them.
     #[cfg(target_os = "linux")]
     pub(crate) fn blocks(&self) -> &[Block] {
-        &self.blocks
+        self.0.as_ref().map_or(&[], |pinned| &pinned.blocks)
     }
 
     /// The shared memory among them.
     #[cfg(target_os = "linux")]
     pub(crate) fn into_blocks(self) -> Vec<Block> {
-        self.blocks
+        self.0.map_or_else(Vec::new, |pinned| pinned.blocks)
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        #[cfg(target_os = "linux")]
-        if !self.blocks.is_empty() {
-            return false;
-        }
-        self.things.is_empty()
+        self.0.is_none()
+    }
+
+    fn things(&self) -> &[Arc<dyn Any + Send + Sync>] {
+        self.0.as_ref().map_or(&[], |pinned| &pinned.things)
     }
 }
 
 impl fmt::Debug for Pins {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Pins").field("things", &self.things.len()).finish_non_exhaustive()
+        f.debug_struct("Pins").field("things", &self.things().len()).finish_non_exhaustive()
     }
 }
 
@@ -120,10 +128,10 @@ mod tests {
             pin();
             panics();
             let ((), inner) = Pins::collect(pin);
-            assert_eq!(inner.things.len(), 1);
+            assert_eq!(inner.things().len(), 1);
             pin();
         });
-        assert_eq!(pins.things.len(), 2);
+        assert_eq!(pins.things().len(), 2);
         assert!(!Pins::are_collected());
     }
 

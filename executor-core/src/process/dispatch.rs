@@ -397,10 +397,13 @@ impl State {
             let place = worker.channel.push(run(bytes));
             (place, (!worker.channel.keeps(bytes.len())).then(|| source.keep()))
         };
+        let control = worker.channel.control();
         // What was sent at once needs no memory any more, also where nothing else ever comes over the socket.
-        self.books.spent.extend(worker.channel.control().take_spent().into_iter().map(Spent::Long));
+        if control.has_spent() {
+            self.books.spent.extend(control.take_spent().into_iter().map(Spent::Long));
+        }
         // What did not fit into a socket is sent by the supervisor.
-        if worker.channel.control().wants_to_send() {
+        if control.wants_to_send() {
             self.sleep.call();
         }
         job.content().set_location(Location::Worker(number, request_number as u32));
@@ -640,10 +643,13 @@ impl State {
         self.books.end_chunk(job, request);
     }
 
-    /// What whoever releases the lock is to drop.
-    pub(super) fn take_spent(&mut self) -> Vec<Spent> {
-        self.books.spent.extend(self.queue.take_spent().map(Spent::Pages));
-        std::mem::take(&mut self.books.spent)
+    /// What whoever releases the lock is to drop, if there is anything.
+    #[inline]
+    pub(super) fn take_spent(&mut self) -> Option<Vec<Spent>> {
+        if let Some(pages) = self.queue.take_spent() {
+            self.books.spent.push(Spent::Pages(pages));
+        }
+        if self.books.spent.is_empty() { None } else { Some(std::mem::take(&mut self.books.spent)) }
     }
 
     /// Whether every task is in one place, the one that it says, and whether the counts are those of what they count.

@@ -6,11 +6,13 @@ use std::{
     mem::ManuallyDrop,
     ops::Deref,
     sync::{
-        Arc, Mutex, OnceLock, PoisonError,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
+
+use once_cell::race::OnceBox;
 
 #[cfg(target_os = "linux")]
 use super::shm::{self, Attached};
@@ -135,8 +137,9 @@ pub(super) struct ProcessTask {
     location: AtomicU64,
     /// Until the outcome is there: the span of who has submitted it.
     slot: Slot<Carried, Answer>,
-    /// The result, where somebody had to decode it to see whether it is one.
-    decoded: OnceLock<Box<Decoded>>,
+    /// The result, where somebody had to decode it to see whether it is one. Rarely there, so it takes no more than a pointer: a pool
+    /// may have millions of tasks.
+    decoded: OnceBox<Decoded>,
 }
 
 /// A result that was decoded before it was asked for.
@@ -172,7 +175,7 @@ const FLAGS: u64 = WANTED | BEGUN | STARTED;
 
 impl ProcessTask {
     pub(super) fn new(core: Arc<Core>, span: Carried) -> Self {
-        Self { core, location: AtomicU64::new(0), slot: Slot::new(span), decoded: OnceLock::new() }
+        Self { core, location: AtomicU64::new(0), slot: Slot::new(span), decoded: OnceBox::new() }
     }
 
     // ORDERING, of everything here: under the pool's lock.

@@ -113,6 +113,7 @@ impl<'a> Locked<'a> {
 impl Deref for Locked<'_> {
     type Target = State;
 
+    #[inline]
     fn deref(&self) -> &State {
         match &self.guard {
             Some(guard) => guard,
@@ -122,6 +123,7 @@ impl Deref for Locked<'_> {
 }
 
 impl DerefMut for Locked<'_> {
+    #[inline]
     fn deref_mut(&mut self) -> &mut State {
         match &mut self.guard {
             Some(guard) => guard,
@@ -131,6 +133,7 @@ impl DerefMut for Locked<'_> {
 }
 
 impl Drop for Locked<'_> {
+    #[inline]
     fn drop(&mut self) {
         let Some(mut guard) = self.guard.take() else { return };
         let spent = guard.take_spent();
@@ -139,8 +142,8 @@ impl Drop for Locked<'_> {
             sys::send_if_room(self.lock.alarm.as_fd(), &[1]);
         }
         self.no_foreign_code = None;
-        for spent in spent {
-            spent.let_go();
+        if let Some(spent) = spent {
+            spent.into_iter().for_each(Spent::let_go);
         }
     }
 }

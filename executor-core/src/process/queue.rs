@@ -169,6 +169,7 @@ impl<T: Ranked> Lanes<T> {
     }
 
     /// The memory of an empty queue that was long, to be dropped where nobody waits for it.
+    #[inline]
     fn take_spent(&mut self) -> Option<Vec<Page<T>>> {
         if self.length > 0 || self.pages.len() <= KEPT {
             return None;
@@ -243,6 +244,7 @@ impl Queue {
         self.0.remove(at)
     }
 
+    #[inline]
     pub(super) fn take_spent(&mut self) -> Option<SpentPages> {
         self.0.take_spent().map(SpentPages)
     }

@@ -35,27 +35,48 @@ use crate::{
 /// Bytes that are mostly few.
 #[derive(Debug)]
 pub(super) enum Bytes {
-    Few {
-        length: u8,
-        bytes: [u8; Self::FEW],
-    },
+    Few(FewBytes),
     Many(Vec<u8>),
     /// More than [`LONGEST_COPY`](super::long::LONGEST_COPY), from when they go to a worker.
     Long(LongBytes),
 }
 
+/// As many as take no more room than a vector. All that a task has is moved several times on its way: aligned as the vector is, this
+/// moves in whole words. In single bytes at odd places each move would have to wait for the one before it.
+#[derive(Debug, Default)]
+#[repr(align(8))]
+pub(super) struct FewBytes {
+    bytes: [u8; Bytes::FEW],
+    length: u8,
+}
+
+impl FewBytes {
+    /// `None` if they are more.
+    fn new(slice: &[u8]) -> Option<Self> {
+        let mut few = Self::default();
+        few.bytes.get_mut(..slice.len())?.copy_from_slice(slice);
+        // Fits: it is at most FEW.
+        few.length = slice.len() as u8;
+        Some(few)
+    }
+
+    fn as_slice(&self) -> &[u8] {
+        &self.bytes[..usize::from(self.length)]
+    }
+}
+
 impl Bytes {
-    const FEW: usize = 22;
+    const FEW: usize = size_of::<Vec<u8>>() - 1;
 
     /// Takes them out.
     pub(super) fn take(&mut self) -> Self {
-        std::mem::replace(self, Self::Few { length: 0, bytes: [0; Self::FEW] })
+        std::mem::replace(self, Self::Few(FewBytes::default()))
     }
 
     /// Takes them out as those that several may own.
     pub(super) fn take_long(&mut self) -> LongBytes {
         match self.take() {
-            Self::Few { length, bytes } => bytes[..usize::from(length)].to_vec().into(),
+            Self::Few(few) => few.as_slice().to_vec().into(),
             Self::Many(bytes) => bytes.into(),
             Self::Long(bytes) => bytes,
         }
@@ -71,7 +92,7 @@ impl Bytes {
 
     pub(super) fn as_slice(&self) -> &[u8] {
         match self {
-            Self::Few { length, bytes } => &bytes[..usize::from(*length)],
+            Self::Few(few) => few.as_slice(),
             Self::Many(bytes) => bytes,
             Self::Long(bytes) => bytes.as_slice(),
         }
@@ -80,19 +101,13 @@ impl Bytes {
 
 impl From<&[u8]> for Bytes {
     fn from(slice: &[u8]) -> Self {
-        if slice.len() > Self::FEW {
-            return Self::Many(slice.to_vec());
-        }
-        let mut bytes = [0; Self::FEW];
-        bytes[..slice.len()].copy_from_slice(slice);
-        // Fits: it is at most FEW.
-        Self::Few { length: slice.len() as u8, bytes }
+        FewBytes::new(slice).map_or_else(|| Self::Many(slice.to_vec()), Self::Few)
     }
 }
 
 impl From<Vec<u8>> for Bytes {
     fn from(bytes: Vec<u8>) -> Self {
-        if bytes.len() > Self::FEW { Self::Many(bytes) } else { Self::from(&bytes[..]) }
+        FewBytes::new(&bytes).map_or(Self::Many(bytes), Self::Few)
     }
 }
 

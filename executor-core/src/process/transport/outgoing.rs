@@ -118,6 +118,10 @@ impl Outgoing {
         self.sent = 0;
     }
 
+    pub(super) fn has_spent(&self) -> bool {
+        !self.spent.is_empty()
+    }
+
     /// The long contents that are not needed here any more.
     pub(super) fn take_spent(&mut self) -> Vec<Long> {
         std::mem::take(&mut self.spent)

@@ -268,6 +268,11 @@ impl SocketParent {
         self.outgoing.take_spent()
     }
 
+    /// Whether there are any.
+    pub(in crate::process) fn has_spent(&self) -> bool {
+        self.outgoing.has_spent()
+    }
+
     /// The same, where nothing more is going to be sent.
     pub(in crate::process) fn take_unsent(&mut self) -> Vec<Long> {
         self.outgoing.clear();
