@@ -70,9 +70,6 @@ impl Line {
     /// again.
     fn pop(&self) -> Option<(TaskRef, usize)> {
         for round in 1_u32.. {
-            if let Some(task) = self.pop_front() {
-                return Some((task, 0));
-            }
             // In the tests others come in between.
             #[cfg(all(test, not(loom)))]
             std::thread::yield_now();
@@ -82,11 +79,14 @@ impl Line {
                 // Somebody is moving tasks; it takes a few instructions, unless he was preempted.
                 Err(TryLockError::WouldBlock) => {
                     pause(round);
-                    continue;
+                    match self.pop_front() {
+                        Some(task) => return Some((task, 0)),
+                        None => continue,
+                    }
                 }
             };
             // Somebody may have moved tasks since.
-            return match self.pop_front() {
+            return match refill.front.pop() {
                 Some(task) => Some((task, 0)),
                 None if !refill.middle.is_empty() => self.pop_middle(&mut refill),
                 None => {

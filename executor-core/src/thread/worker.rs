@@ -359,7 +359,8 @@ impl Worker {
             }
         }
         *since_outside = 0;
-        if let Some(task) = queues.pop_front() {
+        // Who searches already looks there below.
+        if !*searching && let Some(task) = queues.pop_front() {
             return Some(task);
         }
         if !deque.is_empty() && !queues.has_outside() {
