@@ -7,6 +7,7 @@ use std::{
     cell::Cell,
     hint::spin_loop,
     sync::atomic::{AtomicUsize, Ordering},
+    thread,
     time::{Duration, Instant},
 };
 
@@ -29,6 +30,22 @@ const PROBE: (u32, u32) = (16, 256);
 
 /// Threads of this process that look right now.
 static LOOKING: AtomicUsize = AtomicUsize::new(0);
+
+/// Workers of thread pools of this process that are awake: they run a task or look for one, and do not block in one. Changes only
+/// where one falls asleep or wakes up.
+static AWAKE: AtomicUsize = AtomicUsize::new(0);
+
+/// A worker wakes up.
+pub(crate) fn note_awake() {
+    // ORDERING: a count that only has to be about right.
+    AWAKE.fetch_add(1, Ordering::Relaxed);
+}
+
+/// A worker falls asleep, or its task blocks.
+pub(crate) fn note_asleep() {
+    // ORDERING: a count that only has to be about right.
+    AWAKE.fetch_sub(1, Ordering::Relaxed);
+}
 
 thread_local! {
     /// What this thread has learnt from waiting for tasks, and from looking for work.
@@ -82,6 +99,19 @@ fn limit() -> usize {
 /// Calls `done` until it says so or it is time to sleep; returns what it said last.
 pub(crate) fn look(deadline: Option<Instant>, done: impl FnMut() -> bool) -> bool {
     look_among(if current_pool() == 0 { 0 } else { 2 }, deadline, done)
+}
+
+/// The same for a task that a thread of this process runs. Where workers need all cores they come first: who looks lets them run
+/// at each turn, and finds more that is done when it comes back.
+pub(crate) fn look_at_neighbors(deadline: Option<Instant>, mut done: impl FnMut() -> bool) -> bool {
+    // ORDERING: a count that only has to be about right.
+    let is_crowded = current_pool() == 0 && AWAKE.load(Ordering::Relaxed) >= sys::available_cpus();
+    look(deadline, || {
+        if is_crowded {
+            thread::yield_now();
+        }
+        done()
+    })
 }
 
 /// The same for a worker that looks for work.

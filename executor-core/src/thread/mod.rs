@@ -2,6 +2,8 @@
 
 mod builder;
 mod executor;
+#[expect(unsafe_code, reason = "owns tasks through atomic pointers")]
+mod front;
 #[expect(unsafe_code, reason = "workers write answers in place, and borrow the input of a caller that waits for them")]
 mod gather;
 mod idle;

@@ -25,7 +25,7 @@ use crate::{
     error::{Cause, SubmitError, TaskError},
     future::{
         self, Cell, Host, State as TaskState, TaskRef, WaitingHere, current_pool, end_if_elsewhere, enter_pool,
-        is_elsewhere, leave_pool, new_pool_id,
+        is_elsewhere, leave_pool, new_pool_id, note_asleep, note_awake,
     },
     panic,
     shutdown::{Shutdown, ShutdownReport},
@@ -662,6 +662,7 @@ impl Host for Pool {
         if !with_worker_of(self.id, |worker| worker.is_some()) {
             return true;
         }
+        note_asleep();
         self.idle.begin_wait();
         if self.queues.has_any_work() {
             let start = self.idle.call_stand_in();
@@ -684,6 +685,7 @@ impl Host for Pool {
     fn end_wait(&self) {
         if with_worker_of(self.id, |worker| worker.is_some()) {
             self.idle.end_wait();
+            note_awake();
         }
     }
 

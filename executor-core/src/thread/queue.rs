@@ -13,7 +13,7 @@ use std::{
 
 use crossbeam_deque::{Injector, Steal, Stealer, Worker as Deque};
 
-use super::worker::Member;
+use super::{front::Front, worker::Member};
 use crate::future::{State, TaskRef};
 
 /// So many tasks move to the front of the line at once.
@@ -30,26 +30,25 @@ pub(super) const BATCH: usize = 32;
 /// `refill` moves tasks, to the front only when nothing is there, and no more than [`BATCH`].
 pub(super) struct Line {
     injector: Injector<TaskRef>,
-    front: Stealer<TaskRef>,
+    front: Front<TaskRef>,
     refill: Mutex<Refill>,
     /// How many are in the middle. Changed under the lock.
     middle: AtomicUsize,
 }
 
 struct Refill {
-    /// The other end of `front`.
-    front: Deque<TaskRef>,
+    /// Where tasks from the injector come through; otherwise empty.
+    passage: Deque<TaskRef>,
     /// What was left where somebody has looked for tasks that are over.
     middle: VecDeque<TaskRef>,
 }
 
 impl Line {
     fn new() -> Self {
-        let front = Deque::new_fifo();
         Self {
             injector: Injector::new(),
-            front: front.stealer(),
-            refill: Mutex::new(Refill { front, middle: VecDeque::new() }),
+            front: Front::new(),
+            refill: Mutex::new(Refill { passage: Deque::new_fifo(), middle: VecDeque::new() }),
             middle: AtomicUsize::new(0),
         }
     }
@@ -61,7 +60,7 @@ impl Line {
     /// The first task, if it is at the front already.
     #[inline]
     fn pop_front(&self) -> Option<TaskRef> {
-        insist(|| self.front.steal())
+        self.front.pop()
     }
 
     /// The first task, and how many it was moved with: 0 when it was at the front already.
@@ -86,15 +85,19 @@ impl Line {
                 }
             };
             // Somebody may have moved tasks since.
-            return match refill.front.pop() {
-                Some(task) => Some((task, 0)),
-                None if !refill.middle.is_empty() => self.pop_middle(&mut refill),
-                None => {
-                    let refill = &refill.front;
-                    let first = insist(|| self.injector.steal_batch_with_limit_and_pop(refill, BATCH))?;
-                    Some((first, 1 + refill.len()))
-                }
-            };
+            if let Some(task) = self.front.pop() {
+                return Some((task, 0));
+            }
+            if !refill.middle.is_empty() {
+                return self.pop_middle(&mut refill);
+            }
+            let passage = &refill.passage;
+            let first = insist(|| self.injector.steal_batch_with_limit_and_pop(passage, BATCH))?;
+            let moved = 1 + passage.len();
+            if moved > 1 {
+                self.front.fill(iter::from_fn(|| passage.pop()));
+            }
+            return Some((first, moved));
         }
         None
     }
@@ -103,7 +106,7 @@ impl Line {
     fn pop_middle(&self, refill: &mut Refill) -> Option<(TaskRef, usize)> {
         let first = refill.middle.pop_front()?;
         let others = refill.middle.len().min(BATCH - 1);
-        refill.middle.drain(..others).for_each(|task| refill.front.push(task));
+        self.front.fill(refill.middle.drain(..others));
         // ORDERING: as in `sweep`.
         self.middle.store(refill.middle.len(), Ordering::Release);
         Some((first, 1 + others))
@@ -128,7 +131,7 @@ impl Line {
 
     fn is_empty(&self) -> bool {
         // ORDERING: as in `sweep`.
-        self.front.is_empty() && self.injector.is_empty() && self.middle.load(Ordering::Acquire) == 0
+        self.front.len() == 0 && self.injector.is_empty() && self.middle.load(Ordering::Acquire) == 0
     }
 
     /// While nobody moves any: they would all be missing.
@@ -220,7 +223,7 @@ impl Queues {
     /// Whether a task from outside stands at the front of the line.
     #[inline]
     pub(super) fn has_front(&self) -> bool {
-        !self.line.front.is_empty()
+        self.line.front.len() > 0
     }
 
     /// Whether there is a task from outside, but for those that are being moved to the front.

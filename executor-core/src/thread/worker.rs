@@ -18,7 +18,7 @@ use super::{
     pool::{BEARABLE, Pool, let_go},
     queue::{BATCH, Neighbor, Queues, insist, sort_out},
 };
-use crate::future::{Cell, TaskRef, end_if_elsewhere, look_for_work};
+use crate::future::{Cell, TaskRef, end_if_elsewhere, look_for_work, note_asleep, note_awake};
 
 /// After so many tasks of its own deque a worker takes one from outside first, so that tasks which keep on submitting do not
 /// starve the others.
@@ -133,6 +133,7 @@ struct Serving;
 
 impl Drop for Serving {
     fn drop(&mut self) {
+        note_asleep();
         CURRENT.set(ptr::null());
     }
 }
@@ -157,6 +158,7 @@ impl Worker {
             over_before: StdCell::new(0),
         };
         CURRENT.set(&raw const worker);
+        note_awake();
         let serving = Serving;
         worker.begin(begin);
         worker.work();
@@ -359,8 +361,7 @@ impl Worker {
             }
         }
         *since_outside = 0;
-        // Who searches already looks there below.
-        if !*searching && let Some(task) = queues.pop_front() {
+        if let Some(task) = queues.pop_front() {
             return Some(task);
         }
         if !deque.is_empty() && !queues.has_outside() {
@@ -479,7 +480,10 @@ impl Worker {
             return !idle.leave(sleeper);
         }
         let deadline = pool.config.idle_timeout.and_then(|timeout| Instant::now().checked_add(timeout));
-        idle.sleep(sleeper, deadline) == Slept::Called
+        note_asleep();
+        let slept = idle.sleep(sleeper, deadline);
+        note_awake();
+        slept == Slept::Called
     }
 
     /// Lies down if more workers are awake than may be, and leaves its tasks to them.
