@@ -62,7 +62,7 @@ impl Noise {
     pub(crate) fn warning(self) -> Option<String> {
         (self.share() >= TAIL).then(|| {
             format!(
-                "a core is interrupted {:.0} times a second, for {:.1} us (median): about {:.0} % of all tasks of 1 us on \
+                "a core is interrupted {:.0} times a second, for {:.1} µs (median): about {:.0} % of all tasks of 1 µs on \
                  two cores are hit, so their 99th percentile is the machine's",
                 self.per_second,
                 self.length_ns as f64 / 1e3,
@@ -72,7 +72,7 @@ impl Noise {
     }
 
     pub(crate) fn fact(self) -> String {
-        format!("{:.0} per second, {:.1} us each (median)", self.per_second, self.length_ns as f64 / 1e3)
+        format!("{:.0} per second, {:.1} µs each (median)", self.per_second, self.length_ns as f64 / 1e3)
     }
 }
 
@@ -91,7 +91,7 @@ mod tests {
         assert_eq!(noise, Noise { per_second: 18_000.0, length_ns: 2400 });
         let warning = noise.warning().unwrap();
         assert!(
-            warning.contains("18000 times a second, for 2.4 us") && warning.contains("4 % of all tasks of 1 us"),
+            warning.contains("18000 times a second, for 2.4 µs") && warning.contains("4 % of all tasks of 1 µs"),
             "{warning}"
         );
     }
@@ -99,8 +99,8 @@ mod tests {
     #[test]
     fn a_quiet_core_is_not() {
         let noise = Noise::from_gaps(&mut [1000; 15], 50_000_000);
-        assert_eq!((noise.warning(), noise.fact()), (None, "300 per second, 1.0 us each (median)".to_owned()));
-        assert_eq!(Noise::from_gaps(&mut [], 50_000_000).fact(), "0 per second, 0.0 us each (median)");
+        assert_eq!((noise.warning(), noise.fact()), (None, "300 per second, 1.0 µs each (median)".to_owned()));
+        assert_eq!(Noise::from_gaps(&mut [], 50_000_000).fact(), "0 per second, 0.0 µs each (median)");
     }
 
     #[test]

@@ -115,8 +115,8 @@ pub(crate) fn input(work: &Work, data: &Path) -> Result<(Input, Vec<Skipped>), L
             (format!("{}, of which the status is compared", prepared.description), prepared.fingerprint)
         }
         // Calibrated on each machine anew: the time is the input, the iterations are how it is reached.
-        Work::Spin { tasks, .. } => described(format!("{tasks} tasks of about 500 us each, by calibrated iterations")),
-        Work::IoWait { tasks, micros } => described(format!("{tasks} tasks that wait {micros} us each")),
+        Work::Spin { tasks, .. } => described(format!("{tasks} tasks of about 500 µs each, by calibrated iterations")),
+        Work::IoWait { tasks, micros } => described(format!("{tasks} tasks that wait {micros} µs each")),
         Work::Payload { tasks, input_bytes, output_bytes } => {
             described(format!("{tasks} tasks with {input_bytes} bytes in and {output_bytes} bytes out"))
         }

@@ -12,8 +12,11 @@ pub(crate) struct Pins(Option<Box<Pinned>>);
 #[derive(Default)]
 struct Pinned {
     things: Vec<Arc<dyn Any + Send + Sync>>,
+    /// Mostly the only one.
     #[cfg(target_os = "linux")]
-    blocks: Vec<Block>,
+    block: Option<Block>,
+    #[cfg(target_os = "linux")]
+    other_blocks: Vec<Block>,
 }
 
 thread_local! {
@@ -62,13 +65,16 @@ impl Pins {
     pub(crate) fn add_block(block: &Block) -> bool {
         COLLECTED.with_borrow_mut(|pins| {
             let Some(pins) = pins else { return false };
-            let blocks = &mut pins.pinned().blocks;
-            if blocks.iter().any(|other| other.is_same(block)) {
+            if pins.blocks().any(|other| other.is_same(block)) {
                 return true;
             }
-            let has_room = blocks.len() < MOST_BLOCKS;
+            let has_room = pins.blocks().count() < MOST_BLOCKS;
             if has_room {
-                blocks.push(block.clone());
+                let Pinned { block: first, other_blocks, .. } = pins.pinned();
+                match first {
+                    None => *first = Some(block.clone()),
+                    Some(_) => other_blocks.push(block.clone()),
+                }
             }
             has_room
         })
@@ -86,14 +92,14 @@ impl Pins {
 
     /// The shared memory among them.
     #[cfg(target_os = "linux")]
-    pub(crate) fn blocks(&self) -> &[Block] {
-        self.0.as_ref().map_or(&[], |pinned| &pinned.blocks)
+    pub(crate) fn blocks(&self) -> impl Iterator<Item = &Block> {
+        self.0.iter().flat_map(|pinned| pinned.block.iter().chain(&pinned.other_blocks))
     }
 
     /// The shared memory among them.
     #[cfg(target_os = "linux")]
-    pub(crate) fn into_blocks(self) -> Vec<Block> {
-        self.0.map_or_else(Vec::new, |pinned| pinned.blocks)
+    pub(crate) fn into_blocks(self) -> impl Iterator<Item = Block> {
+        self.0.into_iter().flat_map(|pinned| pinned.block.into_iter().chain(pinned.other_blocks))
     }
 
     pub(crate) fn is_empty(&self) -> bool {

@@ -79,7 +79,7 @@ pub(crate) fn run(grid: &[f64], settings: &Settings, cores: u32, progress: &mut 
         }
         let cell = &cells[slot.cell];
         progress.begin(&format!("break-even: {}", cell.executor));
-        let what = || format!("break-even: {} with tasks of {:.1} us", cell.executor, grid[slot.cell / kinds.len()]);
+        let what = || format!("break-even: {} with tasks of {:.1} µs", cell.executor, grid[slot.cell / kinds.len()]);
         match child::sample(cell) {
             Ok(measured) if measured.failed_tasks == 0 => {
                 let time = (measured.makespan_ns as f64, measured.tasks as f64);
@@ -100,7 +100,7 @@ pub(crate) fn run(grid: &[f64], settings: &Settings, cores: u32, progress: &mut 
                 if digest.is_some() && *digest != right {
                     *time = None;
                     let reason = "other answers than the serial run: wrong, however fast".to_owned();
-                    bad.push(Skipped { what: format!("break-even: {kind} with tasks of {micros:.1} us"), reason });
+                    bad.push(Skipped { what: format!("break-even: {kind} with tasks of {micros:.1} µs"), reason });
                 }
             }
         }

@@ -28,6 +28,11 @@ const SHORTEST: Duration = Duration::from_micros(2);
 /// up to the second number.
 const PROBE: (u32, u32) = (16, 256);
 
+/// Where workers need all cores, who looks yields so many times ...
+const YIELDS: u32 = 2;
+/// ... and then naps for so long each time.
+const NAP: Duration = Duration::from_micros(20);
+
 /// Threads of this process that look right now.
 static LOOKING: AtomicUsize = AtomicUsize::new(0);
 
@@ -101,14 +106,21 @@ pub(crate) fn look(deadline: Option<Instant>, done: impl FnMut() -> bool) -> boo
     look_among(if current_pool() == 0 { 0 } else { 2 }, deadline, done)
 }
 
-/// The same for a task that a thread of this process runs. Where workers need all cores they come first: who looks lets them run
-/// at each turn, and finds more that is done when it comes back.
+/// The same for a task that a thread of this process runs. Where workers need all cores they come first: who looks lets them run,
+/// and finds more that is done when it comes back. Most yields change nothing while the worker on this core has time left, so soon
+/// it naps instead: to sleep until it is woken would cost the workers a system call for every task.
 pub(crate) fn look_at_neighbors(deadline: Option<Instant>, mut done: impl FnMut() -> bool) -> bool {
     // ORDERING: a count that only has to be about right.
     let is_crowded = current_pool() == 0 && AWAKE.load(Ordering::Relaxed) >= sys::available_cpus();
+    let mut turn = 0_u32;
     look(deadline, || {
         if is_crowded {
-            thread::yield_now();
+            turn += 1;
+            if turn <= YIELDS {
+                thread::yield_now();
+            } else if !done() {
+                thread::sleep(NAP);
+            }
         }
         done()
     })

@@ -13,7 +13,7 @@ use super::{
 use crate::error::chain;
 
 pub(super) const NO_CUTOFF: &str = "forks, no cutoff";
-pub(super) const CUTOFF: &str = "forks, cutoff at about 2 us";
+pub(super) const CUTOFF: &str = "forks, cutoff at about 2 µs";
 pub(super) const RAYON: &str = "rayon join";
 
 /// What a leaf should take with a cutoff.

@@ -57,7 +57,7 @@ impl Limit {
             Self::SpinThreads | Self::SpinProcesses => "one cache line each way, nobody sleeps",
             Self::FutexProcesses => "both sleep for each message",
             Self::PipeProcesses => "one byte each way",
-            Self::Ring => "there and back, pipelined; looks 20 us before it sleeps",
+            Self::Ring => "there and back, pipelined; looks 20 µs before it sleeps",
             Self::CopyOneMebibyte => "the same megabyte again and again, out of the cache",
             Self::CopyLarge => "from memory to memory",
         }

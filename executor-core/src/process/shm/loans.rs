@@ -178,7 +178,7 @@ impl Loans {
 
     /// How many records tell the worker of all that a request refers to, at most. None of them has content.
     pub(in crate::process) fn records_for(pins: &Pins) -> usize {
-        pins.blocks().len()
+        pins.blocks().count()
     }
 
     /// Gives the worker what it needs for a request and has not got. Comes before the request itself.
@@ -219,7 +219,7 @@ impl Loans {
     /// Whether the worker has all that these refer to, as far as it was sent to it: it may have said that it could not take
     /// something.
     pub(in crate::process) fn has_all(&self, pins: &Pins) -> bool {
-        pins.blocks().iter().all(|block| match block {
+        pins.blocks().all(|block| match block {
             Block::Held(holder) => self.slots.get(&holder.id()).is_some_and(|slot| !self.is_lost(*slot)),
             _ => true,
         })
