@@ -27,7 +27,9 @@ pub(crate) use host::{
     Host, WaitingHere, current_pool, end_if_elsewhere, enter_pool, is_elsewhere, leave_pool, may_run_here, new_pool_id,
 };
 pub(crate) use in_process::{InProcess, Owner};
-pub(crate) use look::{look, look_for_work, note_asleep, note_awake};
+#[cfg(unix)]
+pub(crate) use look::look;
+pub(crate) use look::{look_for_work, note_asleep, note_awake};
 pub(crate) use outcome::{Slot, Stored};
 pub use promise::Promise;
 pub(crate) use state::State;
