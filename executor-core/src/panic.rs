@@ -104,6 +104,13 @@ pub(crate) fn contain(code: impl FnOnce()) {
     DEPTH.set(outer);
 }
 
+/// Drops a value of the user's.
+pub(crate) fn drop_contained<T>(value: T) {
+    if std::mem::needs_drop::<T>() {
+        contain(|| drop(value));
+    }
+}
+
 /// Drops values of the user's one by one: of the destructors of one vector, the second that panics aborts the program.
 pub(crate) fn drop_each<T>(values: impl IntoIterator<Item = T>) {
     if std::mem::needs_drop::<T>() {

@@ -16,7 +16,7 @@ use std::{
 };
 
 use executor_core::{
-    CancelToken, Executor, Observer, ProcessPoolExecutor, Shutdown, TaskEnd, TaskError, TaskId, TaskOptions,
+    CancelToken, Executor, Observer, ProcessPoolExecutor, Shutdown, TaskEnd, TaskError, TaskId, TaskOptions, in_worker,
     is_foreign_code_forbidden, partial,
 };
 use pool_kinds::{Kind, on_every_kind_of_pool};
@@ -32,6 +32,7 @@ on_every_kind_of_pool!(
     a_chunk_whose_configuration_cannot_be_decoded_is_lost_at_once,
     a_long_queue_ends_with_its_pool,
     serde_may_use_the_pool_that_it_is_called_for,
+    destructors_that_panic_cost_no_submit,
 );
 
 const LONG: Duration = Duration::from_secs(60);
@@ -232,6 +233,25 @@ fn serde_may_use_the_pool_that_it_is_called_for(kind: Kind) {
     *POOL.lock().unwrap() = None;
 }
 
+/// The destructors of arguments, items and configurations panic where these have been encoded.
+fn destructors_that_panic_cost_no_submit(kind: Kind) {
+    #[derive(Serialize, Deserialize)]
+    struct Panics(u64);
+    impl Drop for Panics {
+        fn drop(&mut self) {
+            assert!(in_worker(), "this panic is part of the test");
+        }
+    }
+    fn add(x: Panics, y: &Panics) -> u64 {
+        x.0 + y.0
+    }
+    let pool = kind.builder().max_workers(1).build().unwrap();
+    assert_eq!(pool.submit(partial(add, Panics(1)), Panics(2)).unwrap().result(), Ok(3));
+    let same = |x: Panics| x.0;
+    let numbers: Vec<_> = pool.map(same, (0..20).map(Panics)).chunk_size(4).collect();
+    assert_eq!(numbers, (0..20).map(Ok).collect::<Vec<_>>());
+}
+
 /// What is behind a `Bytes` panics, takes its time, or uses the pool where it is dropped.
 #[cfg(feature = "bytes")]
 #[test]
@@ -271,11 +291,9 @@ fn owners_behind_bytes_cost_nobody() {
                 let bytes = bytes::Bytes::from_owner(Owner(vec![1; 1 << 20], number, Arc::downgrade(&pool)));
                 let options = TaskOptions::new();
                 let options = if number % 5 == 4 { options.queue_timeout(Duration::from_millis(5)) } else { options };
-                // Its own drop, where it was encoded at once, is the submitter's.
-                std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| pool.submit_with(length, bytes, options)))
+                pool.submit_with(length, bytes, options).unwrap()
             })
             .collect();
-        let futures: Vec<_> = futures.into_iter().filter_map(|future| future.ok()?.ok()).collect();
         for future in futures.iter().skip(3).step_by(7) {
             future.cancel();
         }

@@ -26,6 +26,7 @@ use crate::{
     executor::Executor,
     future::{Promise, TaskFuture, TaskRef, WaitingHere},
     map::{ChunkInput, ChunkOutput},
+    panic,
     shutdown::{Shutdown, ShutdownReport, shut_down_and_wait},
     span,
     stats::{PoolState, Stats},
@@ -390,6 +391,7 @@ impl Submit for ProcessPoolCore {
     {
         with_scratch(|bytes| {
             let encoded = Request::single::<F, A, M>(&task, args, bytes);
+            panic::drop_contained(task);
             self.enqueue::<Single<F::Output>>(encoded, bytes, options)
         })
     }
@@ -408,6 +410,7 @@ impl Submit for ProcessPoolCore {
     {
         with_scratch(|bytes| {
             let encoded = Request::chunk::<F, A, M>(&task, input.into_items(), bytes);
+            panic::drop_contained(task);
             self.enqueue::<Chunk<F::Output>>(encoded, bytes, options)
         })
     }

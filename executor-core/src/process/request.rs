@@ -153,28 +153,40 @@ pub(super) struct Extras {
 }
 
 impl Request {
-    /// Encodes a single task, its argument into `bytes`.
+    /// Encodes a single task, its argument into `bytes`. A panic of the argument's destructor costs nobody.
     pub(super) fn single<F, A, M>(task: &F, argument: A, bytes: &mut Vec<u8>) -> Result<Self, TaskError>
     where
         F: Task<A, M>,
         A: Payload,
         F::Output: Payload,
     {
-        let mut request = Self::new::<F, A, M>(task)?;
+        let mut request = match Self::new::<F, A, M>(task) {
+            Ok(request) => request,
+            Err(error) => {
+                panic::drop_contained(argument);
+                return Err(error);
+            }
+        };
         let mut argument = Some(argument);
         #[cfg(target_os = "linux")]
         if let Some(large) = take_large(&mut argument) {
             if large.as_slice().len() > MAX_VALUE {
+                panic::drop_contained(large);
                 return Err(too_long());
             }
             match codec::encode_large(large.as_slice(), bytes) {
-                Some(pins) => request.extras().pins = pins,
+                Some(pins) => {
+                    request.extras().pins = pins;
+                    panic::drop_contained(large);
+                }
                 None => request.extras().large = Some(Arc::new(large)),
             }
             return Ok(request);
         }
         let Some(argument) = argument.take() else { return Ok(request) };
-        let pins = codec::encode(&argument, bytes).map_err(|cause| TaskError::encode("argument", cause))?;
+        let encoded = codec::encode(&argument, bytes);
+        panic::drop_contained(argument);
+        let pins = encoded.map_err(|cause| TaskError::encode("argument", cause))?;
         if bytes.len() > MAX_VALUE {
             return Err(too_long());
         }
@@ -184,8 +196,19 @@ impl Request {
         Ok(request)
     }
 
-    /// Encodes a chunk. An item that cannot be encoded has its answer at once.
+    /// Encodes a chunk. An item that cannot be encoded has its answer at once; a panic of an item's destructor costs nobody.
     pub(super) fn chunk<F, A, M>(task: &F, items: Vec<A>, bytes: &mut Vec<u8>) -> Result<Self, TaskError>
+    where
+        F: Task<A, M>,
+        A: Payload,
+        F::Output: Payload,
+    {
+        let request = Self::of_items(task, &items, bytes);
+        panic::drop_each(items);
+        request
+    }
+
+    fn of_items<F, A, M>(task: &F, items: &[A], bytes: &mut Vec<u8>) -> Result<Self, TaskError>
     where
         F: Task<A, M>,
         A: Payload,
