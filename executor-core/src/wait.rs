@@ -394,13 +394,9 @@ impl<F: Completion> AsCompleted<F> {
         if let Some(index) = self.set.0.try_pop() {
             return Some(index);
         }
-        let here = WaitingHere::begin();
-        if !here.compensated {
-            // This worker would block with nobody in its place: the tasks it waits for may need it.
-            for entry in self.entries.iter().flatten() {
-                entry.future.waitable().run_if_own();
-            }
-        }
+        let here = WaitingHere::begin_or_run(true, || {
+            self.entries.iter().flatten().for_each(|entry| entry.future.waitable().run_if_own());
+        });
         self.set.0.pop(&here, self.deadline)
     }
 }

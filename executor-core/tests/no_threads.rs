@@ -2,11 +2,17 @@
 //! some. The limit is the process's, so this is a file of its own with one test.
 #![cfg(target_os = "linux")]
 
-use std::{env, fs, process::Command, sync::mpsc, thread, time::Duration};
+use std::{
+    env, fs,
+    process::Command,
+    sync::{Arc, mpsc},
+    thread,
+    time::Duration,
+};
 
 use executor_core::{
-    Executor, Observer, Promise, ReturnWhen, Shutdown, Submit, TaskEnd, TaskError, TaskFuture, TaskId, TaskOptions,
-    ThreadPoolExecutor, wait,
+    Executor, Observer, PoolState, Promise, ReturnWhen, Shutdown, Submit, TaskEnd, TaskError, TaskFuture, TaskId,
+    TaskOptions, ThreadPoolExecutor, wait,
 };
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
@@ -62,6 +68,7 @@ fn no_thread_for_a_moment_costs_what_meets_it_and_nothing_else() {
     assert!(status.success(), "{status}");
     the_pool_lives_on();
     a_task_that_waits_without_a_stand_in_runs_what_it_waits_for();
+    what_is_run_for_want_of_a_stand_in_may_wait_as_well();
     a_stand_in_is_started_when_there_are_threads_again();
 }
 
@@ -118,6 +125,40 @@ fn a_task_that_waits_without_a_stand_in_runs_what_it_waits_for() {
         waited.done.len()
     });
     assert_eq!(result(outer.unwrap()), Ok(5));
+}
+
+/// One worker waits twice at the same time. The pool goes on taking tasks meanwhile.
+fn what_is_run_for_want_of_a_stand_in_may_wait_as_well() {
+    for waits_for_many in [false, true] {
+        let pool = Arc::new(pool(1));
+        let own = Arc::clone(&pool);
+        let ((promise, promised), (waits, is_waiting)) = (Promise::<u64>::new(), mpsc::channel());
+        let outer = pool.spawn(move || {
+            let crowded = Crowded::new();
+            let inner = own.spawn(move || {
+                waits.send(()).unwrap();
+                promised.result_timeout(LONG).ok()
+            });
+            let inner = inner.unwrap();
+            let is_done = if waits_for_many {
+                wait([&inner], Some(LONG), ReturnWhen::AllCompleted).not_done.is_empty()
+            } else {
+                inner.wait_timeout(LONG)
+            };
+            drop(crowded);
+            (is_done, inner.result())
+        });
+        is_waiting.recv_timeout(LONG).unwrap();
+        // It may wait by now or not.
+        for _ in 0..1000 {
+            assert_eq!(pool.state(), PoolState::Active);
+            thread::yield_now();
+        }
+        let other = pool.submit(square, 5).unwrap();
+        promise.set_result(7).unwrap();
+        assert_eq!(result(outer.unwrap()), Ok((true, Ok(Some(Ok(7))))));
+        assert_eq!(result(other), Ok(25));
+    }
 }
 
 fn a_stand_in_is_started_when_there_are_threads_again() {

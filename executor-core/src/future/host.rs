@@ -106,7 +106,7 @@ pub(crate) fn may_run_here(pool: u64) -> bool {
 pub(crate) struct WaitingHere {
     host: Option<Arc<dyn Host>>,
     /// Whether the pool can do its work while this thread blocks.
-    pub(crate) compensated: bool,
+    compensated: bool,
 }
 
 impl WaitingHere {
@@ -114,6 +114,18 @@ impl WaitingHere {
         let host = current_host();
         let compensated = host.clone().is_none_or(|host| host.begin_wait());
         Self { host, compensated }
+    }
+
+    /// The same for who can `run` what he waits for. That is done where this worker would block with nobody in its place, for what
+    /// it waits for may need it; but not within the wait: what runs may wait as well, and each worker counts once.
+    pub(crate) fn begin_or_run(may_run: bool, run: impl FnOnce()) -> Self {
+        let here = Self::begin();
+        if here.compensated || !may_run {
+            return here;
+        }
+        drop(here);
+        run();
+        Self::begin()
     }
 }
 

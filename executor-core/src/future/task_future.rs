@@ -311,11 +311,7 @@ impl<T> TaskFuture<T> {
             return true;
         }
         let Ok(key) = self.subscribe(Waiter::Thread(crate::sync::current_thread())) else { return true };
-        let here = WaitingHere::begin();
-        if deadline.is_some() && !here.compensated {
-            // Nobody stands in for this worker, so the task may be waiting for it.
-            self.run_if_own();
-        }
+        let here = WaitingHere::begin_or_run(deadline.is_some(), || self.run_if_own());
         while !self.done() {
             if deadline.is_some_and(|end| end <= Instant::now()) {
                 break;

@@ -298,7 +298,8 @@ impl Idle {
 
     /// A worker's task blocks; another worker may be awake instead. The caller then looks whether there is work to call for.
     pub(super) fn begin_wait(&self) {
-        self.word.fetch_sub(AWAKE, Ordering::SeqCst);
+        let before = self.word.fetch_sub(AWAKE, Ordering::SeqCst);
+        debug_assert!(before & AWAKE_MASK != 0, "who blocks was awake: below zero it would take the other bits along");
         fence(Ordering::SeqCst);
     }
 
