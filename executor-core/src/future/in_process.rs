@@ -2,13 +2,14 @@
 
 use std::{
     sync::{Mutex, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use super::{
     Body, Cell, Slot, State, Stored, Task, TaskFuture, TaskRef, callbacks,
     deadline::{self, Limit, Watch},
     end_if_elsewhere,
+    look::look_at_neighbors,
 };
 use crate::{error::TaskError, panic, task::TaskOptions};
 
@@ -33,6 +34,10 @@ pub(crate) trait Owner: Send + Sync + 'static {
     fn failed(&self, cell: &Cell) {
         self.started(cell);
         self.ended(cell, State::Failed);
+    }
+    /// Whether its threads need all cores, and each of them no more than a few others.
+    fn needs_all_cores(&self) -> bool {
+        false
     }
     /// Foreign code has come back. Where it has forked, and this is the copy, the thread has nothing to go on with.
     fn returned(&self) {
@@ -231,6 +236,11 @@ where
             panic::contain(|| drop(work));
         }
         claimed
+    }
+
+    fn look(task: &Task<Self>, deadline: Option<Instant>) -> bool {
+        let owner = &task.content().owner;
+        look_at_neighbors(deadline, || owner.needs_all_cores(), || task.cell().state().is_final())
     }
 
     fn expire(task: &Task<Self>, ran_for: Duration) {

@@ -32,6 +32,8 @@ const PROBE: (u32, u32) = (16, 256);
 const YIELDS: u32 = 2;
 /// ... and then naps for so long each time.
 const NAP: Duration = Duration::from_micros(20);
+/// Who has to be back sooner lets nobody run meanwhile: a time slice is some milliseconds long.
+const PATIENCE: Duration = Duration::from_millis(100);
 
 /// Threads of this process that look right now.
 static LOOKING: AtomicUsize = AtomicUsize::new(0);
@@ -103,35 +105,36 @@ fn limit() -> usize {
 
 /// Calls `done` until it says so or it is time to sleep; returns what it said last.
 pub(crate) fn look(deadline: Option<Instant>, done: impl FnMut() -> bool) -> bool {
-    look_among(if current_pool() == 0 { 0 } else { 2 }, deadline, done)
+    look_among(habit_of_waiting(), deadline, false, done)
 }
 
-/// The same for a task that a thread of this process runs. Where workers need all cores they come first: who looks lets them run,
-/// and finds more that is done when it comes back. Most yields change nothing while the worker on this core has time left, so soon
-/// it naps instead: to sleep until it is woken would cost the workers a system call for every task.
-pub(crate) fn look_at_neighbors(deadline: Option<Instant>, mut done: impl FnMut() -> bool) -> bool {
+/// The same for a task of a pool whose workers may need all cores: then they come first. Who looks lets them run at each turn, and
+/// finds more that is done when it comes back. Most yields change nothing while the worker on this core has time left, so soon
+/// it naps instead: to sleep until it is woken would cost the workers a system call for every task. It comes back after as many time
+/// slices as there are workers for each core: so not where it has to be back soon, and not for a task that does not have to wait for
+/// those workers.
+pub(crate) fn look_at_neighbors(
+    deadline: Option<Instant>,
+    needs_all_cores: impl FnOnce() -> bool,
+    done: impl FnMut() -> bool,
+) -> bool {
+    let has_time = || deadline.is_none_or(|end| end.saturating_duration_since(Instant::now()) >= PATIENCE);
     // ORDERING: a count that only has to be about right.
     let is_crowded = current_pool() == 0 && AWAKE.load(Ordering::Relaxed) >= sys::available_cpus();
-    let mut turn = 0_u32;
-    look(deadline, || {
-        if is_crowded {
-            turn += 1;
-            if turn <= YIELDS {
-                thread::yield_now();
-            } else if !done() {
-                thread::sleep(NAP);
-            }
-        }
-        done()
-    })
+    look_among(habit_of_waiting(), deadline, is_crowded && has_time() && needs_all_cores(), done)
 }
 
 /// The same for a worker that looks for work.
 pub(crate) fn look_for_work(done: impl FnMut() -> bool) -> bool {
-    look_among(1, None, done)
+    look_among(1, None, false, done)
 }
 
-fn look_among(habit: usize, deadline: Option<Instant>, mut done: impl FnMut() -> bool) -> bool {
+fn habit_of_waiting() -> usize {
+    if current_pool() == 0 { 0 } else { 2 }
+}
+
+/// `lets_run` others at each turn, or spins.
+fn look_among(habit: usize, deadline: Option<Instant>, lets_run: bool, mut done: impl FnMut() -> bool) -> bool {
     if done() {
         return true;
     }
@@ -148,12 +151,23 @@ fn look_among(habit: usize, deadline: Option<Instant>, mut done: impl FnMut() ->
     }
     let start = Instant::now();
     let end = deadline.map_or(start + span, |deadline| deadline.min(start + span));
+    let mut yields = 0;
     let found = loop {
-        // The clock costs as much as a few looks.
-        let seen = (0..8).any(|_| {
-            spin_loop();
+        let seen = if lets_run {
+            if yields < YIELDS {
+                yields += 1;
+                thread::yield_now();
+            } else {
+                thread::sleep(NAP);
+            }
             done()
-        });
+        } else {
+            // The clock costs as much as a few looks, and little beside the others' time slices.
+            (0..8).any(|_| {
+                spin_loop();
+                done()
+            })
+        };
         if seen || Instant::now() >= end {
             break seen;
         }
@@ -166,6 +180,19 @@ fn look_among(habit: usize, deadline: Option<Instant>, mut done: impl FnMut() ->
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
+
+    /// Others may run for long meanwhile.
+    #[test]
+    fn who_lets_others_run_looks_at_the_clock_after_each_of_them() {
+        let mut turns = 0;
+        let found = look_among(0, None, true, || {
+            turns += 1;
+            thread::sleep(WAIT);
+            false
+        });
+        // The first is before there is anything to wait for.
+        assert!(!found && turns <= 2, "{turns}");
+    }
 
     #[test]
     fn looks_in_vain_grow_short_and_then_rare_and_one_that_pays_brings_them_back() {

@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{callbacks, cell::Cell, look::look_at_neighbors, outcome::Stored};
+use super::{callbacks, cell::Cell, look, outcome::Stored};
 use crate::{error::TaskError, panic};
 
 /// What a task is besides its cell: where its work, its argument or its outcome are kept. All that is told to it comes from
@@ -77,7 +77,7 @@ pub(crate) trait Body: Sized + 'static {
 
     /// Looks at the task for a while, and does what this thread can do to bring its end nearer; says whether it is done.
     fn look(task: &Task<Self::Content>, deadline: Option<Instant>) -> bool {
-        look_at_neighbors(deadline, || task.cell().state().is_final())
+        look(deadline, || task.cell().state().is_final())
     }
 
     /// Somebody was added to the waiters, and may sleep until the task is done.

@@ -9,6 +9,7 @@ use super::{
 use crate::{
     future::{Cell, Owner, State as TaskState, TaskRef},
     stats::TaskEnd,
+    sys,
 };
 
 fn end_of(state: TaskState) -> TaskEnd {
@@ -90,6 +91,12 @@ impl Owner for PoolOf {
             pool.observe(|observer| observer.task_ended(cell.id(), TaskEnd::Expired));
             pool.bury_queued();
         }
+    }
+
+    fn needs_all_cores(&self) -> bool {
+        let cores = sys::available_cpus();
+        // Where there are more, one that looks takes little from each, and would wait for all of them.
+        Pool::find(self.0).is_some_and(|pool| (cores..=2 * cores).contains(&pool.idle.awake()))
     }
 
     fn is_observed(&self) -> bool {
