@@ -312,6 +312,66 @@ fn a_results_destructor_may_wait_for_a_task_of_its_pool() {
     }
 }
 
+/// Its destructor, where the pool's worker runs it, hands out what it waits for.
+struct WaitsInWorker(mpsc::Sender<mpsc::Sender<()>>, thread::ThreadId);
+
+impl Drop for WaitsInWorker {
+    fn drop(&mut self) {
+        if thread::current().id() != self.1 {
+            let (release, held) = mpsc::channel();
+            self.0.send(release).unwrap();
+            held.recv_timeout(LONG).unwrap();
+        }
+    }
+}
+
+/// Submits what such a destructor waits for, if a worker runs it.
+fn release_by_task(pool: &ThreadPoolExecutor, waits: &mpsc::Receiver<mpsc::Sender<()>>) -> bool {
+    let Ok(release) = waits.recv() else { return false };
+    assert!(
+        pool.spawn(move || release.send(()).is_ok()).unwrap().result().unwrap(),
+        "the destructor has waited in vain"
+    );
+    true
+}
+
+#[test]
+fn the_destructor_of_a_result_that_came_too_late_may_wait_for_a_task_of_its_pool() {
+    let pool = ThreadPoolExecutor::new(2).unwrap();
+    for _ in 0..10 {
+        let ((task, release), (waits, is_waiting)) = (held(), mpsc::channel());
+        let result = WaitsInWorker(waits, thread::current().id());
+        let work = move || {
+            task();
+            result
+        };
+        let future = pool.spawn_with(work, TaskOptions::new().timeout(Duration::from_millis(1))).unwrap();
+        assert!(matches!(future.result(), Err(TaskError::TimedOut { .. })));
+        release.send(()).unwrap();
+        assert!(release_by_task(&pool, &is_waiting));
+        wait_until_idle(&pool);
+    }
+}
+
+/// Then either of them may find that nobody else holds on to the result, at any moment.
+#[test]
+fn a_result_may_be_let_go_of_by_its_worker_and_by_who_has_waited_at_the_same_time() {
+    let pool = ThreadPoolExecutor::new(2).unwrap();
+    let mut by_worker = 0;
+    for round in 0..20_000 {
+        let (waits, is_waiting) = mpsc::channel();
+        let result = WaitsInWorker(waits, thread::current().id());
+        let future = pool.spawn(move || result).unwrap();
+        while !future.done() {
+            std::hint::spin_loop();
+        }
+        (0..round % 40).for_each(|_| std::hint::spin_loop());
+        drop(future);
+        by_worker += u32::from(release_by_task(&pool, &is_waiting));
+    }
+    assert!(by_worker < 20_000, "who lets go last drops the result");
+}
+
 #[test]
 fn an_exit_hook_may_wait_for_a_task_of_another_pool() {
     static OTHER: OnceLock<ThreadPoolExecutor> = OnceLock::new();

@@ -196,15 +196,17 @@ where
         let outcome = panic::catch_boxed(work);
         body.owner.returned();
         drop(limit);
-        let in_time = Self::may_complete(task);
-        // Before the future resolves, so that who saw it done finds it counted.
-        body.owner.ended(task.cell(), if in_time && outcome.is_ok() { State::Finished } else { State::Failed });
-        if in_time {
-            Self::complete(task, outcome);
-        } else {
-            // Nobody gets it, and its destructor is the task's code.
+        if !Self::may_complete(task) {
+            // Nobody gets it, and its destructor is the task's code: it may take its time, or wait for another task. So the task
+            // has not ended before.
             panic::contain(|| drop(outcome));
+            body.owner.returned();
+            body.owner.ended(task.cell(), State::Failed);
+            return true;
         }
+        // Before the future resolves, so that who saw it done finds it counted.
+        body.owner.ended(task.cell(), if outcome.is_ok() { State::Finished } else { State::Failed });
+        Self::complete(task, outcome);
         true
     }
 

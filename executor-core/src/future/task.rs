@@ -295,6 +295,13 @@ impl TaskRef {
         task.cell().claim_alone()
     }
 
+    /// Lets go unless nobody else holds on to it. Who asks first and lets go afterwards may find that he has become the last one.
+    #[inline]
+    pub(crate) fn release_unless_last(self) -> Option<Self> {
+        let task = ManuallyDrop::new(self);
+        if task.cell().release_unless_last() { None } else { Some(ManuallyDrop::into_inner(task)) }
+    }
+
     /// Lets go. If that is the end of the task, what is left of it is dropped by a thread that nobody waits for.
     pub(crate) fn drop_elsewhere(self) {
         let task = ManuallyDrop::new(self);

@@ -605,7 +605,9 @@ impl Pool {
 /// Lets go of a task that is over. Where that drops its result, which is the user's, it is left to another thread: this one is in
 /// the middle of something.
 pub(super) fn let_go(task: TaskRef) {
-    if task.is_unwanted() {
+    if let Some(task) = task.release_unless_last()
+        && task.is_unwanted()
+    {
         task.drop_elsewhere();
     }
 }

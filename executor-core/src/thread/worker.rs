@@ -283,15 +283,18 @@ impl Worker {
             count(&self.counters().tombs_found);
             self.pool.unearth();
         }
-        let searching = self.searches_early.take();
-        if searching && task.is_unwanted() {
+        if !self.searches_early.take() {
+            return false;
+        }
+        let Some(task) = task.release_unless_last() else { return true };
+        if task.is_unwanted() {
             // Its destructor may take its time, and whoever submits must not count on this worker meanwhile.
             if self.pool.idle.end_search() && self.has_work() {
                 self.pool.call(1);
             }
             return false;
         }
-        searching
+        true
     }
 
     /// A task begins in this worker's thread.
