@@ -192,6 +192,8 @@ impl ToWake {
     pub(super) fn wake_elsewhere(mut self) {
         for job in std::mem::take(&mut self.0) {
             job.cell().wake_elsewhere();
+            // Who was woken may be through with the task before this lets go of it.
+            job.let_go_elsewhere();
         }
     }
 }

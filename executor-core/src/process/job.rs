@@ -7,7 +7,7 @@ use std::{
     ops::Deref,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicU64, Ordering, fence},
     },
     time::{Duration, Instant},
 };
@@ -46,6 +46,16 @@ impl Job {
         debug_assert!(self.cell().state().is_final(), "a task is let go of when it has ended");
         let job = ManuallyDrop::new(self);
         if job.cell().release_unless_last() { None } else { Some(ManuallyDrop::into_inner(job)) }
+    }
+
+    /// The same for a thread that others rely on: what is left is dropped by one that nobody waits for, where it is the user's.
+    pub(super) fn let_go_elsewhere(self) {
+        let Some(last) = self.let_go() else { return };
+        // ORDERING: pairs with the Release of who let go before, and may have decoded the result.
+        fence(Ordering::Acquire);
+        if last.content().decoded.get().is_some() {
+            drop_elsewhere(last);
+        }
     }
 
     #[cold]

@@ -16,7 +16,7 @@ use crate::{
         arguments::Items,
         config::{Config, OnWorkerDeath, Transport},
         identity::Identity,
-        job::{Chunk, Encoded, Job, Single},
+        job::{Answer, Chunk, Encoded, Job, Single},
         launch::StartMethod,
         long::Long,
         pool::Core,
@@ -457,6 +457,43 @@ fn a_long_argument_is_owned_once_by_all_that_need_it() {
         drop(state);
         to_wake.wake();
     }
+}
+
+/// Who waits for a task may have decoded its result, and gone, before the supervisor lets go of it.
+#[test]
+fn the_supervisor_drops_nothing_of_the_users() {
+    #[derive(serde::Serialize, serde::Deserialize)]
+    struct Value;
+    static DROPPED_BY: Mutex<Option<std::thread::ThreadId>> = Mutex::new(None);
+    static IS_DROPPED: std::sync::Condvar = std::sync::Condvar::new();
+    impl Drop for Value {
+        fn drop(&mut self) {
+            *DROPPED_BY.lock().unwrap() = Some(std::thread::current().id());
+            IS_DROPPED.notify_all();
+        }
+    }
+    fn make((): ()) -> Value {
+        Value
+    }
+    let world = World::new(1);
+    let request = Request::single(&make, (), &mut Vec::new()).unwrap();
+    let content = ProcessTask::new(Arc::clone(&world.core), span::current());
+    let (task, future) = TaskRef::allocate::<Encoded<Single<Value>>>(content);
+    future.add_done_callback(|_| ());
+    let mut state = world.core.lock();
+    state.books.end(Job::new(task), request, Ok(Answer::Single(Vec::new().into())));
+    let to_wake = state.take_to_wake();
+    drop(state);
+    // Who looks for the first error has to decode what is no error.
+    let (promise, other) = crate::Promise::<Value>::new();
+    let waited = crate::wait([future, other], Some(Duration::ZERO), crate::ReturnWhen::FirstError);
+    assert_eq!((waited.done.len(), waited.not_done.len()), (1, 1));
+    drop((waited, promise));
+    assert!(DROPPED_BY.lock().unwrap().is_none(), "the pool holds on to it");
+    to_wake.wake_elsewhere();
+    let (limit, is_held) = (Duration::from_secs(60), |by: &mut Option<_>| by.is_none());
+    let (dropped_by, _) = IS_DROPPED.wait_timeout_while(DROPPED_BY.lock().unwrap(), limit, is_held).unwrap();
+    assert!(dropped_by.is_some_and(|by| by != std::thread::current().id()), "{dropped_by:?}");
 }
 
 #[test]
