@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{callbacks, cell::Cell, look, outcome::Stored};
+use super::{callbacks, cell::Cell, look::look, outcome::Stored};
 use crate::{error::TaskError, panic};
 
 /// What a task is besides its cell: where its work, its argument or its outcome are kept. All that is told to it comes from
