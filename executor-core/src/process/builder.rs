@@ -6,7 +6,7 @@ use super::{
     OnWorkerDeath, ProcessPoolExecutor, StartMethod, Transport,
     config::{Config, MOST_WORKERS},
     identity::FunctionId,
-    request, worker,
+    request, role,
 };
 use crate::{
     error::{BuildError, TaskError},
@@ -277,7 +277,7 @@ impl ProcessPoolBuilder {
         if self.max_tasks_per_child == Some(0) {
             return Err(BuildError::NoTasks);
         }
-        if worker::in_worker() {
+        if role::in_worker() {
             return Err(BuildError::InsideWorker);
         }
         if self.start_method == StartMethod::ForkServer && !cfg!(target_os = "linux") {
@@ -290,7 +290,7 @@ impl ProcessPoolBuilder {
             return Err(BuildError::Unsupported("recycle_above"));
         }
         let max_workers = max_workers.min(MOST_WORKERS);
-        let launch_arguments = worker::launch_arguments().ok_or(BuildError::MissingInit)?;
+        let launch_arguments = role::launch_arguments().ok_or(BuildError::MissingInit)?;
         let config = Config {
             max_workers,
             start_method: self.start_method,

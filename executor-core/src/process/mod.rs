@@ -19,6 +19,7 @@ mod pool;
 mod queue;
 mod request;
 mod results;
+mod role;
 mod shelf;
 #[cfg(target_os = "linux")]
 pub(crate) mod shm;
@@ -37,7 +38,8 @@ pub use builder::ProcessPoolBuilder;
 pub use config::{OnWorkerDeath, Transport};
 pub use executor::{ProcessPoolCore, ProcessPoolExecutor};
 pub use launch::StartMethod;
-pub use worker::{in_worker, init, register_test_worker};
+pub use role::{in_worker, register_test_worker};
+pub use worker::init;
 
 /// Makes process pools work in a test binary, where the test harness owns `main`: put it once at the top level of the
 /// binary (`tests/name.rs`, or `lib.rs` for unit tests under `#[cfg(test)]`).

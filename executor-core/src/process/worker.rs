@@ -28,6 +28,7 @@ use super::{
     identity::{FunctionId, Identity},
     launch::{self, Birth},
     results,
+    role::{self, WORKER_VARIABLE, is_copy},
     transport::{Record, ReplyHeader, ReplyKind, Request, SocketTransport, SocketWorker, WorkerEnd},
     wire::{self, Malformed},
 };
@@ -38,17 +39,8 @@ use crate::{
     span, sys,
 };
 
-/// Set for a worker process: its [`Birth`]. A task's own child processes inherit it, which is why its presence alone proves
-/// nothing.
-pub(super) const WORKER_VARIABLE: &str = "EXECUTOR_CORE_WORKER_OF";
-
-static INITIALISED: AtomicBool = AtomicBool::new(false);
-static IN_WORKER: AtomicBool = AtomicBool::new(false);
-/// Of the process that is a worker, and not of copies that a task makes of it.
-static GENERATION: AtomicU64 = AtomicU64::new(0);
 #[cfg(target_os = "linux")]
 static MEMORY_IS_LIMITED: AtomicBool = AtomicBool::new(false);
-static TEST_WORKER: OnceLock<&str> = OnceLock::new();
 
 /// The parent's first message.
 #[derive(Debug, Serialize, Deserialize)]
@@ -111,8 +103,7 @@ impl HelloFiles {
 /// println!("only the program itself gets here, never a worker");
 /// ```
 pub fn init() {
-    // ORDERING: flags that stand for themselves.
-    INITIALISED.store(true, Ordering::Relaxed);
+    role::note_init();
     let Some(birth) = env::var_os(WORKER_VARIABLE).and_then(|variable| Birth::read(&variable)) else { return };
     let socket = match sys::take_over_stdin(birth.token.as_bytes()) {
         Ok(Some(socket)) => socket,
@@ -120,8 +111,7 @@ pub fn init() {
         Ok(None) => return,
         Err(error) => give_up(&format!("failed to take over its standard input: {error}")),
     };
-    IN_WORKER.store(true, Ordering::Relaxed);
-    GENERATION.store(sys::generation(), Ordering::Relaxed);
+    role::become_worker();
     #[cfg(target_os = "linux")]
     {
         sys::reset_signals();
@@ -159,47 +149,6 @@ pub(super) fn live(socket: UnixStream) -> ! {
 fn give_up(why: &str) -> ! {
     eprintln!("executor-core: a worker process ends: {why}");
     process::exit(70)
-}
-
-/// Whether this is a worker process.
-#[must_use]
-pub fn in_worker() -> bool {
-    // ORDERING: set before any task runs.
-    IN_WORKER.load(Ordering::Relaxed)
-}
-
-/// What [`test_worker!`](crate::test_worker) calls before `main`.
-#[doc(hidden)]
-pub fn register_test_worker(module: &'static str) {
-    let _ = TEST_WORKER.set(module);
-}
-
-/// The arguments with which this program becomes a worker; `None` when it cannot.
-pub(super) fn launch_arguments() -> Option<LaunchArguments> {
-    if let Some(module) = TEST_WORKER.get() {
-        // The harness knows tests by their path without the crate's name.
-        let path = module.split_once("::").map_or_else(String::new, |(_, path)| format!("{path}::"));
-        let test = format!("{path}executor_core_worker");
-        let arguments = [&test, "--exact", "--test-threads=1", "--nocapture", "--quiet", "--include-ignored"];
-        return Some(LaunchArguments { arguments: arguments.map(ToOwned::to_owned).to_vec(), null_stdout: true });
-    }
-    // ORDERING: as in `init`.
-    let plain = || LaunchArguments { arguments: Vec::new(), null_stdout: false };
-    INITIALISED.load(Ordering::Relaxed).then(plain)
-}
-
-/// How this program is started as a worker.
-#[derive(Debug, Clone)]
-pub(super) struct LaunchArguments {
-    pub(super) arguments: Vec<String>,
-    /// The test harness writes to standard output.
-    pub(super) null_stdout: bool,
-}
-
-/// How many threads sleep in this process while it is a worker, without being of any use to it.
-pub(super) fn sleeping_threads() -> usize {
-    // The test harness's main thread waits for the "test" that the worker is.
-    usize::from(TEST_WORKER.get().is_some())
 }
 
 fn watch_parent(parent: sys::Parent, socket: &UnixStream, ends_group: bool) -> io::Result<()> {
@@ -450,14 +399,6 @@ fn end_if_copy() {
     if is_copy() {
         sys::end_copy();
     }
-}
-
-/// Whether this process is a copy that a task has made of its worker.
-pub(in crate::process) fn is_copy() -> bool {
-    // ORDERING: set before any task runs.
-    let worker = GENERATION.load(Ordering::Relaxed);
-    // 0 in what is no worker.
-    worker != 0 && worker != sys::generation()
 }
 
 impl Tasks {

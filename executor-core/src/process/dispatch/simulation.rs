@@ -23,7 +23,7 @@ use crate::{
         supervisor,
         transport::{Load, ParentEnd, Place, Reply, ReplyKind, SocketParent},
         wire::Malformed,
-        worker::LaunchArguments,
+        role::LaunchArguments,
         worker_slot::{Life, Watched},
     },
     span,

@@ -27,7 +27,7 @@ use super::{
     identity::Identity,
     transport::SocketParent,
     wire,
-    worker::{LaunchArguments, WORKER_VARIABLE},
+    role::{LaunchArguments, WORKER_VARIABLE},
 };
 use crate::{
     error::TaskError,

@@ -12,6 +12,7 @@ use crate::{
     process::{
         identity::Identity,
         launch::Birth,
+        role,
         transport::SocketWorker,
         wire::{self, Malformed},
         worker::{self, Hello},
@@ -95,7 +96,7 @@ fn get_ready(control: &UnixStream) -> io::Result<Option<Alone>> {
     let own = Identity::of_this_program()?;
     let outcome = if own == hello.identity {
         match hello.preload.as_ref().map_or(Ok(()), worker::initialize) {
-            Ok(()) => match Alone::wait(worker::sleeping_threads(), THREADS_LIMIT)? {
+            Ok(()) => match Alone::wait(role::sleeping_threads(), THREADS_LIMIT)? {
                 Some(alone) => Ok(alone),
                 None => Err((
                     wire::INITIALIZER_FAILED,

@@ -18,7 +18,7 @@ use super::{
     note_use,
 };
 use crate::{
-    process::{transport::kick_parent, worker::is_copy},
+    process::{role::is_copy, transport::kick_parent},
     sys::{Mapping, Writable},
 };
 
