@@ -35,9 +35,8 @@ pub(crate) use entry::Entry;
 pub(crate) use flags::{Flag, RemoteFlag};
 
 pub use builder::ProcessPoolBuilder;
-pub use config::{OnWorkerDeath, Transport};
+pub use config::{OnWorkerDeath, StartMethod, Transport};
 pub use executor::{ProcessPoolCore, ProcessPoolExecutor};
-pub use launch::StartMethod;
 pub use role::{in_worker, register_test_worker};
 pub use worker::init;
 

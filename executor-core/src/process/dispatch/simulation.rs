@@ -14,10 +14,9 @@ use crate::{
     future::{TaskFuture, TaskRef, TypedRef},
     process::{
         arguments::Items,
-        config::{Config, OnWorkerDeath, Transport},
+        config::{Config, OnWorkerDeath, StartMethod, Transport},
         identity::Identity,
-        job::{Answer, Chunk, Encoded, Job, Single},
-        launch::StartMethod,
+        job::{Chunk, Encoded, Job, Single},
         long::Long,
         pool::Core,
         supervisor,

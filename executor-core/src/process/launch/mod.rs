@@ -24,6 +24,7 @@ use fork_server::{ForkServer, Forked};
 
 use super::{
     builder::Call,
+    config::StartMethod,
     identity::Identity,
     transport::SocketParent,
     wire,
@@ -33,33 +34,6 @@ use crate::{
     error::TaskError,
     sys::{self, WorkerProcess},
 };
-
-/// How a pool starts its worker processes.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum StartMethod {
-    /// The program is started again for each worker: nothing is shared, and nothing is left over from before.
-    #[default]
-    Spawn,
-    /// The program is started again once, as a helper that runs the pool's [`preload`](super::ProcessPoolBuilder::preload) and
-    /// from which workers are forked then. They share its memory until they write to it, and are there sooner. Right where
-    /// workers need much that is the same for all of them, where the code before [`init`](crate::init) is slow, or where
-    /// workers are replaced all the time.
-    ///
-    /// - When the preload returns, the threads that it has started must have ended: a process with threads cannot be forked.
-    /// - What it leaves in statics is there in the workers; what it leaves in thread-locals is not, because tasks run on a
-    ///   thread of their own.
-    /// - A generator of random numbers that it has seeded goes on with the same numbers in every worker.
-    /// - Handlers of `pthread_atfork` do not run.
-    ///
-    /// The helper may be killed at any time. That costs no task; it is started again when it is needed next, and runs the
-    /// preload again.
-    ///
-    /// Linux only: elsewhere [`build`](super::ProcessPoolBuilder::build) says
-    /// [`BuildError::Unsupported`](crate::BuildError::Unsupported). Where a sandbox refuses the system call `clone` with the
-    /// flag `CLONE_PARENT`, workers are spawned instead, and each runs the preload by itself.
-    ForkServer,
-}
 
 /// How workers of one pool are started.
 #[derive(Debug, Clone)]
