@@ -4,9 +4,9 @@ use std::{ffi::OsString, fmt, path::PathBuf, time::Duration};
 
 use super::{
     OnWorkerDeath, ProcessPoolExecutor, StartMethod, Transport,
+    call::{self, Call},
     config::{Config, MOST_WORKERS},
-    identity::FunctionId,
-    request, role,
+    role,
 };
 use crate::{
     error::{BuildError, TaskError},
@@ -15,9 +15,6 @@ use crate::{
     sys,
     task::{Payload, Task},
 };
-
-/// A function with its configuration and argument, in encoded form.
-pub(super) type Call = (FunctionId, Vec<u8>, Vec<u8>);
 
 /// Builds a [`ProcessPoolExecutor`].
 ///
@@ -109,7 +106,7 @@ impl ProcessPoolBuilder {
         F::Output: InitializerResult,
         M: 'static,
     {
-        self.initializer = Some(encode_call(task, args));
+        self.initializer = Some(call::initializer(task, args));
         self
     }
 
@@ -132,7 +129,7 @@ impl ProcessPoolBuilder {
         F::Output: InitializerResult,
         M: 'static,
     {
-        self.preload = Some(encode_call(task, args));
+        self.preload = Some(call::initializer(task, args));
         self
     }
 
@@ -325,55 +322,5 @@ impl fmt::Debug for ProcessPoolBuilder {
             .field("task_timeout", &self.task_timeout)
             .field("grace", &self.grace)
             .finish_non_exhaustive()
-    }
-}
-
-fn encode_call<F, A, M>(task: F, args: A) -> Result<Call, TaskError>
-where
-    F: Task<A, M>,
-    A: Payload,
-    F::Output: InitializerResult,
-    M: 'static,
-{
-    const { F::PORTABLE };
-    let task = Initializer { task, marker: std::marker::PhantomData };
-    request::plain_call::<Initializer<F, (A, M)>, A, InitializerMarker>(&task, &args)
-}
-
-/// A task whose output is turned into something that can travel: nothing, or an error's text.
-struct Initializer<F, M> {
-    task: F,
-    marker: std::marker::PhantomData<fn() -> M>,
-}
-
-struct InitializerMarker;
-
-impl<F: Clone, M> Clone for Initializer<F, M> {
-    fn clone(&self) -> Self {
-        Self { task: self.task.clone(), marker: std::marker::PhantomData }
-    }
-}
-
-impl<F, A, M> Task<A, InitializerMarker> for Initializer<F, (A, M)>
-where
-    F: Task<A, M>,
-    A: 'static,
-    M: 'static,
-    F::Output: InitializerResult,
-{
-    type Output = Result<(), crate::error::Cause>;
-
-    const PORTABLE: () = F::PORTABLE;
-
-    fn call(&self, args: A) -> Self::Output {
-        self.task.call(args).into_cause()
-    }
-
-    fn bound_plain(&self) -> Option<Result<Vec<u8>, TaskError>> {
-        self.task.bound_plain()
-    }
-
-    fn restore(bound: &[u8]) -> Result<Self, TaskError> {
-        Ok(Self { task: F::restore(bound)?, marker: std::marker::PhantomData })
     }
 }

@@ -4,7 +4,7 @@ use std::{ffi::OsString, path::PathBuf, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-use super::{builder::Call, role::LaunchArguments};
+use super::{call::Call, role::LaunchArguments};
 use crate::stats::Observer;
 
 /// How tasks and results travel between the pool and its workers.

@@ -3,6 +3,7 @@
 
 mod arguments;
 mod builder;
+mod call;
 mod config;
 mod definitions;
 mod dispatch;

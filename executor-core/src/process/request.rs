@@ -10,7 +10,6 @@ use std::{
 
 use super::{
     arguments::Items,
-    builder::Call,
     entry::{Entry, EntryOf},
     identity::FunctionId,
     job::{Answer, ChunkAnswer},
@@ -422,25 +421,6 @@ const LONGEST_LATE: usize = 8 << 20;
 const CONVICTED: u32 = 100;
 /// ... or so many have ended by themselves. A storm of kills says little about a task.
 const ENDED: u32 = 3;
-
-/// An initializer or a preload: function, configuration and argument. They run before their worker is given any shared memory,
-/// so neither refers to any.
-pub(super) fn plain_call<F, A, M>(task: &F, argument: &A) -> Result<Call, TaskError>
-where
-    F: Task<A, M>,
-    A: Payload,
-    F::Output: Payload,
-{
-    let bound = task.bound_plain().transpose()?.unwrap_or_default();
-    let mut bytes = Vec::new();
-    codec::encode_without_references(argument, &mut bytes).map_err(|cause| TaskError::encode("argument", cause))?;
-    for (what, bytes) in [("configuration", &bound), ("argument", &bytes)] {
-        if bytes.len() > MAX_VALUE {
-            return Err(TaskError::encode(what, "it is longer than 512 MiB: pass the path of a file with it"));
-        }
-    }
-    Ok((FunctionId::of(EntryOf::<F, A, M>::ENTRY)?, bound, bytes))
-}
 
 /// The most items in a chunk: what the header of a record has room for.
 const MAX_ITEMS: usize = (1 << 24) - 1;

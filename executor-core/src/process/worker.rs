@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     arguments::Items,
-    builder::Call,
+    call::Call,
     config::Transport,
     definitions::DEFINITIONS,
     entry::Entry,

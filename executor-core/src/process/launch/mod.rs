@@ -23,7 +23,7 @@ pub(super) use birth::Birth;
 use fork_server::{ForkServer, Forked};
 
 use super::{
-    builder::Call,
+    call::Call,
     config::StartMethod,
     identity::Identity,
     transport::SocketParent,
