@@ -10,6 +10,7 @@ mod dispatch;
 mod entry;
 mod executor;
 mod flags;
+mod handshake;
 mod identity;
 #[expect(unsafe_code, reason = "puts and takes answers by the protocol of the cell")]
 mod job;

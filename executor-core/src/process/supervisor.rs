@@ -23,12 +23,12 @@ use super::{
     config::{OnWorkerDeath, Transport},
     dispatch::{Refused, State},
     flags,
+    handshake::{Hello, HelloFiles},
     launch::{LaunchError, Launcher},
     lock::Spent,
     pool::Core,
     transport::ParentEnd,
     wire::{self, Malformed},
-    worker::{Hello, HelloFiles},
     worker_slot::{Life, Watched, Worker},
 };
 use crate::{

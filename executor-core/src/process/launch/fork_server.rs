@@ -13,9 +13,9 @@ use crate::{
     process::{
         config::Transport,
         flags,
+        handshake::{Hello, HelloFiles},
         transport::SocketParent,
         wire::{self, Malformed, Reader},
-        worker::{Hello, HelloFiles},
     },
     sys::{self, WorkerProcess},
 };

@@ -10,12 +10,13 @@ use std::{
 use crate::{
     codec,
     process::{
+        handshake::Hello,
         identity::Identity,
         launch::Birth,
         role,
         transport::SocketWorker,
         wire::{self, Malformed},
-        worker::{self, Hello},
+        worker,
     },
     sys::{self, Alone, Forked, Parent},
 };

@@ -13,9 +13,9 @@ use super::{
 use crate::{
     codec,
     process::{
+        handshake::Hello,
         shm::{MOST_BLOCKS, Reference, Share},
         wire,
-        worker::Hello,
     },
     sys::{self, Mapping, Writable},
 };
