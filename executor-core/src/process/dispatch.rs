@@ -9,11 +9,11 @@ use std::{
 #[cfg(target_os = "linux")]
 use super::request::Settled;
 use super::{
+    bytes::{Bytes, LONGEST_COPY, Long, LongBytes},
     job::{Job, Location, ProcessTask},
     lock::Spent,
-    long::{LONGEST_COPY, Long, LongBytes},
     queue::{Queue, Queued},
-    request::{Bytes, Request},
+    request::Request,
     shelf::Standing,
     sleep::Sleep,
     transport::{Alert, Record},

@@ -13,7 +13,12 @@ use std::{
     time::Duration,
 };
 
-use super::{dispatch::State, job::ProcessTask, long::Long, queue::SpentPages, request::Bytes};
+use super::{
+    bytes::{Bytes, Long},
+    dispatch::State,
+    job::ProcessTask,
+    queue::SpentPages,
+};
 use crate::{
     foreign::NoForeignCode,
     future::{TypedRef, callbacks::drop_elsewhere},

@@ -1,8 +1,10 @@
 //! [`ProcessPoolExecutor`]: tasks in worker processes that can be killed and may crash. See README.md for who owns what, and
 //! why no task is lost.
 
+mod answer;
 mod arguments;
 mod builder;
+mod bytes;
 mod call;
 mod config;
 mod definitions;
@@ -16,7 +18,6 @@ mod identity;
 mod job;
 mod launch;
 mod lock;
-mod long;
 mod pool;
 mod queue;
 mod request;

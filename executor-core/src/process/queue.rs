@@ -7,8 +7,9 @@
 use std::{cmp::Reverse, collections::BTreeMap};
 
 use super::{
+    bytes::Bytes,
     job::{Job, Location},
-    request::{Bytes, Request},
+    request::Request,
 };
 
 /// A task in the queue.

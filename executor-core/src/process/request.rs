@@ -9,18 +9,18 @@ use std::{
 };
 
 use super::{
+    answer::{Answer, ChunkAnswer},
     arguments::Items,
+    bytes::Bytes,
     entry::{Entry, EntryOf},
     identity::FunctionId,
-    job::{Answer, ChunkAnswer},
     lock::Spent,
-    long::LongBytes,
     results,
     wire::MAX_VALUE,
 };
 #[cfg(target_os = "linux")]
 use super::{
-    long::Long,
+    bytes::{Large, Long},
     shm::{self, Attached},
 };
 use crate::{
@@ -30,85 +30,6 @@ use crate::{
     pins::Pins,
     task::{Bound, Payload, Task},
 };
-
-/// Bytes that are mostly few.
-#[derive(Debug)]
-pub(super) enum Bytes {
-    Few(FewBytes),
-    Many(Vec<u8>),
-    /// More than [`LONGEST_COPY`](super::long::LONGEST_COPY), from when they go to a worker.
-    Long(LongBytes),
-}
-
-/// As many as take no more room than a vector. All that a task has is moved several times on its way: aligned as the vector is, this
-/// moves in whole words. In single bytes at odd places each move would have to wait for the one before it.
-#[derive(Debug, Default)]
-#[repr(align(8))]
-pub(super) struct FewBytes {
-    bytes: [u8; Bytes::FEW],
-    length: u8,
-}
-
-impl FewBytes {
-    /// `None` if they are more.
-    fn new(slice: &[u8]) -> Option<Self> {
-        let mut few = Self::default();
-        few.bytes.get_mut(..slice.len())?.copy_from_slice(slice);
-        // Fits: it is at most FEW.
-        few.length = slice.len() as u8;
-        Some(few)
-    }
-
-    fn as_slice(&self) -> &[u8] {
-        &self.bytes[..usize::from(self.length)]
-    }
-}
-
-impl Bytes {
-    const FEW: usize = size_of::<Vec<u8>>() - 1;
-
-    /// Takes them out.
-    pub(super) fn take(&mut self) -> Self {
-        std::mem::replace(self, Self::Few(FewBytes::default()))
-    }
-
-    /// Takes them out as those that several may own.
-    pub(super) fn take_long(&mut self) -> LongBytes {
-        match self.take() {
-            Self::Few(few) => few.as_slice().to_vec().into(),
-            Self::Many(bytes) => bytes.into(),
-            Self::Long(bytes) => bytes,
-        }
-    }
-
-    /// Leaves the first ones out. Of many the rest is moved, of long ones it stays where it is.
-    pub(super) fn skip(&mut self, count: usize) {
-        match self {
-            Self::Long(bytes) => bytes.skip(count),
-            few => *few = Self::from(&few.as_slice()[count..]),
-        }
-    }
-
-    pub(super) fn as_slice(&self) -> &[u8] {
-        match self {
-            Self::Few(few) => few.as_slice(),
-            Self::Many(bytes) => bytes,
-            Self::Long(bytes) => bytes.as_slice(),
-        }
-    }
-}
-
-impl From<&[u8]> for Bytes {
-    fn from(slice: &[u8]) -> Self {
-        FewBytes::new(slice).map_or_else(|| Self::Many(slice.to_vec()), Self::Few)
-    }
-}
-
-impl From<Vec<u8>> for Bytes {
-    fn from(bytes: Vec<u8>) -> Self {
-        FewBytes::new(&bytes).map_or(Self::Many(bytes), Self::Few)
-    }
-}
 
 /// Everything that a worker needs, but for the argument's bytes.
 #[derive(Debug)]
@@ -425,15 +346,6 @@ const ENDED: u32 = 3;
 /// The most items in a chunk: what the header of a record has room for.
 const MAX_ITEMS: usize = (1 << 24) - 1;
 
-/// An argument that is nothing but bytes, and so many of them that they are worth to be shared.
-#[cfg(target_os = "linux")]
-#[derive(Debug)]
-pub(super) enum Large {
-    Vector(Vec<u8>),
-    #[cfg(feature = "bytes")]
-    Bytes(bytes::Bytes),
-}
-
 /// How it goes to a worker.
 #[cfg(target_os = "linux")]
 pub(super) enum Settled {
@@ -441,22 +353,6 @@ pub(super) enum Settled {
     Reference(Vec<u8>, Arc<Large>),
     /// As it is, behind these bytes. It stays with the request, which may have to go to another worker.
     Plain(Vec<u8>, Arc<Large>),
-}
-
-#[cfg(target_os = "linux")]
-impl Large {
-    /// Whether its destructor may be somebody else's code: that of an owner behind `Bytes`.
-    pub(super) fn is_foreign(&self) -> bool {
-        !matches!(self, Self::Vector(_))
-    }
-
-    pub(super) fn as_slice(&self) -> &[u8] {
-        match self {
-            Self::Vector(bytes) => bytes,
-            #[cfg(feature = "bytes")]
-            Self::Bytes(bytes) => bytes,
-        }
-    }
 }
 
 /// The argument, if it is that.
@@ -501,25 +397,6 @@ mod tests {
             codec::begin_plain(&content, &mut parts);
             parts.extend_from_slice(&content);
             assert!(whole == parts, "{length}");
-        }
-    }
-
-    #[test]
-    fn long_bytes_lose_their_first_ones_where_they_are() {
-        let mut bytes = Bytes::Long(LongBytes::from(vec![1, 2, 3]));
-        let at = bytes.as_slice().as_ptr();
-        bytes.skip(2);
-        assert_eq!((bytes.as_slice(), bytes.as_slice().as_ptr()), (&[3][..], at.wrapping_add(2)));
-        assert_eq!(bytes.take_long().as_slice(), [3]);
-        assert!(bytes.as_slice().is_empty());
-    }
-
-    #[test]
-    fn bytes_are_the_same_however_many() {
-        for length in [0, 1, Bytes::FEW, Bytes::FEW + 1, 1000] {
-            let all: Vec<u8> = (0..length).map(|index| index as u8).collect();
-            assert_eq!(Bytes::from(&all[..]).as_slice(), all);
-            assert_eq!(Bytes::from(all.clone()).as_slice(), all);
         }
     }
 }

@@ -6,8 +6,9 @@ use std::{
 };
 
 use super::{
+    bytes::Bytes,
     job::Job,
-    request::{Bytes, Request},
+    request::Request,
     sleep::Sleep,
     transport::Place,
 };

@@ -10,7 +10,7 @@ use super::{
     definitions::Definitions,
     dispatch::{Silent, Unclaimed},
     identity::FunctionId,
-    long::{LONGEST_COPY, Long},
+    bytes::{LONGEST_COPY, Long},
     request::Request,
     shelf::Shelf,
     sleep::Sleep,

@@ -13,9 +13,11 @@ use crate::{
     error::TaskError,
     future::{Cell, TypedRef},
     process::{
-        job::{self, Answer, Job, ProcessTask},
+        answer::Answer,
+        bytes::Bytes,
+        job::{self, Job, ProcessTask},
         lock::Spent,
-        request::{Bytes, Expiry, Request},
+        request::{Expiry, Request},
         shelf::{Shelf, Standing},
         sleep::Sleep,
         transport::{Reply, ReplyKind},

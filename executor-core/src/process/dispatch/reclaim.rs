@@ -7,10 +7,10 @@ use crate::{
     future::Task as CellTask,
     process::{
         arguments::Items,
+        bytes::Bytes,
         job::{Location, ProcessTask},
         lock::Spent,
         queue::Queued,
-        request::Bytes,
         shelf::Standing,
         worker_slot::Worker,
     },

@@ -20,7 +20,7 @@ use crate::{
     process::{
         definitions::{DEFINITIONS, Definitions},
         entry::EntryOf,
-        long::Long,
+        bytes::Long,
         request::Request,
         transport::{Alert, ParentEnd, Place, Record, Reply, SocketParent},
         wire::Malformed,

@@ -10,7 +10,7 @@ use std::{borrow::Cow, io};
 
 #[cfg(target_os = "linux")]
 use super::shm::{Reference, Share};
-use super::{long::Long, wire::Malformed};
+use super::{bytes::Long, wire::Malformed};
 use crate::codec::Output;
 
 #[cfg(target_os = "linux")]
@@ -162,7 +162,7 @@ pub(super) trait ParentEnd: Send {
         self.push_with(record, None)
     }
 
-    /// The same; the content of the record goes on with `long`, which is more than [`LONGEST_COPY`](super::long::LONGEST_COPY) and is not copied.
+    /// The same; the content of the record goes on with `long`, which is more than [`LONGEST_COPY`](super::bytes::LONGEST_COPY) and is not copied.
     fn push_with(&mut self, record: Record<'_>, long: Option<Long>) -> Place;
 
     /// Tells the worker of everything that was pushed. `look` says whether a core is free on which it may wait for more with

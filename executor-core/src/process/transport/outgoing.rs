@@ -15,7 +15,7 @@ use std::{
 use super::socket::is_gone;
 #[cfg(target_os = "linux")]
 use crate::process::{shm::Share, wire};
-use crate::{process::long::Long, sys};
+use crate::{process::bytes::Long, sys};
 
 /// What is to be sent.
 #[derive(Debug, Default)]
@@ -145,7 +145,7 @@ mod tests {
         super::{ParentEnd, Record, SocketParent, socket_parent::MOST_BYTES},
         *,
     };
-    use crate::process::long::LongBytes;
+    use crate::process::bytes::LongBytes;
 
     /// Who reads all the time makes room all the time; yet others get the lock between two turns.
     #[test]

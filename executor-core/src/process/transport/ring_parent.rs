@@ -19,7 +19,7 @@ use crate::{
     codec::{self, Output},
     error::TaskError,
     process::{
-        long::{LONGEST_COPY, Long},
+        bytes::{LONGEST_COPY, Long},
         results,
         shm::NO_DESCRIPTOR,
         wire::{self, Malformed, Reader},

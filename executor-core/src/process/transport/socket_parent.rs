@@ -28,7 +28,7 @@ use super::{
 use crate::process::shm::{MOST_BLOCKS, Reference, Share};
 use crate::{
     process::{
-        long::Long,
+        bytes::Long,
         wire::{self, FrameBuffer, Malformed, Reader},
     },
     sys,
