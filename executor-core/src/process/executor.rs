@@ -9,12 +9,12 @@ use std::{
 };
 
 use super::{
+    answer::{Chunk, Decode, Single},
     builder::ProcessPoolBuilder,
     config::Config,
     dispatch::events,
     flags,
     identity::Identity,
-    answer::{Chunk, Decode, Single},
     job::{Encoded, Job, ProcessTask},
     pool::Core,
     request::Request,

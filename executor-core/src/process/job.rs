@@ -9,7 +9,7 @@ use std::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering, fence},
     },
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use once_cell::race::OnceBox;
@@ -19,12 +19,9 @@ use super::{
     pool::Core,
 };
 use crate::{
-    codec,
     error::{Cause, TaskError},
     future::{Body, Cell, Slot, State, Stored, Task as CellTask, TypedRef, callbacks::drop_elsewhere},
-    map::ChunkOutput,
     span::Carried,
-    task::Payload,
 };
 
 /// A task as the pool holds it: in one place, by whoever is to end it. One that is dropped without having been ended, which a panic

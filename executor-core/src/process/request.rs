@@ -11,9 +11,7 @@ use std::{
 use super::{
     answer::{Answer, ChunkAnswer},
     arguments::Items,
-    bytes::Bytes,
     entry::{Entry, EntryOf},
-    identity::FunctionId,
     lock::Spent,
     results,
     wire::MAX_VALUE,

@@ -5,13 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{
-    bytes::Bytes,
-    job::Job,
-    request::Request,
-    sleep::Sleep,
-    transport::Place,
-};
+use super::{bytes::Bytes, job::Job, request::Request, sleep::Sleep, transport::Place};
 
 /// A request that stands with a worker.
 pub(super) struct Standing {

@@ -1,5 +1,7 @@
 //! A worker process: its entry, its handshake, its loop.
 
+#[cfg(target_os = "linux")]
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::{
     any::Any,
     env, io,
@@ -7,12 +9,7 @@ use std::{
         fd::{AsFd, OwnedFd},
         unix::net::UnixStream,
     },
-    process,
-    sync::{
-        OnceLock,
-        atomic::{AtomicBool, AtomicU64, Ordering},
-    },
-    thread,
+    process, thread,
     time::{Duration, Instant},
 };
 

@@ -7,10 +7,10 @@ use std::{
 };
 
 use super::{
+    bytes::{LONGEST_COPY, Long},
     definitions::Definitions,
     dispatch::{Silent, Unclaimed},
     identity::FunctionId,
-    bytes::{LONGEST_COPY, Long},
     request::Request,
     shelf::Shelf,
     sleep::Sleep,

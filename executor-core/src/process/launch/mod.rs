@@ -26,9 +26,9 @@ use super::{
     call::Call,
     config::StartMethod,
     identity::Identity,
+    role::{LaunchArguments, WORKER_VARIABLE},
     transport::SocketParent,
     wire,
-    role::{LaunchArguments, WORKER_VARIABLE},
 };
 use crate::{
     error::TaskError,

@@ -18,9 +18,9 @@ use super::{
 use crate::{
     pins::Pins,
     process::{
+        bytes::Long,
         definitions::{DEFINITIONS, Definitions},
         entry::EntryOf,
-        bytes::Long,
         request::Request,
         transport::{Alert, ParentEnd, Place, Record, Reply, SocketParent},
         wire::Malformed,
