@@ -11,11 +11,11 @@ use super::request::Settled;
 use super::{
     bytes::{Bytes, LONGEST_COPY, Long, LongBytes},
     job::{Job, Location, ProcessTask},
-    lock::Spent,
     queue::{Queue, Queued},
     request::Request,
     shelf::Standing,
     sleep::Sleep,
+    spent::Spent,
     transport::{Alert, Record},
     worker_slot::Worker,
 };

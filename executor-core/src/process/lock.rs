@@ -13,43 +13,8 @@ use std::{
     time::Duration,
 };
 
-use super::{
-    bytes::{Bytes, Long},
-    dispatch::State,
-    job::ProcessTask,
-    queue::SpentPages,
-};
-use crate::{
-    foreign::NoForeignCode,
-    future::{TypedRef, callbacks::drop_elsewhere},
-    pins::Pins,
-    sys,
-    task::Bound,
-};
-
-/// What was taken out from under the lock, to be dropped when that is released.
-#[expect(dead_code, reason = "most of it is only dropped")]
-pub(super) enum Spent {
-    Long(Long),
-    Pins(Pins),
-    Bound(Arc<Bound>),
-    Bytes(Bytes),
-    Pages(SpentPages),
-    Task(TypedRef<ProcessTask>),
-}
-
-impl Spent {
-    fn let_go(self) {
-        match self {
-            // Its owner's destructor is the user's code.
-            #[cfg(target_os = "linux")]
-            Self::Long(Long::Large(large)) if large.is_foreign() => drop_elsewhere(large),
-            // This may be the last to hold on to it, and what is left of it the user's.
-            Self::Task(task) => drop_elsewhere(task),
-            other => drop(other),
-        }
-    }
-}
+use super::{dispatch::State, spent::Spent};
+use crate::{foreign::NoForeignCode, sys};
 
 /// [`State`] behind its lock.
 ///

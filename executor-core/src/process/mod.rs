@@ -27,6 +27,7 @@ mod shelf;
 #[cfg(target_os = "linux")]
 pub(crate) mod shm;
 mod sleep;
+mod spent;
 mod supervisor;
 #[cfg_attr(target_os = "linux", expect(unsafe_code, reason = "shares memory with another process"))]
 mod transport;

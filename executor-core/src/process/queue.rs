@@ -246,8 +246,8 @@ impl Queue {
     }
 
     #[inline]
-    pub(super) fn take_spent(&mut self) -> Option<SpentPages> {
-        self.0.take_spent().map(SpentPages)
+    pub(super) fn take_spent(&mut self) -> Option<Box<dyn Send>> {
+        Some(Box::new(self.0.take_spent()?))
     }
 
     /// In no order.
@@ -265,9 +265,6 @@ impl Queue {
         all_know && self.0.is_sound()
     }
 }
-
-/// Memory without any task in it.
-pub(super) struct SpentPages(#[expect(dead_code, reason = "it is only dropped")] Vec<Page<Queued>>);
 
 #[cfg(all(test, not(loom)))]
 mod tests {

@@ -12,8 +12,8 @@ use super::{
     answer::{Answer, ChunkAnswer},
     arguments::Items,
     entry::{Entry, EntryOf},
-    lock::Spent,
     results,
+    spent::Spent,
     wire::MAX_VALUE,
 };
 #[cfg(target_os = "linux")]

@@ -9,9 +9,9 @@ use crate::{
         arguments::Items,
         bytes::Bytes,
         job::{Location, ProcessTask},
-        lock::Spent,
         queue::Queued,
         shelf::Standing,
+        spent::Spent,
         worker_slot::Worker,
     },
 };
