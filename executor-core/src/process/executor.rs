@@ -15,7 +15,7 @@ use super::{
     dispatch::events,
     flags,
     identity::Identity,
-    job::{Encoded, Job, ProcessTask},
+    job::{Encoded, Job, Owner, ProcessTask},
     pool::Core,
     request::Request,
     supervisor,
@@ -77,6 +77,8 @@ pub struct ProcessPoolExecutor {
 #[derive(Clone)]
 pub struct ProcessPoolCore {
     core: Arc<Core>,
+    /// The same, as tasks hold on to it.
+    owner: Arc<Owner>,
 }
 
 impl ProcessPoolExecutor {
@@ -111,7 +113,8 @@ impl ProcessPoolExecutor {
             .name("executor-supervisor".to_owned())
             .spawn(move || supervisor::run(&supervised, &heard))
             .map_err(system("start the supervisor thread"))?;
-        Ok(Self { core: ProcessPoolCore { core }, supervisor: Mutex::new(Some(supervisor)) })
+        let owner = Owner::new(Arc::clone(&core) as _);
+        Ok(Self { core: ProcessPoolCore { core, owner }, supervisor: Mutex::new(Some(supervisor)) })
     }
 
     /// Starts all workers now, and waits until they are ready.
@@ -365,7 +368,7 @@ impl ProcessPoolCore {
         if options.priority != 0 {
             request.extras().priority = options.priority;
         }
-        let (task, future) = TaskRef::allocate::<Encoded<D>>(ProcessTask::new(Arc::clone(core), span));
+        let (task, future) = TaskRef::allocate::<Encoded<D>>(ProcessTask::new(Arc::clone(&self.owner), span));
         let job = Job::new(task);
         state.books.events.queued(job.cell());
         if request.is_chunk() && request.items == 0 {

@@ -14,10 +14,7 @@ use std::{
 
 use once_cell::race::OnceBox;
 
-use super::{
-    answer::{Answer, Decode},
-    pool::Core,
-};
+use super::answer::{Answer, Decode};
 use crate::{
     error::{Cause, TaskError},
     future::{Body, Cell, Slot, State, Stored, Task as CellTask, TypedRef, callbacks::drop_elsewhere},
@@ -89,9 +86,33 @@ impl Drop for Job {
     }
 }
 
+/// What the pool of a task can do for it.
+pub(super) trait TaskOwner: Send + Sync {
+    fn id(&self) -> u64;
+    fn cancel(&self, task: &CellTask<ProcessTask>) -> bool;
+    fn kill(&self, task: &CellTask<ProcessTask>) -> bool;
+    fn is_running(&self, task: &CellTask<ProcessTask>) -> bool;
+    /// Looks for the task's answer for a while; says whether it is done.
+    fn look(&self, task: &CellTask<ProcessTask>, deadline: Option<Instant>) -> bool;
+    /// Somebody is about to sleep until the task is done.
+    fn want(&self, task: &CellTask<ProcessTask>);
+}
+
+/// The pool, as its tasks hold on to it: behind a pointer of one word, for a pool may have millions of tasks.
+pub(super) struct Owner {
+    id: u64,
+    pool: Arc<dyn TaskOwner>,
+}
+
+impl Owner {
+    pub(super) fn new(pool: Arc<dyn TaskOwner>) -> Arc<Self> {
+        Arc::new(Self { id: pool.id(), pool })
+    }
+}
+
 /// What stands beside the cell of a task in a process pool.
 pub(super) struct ProcessTask {
-    core: Arc<Core>,
+    owner: Arc<Owner>,
     /// Where the pool has the task; only changed under the pool's lock.
     location: AtomicU64,
     /// Until the outcome is there: the span of who has submitted it.
@@ -133,8 +154,8 @@ const STARTED: u64 = 1 << 60;
 const FLAGS: u64 = WANTED | BEGUN | STARTED;
 
 impl ProcessTask {
-    pub(super) fn new(core: Arc<Core>, span: Carried) -> Self {
-        Self { core, location: AtomicU64::new(0), slot: Slot::new(span), decoded: OnceBox::new() }
+    pub(super) fn new(owner: Arc<Owner>, span: Carried) -> Self {
+        Self { owner, location: AtomicU64::new(0), slot: Slot::new(span), decoded: OnceBox::new() }
     }
 
     // ORDERING, of everything here: under the pool's lock.
@@ -254,27 +275,27 @@ impl<D: Decode> Body for Encoded<D> {
     }
 
     fn cancel(task: &CellTask<ProcessTask>) -> bool {
-        task.content().core.cancel(task)
+        task.content().owner.pool.cancel(task)
     }
 
     fn kill(task: &CellTask<ProcessTask>) -> bool {
-        task.content().core.kill(task)
+        task.content().owner.pool.kill(task)
     }
 
     fn is_running(task: &CellTask<ProcessTask>) -> bool {
-        task.content().core.is_running(task)
+        task.content().owner.pool.is_running(task)
     }
 
     fn pool(task: &CellTask<ProcessTask>) -> u64 {
-        task.content().core.id
+        task.content().owner.id
     }
 
     fn look(task: &CellTask<ProcessTask>, deadline: Option<Instant>) -> bool {
-        task.content().core.look(task, deadline)
+        task.content().owner.pool.look(task, deadline)
     }
 
     fn wanted(task: &CellTask<ProcessTask>) {
-        task.content().core.want(task);
+        task.content().owner.pool.want(task);
     }
 
     fn clear(content: &mut ProcessTask, cell: &Cell) {

@@ -11,7 +11,7 @@ use super::{
     config::Config,
     dispatch::{State, Untold, events},
     identity::Identity,
-    job::{Location, ProcessTask},
+    job::{Location, ProcessTask, TaskOwner},
     launch::Settings,
     lock::{Lock, Locked},
     supervisor,
@@ -199,8 +199,14 @@ impl Core {
     pub(super) fn note_self(self: &Arc<Self>) {
         let _ = self.me.set(Arc::downgrade(self));
     }
+}
 
-    pub(super) fn cancel(&self, task: &CellTask<ProcessTask>) -> bool {
+impl TaskOwner for Core {
+    fn id(&self) -> u64 {
+        self.id
+    }
+
+    fn cancel(&self, task: &CellTask<ProcessTask>) -> bool {
         if self.is_elsewhere() {
             return false;
         }
@@ -219,7 +225,7 @@ impl Core {
     }
 
     /// Stops a task even if it runs; `false` when it is done, or being stopped already by a limit or a shutdown.
-    pub(super) fn kill(&self, task: &CellTask<ProcessTask>) -> bool {
+    fn kill(&self, task: &CellTask<ProcessTask>) -> bool {
         if self.is_elsewhere() {
             return false;
         }
@@ -241,7 +247,7 @@ impl Core {
         stopped
     }
 
-    pub(super) fn is_running(&self, task: &CellTask<ProcessTask>) -> bool {
+    fn is_running(&self, task: &CellTask<ProcessTask>) -> bool {
         if self.is_elsewhere() {
             return false;
         }
@@ -261,7 +267,7 @@ impl Core {
     }
 
     /// Receives answers for a while, until this task is done; says whether it is.
-    pub(super) fn look(&self, task: &CellTask<ProcessTask>, deadline: Option<Instant>) -> bool {
+    fn look(&self, task: &CellTask<ProcessTask>, deadline: Option<Instant>) -> bool {
         let is_done = || task.cell().state().is_final();
         if self.is_elsewhere() {
             return is_done();
@@ -304,7 +310,7 @@ impl Core {
     }
 
     /// Somebody is about to sleep until the task is done.
-    pub(super) fn want(&self, task: &CellTask<ProcessTask>) {
+    fn want(&self, task: &CellTask<ProcessTask>) {
         if self.is_elsewhere() {
             return;
         }

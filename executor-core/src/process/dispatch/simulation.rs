@@ -18,7 +18,7 @@ use crate::{
         bytes::Long,
         config::{Config, OnWorkerDeath, StartMethod, Transport},
         identity::Identity,
-        job::{Encoded, Job},
+        job::{Encoded, Job, Owner},
         pool::Core,
         role::LaunchArguments,
         supervisor,
@@ -243,7 +243,7 @@ impl World {
         if self.random.below(2) == 0 {
             request.extras().time_limit = Some(HOUR * (1 + self.random.below(20) as u32));
         }
-        let content = ProcessTask::new(Arc::clone(&self.core), span::current());
+        let content = ProcessTask::new(Owner::new(Arc::clone(&self.core) as _), span::current());
         let (task, future) = TaskRef::allocate::<Encoded<Single<u8>>>(content);
         let job = Job::new(task);
         let mut state = self.core.lock();
@@ -322,7 +322,7 @@ fn the_numbers_of_workers_begin_again() {
     (0..2).for_each(|_| world.add_worker());
     let state = world.core.lock();
     assert_eq!(state.workers.keys().copied().collect::<Vec<_>>(), [0, 1, Location::WORKERS - 1]);
-    let task = ProcessTask::new(Arc::clone(&world.core), span::current());
+    let task = ProcessTask::new(Owner::new(Arc::clone(&world.core) as _), span::current());
     drop(state);
     task.begin_wanted();
     let last = Location::Worker(Location::WORKERS - 1, u32::MAX);
@@ -344,7 +344,7 @@ fn items_of_a_chunk_that_have_an_answer_are_neither_lost_nor_run_again() {
         let mut bytes = Vec::new();
         let mut request = Request::chunk(&task, vec![0_u8, 1, 2], &mut bytes).unwrap();
         request.extras().retries = retries;
-        let content = ProcessTask::new(Arc::clone(&world.core), span::current());
+        let content = ProcessTask::new(Owner::new(Arc::clone(&world.core) as _), span::current());
         let (task, future) = TaskRef::allocate::<Encoded<Chunk<u8>>>(content);
         world.core.lock().admit(Job::new(task), request, &mut bytes);
         let mut side = world.sides[0].lock().unwrap();
@@ -425,7 +425,7 @@ fn a_long_argument_is_owned_once_by_all_that_need_it() {
         let mut world = World::new(1);
         world.core.lock().workers.retain(|number, _| *number == 0);
         world.core.lock().idle = vec![0];
-        let content = ProcessTask::new(Arc::clone(&world.core), span::current());
+        let content = ProcessTask::new(Owner::new(Arc::clone(&world.core) as _), span::current());
         let (task, _future) = TaskRef::allocate::<Encoded<Single<usize>>>(content);
         world.core.lock().admit(Job::new(task), request, &mut bytes);
         let died = TaskError::WorkerDied { pid: 1, exit: crate::error::WorkerExit::Code(1) };
