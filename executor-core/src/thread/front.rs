@@ -15,11 +15,13 @@ use std::{
     ptr::{self, NonNull},
 };
 
-use super::queue::BATCH;
 use crate::{
     future::TaskRef,
     sync::{AtomicPtr, AtomicU64, Ordering},
 };
+
+/// So many tasks move to the front of the line at once.
+pub(super) const BATCH: usize = 32;
 
 const NEXT: u64 = 1;
 const LENGTH: u64 = 1 << 8;

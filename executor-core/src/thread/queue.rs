@@ -13,11 +13,11 @@ use std::{
 
 use crossbeam_deque::{Injector, Steal, Stealer, Worker as Deque};
 
-use super::{front::Front, worker::Member};
+use super::{
+    front::{BATCH, Front},
+    worker::Member,
+};
 use crate::future::{State, TaskRef};
-
-/// So many tasks move to the front of the line at once.
-pub(super) const BATCH: usize = 32;
 
 /// First come, first served, also where several workers take at the same time: a worker takes the one task that it runs next,
 /// and no other, because nobody knows what a task waits for. If one that runs waited for one that its worker had taken as well,

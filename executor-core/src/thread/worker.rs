@@ -14,9 +14,10 @@ use std::{
 use crossbeam_deque::Worker as Deque;
 
 use super::{
+    front::BATCH,
     idle::{Sleeper, Slept},
     pool::{BEARABLE, Pool, let_go},
-    queue::{BATCH, Neighbor, Queues, insist, sort_out},
+    queue::{Neighbor, Queues, insist, sort_out},
 };
 use crate::future::{Cell, TaskRef, end_if_elsewhere, look_for_work, note_asleep, note_awake};
 

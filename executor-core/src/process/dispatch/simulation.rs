@@ -13,7 +13,7 @@ use super::*;
 use crate::{
     future::{TaskFuture, TaskRef, TypedRef},
     process::{
-        answer::{Chunk, Single},
+        answer::{Answer, Chunk, Single},
         arguments::Items,
         bytes::Long,
         config::{Config, OnWorkerDeath, StartMethod, Transport},
@@ -477,7 +477,7 @@ fn the_supervisor_drops_nothing_of_the_users() {
     }
     let world = World::new(1);
     let request = Request::single(&make, (), &mut Vec::new()).unwrap();
-    let content = ProcessTask::new(Arc::clone(&world.core), span::current());
+    let content = ProcessTask::new(Owner::new(Arc::clone(&world.core) as _), span::current());
     let (task, future) = TaskRef::allocate::<Encoded<Single<Value>>>(content);
     future.add_done_callback(|_| ());
     let mut state = world.core.lock();
