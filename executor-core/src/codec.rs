@@ -3,7 +3,7 @@
 //! Around it stand a [`Writer`](write::Writer) and a [`Reader`](read::Reader), which keep what a type's own `Serialize` and
 //! `Deserialize` say, and bound how deep values are nested ([`Depth`](depth::Depth)).
 
-use std::{any::Any, fmt};
+use std::any::Any;
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
@@ -16,53 +16,12 @@ use crate::{
 };
 
 mod depth;
+mod error;
+pub(crate) mod limits;
 mod read;
 mod write;
 
-/// Why a value could not be encoded or decoded, in words. As small as a pointer: every step of writing and reading may return
-/// one.
-#[derive(Debug)]
-pub(crate) struct CodecError(Box<Text>);
-
-#[derive(Debug)]
-struct Text(String);
-
-impl CodecError {
-    #[cold]
-    fn new(text: impl fmt::Display) -> Self {
-        Self(Box::new(Text(text.to_string())))
-    }
-
-    /// Which type it was.
-    #[cold]
-    fn of<T: ?Sized>(mut self) -> Self {
-        let name = std::any::type_name::<T>();
-        self.0.0.push_str(&format!(" (in a value of type {name})"));
-        self
-    }
-}
-
-impl fmt::Display for CodecError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0.0)
-    }
-}
-
-impl std::error::Error for CodecError {}
-
-impl serde::ser::Error for CodecError {
-    #[cold]
-    fn custom<T: fmt::Display>(text: T) -> Self {
-        Self::new(text)
-    }
-}
-
-impl serde::de::Error for CodecError {
-    #[cold]
-    fn custom<T: fmt::Display>(text: T) -> Self {
-        Self::new(text)
-    }
-}
+pub(crate) use error::CodecError;
 
 impl From<postcard::Error> for CodecError {
     #[cold]
@@ -282,8 +241,8 @@ where
     F: postcard::ser_flavors::Flavor<Output = ()>,
 {
     #[cfg(target_os = "linux")]
-    if shm::may_share(bytes.len())
-        && let Some(reference) = shm::copy(bytes, shm::Use::Argument).and_then(|block| block.refer())
+    if Pins::may_share(bytes.len())
+        && let Some(reference) = shm::copy(bytes, shm::Use::Argument).and_then(|block| Pins::refer(&block))
     {
         return write::write(&crate::shared_bytes::Shared(reference), flavor);
     }
@@ -306,7 +265,7 @@ pub(crate) fn encode_without_references<T: Serialize + 'static>(
 #[cfg(target_os = "linux")]
 pub(crate) fn encode_large(bytes: &[u8], output: &mut Vec<u8>) -> Option<Pins> {
     let (encoded, pins) = Pins::collect(|| {
-        let reference = shm::copy(bytes, shm::Use::Argument)?.refer()?;
+        let reference = Pins::refer(&shm::copy(bytes, shm::Use::Argument)?)?;
         write::write(&crate::shared_bytes::Shared(reference), Append(output)).ok()
     });
     encoded.map(|()| pins)

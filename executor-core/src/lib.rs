@@ -105,6 +105,7 @@
 
 mod cancel;
 mod codec;
+mod configuration;
 mod error;
 mod executor;
 mod foreign;

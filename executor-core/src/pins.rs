@@ -3,7 +3,10 @@
 use std::{any::Any, cell::RefCell, fmt, mem::ManuallyDrop, sync::Arc};
 
 #[cfg(target_os = "linux")]
-use crate::process::shm::{Block, MOST_BLOCKS};
+use crate::process::{
+    in_worker,
+    shm::{Block, MOST_BLOCKS, Reference, SHARED_FROM},
+};
 
 /// What encoded bytes refer to, kept alive for as long as somebody may read them. Most refer to nothing, and then this is one word.
 #[derive(Default)]
@@ -78,6 +81,20 @@ impl Pins {
             }
             has_room
         })
+    }
+
+    /// How to tell the other side of a piece of shared memory, which is pinned for whoever encodes; `None` when nobody does, or the
+    /// bytes have to travel themselves.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn refer(block: &Block) -> Option<Reference> {
+        (block.can_be_sent() && Self::add_block(block)).then(|| block.reference())
+    }
+
+    /// Whether so many bytes are to be put into shared memory, now that somebody encodes them.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn may_share(length: usize) -> bool {
+        // A worker can make no copy that is cheaper than sending the bytes.
+        length >= SHARED_FROM && !in_worker() && Self::are_collected()
     }
 
     fn pinned(&mut self) -> &mut Pinned {

@@ -14,7 +14,10 @@ use serde::{
 };
 
 #[cfg(target_os = "linux")]
-use crate::process::shm::{self, Block, Made, Reference};
+use crate::{
+    pins::Pins,
+    process::shm::{self, Block, Made, Reference},
+};
 
 /// Bytes that many holders read and nobody changes, in this process and, without a copy, in worker processes.
 ///
@@ -161,12 +164,14 @@ impl SharedBytes {
     #[cfg(target_os = "linux")]
     fn reference(&self) -> Option<Reference> {
         match &*self.content {
-            Content::Shared(block) if block.can_be_sent() => block.refer(),
+            Content::Shared(block) if block.can_be_sent() => Pins::refer(block),
             // Its file was closed; who sends it holds a copy as long as somebody may read it.
-            Content::Shared(block) if shm::may_share(self.len()) => shm::copy(block.bytes(), shm::Use::Shared)?.refer(),
+            Content::Shared(block) if Pins::may_share(self.len()) => {
+                Pins::refer(&shm::copy(block.bytes(), shm::Use::Shared)?)
+            }
             Content::Shared(_) => None,
-            Content::Own { bytes, shared } if shm::may_share(bytes.len()) => {
-                shared.get_or_init(|| shm::copy(bytes, shm::Use::Shared)).as_ref()?.refer()
+            Content::Own { bytes, shared } if Pins::may_share(bytes.len()) => {
+                Pins::refer(shared.get_or_init(|| shm::copy(bytes, shm::Use::Shared)).as_ref()?)
             }
             Content::Own { .. } => None,
         }

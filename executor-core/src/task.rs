@@ -16,7 +16,11 @@ use std::{
 
 use serde::{Serialize, de::DeserializeOwned};
 
-use crate::{codec, error::TaskError, pins::Pins};
+use crate::{
+    codec::{self, limits::MAX_ENCODED},
+    configuration::Bound,
+    error::TaskError,
+};
 
 /// A value that may cross a process border. Implemented for everything that serde can write and read back, and that owns its
 /// data: of `&str` the compiler says that `Deserialize` is not general enough, and `String` is what can be sent.
@@ -107,19 +111,6 @@ pub trait Task<Args, Marker>: Clone + Send + Sync + 'static {
     /// The task as it was on the other side.
     #[doc(hidden)]
     fn restore(bound: &[u8]) -> Result<Self, TaskError>;
-}
-
-/// The longest value that crosses a process border.
-pub(crate) const MAX_ENCODED: usize = 512 << 20;
-
-/// A configuration in its encoded form, and its number.
-#[doc(hidden)]
-#[derive(Debug)]
-pub struct Bound {
-    pub(crate) id: u64,
-    pub(crate) bytes: Vec<u8>,
-    /// Kept alive for the workers that read the bytes.
-    pub(crate) _pins: Pins,
 }
 
 macro_rules! task_for_functions {

@@ -7,7 +7,7 @@
 //!
 //! Where nobody says how much stack is left, as on platforms other than Linux, a value may have [`LEVELS_UNSEEN`] levels.
 
-use super::CodecError;
+use super::error::CodecError;
 
 #[cfg(target_os = "linux")]
 use stacker as stack;

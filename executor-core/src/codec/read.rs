@@ -9,8 +9,8 @@ use serde::{
 };
 
 use super::{
-    CodecError,
     depth::{Depth, descend},
+    error::CodecError,
 };
 
 type Result<T> = std::result::Result<T, CodecError>;

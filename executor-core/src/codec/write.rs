@@ -9,8 +9,8 @@ use postcard::ser_flavors::Flavor;
 use serde::{Serialize, ser};
 
 use super::{
-    CodecError,
     depth::{Depth, descend},
+    error::CodecError,
 };
 
 type Result = std::result::Result<(), CodecError>;

@@ -2,27 +2,17 @@
 //! runs none of the user's code: wakers, observers and destructors are left to the threads of the callbacks.
 
 use std::{
-    cell::Cell,
     collections::BTreeMap,
     sync::{Condvar, Mutex, MutexGuard, PoisonError},
     thread,
     time::{Duration, Instant},
 };
 
-use super::TaskRef;
+use super::{TaskRef, time_keeper::keep_time};
 use crate::{
     panic,
     sys::{self, PerProcess},
 };
-
-thread_local! {
-    static KEEPS_TIME: Cell<bool> = const { Cell::new(false) };
-}
-
-/// Whether this is the thread on which all time limits rely.
-pub(crate) fn keeps_time() -> bool {
-    KEEPS_TIME.get()
-}
 
 struct Watched {
     who: TaskRef,
@@ -118,7 +108,7 @@ impl Drop for Serving {
 fn serve() {
     let _serving = Serving;
     let (generation, clock) = (sys::generation(), CLOCK.get());
-    KEEPS_TIME.set(true);
+    keep_time();
     let mut deadlines = lock();
     loop {
         let Some((&key, _)) = deadlines.queue.first_key_value() else {

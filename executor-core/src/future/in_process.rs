@@ -10,6 +10,7 @@ use super::{
     deadline::{self, Limit, Watch},
     end_if_elsewhere,
     look::look_at_neighbors,
+    time_keeper,
 };
 use crate::{error::TaskError, panic, task::TaskOptions};
 
@@ -256,7 +257,7 @@ where
 
     fn expire_queued(task: &Task<Self>, waited: Duration) {
         // Where there are no other threads it comes back here, and is told then.
-        if deadline::keeps_time() && !callbacks::is_running_here() && task.content().owner.is_observed() {
+        if time_keeper::keeps_time() && !callbacks::is_running_here() && task.content().owner.is_observed() {
             let task = task.to_ref();
             return callbacks::run_elsewhere(move || task.expire_queued(waited));
         }

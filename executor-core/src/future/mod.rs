@@ -19,6 +19,7 @@ mod state;
 #[expect(unsafe_code, reason = "one thin pointer to a task of any type")]
 mod task;
 mod task_future;
+mod time_keeper;
 mod waiter;
 
 pub(crate) use cell::Cell;

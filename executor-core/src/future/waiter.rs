@@ -5,9 +5,9 @@ use std::{sync::Arc, task::Waker};
 use super::{
     callbacks::{self, Callback},
     completion_set::CompletionSet,
-    deadline::keeps_time,
     host::run_foreign,
     state::Completed,
+    time_keeper::keeps_time,
 };
 use crate::sync::Thread;
 

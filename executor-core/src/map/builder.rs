@@ -13,7 +13,8 @@ use std::{
 
 use super::{
     chunk::{ChunkInput, ChunkOutput},
-    chunks::{Chunks, Gather},
+    chunks::Chunks,
+    gather::Gather,
     pull::pull,
     ready::Ready,
     spare::Spare,

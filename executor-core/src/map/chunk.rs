@@ -11,10 +11,11 @@ use serde::{Deserialize, Serialize};
 
 use super::spare::Spare;
 use crate::{
+    configuration::Bound,
     error::TaskError,
     future::{current_pool, end_if_elsewhere},
     panic,
-    task::{Bound, Task},
+    task::Task,
 };
 
 /// The items of one chunk of a map; made [from](From) a vector.

@@ -1,8 +1,9 @@
 //! Where the chunks of a map go, and the way around them.
 
-use std::{fmt, time::Instant};
-
-use super::chunk::{ChunkInput, ChunkOutput};
+use super::{
+    chunk::{ChunkInput, ChunkOutput},
+    gather::Gather,
+};
 use crate::{
     error::{SubmitError, TaskError},
     future::TaskFuture,
@@ -68,27 +69,5 @@ where
 
     fn workers(&self) -> usize {
         self.max_workers()
-    }
-}
-
-/// What moves items from the input into a vector.
-pub(crate) type Source<'a, A> = Box<dyn FnMut(usize, &mut Vec<A>) + Send + 'a>;
-
-/// A map that is computed all at once.
-#[doc(hidden)]
-pub struct Gather<'a, A> {
-    /// Moves so many items, or all that are left, into an empty vector.
-    pub(crate) source: Source<'a, A>,
-    /// At least so many items.
-    pub(crate) hint: usize,
-    /// And no more than these, if the input says so.
-    pub(crate) most: Option<usize>,
-    pub(crate) chunk_size: Option<usize>,
-    pub(crate) deadline: Option<Instant>,
-}
-
-impl<A> fmt::Debug for Gather<'_, A> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Gather").field("hint", &self.hint).finish_non_exhaustive()
     }
 }

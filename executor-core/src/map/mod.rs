@@ -3,6 +3,7 @@
 mod builder;
 mod chunk;
 mod chunks;
+mod gather;
 #[expect(unsafe_code, reason = "writes items to where there is room")]
 mod pull;
 #[expect(unsafe_code, reason = "moves values out of a vector that is used again")]
@@ -13,6 +14,7 @@ mod try_map;
 pub use builder::Map;
 pub(crate) use chunk::Chunk;
 pub use chunk::{ChunkInput, ChunkOutput};
-pub(crate) use chunks::Source;
-pub use chunks::{Chunks, Gather};
+pub use chunks::Chunks;
+pub use gather::Gather;
+pub(crate) use gather::Source;
 pub use try_map::TryMap;

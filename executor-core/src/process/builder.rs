@@ -64,6 +64,13 @@ pub struct ProcessPoolBuilder {
     observer: Option<Box<dyn Observer>>,
 }
 
+impl ProcessPoolExecutor {
+    /// For everything that can be set.
+    pub fn builder() -> ProcessPoolBuilder {
+        ProcessPoolBuilder::new()
+    }
+}
+
 impl ProcessPoolBuilder {
     pub(super) fn new() -> Self {
         Self {

@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use crate::task::Bound;
+use crate::configuration::Bound;
 
 /// Contents that are longer are owned once; those up to this are copied where that is simpler.
 pub(super) const LONGEST_COPY: usize = 64 * 1024;

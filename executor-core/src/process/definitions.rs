@@ -8,7 +8,7 @@
 use std::{collections::VecDeque, sync::Arc};
 
 use super::{entry::Entry, request::Request};
-use crate::task::Bound;
+use crate::configuration::Bound;
 
 /// How many functions, each with its configuration, a worker keeps; when another comes, the oldest gives its place.
 pub(super) const DEFINITIONS: usize = 64;

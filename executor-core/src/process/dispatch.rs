@@ -32,11 +32,12 @@ mod silent;
 #[cfg(all(test, not(loom), target_os = "linux"))]
 #[expect(clippy::unwrap_used, reason = "a test")]
 mod simulation;
+mod starts;
+mod stop;
 
 use books::Books;
 use events::Events;
 pub(super) use events::Untold;
-pub(super) use silent::{Silent, Unclaimed};
 
 /// What stands with a worker should keep it busy for about this long, so that it does not have to wait for the parent ...
 const AHEAD: f32 = 400_000.0;
@@ -46,6 +47,9 @@ const SPREAD: f32 = 5_000.0;
 const SPREAD_CROWDED: f32 = 50_000.0;
 /// With tasks that take longer than this, in nanoseconds, nothing stands behind the one that runs.
 const LONG: f32 = 1_000_000.0;
+
+/// So many tasks are ended under the lock before others get their turn.
+const AT_ONCE: usize = 512;
 
 /// Bytes that go to a worker, and may have to be kept.
 trait Source {
@@ -289,7 +293,7 @@ impl State {
     /// Ends tasks that have waited for as long as they may.
     pub(super) fn expire(&mut self, now: Instant) {
         // The rest is due as well, and has the supervisor come back at once.
-        for _ in 0..reclaim::AT_ONCE {
+        for _ in 0..AT_ONCE {
             if self.next_expiry().is_none_or(|end| end > now) {
                 break;
             }

@@ -10,7 +10,6 @@ use std::{
 
 use super::{
     answer::{Chunk, Decode, Single},
-    builder::ProcessPoolBuilder,
     config::Config,
     dispatch::events,
     flags,
@@ -86,14 +85,9 @@ impl ProcessPoolExecutor {
     ///
     /// # Errors
     ///
-    /// [`BuildError`]; see [`ProcessPoolBuilder::build`].
+    /// [`BuildError`]; see [`ProcessPoolBuilder::build`](crate::ProcessPoolBuilder::build).
     pub fn new(max_workers: usize) -> Result<Self, BuildError> {
         Self::builder().max_workers(max_workers).build()
-    }
-
-    /// For everything that can be set.
-    pub fn builder() -> ProcessPoolBuilder {
-        ProcessPoolBuilder::new()
     }
 
     pub(super) fn from_config(config: Config) -> Result<Self, BuildError> {
@@ -225,8 +219,8 @@ impl ProcessPoolExecutor {
                 state = core.lock();
             }
             if how == Shutdown::Kill {
-                report.killed = supervisor::stop_all(&mut state, &TaskError::ShutDown, grace);
-                supervisor::stop_rest(&mut state, grace);
+                report.killed = state.stop_all(&TaskError::ShutDown, grace);
+                state.stop_rest(grace);
                 // The rests of chunks whose workers have died.
                 report.killed += state.queued();
                 state.fail_queue(&TaskError::ShutDown);

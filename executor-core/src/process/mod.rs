@@ -16,6 +16,7 @@ mod handshake;
 mod identity;
 #[expect(unsafe_code, reason = "puts and takes answers by the protocol of the cell")]
 mod job;
+mod kick;
 mod launch;
 mod lock;
 mod pool;

@@ -14,7 +14,6 @@ use super::{
     job::{Location, ProcessTask, TaskOwner},
     launch::Settings,
     lock::{Lock, Locked},
-    supervisor,
     worker_slot::Worker,
 };
 use crate::{
@@ -238,7 +237,7 @@ impl TaskOwner for Core {
             let front =
                 state.workers.get(&number).and_then(|worker| worker.shelf.find(request)).map(|(front, _)| front);
             stopped = front.is_some()
-                && supervisor::stop(&mut state, number, front, &TaskError::Cancelled, self.config.grace)
+                && state.stop(number, front, &TaskError::Cancelled, self.config.grace)
                 // One that is being stopped for another reason will say that one.
                 && state.workers.get(&number).is_some_and(Worker::is_killed);
         }

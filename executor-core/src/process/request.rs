@@ -23,10 +23,11 @@ use super::{
 };
 use crate::{
     codec,
+    configuration::Bound,
     error::TaskError,
     panic,
     pins::Pins,
-    task::{Bound, Payload, Task},
+    task::{Payload, Task},
 };
 
 /// Everything that a worker needs, but for the argument's bytes.

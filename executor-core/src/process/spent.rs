@@ -7,9 +7,9 @@ use super::{
     job::ProcessTask,
 };
 use crate::{
+    configuration::Bound,
     future::{TypedRef, callbacks::drop_elsewhere},
     pins::Pins,
-    task::Bound,
 };
 
 /// What was taken out from under the lock, to be dropped when that is released.

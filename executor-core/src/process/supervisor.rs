@@ -635,7 +635,7 @@ fn give_up_warming(core: &Core, state: &mut State, pid: u32, exit: WorkerExit) {
 /// Nothing will run here any more: ends all that is queued and, where the pool is broken by a death, all that runs.
 fn break_pool(core: &Core, state: &mut State, error: TaskError) {
     if matches!(error, TaskError::PoolBroken { .. }) {
-        stop_all(state, &error, core.config.grace);
+        state.stop_all(&error, core.config.grace);
     }
     state.doom_queue(&error);
     state.broken.get_or_insert(error);
@@ -680,40 +680,8 @@ fn keep_deadlines(core: &Core, state: &mut State, now: Instant) {
                 if state.miss(number, now, ran_for, core.config.grace) {
                     continue;
                 }
-                stop(state, number, front, &TaskError::TimedOut { ran_for }, core.config.grace);
+                state.stop(number, front, &TaskError::TimedOut { ran_for }, core.config.grace);
             }
         }
     }
-}
-
-/// Stops the task that a worker runs, if it is this one; `None` is any. `false` when it runs another one or none. What it has
-/// not begun goes to others.
-pub(super) fn stop(state: &mut State, number: u32, task: Option<u64>, error: &TaskError, grace: Duration) -> bool {
-    state.take_back(number, usize::MAX);
-    // It may have gone on to the next task meanwhile. From here on it cannot: there is none that it could begin.
-    state.receive(number);
-    let Some(worker) = state.workers.get_mut(&number) else { return false };
-    match worker.shelf.front() {
-        Some((front, _)) if task.is_none_or(|task| task == front) => {
-            worker.stop(error, grace, &mut state.sleep);
-            true
-        }
-        _ => false,
-    }
-}
-
-/// Stops every task that runs; returns how many.
-pub(super) fn stop_all(state: &mut State, error: &TaskError, grace: Duration) -> usize {
-    let numbers: Vec<u32> = state.workers.keys().copied().collect();
-    numbers.into_iter().filter(|number| stop(state, *number, None, error, grace)).count()
-}
-
-/// The pool's end is near, and those who run nothing do not wait for it.
-pub(super) fn stop_rest(state: &mut State, grace: Duration) {
-    let State { workers, sleep, idle, .. } = state;
-    let rests = |worker: &&mut Worker| worker.stop.is_none() && worker.shelf.live() == 0 && !worker.is_dying();
-    for worker in workers.values_mut().filter(rests) {
-        worker.send_home(grace, sleep);
-    }
-    idle.clear();
 }

@@ -9,7 +9,7 @@ use std::io::{self, Read};
 pub(super) const MAX_FRAME: usize = 1 << 30;
 
 /// The longest argument, configuration or result.
-pub(super) const MAX_VALUE: usize = crate::task::MAX_ENCODED;
+pub(super) const MAX_VALUE: usize = crate::codec::limits::MAX_ENCODED;
 /// Well below the longest frame, of which a header and what is before it take some.
 const _: () = assert!(MAX_VALUE <= MAX_FRAME / 2);
 

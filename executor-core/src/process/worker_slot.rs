@@ -9,7 +9,6 @@ use std::{
 use super::{
     bytes::{LONGEST_COPY, Long},
     definitions::Definitions,
-    dispatch::{Silent, Unclaimed},
     identity::FunctionId,
     request::Request,
     shelf::Shelf,
@@ -25,6 +24,18 @@ use crate::{
     error::{TaskError, WorkerExit},
     sys::{self, WorkerProcess},
 };
+
+/// What is known of a worker that does not claim.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Silent {
+    pub(super) since: Instant,
+    /// When it is looked at again.
+    pub(super) look: Instant,
+    pub(super) kill_at: Option<Instant>,
+}
+
+/// A request that was first and not claimed, and at how many looks.
+pub(super) type Unclaimed = (u64, u32);
 
 pub(super) struct Worker {
     pub(super) process: WorkerProcess,

@@ -31,6 +31,13 @@ pub struct ThreadPoolBuilder {
     config: Config,
 }
 
+impl ThreadPoolExecutor {
+    /// For everything that can be set.
+    pub fn builder() -> ThreadPoolBuilder {
+        ThreadPoolBuilder::new()
+    }
+}
+
 impl ThreadPoolBuilder {
     pub(super) fn new() -> Self {
         Self {

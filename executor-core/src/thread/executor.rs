@@ -3,7 +3,6 @@
 use std::{fmt, sync::Arc, thread, time::Duration};
 
 use super::{
-    ThreadPoolBuilder,
     idle::MOST_WORKERS,
     membership::PoolOf,
     pool::{Config, Pool},
@@ -78,11 +77,6 @@ impl ThreadPoolExecutor {
     /// [`BuildError::NoWorkers`] when `max_workers` is zero.
     pub fn new(max_workers: usize) -> Result<Self, BuildError> {
         Self::builder().max_workers(max_workers).build()
-    }
-
-    /// For everything that can be set.
-    pub fn builder() -> ThreadPoolBuilder {
-        ThreadPoolBuilder::new()
     }
 
     pub(super) fn from_config(config: Config) -> Self {

@@ -6,13 +6,13 @@ use std::{
     any::Any,
     collections::VecDeque,
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
-    sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError},
+    sync::{Arc, Mutex, MutexGuard, TryLockError},
     time::{Duration, Instant},
 };
 
 mod output;
 
-use output::Output;
+use output::{Output, lock};
 
 use super::executor::ThreadPoolCore;
 use crate::{
@@ -66,10 +66,6 @@ struct Work<F, A, R> {
     is_exact: bool,
     chunk_size: Option<usize>,
     workers: usize,
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl<F, A, R> Work<F, A, R> {

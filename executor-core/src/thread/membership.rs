@@ -2,10 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
-use super::{
-    pool::Pool,
-    worker::{count, with_worker_of},
-};
+use super::{member::count, pool::Pool, worker::with_worker_of};
 use crate::{
     future::{Cell, Owner, State as TaskState, TaskRef},
     stats::TaskEnd,

@@ -7,6 +7,7 @@ mod front;
 #[expect(unsafe_code, reason = "workers write answers in place, and borrow the input of a caller that waits for them")]
 mod gather;
 mod idle;
+mod member;
 mod membership;
 mod pool;
 mod queue;

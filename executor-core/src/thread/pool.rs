@@ -15,10 +15,11 @@ use std::{
 
 use super::{
     idle::{Announced, Idle},
+    member::{Counters, Member},
     queue::Queues,
     space::Space,
     state,
-    worker::{Counters, Member, Seat, Worker, with_worker_of},
+    worker::{Seat, Worker, with_worker_of},
 };
 use crate::{
     cancel::CancelToken,

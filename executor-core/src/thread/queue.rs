@@ -15,7 +15,7 @@ use crossbeam_deque::{Injector, Steal, Stealer, Worker as Deque};
 
 use super::{
     front::{BATCH, Front},
-    worker::Member,
+    member::Member,
 };
 use crate::future::{State, TaskRef};
 

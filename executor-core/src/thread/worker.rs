@@ -4,10 +4,7 @@ use std::{
     cell::{Cell as StdCell, RefCell},
     hint::spin_loop,
     iter, ptr,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, atomic::Ordering},
     time::{Duration, Instant},
 };
 
@@ -15,7 +12,8 @@ use crossbeam_deque::Worker as Deque;
 
 use super::{
     front::BATCH,
-    idle::{Sleeper, Slept},
+    idle::Slept,
+    member::{Counters, Member, count},
     pool::{BEARABLE, Pool, let_go},
     queue::{Neighbor, Queues, insist, sort_out},
 };
@@ -41,38 +39,6 @@ const BURST: u32 = 4;
 /// So many workers sleep, beyond twice as many as may be awake, before one that is done leaves at once.
 const STAND_INS: usize = 16;
 
-/// What one worker has counted. Only its thread writes; aligned so that no two workers write to the same cache lines.
-#[repr(align(128))]
-#[derive(Default)]
-pub(super) struct Counters {
-    pub(super) started: AtomicU64,
-    pub(super) done: AtomicU64,
-    pub(super) failed: AtomicU64,
-    /// Entries in a queue whose task is run elsewhere: made by this worker, and found by it.
-    pub(super) tombs_made: AtomicU64,
-    pub(super) tombs_found: AtomicU64,
-}
-
-/// Adds one, on the only thread that writes.
-#[inline]
-pub(super) fn count(counter: &AtomicU64) {
-    // ORDERING: Release, so that who sees an end counted sees its start counted. Nobody else writes.
-    counter.store(counter.load(Ordering::Relaxed) + 1, Ordering::Release);
-}
-
-/// How many tasks a worker has put into its deque. Others look here more often than it changes, so it shares no cache line with
-/// what changes with each task.
-#[repr(align(128))]
-#[derive(Default)]
-struct Pushed(AtomicU64);
-
-/// A worker as others see it.
-pub(super) struct Member {
-    pub(super) counters: Counters,
-    pushed: Pushed,
-    sleeper: Arc<Sleeper>,
-}
-
 /// What a worker leaves to the next one.
 pub(super) struct Seat {
     deque: Deque<TaskRef>,
@@ -81,11 +47,7 @@ pub(super) struct Seat {
 
 impl Seat {
     pub(super) fn new(queues: &Queues) -> Self {
-        let member = Arc::new(Member {
-            counters: Counters::default(),
-            pushed: Pushed::default(),
-            sleeper: Arc::new(Sleeper::new()),
-        });
+        let member = Arc::new(Member::new());
         Self { deque: queues.new_deque(&member), member }
     }
 }

@@ -6,7 +6,6 @@
 
 use std::{cell, collections::VecDeque, time::Instant};
 
-use super::State;
 use crate::{
     future::{Cell, TaskId},
     process::job::Job,
@@ -166,28 +165,5 @@ impl Event {
             Self::WorkerStarted => observer.worker_started(),
             Self::WorkerEnded => observer.worker_ended(),
         }
-    }
-}
-
-impl State {
-    /// Has the observer told of what runs. The workers do not say when they begin something, nor always when they have ended
-    /// something and go on, so the supervisor looks again soon, as long as there is something to come.
-    pub(in crate::process) fn note_starts(&mut self) {
-        if !self.books.events.is_observed() {
-            return;
-        }
-        let mut is_awaited = false;
-        for worker in self.workers.values() {
-            let Some((number, front)) = worker.shelf.front() else { continue };
-            let is_begun = worker.channel.is_claimed(number);
-            if is_begun {
-                self.books.events.started(&front.job);
-            }
-            is_awaited |= !is_begun || worker.shelf.live() > 1;
-        }
-        if is_awaited && !self.is_start_awaited {
-            self.sleep.call();
-        }
-        self.is_start_awaited = is_awaited;
     }
 }

@@ -1,7 +1,7 @@
 //! What is taken back: tasks that are cancelled or wait for too long, requests that go to another worker, and what a dead
 //! worker has left.
 
-use super::{SPREAD, State, ToWake};
+use super::{AT_ONCE, SPREAD, State, ToWake};
 use crate::{
     error::{TaskError, WorkerExit},
     future::Task as CellTask,
@@ -338,6 +338,3 @@ impl State {
         (old.take_to_wake(), old)
     }
 }
-
-/// So many tasks are ended under the lock before others get their turn.
-pub(super) const AT_ONCE: usize = 512;

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use super::State;
 use crate::{
     error::TaskError,
-    process::worker_slot::{Life, Worker},
+    process::worker_slot::{Life, Silent, Worker},
 };
 
 /// How often the supervisor looks at requests that are not claimed.
@@ -25,18 +25,6 @@ const LOOKS: u32 = 3;
 const MOST_LOOKS: u32 = 200;
 /// A worker without a task need not be given less time than this, nor more.
 const GRACE: [Duration; 2] = [Duration::from_millis(500), Duration::from_secs(10)];
-
-/// What is known of a worker that does not claim.
-#[derive(Debug, Clone, Copy)]
-pub(in crate::process) struct Silent {
-    since: Instant,
-    /// When it is looked at again.
-    pub(in crate::process) look: Instant,
-    kill_at: Option<Instant>,
-}
-
-/// A request that was first and not claimed, and at how many looks.
-pub(in crate::process) type Unclaimed = (u64, u32);
 
 impl State {
     /// Something is first on a shelf, and may stay there unclaimed.

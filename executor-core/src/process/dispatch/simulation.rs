@@ -21,7 +21,6 @@ use crate::{
         job::{Encoded, Job, Owner},
         pool::Core,
         role::LaunchArguments,
-        supervisor,
         transport::{Load, ParentEnd, Place, Reply, ReplyKind, SocketParent},
         wire::Malformed,
         worker_slot::{Life, Watched},
@@ -292,7 +291,7 @@ impl World {
             10 if self.sides.len() < 3 => self.add_worker(),
             10 if some.is_multiple_of(4) => {
                 let number = (some % self.sides.len()) as u32;
-                supervisor::stop(&mut self.core.lock(), number, None, &TaskError::Cancelled, self.core.config.grace);
+                self.core.lock().stop(number, None, &TaskError::Cancelled, self.core.config.grace);
             }
             _ => self.supervise(),
         }

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::Settings;
+use super::settings::Settings;
 use crate::{
     codec,
     error::{Cause, TaskError},

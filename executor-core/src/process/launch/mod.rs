@@ -6,70 +6,27 @@ mod birth;
 mod fork_server;
 #[cfg(target_os = "linux")]
 mod server;
+mod settings;
 
 use std::{
-    ffi::OsString,
     io,
     os::{
         fd::{AsFd, BorrowedFd},
         unix::net::UnixStream,
     },
-    path::PathBuf,
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 pub(super) use birth::Birth;
 #[cfg(target_os = "linux")]
 use fork_server::{ForkServer, Forked};
+pub(super) use settings::Settings;
 
-use super::{
-    call::Call,
-    config::StartMethod,
-    identity::Identity,
-    role::{LaunchArguments, WORKER_VARIABLE},
-    transport::SocketParent,
-    wire,
-};
+use super::{call::Call, config::StartMethod, transport::SocketParent, wire};
 use crate::{
     error::TaskError,
     sys::{self, WorkerProcess},
 };
-
-/// How workers of one pool are started.
-#[derive(Debug, Clone)]
-pub(super) struct Settings {
-    pub(super) method: StartMethod,
-    pub(super) arguments: LaunchArguments,
-    pub(super) environment: Vec<(OsString, OsString)>,
-    pub(super) directory: Option<PathBuf>,
-    pub(super) startup_timeout: Duration,
-    pub(super) identity: Identity,
-    pub(super) preload: Option<Call>,
-    /// Whether what a worker has started ends with it.
-    pub(super) ends_group: bool,
-}
-
-impl Settings {
-    /// This program, started again, with `socket` to tell it what for, of which `control` is the other end.
-    fn spawn(&self, control: &SocketParent, socket: UnixStream) -> io::Result<WorkerProcess> {
-        let birth = Birth::new(self.ends_group);
-        // A new socket has room for it.
-        if sys::send_with_fds(control.fd(), birth.token.as_bytes(), &[])? != birth.token.len() {
-            return Err(io::ErrorKind::WriteZero.into());
-        }
-        let mut environment = self.environment.clone();
-        environment.push((WORKER_VARIABLE.into(), birth.variable().into()));
-        let LaunchArguments { arguments, null_stdout } = &self.arguments;
-        let directory = self.directory.as_ref();
-        WorkerProcess::start(socket, arguments, *null_stdout, &environment, directory, self.ends_group)
-    }
-
-    /// The same, with a new socket of which the program keeps the other end.
-    fn spawn_with_socket(&self) -> Result<(WorkerProcess, SocketParent), LaunchError> {
-        let (control, worker_end) = SocketParent::pair()?;
-        Ok((self.spawn(&control, worker_end)?, control))
-    }
-}
 
 /// Why there is no worker.
 #[derive(Debug)]
@@ -120,7 +77,7 @@ impl Launcher {
             None => {}
         }
         if self.settings.method == StartMethod::Spawn {
-            return self.settings.spawn_with_socket();
+            return Ok(self.settings.spawn_with_socket()?);
         }
         match &mut self.server {
             Some(server) if server.is_ready() => server.ask(&self.settings)?,
@@ -187,7 +144,7 @@ impl Launcher {
     }
 
     pub(super) fn start(&mut self) -> Result<(WorkerProcess, SocketParent), LaunchError> {
-        self.settings.spawn_with_socket()
+        Ok(self.settings.spawn_with_socket()?)
     }
 
     pub(super) fn end_unwanted(&mut self) {}

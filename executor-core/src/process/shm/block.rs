@@ -9,11 +9,10 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use super::{
-    SHARED_FROM,
     borrowed::{Borrowed, Sealed, find},
     store::{self, Holder},
 };
-use crate::{pins::Pins, process::in_worker};
+use crate::process::in_worker;
 
 pub(crate) use super::store::Use;
 
@@ -33,12 +32,6 @@ pub(crate) enum Made {
     Shared(Block),
     /// There was none to be had.
     Plain(Vec<u8>),
-}
-
-/// Whether so many bytes are to be put into shared memory, now that somebody encodes them.
-pub(crate) fn may_share(length: usize) -> bool {
-    // A worker can make no copy that is cheaper than sending the bytes.
-    length >= SHARED_FROM && !in_worker() && Pins::are_collected()
 }
 
 /// Makes a block of `length` bytes, at least one, which `fill` writes.
@@ -75,12 +68,6 @@ impl Block {
         }
     }
 
-    /// How to tell the other side of it, which is pinned for whoever encodes; `None` when nobody does, or the bytes have to
-    /// travel themselves.
-    pub(crate) fn refer(&self) -> Option<Reference> {
-        (self.can_be_sent() && Pins::add_block(self)).then(|| self.reference())
-    }
-
     /// Whether another process can be given it; otherwise it has to be copied.
     pub(crate) fn can_be_sent(&self) -> bool {
         match self {
@@ -89,7 +76,7 @@ impl Block {
         }
     }
 
-    /// As [`refer`](Self::refer), for who pins it himself.
+    /// How to tell the other side of it, for callers that see to it that it stays. See [`Pins::refer`](crate::pins::Pins::refer).
     pub(crate) fn reference(&self) -> Reference {
         Reference { from_worker: matches!(self, Self::Sealed(_)), id: self.id(), length: self.bytes().len() as u64 }
     }

@@ -14,11 +14,11 @@ use super::{
     MOST_BLOCKS,
     block::{Block, Made, Reference},
     counts::{self, LOST},
-    loans::{COUNTS, Share},
+    loan::{COUNTS, Share},
     note_use,
 };
 use crate::{
-    process::{role::is_copy, transport::kick_parent},
+    process::{kick::kick_parent, role::is_copy},
     sys::{Mapping, Writable},
 };
 

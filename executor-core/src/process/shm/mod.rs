@@ -9,6 +9,7 @@ mod borrowed;
 #[cfg_attr(all(test, loom), expect(unsafe_code, reason = "loom's cells"))]
 mod counts;
 mod life;
+mod loan;
 mod loans;
 #[expect(unsafe_code, reason = "writes to memory that workers read later")]
 mod store;
@@ -20,9 +21,10 @@ mod model_tests;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 pub(in crate::process) use block::NO_DESCRIPTOR;
-pub(crate) use block::{Attached, Block, Made, Reference, copy, make, may_share, with_attached};
+pub(crate) use block::{Attached, Block, Made, Reference, copy, make, with_attached};
 pub(in crate::process) use borrowed::{accept, forget, number_pieces_of, open_counts};
-pub(in crate::process) use loans::{Loans, Share};
+pub(in crate::process) use loan::Share;
+pub(in crate::process) use loans::Loans;
 pub(crate) use store::Use;
 pub(in crate::process) use store::{Segment, blanks, sweep};
 

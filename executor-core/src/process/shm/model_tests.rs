@@ -12,10 +12,12 @@ use std::{
 use super::{
     block::{Attached, Block, Reference},
     borrowed::Borrower,
-    loans::{Loans, Share},
+    loan::Share,
+    loans::Loans,
     store::{self, Fresh, Use},
 };
 use crate::{
+    configuration::Bound,
     pins::Pins,
     process::{
         bytes::Long,
@@ -25,7 +27,6 @@ use crate::{
         transport::{Alert, ParentEnd, Place, Record, Reply, SocketParent},
         wire::Malformed,
     },
-    task::Bound,
 };
 
 const LENGTH: usize = 64 * 1024;

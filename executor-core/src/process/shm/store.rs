@@ -12,7 +12,7 @@ use std::{
 
 use super::{
     life::{Fate, Readers, State},
-    loans::{Book, COUNTS, Loan},
+    loan::{Book, COUNTS, Loan},
 };
 use crate::{
     process::wire::Malformed,

@@ -38,8 +38,6 @@ pub(super) use ring_parent::ring_pair;
 #[cfg(target_os = "linux")]
 pub(super) use ring_worker::RingWorker;
 pub(super) use socket_parent::SocketParent;
-#[cfg(target_os = "linux")]
-pub(super) use socket_worker::kick_parent;
 pub(super) use socket_worker::{SocketTransport, SocketWorker};
 
 /// Something for a worker to do, in order with everything else.

@@ -4,10 +4,9 @@ use std::{
     cell::RefCell,
     io::{self, ErrorKind},
     os::{fd::AsFd, unix::net::UnixStream},
-    sync::{Mutex, MutexGuard, PoisonError},
 };
 #[cfg(target_os = "linux")]
-use std::{collections::VecDeque, os::fd::BorrowedFd, sync::OnceLock};
+use std::{collections::VecDeque, os::fd::BorrowedFd};
 
 #[cfg(target_os = "linux")]
 use super::socket::{ATTACHED, ArrivedFile, is_gone};
@@ -19,31 +18,12 @@ use super::{
 use crate::process::shm::{self, Block, Share};
 use crate::{
     codec::Output,
-    process::wire::{self, FrameBuffer, Malformed, Reader},
+    process::{
+        kick,
+        wire::{self, FrameBuffer, Malformed, Reader},
+    },
     sys,
 };
-
-/// One frame at a time: a thread of a task's own may have to wake the parent.
-static SENDING: Mutex<()> = Mutex::new(());
-
-fn sending() -> MutexGuard<'static, ()> {
-    SENDING.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// The worker's way to its parent, for [`kick_parent`].
-#[cfg(target_os = "linux")]
-static TO_PARENT: OnceLock<UnixStream> = OnceLock::new();
-
-/// Wakes the parent, from any thread of a worker.
-#[cfg(target_os = "linux")]
-pub(in crate::process) fn kick_parent() {
-    if let Some(socket) = TO_PARENT.get() {
-        let _one = sending();
-        sys::send_if_room(socket.as_fd(), &KICK);
-    }
-}
-
-const KICK: [u8; 5] = [1, 0, 0, 0, wire::KICK];
 
 /// In place of a file.
 #[cfg(target_os = "linux")]
@@ -82,10 +62,10 @@ impl SocketWorker {
         }
     }
 
-    /// From now on [`kick_parent`] does something.
+    /// From now on [`kick_parent`](kick::kick_parent) does something.
     #[cfg(target_os = "linux")]
     pub(in crate::process) fn let_others_kick(&self) -> io::Result<()> {
-        let _ = TO_PARENT.set(self.socket.try_clone()?);
+        kick::note_socket(self.socket.try_clone()?);
         Ok(())
     }
 
@@ -151,7 +131,7 @@ impl SocketWorker {
     /// Sends a file by itself.
     #[cfg(target_os = "linux")]
     pub(super) fn send_file(&mut self, file: BorrowedFd<'_>) -> io::Result<()> {
-        let _one = sending();
+        let _one = kick::sending();
         let frame = [1, 0, 0, 0, wire::FILE];
         let sent = sys::send_with_fds(self.socket.as_fd(), &frame, &[file])?;
         sys::send_all(self.socket.as_fd(), &frame[sent..])
@@ -169,7 +149,7 @@ impl SocketWorker {
 
     /// Sends bytes.
     pub(in crate::process) fn send(&mut self, frames: &[u8]) -> io::Result<()> {
-        let _one = sending();
+        let _one = kick::sending();
         sys::send_all(self.socket.as_fd(), frames)
     }
 
@@ -179,15 +159,15 @@ impl SocketWorker {
         let mut head = [0; 5];
         head[..4].copy_from_slice(&length.to_le_bytes());
         head[4] = kind;
-        let _one = sending();
+        let _one = kick::sending();
         sys::send_all(self.socket.as_fd(), &head)?;
         sys::send_all(self.socket.as_fd(), content)
     }
 
     /// Wakes the parent. When the socket is full it will wake up anyway.
     pub(super) fn kick(&mut self) {
-        let _one = sending();
-        sys::send_if_room(self.socket.as_fd(), &KICK);
+        let _one = kick::sending();
+        sys::send_if_room(self.socket.as_fd(), &kick::FRAME);
     }
 }
 

@@ -4,15 +4,19 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::{
     mem::{ManuallyDrop, needs_drop},
-    sync::Mutex,
+    sync::{Mutex, MutexGuard, PoisonError},
 };
 
-use super::lock;
 use crate::{
     error::TaskError,
     future::{current_pool, end_if_elsewhere},
     panic,
 };
+
+/// Locks what no panic leaves half changed.
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// Large results have the system back their memory a block at a time, and a block ahead of where the workers write. Otherwise
 /// all of them have page faults side by side, and wait for one another in the kernel.

@@ -1,0 +1,25 @@
+//! A map that is computed all at once.
+
+use std::{fmt, time::Instant};
+
+/// What moves items from the input into a vector.
+pub(crate) type Source<'a, A> = Box<dyn FnMut(usize, &mut Vec<A>) + Send + 'a>;
+
+/// A map that is computed all at once.
+#[doc(hidden)]
+pub struct Gather<'a, A> {
+    /// Moves so many items, or all that are left, into an empty vector.
+    pub(crate) source: Source<'a, A>,
+    /// At least so many items.
+    pub(crate) hint: usize,
+    /// And no more than these, if the input says so.
+    pub(crate) most: Option<usize>,
+    pub(crate) chunk_size: Option<usize>,
+    pub(crate) deadline: Option<Instant>,
+}
+
+impl<A> fmt::Debug for Gather<'_, A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Gather").field("hint", &self.hint).finish_non_exhaustive()
+    }
+}

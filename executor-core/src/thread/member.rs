@@ -1,0 +1,46 @@
+//! A worker as others see it.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
+
+use super::idle::Sleeper;
+
+/// What one worker has counted. Only its thread writes; aligned so that no two workers write to the same cache lines.
+#[repr(align(128))]
+#[derive(Default)]
+pub(super) struct Counters {
+    pub(super) started: AtomicU64,
+    pub(super) done: AtomicU64,
+    pub(super) failed: AtomicU64,
+    /// Entries in a queue whose task is run elsewhere: made by this worker, and found by it.
+    pub(super) tombs_made: AtomicU64,
+    pub(super) tombs_found: AtomicU64,
+}
+
+/// Adds one, on the only thread that writes.
+#[inline]
+pub(super) fn count(counter: &AtomicU64) {
+    // ORDERING: Release, so that who sees an end counted sees its start counted. Nobody else writes.
+    counter.store(counter.load(Ordering::Relaxed) + 1, Ordering::Release);
+}
+
+/// How many tasks a worker has put into its deque. Others look here more often than it changes, so it shares no cache line with
+/// what changes with each task.
+#[repr(align(128))]
+#[derive(Default)]
+pub(super) struct Pushed(pub(super) AtomicU64);
+
+/// A worker as others see it.
+pub(super) struct Member {
+    pub(super) counters: Counters,
+    pub(super) pushed: Pushed,
+    pub(super) sleeper: Arc<Sleeper>,
+}
+
+impl Member {
+    pub(super) fn new() -> Self {
+        Self { counters: Counters::default(), pushed: Pushed::default(), sleeper: Arc::new(Sleeper::new()) }
+    }
+}
