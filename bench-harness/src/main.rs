@@ -8,6 +8,7 @@ mod compare;
 mod error;
 mod executors;
 mod experiments;
+mod lane;
 mod machine;
 mod noise;
 mod own_input;

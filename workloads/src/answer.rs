@@ -1,11 +1,14 @@
 //! What is common to all workloads: prepared input, skipped paths, and the digest of the answers.
 
-use std::{fmt, path::PathBuf};
+use std::fmt;
 
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
-use crate::{ItemError, kernels::PayloadAnswer};
+use crate::{
+    error::{ItemError, Skipped},
+    kernels::PayloadAnswer,
+};
 
 /// Input that is ready to be worked on.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,21 +21,6 @@ pub struct Prepared<I> {
     pub description: String,
     /// Equal for equal input.
     pub fingerprint: String,
-}
-
-/// A path that was left out.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Skipped {
-    /// Which one.
-    pub path: PathBuf,
-    /// Why.
-    pub reason: String,
-}
-
-impl fmt::Display for Skipped {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", crate::shown(&self.path), self.reason)
-    }
 }
 
 /// What a task of any workload gives back: an answer, or the reason why its item has none.

@@ -1,10 +1,9 @@
-//! What can go wrong: with one item ([`ItemError`]), and with the input as a whole ([`PrepareError`]).
+//! What can go wrong: with one item ([`ItemError`]), with a path that is left out ([`Skipped`]), and with the input as a whole
+//! ([`PrepareError`]).
 
-use std::{io, path::PathBuf};
+use std::{fmt, io, path::PathBuf};
 
 use serde::{Deserialize, Serialize};
-
-use crate::Skipped;
 
 /// Why one item has no answer. Plain text, so that it can come back from a worker process.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
@@ -14,6 +13,21 @@ pub struct ItemError {
     pub item: String,
     /// What happened, and where it can be told, what helps.
     pub reason: String,
+}
+
+/// A path that was left out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Skipped {
+    /// Which one.
+    pub path: PathBuf,
+    /// Why.
+    pub reason: String,
+}
+
+impl fmt::Display for Skipped {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", crate::shown(&self.path), self.reason)
+    }
 }
 
 /// Why the input could not be made or read.

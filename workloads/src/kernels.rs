@@ -121,7 +121,7 @@ impl Payload {
     #[must_use]
     pub fn new(input_bytes: usize, output_bytes: u32, index: u64) -> Self {
         let mut input = vec![0; input_bytes];
-        crate::made_input::Random::new(index).fill(&mut input);
+        crate::random::Random::new(index).fill(&mut input);
         Self { input: Block(input), output_bytes }
     }
 }

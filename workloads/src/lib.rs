@@ -13,11 +13,12 @@ pub mod kernels;
 mod list;
 mod made_input;
 mod paths;
+mod random;
 pub mod sha256;
 pub mod sqlite;
 
-pub use answer::{Digest, Outcome, Prepared, Skipped, digest_of};
-pub use error::{ItemError, PrepareError};
+pub use answer::{Digest, Outcome, Prepared, digest_of};
+pub use error::{ItemError, PrepareError, Skipped};
 pub use list::read_list;
-pub use made_input::Random;
 pub use paths::shown;
+pub use random::Random;

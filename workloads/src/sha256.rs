@@ -15,8 +15,9 @@ use walkdir::WalkDir;
 use crate::{
     ItemError, PrepareError, Prepared, Skipped,
     answer::hex,
-    made_input::{Check, Random, make_once},
+    made_input::{Check, make_once},
     paths::{self, shown},
+    random::Random,
 };
 
 /// What may be set.

@@ -13,8 +13,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     ItemError, PrepareError, Prepared,
-    made_input::{Check, Random, make_once},
+    made_input::{Check, make_once},
     paths::{self, shown},
+    random::Random,
 };
 
 /// The document's query.

@@ -3,7 +3,7 @@
 use std::{hint::black_box, thread};
 
 use super::Peer;
-use crate::experiments::overhead::{Lane, LaneVisit};
+use crate::lane::{Lane, LaneVisit};
 
 type Job = Box<dyn FnOnce() + Send>;
 

@@ -7,7 +7,7 @@ mod python;
 
 use serde::{Deserialize, Serialize};
 
-use crate::experiments::overhead::LaneVisit;
+use crate::lane::LaneVisit;
 
 pub(crate) use python::Python;
 

@@ -17,7 +17,7 @@ use axum::{
 use serde::{Deserialize, Serialize};
 use tokio::{io::AsyncReadExt, net::TcpListener};
 
-use crate::made_input::Random;
+use crate::random::Random;
 
 /// How the server answers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

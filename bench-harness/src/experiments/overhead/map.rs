@@ -148,7 +148,7 @@ fn timed(items: u64, expected: u64, work: impl FnOnce() -> Result<Vec<u64>, Task
     let answers = work().map_err(|error| chain(&error))?;
     let elapsed = start.elapsed();
     if answers.len() as u64 != items || sum(answers.iter().copied()) != expected {
-        return Err(format!("{}{} to {items} items, or others", super::WRONG, answers.len()));
+        return Err(format!("{}{} to {items} items, or others", super::measurement::WRONG, answers.len()));
     }
     Ok(items as f64 / elapsed.as_secs_f64())
 }

@@ -4,9 +4,7 @@ use clap::ValueEnum;
 use reports::{model::OverheadGroup, overhead::Unit};
 use serde::{Deserialize, Serialize};
 
-use super::{
-    Effort, fan_out, idle, map, memory, metg, payload, round_trip, shared_bytes, startup, submitters, throughput, waits,
-};
+use super::effort::Effort;
 use crate::{
     executors::Kind,
     peers::{Peer, Python, limits::Limit},
@@ -86,6 +84,10 @@ impl Subject {
         }
     }
 }
+
+/// How the note begins, or goes on after "not measured", where answers were missing or others than they had to be: that is no
+/// figure, and the command that shows it has an exit code for it.
+pub(crate) const WRONG: &str = "wrong answers: ";
 
 /// What one process is asked to measure.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
@@ -216,27 +218,6 @@ impl Measurement {
     /// A few take so long that all blocks would take all day.
     pub(crate) fn blocks(self, effort: &Effort) -> u32 {
         if self == Self::Depth { effort.blocks.min(3) } else { effort.blocks }
-    }
-}
-
-/// Measures in this process, which was started for it.
-pub(crate) fn measure(probe: &Probe) -> Result<Vec<Reading>, String> {
-    match probe.measurement {
-        Measurement::Throughput => throughput::measure(probe),
-        Measurement::RoundTrip => round_trip::measure(probe),
-        Measurement::Payload => payload::measure(probe),
-        Measurement::SharedBytes => shared_bytes::measure(probe),
-        Measurement::Map => map::measure(probe),
-        Measurement::SkewedMap => map::measure_skewed(probe),
-        Measurement::Submitters => submitters::measure(probe),
-        Measurement::Waits => waits::measure(probe),
-        Measurement::FanOut => fan_out::measure(probe),
-        Measurement::Startup => startup::measure(probe),
-        Measurement::Recovery => startup::measure_recovery(probe),
-        Measurement::Memory => memory::measure(probe),
-        Measurement::Depth => memory::measure_depth(probe),
-        Measurement::Idle => idle::measure(probe),
-        Measurement::Metg => metg::measure(probe),
     }
 }
 

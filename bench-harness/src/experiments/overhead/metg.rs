@@ -124,7 +124,7 @@ fn at<E: Executor>(executor: &E, iterations: u64, tasks: u32, cores: usize, roun
         }
         let parallel = start.elapsed().as_secs_f64();
         if found != expected {
-            return Err(format!("{}they are not those of a plain loop", super::WRONG));
+            return Err(format!("{}they are not those of a plain loop", super::measurement::WRONG));
         }
         bare.push(serial * 1e9 / f64::from(tasks));
         efficiency.push(serial / cores as f64 / parallel);

@@ -16,6 +16,7 @@ mod measurement;
 mod memory;
 mod metg;
 mod payload;
+mod registry;
 mod round_trip;
 mod rows;
 mod shared_bytes;
@@ -30,13 +31,9 @@ use std::time::Duration;
 use reports::overhead::{Block, Claim, Figure, Unit};
 use workloads::Random;
 
-/// How the note begins, or goes on after "not measured", where answers were missing or others than they had to be: that is no
-/// figure, and the command that shows it has an exit code for it.
-pub(crate) const WRONG: &str = "wrong answers: ";
-
 pub(crate) use effort::Effort;
-pub(crate) use lane::{Lane, LaneVisit};
-pub(crate) use measurement::{Measurement, Probe, measure};
+pub(crate) use measurement::{Measurement, Probe, WRONG};
+pub(crate) use registry::measure;
 pub(crate) use rows::rows;
 
 use crate::{

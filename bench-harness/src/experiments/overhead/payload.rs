@@ -9,10 +9,10 @@ use std::time::Instant;
 use reports::overhead::Unit;
 
 use super::{
-    Lane, LaneVisit,
     lane::with_lane,
     measurement::{Probe, Reading, Subject},
 };
+use crate::lane::{Lane, LaneVisit};
 use crate::peers::{
     Peer,
     limits::{Limit, copy::Copy},
@@ -81,7 +81,7 @@ fn deliver<L: Lane>(lane: &L, count: u32) -> Result<f64, String> {
     let elapsed = start.elapsed();
     let sent = u64::from(count) * MIB as u64;
     if arrived != sent {
-        return Err(format!("{}of {sent} bytes {arrived} arrived", super::WRONG));
+        return Err(format!("{}of {sent} bytes {arrived} arrived", super::measurement::WRONG));
     }
     Ok(sent as f64 / elapsed.as_secs_f64())
 }

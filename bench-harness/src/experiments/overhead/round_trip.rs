@@ -13,7 +13,7 @@ use std::time::Instant;
 use reports::overhead::Unit;
 
 use super::{
-    Effort, Lane, LaneVisit,
+    Effort,
     lane::with_lane,
     measurement::{Probe, Reading, Subject},
     throughput::speed,
@@ -21,6 +21,7 @@ use super::{
 use crate::{
     cell::{nanos, percentiles},
     executors::Kind,
+    lane::{Lane, LaneVisit},
     peers::{
         Peer,
         limits::{Limit, PingPong, WARM_UP},
@@ -140,7 +141,7 @@ impl LaneVisit for Trips<'_> {
             });
             let trips: Vec<_> = trips.collect();
             if lost > 0 {
-                return Err(format!("{}{lost} of {} tasks gave none", super::WRONG, trips.len()));
+                return Err(format!("{}{lost} of {} tasks gave none", super::measurement::WRONG, trips.len()));
             }
             let trips = trips[warm_up as usize..].to_vec();
             self.into.add(bare, trips);

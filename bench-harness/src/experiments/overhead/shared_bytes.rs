@@ -58,7 +58,11 @@ fn timed<S: std::error::Error, T: std::error::Error>(
     let start = Instant::now();
     let byte = trip().map_err(|error| chain(&error))?.map_err(|error| chain(&error))?;
     let time = nanos(start.elapsed()) as f64;
-    if byte == 7 { Ok(time) } else { Err(format!("{}a task read {byte} where there is a 7", super::WRONG)) }
+    if byte == 7 {
+        Ok(time)
+    } else {
+        Err(format!("{}a task read {byte} where there is a 7", super::measurement::WRONG))
+    }
 }
 
 fn median(mut trip: impl FnMut() -> Result<f64, String>) -> Result<f64, String> {

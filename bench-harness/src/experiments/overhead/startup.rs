@@ -8,10 +8,10 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use super::measurement::Subject;
 use super::{
-    Lane, LaneVisit,
     lane::{echo, with_lane},
     measurement::{Probe, Reading},
 };
+use crate::lane::{Lane, LaneVisit};
 use crate::{cell::nanos, error::chain, executors::Kind, peers::Peer};
 
 pub(super) const FIRST: &str = "build to first result";
@@ -76,7 +76,7 @@ impl LaneVisit for FirstAnswer {
     fn visit<L: Lane>(self, lane: &L) -> Self::Output {
         let answer = lane.submit(1).and_then(|ticket| lane.wait(ticket));
         let time = nanos(self.0.elapsed()) as f64;
-        if answer == Some(1) { Ok(time) } else { Err(format!("{}the first task gave none", super::WRONG)) }
+        if answer == Some(1) { Ok(time) } else { Err(format!("{}the first task gave none", super::measurement::WRONG)) }
     }
 }
 

@@ -5,11 +5,12 @@ use std::{sync::Barrier, thread, time::Instant};
 use reports::overhead::Unit;
 
 use super::{
-    Effort, Lane, LaneVisit,
+    Effort,
     lane::with_lane,
     measurement::{Probe, Reading},
     throughput::{speed, submit_then_collect},
 };
+use crate::lane::{Lane, LaneVisit};
 
 const THREADS: u32 = 16;
 pub(super) const QUANTITY: &str = "16 threads / 1 thread, time per task";

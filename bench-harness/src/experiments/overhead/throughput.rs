@@ -5,10 +5,11 @@ use std::time::Instant;
 use reports::overhead::Unit;
 
 use super::{
-    Effort, Lane, LaneVisit, WRONG,
+    Effort, WRONG,
     lane::with_lane,
     measurement::{Probe, Reading, Subject},
 };
+use crate::lane::{Lane, LaneVisit};
 use crate::peers::{Peer, limits::Limit};
 
 pub(super) const QUANTITY: &str = "tasks";
