@@ -118,13 +118,17 @@ pub(crate) fn look_at_neighbors(
     needs_all_cores: impl FnOnce() -> bool,
     done: impl FnMut() -> bool,
 ) -> bool {
-    let has_time = || deadline.is_none_or(|end| end.saturating_duration_since(Instant::now()) >= PATIENCE);
     // ORDERING: a count that only has to be about right.
     let is_crowded = current_pool() == 0 && AWAKE.load(Ordering::Relaxed) >= sys::available_cpus();
-    look_among(habit_of_waiting(), deadline, is_crowded && has_time() && needs_all_cores(), done)
+    look_among(habit_of_waiting(), deadline, is_crowded && has_time(deadline) && needs_all_cores(), done)
 }
 
-/// The same for a worker that looks for work.
+/// Whether who waits until then may let others run meanwhile.
+pub(crate) fn has_time(deadline: Option<Instant>) -> bool {
+    deadline.is_none_or(|end| end.saturating_duration_since(Instant::now()) >= PATIENCE)
+}
+
+/// Looks for work, as a worker does, until `done` says that there is some.
 pub(crate) fn look_for_work(done: impl FnMut() -> bool) -> bool {
     look_among(1, None, false, done)
 }

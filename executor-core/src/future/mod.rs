@@ -29,7 +29,7 @@ pub(crate) use host::{
 };
 pub(crate) use in_process::{InProcess, Owner};
 #[cfg(unix)]
-pub(crate) use look::look;
+pub(crate) use look::{has_time, look};
 pub(crate) use look::{look_for_work, note_asleep, note_awake};
 pub(crate) use outcome::{Slot, Stored};
 pub use promise::Promise;

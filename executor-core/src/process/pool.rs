@@ -19,7 +19,7 @@ use super::{
 use crate::{
     cancel::CancelToken,
     error::TaskError,
-    future::{Task as CellTask, callbacks, is_elsewhere, look, new_pool_id},
+    future::{Task as CellTask, callbacks, has_time, is_elsewhere, look, new_pool_id},
     sys,
 };
 
@@ -281,6 +281,8 @@ impl TaskOwner for Core {
         state.begin_look();
         let is_crowded = state.busy() >= sys::available_cpus();
         self.conclude(state);
+        // Others run for some milliseconds once they are let.
+        let may_yield = has_time(deadline);
         let mut turn = 0_u32;
         let found = look(deadline, || {
             if is_done() {
@@ -289,7 +291,7 @@ impl TaskOwner for Core {
             turn += 1;
             // Where the workers need all cores they come first, and there will be more to receive after them. Elsewhere it
             // may still be that the worker is on this core, and waits for it.
-            if is_crowded || (turn >= YIELD && turn.is_power_of_two()) {
+            if may_yield && (is_crowded || turn >= YIELD && turn.is_power_of_two()) {
                 thread::yield_now();
             }
             // Who has the lock receives as well, or gives somebody something to do.
