@@ -15,6 +15,8 @@ pub(super) struct ChunkAnswer {
     pub(super) total: u32,
     /// Those of them that workers are to run.
     pub(super) sent: u32,
+    /// And those of them whose answers are not known yet: the last ones that are no gaps.
+    pub(super) left: u32,
     /// Encoded results, in order, of all items but those in `gaps`.
     pub(super) bytes: Vec<u8>,
     /// Items that no worker answers, by their index.
@@ -28,10 +30,9 @@ pub(super) struct ChunkAnswer {
 }
 
 impl ChunkAnswer {
-    /// The index of the item after those that are known, when `left` are not.
-    pub(super) fn index_of_next(&self, left: u32) -> u32 {
-        // Unknown items are the last ones that are no gaps.
-        let mut left = left;
+    /// The index of the item after those that are known.
+    pub(super) fn index_of_next(&self) -> u32 {
+        let mut left = self.left;
         let mut gaps = self.gaps.iter().rev().map(|(index, _)| *index).peekable();
         for index in (0..self.total).rev() {
             if gaps.peek() == Some(&index) {
@@ -154,9 +155,13 @@ mod tests {
     #[test]
     fn the_next_item_of_a_chunk_is_the_first_that_is_not_known() {
         let gap = |index| (index, TaskError::Cancelled);
-        let chunk = ChunkAnswer { total: 6, gaps: vec![gap(0), gap(3)], ..ChunkAnswer::default() };
+        let mut chunk = ChunkAnswer { total: 6, gaps: vec![gap(0), gap(3)], ..ChunkAnswer::default() };
         // Items 1, 2, 4 and 5 are answered by workers, in this order.
-        assert_eq!([4, 3, 2, 1].map(|left| chunk.index_of_next(left)), [1, 2, 4, 5]);
+        let next = |left| {
+            chunk.left = left;
+            chunk.index_of_next()
+        };
+        assert_eq!([4, 3, 2, 1].map(next), [1, 2, 4, 5]);
     }
 
     proptest::proptest! {

@@ -13,18 +13,27 @@ pub(super) const LONGEST_COPY: usize = 64 * 1024;
 #[derive(Debug)]
 pub(super) enum Bytes {
     Few(FewBytes),
-    Many(Vec<u8>),
+    Many(Box<[u8]>),
     /// More than [`LONGEST_COPY`], from when they go to a worker.
     Long(LongBytes),
 }
 
-/// As many as take no more room than a vector. All that a task has is moved several times on its way: aligned as the vector is, this
-/// moves in whole words. In single bytes at odd places each move would have to wait for the one before it.
+/// All that a task has is moved several times on its way: aligned, this moves in whole words, and the bytes begin where a word does.
+/// At odd places each move would have to wait for the one before it.
 #[derive(Debug, Default)]
-#[repr(align(8))]
+#[repr(C, align(8))]
 pub(super) struct FewBytes {
     bytes: [u8; Bytes::FEW],
     length: u8,
+    mark: Mark,
+}
+
+/// A byte that can have no other value: with one, [`Bytes`] is something else, and takes no room to say so.
+#[derive(Debug, Default)]
+#[repr(u8)]
+enum Mark {
+    #[default]
+    Few,
 }
 
 impl FewBytes {
@@ -43,7 +52,7 @@ impl FewBytes {
 }
 
 impl Bytes {
-    const FEW: usize = size_of::<Vec<u8>>() - 1;
+    const FEW: usize = 22;
 
     /// Takes them out.
     pub(super) fn take(&mut self) -> Self {
@@ -54,7 +63,7 @@ impl Bytes {
     pub(super) fn take_long(&mut self) -> LongBytes {
         match self.take() {
             Self::Few(few) => few.as_slice().to_vec().into(),
-            Self::Many(bytes) => bytes.into(),
+            Self::Many(bytes) => bytes.into_vec().into(),
             Self::Long(bytes) => bytes,
         }
     }
@@ -78,13 +87,13 @@ impl Bytes {
 
 impl From<&[u8]> for Bytes {
     fn from(slice: &[u8]) -> Self {
-        FewBytes::new(slice).map_or_else(|| Self::Many(slice.to_vec()), Self::Few)
+        FewBytes::new(slice).map_or_else(|| Self::Many(slice.into()), Self::Few)
     }
 }
 
 impl From<Vec<u8>> for Bytes {
     fn from(bytes: Vec<u8>) -> Self {
-        FewBytes::new(&bytes).map_or(Self::Many(bytes), Self::Few)
+        FewBytes::new(&bytes).map_or_else(|| Self::Many(bytes.into()), Self::Few)
     }
 }
 
@@ -173,6 +182,12 @@ mod tests {
         assert_eq!((bytes.as_slice(), bytes.as_slice().as_ptr()), (&[3][..], at.wrapping_add(2)));
         assert_eq!(bytes.take_long().as_slice(), [3]);
         assert!(bytes.as_slice().is_empty());
+    }
+
+    #[cfg(target_pointer_width = "64")]
+    #[test]
+    fn what_has_bytes_takes_no_more_room_than_few_of_them() {
+        assert_eq!((size_of::<FewBytes>(), size_of::<Bytes>(), size_of::<Option<Bytes>>()), (24, 24, 24));
     }
 
     #[test]

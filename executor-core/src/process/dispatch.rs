@@ -10,7 +10,8 @@ use std::{
 use super::request::Settled;
 use super::{
     bytes::{Bytes, LONGEST_COPY, Long, LongBytes},
-    job::{Job, Location, ProcessTask},
+    job::{Job, ProcessTask},
+    location::Location,
     queue::{Queue, Queued},
     request::Request,
     shelf::Standing,
@@ -235,7 +236,7 @@ impl State {
         request.ticket = self.next_ticket;
         self.next_ticket += 1;
         if request.time_limit().is_some() {
-            job.content().begin_wanted();
+            job.content().location().begin_wanted();
             self.books.wanted += 1;
         }
         if self.queue.is_empty()
@@ -389,7 +390,7 @@ impl State {
             Err(error) => return self.books.end(job, request, Err(error)),
         };
         let request_number = worker.shelf.next_number();
-        let items = request.items;
+        let items = request.items();
         let run = |bytes| Record::Run { definition, items, bytes };
         let (place, kept) = if large.is_some() {
             // The request has what would have to be kept.
@@ -412,7 +413,7 @@ impl State {
         if control.wants_to_send() {
             self.sleep.call();
         }
-        job.content().set_location(Location::Worker(number, request_number as u32));
+        job.content().location().set(Location::Worker(number, request_number as u32));
         worker.shelf.push(Standing { job, request, place, kept }, &mut self.sleep);
         worker.tasks_left = worker.tasks_left.map(|left| left - 1);
         if worker.is_used_up() {
@@ -558,7 +559,7 @@ impl State {
 
     /// Somebody is about to sleep until the task is done.
     pub(super) fn want(&mut self, task: &CellTask<ProcessTask>) {
-        if task.content().want() {
+        if task.content().location().want() {
             self.books.wanted += 1;
             self.refill();
         }
@@ -665,16 +666,16 @@ impl State {
         let standing = shelves.clone().map(super::shelf::Shelf::live).sum::<usize>();
         let are_there = self.workers.iter().all(|(number, worker)| {
             worker.shelf.lives().all(|(request, standing)| {
-                standing.job.content().location() == Location::Worker(*number, request as u32)
+                standing.job.content().location().get() == Location::Worker(*number, request as u32)
             })
         });
         let wanted = shelves
             .flat_map(super::shelf::Shelf::lives)
-            .filter(|(_, standing)| standing.job.content().is_wanted())
+            .filter(|(_, standing)| standing.job.content().location().is_wanted())
             .count()
-            + self.queue.iter().filter(|queued| queued.job.content().is_wanted()).count();
+            + self.queue.iter().filter(|queued| queued.job.content().location().is_wanted()).count();
         let expiries = self.books.expiries.values();
-        let awaited = expiries.clone().all(|(job, _)| job.content().location() != Location::Nowhere);
+        let awaited = expiries.clone().all(|(job, _)| job.content().location().get() != Location::Nowhere);
         self.queue.is_sound()
             && are_there
             && awaited

@@ -365,7 +365,7 @@ impl ProcessPoolCore {
         let (task, future) = TaskRef::allocate::<Encoded<D>>(ProcessTask::new(Arc::clone(&self.owner), span));
         let job = Job::new(task);
         state.books.events.queued(job.cell());
-        if request.is_chunk() && request.items == 0 {
+        if request.is_chunk() && request.items() == 0 {
             // No item could be encoded, so there is nothing to run.
             state.end_unrun(job, request);
         } else {

@@ -7,14 +7,15 @@ use std::{
     ops::Deref,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering, fence},
+        atomic::{Ordering, fence},
     },
     time::Instant,
 };
 
-use once_cell::race::OnceBox;
-
-use super::answer::{Answer, Decode};
+use super::{
+    answer::{Answer, Decode},
+    location::LocationWord,
+};
 use crate::{
     error::{Cause, TaskError},
     future::{Body, Cell, Slot, State, Stored, Task as CellTask, TypedRef, callbacks::drop_elsewhere},
@@ -48,7 +49,7 @@ impl Job {
         let Some(last) = self.let_go() else { return };
         // ORDERING: pairs with the Release of who let go before, and may have decoded the result.
         fence(Ordering::Acquire);
-        if last.content().decoded.get().is_some() {
+        if last.content().location.kept().is_some() {
             drop_elsewhere(last);
         }
     }
@@ -113,103 +114,27 @@ impl Owner {
 /// What stands beside the cell of a task in a process pool.
 pub(super) struct ProcessTask {
     owner: Arc<Owner>,
-    /// Where the pool has the task; only changed under the pool's lock.
-    location: AtomicU64,
+    /// Where the pool has the task. Once it has ended, the result where somebody had to decode it to see whether it is one.
+    location: LocationWord<Decoded>,
     /// Until the outcome is there: the span of who has submitted it.
     slot: Slot<Carried, Answer>,
-    /// The result, where somebody had to decode it to see whether it is one. Rarely there, so it takes no more than a pointer: a pool
-    /// may have millions of tasks.
-    decoded: OnceBox<Decoded>,
 }
 
 /// A result that was decoded before it was asked for.
-struct Decoded {
+pub(super) struct Decoded {
     is_error: bool,
     /// A `Stored` of the task's output, until it is asked for.
     outcome: Mutex<Option<Box<dyn Any + Send>>>,
 }
 
-/// Where the pool has a task.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Location {
-    /// It is done.
-    Nowhere,
-    /// In the queue, at this place.
-    Queue(u32),
-    /// With this worker, as the request whose number ends with these bits.
-    Worker(u32, u32),
-}
-
-impl Location {
-    /// So many numbers workers may have: above them are the bits below.
-    pub(super) const WORKERS: u32 = (1 << 28) - 1;
-}
-
-/// The bit of a location that says that somebody may sleep until the task is done.
-const WANTED: u64 = 1 << 63;
-/// The bit of a location that says that it is the rest of a task that has been running: then it cannot be cancelled.
-const BEGUN: u64 = 1 << 62;
-/// The bit of a location that says that an observer was told of its start.
-const STARTED: u64 = 1 << 60;
-const FLAGS: u64 = WANTED | BEGUN | STARTED;
-
 impl ProcessTask {
     pub(super) fn new(owner: Arc<Owner>, span: Carried) -> Self {
-        Self { owner, location: AtomicU64::new(0), slot: Slot::new(span), decoded: OnceBox::new() }
+        Self { owner, location: LocationWord::new(), slot: Slot::new(span) }
     }
 
-    // ORDERING, of everything here: under the pool's lock.
-    pub(super) fn location(&self) -> Location {
-        match self.location.load(Ordering::Relaxed) & !FLAGS {
-            0 => Location::Nowhere,
-            place @ 1..=0xffff_ffff => Location::Queue(place as u32 - 1),
-            other => Location::Worker((other >> 32) as u32 - 1, other as u32),
-        }
-    }
-
-    pub(super) fn set_location(&self, location: Location) {
-        let bits = match location {
-            Location::Nowhere => 0,
-            Location::Queue(place) => u64::from(place + 1),
-            Location::Worker(worker, number) => u64::from(worker + 1) << 32 | u64::from(number),
-        };
-        debug_assert!(bits & FLAGS == 0, "there are fewer workers");
-        let flags = self.location.load(Ordering::Relaxed) & FLAGS;
-        self.location.store(bits | flags, Ordering::Relaxed);
-    }
-
-    /// Notes that somebody may sleep until the task is done; `false` when it was known, or the task is done.
-    pub(super) fn want(&self) -> bool {
-        let location = self.location.load(Ordering::Relaxed);
-        if location == 0 || location & WANTED != 0 {
-            return false;
-        }
-        self.location.store(location | WANTED, Ordering::Relaxed);
-        true
-    }
-
-    /// The same of a new task, which is nowhere yet.
-    pub(super) fn begin_wanted(&self) {
-        self.location.store(WANTED, Ordering::Relaxed);
-    }
-
-    pub(super) fn set_begun(&self) {
-        self.location.store(self.location.load(Ordering::Relaxed) | BEGUN, Ordering::Relaxed);
-    }
-
-    /// Notes that the task was started; `false` when it was known.
-    pub(super) fn note_started(&self) -> bool {
-        let location = self.location.load(Ordering::Relaxed);
-        self.location.store(location | STARTED, Ordering::Relaxed);
-        location & STARTED == 0
-    }
-
-    pub(super) fn is_begun(&self) -> bool {
-        self.location.load(Ordering::Relaxed) & BEGUN != 0
-    }
-
-    pub(super) fn is_wanted(&self) -> bool {
-        self.location.load(Ordering::Relaxed) & WANTED != 0
+    /// Where the pool has the task; only changed under the pool's lock.
+    pub(super) fn location(&self) -> &LocationWord<Decoded> {
+        &self.location
     }
 }
 
@@ -217,7 +142,7 @@ impl ProcessTask {
 /// woken. Only the books of the pool do this. The span is to be let go where foreign code may run.
 pub(super) fn end(job: &Job, outcome: Stored<Answer>) -> (bool, Carried) {
     let state = State::of_outcome(&outcome);
-    job.content().location.store(0, Ordering::Relaxed);
+    job.content().location.end();
     // SAFETY: a task is in one place, and only who took it out of there ends it, so this happens once and there is no race. No
     // panic comes between this and the end, after which it is not ended again.
     let span = unsafe { job.content().slot.take_work() };
@@ -236,7 +161,7 @@ impl<D: Decode> Body for Encoded<D> {
     fn take(task: &CellTask<ProcessTask>) -> Option<Stored<D::Output>> {
         // SAFETY: only the handle takes.
         let outcome = unsafe { task.content().slot.take_outcome(task.cell()) }?;
-        if let Some(decoded) = task.content().decoded.get()
+        if let Some(decoded) = task.content().location.kept()
             && let Some(outcome) = decoded.outcome.lock().unwrap_or_else(PoisonError::into_inner).take()
             && let Ok(outcome) = outcome.downcast()
         {
@@ -252,7 +177,7 @@ impl<D: Decode> Body for Encoded<D> {
         match task.cell().state() {
             State::Failed => true,
             State::Finished if D::MAY_BE_ERROR => {
-                if let Some(decoded) = task.content().decoded.get() {
+                if let Some(decoded) = task.content().location.kept() {
                     return decoded.is_error;
                 }
                 // SAFETY: the cell is done, and the handle that asks has not taken the outcome, or it would not be asked.
@@ -262,7 +187,7 @@ impl<D: Decode> Body for Encoded<D> {
                 let is_error = outcome.is_err();
                 let decoded = Decoded { is_error, outcome: Mutex::new(Some(Box::new(outcome))) };
                 // Somebody else may have been faster, with a reference to the same handle.
-                drop(task.content().decoded.set(Box::new(decoded)));
+                drop(task.content().location.keep(Box::new(decoded)));
                 is_error
             }
             _ => false,
@@ -301,5 +226,16 @@ impl<D: Decode> Body for Encoded<D> {
     fn clear(content: &mut ProcessTask, cell: &Cell) {
         // SAFETY: this is the end of the task. Its work, the span, is there until an outcome is.
         unsafe { content.slot.clear(cell, true) };
+    }
+}
+
+#[cfg(all(test, not(loom), not(feature = "tracing"), target_pointer_width = "64"))]
+mod tests {
+    use super::*;
+
+    /// With its cell of 32 bytes, and what the allocator adds, this is 80 bytes.
+    #[test]
+    fn what_stands_beside_the_cell_takes_40_bytes() {
+        assert_eq!(size_of::<ProcessTask>(), 40);
     }
 }

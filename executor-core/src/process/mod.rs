@@ -18,6 +18,8 @@ mod identity;
 mod job;
 mod kick;
 mod launch;
+#[expect(unsafe_code, reason = "owns what it has the address of")]
+mod location;
 mod lock;
 mod pool;
 mod queue;

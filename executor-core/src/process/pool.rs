@@ -11,8 +11,9 @@ use super::{
     config::Config,
     dispatch::{State, Untold, events},
     identity::Identity,
-    job::{Location, ProcessTask, TaskOwner},
+    job::{ProcessTask, TaskOwner},
     launch::Settings,
+    location::Location,
     lock::{Lock, Locked},
     worker_slot::Worker,
 };
@@ -231,7 +232,7 @@ impl TaskOwner for Core {
         let mut state = self.lock();
         state.receive_all();
         let mut stopped = state.kill(task);
-        if !stopped && let Location::Worker(number, request) = task.content().location() {
+        if !stopped && let Location::Worker(number, request) = task.content().location().get() {
             // Begun meanwhile, so that there may be an answer to what stood before it.
             state.receive(number);
             let front =
@@ -254,11 +255,11 @@ impl TaskOwner for Core {
         state.receive_all();
         // Who takes the last answer of a worker gives it something to do: the worker will not say any more that it has none.
         state.refill();
-        let running = match task.content().location() {
+        let running = match task.content().location().get() {
             Location::Worker(number, request) => state.workers.get(&number).is_some_and(|worker| {
                 worker.shelf.find(request).is_some_and(|(request, _)| worker.channel.is_claimed(request))
             }),
-            Location::Queue(_) => task.content().is_begun(),
+            Location::Queue(_) => task.content().location().is_begun(),
             Location::Nowhere => false,
         };
         self.conclude(state);

@@ -6,11 +6,7 @@
 
 use std::{cmp::Reverse, collections::BTreeMap};
 
-use super::{
-    bytes::Bytes,
-    job::{Job, Location},
-    request::Request,
-};
+use super::{bytes::Bytes, job::Job, location::Location, request::Request};
 
 /// A task in the queue.
 pub(super) struct Queued {
@@ -227,7 +223,7 @@ impl Queue {
     pub(super) fn push(&mut self, queued: Queued) {
         let at = self.0.push(queued);
         if let Some(queued) = self.0.content(at) {
-            queued.job.content().set_location(Location::Queue(at));
+            queued.job.content().location().set(Location::Queue(at));
         }
     }
 
@@ -259,7 +255,7 @@ impl Queue {
     /// Whether each task in it knows its place.
     #[cfg(any(test, debug_assertions))]
     pub(super) fn is_sound(&self) -> bool {
-        let knows = |at: u32, queued: &Queued| queued.job.content().location() == Location::Queue(at);
+        let knows = |at: u32, queued: &Queued| queued.job.content().location().get() == Location::Queue(at);
         let places = self.0.pages.iter().flatten();
         let all_know = (0..).zip(places).all(|(at, place)| place.content.as_ref().is_none_or(|it| knows(at, it)));
         all_know && self.0.is_sound()
@@ -348,5 +344,8 @@ mod tests {
     #[test]
     fn a_queued_task_takes_little_more_than_it_is() {
         assert_eq!(size_of::<Place<Queued>>(), size_of::<Queued>() + 8);
+        // A pointer to it, its function, what is bound to it, its rank, what few have, and its bytes.
+        #[cfg(target_pointer_width = "64")]
+        assert_eq!(size_of::<Queued>(), 5 * 8 + 24);
     }
 }

@@ -35,8 +35,6 @@ use crate::{
 pub(super) struct Request {
     pub(super) entry: &'static Entry,
     pub(super) bound: Option<Arc<Bound>>,
-    /// 0 for a single task; otherwise items of a chunk that have no answer yet.
-    pub(super) items: u32,
     /// How many tasks the pool had taken before.
     pub(super) ticket: u64,
     pub(super) extras: Option<Box<Extras>>,
@@ -156,8 +154,8 @@ impl Request {
             }
         });
         // Both fit: there are no more items than `MAX_ITEMS`.
-        request.items = (items.len() - gaps.len()) as u32;
-        let chunk = ChunkAnswer { total: items.len() as u32, sent: request.items, gaps, ..ChunkAnswer::default() };
+        let sent = (items.len() - gaps.len()) as u32;
+        let chunk = ChunkAnswer { total: items.len() as u32, sent, left: sent, gaps, ..ChunkAnswer::default() };
         let extras = request.extras();
         extras.pins = pins;
         extras.chunk = chunk;
@@ -170,13 +168,7 @@ impl Request {
         A: Payload,
         F::Output: Payload,
     {
-        Ok(Self {
-            entry: EntryOf::<F, A, M>::ENTRY,
-            bound: task.bound().transpose()?,
-            items: 0,
-            ticket: 0,
-            extras: None,
-        })
+        Ok(Self { entry: EntryOf::<F, A, M>::ENTRY, bound: task.bound().transpose()?, ticket: 0, extras: None })
     }
 
     /// Whether the argument goes to a worker as [`settle`](Self::settle) says.
@@ -236,18 +228,23 @@ impl Request {
         self.extras.get_or_insert_default()
     }
 
+    /// 0 for a single task; otherwise items of a chunk that have no answer yet.
+    pub(super) fn items(&self) -> u32 {
+        self.extras.as_ref().map_or(0, |extras| extras.chunk.left)
+    }
+
     pub(super) fn is_chunk(&self) -> bool {
         self.extras.as_ref().is_some_and(|extras| extras.chunk.total > 0)
     }
 
     /// Whether it is a chunk, and some of the items that went to a worker have their answers.
     pub(super) fn was_answered(&self) -> bool {
-        self.extras.as_ref().is_some_and(|extras| self.items < extras.chunk.sent)
+        self.extras.as_ref().is_some_and(|extras| extras.chunk.left < extras.chunk.sent)
     }
 
     /// Whether it is a chunk of which some items have their answers.
     pub(super) fn has_answers(&self) -> bool {
-        self.extras.as_ref().is_some_and(|extras| self.items < extras.chunk.total)
+        self.extras.as_ref().is_some_and(|extras| extras.chunk.left < extras.chunk.total)
     }
 
     pub(super) fn time_limit(&self) -> Option<Duration> {
@@ -307,27 +304,31 @@ impl Request {
     /// Some items have been answered: `bytes` begin with their results. `false` when they do not: whatever a worker says, the
     /// results of the next one belong to the items that come then.
     pub(super) fn take_items(&mut self, items: u32, bytes: &[u8]) -> bool {
+        if items == 0 {
+            return true;
+        }
         let mut rest = bytes;
-        if items > self.items || !(0..items).all(|_| results::take_first(&mut rest).is_some()) {
+        if items > self.items() || !(0..items).all(|_| results::take_first(&mut rest).is_some()) {
             return false;
         }
-        self.items -= items;
-        self.extras().chunk.bytes.extend_from_slice(&bytes[..bytes.len() - rest.len()]);
+        let chunk = &mut self.extras().chunk;
+        chunk.left -= items;
+        chunk.bytes.extend_from_slice(&bytes[..bytes.len() - rest.len()]);
         true
     }
 
     /// All items that have no answer get this error.
     pub(super) fn lose_rest(&mut self, error: TaskError) {
-        self.items = 0;
-        self.extras().chunk.lost = Some(error);
+        let chunk = &mut self.extras().chunk;
+        chunk.left = 0;
+        chunk.lost = Some(error);
     }
 
     /// The next item gets this error.
     pub(super) fn lose_item(&mut self, error: TaskError) {
-        let left = self.items;
-        self.items = left.saturating_sub(1);
         let chunk = &mut self.extras().chunk;
-        let index = chunk.index_of_next(left);
+        let index = chunk.index_of_next();
+        chunk.left = chunk.left.saturating_sub(1);
         let at = chunk.gaps.partition_point(|(other, _)| *other < index);
         chunk.gaps.insert(at, (index, error));
     }

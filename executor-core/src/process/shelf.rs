@@ -186,7 +186,7 @@ impl Shelf {
             && front.request.time_limit().is_some()
         {
             let now = Instant::now();
-            self.progress = Some(Progress { since: now, left: front.request.items, looked: now });
+            self.progress = Some(Progress { since: now, left: front.request.items(), looked: now });
             if let Some(look) = self.next_look() {
                 sleep.call_by(look);
             }
@@ -195,7 +195,7 @@ impl Shelf {
 
     /// Looks how far the front is, whose worker says that it has finished so many items beyond those it has answered.
     pub(super) fn note_progress(&mut self, open_items: u32, now: Instant) {
-        let items = self.front().map_or(0, |(_, front)| front.request.items);
+        let items = self.front().map_or(0, |(_, front)| front.request.items());
         if let Some(progress) = &mut self.progress {
             progress.looked = now;
             // A worker can say that an item has ended only as often as there are items.

@@ -85,7 +85,7 @@ impl Books {
     }
 
     fn settle(&mut self, job: Job, outcome: Result<Answer, TaskError>) {
-        if job.content().is_wanted() {
+        if job.content().location().is_wanted() {
             self.wanted -= 1;
         }
         let end = end_of(outcome.as_ref().err());
@@ -143,7 +143,7 @@ impl Books {
                 // Otherwise it could send parts for ever.
                 ReplyKind::Part if reply.items == 0 => return Err(Malformed),
                 ReplyKind::Part => return Ok(()),
-                ReplyKind::Done if front.request.items > 0 => return Err(Malformed),
+                ReplyKind::Done if front.request.items() > 0 => return Err(Malformed),
                 ReplyKind::Done => front.request.extras().chunk.ran_for += Duration::from_nanos(reply.elapsed.into()),
             }
         } else if reply.kind == ReplyKind::Part {

@@ -6,13 +6,8 @@ use crate::{
     error::{TaskError, WorkerExit},
     future::Task as CellTask,
     process::{
-        arguments::Items,
-        bytes::Bytes,
-        job::{Location, ProcessTask},
-        queue::Queued,
-        shelf::Standing,
-        spent::Spent,
-        worker_slot::Worker,
+        arguments::Items, bytes::Bytes, job::ProcessTask, location::Location, queue::Queued, shelf::Standing,
+        spent::Spent, worker_slot::Worker,
     },
 };
 
@@ -29,10 +24,10 @@ impl State {
 
     /// Ends a task that no worker runs with an error; `true` when this call did it. `rests`: also if it was begun.
     pub(super) fn take_away(&mut self, task: &CellTask<ProcessTask>, error: TaskError, rests: bool) -> bool {
-        if task.content().is_begun() && !rests {
+        if task.content().location().is_begun() && !rests {
             return false;
         }
-        let (job, request, bytes) = match task.content().location() {
+        let (job, request, bytes) = match task.content().location().get() {
             Location::Nowhere => return false,
             Location::Queue(place) => {
                 let Some(queued) = self.queue.remove(place) else { return false };
@@ -99,12 +94,12 @@ impl State {
             (None, None) => Bytes::from(Vec::new()),
         };
         if request.was_answered() {
-            if request.items == 0 {
+            if request.items() == 0 {
                 self.books.let_go(Some(bytes));
                 return self.books.end_chunk(job, request);
             }
             let all = bytes.as_slice();
-            let answered = all.len() - Items(all).last_ones(request.items as usize).len();
+            let answered = all.len() - Items(all).last_ones(request.items() as usize).len();
             bytes.skip(answered);
         }
         self.queue.push(Queued { job, request, bytes });
@@ -170,7 +165,7 @@ impl State {
         if let Some((_, front)) = worker.shelf.front_mut()
             && let Some((items, bytes)) = unfinished
         {
-            front.request.take_items(items.min(front.request.items), &bytes);
+            front.request.take_items(items.min(front.request.items()), &bytes);
         }
         let mut lost = false;
         let left: Vec<u64> = worker.shelf.live_from_the_back().collect();
@@ -228,14 +223,14 @@ impl State {
             return self.lose_rest(standing, error);
         }
         // Where all had been answered, it was none of the items.
-        if !again && standing.request.items > 0 {
+        if !again && standing.request.items() > 0 {
             standing.request.lose_item(error.clone());
-            if standing.request.items > 0 && self.broken.is_some() {
+            if standing.request.items() > 0 && self.broken.is_some() {
                 return self.lose_rest(standing, error);
             }
         }
         // The other items have not been run, and are not lost.
-        standing.job.content().set_begun();
+        standing.job.content().location().set_begun();
         self.put_back(number, standing);
     }
 
@@ -251,7 +246,7 @@ impl State {
     pub(in crate::process) fn cancel_some(&mut self) -> usize {
         let mut cancelled = 0;
         while cancelled < AT_ONCE
-            && let Some(queued) = self.queue.pop_like(|queued| !queued.job.content().is_begun())
+            && let Some(queued) = self.queue.pop_like(|queued| !queued.job.content().location().is_begun())
         {
             self.drop_queued(queued, &TaskError::Cancelled);
             cancelled += 1;

@@ -321,12 +321,6 @@ fn the_numbers_of_workers_begin_again() {
     (0..2).for_each(|_| world.add_worker());
     let state = world.core.lock();
     assert_eq!(state.workers.keys().copied().collect::<Vec<_>>(), [0, 1, Location::WORKERS - 1]);
-    let task = ProcessTask::new(Owner::new(Arc::clone(&world.core) as _), span::current());
-    drop(state);
-    task.begin_wanted();
-    let last = Location::Worker(Location::WORKERS - 1, u32::MAX);
-    task.set_location(last);
-    assert!(task.location() == last && task.is_wanted() && !task.is_begun() && task.note_started());
 }
 
 /// A worker answers items of a chunk in parts, and dies before it has said that this is all, or says that it has begun none.
@@ -364,7 +358,7 @@ fn items_of_a_chunk_that_have_an_answer_are_neither_lost_nor_run_again() {
         // What is run once more.
         let left = state.queue.pop().map(|queued| {
             let items = Items(queued.bytes.as_slice()).map(<[u8]>::to_vec).collect::<Vec<_>>();
-            assert_eq!(items.len(), queued.request.items as usize);
+            assert_eq!(items.len(), queued.request.items() as usize);
             state.books.end_chunk(queued.job, queued.request);
             items
         });

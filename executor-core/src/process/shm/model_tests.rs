@@ -286,7 +286,6 @@ impl Model {
         let request = Request {
             entry: entry(task),
             bound: bound.as_ref().map(|(bound, _)| Arc::clone(bound)),
-            items: 0,
             ticket: 0,
             extras: None,
         };
