@@ -12,7 +12,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
 use workloads::Random;
 
 use super::{
-    actor::below,
+    draw::below,
     tasks::{self, answer, panic_message},
 };
 

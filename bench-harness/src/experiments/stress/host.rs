@@ -21,9 +21,10 @@ use rustix::process::{Resource, Rlimit, Signal, getrlimit, setrlimit};
 use workloads::Random;
 
 use super::{
-    actor::{Actor, below},
+    actor::Actor,
     checks::{Counted, Expect, Plan},
-    processes::signal_child,
+    draw::below,
+    signal::signal_child,
     tasks::{self, answer},
 };
 

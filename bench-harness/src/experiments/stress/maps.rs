@@ -6,9 +6,9 @@ use executor_core::{Map, Submit, Task, TaskError, TryMapError};
 use workloads::Random;
 
 use super::{
-    actor::below,
+    actor::Subject,
     checks::{Expect, Plan, Round},
-    subject::Subject,
+    draw::below,
     tasks::{self, answer},
 };
 

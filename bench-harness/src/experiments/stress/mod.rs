@@ -6,17 +6,23 @@
 
 mod actor;
 mod checks;
+mod draw;
 mod foreign;
 #[cfg(unix)]
 mod host;
+mod in_process;
 mod leaks;
 mod maps;
+mod operations;
 #[cfg(unix)]
 mod processes;
 mod shared;
-mod subject;
+#[cfg(unix)]
+mod signal;
+mod submitting;
 mod tasks;
 mod threads;
+mod waiting;
 mod watch;
 
 use std::{
@@ -33,10 +39,10 @@ use serde::Serialize;
 use workloads::Random;
 
 use self::{
-    actor::{Actor, Held, below, mix, shutdown},
+    actor::{Actor, Built, Held, Subject},
     checks::{Counted, Round},
+    draw::{below, mix, shutdown},
     leaks::{Inventory, Trend},
-    subject::{Built, Subject},
     watch::Watch,
 };
 use crate::error::LabError;

@@ -1,19 +1,20 @@
 //! What only a process pool can do: its workers die, are killed, and are replaced.
 
-use std::{os::fd::OwnedFd, path::PathBuf, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use executor_core::{Executor, OnWorkerDeath, ProcessPoolExecutor, StartMethod, TaskError, Transport};
-use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use rustix::process::Signal;
 use workloads::Random;
 
 use super::{
-    actor::{Actor, below},
+    actor::{Actor, Built, Subject},
     checks::{Counted, Expect, Hazards, Plan, Round},
+    draw::{below, perhaps},
     host,
-    subject::{Built, Subject, perhaps},
+    signal::signal_child,
     tasks,
 };
-use crate::{error::LabError, runner::process_tree};
+use crate::error::LabError;
 
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Variant {
@@ -138,18 +139,4 @@ fn kill_running(actor: &mut Actor<'_, Pool>, random: &mut Random) {
         }
         Err(error) => actor.round.check_refusal(error, false),
     }
-}
-
-/// Sends a signal to a child that may have ended meanwhile: what the handle stands for is looked at before it is used, so that
-/// nobody is hit who got its number since. The handle, if it was a child.
-pub(super) fn signal_child(pid: u32, signal: Signal) -> Option<OwnedFd> {
-    let raw = i32::try_from(pid).ok().and_then(Pid::from_raw)?;
-    let handle = pidfd_open(raw, PidfdFlags::empty()).ok()?;
-    let (_, parent) = process_tree::parent_of(&PathBuf::from(format!("/proc/{pid}")))?;
-    if parent != std::process::id() {
-        return None;
-    }
-    // It may have ended by itself.
-    let _ = pidfd_send_signal(&handle, signal);
-    Some(handle)
 }

@@ -9,9 +9,9 @@ use executor_core::{SharedBytes, in_worker};
 use workloads::Random;
 
 use super::{
-    actor::{Actor, below},
+    actor::{Actor, Subject},
+    draw::below,
     maps,
-    subject::Subject,
     tasks::answer,
 };
 

@@ -15,9 +15,9 @@ use executor_core::{
 use workloads::Random;
 
 use super::{
-    actor::{Actor, below},
+    actor::{Actor, Built, Subject},
     checks::{Counted, Expect, Hazards, Plan, Round, Tally},
-    subject::{Built, Subject, perhaps},
+    draw::{below, perhaps},
     tasks::{self, answer},
 };
 use crate::error::LabError;

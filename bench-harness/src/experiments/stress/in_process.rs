@@ -1,4 +1,4 @@
-//! The executors under stress: how each is built, and what only it can do.
+//! The executors without workers of their own: serial, and a rayon pool.
 
 use std::{sync::Arc, time::Duration};
 
@@ -6,46 +6,12 @@ use executor_core::{Executor, RayonExecutor, SerialExecutor, SubmitError, TaskFu
 use workloads::Random;
 
 use super::{
-    actor::{Actor, below},
-    checks::{Counted, Expect, Hazards, Plan, Round, Tally},
+    actor::{Actor, Built, Subject},
+    checks::{Counted, Expect, Hazards, Plan, Round},
+    draw::below,
     tasks::{self, answer},
 };
 use crate::error::LabError;
-
-/// A pool built for one round.
-pub(super) struct Built<S> {
-    pub(super) pool: S,
-    pub(super) round: Arc<Round>,
-    /// Where the pool has an observer.
-    pub(super) tally: Option<Arc<Tally>>,
-    pub(super) about: String,
-}
-
-/// An executor under stress.
-pub(super) trait Subject: Executor + Send + Sync + Sized + 'static {
-    /// `submit` runs the task.
-    const RUNS_AT_ONCE: bool = false;
-
-    /// Which one, where there are several of a type.
-    type Variant: Copy;
-
-    /// A new one, as the random numbers say.
-    fn build(variant: Self::Variant, random: &mut Random) -> Result<Built<Self>, LabError>;
-
-    /// Does something that only this executor can.
-    fn special(actor: &mut Actor<'_, Self>, random: &mut Random);
-
-    /// More to say of it when it hangs.
-    fn details(&self) -> String {
-        String::new()
-    }
-}
-
-/// A number of items, or none.
-pub(super) fn perhaps(random: &mut Random, one_in: u64, most: u64) -> Option<usize> {
-    let number = 1 + below(random, most) as usize;
-    (below(random, one_in) == 0).then_some(number)
-}
 
 impl Subject for Counted<SerialExecutor> {
     const RUNS_AT_ONCE: bool = true;
