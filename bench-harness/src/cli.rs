@@ -20,8 +20,9 @@ use crate::{
     error::{LabError, chain},
     executors::Kind,
     experiments::{
-        bench::{self, Settings},
+        bench,
         overhead::{self, Effort, Measurement, Plan, Probe},
+        settings::Settings,
         stress::{self, Target},
     },
     machine,

@@ -15,13 +15,13 @@ use workloads::{
 use super::{
     breakeven, findings,
     overhead::{self, Effort, Plan as OverheadPlan},
+    settings::Settings,
 };
 use crate::{
     cell::{CellSpec, Measured},
     error::LabError,
     executors::Kind,
     machine,
-    own_input::OwnInput,
     plan::{Plan, Size},
     runner::{
         child,
@@ -30,25 +30,6 @@ use crate::{
     },
     stats,
 };
-
-/// What the user may choose.
-#[derive(Debug, Clone)]
-pub(crate) struct Settings {
-    pub(crate) quick: bool,
-    pub(crate) seed: u64,
-    /// For `sweep`: only this workload.
-    pub(crate) workload: Option<String>,
-    pub(crate) executors: Vec<Kind>,
-    pub(crate) workers: Vec<u32>,
-    pub(crate) repetitions: Option<u32>,
-    pub(crate) own: OwnInput,
-    /// Name of the run, and when it began.
-    pub(crate) id: String,
-    pub(crate) started: Duration,
-    /// The command that repeats the run.
-    pub(crate) command: String,
-    pub(crate) data: PathBuf,
-}
 
 /// Starts the local HTTP server as a process of this binary.
 pub(crate) fn start_server(config: &ServerConfig) -> Result<ServerProcess, LabError> {

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use reports::model::{Crossing, EfficiencyCurve, EfficiencyPoint, Estimate, Skipped};
 use workloads::kernels;
 
-use super::bench::Settings;
+use super::settings::Settings;
 use crate::{
     cell::{CellSpec, Work},
     error::LabError,

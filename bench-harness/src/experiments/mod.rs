@@ -4,4 +4,5 @@ pub(crate) mod bench;
 pub(crate) mod breakeven;
 mod findings;
 pub(crate) mod overhead;
+pub(crate) mod settings;
 pub(crate) mod stress;

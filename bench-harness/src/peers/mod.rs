@@ -3,50 +3,13 @@
 #[cfg(feature = "peers")]
 mod crates;
 pub(crate) mod limits;
+mod peer;
 mod python;
-
-use serde::{Deserialize, Serialize};
 
 use crate::lane::LaneVisit;
 
+pub(crate) use peer::Peer;
 pub(crate) use python::Python;
-
-/// Somebody else's executor.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) enum Peer {
-    Crossbeam,
-    Threadpool,
-    RayonSpawn,
-    TokioBlocking,
-    ThreadSpawn,
-    Procspawn,
-    Python(Python),
-}
-
-impl Peer {
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Crossbeam => "crossbeam-channel + oneshot",
-            Self::Threadpool => "threadpool + oneshot",
-            Self::RayonSpawn => "rayon spawn + oneshot",
-            Self::TokioBlocking => "tokio spawn_blocking",
-            Self::ThreadSpawn => "std thread spawn + join",
-            Self::Procspawn => "procspawn 1.0",
-            Self::Python(python) => python.name(),
-        }
-    }
-
-    pub(crate) fn note(self) -> &'static str {
-        match self {
-            Self::Crossbeam => "boxed closures; arguments are moved, not copied",
-            Self::ThreadSpawn => "a thread per task; arguments are moved, not copied",
-            Self::Procspawn => "at most 100 tasks in flight",
-            Self::Python(_) => "measured by Python's own clock",
-            // Or their rate with 1 MiB arguments would look like a copy's.
-            Self::Threadpool | Self::RayonSpawn | Self::TokioBlocking => "arguments are moved, not copied",
-        }
-    }
-}
 
 /// To be called first in `main`: one of the peers starts this program again as well.
 pub(crate) fn init() {

@@ -21,7 +21,8 @@ use ureq::{
 use url::Url;
 
 use super::{
-    Answer, Item, address,
+    address,
+    item::{Answer, Item},
     proxy::{self, Chosen},
     transport::{Seen, Watch},
 };

@@ -2,12 +2,12 @@
 //!
 //! Without a list of URLs, a local HTTP server in a process of its own answers ([`ServerProcess`]), so that its work is not
 //! counted among the executor's.
-
 //!
 //! Proxies are those that the environment names for the URL's scheme and host; the lab's own server is asked without one.
 
 mod address;
 mod client;
+mod item;
 mod proxy;
 mod server;
 mod server_process;
@@ -18,7 +18,9 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::{ItemError, PrepareError, Prepared, paths, read_list, shown};
+use item::Limits;
 
+pub use item::{Answer, Item};
 pub use server::{ServerConfig, serve};
 pub use server_process::ServerProcess;
 
@@ -44,44 +46,6 @@ impl Default for Spec {
     fn default() -> Self {
         Self { urls: None, timeout_ms: 10_000, max_redirects: 5, max_body: 10 << 20, cacert: None }
     }
-}
-
-/// One URL to get, and its limits.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct Item {
-    /// The URL as it was given, with its password if it has one.
-    pub url: String,
-    limits: Limits,
-    /// Whether it is the lab's own server, which no proxy stands before.
-    direct: bool,
-    #[serde(with = "paths::maybe")]
-    roots: Option<PathBuf>,
-}
-
-impl Item {
-    /// The URL without its password.
-    #[must_use]
-    pub fn shown(&self) -> String {
-        address::redacted(&self.url)
-    }
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-struct Limits {
-    timeout_ms: u64,
-    max_redirects: u32,
-    max_body: u64,
-}
-
-/// What a URL led to.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Answer {
-    /// HTTP status.
-    pub status: u16,
-    /// Length of the body.
-    pub bytes: u64,
-    /// SHA-256 of the body in hexadecimal.
-    pub sha256: String,
 }
 
 /// Reads the list of URLs. What is wrong with one of them is its own task's error.

@@ -5,6 +5,8 @@
 //! - `ring`: many messages under way between two processes.
 //! - `copy`: memory.
 
+#[cfg(target_os = "linux")]
+mod answer;
 pub(crate) mod copy;
 #[cfg(target_os = "linux")]
 mod partner;
@@ -21,7 +23,7 @@ use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
 #[cfg(target_os = "linux")]
-pub(crate) use partner::be_partner;
+pub(crate) use answer::be_partner;
 pub(crate) use ping_pong::{PingPong, WARM_UP};
 
 /// A primitive by name.

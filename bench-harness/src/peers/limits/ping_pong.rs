@@ -10,7 +10,7 @@ use std::{
 use super::{Limit, need_two_cores};
 #[cfg(target_os = "linux")]
 use super::{
-    partner::{BACK, Partner, STOP, THERE, ring_bell, wait_until_other},
+    partner::{BACK, LINES, Partner, STOP, THERE, ring_bell, wait_until_other},
     pipe::Pipes,
 };
 use crate::cell::nanos;
@@ -40,9 +40,9 @@ impl PingPong {
         let parties = match limit {
             Limit::SpinThreads => need_two_cores().map(|()| Parties::Threads),
             #[cfg(target_os = "linux")]
-            Limit::SpinProcesses => need_two_cores().and_then(|()| Partner::start(limit)).map(Parties::Spin),
+            Limit::SpinProcesses => need_two_cores().and_then(|()| Partner::start(limit, LINES)).map(Parties::Spin),
             #[cfg(target_os = "linux")]
-            Limit::FutexProcesses => Partner::start(limit).map(Parties::Futex),
+            Limit::FutexProcesses => Partner::start(limit, LINES).map(Parties::Futex),
             #[cfg(target_os = "linux")]
             Limit::PipeProcesses => Pipes::start().map(Parties::Pipe),
             #[cfg(not(target_os = "linux"))]

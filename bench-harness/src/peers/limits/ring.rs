@@ -15,7 +15,7 @@ use rustix::thread::futex;
 
 use super::{
     Limit,
-    partner::{BACK, Partner},
+    partner::{BACK, Partner, ring_bell},
     shared::Line,
 };
 
@@ -62,7 +62,7 @@ impl<'a> Ring<'a> {
         self.head.words[0].store(self.count, Ordering::Release);
         fence(Ordering::SeqCst);
         if self.reader.bell.load(Ordering::Relaxed) == 1 && self.reader.bell.swap(0, Ordering::Relaxed) == 1 {
-            super::partner::ring_bell(&self.reader.bell);
+            ring_bell(&self.reader.bell);
         }
     }
 
@@ -110,7 +110,7 @@ pub(crate) struct Rings(Partner);
 
 impl Rings {
     pub(crate) fn start() -> Result<Self, String> {
-        Partner::start(Limit::Ring).map(Self)
+        Partner::start(Limit::Ring, LINES).map(Self)
     }
 
     /// Messages per second, each sent there and received back.

@@ -1,0 +1,64 @@
+//! What the second process of a ping-pong or ring does: the hidden command.
+//!
+//! Between two turns it sleeps on the control line's bell, so that it takes no core from what is measured meanwhile.
+
+use std::{io, os::fd::AsFd, sync::atomic::Ordering};
+
+use super::{
+    Limit,
+    partner::{BACK, CONTROL, LINES, STOP, THERE, ring_bell, wait_until_other},
+    ping_pong::Spin,
+    pipe, ring,
+    shared::{Line, Shared},
+};
+
+/// Answers until this process is killed.
+pub(crate) fn be_partner(limit: Limit) -> io::Result<()> {
+    // Whoever started this may be killed at its time limit, and then nobody stops a party that spins.
+    rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))?;
+    if limit == Limit::PipeProcesses {
+        return pipe::answer();
+    }
+    let count = if limit == Limit::Ring { ring::LINES } else { LINES };
+    let shared = Shared::open(io::stdin().as_fd(), count)?;
+    let lines = shared.lines();
+    let mut turn = 0;
+    loop {
+        turn = wait_until_other(&lines[CONTROL].bell, turn);
+        match limit {
+            Limit::SpinProcesses => spin(lines),
+            Limit::FutexProcesses => answer_by_futex(lines),
+            Limit::Ring => ring::answer(lines),
+            _ => return Err(io::Error::new(io::ErrorKind::InvalidInput, "this limit needs no second process")),
+        }
+    }
+}
+
+fn spin(lines: &[Line]) {
+    let mut seen = 0;
+    let mut patience = Spin::default();
+    loop {
+        // ORDERING: Acquire and Release as a message would need; nothing but the number is passed.
+        let now = lines[THERE].bell.load(Ordering::Acquire);
+        if now == seen {
+            patience.turn();
+            continue;
+        }
+        patience = Spin::default();
+        seen = now;
+        lines[BACK].bell.store(now, Ordering::Release);
+        if now == STOP {
+            return;
+        }
+    }
+}
+
+fn answer_by_futex(lines: &[Line]) {
+    let mut seen = 0;
+    while seen != STOP {
+        seen = wait_until_other(&lines[THERE].bell, seen);
+        // ORDERING: as for `spin`.
+        lines[BACK].bell.store(seen, Ordering::Release);
+        ring_bell(&lines[BACK].bell);
+    }
+}

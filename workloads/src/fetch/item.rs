@@ -1,0 +1,46 @@
+//! What one task of this workload is given, and what it gives back.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use super::address;
+use crate::paths;
+
+/// One URL to get, and its limits.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Item {
+    /// The URL as it was given, with its password if it has one.
+    pub url: String,
+    pub(super) limits: Limits,
+    /// Whether it is the lab's own server, which no proxy stands before.
+    pub(super) direct: bool,
+    #[serde(with = "paths::maybe")]
+    pub(super) roots: Option<PathBuf>,
+}
+
+impl Item {
+    /// The URL without its password.
+    #[must_use]
+    pub fn shown(&self) -> String {
+        address::redacted(&self.url)
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub(super) struct Limits {
+    pub(super) timeout_ms: u64,
+    pub(super) max_redirects: u32,
+    pub(super) max_body: u64,
+}
+
+/// What a URL led to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Answer {
+    /// HTTP status.
+    pub status: u16,
+    /// Length of the body.
+    pub bytes: u64,
+    /// SHA-256 of the body in hexadecimal.
+    pub sha256: String,
+}
