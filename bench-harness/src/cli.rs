@@ -368,10 +368,10 @@ fn overhead(
     let mut effort = if quick { Effort::QUICK } else { Effort::FULL };
     effort.blocks = blocks.unwrap_or(effort.blocks);
     let measurements = if only.is_empty() {
-        Measurement::ALL.to_vec()
+        overhead::all()
     } else {
         // Each once, in the order of the table.
-        Measurement::ALL.into_iter().filter(|measurement| only.contains(measurement)).collect()
+        overhead::all().into_iter().filter(|measurement| only.contains(measurement)).collect()
     };
     let plan = Plan { measurements, workers: workers as usize, effort, seed };
     let host = machine::look();

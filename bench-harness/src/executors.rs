@@ -12,6 +12,7 @@ use executor_core::{
     Executor, Payload, PoolState, ProcessPoolExecutor, Promise, RayonExecutor, SerialExecutor, Shutdown,
     ShutdownReport, Stats, Submit, SubmitError, Task, TaskError, TaskFuture, TaskOptions, ThreadPoolExecutor,
 };
+use reports::model::SERIAL;
 use serde::{Deserialize, Serialize};
 
 use crate::error::LabError;
@@ -34,19 +35,66 @@ pub(crate) enum Kind {
     ProcessPerTask,
 }
 
+/// What the lab knows of an executor.
+struct Row {
+    kind: Kind,
+    name: &'static str,
+    /// What to know about its figures.
+    note: &'static str,
+    /// Whether it keeps its workers from task to task, so that its overhead is worth a closer look.
+    is_pool: bool,
+    has_processes: bool,
+}
+
+/// The one table of executors under test, in the order of reports; every list of them derives from it.
+static TABLE: [Row; 6] = [
+    Row {
+        kind: Kind::Serial,
+        name: SERIAL,
+        note: "runs the task in submit; arguments are moved, not copied",
+        is_pool: false,
+        has_processes: false,
+    },
+    Row { kind: Kind::Thread, name: "thread", note: MOVED, is_pool: true, has_processes: false },
+    Row { kind: Kind::Process, name: "process", note: "", is_pool: true, has_processes: true },
+    Row { kind: Kind::Rayon, name: "rayon", note: MOVED, is_pool: true, has_processes: false },
+    Row { kind: Kind::ThreadPerTask, name: "thread-per-task", note: MOVED, is_pool: false, has_processes: false },
+    Row { kind: Kind::ProcessPerTask, name: "process-per-task", note: "", is_pool: false, has_processes: true },
+];
+
+const MOVED: &str = "arguments are moved, not copied";
+
 impl Kind {
-    pub(crate) const ALL: [Self; 6] =
-        [Self::Serial, Self::Thread, Self::Process, Self::Rayon, Self::ThreadPerTask, Self::ProcessPerTask];
+    pub(crate) const ALL: [Self; TABLE.len()] = {
+        let mut all = [Self::Serial; TABLE.len()];
+        let mut index = 0;
+        while index < all.len() {
+            all[index] = TABLE[index].kind;
+            index += 1;
+        }
+        all
+    };
+
+    /// Those that keep their workers.
+    pub(crate) fn pools() -> impl Iterator<Item = Self> {
+        TABLE.iter().filter(|row| row.is_pool).map(|row| row.kind)
+    }
+
+    fn row(self) -> &'static Row {
+        // INVARIANT: the table is in the order of the enum; a test looks.
+        &TABLE[self as usize]
+    }
 
     pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Serial => "serial",
-            Self::Thread => "thread",
-            Self::Process => "process",
-            Self::Rayon => "rayon",
-            Self::ThreadPerTask => "thread-per-task",
-            Self::ProcessPerTask => "process-per-task",
-        }
+        self.row().name
+    }
+
+    pub(crate) fn note(self) -> &'static str {
+        self.row().note
+    }
+
+    pub(crate) fn has_processes(self) -> bool {
+        self.row().has_processes
     }
 }
 
@@ -191,6 +239,16 @@ impl Drop for PerTask {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_table_is_in_the_order_of_the_kinds_and_has_the_names_that_clap_and_serde_have() {
+        assert_eq!(Kind::ALL, Kind::value_variants());
+        for kind in Kind::ALL {
+            assert_eq!(kind.row().kind, kind);
+            assert_eq!(serde_json::to_value(kind).unwrap(), kind.name());
+            assert_eq!(kind.to_possible_value().unwrap().get_name(), kind.name());
+        }
+    }
 
     #[test]
     fn a_thread_per_task_runs_every_task_and_no_more_at_once_than_it_may() {

@@ -11,6 +11,9 @@ use serde::{Deserialize, Serialize};
 /// The version of the schema that this crate writes, and the newest it can read.
 pub const SCHEMA_VERSION: u32 = 1;
 
+/// Name of the executor without any concurrency: what others' answers and speeds are held against.
+pub const SERIAL: &str = "serial";
+
 /// One run of the lab: what was measured, where, how, and what follows from it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Run {

@@ -18,8 +18,6 @@ use crate::{
     stats::{self, Curve, NoCrossing},
 };
 
-const EXECUTORS: [Kind; 3] = [Kind::Thread, Kind::Process, Kind::Rayon];
-
 /// Within this share of the threads' efficiency, processes count as even.
 const EVEN: f64 = 0.95;
 
@@ -34,7 +32,7 @@ fn repetitions(quick: bool) -> u32 {
 }
 
 pub(crate) fn steps(grid: &[f64], quick: bool) -> usize {
-    grid.len() * (EXECUTORS.len() + 1) * repetitions(quick) as usize
+    grid.len() * (Kind::pools().count() + 1) * repetitions(quick) as usize
 }
 
 /// What was found.
@@ -53,7 +51,7 @@ pub(crate) fn run(grid: &[f64], settings: &Settings, cores: u32, progress: &mut 
     }
     let workers = cores.min(2);
     let speed = kernels::calibrate();
-    let kinds: Vec<Kind> = [Kind::Serial].into_iter().chain(EXECUTORS).collect();
+    let kinds: Vec<Kind> = [Kind::Serial].into_iter().chain(Kind::pools()).collect();
     let cells: Vec<CellSpec> = grid
         .iter()
         .flat_map(|micros| {
@@ -107,7 +105,7 @@ pub(crate) fn run(grid: &[f64], settings: &Settings, cores: u32, progress: &mut 
     }
     bad.dedup();
 
-    let mut curves: Vec<(Kind, Curve)> = EXECUTORS.iter().map(|kind| (*kind, Curve::default())).collect();
+    let mut curves: Vec<(Kind, Curve)> = Kind::pools().map(|kind| (kind, Curve::default())).collect();
     for row in makespans.chunks(kinds.len()) {
         // Blocks in which every executor gave a sample: the curves stay in step, so that they can be compared in pairs and
         // drawn together.

@@ -2,7 +2,7 @@
 
 use reports::model::{Cell, Crossing, Estimate, Finding, Run, Skipped, Tone, Verdict};
 
-use crate::{machine::BUSY, stats::NoCrossing};
+use crate::{executors::Kind, machine::BUSY, stats::NoCrossing};
 
 /// How far beyond what is possible a speed-up may lie by mere noise.
 const NOISE: f64 = 1.05;
@@ -115,12 +115,12 @@ fn cause(run: &Run) -> String {
 
 /// Where worker processes are faster than as many threads: where the intervals do not overlap, and are worth something.
 fn processes_win(run: &Run) -> Vec<Finding> {
-    let correct = |name: &'static str| {
-        run.cells.iter().filter(move |cell| cell.executor == name && cell.verdict == Verdict::Correct)
+    let correct = |kind: Kind| {
+        run.cells.iter().filter(move |cell| cell.executor == kind.name() && cell.verdict == Verdict::Correct)
     };
-    let pairs = correct("process").filter_map(|process| {
+    let pairs = correct(Kind::Process).filter_map(|process| {
         let thread =
-            correct("thread").find(|cell| cell.workload == process.workload && cell.workers == process.workers)?;
+            correct(Kind::Thread).find(|cell| cell.workload == process.workload && cell.workers == process.workers)?;
         let (p, t) = (process.makespan_ns?, thread.makespan_ns?);
         (p.high < t.low && p.confidence.min(t.confidence) > 0.9).then(|| {
             let text = format!(
@@ -147,17 +147,17 @@ fn workloads(run: &Run) -> Vec<String> {
 fn best(run: &Run, workload: &str) -> Option<Finding> {
     let median = |cell: &Cell| cell.makespan_ns.map(|estimate| estimate.median);
     let correct = || run.cells.iter().filter(|cell| cell.workload == workload && cell.verdict == Verdict::Correct);
-    let serial = correct().find(|cell| cell.executor == "serial").and_then(median)?;
-    let fastest = |name: Option<&str>| {
+    let serial = correct().find(|cell| cell.executor == Kind::Serial.name()).and_then(median)?;
+    let fastest = |kind: Option<Kind>| {
         correct()
-            .filter(|cell| name.is_none_or(|name| cell.executor == name))
+            .filter(|cell| kind.is_none_or(|kind| cell.executor == kind.name()))
             .filter_map(|cell| Some((cell, median(cell)?)))
             .min_by(|(_, a), (_, b)| a.total_cmp(b))
     };
     let (cell, time) = fastest(None)?;
     let took = cell.makespan_ns.as_ref().map_or_else(String::new, interval);
     let mut tone = Tone::Neutral;
-    let mut text = if cell.executor == "serial" {
+    let mut text = if cell.executor == Kind::Serial.name() {
         format!("{workload}: no executor is faster than serial, {took}")
     } else {
         let (workers, ratio) = (workers(cell.workers), serial / time);
@@ -170,7 +170,7 @@ fn best(run: &Run, workload: &str) -> Option<Finding> {
         }
         format!("{workload}: fastest on {} with {workers} ({took}, {against})", cell.executor)
     };
-    if let (Some((_, thread)), Some((_, process))) = (fastest(Some("thread")), fastest(Some("process"))) {
+    if let (Some((_, thread)), Some((_, process))) = (fastest(Some(Kind::Thread)), fastest(Some(Kind::Process))) {
         text.push_str(&format!(
             "; the best process pool took {:.2}x the time of the best thread pool",
             process / thread

@@ -17,6 +17,26 @@ pub(crate) enum Peer {
 }
 
 impl Peer {
+    pub(crate) const ALL: [Self; 9] = [
+        Self::Crossbeam,
+        Self::Threadpool,
+        Self::RayonSpawn,
+        Self::TokioBlocking,
+        Self::ThreadSpawn,
+        Self::Procspawn,
+        Self::Python(Python::ThreadPool),
+        Self::Python(Python::ProcessPool),
+        Self::Python(Python::Loky),
+    ];
+
+    pub(crate) fn has_processes(self) -> bool {
+        match self {
+            Self::Procspawn | Self::Python(Python::ProcessPool | Python::Loky) => true,
+            Self::Crossbeam | Self::Threadpool | Self::RayonSpawn | Self::TokioBlocking | Self::ThreadSpawn => false,
+            Self::Python(Python::ThreadPool) => false,
+        }
+    }
+
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Crossbeam => "crossbeam-channel + oneshot",

@@ -6,12 +6,9 @@ use super::style::{Ink, Shape};
 use super::{Context, Figure, Gallery, Group, LegendEntry, why_nothing};
 use crate::error::ReportError;
 use crate::format;
-use crate::model::{Cell, Estimate, Verdict};
+use crate::model::{Cell, Estimate, SERIAL, Verdict};
 use crate::table::{Field, Table};
 use plotters::style::text_anchor::{HPos, VPos};
-
-/// The executor that the results model documents as the one without any concurrency.
-const SERIAL: &str = "serial";
 
 /// From this spread on, the lower series of a linear axis could not be told from zero.
 const WIDEST_LINEAR: f64 = 30.0;

@@ -1,4 +1,4 @@
-//! The measurements by name, who is measured in each, and what a measuring process answers.
+//! The measurements by name, who can be measured, and what a measuring process answers.
 
 use clap::ValueEnum;
 use reports::{model::OverheadGroup, overhead::Unit};
@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::effort::Effort;
 use crate::{
     executors::Kind,
-    peers::{Peer, Python, limits::Limit},
+    peers::{Peer, limits::Limit},
 };
 
 /// One kind of cost.
@@ -76,9 +76,7 @@ impl Subject {
 
     pub(crate) fn note(self) -> &'static str {
         match self {
-            Self::Ours(Kind::Serial) => "runs the task in submit; arguments are moved, not copied",
-            Self::Ours(Kind::Thread | Kind::Rayon | Kind::ThreadPerTask) => "arguments are moved, not copied",
-            Self::Ours(Kind::Process | Kind::ProcessPerTask) => "",
+            Self::Ours(kind) => kind.note(),
             Self::Peer(peer) => peer.note(),
             Self::Limit(limit) => limit.note(),
         }
@@ -150,87 +148,13 @@ impl Reading {
 }
 
 impl Measurement {
-    pub(crate) const ALL: [Self; 15] = [
-        Self::Throughput,
-        Self::RoundTrip,
-        Self::Payload,
-        Self::SharedBytes,
-        Self::Map,
-        Self::SkewedMap,
-        Self::Submitters,
-        Self::Waits,
-        Self::FanOut,
-        Self::Startup,
-        Self::Recovery,
-        Self::Memory,
-        Self::Depth,
-        Self::Idle,
-        Self::Metg,
-    ];
-
     /// As `--only` takes it.
     pub(crate) fn name(self) -> String {
         self.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
     }
 
-    /// Who is measured, each in a process of its own.
-    pub(crate) fn subjects(self) -> Vec<Subject> {
-        let ours = Kind::ALL.map(Subject::Ours);
-        let peers = [
-            Peer::Crossbeam,
-            Peer::Threadpool,
-            Peer::RayonSpawn,
-            Peer::TokioBlocking,
-            Peer::ThreadSpawn,
-            Peer::Procspawn,
-            Peer::Python(Python::ThreadPool),
-            Peer::Python(Python::ProcessPool),
-            Peer::Python(Python::Loky),
-        ]
-        .map(Subject::Peer);
-        let limits = |limits: &[Limit]| limits.iter().map(|limit| Subject::Limit(*limit)).collect::<Vec<_>>();
-        match self {
-            Self::Throughput => [&ours[..], &peers[..], &limits(&[Limit::Ring])].concat(),
-            Self::RoundTrip => [&ours[..], &peers[..], &limits(&Limit::PING_PONGS)].concat(),
-            Self::Payload => {
-                let peers: Vec<Subject> =
-                    peers.into_iter().filter(|peer| *peer != Subject::Peer(Peer::Procspawn)).collect();
-                [&ours[..], &peers, &limits(&[Limit::CopyOneMebibyte, Limit::CopyLarge])].concat()
-            }
-            Self::Startup => {
-                let mut subjects = vec![Subject::THREAD, Subject::PROCESS, Subject::Ours(Kind::Rayon)];
-                subjects.extend([Peer::Procspawn, Peer::Python(Python::ThreadPool)].map(Subject::Peer));
-                subjects.extend([Python::ProcessPool, Python::Loky].map(Peer::Python).map(Subject::Peer));
-                subjects
-            }
-            Self::Submitters => {
-                vec![Subject::THREAD, Subject::PROCESS, Subject::Ours(Kind::Rayon), Subject::Peer(Peer::Crossbeam)]
-            }
-            Self::Metg => vec![Subject::THREAD, Subject::PROCESS, Subject::Ours(Kind::Rayon)],
-            Self::Map | Self::Waits | Self::Memory | Self::Depth | Self::Idle => {
-                vec![Subject::THREAD, Subject::PROCESS]
-            }
-            Self::SkewedMap | Self::FanOut => vec![Subject::THREAD],
-            Self::Recovery | Self::SharedBytes => vec![Subject::PROCESS],
-        }
-    }
-
     /// A few take so long that all blocks would take all day.
     pub(crate) fn blocks(self, effort: &Effort) -> u32 {
         if self == Self::Depth { effort.blocks.min(3) } else { effort.blocks }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_measurement_has_a_subject_and_a_name_that_clap_and_serde_share() {
-        for measurement in Measurement::ALL {
-            assert!(!measurement.subjects().is_empty());
-            assert_eq!(serde_json::to_value(measurement).unwrap(), measurement.name());
-        }
-        assert_eq!(Measurement::ALL.len(), Measurement::value_variants().len());
     }
 }

@@ -33,7 +33,7 @@ use workloads::Random;
 
 pub(crate) use effort::Effort;
 pub(crate) use measurement::{Measurement, Probe, WRONG};
-pub(crate) use registry::measure;
+pub(crate) use registry::{all, measure};
 pub(crate) use rows::rows;
 
 use crate::{
@@ -71,7 +71,7 @@ impl Plan {
             if place.block >= measurement.blocks(&self.effort) {
                 continue;
             }
-            let subjects = measurement.subjects();
+            let subjects = registry::subjects(measurement);
             // Those of one measurement next to each other, because they are compared.
             for slot in interleave(subjects.len(), 1, random.next_u64()) {
                 let order = all.len() as u32;
@@ -167,7 +167,7 @@ impl Figures {
         }
         let place = |figure: &Figure| {
             let measurement = measurements.iter().find(|measurement| measurement.name() == figure.measurement);
-            let subjects = measurement.map(|measurement| measurement.subjects()).unwrap_or_default();
+            let subjects = measurement.map(|measurement| registry::subjects(*measurement)).unwrap_or_default();
             let measurement = measurements.iter().position(|measurement| measurement.name() == figure.measurement);
             // What stands beside a subject comes after all of them.
             let subject =
@@ -202,7 +202,7 @@ mod tests {
             runs.dedup();
             assert_eq!(runs.len(), expected.len());
             for measurement in expected {
-                for subject in measurement.subjects() {
+                for subject in registry::subjects(*measurement) {
                     assert_eq!(own.iter().filter(|it| it.1 == *measurement && it.2 == subject).count(), 1);
                 }
             }

@@ -1,28 +1,119 @@
-//! Which file measures what.
+//! The one table of measurements: who is measured in each, and by which file.
 
 use super::{
     fan_out, idle, map,
-    measurement::{Measurement, Probe, Reading},
+    measurement::{Measurement as M, Probe, Reading, Subject},
     memory, metg, payload, round_trip, shared_bytes, startup, submitters, throughput, waits,
 };
+use crate::{
+    executors::Kind,
+    peers::{Peer, Python, limits::Limit},
+};
 
-/// Measures in this process, which was started for it.
+struct Row {
+    measurement: M,
+    /// Each in a process of its own.
+    subjects: fn() -> Vec<Subject>,
+    /// Measures in this process, which was started for it.
+    measure: fn(&Probe) -> Result<Vec<Reading>, String>,
+}
+
+const fn row(
+    measurement: M,
+    subjects: fn() -> Vec<Subject>,
+    measure: fn(&Probe) -> Result<Vec<Reading>, String>,
+) -> Row {
+    Row { measurement, subjects, measure }
+}
+
+/// In the order of the document.
+static TABLE: [Row; 15] = [
+    row(M::Throughput, || everybody(&[Limit::Ring]), throughput::measure),
+    row(M::RoundTrip, || everybody(&Limit::PING_PONGS), round_trip::measure),
+    row(M::Payload, takers_of_bytes, payload::measure),
+    row(M::SharedBytes, process, shared_bytes::measure),
+    row(M::Map, both, map::measure),
+    row(M::SkewedMap, thread, map::measure_skewed),
+    row(M::Submitters, || [pools(), vec![Subject::Peer(Peer::Crossbeam)]].concat(), submitters::measure),
+    row(M::Waits, both, waits::measure),
+    row(M::FanOut, thread, fan_out::measure),
+    row(M::Startup, starters, startup::measure),
+    row(M::Recovery, process, startup::measure_recovery),
+    row(M::Memory, both, memory::measure),
+    row(M::Depth, both, memory::measure_depth),
+    row(M::Idle, both, idle::measure),
+    row(M::Metg, pools, metg::measure),
+];
+
+fn thread() -> Vec<Subject> {
+    vec![Subject::THREAD]
+}
+
+fn process() -> Vec<Subject> {
+    vec![Subject::PROCESS]
+}
+
+fn both() -> Vec<Subject> {
+    vec![Subject::THREAD, Subject::PROCESS]
+}
+
+fn pools() -> Vec<Subject> {
+    Kind::pools().map(Subject::Ours).collect()
+}
+
+/// All that take tasks, and the limits that they are held against.
+fn everybody(limits: &[Limit]) -> Vec<Subject> {
+    let ours = Kind::ALL.map(Subject::Ours);
+    let limits: Vec<Subject> = limits.iter().map(|limit| Subject::Limit(*limit)).collect();
+    [&ours[..], &Peer::ALL.map(Subject::Peer), &limits].concat()
+}
+
+/// One of the peers may not send so much back.
+fn takers_of_bytes() -> Vec<Subject> {
+    let mut subjects = everybody(&[Limit::CopyOneMebibyte, Limit::CopyLarge]);
+    subjects.retain(|subject| *subject != Subject::Peer(Peer::Procspawn));
+    subjects
+}
+
+/// Those that have something to start.
+fn starters() -> Vec<Subject> {
+    let python = [Python::ThreadPool, Python::ProcessPool, Python::Loky].map(Peer::Python);
+    let peers = [Peer::Procspawn].into_iter().chain(python).map(Subject::Peer);
+    pools().into_iter().chain(peers).collect()
+}
+
+fn find(measurement: M) -> Option<&'static Row> {
+    TABLE.iter().find(|row| row.measurement == measurement)
+}
+
+/// All of them.
+pub(crate) fn all() -> Vec<M> {
+    TABLE.iter().map(|row| row.measurement).collect()
+}
+
+/// Who is measured.
+pub(super) fn subjects(measurement: M) -> Vec<Subject> {
+    find(measurement).map(|row| (row.subjects)()).unwrap_or_default()
+}
+
+/// Measures in this process.
 pub(crate) fn measure(probe: &Probe) -> Result<Vec<Reading>, String> {
-    match probe.measurement {
-        Measurement::Throughput => throughput::measure(probe),
-        Measurement::RoundTrip => round_trip::measure(probe),
-        Measurement::Payload => payload::measure(probe),
-        Measurement::SharedBytes => shared_bytes::measure(probe),
-        Measurement::Map => map::measure(probe),
-        Measurement::SkewedMap => map::measure_skewed(probe),
-        Measurement::Submitters => submitters::measure(probe),
-        Measurement::Waits => waits::measure(probe),
-        Measurement::FanOut => fan_out::measure(probe),
-        Measurement::Startup => startup::measure(probe),
-        Measurement::Recovery => startup::measure_recovery(probe),
-        Measurement::Memory => memory::measure(probe),
-        Measurement::Depth => memory::measure_depth(probe),
-        Measurement::Idle => idle::measure(probe),
-        Measurement::Metg => metg::measure(probe),
+    let row = find(probe.measurement).ok_or_else(|| format!("nothing measures {}", probe.measurement.name()))?;
+    (row.measure)(probe)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::ValueEnum;
+
+    use super::*;
+
+    #[test]
+    fn every_measurement_has_a_subject_and_a_name_that_clap_and_serde_share() {
+        assert_eq!(all(), M::value_variants());
+        for measurement in all() {
+            assert!(!subjects(measurement).is_empty());
+            assert_eq!(serde_json::to_value(measurement).unwrap(), measurement.name());
+        }
     }
 }

@@ -20,7 +20,6 @@ use super::{
 };
 use crate::{
     cell::{nanos, percentiles},
-    executors::Kind,
     lane::{Lane, LaneVisit},
     peers::{
         Peer,
@@ -107,10 +106,9 @@ fn on_two_cores(mut trips: impl FnMut() -> Vec<u64>) -> Vec<u64> {
 /// The ping-pong that it is compared with: between processes for who works with processes.
 fn reference(subject: Subject) -> Limit {
     match subject {
-        Subject::Ours(Kind::Process | Kind::ProcessPerTask)
-        | Subject::Peer(Peer::Procspawn)
-        | Subject::Limit(Limit::SpinProcesses | Limit::FutexProcesses | Limit::PipeProcesses) => Limit::SpinProcesses,
-        Subject::Peer(Peer::Python(python)) if python != crate::peers::Python::ThreadPool => Limit::SpinProcesses,
+        Subject::Ours(kind) if kind.has_processes() => Limit::SpinProcesses,
+        Subject::Peer(peer) if peer.has_processes() => Limit::SpinProcesses,
+        Subject::Limit(Limit::SpinProcesses | Limit::FutexProcesses | Limit::PipeProcesses) => Limit::SpinProcesses,
         _ => Limit::SpinThreads,
     }
 }

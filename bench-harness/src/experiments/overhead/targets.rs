@@ -165,11 +165,11 @@ fn claim(target: &Target, figures: &[Figure]) -> Claim {
 
 /// Peers with processes are no measure for threads.
 fn best_peer<'a>(figures: &'a [Figure], measurement: &str, quantity: &str, highest: bool) -> Option<&'a Figure> {
-    let processes = [Peer::Procspawn, Peer::Python(Python::ProcessPool), Peer::Python(Python::Loky)].map(Peer::name);
+    let threads: Vec<&str> = Peer::ALL.into_iter().filter(|peer| !peer.has_processes()).map(Peer::name).collect();
     figures
         .iter()
         .filter(|figure| figure.measurement == measurement && figure.quantity == quantity)
-        .filter(|figure| figure.group == OverheadGroup::Peer && !processes.contains(&figure.subject.as_str()))
+        .filter(|figure| figure.group == OverheadGroup::Peer && threads.contains(&figure.subject.as_str()))
         .filter_map(|figure| Some((figure, figure.estimate?.median)))
         .max_by(|(_, a), (_, b)| if highest { a.total_cmp(b) } else { b.total_cmp(a) })
         .map(|(figure, _)| figure)
@@ -183,7 +183,7 @@ pub(super) fn rounds(figure: &Figure) -> Vec<(u32, Vec<f64>)> {
 mod tests {
     use reports::overhead::{Block, Verdict};
 
-    use super::*;
+    use super::{super::registry, *};
 
     fn figure(measurement: Measurement, subject: Subject, quantity: &str, values: &[f64]) -> Figure {
         Figure {
@@ -238,7 +238,7 @@ mod tests {
     #[test]
     fn every_target_is_of_a_subject_that_is_measured() {
         for target in targets() {
-            assert!(target.measurement.subjects().contains(&target.subject), "{}", target.quantity);
+            assert!(registry::subjects(target.measurement).contains(&target.subject), "{}", target.quantity);
         }
     }
 }

@@ -68,18 +68,13 @@ pub(crate) enum Target {
 }
 
 impl Target {
-    const EACH: [Self; 6] = [Self::Thread, Self::Process, Self::Socket, Self::Forkserver, Self::Rayon, Self::Serial];
+    fn each() -> impl Iterator<Item = Self> {
+        Self::value_variants().iter().copied().filter(|target| *target != Self::All)
+    }
 
-    fn name(self) -> &'static str {
-        match self {
-            Self::Thread => "thread",
-            Self::Process => "process",
-            Self::Socket => "socket",
-            Self::Forkserver => "forkserver",
-            Self::Rayon => "rayon",
-            Self::Serial => "serial",
-            Self::All => "all",
-        }
+    /// As `--executor` takes it.
+    fn name(self) -> String {
+        self.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
     }
 }
 
@@ -107,7 +102,7 @@ pub(crate) struct Outcome {
 /// One executor.
 #[derive(Debug, Default, Serialize)]
 struct Stressed {
-    executor: &'static str,
+    executor: String,
     rounds: u64,
     operations: u64,
     tasks: u64,
@@ -185,7 +180,7 @@ pub(crate) fn command(settings: &Settings) -> String {
 pub(crate) fn run(settings: &Settings) -> Result<Outcome, LabError> {
     quieten_expected_panics();
     let targets = match settings.target {
-        Target::All => Target::EACH.to_vec(),
+        Target::All => Target::each().collect(),
         one => vec![one],
     };
     let mut executors = Vec::new();
