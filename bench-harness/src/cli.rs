@@ -20,7 +20,7 @@ use crate::{
     error::{LabError, chain},
     executors::Kind,
     experiments::{
-        bench,
+        self, Experiment, bench,
         overhead::{self, Effort, Measurement, Plan, Probe},
         settings::Settings,
         stress::{self, Target},
@@ -28,6 +28,7 @@ use crate::{
     machine,
     own_input::OwnInput,
     peers::limits::Limit,
+    place,
     real_input::{self, RealWork},
     runner::{child, progress::Progress},
     tell::tell,
@@ -228,6 +229,7 @@ pub(crate) fn run() -> Result<ExitCode, LabError> {
             let command = format!("cargo lab bench{} --seed {seed}", if quick { " --quick" } else { "" });
             measure(
                 &where_to,
+                &experiments::ALL,
                 Settings {
                     quick,
                     seed,
@@ -239,7 +241,7 @@ pub(crate) fn run() -> Result<ExitCode, LabError> {
                     id: String::new(),
                     started: Duration::ZERO,
                     command,
-                    data: bench::default_data(),
+                    data: place::default_data(),
                 },
             )
         }
@@ -262,6 +264,7 @@ pub(crate) fn run() -> Result<ExitCode, LabError> {
             );
             measure(
                 &where_to,
+                &experiments::SWEEP,
                 Settings {
                     quick,
                     seed,
@@ -273,7 +276,7 @@ pub(crate) fn run() -> Result<ExitCode, LabError> {
                     id: String::new(),
                     started: Duration::ZERO,
                     command,
-                    data: bench::default_data(),
+                    data: place::default_data(),
                 },
             )
         }
@@ -389,7 +392,7 @@ fn overhead(
         blocks: effort.blocks,
         quick,
         interrupted,
-        elapsed_ns: cell::nanos(elapsed),
+        elapsed_ns: crate::stats::nanos(elapsed),
         host,
         figures,
         claims,
@@ -403,10 +406,10 @@ fn overhead(
     Ok((document, code))
 }
 
-fn measure(where_to: &WhereTo, mut settings: Settings) -> Result<ExitCode, LabError> {
+fn measure(where_to: &WhereTo, experiments: &[&dyn Experiment], mut settings: Settings) -> Result<ExitCode, LabError> {
     settings.started = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    settings.id = bench::name(settings.started, if settings.workload.is_none() { "bench" } else { "sweep" });
-    let folder = where_to.out.clone().unwrap_or_else(|| bench::default_folder(&settings.id));
+    settings.id = place::name(settings.started, if settings.workload.is_none() { "bench" } else { "sweep" });
+    let folder = where_to.out.clone().unwrap_or_else(|| place::default_folder(&settings.id));
     // Minutes of measuring must not end at a folder that cannot be written, or that belongs to somebody else.
     let _claim = reports::claim(&folder)?;
     if where_to.out.is_some()
@@ -415,7 +418,7 @@ fn measure(where_to: &WhereTo, mut settings: Settings) -> Result<ExitCode, LabEr
         // Before the measuring, when it can still be kept.
         tell!("replaces the run of {} in {}", earlier.started_at, folder.display());
     }
-    let run = bench::run(&settings).inspect_err(|error| {
+    let run = bench::run(&settings, experiments).inspect_err(|error| {
         if let LabError::Prepare(workloads::PrepareError::AllSkipped { skipped }) = error {
             skipped.iter().for_each(|skipped| tell!("skipped {skipped}"));
         }

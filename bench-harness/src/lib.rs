@@ -8,6 +8,7 @@
 mod cell;
 mod cli;
 mod compare;
+mod date;
 mod error;
 mod executors;
 mod experiments;
@@ -16,9 +17,11 @@ mod machine;
 mod noise;
 mod own_input;
 mod peers;
+mod place;
 mod plan;
 mod real_input;
 mod runner;
+mod server;
 mod stats;
 mod tell;
 

@@ -7,7 +7,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::cell::nanos;
+use crate::stats::nanos;
 
 /// Long enough for hundreds of interruptions where they matter.
 const WATCH: Duration = Duration::from_millis(50);

@@ -22,8 +22,8 @@ use workloads::{
 use crate::{
     error::{LabError, chain},
     executors::{Kind, Visit, with_executor},
-    experiments::bench,
     own_input::{A_GIB, AN_HOUR_MS, Databases, Files, Urls},
+    place, server,
     tell::tell,
 };
 
@@ -163,7 +163,7 @@ pub(crate) enum RealWork {
 
 /// Runs the cell and prints its answers.
 pub(crate) fn run(work: RealWork) -> Result<ExitCode, LabError> {
-    let data = bench::default_data();
+    let data = place::default_data();
     match work {
         RealWork::Sha256 { more, files, common } => {
             let spec = files.spec(&more, sha256::Spec::default())?;
@@ -221,7 +221,7 @@ pub(crate) fn run(work: RealWork) -> Result<ExitCode, LabError> {
             // Lives until the last answer is here.
             let config = server.config();
             let is_own = !url.is_empty() || spec.urls.is_some();
-            let server = if is_own { None } else { Some(bench::start_server(&config)?) };
+            let server = if is_own { None } else { Some(server::start(&config)?) };
             let prepared = match &server {
                 Some(server) => fetch::prepare_local(&spec, server.address(), &config, count)?,
                 None if url.is_empty() => fetch::prepare(&spec)?,
@@ -499,7 +499,7 @@ where
         let digest = digest.finish();
         let last = match self.format {
             Format::Json => {
-                output.write_all(&summary(count, failed, self.skipped, crate::cell::nanos(elapsed), &digest))
+                output.write_all(&summary(count, failed, self.skipped, crate::stats::nanos(elapsed), &digest))
             }
             Format::Text => {
                 let rate = count as f64 / elapsed.as_secs_f64();

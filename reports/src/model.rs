@@ -15,7 +15,7 @@ pub const SCHEMA_VERSION: u32 = 1;
 pub const SERIAL: &str = "serial";
 
 /// One run of the lab: what was measured, where, how, and what follows from it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Run {
     /// [`SCHEMA_VERSION`] of the writer.
     pub schema_version: u32,
@@ -56,7 +56,7 @@ pub struct Run {
 }
 
 /// The machine that measured.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Host {
     /// Runs are comparable only when this is equal: CPU model, cores, kernel release, rustc.
     pub fingerprint: String,
@@ -91,7 +91,7 @@ pub struct Input {
 }
 
 /// One point of the grid: a workload on an executor with a number of workers.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Cell {
     /// Unique in the run, and stable between runs: `sha256/process/w2`.
     pub id: String,
@@ -166,7 +166,7 @@ pub struct Latency {
 }
 
 /// Whether a cell's answers were right.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "kind")]
 pub enum Verdict {
     /// All digests equal the serial executor's.
@@ -184,6 +184,7 @@ pub enum Verdict {
         error: String,
     },
     /// The run was stopped before this cell had a sample.
+    #[default]
     NotMeasured,
 }
 

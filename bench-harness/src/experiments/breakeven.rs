@@ -6,14 +6,18 @@
 
 use std::path::PathBuf;
 
-use reports::model::{Crossing, EfficiencyCurve, EfficiencyPoint, Estimate, Skipped};
+use reports::model::{Crossing, EfficiencyCurve, EfficiencyPoint, Estimate, Finding, Run, Skipped, Tone};
 use workloads::kernels;
 
-use super::settings::Settings;
+use super::{
+    experiment::{Experiment, Job},
+    words::{finding, interval},
+};
 use crate::{
     cell::{CellSpec, Work},
     error::LabError,
     executors::Kind,
+    machine::BUSY,
     runner::{child, progress::Progress, schedule::interleave},
     stats::{self, Curve, NoCrossing},
 };
@@ -22,7 +26,7 @@ use crate::{
 const EVEN: f64 = 0.95;
 
 /// Task durations in microseconds.
-pub(crate) fn grid(quick: bool) -> Vec<f64> {
+fn grid(quick: bool) -> Vec<f64> {
     let (first, factor, count) = if quick { (1.0, 6.0, 6) } else { (0.5, 2.5, 12) };
     (0..count).map(|step| first * f64::powi(factor, step)).collect()
 }
@@ -31,25 +35,43 @@ fn repetitions(quick: bool) -> u32 {
     if quick { 7 } else { 9 }
 }
 
-pub(crate) fn steps(grid: &[f64], quick: bool) -> usize {
-    grid.len() * (Kind::pools().count() + 1) * repetitions(quick) as usize
+/// The overhead of a pool, told by the task that outweighs it.
+pub(crate) struct BreakEven;
+
+impl Experiment for BreakEven {
+    fn id(&self) -> &'static str {
+        "efficiency"
+    }
+
+    fn steps(&self, job: &Job<'_>) -> usize {
+        let quick = job.settings.quick;
+        grid(quick).len() * (Kind::pools().count() + 1) * repetitions(quick) as usize
+    }
+
+    fn run(&self, job: &Job<'_>, progress: &mut Progress, run: &mut Run) -> Result<Vec<Skipped>, LabError> {
+        let Outcome { efficiency, crossings, bad } = measure(job, progress);
+        (run.efficiency, run.crossings) = (efficiency, crossings);
+        Ok(bad)
+    }
+
+    fn findings(&self, run: &Run) -> Vec<Finding> {
+        break_even(run)
+    }
 }
 
 /// What was found.
 #[derive(Debug, Default)]
-pub(crate) struct Outcome {
-    pub(crate) efficiency: Vec<EfficiencyCurve>,
-    pub(crate) crossings: Vec<Crossing>,
+struct Outcome {
+    efficiency: Vec<EfficiencyCurve>,
+    crossings: Vec<Crossing>,
     /// Samples that failed or had wrong answers, which are in no curve.
-    pub(crate) bad: Vec<Skipped>,
+    bad: Vec<Skipped>,
 }
 
 /// Measures the curves and where they cross.
-pub(crate) fn run(grid: &[f64], settings: &Settings, cores: u32, progress: &mut Progress) -> Result<Outcome, LabError> {
-    if grid.is_empty() {
-        return Ok(Outcome::default());
-    }
-    let workers = cores.min(2);
+fn measure(job: &Job<'_>, progress: &mut Progress) -> Outcome {
+    let (settings, grid) = (job.settings, grid(job.settings.quick));
+    let workers = job.cores.min(2);
     let speed = kernels::calibrate();
     let kinds: Vec<Kind> = [Kind::Serial].into_iter().chain(Kind::pools()).collect();
     let cells: Vec<CellSpec> = grid
@@ -123,7 +145,7 @@ pub(crate) fn run(grid: &[f64], settings: &Settings, cores: u32, progress: &mut 
     }
     if curves.iter().all(|(_, curve)| curve.points.is_empty()) {
         // Stopped before, or every sample failed: a run without curves says so, curves without points would say nonsense.
-        return Ok(Outcome { bad, ..Outcome::default() });
+        return Outcome { bad, ..Outcome::default() };
     }
     let shown = curves.iter().map(|(kind, curve)| EfficiencyCurve {
         executor: kind.name().to_owned(),
@@ -136,7 +158,7 @@ pub(crate) fn run(grid: &[f64], settings: &Settings, cores: u32, progress: &mut 
             })
             .collect(),
     });
-    Ok(Outcome { efficiency: shown.collect(), crossings: crossings(&curves, settings.seed), bad })
+    Outcome { efficiency: shown.collect(), crossings: crossings(&curves, settings.seed), bad }
 }
 
 fn crossings(curves: &[(Kind, Curve)], seed: u64) -> Vec<Crossing> {
@@ -179,4 +201,52 @@ fn describe(id: String, label: String, found: Result<Estimate, NoCrossing>, effi
     let note = found.err().map(|why| why.to_string()).unwrap_or_default();
     let task_ns = found.ok();
     Crossing { id, label, task_ns, efficiency: task_ns.and(efficiency), note }
+}
+
+/// When process overhead beats thread overhead: the headline, and what it rests on.
+fn break_even(run: &Run) -> Vec<Finding> {
+    if run.efficiency.is_empty() {
+        return Vec::new();
+    }
+    let found = |id: &str| run.crossings.iter().find(|crossing| crossing.id == id);
+    // One that was not found has, instead of a figure, what can be said about it.
+    let task = |id: &str| match found(id) {
+        Some(Crossing { task_ns: Some(task), .. }) => interval(task),
+        Some(Crossing { note, .. }) => note.clone(),
+        None => "not measured".to_owned(),
+    };
+    let even = task("thread-vs-process");
+    let texts = [
+        match found("thread-vs-process").and_then(|crossing| crossing.task_ns) {
+            Some(_) => format!("Processes are within 5 % of threads once CPU-bound tasks last {even}."),
+            None => format!("How long CPU-bound tasks must last for processes to be within 5 % of threads: {even}."),
+        },
+        format!(
+            "How long CPU-bound tasks must last for a pool to be half efficient: of processes, {}; of threads, {}.",
+            task("process-50"),
+            task("thread-50")
+        ),
+    ];
+    let mut findings = texts.map(|text| finding(text, "efficiency", Tone::Neutral));
+    let unknown = NoCrossing::Unknown.to_string();
+    let bounded = ["at least", "at most"].iter().any(|bound| even.starts_with(bound));
+    // Once is enough, at the first that needs it. A headline that knows only one end says little more than one that knows none.
+    let uncertain =
+        if bounded { findings.first_mut() } else { findings.iter_mut().find(|it| it.text.contains(&unknown)) };
+    if let Some(uncertain) = uncertain {
+        uncertain.note = cause(run);
+    }
+    findings.into()
+}
+
+/// What most likely makes a run uncertain, and the cure.
+fn cause(run: &Run) -> String {
+    let busy = run.host.warnings.iter().find_map(|warning| warning.strip_prefix(BUSY));
+    match busy {
+        _ if run.interrupted => "The run was stopped early: let it come to its end.".to_owned(),
+        Some(load) if run.quick => format!("The machine was busy ({load}): repeat it idle, and without --quick."),
+        Some(load) => format!("The machine was busy ({load}): repeat it idle."),
+        None if run.quick => "A quick run has few samples: repeat it without --quick.".to_owned(),
+        None => "The samples differ too much: see what the machine's warnings say, and repeat it idle.".to_owned(),
+    }
 }

@@ -1,9 +1,11 @@
 //! Statistics on samples: pure functions, no input or output.
 
 mod crossing;
+mod latency;
 mod order;
 mod pairs;
 
 pub(crate) use crossing::{Curve, NoCrossing, crossing};
+pub(crate) use latency::{nanos, percentiles};
 pub(crate) use order::{estimate, median, ratio_of_medians};
 pub(crate) use pairs::{block_medians, block_ratios};

@@ -34,7 +34,7 @@ use workloads::Random;
 pub(crate) use effort::Effort;
 pub(crate) use measurement::{Measurement, Probe, WRONG};
 pub(crate) use registry::{all, measure};
-pub(crate) use rows::rows;
+pub(crate) use rows::PerTask;
 
 use crate::{
     runner::{

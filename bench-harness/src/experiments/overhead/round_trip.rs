@@ -19,12 +19,12 @@ use super::{
     throughput::speed,
 };
 use crate::{
-    cell::{nanos, percentiles},
     lane::{Lane, LaneVisit},
     peers::{
         Peer,
         limits::{Limit, PingPong, WARM_UP},
     },
+    stats::{nanos, percentiles},
 };
 
 pub(super) const P50: &str = "p50";

@@ -1,22 +1,57 @@
 //! The figures of a report's overhead table: one row for each executor, peer and limit.
 
 use reports::{
-    model::{Estimate, OverheadRow},
+    model::{Estimate, OverheadRow, Run, Skipped},
     overhead::Figure,
 };
 
 use super::{Effort, Measurement, Plan, payload, round_trip, throughput};
+use crate::{
+    error::LabError,
+    experiments::experiment::{Experiment, Job},
+    runner::progress::Progress,
+};
+
+/// Overhead per task, as a part of the main job.
+pub(crate) struct PerTask;
+
+fn workers(job: &Job<'_>) -> usize {
+    job.cores.min(2) as usize
+}
+
+fn plan(job: &Job<'_>) -> Plan {
+    let effort = if job.settings.quick { Effort::BENCH_QUICK } else { Effort::BENCH };
+    Plan::for_rows(workers(job), effort, job.settings.seed)
+}
+
+impl Experiment for PerTask {
+    fn id(&self) -> &'static str {
+        "overhead"
+    }
+
+    fn steps(&self, job: &Job<'_>) -> usize {
+        plan(job).steps()
+    }
+
+    fn run(&self, job: &Job<'_>, progress: &mut Progress, run: &mut Run) -> Result<Vec<Skipped>, LabError> {
+        // Rows without any figure would only say that there was no time for them.
+        if !progress.interrupted() {
+            run.overhead = rows(&super::run(&plan(job), progress), workers(job));
+        }
+        Ok(Vec::new())
+    }
+}
 
 impl Plan {
     /// What [`rows`] needs, and nothing else.
-    pub(crate) fn for_rows(workers: usize, effort: Effort, seed: u64) -> Self {
+    fn for_rows(workers: usize, effort: Effort, seed: u64) -> Self {
         let measurements = vec![Measurement::Throughput, Measurement::RoundTrip, Measurement::Payload];
         Self { measurements, workers, effort, seed }
     }
 }
 
 /// One row per subject, in the order of their first figures.
-pub(crate) fn rows(figures: &[Figure], workers: usize) -> Vec<OverheadRow> {
+fn rows(figures: &[Figure], workers: usize) -> Vec<OverheadRow> {
     let mut rows: Vec<OverheadRow> = Vec::new();
     for figure in figures.iter().filter(|figure| !figure.detail) {
         let index = rows.iter().position(|row| row.name == figure.subject).unwrap_or_else(|| {

@@ -10,7 +10,10 @@ use executor_core::{Executor, ProcessPoolExecutor, SharedBytes, TaskFuture};
 use reports::overhead::Unit;
 
 use super::measurement::{Probe, Reading};
-use crate::{cell::nanos, error::chain, stats};
+use crate::{
+    error::chain,
+    stats::{self, nanos},
+};
 
 pub(super) const FIRST: &str = "64 MiB, first delivery, beyond 64 bytes";
 pub(super) const AGAIN: &str = "64 MiB, already there / 64 bytes";

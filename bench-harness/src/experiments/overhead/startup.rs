@@ -12,7 +12,7 @@ use super::{
     measurement::{Probe, Reading},
 };
 use crate::lane::{Lane, LaneVisit};
-use crate::{cell::nanos, error::chain, executors::Kind, peers::Peer};
+use crate::{error::chain, executors::Kind, peers::Peer, stats::nanos};
 
 pub(super) const FIRST: &str = "build to first result";
 pub(super) const ALL: &str = "build to all workers ready";

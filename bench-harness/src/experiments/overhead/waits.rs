@@ -14,7 +14,7 @@ use super::{
     Effort,
     measurement::{Probe, Reading, Subject},
 };
-use crate::{cell::nanos, error::chain};
+use crate::{error::chain, stats::nanos};
 
 pub(super) const RATIO: &str = "longest wait / ideal queue's";
 pub(super) const SOCKET_RATIO: &str = "longest wait / ideal queue's, over sockets";

@@ -13,7 +13,7 @@ use super::{
     partner::{BACK, LINES, Partner, STOP, THERE, ring_bell, wait_until_other},
     pipe::Pipes,
 };
-use crate::cell::nanos;
+use crate::stats::nanos;
 
 /// Trips before the first that counts: the other party has to wake up.
 pub(crate) const WARM_UP: u32 = 50;

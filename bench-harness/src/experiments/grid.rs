@@ -1,0 +1,323 @@
+//! The grid: every workload on every executor with every number of workers, and what its cells say.
+
+use reports::model::{Cell, Finding, Run, Sample, Skipped, Tone, Verdict};
+
+use super::{
+    experiment::{Experiment, Job},
+    words::{finding, interval, workers},
+};
+use crate::{
+    cell::{CellSpec, Measured},
+    error::LabError,
+    executors::Kind,
+    runner::{
+        child,
+        progress::Progress,
+        schedule::{Slot, interleave},
+    },
+    stats,
+};
+
+/// How far beyond what is possible a speed-up may lie by mere noise.
+const NOISE: f64 = 1.05;
+
+/// Throughput and latency.
+pub(crate) struct Grid;
+
+impl Experiment for Grid {
+    fn id(&self) -> &'static str {
+        "scaling"
+    }
+
+    /// Once more for each cell, to look at its memory.
+    fn steps(&self, job: &Job<'_>) -> usize {
+        job.plan.cells.len() * (job.repetitions as usize + 1)
+    }
+
+    fn run(&self, job: &Job<'_>, progress: &mut Progress, run: &mut Run) -> Result<Vec<Skipped>, LabError> {
+        let planned = &job.plan.cells;
+        let mut cells: Vec<Cell> = planned.iter().map(empty_cell).collect();
+        for slot in interleave(planned.len(), job.repetitions, job.settings.seed) {
+            if progress.interrupted() {
+                break;
+            }
+            progress.begin(&cells[slot.cell].id);
+            let (cell, spec) = (&mut cells[slot.cell], &planned[slot.cell]);
+            // A cell that has failed once fails again, and may take its whole time limit to do so.
+            if !matches!(cell.verdict, Verdict::Failed { .. }) {
+                add_sample(cell, slot, child::sample(spec));
+            }
+            progress.step();
+            // Once per cell: memory is much the same each time, and looking at it takes a run of its own.
+            if slot.block == 0 {
+                if let Some(sample) = cell.samples.last_mut().filter(|_| !progress.interrupted()) {
+                    sample.peak_pss_bytes = child::peak_memory(spec);
+                }
+                progress.step();
+            }
+        }
+        judge(&mut cells);
+        run.cells = cells;
+        Ok(Vec::new())
+    }
+
+    fn findings(&self, run: &Run) -> Vec<Finding> {
+        let best = workloads(run).into_iter().filter_map(|name| best(run, &name));
+        best.chain(processes_win(run)).collect()
+    }
+}
+
+fn empty_cell(spec: &CellSpec) -> Cell {
+    Cell {
+        id: format!("{}/{}/w{}", spec.work.name(), spec.executor, spec.workers),
+        workload: spec.work.name().to_owned(),
+        executor: spec.executor.name().to_owned(),
+        workers: spec.workers,
+        ..Cell::default()
+    }
+}
+
+fn add_sample(cell: &mut Cell, slot: Slot, measured: Result<Measured, String>) {
+    let measured = match measured {
+        Ok(measured) => measured,
+        Err(error) => {
+            cell.verdict = Verdict::Failed { error };
+            return;
+        }
+    };
+    if let Some(error) = measured.first_error {
+        cell.verdict =
+            Verdict::Failed { error: format!("{} of {} tasks: {error}", measured.failed_tasks, measured.tasks) };
+    }
+    cell.tasks = measured.tasks;
+    let counters = measured.counters;
+    cell.samples.push(Sample {
+        block: slot.block,
+        order: slot.order,
+        makespan_ns: measured.makespan_ns,
+        tasks_per_second: measured.tasks as f64 * 1e9 / measured.makespan_ns.max(1) as f64,
+        latency: measured.latency,
+        user_cpu_ns: counters.user_cpu_ns,
+        system_cpu_ns: counters.system_cpu_ns,
+        voluntary_switches: counters.voluntary_switches,
+        involuntary_switches: counters.involuntary_switches,
+        minor_faults: counters.minor_faults,
+        major_faults: counters.major_faults,
+        peak_pss_bytes: None,
+        failed_tasks: measured.failed_tasks,
+        digest: measured.digest,
+    });
+}
+
+/// Estimates, and whether each cell's answers are those of the serial one.
+fn judge(cells: &mut [Cell]) {
+    // The answers of a serial cell that has failed are no answers that others could be held against.
+    let expected: Vec<(String, Result<String, &'static str>)> = cells
+        .iter()
+        .filter(|cell| cell.executor == Kind::Serial.name())
+        .map(|cell| {
+            let digest = match (&cell.verdict, cell.samples.first()) {
+                (Verdict::Failed { .. }, _) => Err("the serial cell has failed"),
+                (_, None) => Err("the run was stopped before the serial cell had a sample"),
+                (_, Some(sample)) => Ok(sample.digest.clone()),
+            };
+            (cell.workload.clone(), digest)
+        })
+        .collect();
+    for cell in cells {
+        if matches!(cell.verdict, Verdict::Failed { .. }) || cell.samples.is_empty() {
+            // How fast something fails is no figure.
+            continue;
+        }
+        let of = |value: fn(&Sample) -> f64| cell.samples.iter().map(value).collect::<Vec<_>>();
+        cell.makespan_ns = stats::estimate(&of(|sample| sample.makespan_ns as f64));
+        cell.tasks_per_second = stats::estimate(&of(|sample| sample.tasks_per_second));
+        let expected = expected.iter().find(|(workload, _)| *workload == cell.workload).map(|(_, digest)| digest);
+        cell.verdict = match expected {
+            None => continue,
+            Some(Err(why)) => Verdict::Failed { error: format!("its answers could not be checked: {why}") },
+            Some(Ok(expected)) => match cell.samples.iter().find(|sample| sample.digest != *expected) {
+                Some(sample) => Verdict::Wrong { expected: expected.clone(), found: sample.digest.clone() },
+                None => Verdict::Correct,
+            },
+        };
+    }
+}
+
+fn workloads(run: &Run) -> Vec<String> {
+    let mut names: Vec<String> = run.cells.iter().map(|cell| cell.workload.clone()).collect();
+    names.dedup();
+    names
+}
+
+/// The fastest executor and number of workers of one workload, against serial.
+fn best(run: &Run, workload: &str) -> Option<Finding> {
+    let median = |cell: &Cell| cell.makespan_ns.map(|estimate| estimate.median);
+    let correct = || run.cells.iter().filter(|cell| cell.workload == workload && cell.verdict == Verdict::Correct);
+    let serial = correct().find(|cell| cell.executor == Kind::Serial.name()).and_then(median)?;
+    let fastest = |kind: Option<Kind>| {
+        correct()
+            .filter(|cell| kind.is_none_or(|kind| cell.executor == kind.name()))
+            .filter_map(|cell| Some((cell, median(cell)?)))
+            .min_by(|(_, a), (_, b)| a.total_cmp(b))
+    };
+    let (cell, time) = fastest(None)?;
+    let took = cell.makespan_ns.as_ref().map_or_else(String::new, interval);
+    let mut tone = Tone::Neutral;
+    let mut text = if cell.executor == Kind::Serial.name() {
+        format!("{workload}: no executor is faster than serial, {took}")
+    } else {
+        let (workers, ratio) = (workers(cell.workers), serial / time);
+        let possible = cell.workers.min(run.host.cores);
+        let waits = run.inputs.iter().any(|input| input.workload == workload && input.waits);
+        let mut against = format!("{ratio:.2}x serial");
+        if !waits && ratio > NOISE * f64::from(possible) {
+            tone = Tone::Caution;
+            against.push_str(&format!(", where {possible}x is the most there can be: the serial cell was disturbed"));
+        }
+        format!("{workload}: fastest on {} with {workers} ({took}, {against})", cell.executor)
+    };
+    if let (Some((_, thread)), Some((_, process))) = (fastest(Some(Kind::Thread)), fastest(Some(Kind::Process))) {
+        text.push_str(&format!(
+            "; the best process pool took {:.2}x the time of the best thread pool",
+            process / thread
+        ));
+    }
+    text.push('.');
+    Some(finding(text, &scaling_of(workload), tone))
+}
+
+/// Where worker processes are faster than as many threads: where the intervals do not overlap, and are worth something.
+fn processes_win(run: &Run) -> Vec<Finding> {
+    let correct = |kind: Kind| {
+        run.cells.iter().filter(move |cell| cell.executor == kind.name() && cell.verdict == Verdict::Correct)
+    };
+    let pairs = correct(Kind::Process).filter_map(|process| {
+        let thread =
+            correct(Kind::Thread).find(|cell| cell.workload == process.workload && cell.workers == process.workers)?;
+        let (p, t) = (process.makespan_ns?, thread.makespan_ns?);
+        (p.high < t.low && p.confidence.min(t.confidence) > 0.9).then(|| {
+            let text = format!(
+                "{}: with {} processes beat threads, {} against {} ({:.2}x).",
+                process.workload,
+                workers(process.workers),
+                interval(&p),
+                interval(&t),
+                t.median / p.median
+            );
+            finding(text, &scaling_of(&process.workload), Tone::Neutral)
+        })
+    });
+    pairs.collect()
+}
+
+/// The chart of one workload, by the anchor that the page gives it; it falls back to its section where it has no such chart.
+fn scaling_of(workload: &str) -> String {
+    format!("scaling-{}", workload.replace('_', "-"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use reports::model::Estimate;
+
+    use super::*;
+
+    #[test]
+    fn an_answer_that_differs_from_the_serial_one_is_wrong() {
+        let cell = |executor: &str, digest: &str| {
+            let mut cell = empty_cell(&CellSpec {
+                work: crate::cell::Work::Spin { tasks: 1, iterations: 1 },
+                executor: Kind::Serial,
+                workers: 1,
+                data: PathBuf::new(),
+                input: None,
+            });
+            executor.clone_into(&mut cell.executor);
+            let measured = Measured {
+                tasks: 1,
+                makespan_ns: 10,
+                latency: None,
+                counters: Default::default(),
+                failed_tasks: 0,
+                first_error: None,
+                digest: digest.to_owned(),
+            };
+            add_sample(&mut cell, Slot { block: 0, order: 0, cell: 0 }, Ok(measured));
+            cell
+        };
+        let mut cells = [cell("serial", "a"), cell("thread", "a"), cell("process", "b")];
+        judge(&mut cells);
+        assert_eq!(cells[1].verdict, Verdict::Correct);
+        assert_eq!(cells[2].verdict, Verdict::Wrong { expected: "a".to_owned(), found: "b".to_owned() });
+    }
+
+    #[test]
+    fn answers_that_nobody_could_check_are_not_called_correct() {
+        let cell = |executor: &str, failed_tasks: u64| {
+            let work = crate::cell::Work::Spin { tasks: 1, iterations: 1 };
+            let (executor, spec) = (
+                executor.to_owned(),
+                CellSpec { work, executor: Kind::Serial, workers: 1, data: PathBuf::new(), input: None },
+            );
+            let mut cell = Cell { executor, ..empty_cell(&spec) };
+            let measured = Measured {
+                tasks: 1,
+                makespan_ns: 10,
+                latency: None,
+                counters: Default::default(),
+                failed_tasks,
+                first_error: (failed_tasks > 0).then(|| "it is gone".to_owned()),
+                digest: "a".to_owned(),
+            };
+            add_sample(&mut cell, Slot { block: 0, order: 0, cell: 0 }, Ok(measured));
+            cell
+        };
+        let mut cells = [cell("serial", 1), cell("thread", 1), cell("process", 0)];
+        judge(&mut cells);
+        for cell in &cells {
+            assert!(
+                matches!(cell.verdict, Verdict::Failed { .. }) && cell.makespan_ns.is_none()
+                    || cell.executor == "process"
+            );
+        }
+        assert!(matches!(&cells[2].verdict, Verdict::Failed { error } if error.contains("could not be checked")));
+        let mut stopped = [cell("serial", 0), cell("thread", 0)];
+        stopped[0].samples.clear();
+        judge(&mut stopped);
+        assert_eq!(stopped[0].verdict, Verdict::NotMeasured);
+        assert!(matches!(&stopped[1].verdict, Verdict::Failed { error } if error.contains("stopped")));
+    }
+
+    #[test]
+    fn a_speed_up_that_cannot_be_is_not_believed_unless_tasks_wait() {
+        let best = |workers, time: f64, waits| {
+            let timed = |executor, workers, median: f64| Cell {
+                workers,
+                makespan_ns: Some(Estimate { median, low: median, high: median, confidence: 0.95, n: 6 }),
+                workload: "sha256".to_owned(),
+                executor: String::from(executor),
+                verdict: Verdict::Correct,
+                ..Cell::default()
+            };
+            let cells = vec![timed("serial", 1, 3e6), timed("rayon", workers, time)];
+            let mut run = Run { cells, ..Run::default() };
+            run.host.cores = 2;
+            let (workload, description, fingerprint) = ("sha256".to_owned(), String::new(), String::new());
+            run.inputs = vec![reports::model::Input { workload, description, waits, fingerprint }];
+            let best = super::best(&run, "sha256").unwrap();
+            (best.text, best.tone)
+        };
+        let doubted = |(text, tone): (String, Tone)| {
+            assert_eq!(text.contains("the serial cell was disturbed"), tone == Tone::Caution, "{text}");
+            tone == Tone::Caution
+        };
+        let (text, _) = best(4, 1e6, false);
+        assert!(text.contains("3.00x serial, where 2x is the most there can be"), "{text}");
+        assert!(doubted(best(1, 2e6, false)), "one worker is not faster than serial");
+        assert!(!doubted(best(2, 1.5e6, false)));
+        assert!(!doubted(best(8, 1.46e6, false)), "noise");
+        assert!(!doubted(best(8, 0.5e6, true)));
+    }
+}
