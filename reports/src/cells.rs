@@ -1,7 +1,6 @@
 //! The lists of the page: all cells, what they used, what is wrong or missing, and where it was measured.
 
-use crate::chart::group_title;
-use crate::chart::latency::median_sample;
+use crate::chart::{group_title, median_sample};
 use crate::format;
 use crate::model::{Run, Verdict};
 use crate::table::{Field, Table};

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use askama::Template;
 
-use crate::chart::{Context, Figure, Gallery, LegendEntry, efficiency, latency, overhead, scaling};
+use crate::chart::{Context, Figure, Gallery, LegendEntry, SECTIONS, SectionSpec};
 use crate::error::ReportError;
 use crate::model::{Cell, Finding, Run, Tone, Verdict};
 use crate::table::Table;
@@ -81,12 +81,8 @@ struct Section {
 /// [`load`]: crate::load
 pub fn render_html(run: &Run) -> Result<String, ReportError> {
     let context = Context::new(run);
-    let sections = vec![
-        section("scaling", "Scaling", SCALING, scaling::gallery(&context)?),
-        section("overhead", "Overhead per task", OVERHEAD, overhead::gallery(&context)?),
-        section("efficiency", "Efficiency and break-even", EFFICIENCY, efficiency::gallery(&context)?),
-        section("latency", "Latency", LATENCY, latency::gallery(&context)?),
-    ];
+    let section = |spec: &&SectionSpec| (spec.gallery)(&context).map(|gallery| section(spec, gallery));
+    let sections = SECTIONS.iter().map(section).collect::<Result<Vec<_>, _>>()?;
     let mut anchors: BTreeMap<&str, String> = [("cells", "Cells"), ("machine", "Machine"), ("data", "Raw data")]
         .map(|(id, title)| (id, title.to_owned()))
         .into();
@@ -129,17 +125,8 @@ pub fn render_html(run: &Run) -> Result<String, ReportError> {
     page.render().map_err(|source| ReportError::Page { source })
 }
 
-const SCALING: &str = "Tasks per second against the number of workers. Bars are the intervals of the medians.";
-const OVERHEAD: &str = "What an executor adds to every task, measured with tasks that do nothing.";
-const EFFICIENCY: &str = "How much of the machine is kept busy with tasks of a given duration; 100 % is perfect. \
-                          Where a curve crosses a threshold or another curve, the choice of the executor changes. \
-                          The interval of a crossing is a bootstrap over blocks; where it reaches beyond the durations \
-                          that were measured, only its other end is given.";
-const LATENCY: &str = "Each cell is shown by one sample that was really measured: the one with the median makespan. \
-                       Drawn is the number of workers nearest to the number of cores, and of workloads whose tasks \
-                       mostly wait the largest number; the tables have all of them.";
-
-fn section(id: &'static str, title: &'static str, intro: &'static str, gallery: Gallery) -> Section {
+fn section(spec: &SectionSpec, gallery: Gallery) -> Section {
+    let SectionSpec { id, title, intro, .. } = spec;
     Section { id, title, intro, legend: gallery.legend, figures: gallery.figures }
 }
 
@@ -357,6 +344,6 @@ mod tests {
     fn an_empty_run_renders_with_reasons() {
         let html = render_html(&fixture::empty()).unwrap();
         assert!(html.contains("no findings"));
-        assert_eq!(html.matches("class=\"missing\"").count(), 5, "four charts and the cells");
+        assert_eq!(html.matches("class=\"missing\"").count(), SECTIONS.len() + 1, "every chart and the cells");
     }
 }

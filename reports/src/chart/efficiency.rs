@@ -1,9 +1,9 @@
 //! Efficiency against the duration of a task: from which size on an executor pays off.
 
 use super::axis::{Axis, bounds};
+use super::gallery::{Context, Figure, Gallery, Key, LegendEntry, SectionSpec};
 use super::plot::{DrawError, Pen, Place, Plot, shorten};
 use super::style::{Ink, Shape};
-use super::{Context, Figure, Gallery, Key, LegendEntry};
 use crate::error::ReportError;
 use crate::format;
 use crate::model::{Crossing, EfficiencyCurve, EfficiencyPoint};
@@ -13,8 +13,19 @@ use plotters::style::text_anchor::{HPos, VPos};
 /// Height of a row of letters above the curves, as a share of the axis.
 const LANE: f64 = 0.085;
 
+/// The section.
+pub(crate) static SECTION: SectionSpec = SectionSpec {
+    id: "efficiency",
+    title: "Efficiency and break-even",
+    intro: "How much of the machine is kept busy with tasks of a given duration; 100 % is perfect. \
+                          Where a curve crosses a threshold or another curve, the choice of the executor changes. \
+                          The interval of a crossing is a bootstrap over blocks; where it reaches beyond the durations \
+                          that were measured, only its other end is given.",
+    gallery,
+};
+
 /// One figure with all curves and crossings.
-pub(crate) fn gallery(context: &Context<'_>) -> Result<Gallery, ReportError> {
+fn gallery(context: &Context<'_>) -> Result<Gallery, ReportError> {
     let run = context.run;
     let title = "Efficiency against the duration of a task";
     let points = || run.efficiency.iter().flat_map(|curve| &curve.points).filter(|point| drawable(point));

@@ -4,9 +4,9 @@
 //! nothing. So each cell is shown by one sample that was really measured: the one with the median makespan.
 
 use super::axis::{Axis, bounds};
+use super::gallery::{Context, Figure, Gallery, Group, LegendEntry, SectionSpec, why_nothing};
 use super::plot::{Plot, shorten};
 use super::style::{Ink, Shape};
-use super::{Context, Figure, Gallery, Group, LegendEntry, why_nothing};
 use crate::error::ReportError;
 use crate::format;
 use crate::model::{Cell, Latency, Sample, Verdict};
@@ -24,8 +24,18 @@ const PERCENTILES: [Percentile; 5] = [
     ("max", |latency| latency.max_ns),
 ];
 
+/// The section.
+pub(crate) static SECTION: SectionSpec = SectionSpec {
+    id: "latency",
+    title: "Latency",
+    intro: "Each cell is shown by one sample that was really measured: the one with the median makespan. \
+                       Drawn is the number of workers nearest to the number of cores, and of workloads whose tasks \
+                       mostly wait the largest number; the tables have all of them.",
+    gallery,
+};
+
 /// One figure per workload and set of parameters.
-pub(crate) fn gallery(context: &Context<'_>) -> Result<Gallery, ReportError> {
+fn gallery(context: &Context<'_>) -> Result<Gallery, ReportError> {
     let run = context.run;
     let groups: Vec<Group<'_>> = Group::all(run, "latency")
         .into_iter()

@@ -1,9 +1,9 @@
 //! What one task costs: ours, other people's, and what the hardware allows.
 
 use super::axis::{Axis, bounds};
+use super::gallery::{Context, Figure, Gallery, LegendEntry, SectionSpec};
 use super::plot::{DrawError, Look, Pen, Plot, shorten};
 use super::style::{Ink, Shape};
-use super::{Context, Figure, Gallery, LegendEntry};
 use crate::error::ReportError;
 use crate::format;
 use crate::model::{Estimate, OverheadGroup, OverheadRow};
@@ -19,8 +19,16 @@ const MISSING: &str = "not measured";
 /// The groups in the order of the page.
 const GROUPS: [OverheadGroup; 3] = [OverheadGroup::Ours, OverheadGroup::Peer, OverheadGroup::Limit];
 
+/// The section.
+pub(crate) static SECTION: SectionSpec = SectionSpec {
+    id: "overhead",
+    title: "Overhead per task",
+    intro: "What an executor adds to every task, measured with tasks that do nothing.",
+    gallery,
+};
+
 /// One figure with two pictures: many tasks in flight, and one at a time.
-pub(crate) fn gallery(context: &Context<'_>) -> Result<Gallery, ReportError> {
+fn gallery(context: &Context<'_>) -> Result<Gallery, ReportError> {
     let title = "Cost of one task";
     let rows = &context.run.overhead;
     if rows.is_empty() {

@@ -1,9 +1,9 @@
 //! Throughput against the number of workers, one figure per workload.
 
 use super::axis::{Axis, bounds};
+use super::gallery::{Context, Figure, Gallery, Group, LegendEntry, SectionSpec, why_nothing};
 use super::plot::{DrawError, Look, Pen, Place, Plot, shorten};
 use super::style::{Ink, Shape};
-use super::{Context, Figure, Gallery, Group, LegendEntry, why_nothing};
 use crate::error::ReportError;
 use crate::format;
 use crate::model::{Cell, Estimate, SERIAL, Verdict};
@@ -13,8 +13,16 @@ use plotters::style::text_anchor::{HPos, VPos};
 /// From this spread on, the lower series of a linear axis could not be told from zero.
 const WIDEST_LINEAR: f64 = 30.0;
 
+/// The section.
+pub(crate) static SECTION: SectionSpec = SectionSpec {
+    id: "scaling",
+    title: "Scaling",
+    intro: "Tasks per second against the number of workers. Bars are the intervals of the medians.",
+    gallery,
+};
+
 /// One figure per workload and set of parameters.
-pub(crate) fn gallery(context: &Context<'_>) -> Result<Gallery, ReportError> {
+fn gallery(context: &Context<'_>) -> Result<Gallery, ReportError> {
     let run = context.run;
     let groups = Group::all(run, "scaling");
     if groups.is_empty() {

@@ -1,0 +1,227 @@
+//! What charts are made of: galleries of figures, and groups of cells that belong into one of them.
+
+use std::collections::BTreeSet;
+
+use askama::Template;
+
+use super::plot::{Look, swatch};
+use super::style::{Palette, Shape};
+use crate::error::ReportError;
+use crate::model::{Cell, Run, Verdict};
+use crate::table::Table;
+
+/// A section of the page: what is said of it, and what draws its figures.
+#[derive(Debug)]
+pub(crate) struct SectionSpec {
+    /// Anchor in the page.
+    pub(crate) id: &'static str,
+    /// Title.
+    pub(crate) title: &'static str,
+    /// What stands above the figures.
+    pub(crate) intro: &'static str,
+    /// Draws them.
+    pub(crate) gallery: fn(&Context<'_>) -> Result<Gallery, ReportError>,
+}
+
+/// The figures of one section and the legend that they share.
+#[derive(Debug, Default)]
+pub(crate) struct Gallery {
+    /// What the looks mean.
+    pub(crate) legend: Vec<LegendEntry>,
+    /// The figures, first to last.
+    pub(crate) figures: Vec<Figure>,
+}
+
+/// One line of a legend.
+#[derive(Debug)]
+pub(crate) struct LegendEntry {
+    /// A small picture, made here and safe to show.
+    pub(crate) swatch: String,
+    /// What it means.
+    pub(crate) label: String,
+}
+
+/// A picture, what it says, and the figures behind it.
+#[derive(Debug, Template)]
+#[template(path = "figure.html")]
+pub(crate) struct Figure {
+    /// Anchor in the page.
+    pub(crate) id: String,
+    /// Title.
+    pub(crate) title: String,
+    /// What to know when reading it.
+    pub(crate) caption: String,
+    /// The pictures, as safe `<svg>` elements.
+    pub(crate) pictures: Vec<String>,
+    /// What is missing and why, when there is no picture.
+    pub(crate) missing: String,
+    /// Explanations of the letters in the picture.
+    pub(crate) keys: Vec<Key>,
+    /// The figures behind the picture.
+    pub(crate) table: Option<Table>,
+    /// Whether the picture takes the whole width.
+    pub(crate) wide: bool,
+}
+
+/// What a letter in a picture stands for.
+#[derive(Debug)]
+pub(crate) struct Key {
+    /// The letter, or a dash for what is not in the picture.
+    pub(crate) tag: String,
+    /// What it is.
+    pub(crate) label: String,
+    /// Its figure with the interval.
+    pub(crate) value: String,
+    /// What else to know.
+    pub(crate) note: String,
+}
+
+impl Figure {
+    /// A figure that says in words why there is no picture.
+    pub(super) fn missing(id: &str, title: &str, why: String) -> Self {
+        Figure {
+            id: id.to_owned(),
+            title: title.to_owned(),
+            caption: String::new(),
+            pictures: Vec::new(),
+            missing: why,
+            keys: Vec::new(),
+            table: None,
+            wide: true,
+        }
+    }
+}
+
+impl LegendEntry {
+    /// The look of a series.
+    pub(super) fn series(name: &str, slot: u8) -> Self {
+        LegendEntry { swatch: swatch(Shape::of(slot), slot, Look::Series), label: name.to_owned() }
+    }
+
+    /// Any other look.
+    pub(super) fn other(label: impl Into<String>, shape: Shape, slot: u8, look: Look) -> Self {
+        LegendEntry { swatch: swatch(shape, slot, look), label: label.into() }
+    }
+}
+
+/// What all charts of a page have in common.
+#[derive(Debug)]
+pub(crate) struct Context<'a> {
+    /// The run.
+    pub(crate) run: &'a Run,
+    pub(super) palette: Palette,
+}
+
+impl<'a> Context<'a> {
+    /// Gives every executor of the run its look.
+    pub(crate) fn new(run: &'a Run) -> Self {
+        let cells = run.cells.iter().map(|cell| cell.executor.as_str());
+        let curves = run.efficiency.iter().map(|curve| curve.executor.as_str());
+        Context { run, palette: Palette::new(cells.chain(curves)) }
+    }
+}
+
+/// Cells that belong into one figure: one workload with one set of parameters.
+#[derive(Debug)]
+pub(super) struct Group<'a> {
+    pub(super) title: String,
+    pub(super) anchor: String,
+    pub(super) cells: Vec<&'a Cell>,
+}
+
+impl<'a> Group<'a> {
+    /// The groups of a run in the order of their first cell; anchors start with `prefix` and are unique.
+    pub(super) fn all(run: &'a Run, prefix: &str) -> Vec<Group<'a>> {
+        let mut groups: Vec<Group<'a>> = Vec::new();
+        let mut taken = BTreeSet::new();
+        for cell in &run.cells {
+            let same = |group: &&mut Group<'a>| {
+                group.cells.iter().any(|other| other.workload == cell.workload && other.params == cell.params)
+            };
+            if let Some(group) = groups.iter_mut().find(same) {
+                group.cells.push(cell);
+                continue;
+            }
+            let title = group_title(cell);
+            let anchor = anchor(prefix, &title, &mut taken);
+            groups.push(Group { title, anchor, cells: vec![cell] });
+        }
+        groups
+    }
+
+    /// The executors of the group in the order of their first cell.
+    pub(super) fn executors(&self) -> Vec<&'a str> {
+        let mut names: Vec<&'a str> = Vec::new();
+        for cell in &self.cells {
+            if !names.contains(&cell.executor.as_str()) {
+                names.push(&cell.executor);
+            }
+        }
+        names
+    }
+}
+
+/// A workload with its parameters: `sha256, payload_bytes 64`.
+pub(crate) fn group_title(cell: &Cell) -> String {
+    let mut title = cell.workload.clone();
+    for (name, value) in &cell.params {
+        title.push_str(&format!(", {name} {value}"));
+    }
+    title
+}
+
+/// A name for links that holds letters, digits and dashes only.
+fn anchor(prefix: &str, title: &str, taken: &mut BTreeSet<String>) -> String {
+    let mut slug = String::new();
+    for c in title.chars().take(60) {
+        if c.is_ascii_alphanumeric() {
+            slug.push(c.to_ascii_lowercase());
+        } else if !slug.ends_with('-') {
+            slug.push('-');
+        }
+    }
+    let base = format!("{prefix}-{}", slug.trim_matches('-'));
+    let mut anchor = base.clone();
+    let mut number = 2;
+    while !taken.insert(anchor.clone()) {
+        anchor = format!("{base}-{number}");
+        number += 1;
+    }
+    anchor
+}
+
+/// Why no cell of a list can be drawn, in words.
+pub(super) fn why_nothing(run: &Run, cells: &[&Cell], what: &str) -> String {
+    let stopped = if run.interrupted { " The run was stopped before its end." } else { "" };
+    if cells.is_empty() {
+        return format!("No {what}: this run measured no grid of workloads, executors and workers.{stopped}");
+    }
+    let count = |pick: fn(&Verdict) -> bool| cells.iter().filter(|cell| pick(&cell.verdict)).count();
+    format!(
+        "No {what}: of {} cells, {} failed, {} were not measured, {} gave a wrong answer, and the rest carry no such figure.{stopped}",
+        cells.len(),
+        count(|verdict| matches!(verdict, Verdict::Failed { .. })),
+        count(|verdict| matches!(verdict, Verdict::NotMeasured)),
+        count(|verdict| matches!(verdict, Verdict::Wrong { .. })),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixture;
+
+    #[test]
+    fn anchors_are_plain_and_unique() {
+        let mut taken = BTreeSet::new();
+        assert_eq!(anchor("scaling", "SHA 256 <x>", &mut taken), "scaling-sha-256-x");
+        assert_eq!(anchor("scaling", "sha/256/x", &mut taken), "scaling-sha-256-x-2");
+    }
+
+    #[test]
+    fn cells_with_other_parameters_get_a_figure_of_their_own() {
+        let run = fixture::run();
+        let titles: Vec<String> = Group::all(&run, "s").into_iter().map(|group| group.title).collect();
+        assert_eq!(titles, ["sha256", "fetch", "sqlite", "sha256, payload_bytes 65536"]);
+    }
+}
