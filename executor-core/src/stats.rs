@@ -34,7 +34,7 @@ pub struct Stats {
     pub workers: usize,
     /// Workers that have nothing to do.
     pub idle: usize,
-    /// Tasks that wait for a worker, the rest of a chunk included whose worker has died.
+    /// Tasks that wait for a worker, also those whose worker has died and that are to be run again, or the rest of them.
     pub queued: usize,
     /// Tasks that run.
     pub running: usize,

@@ -22,6 +22,7 @@ on_every_kind_of_pool!(
     idle_workers_leave_and_come_back,
     a_retry_runs_a_task_again_and_no_more_often,
     a_retry_of_a_chunk_runs_what_has_no_answer,
+    a_task_that_is_to_be_run_again_has_been_begun,
     a_death_breaks_a_strict_pool,
     a_broken_pool_keeps_nothing_back,
     what_a_chunk_has_answered_is_not_lost_with_its_pool,
@@ -29,6 +30,7 @@ on_every_kind_of_pool!(
     no_more_tasks_run_at_once_than_there_may_be_workers,
     a_stopped_worker_costs_no_more_than_its_own_task,
     what_a_stopped_worker_has_not_begun_goes_to_others,
+    what_a_stopped_worker_has_not_begun_in_time_is_not_begun,
     a_worker_that_dies_costs_nothing_that_it_has_not_begun,
 );
 
@@ -112,6 +114,34 @@ fn a_retry_of_a_chunk_runs_what_has_no_answer(kind: Kind) {
             _ => assert_eq!(result, Ok((x, if x % 10 == 3 { 2 } else { 1 }))),
         }
     }
+}
+
+/// The first worker is ready at once, and the others as soon as they may be.
+fn hold_successors((first, open): (String, String)) {
+    if fs::File::create_new(first).is_err() {
+        until("successors are held", || Path::new(&open).exists());
+    }
+}
+
+/// Who is told that a task was cancelled before it started, or has waited for too long, believes that it has done nothing.
+fn a_task_that_is_to_be_run_again_has_been_begun(kind: Kind) {
+    let gate = Gate::new();
+    let builder = kind.builder().max_workers(1).retry(1);
+    let pool = builder.initializer(hold_successors, (gate.name("first"), gate.name("open"))).build().unwrap();
+    pool.warm_up().unwrap();
+    let hasty = TaskOptions::new().queue_timeout(Duration::from_secs(1));
+    let begun = pool.submit_with(die, (gate.name("begun"), 1), hasty).unwrap();
+    until("the worker has died", || pool.stats().died == 1);
+    let behind = pool.submit_with(square, 3, hasty).unwrap();
+    let queued = pool.submit(square, 3).unwrap();
+    // The queue time of the first one was over before.
+    assert!(matches!(result(behind), Err(TaskError::Expired { .. })));
+    assert!(!begun.done() && begun.running() && !begun.cancel());
+    let report = pool.shutdown(Shutdown::CancelQueued, Some(Duration::ZERO));
+    assert_eq!((report.cancelled, report.queued), (1, 1));
+    assert_eq!(result(queued), Err(TaskError::Cancelled));
+    fs::write(gate.path("open"), "").unwrap();
+    assert_eq!(result(begun), Ok(2));
 }
 
 fn a_death_breaks_a_strict_pool(kind: Kind) {
@@ -281,6 +311,22 @@ fn what_a_stopped_worker_has_not_begun_goes_to_others(kind: Kind) {
         assert_eq!(result(first), Ok(9));
         assert_eq!(pool.stats().died, 0);
     }
+}
+
+/// Over a socket it cannot be taken back before the worker is dead, which is later than the task may wait.
+fn what_a_stopped_worker_has_not_begun_in_time_is_not_begun(kind: Kind) {
+    let gate = Gate::new();
+    let pool = quick_pool(kind.builder(), 1);
+    stop(result(pool.submit(pid_of_worker, 0).unwrap()).unwrap());
+    let hasty = TaskOptions::new().queue_timeout(Duration::from_millis(10));
+    let late = pool.submit_with(die, (gate.name("late"), 0), hasty).unwrap();
+    match result(late) {
+        Err(TaskError::Expired { waited }) => assert!(waited >= Duration::from_millis(10)),
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(result(pool.submit(square, 3).unwrap()), Ok(9));
+    assert!(!gate.path("late").exists());
+    assert_eq!((pool.stats().died, pool.stats().failed), (0, 1));
 }
 
 fn length(text: String) -> usize {

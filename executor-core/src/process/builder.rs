@@ -187,6 +187,9 @@ impl ProcessPoolBuilder {
     /// How often a task is run again whose worker has died; of a chunk of a map, what has no answer yet. Only for tasks that
     /// may be run more than once. Tasks that were stopped, by a time limit or by [`kill`](crate::TaskFuture::kill), are not
     /// run again. Default: 0.
+    ///
+    /// A task that waits to be run again has begun: [`running`](crate::TaskFuture::running) says so, it can be killed and not
+    /// cancelled, and its queue time does not end it.
     pub fn retry(mut self, times: u32) -> Self {
         self.retries = times;
         self

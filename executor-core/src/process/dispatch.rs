@@ -281,7 +281,7 @@ impl State {
         let Some(end) = now.checked_add(limit) else { return };
         let expiry = (end, self.next_expiry);
         self.next_expiry += 1;
-        request.extras().expiry = Some(expiry);
+        request.extras().expiry = Some((expiry, now));
         self.books.expiries.insert(expiry, (job.pointer(), now));
         self.sleep.call_by(end);
     }

@@ -59,8 +59,8 @@ pub(super) struct Extras {
     pub(super) retries: u32,
     /// How much speaks for it that workers die of it which have not begun it.
     suspicion: u32,
-    /// Its place among those that may wait for so long to be begun.
-    pub(super) expiry: Option<Expiry>,
+    /// Its place among those that may wait for so long to be begun, and since when it waits.
+    pub(super) expiry: Option<(Expiry, Instant)>,
     /// The argument itself, where it is large and there was no shared memory for it: until there is some, or it is done.
     #[cfg(target_os = "linux")]
     large: Option<Arc<Large>>,
@@ -279,6 +279,13 @@ impl Request {
             return Answer::Attached(Box::new((bytes, extras.attached)));
         }
         Answer::Single(bytes)
+    }
+
+    /// For how long it has waited, if that is as long as it may.
+    pub(super) fn overdue(&self) -> Option<Duration> {
+        let ((end, _), since) = self.extras.as_ref()?.expiry?;
+        let now = Instant::now();
+        (end <= now).then(|| now - since)
     }
 
     /// Whether it may be run once more after its worker has died.

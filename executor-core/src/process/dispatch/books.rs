@@ -79,7 +79,7 @@ impl Books {
     /// Takes out of a request what is not to be dropped here; nobody begins it any more.
     fn strip(&mut self, request: &mut Request) {
         request.strip(&mut self.spent);
-        if let Some(expiry) = request.extras.as_ref().and_then(|extras| extras.expiry) {
+        if let Some((expiry, _)) = request.extras.as_ref().and_then(|extras| extras.expiry) {
             self.expiries.remove(&expiry);
         }
     }

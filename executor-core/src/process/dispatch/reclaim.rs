@@ -87,6 +87,12 @@ impl State {
     /// Puts what stood with a worker where it belongs in the queue. Items of a chunk that have an answer are not run again: the
     /// worker may have sent some, and then died, or said that it had begun none.
     pub(super) fn put_back(&mut self, number: u32, standing: Standing) {
+        // Its time may have been over when it could not be taken back, as over a socket.
+        if !standing.job.content().location().is_begun()
+            && let Some(waited) = standing.request.overdue()
+        {
+            return self.lose_rest(standing, &TaskError::Expired { waited });
+        }
         let Standing { job, request, place, kept, .. } = standing;
         let mut bytes = match (kept, self.workers.get(&number)) {
             (Some(bytes), _) => bytes,
@@ -215,6 +221,7 @@ impl State {
     fn lose(&mut self, number: u32, mut standing: Standing, error: &TaskError, stopped: bool) {
         let again = !stopped && standing.request.retry();
         if again && !standing.request.is_chunk() {
+            standing.job.content().location().set_begun();
             return self.put_back(number, standing);
         }
         // A time limit is each item's; who kills, or shuts down, means all of them.
