@@ -15,12 +15,12 @@ use std::{
 };
 
 use executor_core::{
-    CancelToken, Executor, ProcessPoolBuilder, ProcessPoolExecutor, SharedBytes, Shutdown, StartMethod, TaskError,
-    TaskOptions, Transport,
+    CancelToken, Executor, PoolState, ProcessPoolBuilder, ProcessPoolExecutor, SharedBytes, Shutdown, StartMethod,
+    TaskError, TaskOptions, Transport,
 };
 use pool_kinds::{Kind, on_every_kind_of_pool};
 use rustix::{
-    process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, setrlimit},
+    process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, prlimit, setrlimit},
     time::{ClockId, clock_gettime},
 };
 
@@ -225,6 +225,44 @@ fn program_that_changes_its_user() {
 #[test]
 fn a_program_that_changes_its_user_can_end_its_workers() {
     succeeds("program_that_changes_its_user");
+}
+
+/// The limit of threads of whoever starts the workers of this pool, which they take over.
+fn set_most_threads(server: Option<u32>, most: Option<u64>) {
+    let server = server.map(|pid| Pid::from_raw(pid.cast_signed()).unwrap());
+    prlimit(server, Resource::Nproc, Rlimit { current: most, ..getrlimit(Resource::Nproc) }).unwrap();
+}
+
+#[test]
+#[ignore = "changes the user and the limits of its process"]
+fn program_whose_workers_have_no_threads() {
+    // Nobody else is this user, and it has no privileges.
+    // SAFETY: has no requirements.
+    if unsafe { libc::setresuid(61_423, 61_423, 61_423) } != 0 {
+        // It is an ordinary user's, who cannot become another one.
+        return;
+    }
+    let threads = |pid: u32| fs::read_dir(format!("/proc/{pid}/task")).unwrap().count() as u64;
+    for kind in kinds() {
+        let pool = one_worker(kind).build().unwrap();
+        pool.warm_up().unwrap();
+        let server = pool.fork_server_pid();
+        // For the process of a worker, and for no thread of it.
+        set_most_threads(server, Some(threads(std::process::id()) + server.map_or(0, threads) + 1));
+        assert!(matches!(pool.submit(exit, ()).unwrap().result(), Err(TaskError::WorkerDied { .. })));
+        let early = pool.submit(square, 3).unwrap().result_timeout(Duration::from_secs(60)).expect("it ends");
+        assert!(matches!(early, Err(TaskError::NoWorker { .. })), "{kind:?}, {early:?}");
+        assert_eq!(pool.state(), PoolState::Active, "{kind:?}");
+        assert!(matches!(pool.warm_up(), Err(TaskError::NoWorker { .. })));
+        assert_eq!(pool.fork_server_pid(), server);
+        set_most_threads(server, getrlimit(Resource::Nproc).maximum);
+        assert_eq!(pool.submit(square, 3).unwrap().result(), Ok(9));
+    }
+}
+
+#[test]
+fn workers_that_get_no_thread_for_a_moment_do_not_break_the_pool() {
+    succeeds("program_whose_workers_have_no_threads");
 }
 
 #[test]

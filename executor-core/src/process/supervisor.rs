@@ -5,6 +5,7 @@
 //! may run somebody else's code.
 
 use std::{
+    fmt,
     io::{self, Read},
     os::{
         fd::{AsFd, BorrowedFd},
@@ -29,6 +30,7 @@ use super::{
     spent::Spent,
     transport::ParentEnd,
     wire::{self, Malformed},
+    worker::TRY_AGAIN,
     worker_slot::{Life, Watched, Worker},
 };
 use crate::{
@@ -275,7 +277,6 @@ fn start_workers(core: &Core, launcher: &mut Launcher, state: &mut State) {
     while state.workers.len() - going < state.wanted_workers && !is_full(state) {
         match start_worker(core, launcher) {
             Ok(worker) => {
-                state.refused = None;
                 state.add_worker(worker);
                 state.is_full = is_full(state);
                 if state.to_replace > 0 {
@@ -285,17 +286,20 @@ fn start_workers(core: &Core, launcher: &mut Launcher, state: &mut State) {
             }
             // The supervisor will come here again.
             Err(LaunchError::NotYet) => return,
-            Err(LaunchError::System(error)) => return be_refused(core, state, &error),
+            Err(LaunchError::System(error)) => {
+                let is_for_a_moment = sys::is_for_a_moment(&error);
+                return be_refused(core, state, &error, is_for_a_moment);
+            }
         }
     }
 }
 
 /// The system has refused a worker. Workers that exist go on without it.
-fn be_refused(core: &Core, state: &mut State, error: &std::io::Error) {
+fn be_refused(core: &Core, state: &mut State, error: &dyn fmt::Display, is_for_a_moment: bool) {
     let cause = Cause::new(format!("failed to start a worker process: {error}"));
     let no_worker = TaskError::NoWorker { cause };
     let is_alone = state.workers.values().all(Worker::is_dying);
-    if is_alone && !sys::is_for_a_moment(error) {
+    if is_alone && !is_for_a_moment {
         return break_pool(core, state, no_worker);
     }
     let now = Instant::now();
@@ -467,6 +471,7 @@ fn take_frame(core: &Core, state: &mut State, number: u32, kind: u8, body: &[u8]
             state.open_held();
             state.failed_starts = 0;
             state.killed_starts = None;
+            state.refused = None;
             core.changed.notify_all();
             Ok(())
         }
@@ -577,6 +582,9 @@ fn bury(core: &Core, state: &mut State, number: u32) {
         state.to_replace += successors(life, state.shut_down);
     }
     match life {
+        Life::Starting { .. } if exit == WorkerExit::Code(TRY_AGAIN) && worker.complaint.is_none() => {
+            be_refused(core, state, &"a new one has found no thread or no memory", true);
+        }
         Life::Starting { .. } => {
             // One that sends nonsense was killed for that.
             let hopeless = if exit.may_be_from_outside() && !worker.is_insane {

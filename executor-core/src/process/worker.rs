@@ -56,7 +56,7 @@ pub fn init() {
         Ok(Some(socket)) => socket,
         // Not a worker but a process that a task has started.
         Ok(None) => return,
-        Err(error) => give_up(&format!("failed to take over its standard input: {error}")),
+        Err(error) => end_with(70, &format!("failed to take over its standard input: {error}")),
     };
     role::become_worker();
     #[cfg(target_os = "linux")]
@@ -84,8 +84,17 @@ fn begin(socket: UnixStream, birth: &Birth) -> io::Result<()> {
 fn leave(outcome: io::Result<()>) -> ! {
     match outcome {
         Ok(()) => process::exit(0),
-        Err(error) => give_up(&error.to_string()),
+        Err(error) => give_up(&error),
     }
+}
+
+/// The code with which a worker ends that was refused something for a moment before it was ready, such as a thread: it says that
+/// another one may have more luck. Others have a process and no thread left, so the program has not noticed the lack itself.
+pub(super) const TRY_AGAIN: i32 = 75;
+
+/// Ends a process that could not begin, or not go on.
+pub(super) fn give_up(error: &io::Error) -> ! {
+    end_with(if sys::is_for_a_moment(error) { TRY_AGAIN } else { 70 }, &error.to_string())
 }
 
 /// The life of a worker whose socket somebody else watches.
@@ -93,9 +102,9 @@ pub(super) fn live(socket: UnixStream) -> ! {
     leave(serve(socket))
 }
 
-fn give_up(why: &str) -> ! {
+fn end_with(code: i32, why: &str) -> ! {
     eprintln!("executor-core: a worker process ends: {why}");
-    process::exit(70)
+    process::exit(code)
 }
 
 fn watch_parent(parent: sys::Parent, socket: &UnixStream, ends_group: bool) -> io::Result<()> {

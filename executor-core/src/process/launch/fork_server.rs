@@ -9,13 +9,14 @@ use std::{
 use super::settings::Settings;
 use crate::{
     codec,
-    error::{Cause, TaskError},
+    error::{Cause, TaskError, WorkerExit},
     process::{
         config::Transport,
         flags,
         handshake::{Hello, HelloFiles},
         transport::SocketParent,
         wire::{self, Malformed, Reader},
+        worker::TRY_AGAIN,
     },
     sys::{self, WorkerProcess},
 };
@@ -24,7 +25,7 @@ use crate::{
 pub(super) const HOPELESS: u32 = 100;
 /// One that ended by itself: three are enough.
 const ENDED: u32 = 34;
-/// One that was killed, which may have had nothing to do with it.
+/// One that was killed, or was refused something for a moment, which may have had nothing to do with it.
 pub(super) const KILLED: u32 = 1;
 
 /// An answer takes some 0.1 ms. When it takes so long, or a multiple of that, somebody may have stopped the fork server, and then
@@ -228,7 +229,7 @@ impl ForkServer {
         let weight = match exit {
             _ if was_asked => KILLED,
             _ if was_ready => 0,
-            exit if exit.may_be_from_outside() => KILLED,
+            exit if exit.may_be_from_outside() || exit == WorkerExit::Code(TRY_AGAIN) => KILLED,
             _ => ENDED,
         };
         let cause = if was_ready {

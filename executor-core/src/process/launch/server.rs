@@ -3,7 +3,7 @@
 use std::{
     io::{self, Write},
     os::{fd::AsFd, unix::net::UnixStream},
-    process, thread,
+    thread,
     time::Duration,
 };
 
@@ -137,9 +137,6 @@ fn become_worker(socket: UnixStream, birth: &Birth) -> ! {
     };
     match start() {
         Ok(watched) => worker::end_with_parent(&parent, &watched, birth.ends_group),
-        Err(error) => {
-            eprintln!("executor-core: a worker process ends: failed to start its thread: {error}");
-            process::exit(70)
-        }
+        Err(error) => worker::give_up(&error),
     }
 }
