@@ -20,7 +20,8 @@ use crate::{
 ///
 /// Tokens form a tree: cancelling one cancels all below it. A token is an argument like any other, also for a task in a
 /// worker process, where [`is_cancelled`](Self::is_cancelled) reads a flag in shared memory. There a token can only be
-/// looked at: cancelling it in the worker is seen by that copy alone.
+/// looked at: cancelling it in the worker is seen by that copy alone. A copy that a worker keeps for longer than its task learns of
+/// a cancellation as long as the program has the token, or one below it.
 ///
 /// # Examples
 ///
@@ -96,8 +97,8 @@ impl CancelToken {
             }
             #[cfg(unix)]
             Inner::Remote(flag, local) => {
-                // ORDERING: a flag that stands for itself.
-                let cancelled = AtomicBool::new(local.load(Ordering::Relaxed));
+                // ORDERING: Acquire and Release as in `is_cancelled`.
+                let cancelled = AtomicBool::new(local.load(Ordering::Acquire));
                 Self { inner: Inner::Remote(*flag, Arc::new(cancelled)) }
             }
         }
@@ -120,7 +121,15 @@ impl CancelToken {
         match &self.inner {
             Inner::Local(node) => node.cancelled.load(Ordering::Acquire),
             #[cfg(unix)]
-            Inner::Remote(flag, local) => flag.is_raised() || local.load(Ordering::Acquire),
+            Inner::Remote(flag, local) => {
+                local.load(Ordering::Acquire)
+                    || flag.is_raised() && {
+                        // For good: the flag goes with the program's token, and this one may be kept for longer.
+                        // ORDERING: Release: who sees this sees what came before the flag.
+                        local.store(true, Ordering::Release);
+                        true
+                    }
+            }
         }
     }
 }
@@ -138,6 +147,22 @@ impl Node {
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Links> {
         self.links.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The flag that worker processes see; this process's own, where it is a forked copy.
+    #[cfg(unix)]
+    fn flag(&self) -> Result<Arc<Flag>, String> {
+        let mut links = self.lock();
+        if let Some(flag) = links.flag.as_ref().filter(|flag| !flag.is_elsewhere()) {
+            return Ok(Arc::clone(flag));
+        }
+        let flag = Arc::new(Flag::new()?);
+        // ORDERING: under the lock that `cancel` holds when it sets this.
+        if self.cancelled.load(Ordering::Relaxed) {
+            flag.raise();
+        }
+        links.flag = Some(Arc::clone(&flag));
+        Ok(flag)
     }
 
     /// Cancels this node alone; gives those below it.
@@ -191,20 +216,8 @@ impl Serialize for CancelToken {
             let remote = match &self.inner {
                 Inner::Remote(flag, _) => *flag,
                 Inner::Local(node) => {
-                    let mut links = node.lock();
-                    let flag = match &links.flag {
-                        Some(flag) if !flag.is_elsewhere() => Arc::clone(flag),
-                        _ => {
-                            let flag = Arc::new(Flag::new().map_err(S::Error::custom)?);
-                            // ORDERING: under the lock that `cancel` holds when it sets this.
-                            if node.cancelled.load(Ordering::Relaxed) {
-                                flag.raise();
-                            }
-                            links.flag = Some(Arc::clone(&flag));
-                            flag
-                        }
-                    };
-                    drop(links);
+                    // The serializer's error is foreign code, and is made without the lock.
+                    let flag = node.flag().map_err(S::Error::custom)?;
                     // The node and not just its flag: it is the node that a cancellation from above has to find.
                     Pins::add(Arc::<Node>::clone(node));
                     flag.remote()

@@ -4,7 +4,7 @@ mod pool_kinds;
 
 use std::time::{Duration, Instant};
 
-use executor_core::{CancelToken, Executor, TaskError, TaskFuture, TaskState, as_completed};
+use executor_core::{CancelToken, Executor, ProcessPoolExecutor, TaskError, TaskFuture, TaskState, as_completed};
 use pool_kinds::{Kind, on_every_kind_of_pool};
 
 executor_core::test_worker!();
@@ -99,4 +99,28 @@ fn a_state_is_never_left_for_an_earlier_one(kind: Kind) {
         let order = [TaskState::Pending, TaskState::Running, TaskState::Finished];
         assert!(seen.is_sorted_by_key(|state| order.iter().position(|known| known == state)), "{seen:?}");
     }
+}
+
+static KEPT: std::sync::OnceLock<CancelToken> = std::sync::OnceLock::new();
+
+fn keep_until_cancelled(token: CancelToken) {
+    until_cancelled(token.clone());
+    KEPT.set(token).unwrap();
+}
+
+fn is_kept_one_cancelled(_: ()) -> [bool; 2] {
+    let kept = KEPT.get().unwrap();
+    [kept.is_cancelled(), kept.child().is_cancelled()]
+}
+
+/// What the program says of it is gone with the program's token.
+#[test]
+fn a_token_that_a_worker_keeps_and_has_seen_cancelled_stays_so() {
+    let pool = ProcessPoolExecutor::new(1).unwrap();
+    let token = CancelToken::new();
+    let keeps = pool.submit(keep_until_cancelled, token.clone()).unwrap();
+    token.cancel();
+    keeps.result().unwrap();
+    drop(token);
+    assert_eq!(pool.submit(is_kept_one_cancelled, ()).unwrap().result(), Ok([true, true]));
 }
