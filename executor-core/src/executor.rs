@@ -64,7 +64,8 @@ pub trait Executor {
     /// and returns what was left. It can be called again, also to ask for more: `Drain` with a deadline, then `Kill`.
     ///
     /// Called by one of the executor's own workers it does not wait, because that would be for itself. For the same reason
-    /// it does not wait for callbacks when it is called by one, of whatever executor. A process pool that is ended by its
+    /// it does not wait for callbacks when it is called by one, of whatever executor; and a serial executor does not wait for other
+    /// threads when it is called in a task of any serial executor. A process pool that is ended by its
     /// observer, on the thread that looks after its workers, does not wait either, and ends soon after.
     ///
     /// # Examples

@@ -589,3 +589,39 @@ mod waits {
         assert_eq!(outer.unwrap().result(), Ok(Ok(5000)));
     }
 }
+
+/// A serial executor may be shared, too.
+#[test]
+fn the_end_of_a_serial_executor_waits_for_what_another_thread_runs_there() {
+    let executor = SerialExecutor::new();
+    let (running, runs) = mpsc::channel();
+    let (release, held) = mpsc::channel();
+    std::thread::scope(|scope| {
+        let submits = scope.spawn(|| {
+            let task = move || {
+                running.send(()).unwrap();
+                held.recv_timeout(LONG).is_ok()
+            };
+            executor.spawn(task).unwrap().result()
+        });
+        runs.recv_timeout(LONG).unwrap();
+        let report = executor.shutdown(Shutdown::Drain, Some(Duration::ZERO));
+        assert_eq!((report.running, report.is_complete()), (1, false));
+        let ends = scope.spawn(|| {
+            let report = executor.shutdown(Shutdown::Drain, None);
+            (report.is_complete(), executor.stats().done)
+        });
+        release.send(()).unwrap();
+        assert_eq!((submits.join().unwrap(), ends.join().unwrap()), (Ok(true), (true, 1)));
+    });
+    // Not for itself, nor for the task that it is part of.
+    let executor = Arc::new(SerialExecutor::new());
+    let inner = Arc::clone(&executor);
+    let nested = move || {
+        let innermost = Arc::clone(&inner);
+        let report = move || innermost.shutdown(Shutdown::Drain, None);
+        inner.spawn(report).unwrap().result().unwrap().running
+    };
+    assert_eq!(executor.spawn(nested).unwrap().result(), Ok(2));
+    assert!(executor.shutdown(Shutdown::Drain, None).is_complete());
+}
