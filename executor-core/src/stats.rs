@@ -12,6 +12,8 @@ use crate::{error::TaskError, future::TaskId};
 /// - A task whose argument cannot be encoded, and every task of a broken pool, has failed.
 /// - A task on a thread whose time limit has passed runs until it returns, and then has failed.
 /// - A task whose own output is an `Err`, and one whose result cannot be decoded where somebody asks for it, is done.
+/// - [`Map::into_vec`](crate::Map::into_vec) gives a thread pool a task for each worker. Those that have not started when nothing is
+///   left to do are cancelled.
 /// - What `submit` refuses ([`SubmitError`](crate::SubmitError)) was not taken. Only if it had got into the queue already when
 ///   the pool was shut down, or `submit_many` had put it there before it was refused, is it a cancelled one.
 ///

@@ -714,3 +714,43 @@ fn a_pool_that_has_refused_a_task_ends() {
     assert!(matches!(pool.submit(|x: u64| x, 1), Err(SubmitError::ShutDown)));
     assert_eq!(pool.state(), PoolState::Ended);
 }
+
+/// A worker that comes when nothing is left of the map need not come at all.
+#[test]
+fn a_map_into_a_vec_has_ended_when_its_items_have_answers() {
+    let pool = ThreadPoolExecutor::new(2).unwrap();
+    for limit in [None, Some(LONG)] {
+        let gate = Arc::new(Barrier::new(3));
+        let hold = |options| {
+            let gate = Arc::clone(&gate);
+            let held = move || _ = gate.wait();
+            pool.spawn_with(held, options).unwrap()
+        };
+        let first = hold(TaskOptions::new());
+        while pool.stats().running < 1 {
+            std::thread::yield_now();
+        }
+        let mut second = None;
+        let input = std::iter::once_with(|| second = Some(hold(TaskOptions::new().priority(1))));
+        let map = pool.spawn_map(|()| 7, input.chain([(); 2]).filter(|()| true));
+        let map = if let Some(limit) = limit { map.timeout(limit) } else { map };
+        assert_eq!(map.into_vec(), Ok(vec![7; 3]));
+        // Those who hold the workers have waited for the end of the map.
+        gate.wait();
+        assert_eq!((first.result(), second.map(TaskFuture::result)), (Ok(()), Some(Ok(()))));
+    }
+    assert_eq!(pool.stats().queued, 0);
+}
+
+#[test]
+fn a_pool_that_grows_starts_no_more_workers_than_it_has_tasks() {
+    let pool = ThreadPoolExecutor::new(1).unwrap();
+    let (gate, held) = hold(&pool);
+    let queued = pool.spawn(|| 7).unwrap();
+    pool.resize(50).unwrap();
+    let workers = pool.stats().workers;
+    assert_eq!(queued.result(), Ok(7));
+    gate.wait();
+    held.result().unwrap();
+    assert!(workers <= 2, "{workers}");
+}

@@ -272,7 +272,12 @@ where
             futures
         }
     };
+    let mut is_over = false;
     for future in futures {
+        // What has not begun would find nothing, and may stand behind tasks that wait for the end of this map.
+        if is_over && future.cancel() {
+            continue;
+        }
         let outcome = match deadline {
             None => future.result(),
             Some(deadline) => match future.result_timeout(deadline.saturating_duration_since(Instant::now())) {
@@ -284,6 +289,8 @@ where
                 }
             },
         };
+        // A worker comes back when nothing is left for it.
+        is_over |= outcome.is_ok();
         unfinished = outcome.err().or(unfinished);
     }
     drop(borrowed);
