@@ -59,6 +59,7 @@ const NAME: &str = "no_thread_for_a_moment_costs_what_meets_it_and_nothing_else"
 #[test]
 fn no_thread_for_a_moment_costs_what_meets_it_and_nothing_else() {
     if env::var_os("RUST_MIN_STACK").is_some() {
+        a_callback_that_a_worker_calls_may_wait();
         return the_thread_that_keeps_time_is_the_only_one();
     }
     // There every thread is too large.
@@ -93,6 +94,27 @@ fn the_thread_that_keeps_time_is_the_only_one() {
     drop(crowded);
     release.send(()).unwrap();
     assert_eq!(result(busy), Ok(true));
+}
+
+/// For want of a thread of its own.
+fn a_callback_that_a_worker_calls_may_wait() {
+    // Of threads that are small enough.
+    let pool = ThreadPoolExecutor::builder().max_workers(1).stack_size(1 << 20).build().unwrap();
+    let (promise, resolved) = Promise::new();
+    let (release, held) = mpsc::channel();
+    let first = pool.spawn(move || held.recv_timeout(LONG).is_ok()).unwrap();
+    let ((waiting, waits), (tell, is_told)) = (mpsc::channel(), mpsc::channel());
+    first.add_done_callback(move |_| {
+        waiting.send(()).unwrap();
+        tell.send(result(resolved)).unwrap();
+    });
+    let crowded = Crowded::new();
+    release.send(()).unwrap();
+    waits.recv_timeout(LONG).unwrap();
+    let second = pool.spawn(move || promise.set_result(7).is_ok()).unwrap();
+    assert_eq!((result(second), is_told.recv_timeout(LONG)), (Ok(true), Ok(Ok(7))));
+    drop(crowded);
+    assert_eq!(result(first), Ok(true));
 }
 
 fn the_pool_lives_on() {

@@ -228,7 +228,8 @@ fn start(threads: &'static Threads, mut queue: MutexGuard<'static, Queue>) {
         if queue.threads == 0 {
             while let Some(job) = queue.jobs.pop_front() {
                 drop(queue);
-                job.run();
+                // It may be a worker, and what it runs may wait for its pool.
+                run_foreign(|| job.run());
                 queue = lock(threads);
             }
         }

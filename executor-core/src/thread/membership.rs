@@ -26,9 +26,10 @@ impl Owner for PoolOf {
     fn started(&self, cell: &Cell) {
         with_worker_of(self.0, |worker| match worker {
             Some(worker) => {
-                worker.pool.observe(|observer| observer.task_started(cell.id()));
                 count(&worker.counters().started);
+                // First: what the observer runs in place is run within this task.
                 worker.begins();
+                worker.pool.observe(|observer| observer.task_started(cell.id()));
             }
             // In the place of one that waits for it in a worker's exit hook.
             None => {

@@ -366,11 +366,9 @@ impl Pool {
             self.call(1);
         }
         self.ended.notify_all();
-        // The last to hold on to a pool whose handle has been dropped by its own task drops what the user gave to its builder.
-        panic::contain(|| {
-            leave_pool();
-            drop(self);
-        });
+        // Of a pool whose handle has been dropped by its own task this may be the last holder.
+        leave_pool();
+        drop(self);
     }
 
     /// Why no task is run here, if so.
@@ -443,8 +441,10 @@ impl Pool {
             return;
         }
         self.idle.set_limit(workers);
-        if self.queues.has_any_work() {
-            self.call(workers);
+        // No more than can be of use: threads start here, one after the other.
+        let queued = self.queues.len();
+        if queued > 0 {
+            self.call(queued.min(workers));
         }
         // Those that are too many find out and leave.
         self.idle.call_all();
@@ -651,6 +651,13 @@ impl Drop for Leaving {
 impl Drop for Pool {
     fn drop(&mut self) {
         POOLS.get().write().unwrap_or_else(PoisonError::into_inner).remove(&self.id);
+        // The user's code, and whoever was the last to hold on to the pool is in the middle of something: of a cancel, say, after
+        // which somebody is still to be woken.
+        let Config { initializer, exit_hook, observer, state, .. } = &mut self.config;
+        panic::drop_contained(initializer.take());
+        panic::drop_contained(exit_hook.take());
+        panic::drop_contained(observer.take());
+        panic::drop_contained(state.take());
     }
 }
 
