@@ -320,6 +320,9 @@ fn what_a_stopped_worker_has_not_begun_in_time_is_not_begun(kind: Kind) {
     stop(result(pool.submit(pid_of_worker, 0).unwrap()).unwrap());
     let hasty = TaskOptions::new().queue_timeout(Duration::from_millis(10));
     let late = pool.submit_with(die, (gate.name("late"), 0), hasty).unwrap();
+    // What has not been read does not run: a state is never left for an earlier one.
+    assert!(!late.running());
+    assert_eq!(pool.stats().running, 0);
     match result(late) {
         Err(TaskError::Expired { waited }) => assert!(waited >= Duration::from_millis(10)),
         other => panic!("{other:?}"),

@@ -203,10 +203,15 @@ impl Worker {
         self.is_ready() && self.is_used_up() && self.stop.is_none()
     }
 
+    /// Whether it has claimed a request, and read it: what it has not read may still go to another one.
+    pub(super) fn has_begun(&self, request: u64) -> bool {
+        self.channel.is_claimed(request) && !self.channel.is_unread(request)
+    }
+
     /// What is first here, if it is not claimed, or not even read.
     pub(super) fn first_unclaimed(&self) -> Option<u64> {
         let (first, _) = self.shelf.front()?;
-        (!self.channel.is_claimed(first) || self.channel.is_unread(first)).then_some(first)
+        (!self.has_begun(first)).then_some(first)
     }
 
     /// Whether it is stopped, and has not read what stands first, which cannot be taken back as long as it lives.
@@ -307,7 +312,7 @@ impl Worker {
 
     /// Whether it runs something.
     pub(super) fn is_running(&self) -> bool {
-        self.shelf.front().is_some_and(|(number, _)| self.channel.is_claimed(number))
+        self.shelf.front().is_some_and(|(number, _)| self.has_begun(number))
     }
 
     /// Looks whether its first request is the one that it was last time.

@@ -183,7 +183,7 @@ impl State {
             let Some(worker) = self.workers.get_mut(&number) else { break };
             // The process is gone, so nobody claims anything any more. Of what it has claimed, all but the first one has been
             // answered, unless it was insane: then it may have run anything that it says.
-            let claimed = worker.channel.is_claimed(request) && !worker.channel.is_unread(request);
+            let claimed = worker.has_begun(request);
             let Some(mut standing) = worker.shelf.revoke(request, &mut self.sleep) else { continue };
             self.books.standing -= 1;
             let is_first = !claimed && Some(request) == front;

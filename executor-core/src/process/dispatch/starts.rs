@@ -12,7 +12,7 @@ impl State {
         let mut is_awaited = false;
         for worker in self.workers.values() {
             let Some((number, front)) = worker.shelf.front() else { continue };
-            let is_begun = worker.channel.is_claimed(number);
+            let is_begun = worker.has_begun(number);
             if is_begun {
                 self.books.events.started(&front.job);
             }
