@@ -394,6 +394,10 @@ impl<F: Completion> AsCompleted<F> {
         if let Some(index) = self.set.0.try_pop() {
             return Some(index);
         }
+        // A look is no wait: nobody has to stand in for this thread.
+        if self.deadline.is_some_and(|end| end <= Instant::now()) {
+            return self.set.0.try_pop();
+        }
         let here = WaitingHere::begin_or_run(true, || {
             self.entries.iter().flatten().for_each(|entry| entry.future.waitable().run_if_own());
         });

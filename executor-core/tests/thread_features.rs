@@ -754,3 +754,21 @@ fn a_pool_that_grows_starts_no_more_workers_than_it_has_tasks() {
     held.result().unwrap();
     assert!(workers <= 2, "{workers}");
 }
+
+/// So no other worker stands in for the one that looks.
+#[test]
+fn a_look_at_what_is_not_done_is_no_wait() {
+    let pool = ThreadPoolExecutor::new(1).unwrap();
+    let (_promise, future) = executor_core::Promise::<()>::new();
+    let (go_on, wait) = mpsc::channel();
+    let looks = pool.spawn(move || {
+        wait.recv_timeout(LONG).unwrap();
+        let is_done = future.wait_timeout(Duration::ZERO);
+        let waited = executor_core::wait([&future], Some(Duration::ZERO), executor_core::ReturnWhen::AllCompleted);
+        (is_done, waited.not_done.len())
+    });
+    let queued = pool.spawn(|| 7).unwrap();
+    go_on.send(()).unwrap();
+    assert_eq!((looks.unwrap().result(), queued.result()), (Ok((false, 1)), Ok(7)));
+    assert_eq!(pool.stats().workers, 1);
+}

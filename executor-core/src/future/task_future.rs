@@ -311,14 +311,14 @@ impl<T> TaskFuture<T> {
             return true;
         }
         let Ok(key) = self.subscribe(Waiter::Thread(crate::sync::current_thread())) else { return true };
-        let here = WaitingHere::begin_or_run(deadline.is_some(), || self.run_if_own());
-        while !self.done() {
-            if deadline.is_some_and(|end| end <= Instant::now()) {
-                break;
+        let is_late = || deadline.is_some_and(|end| end <= Instant::now());
+        // A look is no wait: nobody has to stand in for this thread.
+        if !is_late() {
+            let here = WaitingHere::begin_or_run(deadline.is_some(), || self.run_if_own());
+            while !self.done() && !is_late() {
+                crate::sync::park_until(here.until(deadline));
             }
-            crate::sync::park_until(here.until(deadline));
         }
-        drop(here);
         self.unsubscribe(key);
         self.done()
     }
