@@ -2,71 +2,18 @@
 
 use std::{path::PathBuf, time::Instant};
 
-use executor_core::{Executor, Payload, Task, TaskError, as_completed};
+use executor_core::{Executor, TaskError, as_completed};
 use reports::model::Latency;
 use serde::{Deserialize, Serialize};
-use workloads::{
-    Digest, Outcome, PrepareError, Prepared,
-    fetch::{self, ServerConfig},
-    kernels::{self, IoWait, Spin},
-    sha256, sqlite,
-};
+use workloads::{Digest, Outcome, Place, Workload};
 
 use crate::{
     error::LabError,
     executors::{Kind, Visit, with_executor},
     runner::counters::{self, Counters},
     stats::{nanos, percentiles},
+    work::Work,
 };
-
-/// What a cell runs.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(crate) enum Work {
-    Sha256(sha256::Spec),
-    Sqlite(sqlite::Spec),
-    Fetch {
-        spec: fetch::Spec,
-        address: String,
-        server: ServerConfig,
-        count: u32,
-    },
-    /// URLs of the user's.
-    FetchOwn {
-        spec: fetch::Spec,
-        urls: Vec<String>,
-    },
-    Spin {
-        tasks: u32,
-        iterations: u64,
-    },
-    IoWait {
-        tasks: u32,
-        micros: u64,
-    },
-    Payload {
-        tasks: u32,
-        input_bytes: usize,
-        output_bytes: u32,
-    },
-}
-
-impl Work {
-    pub(crate) fn name(&self) -> &'static str {
-        match self {
-            Self::Sha256(_) => "sha256",
-            Self::Sqlite(_) => "sqlite",
-            Self::Fetch { .. } | Self::FetchOwn { .. } => "fetch",
-            Self::Spin { .. } => "spin",
-            Self::IoWait { .. } => "io_wait",
-            Self::Payload { .. } => "payload",
-        }
-    }
-
-    /// Whether its tasks mostly wait, so that more workers than cores can help.
-    pub(crate) fn waits(&self) -> bool {
-        matches!(self, Self::Fetch { .. } | Self::FetchOwn { .. } | Self::IoWait { .. })
-    }
-}
 
 /// A cell as the child process is told of it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -93,70 +40,17 @@ pub(crate) struct Measured {
 }
 
 /// Runs the cell once.
-pub(crate) fn measure(cell: &CellSpec) -> Result<Measured, LabError> {
-    match &cell.work {
-        Work::Sha256(spec) => {
-            run(cell, sha256::hash_file, unchanged(cell, sha256::prepare_again(spec, &cell.data))?, whole)
-        }
-        Work::Sqlite(spec) => {
-            run(cell, sqlite::query_database, unchanged(cell, sqlite::prepare_again(spec, &cell.data))?, whole)
-        }
-        Work::Fetch { spec, address, server, count } => {
-            run(cell, fetch::fetch_url, fetch::prepare_local(spec, address, server, *count)?.items, whole)
-        }
-        Work::FetchOwn { spec, urls } => {
-            // A page may be another one each time, and no executor is to blame: only the status must be the same.
-            let status = |digest: &mut Digest, answer: &Result<fetch::Answer, _>| {
-                digest.add(&answer.as_ref().map(|answer| answer.status).map_err(|_| ()));
-            };
-            run(cell, fetch::fetch_url, fetch::prepare_urls(spec, urls.clone())?.items, status)
-        }
-        Work::Spin { tasks, iterations } => {
-            let items = (0..*tasks).map(|seed| Spin { iterations: *iterations, seed: seed.into() });
-            run(cell, kernels::spin, items.collect(), whole)
-        }
-        Work::IoWait { tasks, micros } => {
-            let items = (0..*tasks).map(|index| IoWait { micros: *micros, index: index.into() });
-            run(cell, kernels::io_wait, items.collect(), whole)
-        }
-        Work::Payload { tasks, input_bytes, output_bytes } => {
-            let items = (0..*tasks).map(|index| kernels::Payload::new(*input_bytes, *output_bytes, index.into()));
-            run(cell, kernels::payload, items.collect(), whole)
-        }
-    }
-}
-
-/// The items, if they are those that were planned for.
-fn unchanged<I>(cell: &CellSpec, prepared: Result<Prepared<I>, PrepareError>) -> Result<Vec<I>, LabError> {
-    let prepared = prepared?;
-    match &cell.input {
-        Some(planned) if *planned != prepared.fingerprint => Err(LabError::Sample(format!(
+pub(crate) fn measure<W: Workload>(cell: &CellSpec) -> Result<Measured, LabError> {
+    let workload: W = cell.work.open()?;
+    let prepared = workload.prepare(&Place { data: &cell.data, again: true })?;
+    if cell.input.as_ref().is_some_and(|planned| *planned != prepared.fingerprint) {
+        return Err(LabError::Sample(format!(
             "the input has changed since the run began (now {}): measure on files that nobody writes",
             prepared.description
-        ))),
-        _ => Ok(prepared.items),
+        )));
     }
-}
-
-/// Into the digest goes all of an answer.
-fn whole<A: Serialize>(digest: &mut Digest, answer: &A) {
-    digest.add(answer);
-}
-
-fn run<F, A, M>(
-    cell: &CellSpec,
-    task: F,
-    items: Vec<A>,
-    digest: fn(&mut Digest, &F::Output),
-) -> Result<Measured, LabError>
-where
-    F: Task<A, M>,
-    A: Payload + Clone,
-    F::Output: Payload + Outcome,
-    M: 'static,
-{
-    let timed = Timed { task, items, digest, marker: std::marker::PhantomData };
     let before = counters::of_this_process_tree();
+    let timed = Timed { workload, items: prepared.items };
     let mut measured = with_executor(cell.executor, cell.workers as usize, timed)?;
     // The executor is gone, and its worker processes with it: only now do their counters show here. Starting them is in
     // them as well; it is not in the makespan.
@@ -168,25 +62,14 @@ where
     Ok(measured)
 }
 
-struct Timed<F, A, M>
-where
-    F: Task<A, M>,
-{
-    task: F,
-    items: Vec<A>,
-    digest: fn(&mut Digest, &F::Output),
-    marker: std::marker::PhantomData<fn() -> M>,
+struct Timed<W: Workload> {
+    workload: W,
+    items: Vec<W::Input>,
 }
 
 fn nothing(_: ()) {}
 
-impl<F, A, M> Visit for Timed<F, A, M>
-where
-    F: Task<A, M>,
-    A: Payload + Clone,
-    F::Output: Payload + Outcome,
-    M: 'static,
-{
+impl<W: Workload> Visit for Timed<W> {
     type Output = Measured;
 
     fn visit<E: Executor + Sync>(self, executor: &E, _: &dyn Fn() -> Vec<u32>) -> Measured {
@@ -195,12 +78,12 @@ where
         warm.into_iter().for_each(|future| drop(future.result()));
 
         let count = self.items.len();
-        let mut answers: Vec<Option<Result<F::Output, TaskError>>> = (0..count).map(|_| None).collect();
+        let mut answers: Vec<Option<Result<W::Output, TaskError>>> = (0..count).map(|_| None).collect();
         let mut latencies = vec![0; count];
         let start = Instant::now();
         let submitted = self.items.into_iter().enumerate().map(|(index, item)| {
             let at = Instant::now();
-            executor.submit(self.task.clone(), item).ok().map(|future| ((index, at), future))
+            executor.submit(W::run, item).ok().map(|future| ((index, at), future))
         });
         for done in as_completed(submitted.flatten(), None).flatten() {
             let ((index, at), future) = done;
@@ -214,7 +97,7 @@ where
             // An item without an answer has failed, whether its task was lost or says so itself.
             let error = match answer {
                 Some(Ok(answer)) => {
-                    (self.digest)(&mut digest, answer);
+                    self.workload.add_to(&mut digest, answer);
                     answer.error().map(ToString::to_string)
                 }
                 Some(Err(error)) => Some(crate::error::chain(error)),
@@ -240,20 +123,22 @@ where
 
 #[cfg(test)]
 mod tests {
+    use workloads::{kernels::SpinTasks, sha256, sqlite};
+
     use super::*;
 
     #[test]
     fn serial_and_threads_give_the_same_digest() {
         let folder = tempfile::tempdir().unwrap();
         let cell = |executor| CellSpec {
-            work: Work::Spin { tasks: 50, iterations: 100 },
+            work: Work::new(&SpinTasks { tasks: 50, iterations: 100 }).unwrap(),
             executor,
             workers: 2,
             data: folder.path().into(),
             input: None,
         };
-        let serial = measure(&cell(Kind::Serial)).unwrap();
-        let thread = measure(&cell(Kind::Thread)).unwrap();
+        let serial = measure::<SpinTasks>(&cell(Kind::Serial)).unwrap();
+        let thread = measure::<SpinTasks>(&cell(Kind::Thread)).unwrap();
         assert_eq!(serial.digest, thread.digest);
         assert_eq!((thread.tasks, thread.failed_tasks), (50, 0));
     }
@@ -263,9 +148,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let spec = sqlite::Spec { databases: vec![folder.path().join("missing.db")], repeats: 3, ..Default::default() };
         for executor in [Kind::Serial, Kind::Thread, Kind::Rayon] {
-            let work = Work::Sqlite(spec.clone());
+            let work = Work::new(&spec).unwrap();
             let cell = CellSpec { work, executor, workers: 2, data: folder.path().into(), input: None };
-            let measured = measure(&cell).unwrap();
+            let measured = measure::<sqlite::Spec>(&cell).unwrap();
             assert_eq!((measured.tasks, measured.failed_tasks), (3, 3), "{executor}");
             assert!(measured.first_error.unwrap().contains("missing.db"));
         }
@@ -279,14 +164,14 @@ mod tests {
         let spec = sha256::Spec { paths: vec![file.clone()], ..Default::default() };
         let input = Some(sha256::prepare(&spec, folder.path()).unwrap().fingerprint);
         let cell = CellSpec {
-            work: Work::Sha256(spec),
+            work: Work::new(&spec).unwrap(),
             executor: Kind::Serial,
             workers: 1,
             data: folder.path().into(),
             input,
         };
-        measure(&cell).unwrap();
+        measure::<sha256::Spec>(&cell).unwrap();
         std::fs::write(&file, "xy").unwrap();
-        assert!(measure(&cell).unwrap_err().to_string().contains("has changed"));
+        assert!(measure::<sha256::Spec>(&cell).unwrap_err().to_string().contains("has changed"));
     }
 }

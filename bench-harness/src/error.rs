@@ -34,7 +34,7 @@ pub(crate) enum LabError {
 impl LabError {
     pub(crate) fn exit_code(&self) -> ExitCode {
         match self {
-            Self::Usage(_) => ExitCode::from(2),
+            Self::Usage(_) | Self::Prepare(workloads::PrepareError::Usage { .. }) => ExitCode::from(2),
             Self::NotComparable(_) => ExitCode::from(4),
             _ => ExitCode::FAILURE,
         }

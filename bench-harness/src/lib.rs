@@ -1,7 +1,7 @@
 //! The lab as a library: it plans, measures, analyses, and hands the run to `reports`.
 //!
-//! The `lab` binary is [`main`] and nothing else. A sample is taken in a process of its own, which is the same program
-//! started again, so a program with the lab in it has nothing before [`main`] in its own `main`.
+//! The `lab` binary is [`Lab::new`] and its [`run`](Lab::run), and nothing else. A program of yours with workloads of its own
+//! is the same with a [`with`](Lab::with) for each of them.
 #![deny(unsafe_code)]
 #![warn(clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr)]
 
@@ -19,24 +19,70 @@ mod own_input;
 mod peers;
 mod place;
 mod plan;
-mod real_input;
+mod registry;
+mod run_command;
 mod runner;
-mod server;
 mod stats;
 mod tell;
+mod work;
 
-use std::process::ExitCode;
+use std::{fmt, process::ExitCode};
 
-/// Does what the command line says, and tells what went wrong. In a worker process it does not return.
-#[must_use]
-pub fn main() -> ExitCode {
-    executor_core::init();
-    peers::init();
-    match cli::run() {
-        Ok(code) => code,
-        Err(error) => {
-            tell::tell!("error: {}", error::chain(&error));
-            error.exit_code()
+use workloads::{VisitWorkload as _, Workload};
+
+use registry::Registry;
+
+/// The lab, with the workloads that it knows.
+///
+/// Its samples are taken in processes of their own, which are the same program started again: `main` is to be
+/// [`run`](Lab::run) and nothing before it.
+///
+/// ```no_run
+/// fn main() -> std::process::ExitCode {
+///     bench_harness::Lab::new().run()
+/// }
+/// ```
+pub struct Lab {
+    registry: Registry,
+}
+
+impl Lab {
+    /// With the workloads of the lab itself.
+    #[must_use]
+    pub fn new() -> Self {
+        Self { registry: Registry::built_in() }
+    }
+
+    /// With one more, which all commands know from now on. One of a name that is known takes its place.
+    #[must_use]
+    pub fn with<W: Workload>(mut self) -> Self {
+        self.registry.visit::<W>();
+        self
+    }
+
+    /// Does what the command line says, and tells what went wrong. In a worker process it does not return.
+    #[must_use]
+    pub fn run(self) -> ExitCode {
+        executor_core::init();
+        peers::init();
+        match cli::run(&self.registry) {
+            Ok(code) => code,
+            Err(error) => {
+                tell::tell!("error: {}", error::chain(&error));
+                error.exit_code()
+            }
         }
+    }
+}
+
+impl Default for Lab {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for Lab {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.registry.iter().map(|workload| workload.name())).finish()
     }
 }

@@ -3,5 +3,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    bench_harness::main()
+    bench_harness::Lab::new().run()
 }

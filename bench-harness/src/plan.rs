@@ -3,13 +3,8 @@
 use std::path::Path;
 
 use reports::model::{Input, Skipped};
-use workloads::{fetch, sha256, sqlite};
 
-use crate::{
-    cell::{CellSpec, Work},
-    error::LabError,
-    executors::Kind,
-};
+use crate::{cell::CellSpec, error::LabError, executors::Kind, registry::AnyWorkload, work::Work};
 
 /// The sizes of one job.
 #[derive(Debug, Clone)]
@@ -17,29 +12,11 @@ pub(crate) struct Size {
     pub(crate) repetitions: u32,
     pub(crate) cpu_workers: Vec<u32>,
     pub(crate) io_workers: Vec<u32>,
-    pub(crate) works: Vec<Work>,
 }
 
 impl Size {
     /// The default job (about five minutes on two cores), or the quick one (about one).
-    pub(crate) fn of_bench(quick: bool, cores: u32, server: &str, iterations_per_us: f64) -> Self {
-        let sha256 =
-            sha256::Spec { made_files: if quick { 64 } else { 128 }, made_bytes: 1 << 20, ..Default::default() };
-        let sqlite = sqlite::Spec { repeats: if quick { 60 } else { 150 }, ..Default::default() };
-        let fetch = Work::Fetch {
-            spec: fetch::Spec::default(),
-            address: server.to_owned(),
-            server: fetch::ServerConfig::default(),
-            count: if quick { 40 } else { 80 },
-        };
-        let works = vec![
-            Work::Sha256(sha256),
-            Work::Sqlite(sqlite),
-            fetch,
-            Work::Spin { tasks: 200, iterations: (500.0 * iterations_per_us) as u64 },
-            Work::IoWait { tasks: if quick { 50 } else { 100 }, micros: 5000 },
-            Work::Payload { tasks: 64, input_bytes: 256 * 1024, output_bytes: 64 * 1024 },
-        ];
+    pub(crate) fn of_bench(quick: bool, cores: u32) -> Self {
         let doubling = |to: u32| std::iter::successors(Some(1), |n| Some(n * 2)).take_while(move |n| *n <= to);
         let (cpu_workers, io_workers) = if quick {
             (vec![1, cores.max(2), 4 * cores], vec![1, 8, 50])
@@ -47,8 +24,14 @@ impl Size {
             (doubling(4 * cores).collect(), doubling(32).chain([50]).collect())
         };
         // Six samples are the fewest whose range covers the median with 95 %.
-        Self { repetitions: if quick { 3 } else { 6 }, cpu_workers, io_workers, works }
+        Self { repetitions: if quick { 3 } else { 6 }, cpu_workers, io_workers }
     }
+}
+
+/// A workload as this job measures it.
+pub(crate) struct Chosen<'a> {
+    pub(crate) workload: &'a dyn AnyWorkload,
+    pub(crate) work: Work,
 }
 
 /// The cells of a job, in the order of the report.
@@ -61,14 +44,14 @@ pub(crate) struct Plan {
 
 impl Plan {
     /// Makes the input and lists the cells.
-    pub(crate) fn new(size: &Size, executors: &[Kind], data: &Path) -> Result<Self, LabError> {
+    pub(crate) fn new(size: &Size, works: &[Chosen<'_>], executors: &[Kind], data: &Path) -> Result<Self, LabError> {
         let skipped = Skipped {
             what: "serial with several workers".to_owned(),
             reason: "it has one worker by definition".to_owned(),
         };
         let mut plan = Self { cells: Vec::new(), inputs: Vec::new(), skipped: vec![skipped] };
-        for work in &size.works {
-            let (input, skipped) = input(work, data)?;
+        for Chosen { workload, work } in works {
+            let (input, skipped) = workload.input(work, data)?;
             let planned = Some(input.fingerprint.clone());
             plan.inputs.push(input);
             plan.skipped.extend(skipped);
@@ -90,56 +73,24 @@ impl Plan {
     }
 }
 
-/// Makes a workload's input, and describes it and what is left out of it.
-pub(crate) fn input(work: &Work, data: &Path) -> Result<(Input, Vec<Skipped>), LabError> {
-    let mut skipped = Vec::new();
-    let (description, fingerprint) = match work {
-        Work::Sha256(spec) => {
-            let prepared = sha256::prepare(spec, data)?;
-            skipped.extend(prepared.skipped.into_iter().map(|path| Skipped {
-                what: format!("sha256: {}", workloads::shown(&path.path)),
-                reason: path.reason,
-            }));
-            (prepared.description, prepared.fingerprint)
-        }
-        Work::Sqlite(spec) => {
-            let prepared = sqlite::prepare(spec, data)?;
-            (format!("{}, {} queries each", prepared.description, spec.repeats), prepared.fingerprint)
-        }
-        Work::Fetch { spec, address, server, count } => {
-            let prepared = fetch::prepare_local(spec, address, server, *count)?;
-            (prepared.description, prepared.fingerprint)
-        }
-        Work::FetchOwn { spec, urls } => {
-            let prepared = fetch::prepare_urls(spec, urls.clone())?;
-            (format!("{}, of which the status is compared", prepared.description), prepared.fingerprint)
-        }
-        // Calibrated on each machine anew: the time is the input, the iterations are how it is reached.
-        Work::Spin { tasks, .. } => described(format!("{tasks} tasks of about 500 µs each, by calibrated iterations")),
-        Work::IoWait { tasks, micros } => described(format!("{tasks} tasks that wait {micros} µs each")),
-        Work::Payload { tasks, input_bytes, output_bytes } => {
-            described(format!("{tasks} tasks with {input_bytes} bytes in and {output_bytes} bytes out"))
-        }
-    };
-    Ok((Input { workload: work.name().to_owned(), description, waits: work.waits(), fingerprint }, skipped))
-}
-
-fn described(description: String) -> (String, String) {
-    let fingerprint = workloads::digest_of(&[&description]);
-    (description, fingerprint)
-}
-
 #[cfg(test)]
 mod tests {
+    use workloads::{JobSize, sha256};
+
     use super::*;
+    use crate::registry::Registry;
 
     #[test]
     fn the_quick_job_has_every_workload_on_every_executor() {
         let folder = tempfile::tempdir().unwrap();
-        let mut size = Size::of_bench(true, 2, "http://127.0.0.1:1", 100.0);
+        let registry = Registry::built_in();
+        let size = Size::of_bench(true, 2);
+        let job = JobSize::default();
+        let mut works: Vec<Chosen<'_>> =
+            registry.iter().map(|workload| Chosen { workload, work: workload.of_job(&job).unwrap() }).collect();
         // Smaller input: this test is about the grid.
-        size.works[0] = Work::Sha256(sha256::Spec { made_files: 1, made_bytes: 1, ..Default::default() });
-        let plan = Plan::new(&size, &Kind::ALL, folder.path()).unwrap();
+        works[0].work = Work::new(&sha256::Spec { made_files: 1, made_bytes: 1, ..Default::default() }).unwrap();
+        let plan = Plan::new(&size, &works, &Kind::ALL, folder.path()).unwrap();
         for work in ["sha256", "sqlite", "fetch", "spin", "io_wait", "payload"] {
             for kind in Kind::ALL {
                 assert!(

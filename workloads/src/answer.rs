@@ -5,10 +5,7 @@ use std::fmt;
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
-use crate::{
-    error::{ItemError, Skipped},
-    kernels::PayloadAnswer,
-};
+use crate::error::{ItemError, Skipped};
 
 /// Input that is ready to be worked on.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,10 +20,21 @@ pub struct Prepared<I> {
     pub fingerprint: String,
 }
 
+impl<I> Prepared<I> {
+    /// Input that its description says all of.
+    #[must_use]
+    pub fn described(items: Vec<I>, description: String) -> Self {
+        let fingerprint = digest_of(&[&description]);
+        Self { items, skipped: Vec::new(), description, fingerprint }
+    }
+}
+
 /// What a task of any workload gives back: an answer, or the reason why its item has none.
 pub trait Outcome {
     /// Why there is no answer. Such an outcome is a failure wherever outcomes are counted, however fast it came.
-    fn error(&self) -> Option<&ItemError>;
+    fn error(&self) -> Option<&ItemError> {
+        None
+    }
 }
 
 impl<T> Outcome for Result<T, ItemError> {
@@ -35,17 +43,7 @@ impl<T> Outcome for Result<T, ItemError> {
     }
 }
 
-impl Outcome for u64 {
-    fn error(&self) -> Option<&ItemError> {
-        None
-    }
-}
-
-impl Outcome for PayloadAnswer {
-    fn error(&self) -> Option<&ItemError> {
-        None
-    }
-}
+impl Outcome for u64 {}
 
 /// Digest of answers in the order of their items: equal on all executors, or one of them is wrong.
 #[derive(Debug, Clone, Default)]

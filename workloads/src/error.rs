@@ -80,6 +80,12 @@ pub enum PrepareError {
         /// What it said or did.
         reason: String,
     },
+    /// Options that are good by themselves and make no sense together.
+    #[error("{reason}")]
+    Usage {
+        /// What is wrong, with the cure.
+        reason: String,
+    },
     /// A value makes no sense.
     #[error("{name} must be {rule}")]
     Value {

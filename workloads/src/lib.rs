@@ -1,8 +1,7 @@
 //! What the lab runs: hashing files, querying databases, fetching URLs, and kernels that isolate one cost each.
 //!
-//! Each workload is one file with the same five things: a `Spec` (what may be set), `prepare` (makes or checks the input),
-//! the task (a plain function with a serde argument, the same on every executor), its digest, and what it stresses.
-//! A task's own failure is its output ([`ItemError`]): one bad file, database or URL never costs its neighbours.
+//! Each workload is one file with an implementation of [`Workload`], and one line in [`each`]. Nothing else in the lab knows
+//! one by its name.
 #![forbid(unsafe_code)]
 #![warn(clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr)]
 
@@ -16,9 +15,27 @@ mod paths;
 mod random;
 pub mod sha256;
 pub mod sqlite;
+mod workload;
 
 pub use answer::{Digest, Outcome, Prepared, digest_of};
 pub use error::{ItemError, PrepareError, Skipped};
 pub use list::read_list;
 pub use paths::shown;
 pub use random::Random;
+pub use workload::{Format, ItemName, JobSize, Place, Shown, Start, Workload};
+
+/// Something to do with a workload of any type.
+pub trait VisitWorkload {
+    /// Does it.
+    fn visit<W: Workload>(&mut self);
+}
+
+/// All workloads of this crate, in the order of reports.
+pub fn each(visitor: &mut impl VisitWorkload) {
+    visitor.visit::<sha256::Spec>();
+    visitor.visit::<sqlite::Spec>();
+    visitor.visit::<fetch::Fetch>();
+    visitor.visit::<kernels::SpinTasks>();
+    visitor.visit::<kernels::IoWaitTasks>();
+    visitor.visit::<kernels::PayloadTasks>();
+}

@@ -9,7 +9,7 @@ use std::{
 
 use sha2::{Digest as _, Sha256};
 
-use crate::{PrepareError, answer::hex};
+use crate::{Place, PrepareError, answer::hex};
 
 /// How closely input that was made before is looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,6 +18,12 @@ pub(crate) enum Check {
     Content,
     /// Names and lengths: in a process that was started by one that has looked at the content.
     Names,
+}
+
+impl Check {
+    pub(crate) fn of(place: &Place<'_>) -> Self {
+        if place.again { Self::Names } else { Self::Content }
+    }
 }
 
 /// Where the recipe is kept, and below it the length and the SHA-256 of every file.

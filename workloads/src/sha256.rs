@@ -8,7 +8,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use clap::{ArgMatches, Args, Command};
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 use sha2::{Digest as _, Sha256};
 use walkdir::WalkDir;
 
@@ -18,6 +20,8 @@ use crate::{
     made_input::{Check, make_once},
     paths::{self, shown},
     random::Random,
+    read_list,
+    workload::{A_GIB, Format, ItemName, JobSize, Place, Shown, Workload, parsed},
 };
 
 /// What may be set.
@@ -67,16 +71,6 @@ pub struct Answer {
 /// [`PrepareError`] when the files cannot be made, a setting makes no sense, or there is nothing to hash.
 pub fn prepare(spec: &Spec, data: &Path) -> Result<Prepared<Item>, PrepareError> {
     prepare_with(spec, data, Check::Content)
-}
-
-/// The same in a process that was started by one that has prepared the input: of made files only the names and lengths are
-/// looked at once more.
-///
-/// # Errors
-///
-/// As [`prepare`].
-pub fn prepare_again(spec: &Spec, data: &Path) -> Result<Prepared<Item>, PrepareError> {
-    prepare_with(spec, data, Check::Names)
 }
 
 fn prepare_with(spec: &Spec, data: &Path, check: Check) -> Result<Prepared<Item>, PrepareError> {
@@ -276,6 +270,106 @@ impl Item {
     #[must_use]
     pub fn path(&self) -> PathBuf {
         paths::from_bytes(&self.path)
+    }
+}
+
+/// Files to hash.
+#[derive(Debug, Clone, Default, Args)]
+struct Files {
+    /// Files, and folders with all below them; without any, files that are made in target/lab-data of the current folder.
+    #[arg(long, num_args = 1.., value_name = "PATH")]
+    path: Vec<PathBuf>,
+    /// A list of such paths: one a line, or each ended by a NUL byte (as `find -print0` does); `-` is standard input.
+    #[arg(long, value_name = "LIST")]
+    paths_from: Option<PathBuf>,
+    /// Bytes read at a time; default: 4096.
+    #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u32).range(1..=A_GIB))]
+    chunk_size: Option<u32>,
+}
+
+impl Files {
+    /// With the paths that were named, in the order in which they were.
+    fn spec(&self, more: &[PathBuf], made: Spec) -> Result<Spec, PrepareError> {
+        let mut paths = [&self.path[..], more].concat();
+        if let Some(list) = &self.paths_from {
+            let listed = read_list(list, "read the list of paths")?;
+            if listed.is_empty() {
+                return Err(PrepareError::Empty { what: shown(list) });
+            }
+            paths.extend(listed.iter().map(|path| paths::from_bytes(path)));
+        }
+        let chunk_size = self.chunk_size.map_or(made.chunk_size, |size| size as usize);
+        Ok(Spec { paths, chunk_size, ..made })
+    }
+}
+
+#[derive(Debug, Clone, Args)]
+struct FilesToRun {
+    /// As --path.
+    #[arg(value_name = "PATH")]
+    more: Vec<PathBuf>,
+    #[command(flatten)]
+    files: Files,
+}
+
+impl Workload for Spec {
+    const NAME: &'static str = "sha256";
+    const ABOUT: &'static str = "Hash files, and folders with all below them";
+    const TAKES_PATHS: bool = true;
+    const OWN_FORMAT: Option<&'static str> = Some("sha256sum");
+
+    type Input = Item;
+    type Output = Result<Answer, ItemError>;
+
+    fn of_job(job: &JobSize) -> Self {
+        Self { made_files: if job.quick { 64 } else { 128 }, made_bytes: 1 << 20, ..Self::default() }
+    }
+
+    fn prepare(&self, place: &Place<'_>) -> Result<Prepared<Item>, PrepareError> {
+        prepare_with(self, place.data, Check::of(place))
+    }
+
+    fn run(input: Item) -> Self::Output {
+        hash_file(input)
+    }
+
+    fn own_options(command: Command) -> Command {
+        Files::augment_args(command)
+    }
+
+    fn with_own(self, paths: &[PathBuf], matches: &ArgMatches) -> Result<Self, PrepareError> {
+        parsed::<Files>(matches)?.spec(paths, self)
+    }
+
+    fn run_options(command: Command) -> Command {
+        FilesToRun::augment_args(command)
+    }
+
+    fn from_run(matches: &ArgMatches) -> Result<Self, PrepareError> {
+        let FilesToRun { more, files } = parsed(matches)?;
+        files.spec(&more, Self::default())
+    }
+
+    fn made_without(&self) -> Option<&'static str> {
+        self.paths.is_empty().then_some("--path")
+    }
+
+    fn named(&self) -> &[PathBuf] {
+        &self.paths
+    }
+
+    fn item(_: usize, input: &Item) -> ItemName {
+        ItemName::path("path", &input.path())
+    }
+
+    fn show(_: &ItemName, output: Self::Output, format: Format) -> Shown {
+        Shown::answered(output, |answer| match format {
+            Format::Json => {
+                let fields = [("sha256", json!(answer.sha256)), ("bytes", json!(answer.bytes))];
+                Shown::Json(fields.map(|(name, value)| (name.to_owned(), value)).into_iter().collect())
+            }
+            Format::Text | Format::Own => Shown::Text(answer.sha256sum_line()),
+        })
     }
 }
 

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use reports::model::{Run, SCHEMA_VERSION, Skipped};
-use workloads::{fetch::ServerConfig, kernels};
+use workloads::{JobSize, kernels};
 
 use super::{
     experiment::{Experiment, Job},
@@ -14,20 +14,31 @@ use crate::{
     date::rfc3339,
     error::LabError,
     machine,
-    plan::{Plan, Size},
+    plan::{Chosen, Plan, Size},
     runner::progress::Progress,
-    server,
     stats::nanos,
 };
 
 /// Measures everything, and makes a run of it.
-pub(crate) fn run(settings: &Settings, experiments: &[&dyn Experiment]) -> Result<Run, LabError> {
+pub(crate) fn run(settings: &Settings<'_>, experiments: &[&dyn Experiment]) -> Result<Run, LabError> {
     let host = machine::look();
     let speed = kernels::calibrate();
     let start = Instant::now();
-    let server = server::start(&ServerConfig::default())?;
-    let size = size(settings, host.cores, server.address(), speed)?;
-    let mut plan = Plan::new(&size, &settings.executors, &settings.data)?;
+    let size = size(settings, host.cores);
+    let (mut works, mut beside) = (Vec::new(), Vec::new());
+    for workload in settings.registry.iter() {
+        let mut work = workload.of_job(&JobSize { quick: settings.quick, iterations_per_us: speed })?;
+        let is_chosen = settings.workload.is_none_or(|name| name == workload.name());
+        if let (true, Some((paths, options))) = (is_chosen, &settings.own) {
+            work = workload.with_own(&work, paths, options)?;
+        }
+        // Until the last sample, and in every run: one of a single workload meets the same machine as one of all.
+        beside.extend(workload.begin(&mut work)?);
+        if is_chosen {
+            works.push(Chosen { workload, work });
+        }
+    }
+    let mut plan = Plan::new(&size, &works, &settings.executors, &settings.data)?;
     let mut run = Run {
         schema_version: SCHEMA_VERSION,
         id: settings.id.clone(),
@@ -51,6 +62,7 @@ pub(crate) fn run(settings: &Settings, experiments: &[&dyn Experiment]) -> Resul
     }
     run.interrupted = progress.interrupted();
     progress.end();
+    drop(beside);
     let change = 100.0 * (kernels::calibrate() / speed - 1.0);
     if change.abs() > 5.0 {
         run.host.warnings.push(format!(
@@ -66,15 +78,9 @@ pub(crate) fn run(settings: &Settings, experiments: &[&dyn Experiment]) -> Resul
     Ok(run)
 }
 
-/// What is measured, as the user wants it.
-fn size(settings: &Settings, cores: u32, server: &str, speed: f64) -> Result<Size, LabError> {
-    let mut size = Size::of_bench(settings.quick, cores, server, speed);
-    if let Some(name) = &settings.workload {
-        size.works.retain(|work| work.name() == name);
-    }
-    for work in &mut size.works {
-        settings.own.put_into(work)?;
-    }
+/// How much is measured, as the user wants it.
+fn size(settings: &Settings<'_>, cores: u32) -> Size {
+    let mut size = Size::of_bench(settings.quick, cores);
     if !settings.workers.is_empty() {
         size.cpu_workers.clone_from(&settings.workers);
         size.io_workers.clone_from(&settings.workers);
@@ -82,5 +88,5 @@ fn size(settings: &Settings, cores: u32, server: &str, speed: f64) -> Result<Siz
     if let Some(repetitions) = settings.repetitions {
         size.repetitions = repetitions;
     }
-    Ok(size)
+    size
 }

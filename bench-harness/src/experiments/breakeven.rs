@@ -7,19 +7,20 @@
 use std::path::PathBuf;
 
 use reports::model::{Crossing, EfficiencyCurve, EfficiencyPoint, Estimate, Finding, Run, Skipped, Tone};
-use workloads::kernels;
+use workloads::kernels::{self, SpinTasks};
 
 use super::{
     experiment::{Experiment, Job},
     words::{finding, interval},
 };
 use crate::{
-    cell::{CellSpec, Work},
+    cell::CellSpec,
     error::LabError,
     executors::Kind,
     machine::BUSY,
     runner::{child, progress::Progress, schedule::interleave},
     stats::{self, Curve, NoCrossing},
+    work::Work,
 };
 
 /// Within this share of the threads' efficiency, processes count as even.
@@ -49,7 +50,7 @@ impl Experiment for BreakEven {
     }
 
     fn run(&self, job: &Job<'_>, progress: &mut Progress, run: &mut Run) -> Result<Vec<Skipped>, LabError> {
-        let Outcome { efficiency, crossings, bad } = measure(job, progress);
+        let Outcome { efficiency, crossings, bad } = measure(job, progress)?;
         (run.efficiency, run.crossings) = (efficiency, crossings);
         Ok(bad)
     }
@@ -69,26 +70,25 @@ struct Outcome {
 }
 
 /// Measures the curves and where they cross.
-fn measure(job: &Job<'_>, progress: &mut Progress) -> Outcome {
+fn measure(job: &Job<'_>, progress: &mut Progress) -> Result<Outcome, LabError> {
     let (settings, grid) = (job.settings, grid(job.settings.quick));
     let workers = job.cores.min(2);
     let speed = kernels::calibrate();
     let kinds: Vec<Kind> = [Kind::Serial].into_iter().chain(Kind::pools()).collect();
-    let cells: Vec<CellSpec> = grid
-        .iter()
-        .flat_map(|micros| {
-            // About 20 ms of work for each worker, but enough tasks to share, and not so many that submitting takes all day.
-            let tasks = (20_000.0 * f64::from(workers) / micros).clamp(8.0 * f64::from(workers), 5000.0) as u32;
-            let work = Work::Spin { tasks, iterations: (micros * speed).max(1.0) as u64 };
-            kinds.iter().map(move |executor| CellSpec {
-                work: work.clone(),
-                executor: *executor,
-                workers,
-                data: PathBuf::new(),
-                input: None,
-            })
-        })
-        .collect();
+    let mut cells = Vec::new();
+    for micros in &grid {
+        // About 20 ms of work for each worker, but enough tasks to share, and not so many that submitting takes all day.
+        let tasks = (20_000.0 * f64::from(workers) / micros).clamp(8.0 * f64::from(workers), 5000.0) as u32;
+        let work = Work::new(&SpinTasks { tasks, iterations: (micros * speed).max(1.0) as u64 })?;
+        let cell = |executor: &Kind| CellSpec {
+            work: work.clone(),
+            executor: *executor,
+            workers,
+            data: PathBuf::new(),
+            input: None,
+        };
+        cells.extend(kinds.iter().map(cell));
+    }
     // By cell and block; a sample that failed is missing.
     let mut bad = Vec::new();
     let mut digests = vec![vec![None; repetitions(settings.quick) as usize]; cells.len()];
@@ -145,7 +145,7 @@ fn measure(job: &Job<'_>, progress: &mut Progress) -> Outcome {
     }
     if curves.iter().all(|(_, curve)| curve.points.is_empty()) {
         // Stopped before, or every sample failed: a run without curves says so, curves without points would say nonsense.
-        return Outcome { bad, ..Outcome::default() };
+        return Ok(Outcome { bad, ..Outcome::default() });
     }
     let shown = curves.iter().map(|(kind, curve)| EfficiencyCurve {
         executor: kind.name().to_owned(),
@@ -158,7 +158,7 @@ fn measure(job: &Job<'_>, progress: &mut Progress) -> Outcome {
             })
             .collect(),
     });
-    Outcome { efficiency: shown.collect(), crossings: crossings(&curves, settings.seed), bad }
+    Ok(Outcome { efficiency: shown.collect(), crossings: crossings(&curves, settings.seed), bad })
 }
 
 fn crossings(curves: &[(Kind, Curve)], seed: u64) -> Vec<Crossing> {

@@ -7,7 +7,7 @@ use crate::{error::LabError, plan::Plan, runner::progress::Progress};
 
 /// What all experiments of one run know.
 pub(crate) struct Job<'a> {
-    pub(crate) settings: &'a Settings,
+    pub(crate) settings: &'a Settings<'a>,
     /// Cells of the grid, with their input.
     pub(crate) plan: &'a Plan,
     /// How many samples of each of these.

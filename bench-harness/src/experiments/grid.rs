@@ -221,14 +221,16 @@ mod tests {
     use std::path::PathBuf;
 
     use reports::model::Estimate;
+    use workloads::kernels::SpinTasks;
 
     use super::*;
+    use crate::work::Work;
 
     #[test]
     fn an_answer_that_differs_from_the_serial_one_is_wrong() {
         let cell = |executor: &str, digest: &str| {
             let mut cell = empty_cell(&CellSpec {
-                work: crate::cell::Work::Spin { tasks: 1, iterations: 1 },
+                work: Work::new(&SpinTasks { tasks: 1, iterations: 1 }).unwrap(),
                 executor: Kind::Serial,
                 workers: 1,
                 data: PathBuf::new(),
@@ -256,7 +258,7 @@ mod tests {
     #[test]
     fn answers_that_nobody_could_check_are_not_called_correct() {
         let cell = |executor: &str, failed_tasks: u64| {
-            let work = crate::cell::Work::Spin { tasks: 1, iterations: 1 };
+            let work = Work::new(&SpinTasks { tasks: 1, iterations: 1 }).unwrap();
             let (executor, spec) = (
                 executor.to_owned(),
                 CellSpec { work, executor: Kind::Serial, workers: 1, data: PathBuf::new(), input: None },

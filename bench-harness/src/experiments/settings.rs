@@ -2,19 +2,23 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use crate::{executors::Kind, own_input::OwnInput};
+use clap::ArgMatches;
+
+use crate::{executors::Kind, registry::Registry};
 
 /// What the user may choose.
-#[derive(Debug, Clone)]
-pub(crate) struct Settings {
+pub(crate) struct Settings<'a> {
     pub(crate) quick: bool,
     pub(crate) seed: u64,
-    /// For `sweep`: only this workload.
-    pub(crate) workload: Option<String>,
+    /// All that this lab knows.
+    pub(crate) registry: &'a Registry,
+    /// Only this workload, by name.
+    pub(crate) workload: Option<&'static str>,
     pub(crate) executors: Vec<Kind>,
     pub(crate) workers: Vec<u32>,
     pub(crate) repetitions: Option<u32>,
-    pub(crate) own: OwnInput,
+    /// The user's own input: paths, and the options of the command.
+    pub(crate) own: Option<(Vec<PathBuf>, ArgMatches)>,
     /// Name of the run, and when it began.
     pub(crate) id: String,
     pub(crate) started: Duration,

@@ -12,6 +12,7 @@ mod proxy;
 mod server;
 mod server_process;
 mod transport;
+mod workload;
 
 use std::path::PathBuf;
 
@@ -23,6 +24,7 @@ use item::Limits;
 pub use item::{Answer, Item};
 pub use server::{ServerConfig, serve};
 pub use server_process::ServerProcess;
+pub use workload::{Fetch, Source};
 
 /// What may be set.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

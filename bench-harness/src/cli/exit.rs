@@ -1,0 +1,30 @@
+//! Exit codes and seeds, of which several commands have the same.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use reports::model::OverheadGroup;
+
+use crate::experiments::overhead;
+
+/// Of an executor of ours: what a peer or a limit does wrong is its own.
+pub(super) fn gave_wrong_answers(group: OverheadGroup, note: &str) -> bool {
+    group == OverheadGroup::Ours && note.contains(overhead::WRONG)
+}
+
+/// From the clock: different from run to run, and recorded with each.
+pub(super) fn fresh_seed() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(1, |since| since.as_secs())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn wrong_answers_of_ours_are_told_from_figures_that_cannot_be_had() {
+        let note = format!("not measured: {}the answers of 2 tasks add up to 0 instead of 1", overhead::WRONG);
+        assert!(gave_wrong_answers(OverheadGroup::Ours, &note));
+        assert!(!gave_wrong_answers(OverheadGroup::Peer, &note));
+        assert!(!gave_wrong_answers(OverheadGroup::Ours, "not measured: needs two cores"));
+    }
+}

@@ -1,0 +1,194 @@
+//! `lab bench` and `lab sweep`: a run is measured, told, and kept.
+
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use clap::ArgMatches;
+use reports::model::{Run, Tone, Verdict};
+
+use super::{
+    arguments::{Format, WhereTo},
+    exit::{fresh_seed, gave_wrong_answers},
+    output::{print, print_json},
+};
+use crate::{
+    error::{LabError, chain},
+    executors::Kind,
+    experiments::{self, Experiment, bench, settings::Settings},
+    own_input, place,
+    registry::Registry,
+    tell::tell,
+};
+
+/// All workloads on all executors.
+pub(super) fn bench(registry: &Registry, quick: bool, where_to: &WhereTo) -> Result<ExitCode, LabError> {
+    let seed = where_to.seed.unwrap_or_else(fresh_seed);
+    let settings = Settings {
+        quick,
+        seed,
+        registry,
+        workload: None,
+        executors: Kind::ALL.to_vec(),
+        workers: Vec::new(),
+        repetitions: None,
+        own: None,
+        id: String::new(),
+        started: Duration::ZERO,
+        command: format!("cargo lab bench{} --seed {seed}", if quick { " --quick" } else { "" }),
+        data: place::default_data(),
+    };
+    measure("bench", where_to, &experiments::ALL, settings)
+}
+
+/// What a sweep goes over.
+pub(super) struct Sweep<'a> {
+    pub(super) workload: &'a str,
+    pub(super) executors: Vec<Kind>,
+    pub(super) workers: Vec<u32>,
+    pub(super) reps: Option<u32>,
+    pub(super) quick: bool,
+    pub(super) paths: Vec<PathBuf>,
+    /// All options of the command.
+    pub(super) options: &'a ArgMatches,
+}
+
+/// One workload over executors and worker counts.
+pub(super) fn sweep(registry: &Registry, sweep: Sweep<'_>, where_to: &WhereTo) -> Result<ExitCode, LabError> {
+    let Sweep { workload, executors, workers, reps, quick, paths, options } = sweep;
+    let workload = registry.find(workload)?;
+    own_input::refuse_others(registry, workload, &paths, options)?;
+    let seed = where_to.seed.unwrap_or_else(fresh_seed);
+    let executors = each_once(if executors.is_empty() { Kind::ALL.to_vec() } else { executors });
+    let workers = each_once(workers);
+    let list = |numbers: Vec<String>, name: &str| {
+        if numbers.is_empty() { String::new() } else { format!(" --{name} {}", numbers.join(",")) }
+    };
+    let command = format!(
+        "cargo lab sweep {}{}{}{}{}{} --seed {seed}",
+        workload.name(),
+        list(executors.iter().map(ToString::to_string).collect(), "executors"),
+        list(workers.iter().map(ToString::to_string).collect(), "workers"),
+        reps.map_or_else(String::new, |reps| format!(" --reps {reps}")),
+        if quick { " --quick" } else { "" },
+        own_input::words(registry, &paths, options),
+    );
+    let settings = Settings {
+        quick,
+        seed,
+        registry,
+        workload: Some(workload.name()),
+        executors,
+        workers,
+        repetitions: reps,
+        own: Some((paths, options.clone())),
+        id: String::new(),
+        started: Duration::ZERO,
+        command,
+        data: place::default_data(),
+    };
+    measure("sweep", where_to, &experiments::SWEEP, settings)
+}
+
+fn measure(
+    kind: &str,
+    where_to: &WhereTo,
+    experiments: &[&dyn Experiment],
+    mut settings: Settings<'_>,
+) -> Result<ExitCode, LabError> {
+    settings.started = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    settings.id = place::name(settings.started, kind);
+    let folder = where_to.out.clone().unwrap_or_else(|| place::default_folder(&settings.id));
+    // Minutes of measuring must not end at a folder that cannot be written, or that belongs to somebody else.
+    let _claim = reports::claim(&folder)?;
+    if where_to.out.is_some()
+        && let Ok(earlier) = reports::load(&folder)
+    {
+        // Before the measuring, when it can still be kept.
+        tell!("replaces the run of {} in {}", earlier.started_at, folder.display());
+    }
+    let run = bench::run(&settings, experiments).inspect_err(|error| {
+        if let LabError::Prepare(workloads::PrepareError::AllSkipped { skipped }) = error {
+            skipped.iter().for_each(|skipped| tell!("skipped {skipped}"));
+        }
+        // Nothing is in it that could be missed: a folder with something in it is not removed.
+        let _ = where_to.out.is_none().then(|| std::fs::remove_dir(&folder));
+    })?;
+    // What was found goes out before anything else can fail: it cannot be made again.
+    if let Format::Text = where_to.format {
+        let text: String = run.findings.iter().map(|finding| finding.in_full() + "\n").collect();
+        print(text.as_bytes())?;
+    }
+    let (written, problem) = save(&run, &folder);
+    match (where_to.format, &written) {
+        (Format::Text, Some(written)) => {
+            print(format!("\nreport: {}\ndata:   {}\n", written.html.display(), written.json.display()).as_bytes())?;
+        }
+        (Format::Text, None) => {}
+        (Format::Json, written) => {
+            print_json(&serde_json::json!({
+                "report": written.as_ref().map(|written| &written.html),
+                "data": written.as_ref().map(|written| &written.json),
+                "error": problem,
+                "interrupted": run.interrupted,
+                "findings": run.findings,
+                "skipped": run.skipped
+            }))?;
+        }
+    }
+    Ok(if problem.is_some() && !is_wrong(&run) { ExitCode::FAILURE } else { exit_code(&run) })
+}
+
+/// Writes the report where it should be, or where there is room for it; and what went wrong.
+fn save(run: &Run, folder: &Path) -> (Option<reports::Written>, Option<String>) {
+    let error = match reports::write(run, folder) {
+        Ok(written) => return (Some(written), None),
+        Err(error) => chain(&error),
+    };
+    tell!("error: {error}");
+    if reports::load(folder).is_ok_and(|saved| saved.id == run.id) {
+        tell!("the results are in {}: `lab report` makes the page of them", folder.join(reports::JSON_NAME).display());
+    }
+    let elsewhere = std::env::temp_dir().join(format!("lab-{}", run.id));
+    match reports::write(run, &elsewhere) {
+        Ok(written) => {
+            tell!("saved in {} instead", elsewhere.display());
+            (Some(written), Some(error))
+        }
+        Err(other) => {
+            tell!("error: {}", chain(&other));
+            (None, Some(error))
+        }
+    }
+}
+
+/// Without repetitions, in the given order: a cell that is named twice is one cell.
+fn each_once<T: PartialEq>(given: Vec<T>) -> Vec<T> {
+    given.into_iter().fold(Vec::new(), |mut unique, value| {
+        if !unique.contains(&value) {
+            unique.push(value);
+        }
+        unique
+    })
+}
+
+fn is_wrong(run: &Run) -> bool {
+    run.cells.iter().any(|cell| matches!(cell.verdict, Verdict::Wrong { .. }))
+        || run.overhead.iter().any(|row| gave_wrong_answers(row.group, &row.note))
+}
+
+fn exit_code(run: &Run) -> ExitCode {
+    if is_wrong(run) {
+        ExitCode::from(5)
+    } else if run.interrupted {
+        ExitCode::from(130)
+    } else if run.cells.iter().any(|cell| matches!(cell.verdict, Verdict::Failed { .. }))
+        || run.findings.iter().any(|finding| finding.tone == Tone::Wrong)
+    {
+        ExitCode::FAILURE
+    } else {
+        ExitCode::SUCCESS
+    }
+}

@@ -1,0 +1,149 @@
+//! The commands of the lab.
+
+mod arguments;
+mod exit;
+mod job;
+mod output;
+mod overhead;
+
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+    time::Duration,
+};
+
+use clap::{ArgMatches, FromArgMatches};
+
+use self::{
+    arguments::{Cli, Command, Format, TableFormat},
+    exit::fresh_seed,
+    job::Sweep,
+    output::{print, print_json, read_json},
+    overhead::Wanted,
+};
+use crate::{
+    cell::CellSpec,
+    compare,
+    error::LabError,
+    experiments::{self, overhead::Probe, stress},
+    machine, place,
+    registry::Registry,
+    runner::child,
+    tell::tell,
+};
+
+/// Reads the command line and does what it says.
+pub(crate) fn run(registry: &Registry) -> Result<ExitCode, LabError> {
+    let matches = arguments::command(registry).get_matches();
+    let options_of = |command: &str| matches.subcommand_matches(command);
+    match Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit()).command {
+        Command::Bench { quick, where_to } => job::bench(registry, quick, &where_to),
+        Command::Sweep { workload, executors, workers, reps, quick, paths, where_to } => {
+            let Some(options) = options_of("sweep") else { return Ok(ExitCode::FAILURE) };
+            let workload = &*workload;
+            job::sweep(registry, Sweep { workload, executors, workers, reps, quick, paths, options }, &where_to)
+        }
+        Command::Run => match options_of("run").and_then(ArgMatches::subcommand) {
+            Some((name, options)) => registry.find(name)?.run(options, &place::default_data()),
+            None => Err(LabError::Usage("lab run needs a workload".to_owned())),
+        },
+        Command::Overhead { only, workers, quick, blocks, seed, format } => {
+            let seed = seed.unwrap_or_else(fresh_seed);
+            let (document, code) = overhead::measure(Wanted { only, workers, quick, blocks, seed })?;
+            match format {
+                TableFormat::Text => print(document.to_text().as_bytes())?,
+                TableFormat::Markdown => print(document.to_markdown().as_bytes())?,
+                TableFormat::Json => print_json(&document)?,
+            };
+            Ok(code)
+        }
+        Command::Stress { seconds, seed, executor, round, patience, format } => {
+            let settings = stress::Settings {
+                time: Duration::from_secs(seconds),
+                seed: seed.unwrap_or_else(fresh_seed),
+                target: executor,
+                round,
+                patience: Duration::from_secs(patience),
+            };
+            stress(&settings, format)
+        }
+        Command::Report { run, out } => report(&run, out),
+        Command::Compare { base, new, format } => compare(&base, &new, format),
+        Command::Machine { format } => {
+            let host = machine::look();
+            match format {
+                Format::Json => print_json(&host),
+                Format::Text => print(machine_text(&host).as_bytes()),
+            }
+        }
+        Command::Sample => {
+            child::end_with_the_lab();
+            let spec: CellSpec = read_json()?;
+            print_json(&registry.find(spec.work.name())?.measure(&spec)?)
+        }
+        Command::Beside { workload, config } => {
+            registry.find(&workload)?.beside(&config).map_err(LabError::Output)?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Probe => {
+            child::end_with_the_lab();
+            let probe: Probe = read_json()?;
+            print_json(&experiments::overhead::measure(&probe))
+        }
+        #[cfg(target_os = "linux")]
+        Command::Limit { limit } => {
+            crate::peers::limits::be_partner(limit).map_err(LabError::Output)?;
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+fn stress(settings: &stress::Settings, format: Format) -> Result<ExitCode, LabError> {
+    // Before anything can go wrong; not to standard output, where JSON may be expected.
+    tell!("seed {}\nreproduce: {}", settings.seed, stress::command(settings));
+    let outcome = stress::run(settings)?;
+    match format {
+        Format::Text => print(outcome.to_text().as_bytes())?,
+        Format::Json => print_json(&outcome)?,
+    };
+    Ok(outcome.exit_code())
+}
+
+fn report(run: &Path, out: Option<PathBuf>) -> Result<ExitCode, LabError> {
+    let loaded = reports::load(run)?;
+    let beside = if run.is_dir() { Some(run) } else { run.parent() };
+    let folder = out.unwrap_or_else(|| beside.unwrap_or(Path::new(".")).to_path_buf());
+    let _claim = reports::claim(&folder)?;
+    let written = reports::write(&loaded, &folder)?;
+    print(format!("{}\n", written.html.display()).as_bytes())
+}
+
+fn compare(base: &Path, new: &Path, format: TableFormat) -> Result<ExitCode, LabError> {
+    let comparison = compare::compare(&reports::load(base)?, &reports::load(new)?)?;
+    match format {
+        TableFormat::Text => print(comparison.to_text().as_bytes()),
+        TableFormat::Markdown => print(comparison.to_markdown().as_bytes()),
+        TableFormat::Json => print_json(&comparison),
+    }
+}
+
+fn machine_text(host: &reports::model::Host) -> String {
+    let mut text = format!(
+        "CPU      {}\ncores    {}\nmemory   {}\nsystem   {}\ncompiler {}\n",
+        host.cpu_model,
+        host.cores,
+        reports::format::bytes(host.memory_bytes),
+        host.os,
+        host.rustc
+    );
+    for (name, value) in &host.facts {
+        text.push_str(&format!("{name}: {value}\n"));
+    }
+    if host.warnings.is_empty() {
+        text.push_str("fit to measure\n");
+    }
+    for warning in &host.warnings {
+        text.push_str(&format!("CAUTION: {warning}\n"));
+    }
+    text
+}

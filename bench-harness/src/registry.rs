@@ -1,0 +1,162 @@
+//! The workloads that this lab knows, of whatever type.
+
+use std::{any::Any, io, marker::PhantomData, path::Path, path::PathBuf, process, process::ExitCode};
+
+use clap::{ArgMatches, Command};
+use reports::model::{Input, Skipped};
+use workloads::{JobSize, Place, VisitWorkload, Workload, shown};
+
+use crate::{
+    cell::{self, CellSpec, Measured},
+    error::LabError,
+    run_command,
+    work::Work,
+};
+
+/// A workload whose type nobody has to know.
+pub(crate) trait AnyWorkload: Send + Sync {
+    fn name(&self) -> &'static str;
+    fn alias(&self) -> Option<&'static str>;
+
+    /// Whether a sweep takes paths without an option before them.
+    fn takes_paths(&self) -> bool;
+    /// What helps where it does not.
+    fn instead_of_paths(&self) -> &'static str;
+
+    /// As the lab's jobs measure it.
+    fn of_job(&self, job: &JobSize) -> Result<Work, LabError>;
+    /// Adds the options of the user's own input.
+    fn own_options(&self, command: Command) -> Command;
+    /// The same work on the user's own input.
+    fn with_own(&self, work: &Work, paths: &[PathBuf], matches: &ArgMatches) -> Result<Work, LabError>;
+    /// Starts what its tasks need beside them, until the value is dropped.
+    fn begin(&self, work: &mut Work) -> Result<Option<Box<dyn Any>>, LabError>;
+    /// What the program does that was started so.
+    fn beside(&self, config: &str) -> io::Result<()>;
+    /// Makes its input, and describes it and what is left out of it.
+    fn input(&self, work: &Work, data: &Path) -> Result<(Input, Vec<Skipped>), LabError>;
+    /// Runs a cell once.
+    fn measure(&self, cell: &CellSpec) -> Result<Measured, LabError>;
+
+    /// Its command of `lab run`.
+    fn command(&self) -> Command;
+    /// Does it.
+    fn run(&self, matches: &ArgMatches, data: &Path) -> Result<ExitCode, LabError>;
+}
+
+struct Of<W>(PhantomData<fn() -> W>);
+
+impl<W: Workload> AnyWorkload for Of<W> {
+    fn name(&self) -> &'static str {
+        W::NAME
+    }
+
+    fn alias(&self) -> Option<&'static str> {
+        W::ALIAS
+    }
+
+    fn takes_paths(&self) -> bool {
+        W::TAKES_PATHS
+    }
+
+    fn instead_of_paths(&self) -> &'static str {
+        W::INSTEAD_OF_PATHS
+    }
+
+    fn of_job(&self, job: &JobSize) -> Result<Work, LabError> {
+        Work::new(&W::of_job(job))
+    }
+
+    fn own_options(&self, command: Command) -> Command {
+        W::own_options(command)
+    }
+
+    fn with_own(&self, work: &Work, paths: &[PathBuf], matches: &ArgMatches) -> Result<Work, LabError> {
+        Work::new(&work.open::<W>()?.with_own(paths, matches)?)
+    }
+
+    fn begin(&self, work: &mut Work) -> Result<Option<Box<dyn Any>>, LabError> {
+        let mut workload: W = work.open()?;
+        let running = workload.begin(&|config| beside::<W>(config))?;
+        *work = Work::new(&workload)?;
+        Ok(running)
+    }
+
+    fn beside(&self, config: &str) -> io::Result<()> {
+        W::beside(config)
+    }
+
+    fn input(&self, work: &Work, data: &Path) -> Result<(Input, Vec<Skipped>), LabError> {
+        let prepared = work.open::<W>()?.prepare(&Place { data, again: false })?;
+        let skipped = prepared
+            .skipped
+            .into_iter()
+            .map(|path| Skipped { what: format!("{}: {}", W::NAME, shown(&path.path)), reason: path.reason });
+        let input = Input {
+            workload: W::NAME.to_owned(),
+            description: prepared.description,
+            waits: W::WAITS,
+            fingerprint: prepared.fingerprint,
+        };
+        Ok((input, skipped.collect()))
+    }
+
+    fn measure(&self, cell: &CellSpec) -> Result<Measured, LabError> {
+        cell::measure::<W>(cell)
+    }
+
+    fn command(&self) -> Command {
+        run_command::command::<W>()
+    }
+
+    fn run(&self, matches: &ArgMatches, data: &Path) -> Result<ExitCode, LabError> {
+        run_command::run::<W>(matches, data, &|config| beside::<W>(config))
+    }
+}
+
+/// This program again, to do what a workload needs beside its tasks.
+fn beside<W: Workload>(config: &str) -> io::Result<process::Command> {
+    let mut command = process::Command::new(std::env::current_exe()?);
+    command.args(["beside", W::NAME, config]);
+    // Ctrl-C is for the lab, which ends what it has started.
+    #[cfg(unix)]
+    std::os::unix::process::CommandExt::process_group(&mut command, 0);
+    Ok(command)
+}
+
+/// The workloads by name, in the order of reports.
+#[derive(Default)]
+pub(crate) struct Registry(Vec<Box<dyn AnyWorkload>>);
+
+impl Registry {
+    /// Those of the lab itself.
+    pub(crate) fn built_in() -> Self {
+        let mut registry = Self::default();
+        workloads::each(&mut registry);
+        registry
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &dyn AnyWorkload> {
+        self.0.iter().map(AsRef::as_ref)
+    }
+
+    /// # Errors
+    ///
+    /// [`LabError::Usage`] when there is none of this name.
+    pub(crate) fn find(&self, name: &str) -> Result<&dyn AnyWorkload, LabError> {
+        self.iter()
+            .find(|workload| workload.name() == name || workload.alias() == Some(name))
+            .ok_or_else(|| LabError::Usage(format!("there is no workload {name}")))
+    }
+}
+
+impl VisitWorkload for Registry {
+    /// Another one of the same name takes the place of the first.
+    fn visit<W: Workload>(&mut self) {
+        let added: Box<dyn AnyWorkload> = Box::new(Of::<W>(PhantomData));
+        match self.0.iter_mut().find(|known| known.name() == W::NAME) {
+            Some(known) => *known = added,
+            None => self.0.push(added),
+        }
+    }
+}

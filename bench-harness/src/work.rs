@@ -1,0 +1,37 @@
+//! A workload with its settings, of whatever type: as it travels to the process that takes a sample.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use workloads::Workload;
+
+use crate::error::LabError;
+
+/// What a cell runs.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Work {
+    name: String,
+    waits: bool,
+    settings: Value,
+}
+
+impl Work {
+    pub(crate) fn new<W: Workload>(workload: &W) -> Result<Self, LabError> {
+        let settings = serde_json::to_value(workload).map_err(|error| LabError::Sample(error.to_string()))?;
+        Ok(Self { name: W::NAME.to_owned(), waits: W::WAITS, settings })
+    }
+
+    /// The workload that this was made of.
+    pub(crate) fn open<W: Workload>(&self) -> Result<W, LabError> {
+        W::deserialize(&self.settings)
+            .map_err(|error| LabError::Sample(format!("the settings of {} make no sense: {error}", W::NAME)))
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Whether its tasks mostly wait, so that more workers than cores can help.
+    pub(crate) fn waits(&self) -> bool {
+        self.waits
+    }
+}
