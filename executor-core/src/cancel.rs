@@ -13,7 +13,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _, se
 #[cfg(unix)]
 use crate::{
     pins::Pins,
-    process::{Flag, RemoteFlag},
+    shm::flags::{Flag, RemoteFlag},
 };
 
 /// Tells a task that its result is not wanted any more, for tasks that look.

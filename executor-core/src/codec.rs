@@ -8,7 +8,7 @@ use std::any::Any;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 #[cfg(target_os = "linux")]
-use crate::process::shm::{self, Block};
+use crate::shm::{self, Block};
 use crate::{
     panic,
     pins::Pins,

@@ -119,8 +119,12 @@ mod pins;
 mod process;
 #[cfg(feature = "rayon")]
 mod rayon;
+#[cfg(unix)]
+mod role;
 mod serial;
 mod shared_bytes;
+#[cfg(unix)]
+mod shm;
 mod shutdown;
 mod span;
 mod stats;
@@ -140,6 +144,8 @@ mod sys {
 #[expect(unsafe_code, reason = "makes a zero-sized function out of nothing")]
 mod task;
 mod thread;
+#[cfg(unix)]
+mod untrusted;
 mod wait;
 
 pub use cancel::CancelToken;
@@ -154,11 +160,12 @@ pub use map::{ChunkInput, ChunkOutput, Map, TryMap};
 pub use map::{Chunks, Gather};
 #[cfg(unix)]
 pub use process::{
-    OnWorkerDeath, ProcessPoolBuilder, ProcessPoolCore, ProcessPoolExecutor, StartMethod, Transport, in_worker, init,
-    register_test_worker,
+    OnWorkerDeath, ProcessPoolBuilder, ProcessPoolCore, ProcessPoolExecutor, StartMethod, Transport, init,
 };
 #[cfg(feature = "rayon")]
 pub use rayon::{RayonBuilder, RayonCore, RayonExecutor};
+#[cfg(unix)]
+pub use role::{in_worker, register_test_worker};
 pub use serial::{SerialCore, SerialExecutor};
 pub use shared_bytes::SharedBytes;
 pub use shutdown::{Shutdown, ShutdownReport};

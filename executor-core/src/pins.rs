@@ -3,8 +3,8 @@
 use std::{any::Any, cell::RefCell, fmt, mem::ManuallyDrop, sync::Arc};
 
 #[cfg(target_os = "linux")]
-use crate::process::{
-    in_worker,
+use crate::{
+    role::in_worker,
     shm::{Block, MOST_BLOCKS, Reference, SHARED_FROM},
 };
 

@@ -16,7 +16,7 @@ use serde::{
 #[cfg(target_os = "linux")]
 use crate::{
     pins::Pins,
-    process::shm::{self, Block, Made, Reference},
+    shm::{self, Block, Made, Reference},
 };
 
 /// Bytes that many holders read and nobody changes, in this process and, without a copy, in worker processes.

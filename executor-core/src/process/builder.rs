@@ -4,13 +4,13 @@ use std::{ffi::OsString, fmt, path::PathBuf, time::Duration};
 
 use super::{
     OnWorkerDeath, ProcessPoolExecutor, StartMethod, Transport,
-    call::{self, Call},
     config::{Config, MOST_WORKERS},
-    role,
+    task::call::{self, Call},
 };
 use crate::{
     error::{BuildError, TaskError},
     initializer::InitializerResult,
+    role,
     stats::Observer,
     sys,
     task::{Payload, Task},

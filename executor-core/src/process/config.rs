@@ -4,8 +4,8 @@ use std::{ffi::OsString, path::PathBuf, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-use super::{call::Call, role::LaunchArguments};
-use crate::stats::Observer;
+use super::task::call::Call;
+use crate::{role::LaunchArguments, stats::Observer};
 
 /// How tasks and results travel between the pool and its workers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

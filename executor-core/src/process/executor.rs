@@ -9,16 +9,14 @@ use std::{
 };
 
 use super::{
-    answer::{Chunk, Decode, Single},
     config::Config,
-    dispatch::events,
-    flags,
-    identity::Identity,
-    job::{Encoded, Job, Owner, ProcessTask},
-    pool::Core,
-    request::Request,
-    supervisor,
-    worker_slot::Worker,
+    parent::{dispatch::events, pool::Core, supervisor, worker_slot::Worker},
+    task::{
+        answer::{Chunk, Decode, Single},
+        job::{Encoded, Job, Owner, ProcessTask},
+        request::Request,
+    },
+    wire::identity::Identity,
 };
 use crate::{
     cancel::CancelToken,
@@ -27,6 +25,7 @@ use crate::{
     future::{Promise, TaskFuture, TaskRef, WaitingHere},
     map::{ChunkInput, ChunkOutput},
     panic,
+    shm::flags,
     shutdown::{Shutdown, ShutdownReport, shut_down_and_wait},
     span,
     stats::{PoolState, Stats},
@@ -505,7 +504,7 @@ mod tests {
     }
 
     /// A panic with the pool's lock, by a thread that has something in its hands.
-    fn panic_with<T>(core: &Core, take: impl FnOnce(&mut super::super::dispatch::State) -> T) {
+    fn panic_with<T>(core: &Core, take: impl FnOnce(&mut crate::process::parent::dispatch::State) -> T) {
         let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
             let mut state = core.lock();
             let _in_hands = take(&mut state);

@@ -1,50 +1,23 @@
 //! [`ProcessPoolExecutor`]: tasks in worker processes that can be killed and may crash. See README.md for who owns what, and
 //! why no task is lost.
+//!
+//! The folder says which process runs a file: [`parent`] the program that has the pool, [`worker`] its children. What both mean by a task
+//! is in [`task`], what they say to one another in [`wire`], and how it travels in [`transport`].
 
-mod answer;
-mod arguments;
 mod builder;
-mod bytes;
-mod call;
 mod config;
-mod definitions;
-mod dispatch;
-mod entry;
 mod executor;
-mod flags;
-mod handshake;
-mod identity;
-#[expect(unsafe_code, reason = "puts and takes answers by the protocol of the cell")]
-mod job;
-mod kick;
-mod launch;
-#[expect(unsafe_code, reason = "owns what it has the address of")]
-mod location;
-mod lock;
-mod pool;
-mod queue;
-mod request;
-mod results;
-mod role;
-mod shelf;
-#[cfg(target_os = "linux")]
-pub(crate) mod shm;
-mod sleep;
-mod spent;
-mod supervisor;
+mod parent;
+mod task;
 #[cfg_attr(target_os = "linux", expect(unsafe_code, reason = "shares memory with another process"))]
 mod transport;
 mod wire;
 mod worker;
-mod worker_slot;
-
-pub(crate) use entry::Entry;
-pub(crate) use flags::{Flag, RemoteFlag};
 
 pub use builder::ProcessPoolBuilder;
 pub use config::{OnWorkerDeath, StartMethod, Transport};
 pub use executor::{ProcessPoolCore, ProcessPoolExecutor};
-pub use role::{in_worker, register_test_worker};
+pub(crate) use task::entry::Entry;
 pub use worker::init;
 
 /// Makes process pools work in a test binary, where the test harness owns `main`: put it once at the top level of the

@@ -9,7 +9,7 @@ use std::{
 };
 
 use super::socket::ArrivedFile;
-use crate::{process::wire::Malformed, sys};
+use crate::{sys, untrusted::Malformed};
 
 /// Files that have come and that nobody has asked for. They leave as what cannot be slow to close, or are closed elsewhere.
 #[derive(Debug, Default)]

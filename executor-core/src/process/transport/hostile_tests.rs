@@ -12,12 +12,10 @@ use super::{
 };
 use crate::{
     codec,
-    process::{
-        handshake::Hello,
-        shm::{MOST_BLOCKS, Reference, Share},
-        wire,
-    },
+    process::wire::{frame, handshake::Hello},
+    shm::{MOST_BLOCKS, Reference, Share},
     sys::{self, Mapping, Writable},
+    untrusted::Malformed,
 };
 
 /// Something that either side does.
@@ -88,7 +86,8 @@ fn step() -> impl Strategy<Value = Step> {
         (0..CAPACITY / 8, number()).prop_map(|(at, value)| Step::Bytes(at, value)),
         prop_oneof![0..8_u64, 0..=(CAPACITY / HEADER) as u64].prop_map(Step::Produce),
         prop_oneof![frame, vec(any::<u8>(), 0..40)].prop_map(Step::Send),
-        (prop_oneof![Just(wire::FILE), any::<u8>()], any::<bool>()).prop_map(|(kind, ours)| Step::SendFile(kind, ours)),
+        (prop_oneof![Just(frame::FILE), any::<u8>()], any::<bool>())
+            .prop_map(|(kind, ours)| Step::SendFile(kind, ours)),
     ]
 }
 
@@ -225,5 +224,5 @@ fn a_reply_refers_to_no_more_than_one_value_can() {
         parent.take_attached(&mut bytes.into()).map(|attached| attached.map(|attached| attached.len()))
     };
     assert_eq!(take(MOST_BLOCKS), Ok(Some(MOST_BLOCKS)));
-    assert_eq!(take(MOST_BLOCKS + 1), Err(wire::Malformed));
+    assert_eq!(take(MOST_BLOCKS + 1), Err(Malformed));
 }

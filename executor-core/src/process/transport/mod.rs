@@ -8,13 +8,14 @@
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::{borrow::Cow, io};
 
+use super::task::bytes::Long;
 #[cfg(target_os = "linux")]
-use super::shm::{Reference, Share};
-use super::{bytes::Long, wire::Malformed};
-use crate::codec::Output;
+use crate::shm::{Reference, Share};
+use crate::{codec::Output, untrusted::Malformed};
 
 #[cfg(target_os = "linux")]
 mod foreign;
+mod kick;
 #[cfg(target_os = "linux")]
 mod layout;
 mod outgoing;
@@ -160,7 +161,7 @@ pub(super) trait ParentEnd: Send {
         self.push_with(record, None)
     }
 
-    /// The same; the content of the record goes on with `long`, which is more than [`LONGEST_COPY`](super::bytes::LONGEST_COPY) and is not copied.
+    /// The same; the content of the record goes on with `long`, which is more than [`LONGEST_COPY`](crate::process::task::bytes::LONGEST_COPY) and is not copied.
     fn push_with(&mut self, record: Record<'_>, long: Option<Long>) -> Place;
 
     /// Tells the worker of everything that was pushed. `look` says whether a core is free on which it may wait for more with

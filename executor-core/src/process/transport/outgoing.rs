@@ -13,9 +13,9 @@ use std::{
 
 #[cfg(target_os = "linux")]
 use super::socket::is_gone;
+use crate::{process::task::bytes::Long, sys};
 #[cfg(target_os = "linux")]
-use crate::process::{shm::Share, wire};
-use crate::{process::bytes::Long, sys};
+use crate::{process::wire::frame, shm::Share};
 
 /// What is to be sent.
 #[derive(Debug, Default)]
@@ -132,7 +132,7 @@ impl Outgoing {
 pub(super) fn share_frame(share: Share, has_file: bool) -> Vec<u8> {
     let content = share.to_bytes(has_file);
     let mut frame = (content.len() as u32 + 1).to_le_bytes().to_vec();
-    frame.push(wire::SHARE);
+    frame.push(frame::SHARE);
     frame.extend_from_slice(&content);
     frame
 }
@@ -145,7 +145,7 @@ mod tests {
         super::{ParentEnd, Record, SocketParent, socket_parent::MOST_BYTES},
         *,
     };
-    use crate::process::bytes::LongBytes;
+    use crate::process::task::bytes::LongBytes;
 
     /// Who reads all the time makes room all the time; yet others get the lock between two turns.
     #[test]

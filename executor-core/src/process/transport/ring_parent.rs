@@ -19,12 +19,15 @@ use crate::{
     codec::{self, Output},
     error::TaskError,
     process::{
-        bytes::{LONGEST_COPY, Long},
-        results,
-        shm::NO_DESCRIPTOR,
-        wire::{self, Malformed, Reader},
+        task::bytes::{LONGEST_COPY, Long},
+        wire::{
+            frame::{self},
+            results,
+        },
     },
+    shm::NO_DESCRIPTOR,
     sys::{self, Mapping, Writable},
+    untrusted::{Malformed, Reader},
 };
 
 /// The parent's end of the rings, and the files that the worker gets.
@@ -322,7 +325,7 @@ impl ParentEnd for Rings {
                 );
                 self.next_number += 1;
                 if spills {
-                    self.control.send_frame_with(wire::DATA, &[bytes], long);
+                    self.control.send_frame_with(frame::DATA, &[bytes], long);
                     let header = Header::new(0, definition, kind::RUN | kind::SPILLED);
                     return self.put(Header { items, ..header }, [&[], &[]]);
                 }
@@ -335,7 +338,7 @@ impl ParentEnd for Rings {
                 let kind = if bound.is_some() { kind::DEFINE_BOUND } else { kind::DEFINE };
                 let bound = bound.unwrap_or_default();
                 if spills {
-                    self.control.send_frame_with(wire::DATA, &[&function, bound], long);
+                    self.control.send_frame_with(frame::DATA, &[&function, bound], long);
                     return self.put(Header::new(0, definition, kind | kind::SPILLED), [&[], &[]]);
                 }
                 self.put(Header::new(FUNCTION + bound.len(), definition, kind), [&function, bound])

@@ -22,7 +22,8 @@ use super::{
 };
 use crate::{
     codec::Output,
-    process::{shm, wire},
+    process::wire::frame,
+    shm,
     sys::{Mapping, Writable},
 };
 
@@ -393,7 +394,7 @@ impl WorkerEnd for RingWorker {
                     // The parent takes the content and then asks for files, which have to be there.
                     self.control.borrow_mut().send_files(&attached)?;
                     attached.clear();
-                    self.control.borrow_mut().send_frame(wire::DATA, &overflow)?;
+                    self.control.borrow_mut().send_frame(frame::DATA, &overflow)?;
                     (0, kind | kind::SPILLED)
                 }
             },

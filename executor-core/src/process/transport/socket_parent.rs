@@ -25,13 +25,14 @@ use super::{
     socket::ArrivedFile,
 };
 #[cfg(target_os = "linux")]
-use crate::process::shm::{MOST_BLOCKS, Reference, Share};
+use crate::shm::{MOST_BLOCKS, Reference, Share};
 use crate::{
     process::{
-        bytes::Long,
-        wire::{self, FrameBuffer, Malformed, Reader},
+        task::bytes::Long,
+        wire::frame::{self, FrameBuffer},
     },
     sys,
+    untrusted::{Malformed, Reader},
 };
 
 /// Files that may have come before anybody asked for them: those of one reply, and what comes by while it is read.
@@ -198,7 +199,7 @@ impl SocketParent {
     pub(super) fn send_frame_with(&mut self, kind: u8, parts: &[&[u8]], long: Option<Long>) {
         let rest = long.as_ref().map_or(0, |long| long.as_slice().len());
         let length = 1 + parts.iter().map(|part| part.len()).sum::<usize>() + rest;
-        // Callers keep contents below `wire::MAX_FRAME`.
+        // Callers keep contents below `frame::MAX_FRAME`.
         let mut head = (length as u32).to_le_bytes().to_vec();
         head.push(kind);
         let mut all = vec![&head[..]];
@@ -310,7 +311,7 @@ impl SocketParent {
     /// Whether there is more than one content, begun or whole, or as many files as are read at a time.
     #[cfg(target_os = "linux")]
     pub(super) fn is_stuffed(&self) -> bool {
-        let begun = self.incoming.begun().is_some_and(|(kind, _)| kind == wire::DATA);
+        let begun = self.incoming.begun().is_some_and(|(kind, _)| kind == frame::DATA);
         self.data.len() + usize::from(begun) > 1 || self.files.len() >= MOST_FILES
     }
 
@@ -383,17 +384,17 @@ impl SocketParent {
         #[cfg_attr(not(target_os = "linux"), expect(unused_variables, reason = "no files come"))] came: usize,
     ) -> Result<(), Malformed> {
         // Of a frame that is too long for what it is, nothing more is read.
-        while self.incoming.begun().is_none_or(|(kind, length)| length <= wire::longest(kind)) {
+        while self.incoming.begun().is_none_or(|(kind, length)| length <= frame::longest(kind)) {
             let Some((kind, body)) = self.incoming.next()? else { return Ok(()) };
             match kind {
                 // It did its work by coming; or somebody else has to do it.
-                wire::KICK => self.is_kicked = true,
-                wire::DATA => self.data.push_back(body.to_vec()),
+                frame::KICK => self.is_kicked = true,
+                frame::DATA => self.data.push_back(body.to_vec()),
                 // The file came before it, or with it; or it says that there is none.
                 #[cfg(target_os = "linux")]
-                wire::FILE if body.is_empty() => {}
+                frame::FILE if body.is_empty() => {}
                 #[cfg(target_os = "linux")]
-                wire::FILE => self.files.miss(came),
+                frame::FILE => self.files.miss(came),
                 _ if self.other.len() >= MOST_OTHERS => return Err(Malformed),
                 _ => self.other.push_back((kind, body.to_vec())),
             }
@@ -504,17 +505,17 @@ impl ParentEnd for SocketParent {
         if let Record::Forget { id } = record
             && self.run_end.is_some()
         {
-            let start = wire::begin_frame(&mut self.held, wire::FORGET);
+            let start = frame::begin_frame(&mut self.held, frame::FORGET);
             self.held.extend_from_slice(&id.to_le_bytes());
             // Its length is known.
-            let _ = wire::end_frame(&mut self.held, start);
+            let _ = frame::end_frame(&mut self.held, start);
             return Place::default();
         }
         debug_assert!(self.run_end.is_none(), "nothing is pushed behind a request");
         match record {
             Record::Run { definition, items, bytes } => {
                 let head = [&definition.to_le_bytes()[..], &items.to_le_bytes(), bytes];
-                self.send_frame_with(wire::RUN, &head, long);
+                self.send_frame_with(frame::RUN, &head, long);
                 self.next_number += 1;
                 self.run_end = Some(self.pushed);
             }
@@ -523,12 +524,12 @@ impl ParentEnd for SocketParent {
                 let has_bound = [u8::from(bound.is_some())];
                 let bound = bound.unwrap_or_default();
                 let head = [&definition.to_le_bytes()[..], &offset, &hash, &has_bound, bound];
-                self.send_frame_with(wire::DEFINE, &head, long);
+                self.send_frame_with(frame::DEFINE, &head, long);
             }
             #[cfg(target_os = "linux")]
             Record::Share { share, file } => self.send_share(share, file),
             #[cfg(target_os = "linux")]
-            Record::Forget { id } => self.send_frame(wire::FORGET, &[&id.to_le_bytes()]),
+            Record::Forget { id } => self.send_frame(frame::FORGET, &[&id.to_le_bytes()]),
         }
         Place::default()
     }
@@ -616,7 +617,7 @@ impl ParentEnd for SocketParent {
     fn set_alert(&mut self, _: Alert) {}
 
     fn say_goodbye(&mut self) {
-        self.send_frame(wire::BYE, &[]);
+        self.send_frame(frame::BYE, &[]);
     }
 
     fn control(&mut self) -> &mut SocketParent {

@@ -11,23 +11,21 @@ use std::{collections::VecDeque, os::fd::BorrowedFd};
 #[cfg(target_os = "linux")]
 use super::socket::{ATTACHED, ArrivedFile, is_gone};
 use super::{
-    Record, ReplyHeader, ReplyKind, Request, WorkerEnd,
+    Record, ReplyHeader, ReplyKind, Request, WorkerEnd, kick,
     socket::{READ_SIZE, Source},
 };
 #[cfg(target_os = "linux")]
-use crate::process::shm::{self, Block, Share};
+use crate::shm::{self, Block, Share};
 use crate::{
     codec::Output,
-    process::{
-        kick,
-        wire::{self, FrameBuffer, Malformed, Reader},
-    },
+    process::wire::frame::{self, FrameBuffer},
     sys,
+    untrusted::{Malformed, Reader},
 };
 
 /// In place of a file.
 #[cfg(target_os = "linux")]
-const NO_FILE: [u8; 6] = [2, 0, 0, 0, wire::FILE, 0];
+const NO_FILE: [u8; 6] = [2, 0, 0, 0, frame::FILE, 0];
 
 /// Writes references to the end of a reply.
 #[cfg(target_os = "linux")]
@@ -66,6 +64,7 @@ impl SocketWorker {
     #[cfg(target_os = "linux")]
     pub(in crate::process) fn let_others_kick(&self) -> io::Result<()> {
         kick::note_socket(self.socket.try_clone()?);
+        shm::wake_on_release(kick::kick_parent);
         Ok(())
     }
 
@@ -97,7 +96,7 @@ impl SocketWorker {
     /// Waits for a frame of the transport, and puts its content into `body`.
     pub(super) fn receive_data(&mut self, body: &mut Vec<u8>) -> io::Result<()> {
         match self.receive()? {
-            Some((wire::DATA, content)) => {
+            Some((frame::DATA, content)) => {
                 body.clear();
                 body.extend_from_slice(content);
                 Ok(())
@@ -111,7 +110,7 @@ impl SocketWorker {
     #[cfg(target_os = "linux")]
     pub(super) fn receive_share(&mut self) -> io::Result<()> {
         match self.receive()? {
-            Some((wire::SHARE, content)) => {
+            Some((frame::SHARE, content)) => {
                 let content = content.to_vec();
                 self.accept_share(&content)
             }
@@ -132,7 +131,7 @@ impl SocketWorker {
     #[cfg(target_os = "linux")]
     pub(super) fn send_file(&mut self, file: BorrowedFd<'_>) -> io::Result<()> {
         let _one = kick::sending();
-        let frame = [1, 0, 0, 0, wire::FILE];
+        let frame = [1, 0, 0, 0, frame::FILE];
         let sent = sys::send_with_fds(self.socket.as_fd(), &frame, &[file])?;
         sys::send_all(self.socket.as_fd(), &frame[sent..])
     }
@@ -189,7 +188,7 @@ impl WorkerEnd for SocketTransport {
         let malformed = |Malformed| io::Error::from(ErrorKind::InvalidData);
         let kind = loop {
             let kind = match socket.receive()? {
-                Some((wire::BYE, _)) => return Ok(None),
+                Some((frame::BYE, _)) => return Ok(None),
                 None => return Err(ErrorKind::UnexpectedEof.into()),
                 Some((kind, content)) => {
                     body.clear();
@@ -199,17 +198,17 @@ impl WorkerEnd for SocketTransport {
             };
             match kind {
                 #[cfg(target_os = "linux")]
-                wire::SHARE => socket.accept_share(body)?,
+                frame::SHARE => socket.accept_share(body)?,
                 #[cfg(target_os = "linux")]
-                wire::FORGET => shm::forget(Reader(body).u64().map_err(malformed)?),
+                frame::FORGET => shm::forget(Reader(body).u64().map_err(malformed)?),
                 _ => break kind,
             }
         };
         let mut reader = Reader(body);
         let definition = reader.u32().map_err(malformed)?;
         let record = match kind {
-            wire::RUN => Record::Run { definition, items: reader.u32().map_err(malformed)?, bytes: reader.0 },
-            wire::DEFINE => {
+            frame::RUN => Record::Run { definition, items: reader.u32().map_err(malformed)?, bytes: reader.0 },
+            frame::DEFINE => {
                 let (offset, name_hash) = (reader.u64().map_err(malformed)?, reader.u64().map_err(malformed)?);
                 let has_bound = reader.u8().map_err(malformed)? == 1;
                 Record::Define { definition, offset, name_hash, bound: has_bound.then_some(reader.0) }
@@ -240,7 +239,7 @@ impl WorkerEnd for SocketTransport {
             if attached.is_empty() { flag } else { ATTACHED }
         };
         let mut frame = Vec::new();
-        let start = wire::begin_frame(&mut frame, wire::DATA);
+        let start = frame::begin_frame(&mut frame, frame::DATA);
         frame.extend_from_slice(&reply.number.to_le_bytes());
         let kind = match reply.kind {
             ReplyKind::Done => 0,
@@ -253,7 +252,7 @@ impl WorkerEnd for SocketTransport {
         if let Err(content) = output.into_overflow() {
             frame.extend_from_slice(&content);
         }
-        wire::end_frame(&mut frame, start).map_err(|Malformed| ErrorKind::InvalidData)?;
+        frame::end_frame(&mut frame, start).map_err(|Malformed| ErrorKind::InvalidData)?;
         self.socket.borrow_mut().send(&frame)
     }
 

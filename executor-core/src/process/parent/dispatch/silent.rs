@@ -1,0 +1,136 @@
+//! Workers that do not claim what they are given: stopped by a signal, or stuck in something that belongs to no task.
+//!
+//! A worker claims a request within microseconds of being told of it. So while something is first on a shelf and not claimed,
+//! the supervisor looks now and then, and when that stays so, or the time limit of the request is over, all that stands there
+//! goes to others and the worker is *silent*: it gets nothing until it has passed what was taken back, and is killed if it does
+//! not within the grace time. It has nothing to run meanwhile, so that costs no task.
+//!
+//! Over a socket a request cannot be taken back, but it can be known that it was not read. A worker that is stopped before it has
+//! read its request has not begun it, and is killed; and what a dead worker has not begun goes to others. Only who has it go on
+//! again in the very moment between the look and the kill costs that task.
+
+use std::time::{Duration, Instant};
+
+use super::State;
+use crate::{
+    error::TaskError,
+    process::parent::worker_slot::{Life, Silent, Worker},
+};
+
+/// How often the supervisor looks at requests that are not claimed.
+const LOOK: Duration = Duration::from_millis(50);
+/// A request that was first and not claimed at so many looks goes to another worker, if there is one.
+const LOOKS: u32 = 3;
+/// After so many it does so in any case.
+const MOST_LOOKS: u32 = 200;
+/// A worker without a task need not be given less time than this, nor more.
+const GRACE: [Duration; 2] = [Duration::from_millis(500), Duration::from_secs(10)];
+
+impl State {
+    /// Something is first on a shelf, and may stay there unclaimed.
+    #[inline]
+    pub(super) fn watch_claims(&mut self) {
+        if self.claims_due.is_none() {
+            let due = Instant::now().checked_add(LOOK);
+            self.claims_due = due;
+            due.into_iter().for_each(|due| self.sleep.call_by(due));
+        }
+    }
+
+    /// For the supervisor: looks at what is not claimed, and after workers that are silent.
+    pub(in crate::process) fn keep_claims(&mut self, now: Instant, grace: Duration) {
+        self.attend_silent(now);
+        if self.claims_due.is_none_or(|due| due > now) {
+            return;
+        }
+        let mut is_over = true;
+        let numbers: Vec<u32> = self.workers.keys().copied().collect();
+        for number in numbers {
+            let has_other =
+                !self.is_full || self.workers.values().any(|other| other.is_open() && other.shelf.live() == 0);
+            let Some(worker) = self.workers.get_mut(&number).filter(|worker| !worker.is_dying()) else { continue };
+            let first = worker.first_unclaimed();
+            is_over &= first.is_none() && worker.shelf.live() < 2;
+            worker.unclaimed = first.map(|first| match worker.unclaimed {
+                Some((known, looks)) if known == first => (first, looks + 1),
+                _ => (first, 1),
+            });
+            let looks = worker.unclaimed.map_or(0, |(_, looks)| looks);
+            let is_silent = looks >= MOST_LOOKS
+                || looks >= LOOKS && has_other
+                || looks >= 2 && worker.stop.is_none() && worker.process.is_stopped();
+            if is_silent && worker.is_ready() && worker.stop.is_none() {
+                self.take_back(number, usize::MAX);
+                self.fall_silent(number, now, grace);
+                self.end_stopped(number);
+            }
+        }
+        self.claims_due = if is_over { None } else { now.checked_add(LOOK) };
+    }
+
+    /// Kills a worker that is stopped with a request before it that cannot be taken back in another way.
+    fn end_stopped(&mut self, number: u32) {
+        let Some(worker) = self.workers.get_mut(&number) else { return };
+        if worker.first_unclaimed().is_some_and(|first| worker.is_stopped_before(first)) {
+            // As below, once it is reaped.
+            worker.life = Life::Leaving { kill_at: None };
+            worker.kill();
+        }
+    }
+
+    /// The worker gets nothing more until it has passed what was taken back from it, unless it has begun something after all.
+    fn fall_silent(&mut self, number: u32, now: Instant, grace: Duration) {
+        let Some(worker) = self.workers.get_mut(&number) else { return };
+        if worker.shelf.live() > 0 || !worker.is_ready() {
+            return;
+        }
+        let kill_at = now.checked_add(grace.clamp(GRACE[0], GRACE[1]));
+        worker.silent = Some(Silent { since: now, look: now, kill_at });
+        self.idle.retain(|idle| *idle != number);
+        self.sleep.call();
+    }
+
+    /// The time limit of what is first on a shelf is over, and its worker has not claimed it. It goes to another one; but not for
+    /// ever: its time is over the second time, too. `false` when it was claimed.
+    pub(in crate::process) fn miss(&mut self, number: u32, now: Instant, ran_for: Duration, grace: Duration) -> bool {
+        let Some(first) = self.workers.get(&number).and_then(Worker::first_unclaimed) else { return false };
+        let behind = self.workers.get(&number).map_or(0, |worker| worker.shelf.live() - 1);
+        self.take_back(number, behind);
+        let Some(worker) = self.workers.get_mut(&number) else { return false };
+        if !worker.channel.revoke(first) {
+            return false;
+        }
+        if let Some(mut standing) = self.take_revoked(number, first) {
+            if std::mem::replace(&mut standing.request.extras().is_missed, true) {
+                self.lose_rest(standing, &TaskError::TimedOut { ran_for });
+            } else {
+                self.put_back(number, standing);
+            }
+        }
+        self.fall_silent(number, now, grace);
+        true
+    }
+
+    fn attend_silent(&mut self, now: Instant) {
+        let Self { workers, idle, sleep, .. } = self;
+        for (number, worker) in workers {
+            let Some(silent) = worker.silent.filter(|silent| worker.is_ready() && silent.look <= now) else { continue };
+            if worker.channel.has_passed_all() {
+                worker.silent = None;
+                worker.unclaimed = None;
+                worker.forget_revoked();
+                worker.rest(sleep);
+                if worker.is_open() {
+                    idle.push(*number);
+                }
+            } else if silent.kill_at.is_some_and(|kill_at| kill_at <= now) {
+                // Not one that has died: nobody has lost anything.
+                worker.life = Life::Leaving { kill_at: Some(now) };
+            } else {
+                let pause = ((now - silent.since) / 4).max(Duration::from_millis(1));
+                let look = now.checked_add(pause).into_iter().chain(silent.kill_at).min();
+                worker.silent = look.map(|look| Silent { look, ..silent });
+            }
+        }
+    }
+}

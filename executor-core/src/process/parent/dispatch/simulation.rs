@@ -1,0 +1,514 @@
+//! All parties of a pool in every order: who submits, who takes answers, the workers, and the supervisor, who sleeps meanwhile.
+//! Each takes its steps by the functions that the pool uses, and after each step the supervisor must be about to wake up in
+//! time for whatever is due. No time passes here: limits are hours, and what counts is which one comes first.
+
+use std::{
+    collections::{HashSet, VecDeque},
+    os::unix::net::UnixStream,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use super::*;
+use crate::{
+    future::{TaskFuture, TaskRef, TypedRef},
+    process::{
+        config::{Config, OnWorkerDeath, StartMethod, Transport},
+        parent::{
+            pool::Core,
+            worker_slot::{Life, Watched},
+        },
+        task::{
+            answer::{Answer, Chunk, Single},
+            bytes::Long,
+            job::{Encoded, Job, Owner},
+        },
+        transport::{Load, ParentEnd, Place, Reply, ReplyKind, SocketParent},
+        wire::{arguments::Items, identity::Identity},
+    },
+    role::LaunchArguments,
+    span,
+    sys::WorkerProcess,
+    untrusted::Malformed,
+};
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+/// Numbers that are the same each time.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, end: u64) -> u64 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) % end
+    }
+}
+
+/// What a worker process and its rings have between them.
+#[derive(Default)]
+struct Side {
+    waiting: VecDeque<u64>,
+    claimed: HashSet<u64>,
+    running: Option<u64>,
+    replies: VecDeque<u64>,
+    /// Some items of a chunk: how many, and their results.
+    parts: VecDeque<(u64, u32, Vec<u8>)>,
+    /// Those after them that are complete and were not sent.
+    open: Option<(u32, Vec<u8>)>,
+    /// Long contents, which nothing reads.
+    long: Vec<Long>,
+}
+
+impl Side {
+    /// The worker does one thing: claims a request, or answers the one that it has claimed.
+    fn step(&mut self) {
+        if let Some(number) = self.running.take() {
+            self.replies.push_back(number);
+        } else if let Some(number) = self.waiting.pop_front() {
+            self.claimed.insert(number);
+            self.running = Some(number);
+        }
+    }
+}
+
+struct End {
+    side: Arc<Mutex<Side>>,
+    control: SocketParent,
+    next_number: u64,
+}
+
+impl ParentEnd for End {
+    fn depth(&self) -> usize {
+        64
+    }
+
+    fn has_room(&self, _: Load) -> bool {
+        true
+    }
+
+    fn push_with(&mut self, record: Record<'_>, long: Option<Long>) -> Place {
+        self.side.lock().unwrap().long.extend(long);
+        if matches!(record, Record::Run { .. }) {
+            self.side.lock().unwrap().waiting.push_back(self.next_number);
+            self.next_number += 1;
+        }
+        Place::default()
+    }
+
+    fn ring(&mut self, _: bool) {}
+
+    fn release(&mut self, _: u64, _: Place) {}
+
+    fn release_all(&mut self) -> bool {
+        false
+    }
+
+    fn is_claimed(&self, number: u64) -> bool {
+        self.side.lock().unwrap().claimed.contains(&number)
+    }
+
+    fn revoke(&mut self, number: u64) -> bool {
+        let waiting = &mut self.side.lock().unwrap().waiting;
+        let at = waiting.iter().position(|other| *other == number);
+        at.is_some_and(|at| waiting.remove(at).is_some())
+    }
+
+    fn keeps(&self, _: usize) -> bool {
+        false
+    }
+
+    fn bytes(&self, _: Place) -> Vec<u8> {
+        Vec::new()
+    }
+
+    fn receive(&mut self, receiver: &mut dyn FnMut(Reply<'_>) -> Result<(), Malformed>) -> Result<(), Malformed> {
+        let (parts, replies) = {
+            let mut side = self.side.lock().unwrap();
+            (std::mem::take(&mut side.parts), std::mem::take(&mut side.replies))
+        };
+        for (number, items, bytes) in parts {
+            receiver(Reply {
+                number: number as u32,
+                kind: ReplyKind::Part,
+                items,
+                elapsed: 0,
+                bytes: bytes.into(),
+                #[cfg(target_os = "linux")]
+                attached: Vec::new(),
+            })?;
+        }
+        for number in replies {
+            receiver(Reply {
+                number: number as u32,
+                kind: ReplyKind::Done,
+                items: 0,
+                // Short, so that several stand with a worker.
+                elapsed: 100_000,
+                bytes: [0][..].into(),
+                #[cfg(target_os = "linux")]
+                attached: Vec::new(),
+            })?;
+        }
+        Ok(())
+    }
+
+    fn unfinished(&mut self) -> Option<(u32, Vec<u8>)> {
+        self.side.lock().unwrap().open.take()
+    }
+
+    fn set_alert(&mut self, _: Alert) {}
+
+    fn say_goodbye(&mut self) {}
+
+    fn control(&mut self) -> &mut SocketParent {
+        &mut self.control
+    }
+}
+
+fn config(random: &mut Random) -> Config {
+    Config {
+        max_workers: 3,
+        start_method: StartMethod::Spawn,
+        preload: None,
+        initializer: None,
+        memory_limit: None,
+        recycle_above: None,
+        transport: Transport::default(),
+        on_worker_death: OnWorkerDeath::FailTask,
+        max_tasks_per_child: None,
+        retries: 0,
+        idle_timeout: (random.below(2) == 0).then_some(40 * HOUR),
+        queue_capacity: usize::MAX,
+        task_timeout: None,
+        grace: HOUR,
+        startup_timeout: HOUR,
+        environment: Vec::new(),
+        directory: None,
+        kill_process_group: true,
+        observer: None,
+        launch_arguments: LaunchArguments { arguments: Vec::new(), null_stdout: true },
+    }
+}
+
+struct World {
+    random: Random,
+    core: Arc<Core>,
+    sides: Vec<Arc<Mutex<Side>>>,
+    futures: Vec<(TypedRef<ProcessTask>, TaskFuture<u8>)>,
+    /// Somebody has woken the supervisor.
+    is_rung: bool,
+}
+
+impl World {
+    fn new(seed: u64) -> Self {
+        let mut random = Random(seed);
+        let (alarm, _heard) = UnixStream::pair().unwrap();
+        let core = Arc::new(Core::new(config(&mut random), Identity::of_this_program().unwrap(), alarm));
+        let mut world = Self { random, core, sides: Vec::new(), futures: Vec::new(), is_rung: false };
+        for _ in 0..1 + world.random.below(3) {
+            world.add_worker();
+        }
+        world
+    }
+
+    fn add_worker(&mut self) {
+        let (control, other) = SocketParent::pair().unwrap();
+        // Nobody is there who could hang up.
+        std::mem::forget(other);
+        let watched = Watched { channel: control.fd().try_clone_to_owned().unwrap(), process: None };
+        let side = Arc::default();
+        self.sides.push(Arc::clone(&side));
+        let mut worker = Worker::new(
+            WorkerProcess::pretend(),
+            Box::new(End { side, control, next_number: 0 }),
+            watched,
+            None,
+            None,
+            #[cfg(target_os = "linux")]
+            crate::process::parent::loans::Loans::nothing(),
+        );
+        worker.life = Life::Ready;
+        let mut state = self.core.lock();
+        state.add_worker(worker);
+        state.open_held();
+        // The supervisor alone does this, and looks at everything afterwards.
+        let deadline = state.next_deadline();
+        state.sleep.fall_asleep(deadline);
+    }
+
+    fn submit(&mut self) {
+        fn task(x: u8) -> u8 {
+            x
+        }
+        let mut bytes = Vec::new();
+        let mut request = Request::single(&task, 0_u8, &mut bytes).unwrap();
+        if self.random.below(2) == 0 {
+            request.extras().time_limit = Some(HOUR * (1 + self.random.below(20) as u32));
+        }
+        let content = ProcessTask::new(Owner::new(Arc::clone(&self.core) as _), span::current());
+        let (task, future) = TaskRef::allocate::<Encoded<Single<u8>>>(content);
+        let job = Job::new(task);
+        let mut state = self.core.lock();
+        if self.random.below(4) == 0 {
+            state.expire_after(HOUR * (1 + self.random.below(20) as u32), &job, &mut request);
+        }
+        let pointer = job.pointer();
+        state.admit(job, request, &mut bytes);
+        drop(state);
+        self.futures.push((pointer, future));
+    }
+
+    /// What the supervisor does in one turn, but for the lives of workers.
+    fn supervise(&mut self) {
+        self.is_rung = false;
+        let mut state = self.core.lock();
+        state.sleep.wake_up();
+        state.receive_all();
+        state.is_watched &= state.relieve();
+        state.keep_claims(Instant::now(), HOUR);
+        state.refill();
+        let deadline = state.next_deadline();
+        state.sleep.fall_asleep(deadline);
+    }
+
+    fn step(&mut self) {
+        let some = self.random.below(1000) as usize;
+        match self.random.below(12) {
+            0..4 => self.submit(),
+            4..7 => self.sides[some % self.sides.len()].lock().unwrap().step(),
+            7 => {
+                // A thread that waits for a result, and takes those of the others.
+                let mut state = self.core.lock();
+                state.receive_all();
+                state.refill();
+            }
+            8 => {
+                // One worker's answers, as when its time is over, or when it is chosen.
+                let mut state = self.core.lock();
+                state.receive((some % self.sides.len()) as u32);
+            }
+            9 if !self.futures.is_empty() => {
+                let (job, _future) = self.futures.swap_remove(some % self.futures.len());
+                self.core.lock().cancel(&job);
+            }
+            10 if self.sides.len() < 3 => self.add_worker(),
+            10 if some.is_multiple_of(4) => {
+                let number = (some % self.sides.len()) as u32;
+                self.core.lock().stop(number, None, &TaskError::Cancelled, self.core.config.grace);
+            }
+            _ => self.supervise(),
+        }
+    }
+
+    /// What is to hold whenever the lock is released.
+    fn check(&mut self) {
+        let mut state = self.core.lock();
+        self.is_rung |= state.sleep.take_call();
+        assert!(state.is_consistent());
+        let due = state.next_deadline();
+        assert!(state.sleep.covers(due), "nobody has told the supervisor of what is due at {due:?}: {:?}", state.sleep);
+        assert!(self.is_rung || !state.sleep.is_awake(), "it was called, and nobody wakes it");
+        let to_wake = state.take_to_wake();
+        drop(state);
+        to_wake.wake();
+        self.futures.retain(|(_, future)| !future.done());
+    }
+}
+
+/// A pool that replaces its workers all the time comes to the last of the numbers some day.
+#[test]
+fn the_numbers_of_workers_begin_again() {
+    let mut world = World::new(1);
+    world.core.lock().workers.retain(|number, _| *number == 0);
+    world.core.lock().next_worker = Location::WORKERS - 1;
+    (0..2).for_each(|_| world.add_worker());
+    let state = world.core.lock();
+    assert_eq!(state.workers.keys().copied().collect::<Vec<_>>(), [0, 1, Location::WORKERS - 1]);
+}
+
+/// A worker answers items of a chunk in parts, and dies before it has said that this is all, or says that it has begun none.
+#[test]
+fn items_of_a_chunk_that_have_an_answer_are_neither_lost_nor_run_again() {
+    fn task(x: u8) -> u8 {
+        x
+    }
+    let results = |items: std::ops::Range<u8>| items.flat_map(|x| [1, x]).collect::<Vec<u8>>();
+    let dies = |sent: u8, open: u8, retries: u32, is_claimed: bool| {
+        let world = World::new(1);
+        world.core.lock().workers.retain(|number, _| *number == 0);
+        world.core.lock().idle = vec![0];
+        let mut bytes = Vec::new();
+        let mut request = Request::chunk(&task, vec![0_u8, 1, 2], &mut bytes).unwrap();
+        request.extras().retries = retries;
+        let content = ProcessTask::new(Owner::new(Arc::clone(&world.core) as _), span::current());
+        let (task, future) = TaskRef::allocate::<Encoded<Chunk<u8>>>(content);
+        world.core.lock().admit(Job::new(task), request, &mut bytes);
+        let mut side = world.sides[0].lock().unwrap();
+        if is_claimed {
+            side.step();
+        }
+        if sent > 0 {
+            side.parts.push_back((0, sent.into(), results(0..sent)));
+        }
+        side.open = (open > 0).then(|| (open.into(), results(sent..sent + open)));
+        drop(side);
+        let mut state = world.core.lock();
+        state.receive_all();
+        let died = TaskError::WorkerDied { pid: 1, exit: crate::error::WorkerExit::Signal(9) };
+        state.inherit(0, &died, false);
+        state.workers.clear();
+        state.idle.clear();
+        // What is run once more.
+        let left = state.queue.pop().map(|queued| {
+            let items = Items(queued.bytes.as_slice()).map(<[u8]>::to_vec).collect::<Vec<_>>();
+            assert_eq!(items.len(), queued.request.items() as usize);
+            state.books.end_chunk(queued.job, queued.request);
+            items
+        });
+        let to_wake = state.take_to_wake();
+        drop(state);
+        to_wake.wake();
+        let output = future.result().unwrap();
+        (output.values, output.errors.into_iter().map(|(index, _)| index).collect::<Vec<_>>(), left)
+    };
+    for (sent, open) in [(3, 0), (2, 1), (0, 3)] {
+        for (retries, is_claimed) in [(0, true), (1, true), (0, false), (1, false)] {
+            assert_eq!(dies(sent, open, retries, is_claimed), (vec![0, 1, 2], vec![], None));
+        }
+    }
+    for (sent, open) in [(2, 0), (1, 1), (0, 2)] {
+        for (retries, is_claimed) in [(1, true), (0, false), (1, false)] {
+            let (values, _, left) = dies(sent, open, retries, is_claimed);
+            assert_eq!((values, left), (vec![0, 1], Some(vec![vec![2]])));
+        }
+        assert_eq!(dies(sent, open, 0, true), (vec![0, 1], vec![2], None));
+    }
+}
+
+/// What is done under the lock with a long argument takes as long as with a short one only if nobody copies it: the worker is sent
+/// what was encoded, or the argument itself; and that is what another one is sent when the first one has died.
+#[test]
+fn a_long_argument_is_owned_once_by_all_that_need_it() {
+    fn length<T: AsRef<[u8]>>(argument: T) -> usize {
+        argument.as_ref().len()
+    }
+    /// More than there may be of shared memory for arguments.
+    const LARGE: usize = 40 << 20;
+    let text = || {
+        let mut bytes = Vec::new();
+        let request = Request::single(&length::<String>, "x".repeat(LONGEST_COPY), &mut bytes).unwrap();
+        let at = bytes.as_ptr();
+        (request, bytes, at)
+    };
+    let vector = || {
+        let (mut bytes, argument) = (Vec::new(), vec![0_u8; LARGE]);
+        let at = argument.as_ptr();
+        (Request::single(&length::<Vec<u8>>, argument, &mut bytes).unwrap(), bytes, at)
+    };
+    #[cfg(feature = "bytes")]
+    let foreign = || {
+        let (mut bytes, argument) = (Vec::new(), bytes::Bytes::from(vec![0_u8; LARGE]));
+        let at = argument.as_ptr();
+        (Request::single(&(|bytes: bytes::Bytes| bytes.len()), argument, &mut bytes).unwrap(), bytes, at)
+    };
+    let asks = [
+        text(),
+        vector(),
+        #[cfg(feature = "bytes")]
+        foreign(),
+    ];
+    for (request, mut bytes, at) in asks {
+        let mut world = World::new(1);
+        world.core.lock().workers.retain(|number, _| *number == 0);
+        world.core.lock().idle = vec![0];
+        let content = ProcessTask::new(Owner::new(Arc::clone(&world.core) as _), span::current());
+        let (task, _future) = TaskRef::allocate::<Encoded<Single<usize>>>(content);
+        world.core.lock().admit(Job::new(task), request, &mut bytes);
+        let died = TaskError::WorkerDied { pid: 1, exit: crate::error::WorkerExit::Code(1) };
+        world.core.lock().inherit(0, &died, false);
+        assert_eq!(world.core.lock().queued(), 1);
+        world.core.lock().workers.clear();
+        world.core.lock().idle.clear();
+        world.add_worker();
+        {
+            let mut state = world.core.lock();
+            let number = *state.workers.keys().next().unwrap();
+            state.idle = vec![number];
+            state.refill();
+            assert_eq!(state.queued(), 0);
+        }
+        let sent = |side: &Arc<Mutex<Side>>| match &side.lock().unwrap().long[..] {
+            [long] => long.as_slice().as_ptr(),
+            others => panic!("one content is sent: {}", others.len()),
+        };
+        assert_eq!(sent(&world.sides[0]), at);
+        assert_eq!(sent(world.sides.last().unwrap()), at);
+        let mut state = world.core.lock();
+        let died = TaskError::WorkerDied { pid: 1, exit: crate::error::WorkerExit::Code(1) };
+        let number = *state.workers.keys().next().unwrap();
+        state.inherit(number, &died, false);
+        state.fail_queue(&TaskError::Cancelled);
+        state.workers.clear();
+        let to_wake = state.take_to_wake();
+        drop(state);
+        to_wake.wake();
+    }
+}
+
+/// Who waits for a task may have decoded its result, and gone, before the supervisor lets go of it.
+#[test]
+fn the_supervisor_drops_nothing_of_the_users() {
+    #[derive(serde::Serialize, serde::Deserialize)]
+    struct Value;
+    static DROPPED_BY: Mutex<Option<std::thread::ThreadId>> = Mutex::new(None);
+    static IS_DROPPED: std::sync::Condvar = std::sync::Condvar::new();
+    impl Drop for Value {
+        fn drop(&mut self) {
+            *DROPPED_BY.lock().unwrap() = Some(std::thread::current().id());
+            IS_DROPPED.notify_all();
+        }
+    }
+    fn make((): ()) -> Value {
+        Value
+    }
+    let world = World::new(1);
+    let request = Request::single(&make, (), &mut Vec::new()).unwrap();
+    let content = ProcessTask::new(Owner::new(Arc::clone(&world.core) as _), span::current());
+    let (task, future) = TaskRef::allocate::<Encoded<Single<Value>>>(content);
+    future.add_done_callback(|_| ());
+    let mut state = world.core.lock();
+    state.books.end(Job::new(task), request, Ok(Answer::Single(Vec::new().into())));
+    let to_wake = state.take_to_wake();
+    drop(state);
+    // Who looks for the first error has to decode what is no error.
+    let (promise, other) = crate::Promise::<Value>::new();
+    let waited = crate::wait([future, other], Some(Duration::ZERO), crate::ReturnWhen::FirstError);
+    assert_eq!((waited.done.len(), waited.not_done.len()), (1, 1));
+    drop((waited, promise));
+    assert!(DROPPED_BY.lock().unwrap().is_none(), "the pool holds on to it");
+    to_wake.wake_elsewhere();
+    let (limit, is_held) = (Duration::from_secs(60), |by: &mut Option<_>| by.is_none());
+    let (dropped_by, _) = IS_DROPPED.wait_timeout_while(DROPPED_BY.lock().unwrap(), limit, is_held).unwrap();
+    assert!(dropped_by.is_some_and(|by| by != std::thread::current().id()), "{dropped_by:?}");
+}
+
+#[test]
+fn the_supervisor_wakes_in_time_in_every_order_of_the_parties() {
+    for seed in 0..2000 {
+        let mut world = World::new(seed);
+        world.supervise();
+        for _ in 0..60 {
+            world.step();
+            world.check();
+        }
+        // Every task holds on to the pool, and the pool to those that it has.
+        let mut state = world.core.lock();
+        state.fail_queue(&TaskError::Cancelled);
+        state.books.expiries.clear();
+        let workers = std::mem::take(&mut state.workers);
+        let to_wake = state.take_to_wake();
+        drop(state);
+        drop(workers);
+        to_wake.wake();
+    }
+}

@@ -1,0 +1,518 @@
+//! The whole life of shared memory, driven at random: a program, its requests and configurations, and workers that decode late,
+//! keep what they were given, return it, lose files, lie, and die at any step. The store, the loans, the definitions and the
+//! workers' tables are the real ones, and so is the memory: each piece is full of one byte, and whoever may read it finds that
+//! byte and no other.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    os::{fd::OwnedFd, unix::net::UnixStream},
+    sync::Arc,
+};
+
+use super::{definitions::Definitions, loans::Loans};
+use crate::{
+    configuration::Bound,
+    pins::Pins,
+    process::{
+        task::{bytes::Long, entry::EntryOf, request::Request},
+        transport::{Alert, ParentEnd, Place, Record, Reply, SocketParent},
+        wire::frame::DEFINITIONS,
+    },
+    shm::{
+        Attached, Block, Reference,
+        borrowed::Borrower,
+        loan::Share,
+        store::{self, Fresh, Use},
+    },
+    untrusted::Malformed,
+};
+
+const LENGTH: usize = 64 * 1024;
+
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, end: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 >> 33) as usize % end
+    }
+
+    fn is(&mut self, one_in: usize) -> bool {
+        self.below(one_in) == 0
+    }
+}
+
+/// A piece, and the byte that it is full of.
+#[derive(Clone)]
+struct Piece(Block, u8);
+
+impl Piece {
+    fn check(&self) {
+        let bytes = self.0.bytes();
+        for at in [0, 4096, LENGTH / 2, LENGTH - 1] {
+            assert_eq!(bytes[at], self.1, "a piece has changed under a reader");
+        }
+    }
+}
+
+/// What is told of a piece in encoded bytes: the reference, and what it is to be full of.
+type Told = Vec<(Reference, u8)>;
+
+/// What stands in a worker's ring.
+enum Sent {
+    Share(Share, OwnedFd),
+    Forget(u64),
+    Define(usize, Told),
+    Run { number: u64, definition: usize, told: Told, step: usize },
+}
+
+/// The parent's end of a ring that is a list.
+struct Channel {
+    sent: VecDeque<Sent>,
+    control: SocketParent,
+    _other: UnixStream,
+}
+
+impl ParentEnd for Channel {
+    fn depth(&self) -> usize {
+        1024
+    }
+
+    fn has_room(&self, _: crate::process::transport::Load) -> bool {
+        true
+    }
+
+    fn push_with(&mut self, record: Record<'_>, _: Option<Long>) -> Place {
+        self.sent.push_back(match record {
+            Record::Share { share, file } => Sent::Share(share, file.try_clone_to_owned().unwrap()),
+            Record::Forget { id } => Sent::Forget(id),
+            Record::Run { .. } | Record::Define { .. } => unreachable!("pushed by the model"),
+        });
+        Place::default()
+    }
+
+    fn ring(&mut self, _: bool) {}
+
+    fn release(&mut self, _: u64, _: Place) {}
+
+    fn release_all(&mut self) -> bool {
+        self.sent.is_empty()
+    }
+
+    fn is_claimed(&self, _: u64) -> bool {
+        false
+    }
+
+    fn revoke(&mut self, _: u64) -> bool {
+        false
+    }
+
+    fn keeps(&self, _: usize) -> bool {
+        false
+    }
+
+    fn bytes(&self, _: Place) -> Vec<u8> {
+        Vec::new()
+    }
+
+    fn receive(&mut self, _: &mut dyn FnMut(Reply<'_>) -> Result<(), Malformed>) -> Result<(), Malformed> {
+        Ok(())
+    }
+
+    fn unfinished(&mut self) -> Option<(u32, Vec<u8>)> {
+        None
+    }
+
+    fn set_alert(&mut self, _: Alert) {}
+
+    fn say_goodbye(&mut self) {}
+
+    fn control(&mut self) -> &mut SocketParent {
+        &mut self.control
+    }
+}
+
+/// A request as the parent has it.
+struct Standing {
+    number: u64,
+    /// Pins what it refers to; nothing when it was revoked.
+    request: Option<(Request, Pins)>,
+}
+
+struct Worker {
+    // The parent's side.
+    loans: Loans,
+    definitions: Definitions,
+    channel: Channel,
+    standing: VecDeque<Standing>,
+    next_number: u64,
+    // Its own side.
+    borrower: Borrower,
+    known: Vec<Told>,
+    /// What the request that it runs has decoded, and its number.
+    running: Option<(u64, Vec<Piece>)>,
+    kept: Vec<Piece>,
+    /// Pieces whose file it could not take when they came last, and at which step.
+    lost: HashMap<u64, usize>,
+    asleep_until: usize,
+}
+
+impl Worker {
+    fn new() -> Self {
+        let (control, other) = SocketParent::pair().unwrap();
+        let (loans, counts) = Loans::new(Arc::new(UnixStream::pair().unwrap().0)).unwrap();
+        Self {
+            loans,
+            definitions: Definitions::default(),
+            channel: Channel { sent: VecDeque::new(), control, _other: other },
+            standing: VecDeque::new(),
+            next_number: 0,
+            borrower: Borrower::new(&counts).unwrap(),
+            known: vec![Told::new(); DEFINITIONS],
+            running: None,
+            kept: Vec::new(),
+            lost: HashMap::new(),
+            asleep_until: 0,
+        }
+    }
+
+    /// Resolves what it was told, and looks at it. What it cannot resolve it has lost, and nobody knew when it was told.
+    fn decode(&self, told: &Told, told_at: usize) -> Vec<Piece> {
+        let decode = |(reference, byte): &(Reference, u8)| match self.borrower.find(*reference) {
+            Ok(block) => {
+                let piece = Piece(block, *byte);
+                piece.check();
+                Some(piece)
+            }
+            Err(why) => {
+                let lost_at = self.lost.get(&reference.id);
+                assert!(lost_at.is_some_and(|lost_at| *lost_at >= told_at), "{why}: {lost_at:?}, told at {told_at}");
+                None
+            }
+        };
+        told.iter().filter_map(decode).collect()
+    }
+}
+
+struct Model {
+    random: Random,
+    step: usize,
+    next_byte: u8,
+    held: Vec<Piece>,
+    fresh: Vec<Fresh>,
+    configurations: Vec<(Arc<Bound>, Told)>,
+    workers: Vec<Worker>,
+    counts: [usize; 6],
+    /// All pieces that were made.
+    made: Vec<u64>,
+}
+
+fn told(pieces: &[Piece]) -> Told {
+    pieces.iter().map(|piece| (piece.0.reference(), piece.1)).collect()
+}
+
+fn pins(pieces: &[Piece]) -> Pins {
+    Pins::collect(|| pieces.iter().for_each(|piece| assert!(Pins::add_block(&piece.0)))).1
+}
+
+fn task(x: u8) -> u8 {
+    x
+}
+
+fn entry<F: crate::Task<u8, M, Output = u8>, M>(_: F) -> &'static crate::process::task::entry::Entry {
+    EntryOf::<F, u8, M>::ENTRY
+}
+
+impl Model {
+    fn new(seed: u64) -> Self {
+        Self {
+            random: Random(seed),
+            step: 0,
+            next_byte: 1,
+            held: Vec::new(),
+            fresh: Vec::new(),
+            configurations: Vec::new(),
+            workers: (0..3).map(|_| Worker::new()).collect(),
+            counts: [0; 6],
+            made: Vec::new(),
+        }
+    }
+
+    fn finish(&mut self, mut fresh: Fresh) {
+        self.next_byte = self.next_byte.wrapping_add(1);
+        fresh.bytes_mut().fill(self.next_byte);
+        self.held.push(Piece(Block::Held(fresh.into_holder()), self.next_byte));
+    }
+
+    fn some_pieces(&mut self) -> Vec<Piece> {
+        let all = self.held.len();
+        (0..self.random.below(3).min(all)).map(|_| self.held[self.random.below(all)].clone()).collect()
+    }
+
+    /// A worker does nothing for a while, everything that stands with it is cancelled, and so many configurations come that
+    /// the numbers of all that it was told are taken by others before it has read them.
+    fn flood(&mut self, index: usize) {
+        self.workers[index].asleep_until = self.step + 300;
+        for _ in 0..=DEFINITIONS {
+            self.step += 1;
+            let bound = Arc::new(Bound { id: self.step as u64, bytes: Vec::new(), _pins: Pins::default() });
+            self.send(index, &[], Some((bound, Told::new())));
+        }
+        let worker = &mut self.workers[index];
+        let running = worker.running.as_ref().map(|(number, _)| *number);
+        worker.standing.iter_mut().filter(|it| Some(it.number) != running).for_each(|it| it.request = None);
+        self.configurations.clear();
+    }
+
+    fn submit(&mut self) {
+        let pieces = self.some_pieces();
+        let bound = if self.random.is(2) && !self.configurations.is_empty() {
+            let index = self.random.below(self.configurations.len());
+            Some(self.configurations[index].clone())
+        } else {
+            None
+        };
+        let index = self.random.below(self.workers.len());
+        self.send(index, &pieces, bound);
+    }
+
+    fn send(&mut self, index: usize, pieces: &[Piece], bound: Option<(Arc<Bound>, Told)>) {
+        let worker = &mut self.workers[index];
+        let pins = pins(pieces);
+        let request = Request {
+            entry: entry(task),
+            bound: bound.as_ref().map(|(bound, _)| Arc::clone(bound)),
+            ticket: 0,
+            extras: None,
+        };
+        worker.loans.share(&pins, &mut worker.channel).unwrap();
+        let has_all = request.bound.as_ref().is_none_or(|bound| worker.loans.has_all(&bound._pins));
+        let definition = match worker.definitions.find(&request) {
+            Some(definition) if has_all => definition,
+            _ => {
+                if let Some(bound) = &request.bound {
+                    worker.loans.share(&bound._pins, &mut worker.channel).unwrap();
+                }
+                let definition = worker.definitions.put(&request, worker.next_number);
+                let told = bound.map(|(_, told)| told).unwrap_or_default();
+                worker.channel.sent.push_back(Sent::Define(definition as usize, told));
+                definition
+            }
+        };
+        let (number, step) = (worker.next_number, self.step);
+        worker.next_number += 1;
+        let sent = Sent::Run { number, definition: definition as usize, told: told(pieces), step };
+        worker.channel.sent.push_back(sent);
+        worker.standing.push_back(Standing { number, request: Some((request, pins)) });
+    }
+
+    /// Revokes a request that the worker has not claimed.
+    fn cancel(&mut self, index: usize) {
+        let worker = &mut self.workers[index];
+        let running = worker.running.as_ref().map(|(number, _)| *number);
+        let open: Vec<usize> =
+            (0..worker.standing.len()).filter(|at| Some(worker.standing[*at].number) != running).collect();
+        if !open.is_empty() {
+            worker.standing[open[self.random.below(open.len())]].request = None;
+        }
+        if worker.standing.iter().all(|standing| standing.request.is_none()) && worker.running.is_none() {
+            worker.standing.clear();
+            if worker.channel.release_all() {
+                worker.definitions.passed_all();
+            }
+        }
+    }
+
+    /// The worker takes the next record.
+    fn work(&mut self, index: usize) {
+        let worker = &mut self.workers[index];
+        if worker.asleep_until > self.step {
+            return;
+        }
+        if worker.running.is_some() {
+            return self.answer(index);
+        }
+        match worker.channel.sent.pop_front() {
+            Some(Sent::Share(share, file)) => {
+                let is_lost = self.random.is(8);
+                if is_lost {
+                    self.counts[0] += 1;
+                    worker.lost.insert(share.id, self.step);
+                } else {
+                    worker.lost.remove(&share.id);
+                }
+                worker.borrower.accept(share, (!is_lost).then_some(file));
+            }
+            Some(Sent::Forget(id)) => worker.borrower.forget(id),
+            Some(Sent::Define(number, told)) => {
+                // It may decode it at once, whether or not the request behind it was cancelled meanwhile.
+                if self.random.is(2) {
+                    drop(worker.decode(&told, 0));
+                }
+                worker.known[number] = told;
+            }
+            Some(Sent::Run { number, definition, told, step }) => {
+                let is_revoked = worker
+                    .standing
+                    .iter()
+                    .find(|standing| standing.number == number)
+                    .is_none_or(|it| it.request.is_none());
+                if !is_revoked {
+                    let mut pieces = worker.decode(&told, step);
+                    pieces.extend(worker.decode(&worker.known[definition], step));
+                    self.counts[1] += 1;
+                    worker.running = Some((number, pieces));
+                }
+            }
+            None => {}
+        }
+    }
+
+    /// The worker answers the request that it runs, with some of what it has.
+    fn answer(&mut self, index: usize) {
+        let worker = &mut self.workers[index];
+        let Some((number, pieces)) = worker.running.take() else { return };
+        pieces.iter().for_each(Piece::check);
+        let mut answer: Vec<Piece> = Vec::new();
+        for piece in &pieces {
+            if self.random.is(3) {
+                worker.kept.push(piece.clone());
+            }
+        }
+        let has = pieces.iter().chain(&worker.kept);
+        for piece in has.filter(|_| self.random.is(6)) {
+            piece.0.hand_over();
+            answer.push(piece.clone());
+        }
+        let references = told(&answer);
+        drop((pieces, answer));
+        // The parent takes it.
+        let mut attached = Attached::new();
+        for (reference, byte) in references {
+            worker.loans.attach(&mut attached, reference, None).unwrap();
+            let block = attached.last().unwrap().1.clone().unwrap();
+            self.counts[2] += 1;
+            self.held.push(Piece(block, byte));
+        }
+        while worker.standing.front().is_some_and(|standing| standing.number <= number) {
+            worker.standing.pop_front();
+        }
+        worker.definitions.passed(number);
+    }
+
+    /// A worker says that it returns something, with whatever count it likes. It is not seen again.
+    fn forge(&mut self, index: usize) {
+        let newest =
+            self.fresh.iter().map(|fresh| fresh.id()).chain(self.held.iter().map(|piece| piece.0.reference().id));
+        let ids: Vec<u64> = newest.collect();
+        if ids.is_empty() {
+            return;
+        }
+        let id = ids[self.random.below(ids.len())];
+        let is_fresh = self.fresh.iter().any(|fresh| fresh.id() == id);
+        let worker = &mut self.workers[index];
+        let counts = self.random.is(4);
+        if !counts {
+            worker.loans.forge_counts(7);
+        }
+        let reference = Reference { from_worker: false, id, length: LENGTH as u64 };
+        let mut attached = Attached::new();
+        if worker.loans.attach(&mut attached, reference, None).is_ok() {
+            assert!(!is_fresh, "a worker has returned what is being written");
+            let block = attached.pop().unwrap().1.unwrap();
+            let byte = block.bytes()[0];
+            self.held.push(Piece(block, byte));
+            self.counts[3] += 1;
+        }
+        self.counts[4] += usize::from(is_fresh);
+        self.workers[index] = Worker::new();
+    }
+
+    fn step(&mut self) {
+        self.step += 1;
+        let index = self.random.below(self.workers.len());
+        match self.random.below(40) {
+            0..4 if self.held.len() < 40 => {
+                let purpose = [Use::Shared, Use::Shared, Use::Argument, Use::Private][self.random.below(4)];
+                if let Some(mut fresh) = store::make(LENGTH, purpose) {
+                    fresh.bytes_mut().fill(0);
+                    self.made.push(fresh.id());
+                    if self.random.is(2) { self.fresh.push(fresh) } else { self.finish(fresh) }
+                }
+            }
+            4..6 => {
+                if let Some(fresh) = self.fresh.pop() {
+                    if self.random.is(5) { drop(fresh) } else { self.finish(fresh) }
+                }
+            }
+            6..10 if !self.held.is_empty() => {
+                let at = self.random.below(self.held.len());
+                drop(self.held.swap_remove(at));
+            }
+            10..13 => {
+                let pieces = self.some_pieces();
+                let bound = Bound { id: self.step as u64, bytes: Vec::new(), _pins: pins(&pieces) };
+                self.configurations.push((Arc::new(bound), told(&pieces)));
+                if self.configurations.len() > 6 {
+                    let at = self.random.below(self.configurations.len());
+                    drop(self.configurations.swap_remove(at));
+                }
+            }
+            13..21 if self.workers[index].channel.sent.len() < 300 => self.submit(),
+            21..23 => self.cancel(index),
+            23..35 => self.work(index),
+            35 => {
+                let kept = &mut self.workers[index].kept;
+                if !kept.is_empty() {
+                    kept.swap_remove(self.random.below(kept.len()));
+                }
+            }
+            36 if self.made.is_empty() || self.random.is(2) => store::sweep(),
+            36 => store::come_late(self.made[self.random.below(self.made.len())]),
+            37 => {
+                let blanks = store::blanks();
+                let worker = &mut self.workers[index];
+                worker.loans.tell_to_forget(&mut worker.channel);
+                worker.loans.offer(&blanks, worker.next_number, &mut worker.channel);
+            }
+            38 if self.random.is(8) => self.forge(index),
+            38 if self.random.is(4) && self.workers[index].channel.sent.len() < 300 => self.flood(index),
+            // It dies, whatever it was doing.
+            39 if self.random.is(10) => {
+                self.counts[5] += 1;
+                self.workers[index] = Worker::new();
+            }
+            _ => {}
+        }
+        self.check();
+    }
+
+    fn check(&self) {
+        self.held.iter().for_each(Piece::check);
+        for worker in &self.workers {
+            worker.kept.iter().for_each(Piece::check);
+            worker.running.iter().flat_map(|(_, pieces)| pieces).for_each(Piece::check);
+        }
+    }
+}
+
+#[test]
+fn whoever_may_read_a_piece_finds_what_was_written_for_him() {
+    let mut counts = [0; 6];
+    for seed in 1..=6_u64 {
+        let mut model = Model::new(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        for _ in 0..6000 {
+            model.step();
+        }
+        let made = std::mem::take(&mut model.made);
+        let tried = model.counts;
+        drop(model);
+        store::sweep();
+        assert!(made.into_iter().all(store::is_free), "a piece that nobody holds is not free");
+        counts.iter_mut().zip(tried).for_each(|(all, one)| *all += one);
+    }
+    // What it is meant to try has happened: losses, decodings, returns, lies, lies about what is being written, deaths.
+    assert!(counts.iter().all(|count| *count > 0), "{counts:?}");
+}

@@ -1,0 +1,328 @@
+//! What the handles and the supervisor of a process pool share.
+
+use std::{
+    os::{fd::AsFd, unix::net::UnixStream},
+    sync::{Arc, Condvar, OnceLock, Weak},
+    thread::{self, ThreadId},
+    time::{Duration, Instant},
+};
+
+use super::{
+    dispatch::{State, Untold, events},
+    launch::Settings,
+    lock::{Lock, Locked},
+    worker_slot::Worker,
+};
+use crate::{
+    cancel::CancelToken,
+    error::TaskError,
+    future::{Task as CellTask, callbacks, has_time, is_elsewhere, look, new_pool_id},
+    process::{
+        config::Config,
+        task::{
+            job::{ProcessTask, TaskOwner},
+            location::Location,
+        },
+        wire::identity::Identity,
+    },
+    sys,
+};
+
+pub(in crate::process) struct Core {
+    pub(in crate::process) id: u64,
+    pub(in crate::process) config: Config,
+    pub(in crate::process) identity: Identity,
+    pub(in crate::process) token: CancelToken,
+    state: Lock,
+    supervisor: OnceLock<ThreadId>,
+    me: OnceLock<Weak<Self>>,
+    /// Wakes the supervisor; a byte already there is enough.
+    pub(in crate::process) alarm: Arc<UnixStream>,
+    /// Submitters wait here for space in a bounded queue.
+    pub(in crate::process) space: Condvar,
+    /// Waits here: `shutdown` for the end, `warm_up` for workers.
+    pub(in crate::process) changed: Condvar,
+}
+
+/// Who looks for an answer lets others run after so many turns, about two microseconds, and then after twice as many each time.
+const YIELD: u32 = 32;
+
+/// A thread that uses the pool tells an observer for no longer than this, but for the last thing that it tells.
+const LONGEST_TELLING: Duration = Duration::from_millis(1);
+/// A submit waits no longer than this for an observer that is far behind.
+const LONGEST_DELAY: Duration = Duration::from_millis(100);
+
+impl Core {
+    /// `alarm` is what wakes the supervisor.
+    pub(in crate::process) fn new(config: Config, identity: Identity, alarm: UnixStream) -> Self {
+        let alarm = Arc::new(alarm);
+        let state = State::new(config.max_workers, config.idle_timeout, config.observer.is_some());
+        Self {
+            id: new_pool_id(),
+            config,
+            identity,
+            token: CancelToken::new(),
+            state: Lock::new(state, Arc::clone(&alarm)),
+            supervisor: OnceLock::new(),
+            me: OnceLock::new(),
+            alarm,
+            space: Condvar::new(),
+            changed: Condvar::new(),
+        }
+    }
+
+    /// Whether this process is a forked copy of that of the pool. Then nothing of it may be touched: the supervisor is not
+    /// here, the lock may be held for ever, and the memory and the sockets of the workers are the other process's as well.
+    pub(in crate::process) fn is_elsewhere(&self) -> bool {
+        is_elsewhere(self.id)
+    }
+
+    /// From now on this thread is the supervisor.
+    pub(super) fn note_supervisor(&self) {
+        let _ = self.supervisor.set(thread::current().id());
+        callbacks::wait_for_none_here();
+    }
+
+    /// Whether this is the supervisor's thread, on which nobody may wait for the pool.
+    pub(in crate::process) fn is_supervisor_here(&self) -> bool {
+        self.supervisor.get().is_some_and(|supervisor| *supervisor == thread::current().id())
+    }
+
+    pub(in crate::process) fn lock(&self) -> Locked<'_> {
+        debug_assert!(!self.is_elsewhere(), "a forked copy keeps away from the state of a pool");
+        self.state.lock()
+    }
+
+    /// Whether somebody has panicked with the lock, and what it guards may be wrong.
+    pub(in crate::process) fn is_poisoned(&self) -> bool {
+        self.state.is_poisoned()
+    }
+
+    pub(super) fn launch_settings(&self) -> Settings {
+        let config = &self.config;
+        Settings {
+            method: config.start_method,
+            arguments: config.launch_arguments.clone(),
+            environment: config.environment.clone(),
+            directory: config.directory.clone(),
+            startup_timeout: config.startup_timeout,
+            identity: self.identity.clone(),
+            preload: config.preload.clone(),
+            ends_group: config.kill_process_group,
+        }
+    }
+
+    pub(in crate::process) fn wake_supervisor(&self) {
+        // When the buffer is full the supervisor will wake up anyway.
+        sys::send_if_room(self.alarm.as_fd(), &[1]);
+    }
+
+    /// Releases the lock, tells what has happened, and wakes whom it has to: waiters of tasks that are done, submitters, the
+    /// supervisor.
+    pub(in crate::process) fn conclude(&self, mut state: Locked<'_>) {
+        let to_wake = state.take_to_wake();
+        #[cfg(debug_assertions)]
+        if !self.is_poisoned() {
+            assert!(state.queued() > 64 || state.is_consistent(), "a task is lost, or in two places, or miscounted");
+            assert!(state.is_sleep_covered(), "nobody has told the supervisor of something that will be due");
+        }
+        let is_called = state.sleep.take_call();
+        let has_untold = state.books.events.has_untold();
+        drop(state);
+        if is_called {
+            self.wake_supervisor();
+        }
+        if self.config.queue_capacity != usize::MAX {
+            self.space.notify_all();
+        }
+        if to_wake.is_empty() {
+        } else if self.is_supervisor_here() {
+            to_wake.wake_elsewhere();
+        } else {
+            to_wake.wake();
+        }
+        // Last, for an observer may take its time; and what was woken may have ended the pool, and waited until all was told:
+        // so nobody else may be kept from telling until here.
+        if has_untold {
+            let untold = self.lock().books.events.begin_telling();
+            untold.into_iter().for_each(|untold| self.tell(untold));
+        }
+    }
+
+    /// Tells what has happened: this thread for a short time, and then one that nobody waits for, which goes on with what
+    /// happens meanwhile. So nobody tells for all others, and the supervisor, who keeps time limits, for nobody.
+    #[cold]
+    fn tell(&self, mut untold: Untold) {
+        let end = Instant::now() + LONGEST_TELLING;
+        if !self.is_supervisor_here() && untold.tell(self.config.observer.as_deref(), Some(end)) {
+            let more = self.lock().books.events.more();
+            self.note_told();
+            match more {
+                Some(more) => untold = more,
+                None => return,
+            }
+        }
+        match self.me.get().and_then(Weak::upgrade) {
+            Some(core) => callbacks::run_elsewhere(move || core.tell_all(untold)),
+            None => self.tell_all(untold),
+        }
+    }
+
+    fn tell_all(&self, mut untold: Untold) {
+        loop {
+            untold.tell(self.config.observer.as_deref(), None);
+            let more = self.lock().books.events.more();
+            self.note_told();
+            match more {
+                Some(more) => untold = more,
+                None => return,
+            }
+        }
+    }
+
+    /// For those who wait until it was told.
+    fn note_told(&self) {
+        self.changed.notify_all();
+    }
+
+    /// Before a task is added: where an observer is far behind, gives it some time. Then what is untold does not grow as fast
+    /// as tasks can be submitted.
+    pub(in crate::process) fn let_observer_catch_up<'a>(&self, mut state: Locked<'a>) -> Locked<'a> {
+        let end = Instant::now() + LONGEST_DELAY;
+        while state.books.events.is_behind() && !events::is_telling_here() {
+            let left = end.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                break;
+            }
+            state = state.wait(&self.changed, Some(left));
+        }
+        state
+    }
+
+    /// From now on it can hand itself to other threads.
+    pub(in crate::process) fn note_self(self: &Arc<Self>) {
+        let _ = self.me.set(Arc::downgrade(self));
+    }
+}
+
+impl TaskOwner for Core {
+    fn id(&self) -> u64 {
+        self.id
+    }
+
+    fn cancel(&self, task: &CellTask<ProcessTask>) -> bool {
+        if self.is_elsewhere() {
+            return false;
+        }
+        let mut state = self.lock();
+        let cancelled = state.cancel(task);
+        if cancelled {
+            // What it took up may be what others wait for.
+            state.refill();
+        }
+        // The supervisor may have been waiting for just this one.
+        if cancelled && state.shut_down {
+            state.sleep.call();
+        }
+        self.conclude(state);
+        cancelled
+    }
+
+    /// Stops a task even if it runs; `false` when it is done, or being stopped already by a limit or a shutdown.
+    fn kill(&self, task: &CellTask<ProcessTask>) -> bool {
+        if self.is_elsewhere() {
+            return false;
+        }
+        let mut state = self.lock();
+        state.receive_all();
+        let mut stopped = state.kill(task);
+        if !stopped && let Location::Worker(number, request) = task.content().location().get() {
+            // Begun meanwhile, so that there may be an answer to what stood before it.
+            state.receive(number);
+            let front =
+                state.workers.get(&number).and_then(|worker| worker.shelf.find(request)).map(|(front, _)| front);
+            stopped = front.is_some()
+                && state.stop(number, front, &TaskError::Cancelled, self.config.grace)
+                // One that is being stopped for another reason will say that one.
+                && state.workers.get(&number).is_some_and(Worker::is_killed);
+        }
+        state.sleep.call();
+        self.conclude(state);
+        stopped
+    }
+
+    fn is_running(&self, task: &CellTask<ProcessTask>) -> bool {
+        if self.is_elsewhere() {
+            return false;
+        }
+        let mut state = self.lock();
+        state.receive_all();
+        // Who takes the last answer of a worker gives it something to do: the worker will not say any more that it has none.
+        state.refill();
+        let running = match task.content().location().get() {
+            Location::Worker(number, request) => state
+                .workers
+                .get(&number)
+                .is_some_and(|worker| worker.shelf.find(request).is_some_and(|(request, _)| worker.has_begun(request))),
+            Location::Queue(_) => task.content().location().is_begun(),
+            Location::Nowhere => false,
+        };
+        self.conclude(state);
+        running
+    }
+
+    /// Receives answers for a while, until this task is done; says whether it is.
+    fn look(&self, task: &CellTask<ProcessTask>, deadline: Option<Instant>) -> bool {
+        let is_done = || task.cell().state().is_final();
+        if self.is_elsewhere() {
+            return is_done();
+        }
+        let mut state = self.lock();
+        state.receive_all();
+        if is_done() {
+            state.refill();
+            self.conclude(state);
+            return true;
+        }
+        state.begin_look();
+        let is_crowded = state.busy() >= sys::available_cpus();
+        self.conclude(state);
+        // Others run for some milliseconds once they are let.
+        let may_yield = has_time(deadline);
+        let mut turn = 0_u32;
+        let found = look(deadline, || {
+            if is_done() {
+                return true;
+            }
+            turn += 1;
+            // Where the workers need all cores they come first, and there will be more to receive after them. Elsewhere it
+            // may still be that the worker is on this core, and waits for it.
+            if may_yield && (is_crowded || turn >= YIELD && turn.is_power_of_two()) {
+                thread::yield_now();
+            }
+            // Who has the lock receives as well, or gives somebody something to do.
+            if let Some(mut state) = self.state.try_lock() {
+                state.receive_all();
+                if state.has_queue() {
+                    state.refill();
+                }
+                self.conclude(state);
+            }
+            is_done()
+        });
+        let mut state = self.lock();
+        state.end_look();
+        self.conclude(state);
+        found || is_done()
+    }
+
+    /// Somebody is about to sleep until the task is done.
+    fn want(&self, task: &CellTask<ProcessTask>) {
+        if self.is_elsewhere() {
+            return;
+        }
+        let mut state = self.lock();
+        state.want(task);
+        self.conclude(state);
+    }
+}

@@ -1,0 +1,52 @@
+//! What may not be dropped under the pool's lock: the user's, or large. Whoever releases the lock drops it.
+
+use std::sync::Arc;
+
+use crate::{
+    configuration::Bound,
+    future::{TypedRef, callbacks::drop_elsewhere},
+    pins::Pins,
+    process::task::{
+        bytes::{Bytes, Long},
+        job::ProcessTask,
+        request::Request,
+    },
+};
+
+/// What was taken out from under the lock, to be dropped when that is released.
+#[expect(dead_code, reason = "most of it is only dropped")]
+pub(in crate::process) enum Spent {
+    Long(Long),
+    Pins(Pins),
+    Bound(Arc<Bound>),
+    Bytes(Bytes),
+    /// Of the queue, without any task in it.
+    Pages(Box<dyn Send>),
+    Task(TypedRef<ProcessTask>),
+}
+
+impl Spent {
+    /// Takes out of a request what is not to be dropped under the pool's lock.
+    pub(super) fn strip(request: &mut Request, spent: &mut Vec<Self>) {
+        // The last one to hold it frees its memory.
+        if request.bound.as_ref().is_some_and(|bound| Arc::strong_count(bound) == 1) {
+            spent.extend(request.bound.take().map(Self::Bound));
+        }
+        if request.pins().is_some_and(|pins| !pins.is_empty()) {
+            spent.push(Self::Pins(std::mem::take(&mut request.extras().pins)));
+        }
+        #[cfg(target_os = "linux")]
+        spent.extend(request.take_large().map(|large| Self::Long(Long::Large(large))));
+    }
+
+    pub(in crate::process) fn let_go(self) {
+        match self {
+            // Its owner's destructor is the user's code.
+            #[cfg(target_os = "linux")]
+            Self::Long(Long::Large(large)) if large.is_foreign() => drop_elsewhere(large),
+            // This may be the last to hold on to it, and what is left of it the user's.
+            Self::Task(task) => drop_elsewhere(task),
+            other => drop(other),
+        }
+    }
+}

@@ -1,0 +1,8 @@
+//! A worker's side: how it begins, and its life. A fork server is what workers are before they are told apart.
+
+#[cfg(target_os = "linux")]
+mod fork_server;
+mod init;
+mod main_loop;
+
+pub use init::init;

@@ -1,0 +1,155 @@
+//! One word for each piece that a worker was lent: how many holders the worker has, and two bits. The steps on it in which
+//! parent and worker can miss one another; the models at the end run these very functions.
+
+use std::sync::atomic::Ordering;
+
+/// The bit that says that the parent waits for the count to become zero.
+pub(super) const WITHDRAWN: u64 = 1 << 63;
+
+/// The bit with which a worker says that it could not take the piece that was lent to it: it had no descriptor or no address
+/// space left. It has no holder then, and what it is sent next has to bring the piece again.
+pub(crate) const LOST: u64 = 1 << 62;
+
+/// Such a word.
+pub(super) trait Count {
+    fn load(&self, ordering: Ordering) -> u64;
+    fn add(&self, value: u64, ordering: Ordering);
+    /// These give what was there before.
+    fn subtract(&self, value: u64, ordering: Ordering) -> u64;
+    fn set(&self, bits: u64, ordering: Ordering) -> u64;
+}
+
+macro_rules! count {
+    ($type:ty) => {
+        impl Count for $type {
+            fn load(&self, ordering: Ordering) -> u64 {
+                <$type>::load(self, ordering)
+            }
+
+            fn add(&self, value: u64, ordering: Ordering) {
+                self.fetch_add(value, ordering);
+            }
+
+            fn subtract(&self, value: u64, ordering: Ordering) -> u64 {
+                self.fetch_sub(value, ordering)
+            }
+
+            fn set(&self, bits: u64, ordering: Ordering) -> u64 {
+                self.fetch_or(bits, ordering)
+            }
+        }
+    };
+}
+
+count!(std::sync::atomic::AtomicU64);
+
+/// In the worker: one more holder, before the answer to the request that brought the reference, or that hands a hold over.
+pub(super) fn hold<C: Count>(count: &C) {
+    // ORDERING: published by the answer.
+    count.add(1, Ordering::Relaxed);
+}
+
+/// In the worker: a holder is gone. Says whether the parent has to be woken.
+pub(super) fn let_go<C: Count>(count: &C) -> bool {
+    // ORDERING: Release: what was read was read before. The parent sets `WITHDRAWN` in the same word, so either it sees that
+    // nobody is left, or this sees that it waits for that.
+    count.subtract(1, Ordering::AcqRel) == WITHDRAWN | 1
+}
+
+/// In the parent, when nobody there holds the piece: asks to be told when the worker does not either. To be called before
+/// [`is_released`].
+pub(super) fn withdraw<C: Count>(count: &C) {
+    // ORDERING: the count is read after this. It is the same word, so either `is_released` sees the worker's last holder go, or
+    // that one sees the bit.
+    count.set(WITHDRAWN, Ordering::AcqRel);
+}
+
+/// In the parent: whether the worker holds it no longer.
+pub(super) fn is_released<C: Count>(count: &C) -> bool {
+    // ORDERING: Acquire pairs with the Release of the worker's last holder: it reads no more. What it holds since a request was
+    // counted before the answer to that request, which has been received.
+    count.load(Ordering::Acquire) & !(WITHDRAWN | LOST) == 0
+}
+
+#[cfg(all(test, loom))]
+mod loom_models {
+    use loom::{
+        cell::UnsafeCell,
+        sync::{
+            Arc,
+            atomic::{AtomicBool, AtomicU64},
+        },
+        thread,
+    };
+
+    use super::*;
+
+    count!(AtomicU64);
+
+    /// A piece that a worker has, with two holders on two threads. loom finds it if somebody reads while the parent writes.
+    #[derive(Default)]
+    struct Piece {
+        count: AtomicU64,
+        bytes: UnsafeCell<u8>,
+        kicked: AtomicBool,
+    }
+
+    #[test]
+    fn loom_a_piece_is_written_again_when_it_is_free_and_then_for_sure() {
+        loom::model(|| {
+            let piece = Arc::new(Piece::default());
+            // Both were counted before the answer that lets the parent withdraw.
+            (0..2).for_each(|_| hold(&piece.count));
+            let holders: Vec<_> = (0..2)
+                .map(|_| {
+                    let piece = Arc::clone(&piece);
+                    thread::spawn(move || {
+                        // SAFETY: a holder that is counted.
+                        piece.bytes.with(|bytes| assert_eq!(unsafe { *bytes }, 0));
+                        if let_go(&piece.count) {
+                            piece.kicked.store(true, Ordering::Release);
+                        }
+                    })
+                })
+                .collect();
+            withdraw(&piece.count);
+            let at_once = is_released(&piece.count);
+            // SAFETY: what is checked here; loom notices if it is not so.
+            let write = || piece.bytes.with_mut(|bytes| unsafe { *bytes = 1 });
+            if at_once {
+                write();
+            }
+            holders.into_iter().for_each(|holder| holder.join().unwrap());
+            // Otherwise it was woken, and finds it free.
+            assert!(at_once || piece.kicked.load(Ordering::Acquire));
+            if !at_once {
+                assert!(is_released(&piece.count));
+                write();
+            }
+        });
+    }
+
+    #[test]
+    fn loom_a_hold_that_is_handed_over_keeps_the_piece() {
+        loom::model(|| {
+            let piece = Arc::new(Piece::default());
+            let answered = Arc::new(AtomicBool::new(false));
+            hold(&piece.count);
+            let worker = {
+                let (piece, answered) = (Arc::clone(&piece), Arc::clone(&answered));
+                thread::spawn(move || {
+                    hold(&piece.count);
+                    answered.store(true, Ordering::Release);
+                    let_go(&piece.count);
+                })
+            };
+            withdraw(&piece.count);
+            if answered.load(Ordering::Acquire) {
+                // The answer says that the worker returns it: it must not look free until the parent has it.
+                assert!(!is_released(&piece.count));
+            }
+            worker.join().unwrap();
+            assert!(!is_released(&piece.count));
+        });
+    }
+}

@@ -1,0 +1,164 @@
+//! Cancel flags that worker processes can see: a table of words in shared memory that only the parent can write.
+//!
+//! A word holds a generation and, in its lowest bit, whether the flag is raised. A slot is used again only when no token and
+//! no task under way refers to it (the tasks pin it), and its generation rises then, so a copy that a worker kept longer
+//! than its task sees a flag that is never raised.
+
+use std::{
+    fmt, io,
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    sync::{
+        Mutex, OnceLock, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use serde::{Deserialize, Serialize};
+
+use crate::sys::{self, PerProcess, SharedWords};
+
+/// Tokens that can be known to worker processes at the same time: 512 KiB of address space.
+const SLOTS: usize = 1 << 16;
+
+/// In the parent the table it made; in a worker the one it was given. There is none as long as it could not be made: the next
+/// one who needs it tries again.
+///
+/// A forked copy of the parent makes another one: this one is read by the parent's workers.
+static TABLE: PerProcess<OnceLock<SharedWords>> = PerProcess::new(OnceLock::new);
+
+static SLOTS_IN_USE: PerProcess<Mutex<Slots>> = PerProcess::new(Mutex::default);
+
+#[derive(Default)]
+struct Slots {
+    free: Vec<u32>,
+    next: u32,
+}
+
+fn table() -> Result<&'static SharedWords, String> {
+    if crate::role::in_worker() {
+        return TABLE
+            .get()
+            .get()
+            .ok_or_else(|| "this worker process has no shared memory for cancel tokens".to_owned());
+    }
+    make_table().map_err(|error| format!("no shared memory for cancel tokens: {error}"))
+}
+
+fn make_table() -> io::Result<&'static SharedWords> {
+    let place = TABLE.get();
+    match place.get() {
+        Some(table) => Ok(table),
+        None => {
+            // Where several threads make one, one of them is kept.
+            let _ = place.set(SharedWords::create(SLOTS)?);
+            place.get().ok_or_else(|| io::ErrorKind::NotFound.into())
+        }
+    }
+}
+
+/// The table's file, for a new worker. It can do without where there is no shared memory: then tasks that have a token fail.
+pub(crate) fn table_file() -> io::Result<BorrowedFd<'static>> {
+    make_table().map(SharedWords::file)
+}
+
+/// In a worker: uses the parent's table. One that was forked has it already.
+pub(crate) fn open_table(file: OwnedFd) -> io::Result<()> {
+    let place = TABLE.get();
+    if let Some(table) = place.get()
+        && sys::is_same_file(table.file(), file.as_fd())?
+    {
+        return Ok(());
+    }
+    let words = SharedWords::open(file, SLOTS)?;
+    place.set(words).map_err(|_| io::Error::other("cancel tokens were used before executor_core::init()"))
+}
+
+fn slots() -> std::sync::MutexGuard<'static, Slots> {
+    SLOTS_IN_USE.get().lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A flag that this process owns. Dropping it frees its slot.
+pub(crate) struct Flag {
+    word: &'static AtomicU64,
+    remote: RemoteFlag,
+    /// The process to which it is known.
+    process: u64,
+}
+
+impl Flag {
+    pub(crate) fn new() -> Result<Self, String> {
+        if crate::role::in_worker() {
+            return Err("a cancel token made in a worker process cannot be sent to another process".to_owned());
+        }
+        let table = table()?;
+        let slot = {
+            let mut slots = slots();
+            match slots.free.pop() {
+                Some(slot) => slot,
+                None if (slots.next as usize) < SLOTS => {
+                    slots.next += 1;
+                    slots.next - 1
+                }
+                None => return Err(format!("more than {SLOTS} cancel tokens are known to processes")),
+            }
+        };
+        let word = table.get(slot as usize).ok_or("the table of cancel tokens is too short")?;
+        // ORDERING: the slot is this flag's alone; whoever else learns of it does so through a message sent later.
+        let generation = word.load(Ordering::Relaxed) >> 1;
+        Ok(Self { word, remote: RemoteFlag { slot, generation }, process: sys::generation() })
+    }
+
+    /// Whether this process is a forked copy of the one to which the flag is known. Then it is not this one's to raise, nor to free.
+    pub(crate) fn is_elsewhere(&self) -> bool {
+        self.process != sys::generation()
+    }
+
+    pub(crate) fn raise(&self) {
+        if self.is_elsewhere() {
+            return;
+        }
+        // ORDERING: Release pairs with `is_raised`: who sees the flag sees what came before it.
+        self.word.store(self.remote.generation << 1 | 1, Ordering::Release);
+    }
+
+    pub(crate) fn remote(&self) -> RemoteFlag {
+        self.remote
+    }
+}
+
+impl Drop for Flag {
+    fn drop(&mut self) {
+        if self.is_elsewhere() {
+            return;
+        }
+        // ORDERING: a later flag in this slot is told of by a later message.
+        self.word.store((self.remote.generation + 1) << 1, Ordering::Relaxed);
+        slots().free.push(self.remote.slot);
+    }
+}
+
+impl fmt::Debug for Flag {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Flag").field("remote", &self.remote).finish_non_exhaustive()
+    }
+}
+
+/// A flag as it travels.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub(crate) struct RemoteFlag {
+    slot: u32,
+    generation: u64,
+}
+
+impl RemoteFlag {
+    /// Whether the table that this process sees has such a flag.
+    pub(crate) fn check(self) -> Result<(), String> {
+        table()?.get(self.slot as usize).map(drop).ok_or_else(|| "no such cancel token".to_owned())
+    }
+
+    pub(crate) fn is_raised(self) -> bool {
+        let word = table().ok().and_then(|table| table.get(self.slot as usize));
+        // ORDERING: Acquire pairs with the Release of `raise`.
+        word.is_some_and(|word| word.load(Ordering::Acquire) == self.generation << 1 | 1)
+    }
+}

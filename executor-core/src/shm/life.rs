@@ -1,0 +1,76 @@
+//! The life of a piece of shared memory: its states, who may read it, and the one rule that says when it may be written to
+//! again.
+//!
+//! Everything else that has to do with the matter only counts: holders here, and holders in workers. A piece is somebody's as
+//! long as one of these is true:
+//!
+//! 1. a `SharedBytes` of this program holds it, or a request, answered or not, that stands somewhere in this program;
+//! 2. some worker may still decode a configuration that refers to it: it knows that one, or has not passed the place where
+//!    another one took its number (`process/parent/definitions.rs`);
+//! 3. a worker that lives has a holder of it, which it counts before it answers the request that brought the reference.
+//!
+//! The first two are holders in this process ([`Readers::here`]), the third is what [`Readers::there`] says. `process/parent/loans_model.rs`
+//! drives all parties at random.
+
+/// Where in its life a piece is. Changes only under the store's lock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum State {
+    /// Nobody has held it yet, and it has no pages.
+    Blank,
+    /// Its one holder is writing to it. Nobody else may get at it: no reference to it exists, and a worker that names it lies.
+    Fresh,
+    /// It is somebody's here, and never changes.
+    Held,
+    /// Nobody here holds it, but some worker does.
+    Withdrawn,
+    /// Nobody holds it; it can be written to.
+    Idle,
+}
+
+/// Who may read a piece at one moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Readers {
+    /// Holders in this process.
+    pub(super) here: usize,
+    /// Whether a worker that lives counts holders of it.
+    pub(super) there: bool,
+}
+
+/// What becomes of a piece.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fate {
+    /// What it was.
+    Stays,
+    /// Some worker will say when it does not hold it any more.
+    Waits,
+    /// Nobody can read it any more: it may be written to, or freed.
+    Free,
+}
+
+impl State {
+    /// THE rule: what becomes of a piece whose readers are these. Nothing else lets a piece be written to.
+    pub(super) fn fate(self, readers: Readers) -> Fate {
+        match self {
+            // What nobody was told of has no readers.
+            Self::Blank | Self::Idle => Fate::Stays,
+            Self::Fresh | Self::Held | Self::Withdrawn if readers.here > 0 => Fate::Stays,
+            Self::Fresh | Self::Held | Self::Withdrawn if readers.there => Fate::Waits,
+            Self::Fresh | Self::Held | Self::Withdrawn => Fate::Free,
+        }
+    }
+
+    /// Whether a holder may begin to write to it.
+    pub(super) fn may_be_written(self) -> bool {
+        matches!(self, Self::Blank | Self::Idle)
+    }
+
+    /// Whether a worker may be given its file. What is being written to is nobody's to see.
+    pub(super) fn may_be_lent(self) -> bool {
+        self != Self::Fresh
+    }
+
+    /// Whether a worker that holds it may return it. It holds nothing of what is being written to, or was never told of.
+    pub(super) fn may_be_returned(self) -> bool {
+        matches!(self, Self::Held | Self::Withdrawn)
+    }
+}

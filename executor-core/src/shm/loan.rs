@@ -1,0 +1,141 @@
+//! That one worker has one piece of the parent's shared memory.
+
+use std::{
+    io,
+    os::{
+        fd::{AsFd, OwnedFd},
+        unix::net::UnixStream,
+    },
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use super::counts::{self, WITHDRAWN};
+use crate::{
+    sys::{self, Mapping, Writable},
+    untrusted::{Malformed, Reader},
+};
+
+/// Pieces that can be lent to one worker at the same time. Memory that nobody touches takes no space.
+pub(crate) const SLOTS: u32 = 1 << 16;
+
+/// Bytes of a worker's counts.
+pub(super) const COUNTS: usize = 8 * SLOTS as usize;
+
+/// What is beside a piece that is given to a worker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Share {
+    pub(crate) id: u64,
+    pub(crate) slot: u32,
+    /// Bytes of the whole piece.
+    pub(crate) length: u64,
+}
+
+impl Share {
+    /// `has_file`: its file comes beside it.
+    pub(crate) fn to_bytes(self, has_file: bool) -> [u8; 24] {
+        let mut bytes = [0; 24];
+        bytes[..8].copy_from_slice(&self.id.to_le_bytes());
+        bytes[8..16].copy_from_slice(&self.length.to_le_bytes());
+        bytes[16..20].copy_from_slice(&self.slot.to_le_bytes());
+        bytes[20] = u8::from(has_file);
+        bytes
+    }
+
+    /// And whether its file comes beside it.
+    pub(crate) fn from_bytes(bytes: &[u8]) -> Result<(Self, bool), Malformed> {
+        let mut reader = Reader(bytes);
+        let (id, length) = (reader.u64()?, reader.u64()?);
+        Ok((Self { id, length, slot: reader.u32()? }, reader.u8()? == 1))
+    }
+}
+
+/// Shared by the account of what a worker was lent and the pieces that it was lent.
+#[derive(Debug)]
+pub(crate) struct Book {
+    /// Written by the worker, one for each slot: how many holders it has. It is believed as far as only this worker is
+    /// concerned: with a wrong count it reads something else, or keeps memory until it dies.
+    pub(super) holds: Mapping,
+    /// Pieces that the worker is to unmap.
+    to_forget: Mutex<Vec<u64>>,
+    /// Wakes the supervisor, which tells it.
+    pub(super) alarm: Arc<UnixStream>,
+}
+
+impl Book {
+    /// That of a new worker, and the file of its counts.
+    pub(crate) fn new(alarm: Arc<UnixStream>) -> io::Result<(Self, OwnedFd)> {
+        let (holds, file) = Mapping::create(COUNTS, Writable::Everywhere)?;
+        Ok((Self { holds, to_forget: Mutex::default(), alarm }, file))
+    }
+
+    /// The ids of pieces that the worker is to unmap.
+    pub(crate) fn to_forget(&self) -> MutexGuard<'_, Vec<u64>> {
+        self.to_forget.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn count(&self, slot: u32) -> &AtomicU64 {
+        self.holds.long(8 * slot as usize)
+    }
+
+    /// Wakes the supervisor.
+    pub(super) fn ring(&self) {
+        // When the buffer is full the supervisor will wake up anyway.
+        sys::send_if_room(self.alarm.as_fd(), &[1]);
+    }
+
+    pub(super) fn is_of_same_pool(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.alarm, &other.alarm)
+    }
+}
+
+/// That a worker has a piece.
+#[derive(Debug, Clone)]
+pub(crate) struct Loan {
+    pub(super) book: Arc<Book>,
+    pub(super) slot: u32,
+}
+
+impl Loan {
+    pub(crate) fn new(book: Arc<Book>, slot: u32) -> Self {
+        Self { book, slot }
+    }
+
+    fn holds(&self) -> &AtomicU64 {
+        self.book.count(self.slot)
+    }
+
+    pub(super) fn is_of(&self, book: &Arc<Book>) -> bool {
+        Arc::ptr_eq(&self.book, book)
+    }
+
+    /// Asks to be told when the worker holds it no longer, unless that is so already.
+    pub(super) fn withdraw(&self) {
+        counts::withdraw(self.holds());
+    }
+
+    /// Whether the worker holds it no longer.
+    pub(super) fn is_released(&self) -> bool {
+        counts::is_released(self.holds())
+    }
+
+    /// The worker need not tell any more.
+    pub(super) fn renew(&self) {
+        // ORDERING: told by a later request, or not at all.
+        self.holds().fetch_and(!WITHDRAWN, Ordering::Relaxed);
+    }
+
+    /// Ends a hold that the worker has handed over.
+    pub(super) fn release_one(&self) {
+        // ORDERING: the parent holds it itself now.
+        self.holds().fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// Has the worker unmap it.
+    pub(super) fn forget(&self, id: u64) {
+        self.book.to_forget().push(id);
+        self.book.ring();
+    }
+}

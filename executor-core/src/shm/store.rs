@@ -1,0 +1,563 @@
+//! The parent's pieces of shared memory: one store for the whole program.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    io,
+    os::fd::{AsFd, OwnedFd},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use super::{
+    life::{Fate, Readers, State},
+    loan::{Book, COUNTS, Loan},
+};
+use crate::{
+    sys::{self, Mapping, PerProcess, Writable},
+    untrusted::Malformed,
+};
+
+/// Bytes that are kept for the next use, and bytes that arguments may take which were not made in shared memory.
+const KEPT: usize = 32 << 20;
+
+/// Files at most: the usual limit for a process is 1024, and the program needs some itself.
+const MOST_FILES: usize = 256;
+
+/// While there are so many, files of what workers have made are closed once they are mapped: results that the program keeps
+/// must not take the descriptors of everything else. Such a piece is copied when it is sent on.
+const MOST_FILES_OF_RESULTS: usize = 128;
+
+/// What workers have made is all real memory, and is mapped once for each worker that has it. So what is longer than several
+/// times all memory of the machine is there to use up addresses.
+const MOST_RESULTS: u64 = 4;
+
+/// Shorter than this altogether, what workers have made need not be compared with the machine.
+const FEW_RESULTS: usize = 1 << 30;
+
+/// Blanks that there are while workers are lent something.
+pub(crate) const BLANKS: usize = 4;
+/// Bytes of a blank, all of them holes. A value that is longer gets a piece of its own.
+const BLANK: usize = 256 << 20;
+
+/// What a piece is wanted for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Use {
+    /// For as long as somebody holds it.
+    Shared,
+    /// The same, in memory that no worker has before it is sent to it, and that is not used again.
+    Private,
+    /// For one task, which could have its argument in another way.
+    Argument,
+}
+
+/// A piece of shared memory.
+#[derive(Debug)]
+pub(crate) struct Segment {
+    id: u64,
+    mapping: Mapping,
+    /// `None` when it was closed: then no other worker can be given it.
+    file: Option<OwnedFd>,
+    /// Made by a worker: it never changes, and cannot be used again.
+    is_sealed: bool,
+    /// Of the process in whose store it is.
+    generation: u64,
+    /// Holders in this process. It falls without the store's lock and rises from zero only under it.
+    holders: AtomicUsize,
+}
+
+impl Segment {
+    fn new(id: u64, mapping: Mapping, file: Option<OwnedFd>, is_sealed: bool) -> Self {
+        let generation = sys::generation();
+        Self { id, mapping, file, is_sealed, generation, holders: AtomicUsize::new(0) }
+    }
+
+    /// Whether this process is a forked copy of the one whose store it is in: it may be read, for as long as somebody has it, and
+    /// nothing else.
+    fn is_elsewhere(&self) -> bool {
+        self.generation != sys::generation()
+    }
+
+    pub(crate) fn id(&self) -> u64 {
+        self.id
+    }
+
+    pub(crate) fn file(&self) -> Option<&OwnedFd> {
+        self.file.as_ref()
+    }
+
+    /// Bytes of all of it.
+    pub(crate) fn length(&self) -> usize {
+        self.mapping.length()
+    }
+}
+
+struct Record {
+    segment: Arc<Segment>,
+    /// Bytes in use.
+    length: usize,
+    /// Bytes that may have pages.
+    capacity: usize,
+    purpose: Use,
+    state: State,
+    /// How often this process had been copied when it was last begun.
+    forks: u64,
+    /// Workers that have it mapped.
+    loans: Vec<Loan>,
+}
+
+impl Record {
+    /// The first holder of a piece that has none, who writes to it.
+    fn begin(&mut self, length: usize, purpose: Use, capacity: usize) -> Holder {
+        // ORDERING: under the lock, as everything here.
+        debug_assert!(self.state.may_be_written() && self.segment.holders.load(Ordering::Relaxed) == 0);
+        self.length = length;
+        self.capacity = capacity;
+        self.purpose = purpose;
+        self.state = State::Fresh;
+        self.forks = sys::forks();
+        self.loans.iter().for_each(Loan::renew);
+        self.segment.holders.store(1, Ordering::Relaxed);
+        Holder { segment: Arc::clone(&self.segment), length }
+    }
+
+    /// Who may read it now.
+    fn readers(&self) -> Readers {
+        // ORDERING: under the lock. Who has brought it to zero has read before (`Holder::drop`), and has the lock or will have
+        // it; who raises it from zero has the lock.
+        let here = self.segment.holders.load(Ordering::Relaxed);
+        Readers { here, there: !self.loans.iter().all(Loan::is_released) }
+    }
+}
+
+#[derive(Default)]
+struct Store {
+    records: HashMap<u64, Record>,
+    next_id: u64,
+    /// The one used last comes last: its pages are warm.
+    idle: Vec<u64>,
+    idle_bytes: usize,
+    /// The oldest, which most workers have, comes first.
+    blanks: VecDeque<u64>,
+    /// Bytes of pieces that are in use as arguments.
+    argument_bytes: usize,
+    /// Bytes of pieces that workers have made.
+    result_bytes: usize,
+    /// Files that are open.
+    files: usize,
+    withdrawn: usize,
+    /// Workers that were lent something.
+    books: Vec<Arc<Book>>,
+}
+
+/// Of each process its own: to a forked copy the pieces are lent by nobody, and it may write to none of them.
+static STORE: PerProcess<Mutex<Store>> = PerProcess::new(Mutex::default);
+
+fn with_store<R>(f: impl FnOnce(&mut Store) -> R) -> R {
+    f(&mut STORE.get().lock().unwrap_or_else(PoisonError::into_inner))
+}
+
+/// What is no longer needed, to be unmapped and closed after the lock is released.
+#[must_use]
+struct Freed(Vec<Record>);
+
+/// A piece of at least `length` bytes that nobody else knows of; `None` when there is none to be had.
+pub(crate) fn make(length: usize, purpose: Use) -> Option<Fresh> {
+    let capacity = length.checked_next_power_of_two()?.max(crate::shm::SHARED_FROM);
+    // Where a worker could not have its counts, it could not be lent anything.
+    sys::may_have_file_of(COUNTS).ok()?;
+    enum Found {
+        Warm(Holder),
+        Blank(Holder),
+        Nothing,
+    }
+    let found = with_store(|store| {
+        if purpose != Use::Private
+            && let Some(holder) = store.reuse(length, capacity, purpose)
+        {
+            return Some(Found::Warm(holder));
+        }
+        // Whoever sends a vector pays for its copy anyway, and most vectors find a warm piece.
+        if purpose == Use::Shared {
+            let blank = store.take_blank(length, capacity);
+            // Also where there was none: from now on somebody needs them.
+            store.ask_for_blanks();
+            if let Some(holder) = blank {
+                return Some(Found::Blank(holder));
+            }
+        }
+        let is_over = purpose == Use::Argument && store.argument_bytes + capacity > KEPT;
+        if is_over || store.files >= MOST_FILES {
+            return None;
+        }
+        // Counted from here on, so that many threads at once do not go beyond it.
+        store.argument_bytes += if purpose == Use::Argument { capacity } else { 0 };
+        Some(Found::Nothing)
+    })?;
+    // Not to be seen by anybody until it is written: see `State::Fresh`.
+    let holder = match found {
+        Found::Warm(holder) => holder,
+        Found::Blank(holder) => {
+            holder.segment.mapping.populate(length);
+            holder
+        }
+        Found::Nothing => {
+            let made = Mapping::create(capacity, Writable::HereOnly);
+            let Ok((mapping, file)) = made else {
+                with_store(|store| store.argument_bytes -= if purpose == Use::Argument { capacity } else { 0 });
+                return None;
+            };
+            mapping.populate(length);
+            let segment = |id| Segment::new(id, mapping, Some(file), false);
+            with_store(|store| store.add(segment, length, purpose, capacity))
+        }
+    };
+    Some(Fresh(holder))
+}
+
+/// The blanks, for workers to be given before anybody needs them; makes those that are missing, if some worker was lent
+/// something. Takes system calls, so no lock may be held.
+pub(crate) fn blanks() -> Vec<Arc<Segment>> {
+    while with_store(|store| store.wants_blank()) && sys::may_have_long_files() {
+        // Without blanks the next value is only handed over later than it could be.
+        let Ok((mapping, file)) = Mapping::create(BLANK, Writable::HereOnly) else { break };
+        mapping.leave_out_of_dumps();
+        let unneeded = with_store(|store| {
+            if !store.wants_blank() {
+                // Another pool's supervisor was faster.
+                return Some((mapping, file));
+            }
+            let id = store.insert(|id| Segment::new(id, mapping, Some(file), false)).segment.id;
+            store.blanks.push_back(id);
+            None
+        });
+        drop(unneeded);
+    }
+    with_store(|store| {
+        let segment = |id| store.records.get(id).map(|record| Arc::clone(&record.segment));
+        store.blanks.iter().filter_map(segment).collect()
+    })
+}
+
+/// Memory that a worker made, if it is what it should be: long enough, there, and unchangeable. Or why it could not be
+/// received, which is not the worker's fault.
+pub(crate) fn receive(file: OwnedFd, length: usize) -> Result<Result<Holder, &'static str>, Malformed> {
+    let mapping = match Mapping::open_sealed(file.as_fd(), length) {
+        Ok(mapping) => mapping,
+        Err(error) if error.kind() == io::ErrorKind::InvalidData => return Err(Malformed),
+        Err(_) => return Ok(Err("its shared memory could not be mapped: the system has no address space left")),
+    };
+    let mut file = Some(file);
+    let holder = with_store(|store| {
+        let total = store.result_bytes.saturating_add(length);
+        if total > FEW_RESULTS && total as u64 > MOST_RESULTS.saturating_mul(sys::total_memory()) {
+            return Err("its shared memory could not be mapped: there is more of it than memory in this machine");
+        }
+        let kept = file.take_if(|_| store.files < MOST_FILES_OF_RESULTS);
+        let holder = store.add(|id| Segment::new(id, mapping, kept, true), length, Use::Shared, length);
+        store.publish(&holder);
+        store.result_bytes = total;
+        Ok(holder)
+    });
+    // Those that are not kept are closed here, without the lock.
+    drop(file);
+    Ok(holder)
+}
+
+/// One more holder of a piece that a worker has made, if somebody holds it still.
+pub(crate) fn receive_again(id: u64, length: usize) -> Option<Holder> {
+    with_store(|store| store.hold_again(id, length))
+}
+
+/// Whether there is such a piece.
+pub(crate) fn has(id: u64) -> bool {
+    with_store(|store| store.records.contains_key(&id))
+}
+
+/// A piece that the worker of this book says it has: only if it was lent to it and never taken back, is nobody's to write to,
+/// and the worker counts a holder. Ends the hold that the worker has handed over.
+pub(crate) fn take_over(id: u64, length: usize, book: &Arc<Book>) -> Option<Holder> {
+    with_store(|store| {
+        let loan = store.records.get(&id)?.loans.iter().find(|loan| loan.is_of(book))?.clone();
+        if loan.is_released() {
+            return None;
+        }
+        let holder = store.hold_again(id, length)?;
+        loan.release_one();
+        Some(holder)
+    })
+}
+
+/// Notes that a worker is given this piece; `false` when the piece is gone, or is being written to, which it cannot be while
+/// a request refers to it.
+pub(crate) fn lend(segment: &Segment, loan: Loan) -> bool {
+    with_store(|store| match store.records.get_mut(&segment.id) {
+        Some(record) if record.state.may_be_lent() => {
+            record.loans.push(loan);
+            true
+        }
+        _ => false,
+    })
+}
+
+/// A worker was lent something for the first time.
+pub(crate) fn open_book(book: Arc<Book>) {
+    with_store(|store| store.books.push(book));
+}
+
+/// The worker of this book is dead.
+pub(crate) fn close_book(book: &Arc<Book>) {
+    let freed = with_store(|store| {
+        store.books.retain(|other| !Arc::ptr_eq(other, book));
+        for record in store.records.values_mut() {
+            record.loans.retain(|loan| !loan.is_of(book));
+        }
+        let mut freed = store.sweep();
+        // Without workers nobody needs them soon.
+        if store.books.is_empty() {
+            let blanks = std::mem::take(&mut store.blanks);
+            for id in std::mem::take(&mut store.idle).into_iter().chain(blanks) {
+                freed.0.extend(store.remove(id));
+            }
+            store.idle_bytes = 0;
+        }
+        freed
+    });
+    drop(freed);
+}
+
+/// What somebody does who was the last holder, and comes late to the lock.
+#[cfg(all(test, not(loom)))]
+pub(crate) fn come_late(id: u64) {
+    let freed = with_store(|store| store.withdraw(id));
+    drop(freed);
+}
+
+/// Whether nobody holds it, or it is gone.
+#[cfg(all(test, not(loom)))]
+pub(crate) fn is_free(id: u64) -> bool {
+    with_store(|store| store.records.get(&id).is_none_or(|record| record.state.may_be_written()))
+}
+
+/// Looks whether workers have let go of what they were to let go of.
+pub(crate) fn sweep() {
+    let freed = with_store(|store| if store.withdrawn > 0 { store.sweep() } else { Freed(Vec::new()) });
+    drop(freed);
+}
+
+impl Store {
+    fn add(&mut self, segment: impl FnOnce(u64) -> Segment, length: usize, purpose: Use, capacity: usize) -> Holder {
+        let record = self.insert(segment);
+        record.begin(length, purpose, capacity)
+    }
+
+    /// One more holder of a piece that somebody has, here or in a worker.
+    fn hold_again(&mut self, id: u64, length: usize) -> Option<Holder> {
+        let record = self.records.get_mut(&id)?;
+        if record.length != length || !record.state.may_be_returned() {
+            return None;
+        }
+        // It was counted as an argument as long as a task had it, and is none any more.
+        if record.state == State::Held && record.purpose == Use::Argument {
+            self.argument_bytes -= record.capacity;
+        }
+        if record.purpose == Use::Argument {
+            record.purpose = Use::Shared;
+        }
+        if record.state == State::Withdrawn {
+            self.withdrawn -= 1;
+            record.state = State::Held;
+            record.loans.iter().for_each(Loan::renew);
+        }
+        // ORDERING: under the lock that everybody takes who finds that he was the last one.
+        record.segment.holders.fetch_add(1, Ordering::Relaxed);
+        Some(Holder { segment: Arc::clone(&record.segment), length })
+    }
+
+    /// Takes it out, to be unmapped and closed without the lock.
+    fn remove(&mut self, id: u64) -> Option<Record> {
+        let record = self.records.remove(&id)?;
+        self.files -= usize::from(record.segment.file.is_some());
+        if record.segment.is_sealed {
+            self.result_bytes -= record.length;
+        }
+        Some(record)
+    }
+
+    /// From now on nobody writes to it.
+    fn publish(&mut self, holder: &Holder) {
+        if let Some(record) = self.records.get_mut(&holder.segment.id) {
+            debug_assert!(record.state == State::Fresh, "it was being written to");
+            record.state = State::Held;
+        }
+    }
+
+    /// A piece that nobody has held yet.
+    fn insert(&mut self, segment: impl FnOnce(u64) -> Segment) -> &mut Record {
+        self.next_id += 1;
+        let segment = Arc::new(segment(self.next_id));
+        self.files += usize::from(segment.file.is_some());
+        let (purpose, state) = (Use::Shared, State::Blank);
+        let record = Record { segment, length: 0, capacity: 0, purpose, state, forks: 0, loans: Vec::new() };
+        self.records.entry(self.next_id).insert_entry(record).into_mut()
+    }
+
+    fn wants_blank(&self) -> bool {
+        !self.books.is_empty() && self.blanks.len() < BLANKS && self.files < MOST_FILES
+    }
+
+    /// Has the supervisors make blanks, and give them to their workers.
+    fn ask_for_blanks(&self) {
+        let mut asked: Vec<&Book> = Vec::new();
+        for book in &self.books {
+            if !asked.iter().any(|other| other.is_of_same_pool(book)) {
+                book.ring();
+                asked.push(book);
+            }
+        }
+    }
+
+    fn take_blank(&mut self, length: usize, capacity: usize) -> Option<Holder> {
+        if length > BLANK {
+            return None;
+        }
+        let id = self.blanks.pop_front()?;
+        Some(self.records.get_mut(&id)?.begin(length, Use::Shared, capacity))
+    }
+
+    /// Takes an idle piece that is not too long for the purpose.
+    fn reuse(&mut self, length: usize, capacity: usize, purpose: Use) -> Option<Holder> {
+        let fits = |id: &&u64| self.records.get(id).is_some_and(|record| record.capacity == capacity);
+        let id = *self.idle.iter().rev().find(fits)?;
+        self.idle.retain(|other| *other != id);
+        self.idle_bytes -= capacity;
+        self.argument_bytes += if purpose == Use::Argument { capacity } else { 0 };
+        Some(self.records.get_mut(&id)?.begin(length, purpose, capacity))
+    }
+
+    /// The last holder here may be gone.
+    fn withdraw(&mut self, id: u64) -> Freed {
+        let Some(record) = self.records.get_mut(&id) else { return Freed(Vec::new()) };
+        // Who was the last one may come late: somebody else may hold it again, or may have been here before.
+        let is_held = matches!(record.state, State::Fresh | State::Held);
+        if !is_held || record.state.fate(record.readers()) == Fate::Stays {
+            return Freed(Vec::new());
+        }
+        if record.purpose == Use::Argument {
+            self.argument_bytes -= record.capacity;
+        }
+        // All of them, so that each worker that still holds it will say when it does not.
+        record.loans.iter().for_each(Loan::withdraw);
+        match record.state.fate(record.readers()) {
+            Fate::Stays => Freed(Vec::new()),
+            Fate::Waits => {
+                record.state = State::Withdrawn;
+                self.withdrawn += 1;
+                Freed(Vec::new())
+            }
+            Fate::Free => self.settle(id),
+        }
+    }
+
+    /// Nobody holds it any more: keeps it for the next use, or lets it go.
+    fn settle(&mut self, id: u64) -> Freed {
+        let Some(record) = self.records.get_mut(&id) else { return Freed(Vec::new()) };
+        let capacity = record.capacity;
+        // A copy of this process that was made meanwhile may read it for as long as it lives.
+        let is_ours = record.forks == sys::forks();
+        let may_be_kept = is_ours && !record.segment.is_sealed && record.purpose != Use::Private;
+        if may_be_kept && !self.books.is_empty() && self.idle_bytes + capacity <= KEPT {
+            record.state = State::Idle;
+            self.idle.push(id);
+            self.idle_bytes += capacity;
+            return Freed(Vec::new());
+        }
+        let record = self.remove(id);
+        for loan in record.iter().flat_map(|record| &record.loans) {
+            loan.forget(id);
+        }
+        Freed(record.into_iter().collect())
+    }
+
+    fn sweep(&mut self) -> Freed {
+        let released =
+            |record: &Record| record.state == State::Withdrawn && record.state.fate(record.readers()) == Fate::Free;
+        let ids: Vec<u64> = self.records.iter().filter(|(_, record)| released(record)).map(|(id, _)| *id).collect();
+        let mut freed = Freed(Vec::new());
+        for id in ids {
+            self.withdrawn -= 1;
+            freed.0.append(&mut self.settle(id).0);
+        }
+        freed
+    }
+}
+
+/// Somebody in this process who reads a piece.
+#[derive(Debug)]
+pub(crate) struct Holder {
+    segment: Arc<Segment>,
+    length: usize,
+}
+
+impl Holder {
+    pub(crate) fn id(&self) -> u64 {
+        self.segment.id
+    }
+
+    pub(super) fn bytes(&self) -> &[u8] {
+        // SAFETY: it is written to only by the one holder that a fresh piece has; workers cannot write to what this process
+        // made, and what a worker made is sealed.
+        unsafe { self.segment.mapping.bytes(0, self.length) }
+    }
+
+    pub(crate) fn segment(&self) -> &Segment {
+        &self.segment
+    }
+
+    /// Whether a worker can be given it.
+    pub(super) fn can_be_lent(&self) -> bool {
+        self.segment.file.is_some() && !self.segment.is_elsewhere()
+    }
+}
+
+impl Clone for Holder {
+    fn clone(&self) -> Self {
+        // ORDERING: there is one already, so it is not gone.
+        self.segment.holders.fetch_add(1, Ordering::Relaxed);
+        Self { segment: Arc::clone(&self.segment), length: self.length }
+    }
+}
+
+impl Drop for Holder {
+    fn drop(&mut self) {
+        // ORDERING: Release: this holder has read what it read before; Acquire: so has every other one.
+        if self.segment.holders.fetch_sub(1, Ordering::AcqRel) == 1 && !self.segment.is_elsewhere() {
+            let freed = with_store(|store| store.withdraw(self.segment.id));
+            drop(freed);
+        }
+    }
+}
+
+/// A piece with one holder, who may still write to it.
+#[derive(Debug)]
+pub(crate) struct Fresh(Holder);
+
+impl Fresh {
+    pub(crate) fn bytes_mut(&mut self) -> &mut [u8] {
+        // SAFETY: this is the only holder: the piece is `State::Fresh`, so no worker was told of this use of it, and none can
+        // return it. Those that had it before hold nothing of it any more. The parent can write to what it made.
+        unsafe { self.0.segment.mapping.bytes_mut(0, self.0.length) }
+    }
+
+    #[cfg(all(test, not(loom)))]
+    pub(crate) fn id(&self) -> u64 {
+        self.0.id()
+    }
+
+    /// It is written. From here on others may be told of it.
+    pub(crate) fn into_holder(self) -> Holder {
+        with_store(|store| store.publish(&self.0));
+        self.0
+    }
+}
