@@ -1,7 +1,7 @@
 //! Two runs side by side: a plain record of what became faster or slower.
 
 use reports::{
-    comparison::{ADDED, Comparison, ComparisonRow, GONE},
+    comparison::{Change, Comparison, ComparisonRow},
     model::{Cell, Run, Verdict},
 };
 
@@ -61,16 +61,16 @@ fn row(id: &str, base: Option<&Cell>, new: Option<&Cell>, seed: u64) -> Comparis
     };
     let ratio = stats::ratio_of_medians(&samples(base), &samples(new), seed);
     let verdict = match (ratio, base, new) {
-        _ if bad(new) => "wrong or failed",
+        _ if bad(new) => Change::Bad,
         // The time of a wrong answer is nothing to be measured against.
-        _ if bad(base) => "base was wrong or failed",
-        (_, None, _) => ADDED,
-        (_, _, None) => GONE,
-        (None, ..) => "not measured",
-        (Some((_, low, _)), ..) if low > 1.0 + EVEN => "slower",
-        (Some((_, _, high)), ..) if high < 1.0 - EVEN => "faster",
-        (Some((_, low, high)), ..) if low >= 1.0 - EVEN && high <= 1.0 + EVEN => "same",
-        _ => "cannot tell",
+        _ if bad(base) => Change::BadBase,
+        (_, None, _) => Change::Added,
+        (_, _, None) => Change::Gone,
+        (None, ..) => Change::NotMeasured,
+        (Some((_, low, _)), ..) if low > 1.0 + EVEN => Change::Slower,
+        (Some((_, _, high)), ..) if high < 1.0 - EVEN => Change::Faster,
+        (Some((_, low, high)), ..) if low >= 1.0 - EVEN && high <= 1.0 + EVEN => Change::Same,
+        _ => Change::Unclear,
     };
     ComparisonRow {
         cell: id.to_owned(),
@@ -79,6 +79,6 @@ fn row(id: &str, base: Option<&Cell>, new: Option<&Cell>, seed: u64) -> Comparis
         ratio: ratio.map(|(ratio, ..)| ratio),
         low: ratio.map(|(_, low, _)| low),
         high: ratio.map(|(.., high)| high),
-        verdict: verdict.to_owned(),
+        verdict,
     }
 }

@@ -2,12 +2,9 @@
 
 use std::{collections::BTreeMap, fs};
 
-use reports::model::Host;
+use reports::model::{Host, Warning};
 
 use crate::noise::Noise;
-
-/// How the warning begins that somebody else computes as well.
-pub(crate) const BUSY: &str = "the machine is busy: ";
 
 /// Looks at the machine. What it does not tell is left out.
 pub(crate) fn look() -> Host {
@@ -33,22 +30,22 @@ pub(crate) fn look() -> Host {
     };
     let governor = read("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor");
     if !governor.is_empty() && governor.trim() != "performance" {
-        warnings.push(format!("the CPU governor is \"{}\": clock speed follows the load", governor.trim()));
+        warnings.push(Warning::Governor(governor.trim().to_owned()));
     }
     fact("governor", governor);
     if cpu.lines().any(|line| line.starts_with("flags") && line.split_whitespace().any(|flag| flag == "hypervisor")) {
         fact("hypervisor", "yes".to_owned());
-        warnings.push("this is a virtual machine: other guests of its host may take CPU time".to_owned());
+        warnings.push(Warning::VirtualMachine);
     }
     let load = read("/proc/loadavg");
     let one_minute: f64 = load.split_whitespace().next().and_then(|load| load.parse().ok()).unwrap_or(0.0);
     if one_minute > 0.5 * f64::from(cores) {
-        warnings.push(format!("{BUSY}load {one_minute} on {cores} cores"));
+        warnings.push(Warning::Busy { load: one_minute, cores });
     }
     fact("load average", load.split_whitespace().take(3).collect::<Vec<_>>().join(" "));
     let steal = steal_percent(&read("/proc/stat"));
     if steal > 1.0 {
-        warnings.push(format!("{steal:.1} % of the CPU time since boot was taken by the host"));
+        warnings.push(Warning::Stolen { percent: steal });
     }
     fact("steal since boot", format!("{steal:.2} %"));
     let noise = Noise::watch();
@@ -62,10 +59,10 @@ pub(crate) fn look() -> Host {
     fact("CPU pressure", pressure(&read("/proc/pressure/cpu")));
     fact("ASLR", read("/proc/sys/kernel/randomize_va_space"));
     if cores < 4 {
-        warnings.push(format!("only {cores} cores: nothing can be said about how things scale"));
+        warnings.push(Warning::FewCores(cores));
     }
     if cfg!(debug_assertions) {
-        warnings.push("this lab was built without optimisation: use --release".to_owned());
+        warnings.push(Warning::Unoptimized);
     }
     let memory_kib: u64 = read("/proc/meminfo")
         .lines()

@@ -7,6 +7,8 @@
 
 use std::time::{Duration, Instant};
 
+use reports::model::Warning;
+
 use crate::stats::nanos;
 
 /// Long enough for hundreds of interruptions where they matter.
@@ -59,16 +61,9 @@ impl Noise {
         (self.per_second * TASK_SECONDS * TASK_CORES).min(1.0)
     }
 
-    pub(crate) fn warning(self) -> Option<String> {
-        (self.share() >= TAIL).then(|| {
-            format!(
-                "a core is interrupted {:.0} times a second, for {:.1} µs (median): about {:.0} % of all tasks of 1 µs on \
-                 two cores are hit, so their 99th percentile is the machine's",
-                self.per_second,
-                self.length_ns as f64 / 1e3,
-                100.0 * self.share()
-            )
-        })
+    pub(crate) fn warning(self) -> Option<Warning> {
+        let Self { per_second, length_ns } = self;
+        (self.share() >= TAIL).then(|| Warning::Interrupted { per_second, length_ns, share: self.share() })
     }
 
     pub(crate) fn fact(self) -> String {
@@ -89,7 +84,7 @@ mod tests {
     fn a_core_that_is_often_interrupted_is_warned_of_with_its_share() {
         let noise = Noise::from_gaps(&mut [2400; 900], 50_000_000);
         assert_eq!(noise, Noise { per_second: 18_000.0, length_ns: 2400 });
-        let warning = noise.warning().unwrap();
+        let warning = noise.warning().unwrap().to_string();
         assert!(
             warning.contains("18000 times a second, for 2.4 µs") && warning.contains("4 % of all tasks of 1 µs"),
             "{warning}"

@@ -34,15 +34,63 @@ pub struct ComparisonRow {
     pub low: Option<f64>,
     /// Upper end of the ratio's interval.
     pub high: Option<f64>,
-    /// What follows, in a few words: `slower`, `faster`, `same`, `cannot tell`, `wrong or failed`; [`GONE`] or [`ADDED`]
-    /// where one side has no such cell.
-    pub verdict: String,
+    /// What follows.
+    pub verdict: Change,
 }
 
-/// The verdict about a cell that only the base has.
-pub const GONE: &str = "gone";
-/// The verdict about a cell that only the new run has.
-pub const ADDED: &str = "new";
+/// What became of a cell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Change {
+    /// Surely, by more than is worth a word.
+    #[serde(rename = "faster")]
+    Faster,
+    /// Surely, by more than is worth a word.
+    #[serde(rename = "slower")]
+    Slower,
+    /// The interval has both in it.
+    #[serde(rename = "cannot tell")]
+    Unclear,
+    /// Surely no change that is worth a word.
+    #[serde(rename = "same")]
+    Same,
+    /// The new one has no figure that counts.
+    #[serde(rename = "wrong or failed")]
+    Bad,
+    /// The base has no figure that something could be held against.
+    #[serde(rename = "base was wrong or failed")]
+    BadBase,
+    /// One of them has no samples.
+    #[serde(rename = "not measured")]
+    NotMeasured,
+    /// Only the base has such a cell.
+    #[serde(rename = "gone")]
+    Gone,
+    /// Only the new run has such a cell.
+    #[serde(rename = "new")]
+    Added,
+}
+
+impl Change {
+    /// As it is shown, and stands in JSON.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Faster => "faster",
+            Self::Slower => "slower",
+            Self::Unclear => "cannot tell",
+            Self::Same => "same",
+            Self::Bad => "wrong or failed",
+            Self::BadBase => "base was wrong or failed",
+            Self::NotMeasured => "not measured",
+            Self::Gone => "gone",
+            Self::Added => "new",
+        }
+    }
+
+    /// Whether there is nothing beside it.
+    fn is_one_sided(self) -> bool {
+        matches!(self, Self::Gone | Self::Added)
+    }
+}
 
 /// Titles of the columns.
 const HEADER: [&str; 6] = ["Cell", "Base", "New", "New / base", "Interval", "Verdict"];
@@ -97,14 +145,14 @@ impl Comparison {
         text
     }
 
-    fn count(&self, verdict: &str) -> usize {
-        self.rows.iter().filter(|row| row.verdict == verdict).count()
+    fn count(&self, change: Change) -> usize {
+        self.rows.iter().filter(|row| row.verdict == change).count()
     }
 
     /// What follows the table: what has nothing beside it, which is no row because where one run has more workloads these
     /// would be most rows; and the counts.
     fn last_lines(&self) -> Vec<String> {
-        let (gone, added) = (self.count(GONE), self.count(ADDED));
+        let (gone, added) = (self.count(Change::Gone), self.count(Change::Added));
         let one_sided = (gone + added > 0)
             .then(|| format!("only on one side: {gone} cells of {}, {added} of {}", line(&self.base), line(&self.new)));
         one_sided.into_iter().chain([self.summary()]).collect()
@@ -112,15 +160,15 @@ impl Comparison {
 
     /// How many cells have which verdict.
     fn summary(&self) -> String {
-        let mut counts =
-            ["faster", "slower", "cannot tell", "same"].map(|word| (word.to_owned(), self.count(word))).to_vec();
-        for row in &self.rows {
-            let verdict = line(&row.verdict);
-            if ![GONE, ADDED].contains(&&*row.verdict) && counts.iter().all(|(word, _)| *word != verdict) {
-                counts.push((verdict, self.count(&row.verdict)));
+        let usual = [Change::Faster, Change::Slower, Change::Unclear, Change::Same];
+        let mut counts: Vec<(&str, usize)> = usual.map(|change| (change.name(), self.count(change))).to_vec();
+        for row in self.rows.iter().filter(|row| !row.verdict.is_one_sided()) {
+            let name = row.verdict.name();
+            if counts.iter().all(|(word, _)| *word != name) {
+                counts.push((name, self.count(row.verdict)));
             }
         }
-        counts.push(("only on one side".to_owned(), self.count(GONE) + self.count(ADDED)));
+        counts.push(("only on one side", self.count(Change::Gone) + self.count(Change::Added)));
         counts.iter().map(|(word, count)| format!("{count} {word}")).collect::<Vec<_>>().join(", ")
     }
 
@@ -138,10 +186,10 @@ impl Comparison {
                     (Some(low), Some(high)) => format::interval(low, high, format::ratio),
                     _ => format::NONE.to_owned(),
                 },
-                line(&row.verdict),
+                row.verdict.name().to_owned(),
             ]
         };
-        self.rows.iter().filter(|row| ![GONE, ADDED].contains(&&*row.verdict)).map(row).collect()
+        self.rows.iter().filter(|row| !row.verdict.is_one_sided()).map(row).collect()
     }
 }
 
@@ -162,7 +210,7 @@ mod tests {
             ratio: Some(1.2),
             low: Some(1.15),
             high: Some(1.26),
-            verdict: "slower".to_owned(),
+            verdict: Change::Slower,
         };
         let gone = ComparisonRow {
             cell: "a|b\n".to_owned(),
@@ -170,7 +218,7 @@ mod tests {
             ratio: None,
             low: None,
             high: None,
-            verdict: "missing".to_owned(),
+            verdict: Change::NotMeasured,
             ..row.clone()
         };
         Comparison { base: "main".to_owned(), new: "feature".to_owned(), rows: vec![row, gone] }
@@ -183,7 +231,7 @@ mod tests {
             text.contains("| sha256/process/w2 | 1.50 ms | 1.80 ms | 1.200x | 1.150x to 1.260x | slower |"),
             "{text}"
         );
-        assert!(text.contains("| a\\|b  | 1.50 ms | – | – | – | missing |"), "{text}");
+        assert!(text.contains("| a\\|b  | 1.50 ms | – | – | – | not measured |"), "{text}");
     }
 
     #[test]
@@ -198,13 +246,13 @@ mod tests {
     #[test]
     fn cells_of_one_side_are_one_line_and_all_are_counted() {
         let mut comparison = comparison();
-        let one = |verdict: &str| ComparisonRow { verdict: verdict.to_owned(), ..comparison.rows[1].clone() };
-        let more = [one(GONE), one(GONE), one(ADDED), one("same")];
+        let one = |verdict| ComparisonRow { verdict, ..comparison.rows[1].clone() };
+        let more = [one(Change::Gone), one(Change::Gone), one(Change::Added), one(Change::Same)];
         comparison.rows.extend(more);
-        let summary = "0 faster, 1 slower, 0 cannot tell, 1 same, 1 missing, 3 only on one side";
+        let summary = "0 faster, 1 slower, 0 cannot tell, 1 same, 1 not measured, 3 only on one side";
         let text = comparison.to_text();
         assert!(text.ends_with(&format!("only on one side: 2 cells of main, 1 of feature\n{summary}\n")), "{text}");
-        assert!(!text.contains(GONE), "{text}");
+        assert!(!text.contains(Change::Gone.name()), "{text}");
         let text = comparison.to_markdown();
         assert!(
             text.ends_with(&format!("\n\nonly on one side: 2 cells of main, 1 of feature\n\n{summary}\n")),
@@ -217,6 +265,9 @@ mod tests {
         let comparison = comparison();
         let json = serde_json::to_string(&comparison).unwrap();
         assert_eq!(serde_json::from_str::<Comparison>(&json).unwrap(), comparison);
+        for row in &comparison.rows {
+            assert_eq!(serde_json::to_value(row.verdict).unwrap(), row.verdict.name());
+        }
     }
 
     #[test]
@@ -225,7 +276,7 @@ mod tests {
         assert!(none.to_markdown().contains("No cell"));
         assert!(none.to_text().contains("no cell"));
         let mut apart = comparison();
-        apart.rows.iter_mut().for_each(|row| GONE.clone_into(&mut row.verdict));
+        apart.rows.iter_mut().for_each(|row| row.verdict = Change::Gone);
         assert!(apart.to_text().contains("no cell") && apart.to_text().contains("2 only on one side"));
     }
 }

@@ -17,8 +17,8 @@ struct Page<'a> {
     run: &'a Run,
     style: &'static str,
     script: &'static str,
-    headline: Statement<'a>,
-    statements: Vec<Statement<'a>>,
+    headline: Statement,
+    statements: Vec<Statement>,
     badges: Vec<Badge>,
     wrong: Vec<WrongCell<'a>>,
     sections: Vec<Section>,
@@ -34,14 +34,14 @@ struct Page<'a> {
 }
 
 /// A finding with its place of evidence.
-struct Statement<'a> {
+struct Statement {
     text: String,
     note: String,
     icon: &'static str,
     word: &'static str,
     class: &'static str,
     /// Anchor of the evidence; empty when the page has no such place.
-    link: &'a str,
+    link: String,
     link_text: String,
 }
 
@@ -98,7 +98,7 @@ pub fn render_html(run: &Run) -> Result<String, ReportError> {
         icon: "○",
         word: "",
         class: "neutral",
-        link: "",
+        link: String::new(),
         link_text: String::new(),
     });
     let statements = statements.collect();
@@ -131,17 +131,19 @@ fn section(spec: &SectionSpec, gallery: Gallery) -> Section {
 }
 
 /// A finding, linked to its evidence where the page has it.
-fn statement<'a>(finding: &'a Finding, anchors: &BTreeMap<&str, String>) -> Statement<'a> {
+fn statement(finding: &Finding, anchors: &BTreeMap<&str, String>) -> Statement {
     let (icon, word, class) = match finding.tone {
         Tone::Neutral => ("●", "", "neutral"),
         Tone::Caution => ("▲", "Caution", "care"),
         Tone::Wrong => ("✗", "Wrong", "bad"),
     };
     // A chart that is missing in this run still has its section.
-    let section = finding.evidence.split('-').next().unwrap_or_default();
-    let places = [finding.evidence.as_str(), section];
-    let (link, link_text) =
-        places.into_iter().find_map(|id| anchors.get(id).map(|title| (id, title.clone()))).unwrap_or_default();
+    let anchor = finding.evidence.anchor();
+    let places = [anchor.as_str(), &finding.evidence.section];
+    let (link, link_text) = places
+        .into_iter()
+        .find_map(|id| anchors.get(id).map(|title| (id.to_owned(), title.clone())))
+        .unwrap_or_default();
     Statement { text: with_units(&finding.text), note: with_units(&finding.note), icon, word, class, link, link_text }
 }
 
@@ -300,8 +302,8 @@ mod tests {
         let html = render_html(&fixture::run()).unwrap();
         assert!(html.contains("href=\"#scaling-fetch\""));
         let mut run = fixture::run();
-        run.findings[1].evidence = "scaling-gone".to_owned();
-        run.findings[2].evidence = "javascript:alert(1)".to_owned();
+        run.findings[1].evidence = "scaling-gone".into();
+        run.findings[2].evidence = "javascript:alert(1)".into();
         let html = render_html(&run).unwrap();
         assert!(
             !html.contains("#scaling-gone")

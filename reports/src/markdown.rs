@@ -57,7 +57,7 @@ pub fn summary(run: &Run) -> String {
         if run.interrupted { "; **interrupted**" } else { "" },
     );
     for warning in &host.warnings {
-        let _ = writeln!(text, "- Caution: {}", escape(warning));
+        let _ = writeln!(text, "- Caution: {}", escape(&warning.to_string()));
     }
     if !host.warnings.is_empty() {
         text.push('\n');

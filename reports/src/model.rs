@@ -4,9 +4,19 @@
 //! estimates it computed from them; everything in this crate only reads it. Durations are nanoseconds, sizes are
 //! bytes, rates are per second, unless a name says otherwise.
 
+mod estimate;
+mod evidence;
+mod missing;
+mod warning;
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+
+pub use estimate::Estimate;
+pub use evidence::Evidence;
+pub use missing::{NoCrossing, Reason, note_of};
+pub use warning::Warning;
 
 /// The version of the schema that this crate writes, and the newest it can read.
 pub const SCHEMA_VERSION: u32 = 1;
@@ -55,6 +65,15 @@ pub struct Run {
     pub skipped: Vec<Skipped>,
 }
 
+impl Run {
+    /// Understands what runs of older versions say only in words.
+    pub(crate) fn upgrade(&mut self) {
+        for row in &mut self.overhead {
+            row.missing = row.missing.take().or_else(|| missing::reason_of(&row.note));
+        }
+    }
+}
+
 /// The machine that measured.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Host {
@@ -73,7 +92,7 @@ pub struct Host {
     /// Further facts, by name: governor, turbo, hypervisor, load average, cgroup quota, THP, ...
     pub facts: BTreeMap<String, String>,
     /// Why figures from this machine deserve care; empty on a fit machine.
-    pub warnings: Vec<String>,
+    pub warnings: Vec<Warning>,
 }
 
 /// What a workload ran on.
@@ -188,21 +207,6 @@ pub enum Verdict {
     NotMeasured,
 }
 
-/// A median with the interval that order statistics give it.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct Estimate {
-    /// The sample median.
-    pub median: f64,
-    /// Lower end of the interval.
-    pub low: f64,
-    /// Upper end of the interval.
-    pub high: f64,
-    /// The interval's coverage; with few samples it cannot reach 0.95, and this says what it reaches.
-    pub confidence: f64,
-    /// Number of samples.
-    pub n: u32,
-}
-
 /// Cost of one task on one executor, as `lab overhead` measures it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct OverheadRow {
@@ -220,8 +224,11 @@ pub struct OverheadRow {
     pub round_trip_p99_ns: Option<Estimate>,
     /// A task with a 1 MiB argument: MiB per second.
     pub payload_mib_per_second: Option<Estimate>,
-    /// What to know about the row. Begins with `not measured` where it says why there are no figures.
+    /// What to know about the row, or why there are no figures.
     pub note: String,
+    /// Why there are no figures.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub missing: Option<Reason>,
 }
 
 /// What a row of the overhead table is.
@@ -269,6 +276,9 @@ pub struct Crossing {
     pub efficiency: Option<f64>,
     /// Why there is no crossing, or what to know about it.
     pub note: String,
+    /// Why there is no crossing, in a form that programs can tell apart; `None` also in runs of older versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub missing: Option<NoCrossing>,
 }
 
 /// One sentence that the figures support.
@@ -276,8 +286,8 @@ pub struct Crossing {
 pub struct Finding {
     /// The sentence, with its figures and intervals.
     pub text: String,
-    /// Id of the section or chart that shows it: `scaling`, `overhead`, `efficiency`, `latency`, `machine`, `cells`.
-    pub evidence: String,
+    /// The section or chart that shows it.
+    pub evidence: Evidence,
     /// Why it is not more certain, and the cure; empty where nothing is to be added.
     #[serde(default)]
     pub note: String,

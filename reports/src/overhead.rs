@@ -6,7 +6,7 @@ mod show;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{Estimate, Host, OverheadGroup};
+use crate::model::{Estimate, Host, OverheadGroup, Reason};
 
 /// The version of this document's schema.
 pub const SCHEMA_VERSION: u32 = 1;
@@ -64,6 +64,9 @@ pub struct Figure {
     pub detail: bool,
     /// Why there is no figure, or what to know about it.
     pub note: String,
+    /// Why there is no figure.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub missing: Option<Reason>,
 }
 
 /// The values of one figure in one block.

@@ -157,7 +157,10 @@ pub fn load(path: impl AsRef<Path>) -> Result<Run, ReportError> {
         return Err(ReportError::NewerSchema { path, found: version, supported: SCHEMA_VERSION });
     }
     // From the text and not from the value, because only the text gives the line and column of what does not fit.
-    serde_json::from_str(&text).map_err(|source| ReportError::WrongShape { path, version, source })
+    let mut run: Run =
+        serde_json::from_str(&text).map_err(|source| ReportError::WrongShape { path, version, source })?;
+    run.upgrade();
+    Ok(run)
 }
 
 /// The run as it stands in `run.json`, checked to be readable again.
@@ -192,7 +195,7 @@ mod tests {
     use std::error::Error as _;
 
     use super::*;
-    use crate::fixture;
+    use crate::{fixture, model::Evidence};
 
     #[test]
     fn a_run_survives_the_disk_unchanged() {
@@ -319,5 +322,24 @@ mod tests {
             fs::write(dir.path().join(format!(".{JSON_NAME}.{}-{turn}.part", std::process::id())), "").unwrap();
         }
         write(&fixture::run(), dir.path()).unwrap();
+    }
+
+    /// As a lab wrote it that had warnings, evidence and reasons in words alone.
+    #[test]
+    fn a_run_of_an_earlier_lab_is_read_and_understood() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/run-v1.json");
+        let run = load(&path).unwrap();
+        let before: Value = serde_json::from_str(&fs::read_to_string(&path).unwrap()).unwrap();
+        let after = serde_json::to_value(&run).unwrap();
+        for part in ["host", "findings", "crossings", "efficiency", "cells", "inputs", "skipped"] {
+            assert_eq!(before[part], after[part], "{part}");
+        }
+        assert_eq!(run.findings[2].evidence, Evidence::chart("scaling", "sha256"));
+        let missing = |name: &str| run.overhead.iter().find(|row| row.name == name).unwrap().missing.clone();
+        assert_eq!(missing("thread"), None);
+        let reason = missing("loky").unwrap();
+        assert!(!reason.is_wrong && reason.text.starts_with("python3 has no module loky"), "{reason:?}");
+        let page = crate::render_html(&run).unwrap();
+        assert!(page.contains("href=\"#scaling-sha256\"") && page.contains("the machine is busy: load"));
     }
 }

@@ -2,13 +2,11 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use reports::model::OverheadGroup;
-
-use crate::experiments::overhead;
+use reports::model::{OverheadGroup, Reason};
 
 /// Of an executor of ours: what a peer or a limit does wrong is its own.
-pub(super) fn gave_wrong_answers(group: OverheadGroup, note: &str) -> bool {
-    group == OverheadGroup::Ours && note.contains(overhead::WRONG)
+pub(super) fn gave_wrong_answers(group: OverheadGroup, missing: Option<&Reason>) -> bool {
+    group == OverheadGroup::Ours && missing.is_some_and(|reason| reason.is_wrong)
 }
 
 /// From the clock: different from run to run, and recorded with each.
@@ -22,9 +20,11 @@ mod tests {
 
     #[test]
     fn wrong_answers_of_ours_are_told_from_figures_that_cannot_be_had() {
-        let note = format!("not measured: {}the answers of 2 tasks add up to 0 instead of 1", overhead::WRONG);
-        assert!(gave_wrong_answers(OverheadGroup::Ours, &note));
-        assert!(!gave_wrong_answers(OverheadGroup::Peer, &note));
-        assert!(!gave_wrong_answers(OverheadGroup::Ours, "not measured: needs two cores"));
+        let reason = Reason::wrong("the answers of 2 tasks add up to 0 instead of 1");
+        assert!(gave_wrong_answers(OverheadGroup::Ours, Some(&reason)));
+        assert!(gave_wrong_answers(OverheadGroup::Ours, Some(&reason.clone().of("one of several"))));
+        assert!(!gave_wrong_answers(OverheadGroup::Peer, Some(&reason)));
+        assert!(!gave_wrong_answers(OverheadGroup::Ours, Some(&"needs two cores".into())));
+        assert!(!gave_wrong_answers(OverheadGroup::Ours, None));
     }
 }

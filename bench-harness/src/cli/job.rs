@@ -176,7 +176,7 @@ fn each_once<T: PartialEq>(given: Vec<T>) -> Vec<T> {
 
 fn is_wrong(run: &Run) -> bool {
     run.cells.iter().any(|cell| matches!(cell.verdict, Verdict::Wrong { .. }))
-        || run.overhead.iter().any(|row| gave_wrong_answers(row.group, &row.note))
+        || run.overhead.iter().any(|row| gave_wrong_answers(row.group, row.missing.as_ref()))
 }
 
 fn exit_code(run: &Run) -> ExitCode {

@@ -61,7 +61,7 @@ pub(super) fn measure(wanted: Wanted) -> Result<(Overhead, ExitCode), LabError> 
         figures,
         claims,
     };
-    let is_wrong = document.figures.iter().any(|figure| gave_wrong_answers(figure.group, &figure.note));
+    let is_wrong = document.figures.iter().any(|figure| gave_wrong_answers(figure.group, figure.missing.as_ref()));
     let code = match (is_wrong, interrupted) {
         (true, _) => ExitCode::from(5),
         (false, true) => ExitCode::from(130),

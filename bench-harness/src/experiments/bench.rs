@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use reports::model::{Run, SCHEMA_VERSION, Skipped};
+use reports::model::{Run, SCHEMA_VERSION, Skipped, Warning};
 use workloads::{JobSize, kernels};
 
 use super::{
@@ -65,12 +65,7 @@ pub(crate) fn run(settings: &Settings<'_>, experiments: &[&dyn Experiment]) -> R
     drop(beside);
     let change = 100.0 * (kernels::calibrate() / speed - 1.0);
     if change.abs() > 5.0 {
-        run.host.warnings.push(format!(
-            "one core computed {:.0} % {} at the end of the run than at its start: something else was using it, or its clock \
-             changed",
-            change.abs(),
-            if change > 0.0 { "faster" } else { "slower" }
-        ));
+        run.host.warnings.push(Warning::OtherSpeed { percent: change });
     }
     run.elapsed_ns = nanos(start.elapsed());
     run.findings = findings::of(&run, experiments, &bad);

@@ -6,7 +6,9 @@
 
 use std::path::PathBuf;
 
-use reports::model::{Crossing, EfficiencyCurve, EfficiencyPoint, Estimate, Finding, Run, Skipped, Tone};
+use reports::model::{
+    Crossing, EfficiencyCurve, EfficiencyPoint, Estimate, Evidence, Finding, NoCrossing, Run, Skipped, Tone, Warning,
+};
 use workloads::kernels::{self, SpinTasks};
 
 use super::{
@@ -17,9 +19,8 @@ use crate::{
     cell::CellSpec,
     error::LabError,
     executors::Kind,
-    machine::BUSY,
     runner::{child, progress::Progress, schedule::interleave},
-    stats::{self, Curve, NoCrossing},
+    stats::{self, Curve},
     work::Work,
 };
 
@@ -200,7 +201,7 @@ fn crossings(curves: &[(Kind, Curve)], seed: u64) -> Vec<Crossing> {
 fn describe(id: String, label: String, found: Result<Estimate, NoCrossing>, efficiency: Option<f64>) -> Crossing {
     let note = found.err().map(|why| why.to_string()).unwrap_or_default();
     let task_ns = found.ok();
-    Crossing { id, label, task_ns, efficiency: task_ns.and(efficiency), note }
+    Crossing { id, label, task_ns, efficiency: task_ns.and(efficiency), note, missing: found.err() }
 }
 
 /// When process overhead beats thread overhead: the headline, and what it rests on.
@@ -215,33 +216,40 @@ fn break_even(run: &Run) -> Vec<Finding> {
         Some(Crossing { note, .. }) => note.clone(),
         None => "not measured".to_owned(),
     };
-    let even = task("thread-vs-process");
+    const EVEN: &str = "thread-vs-process";
+    const HALF: [&str; 2] = ["process-50", "thread-50"];
+    let even = task(EVEN);
     let texts = [
-        match found("thread-vs-process").and_then(|crossing| crossing.task_ns) {
+        match found(EVEN).and_then(|crossing| crossing.task_ns) {
             Some(_) => format!("Processes are within 5 % of threads once CPU-bound tasks last {even}."),
             None => format!("How long CPU-bound tasks must last for processes to be within 5 % of threads: {even}."),
         },
         format!(
             "How long CPU-bound tasks must last for a pool to be half efficient: of processes, {}; of threads, {}.",
-            task("process-50"),
-            task("thread-50")
+            task(HALF[0]),
+            task(HALF[1])
         ),
     ];
-    let mut findings = texts.map(|text| finding(text, "efficiency", Tone::Neutral));
-    let unknown = NoCrossing::Unknown.to_string();
-    let bounded = ["at least", "at most"].iter().any(|bound| even.starts_with(bound));
+    let mut findings = texts.map(|text| finding(text, Evidence::section("efficiency"), Tone::Neutral));
+    let missing = |id: &str| found(id).and_then(|crossing| crossing.missing);
+    let is_unknown = |id: &&str| missing(id) == Some(NoCrossing::Unknown);
     // Once is enough, at the first that needs it. A headline that knows only one end says little more than one that knows none.
-    let uncertain =
-        if bounded { findings.first_mut() } else { findings.iter_mut().find(|it| it.text.contains(&unknown)) };
+    let uncertain = match missing(EVEN) {
+        Some(NoCrossing::AtLeast(_) | NoCrossing::AtMost(_) | NoCrossing::Unknown) => Some(0),
+        _ => HALF.iter().any(is_unknown).then_some(1),
+    };
     if let Some(uncertain) = uncertain {
-        uncertain.note = cause(run);
+        findings[uncertain].note = cause(run);
     }
     findings.into()
 }
 
 /// What most likely makes a run uncertain, and the cure.
 fn cause(run: &Run) -> String {
-    let busy = run.host.warnings.iter().find_map(|warning| warning.strip_prefix(BUSY));
+    let busy = run.host.warnings.iter().find_map(|warning| match warning {
+        Warning::Busy { load, cores } => Some(format!("load {load} on {cores} cores")),
+        _ => None,
+    });
     match busy {
         _ if run.interrupted => "The run was stopped early: let it come to its end.".to_owned(),
         Some(load) if run.quick => format!("The machine was busy ({load}): repeat it idle, and without --quick."),

@@ -1,6 +1,6 @@
 //! What the figures say, in words. The first finding is the headline.
 
-use reports::model::{Finding, Run, Skipped, Tone, Verdict};
+use reports::model::{Evidence, Finding, Run, Skipped, Tone, Verdict};
 
 use super::{experiment::Experiment, words::finding};
 
@@ -22,27 +22,32 @@ pub(super) fn of(run: &Run, experiments: &[&dyn Experiment], bad_samples: &[(&st
     for (experiment, bad) in bad_samples {
         findings.extend(bad.first().map(|first| {
             let text = format!("{}: {} ({} such samples are left out)", first.what, first.reason, bad.len());
-            finding(text, experiment, Tone::Wrong)
+            finding(text, Evidence::section(experiment), Tone::Wrong)
         }));
     }
     let leads = |experiment: &&&dyn Experiment| experiment.id() == HEADLINE;
     let others = experiments.iter().filter(|experiment| !leads(experiment));
     findings.extend(experiments.iter().filter(leads).chain(others).flat_map(|experiment| experiment.findings(run)));
-    findings.extend(run.host.warnings.iter().map(|warning| finding(warning.clone(), "machine", Tone::Caution)));
+    findings.extend(
+        run.host
+            .warnings
+            .iter()
+            .map(|warning| finding(warning.to_string(), Evidence::section("machine"), Tone::Caution)),
+    );
     // Always there: what serial cannot have.
     if run.skipped.len() > 1 {
         let text = format!("{} paths of the input were left out, each with its reason.", run.skipped.len() - 1);
-        findings.push(finding(text, "cells", Tone::Caution));
+        findings.push(finding(text, Evidence::section("cells"), Tone::Caution));
     }
     if run.interrupted {
         findings.push(finding(
             "The run was stopped early: cells have fewer samples than planned.".into(),
-            "cells",
+            Evidence::section("cells"),
             Tone::Caution,
         ));
     }
     if findings.is_empty() {
-        findings.push(finding("Nothing was measured.".to_owned(), "cells", Tone::Caution));
+        findings.push(finding("Nothing was measured.".to_owned(), Evidence::section("cells"), Tone::Caution));
     }
     findings
 }
@@ -61,15 +66,14 @@ fn bad(run: &Run, what: impl Fn(&Verdict) -> Option<String>) -> Option<Finding> 
         1 => text.push_str(" (and one more cell)"),
         more => text.push_str(&format!(" (and {more} more cells)")),
     }
-    Some(finding(text, "cells", Tone::Wrong))
+    Some(finding(text, Evidence::section("cells"), Tone::Wrong))
 }
 
 #[cfg(test)]
 mod tests {
-    use reports::model::{Cell, Crossing, EfficiencyCurve, Estimate};
+    use reports::model::{Cell, Crossing, EfficiencyCurve, Estimate, NoCrossing, Warning};
 
     use super::{super::ALL, *};
-    use crate::stats::NoCrossing;
 
     fn cell(workload: &str, executor: &str, verdict: Verdict) -> Cell {
         Cell {
@@ -103,6 +107,7 @@ mod tests {
             task_ns: found.ok().map(estimate),
             efficiency: None,
             note: found.err().map(|why| why.to_string()).unwrap_or_default(),
+            missing: found.err(),
         }
     }
 
@@ -141,15 +146,15 @@ mod tests {
 
     #[test]
     fn a_headline_that_cannot_tell_has_the_cause_and_the_cure() {
-        let note = |warnings: &[&str], quick, found| {
+        let note = |warnings: &[Warning], quick, found| {
             let mut run = run(vec![cell("spin", "serial", Verdict::Correct)]);
             run.crossings = vec![crossing("thread-vs-process", found)];
-            run.host.warnings = warnings.iter().map(|warning| (*warning).to_owned()).collect();
+            run.host.warnings = warnings.to_vec();
             run.quick = quick;
             of(&run, &ALL, &[])[0].note.clone()
         };
         let unknown = Err(NoCrossing::Unknown);
-        let busy = ["this is a virtual machine", "the machine is busy: load 5.12 on 2 cores"];
+        let busy = [Warning::VirtualMachine, Warning::Busy { load: 5.12, cores: 2 }];
         assert_eq!(
             note(&busy, true, unknown),
             "The machine was busy (load 5.12 on 2 cores): repeat it idle, and without --quick."

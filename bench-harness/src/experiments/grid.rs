@@ -1,6 +1,6 @@
 //! The grid: every workload on every executor with every number of workers, and what its cells say.
 
-use reports::model::{Cell, Finding, Run, Sample, Skipped, Tone, Verdict};
+use reports::model::{Cell, Evidence, Finding, Run, Sample, Skipped, Tone, Verdict};
 
 use super::{
     experiment::{Experiment, Job},
@@ -184,7 +184,7 @@ fn best(run: &Run, workload: &str) -> Option<Finding> {
         ));
     }
     text.push('.');
-    Some(finding(text, &scaling_of(workload), tone))
+    Some(finding(text, Evidence::chart("scaling", workload), tone))
 }
 
 /// Where worker processes are faster than as many threads: where the intervals do not overlap, and are worth something.
@@ -205,15 +205,10 @@ fn processes_win(run: &Run) -> Vec<Finding> {
                 interval(&t),
                 t.median / p.median
             );
-            finding(text, &scaling_of(&process.workload), Tone::Neutral)
+            finding(text, Evidence::chart("scaling", &process.workload), Tone::Neutral)
         })
     });
     pairs.collect()
-}
-
-/// The chart of one workload, by the anchor that the page gives it; it falls back to its section where it has no such chart.
-fn scaling_of(workload: &str) -> String {
-    format!("scaling-{}", workload.replace('_', "-"))
 }
 
 #[cfg(test)]

@@ -1,10 +1,10 @@
 //! What findings are made of.
 
-use reports::model::{Estimate, Finding, Tone};
+use reports::model::{Estimate, Evidence, Finding, Tone};
 
 /// One without a note.
-pub(super) fn finding(text: String, evidence: &str, tone: Tone) -> Finding {
-    Finding { text, evidence: evidence.to_owned(), note: String::new(), tone }
+pub(super) fn finding(text: String, evidence: Evidence, tone: Tone) -> Finding {
+    Finding { text, evidence, note: String::new(), tone }
 }
 
 pub(super) fn workers(count: u32) -> String {

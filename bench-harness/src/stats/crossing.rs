@@ -1,6 +1,6 @@
 //! Where a rising curve reaches a threshold, and how sure that is.
 
-use reports::{format::duration, model::Estimate};
+use reports::model::{Estimate, NoCrossing};
 use workloads::Random;
 
 use super::order::median;
@@ -12,23 +12,6 @@ pub(crate) struct Curve {
 }
 
 const RESAMPLES: usize = 1000;
-
-/// Why there is no figure for a crossing, in words that can follow a colon.
-#[derive(Debug, Clone, Copy, PartialEq, thiserror::Error)]
-pub(crate) enum NoCrossing {
-    #[error("not measured")]
-    NotMeasured,
-    #[error("less than {}, the shortest that was measured", duration(*.0))]
-    Below(f64),
-    #[error("more than {}, the longest that was measured", duration(*.0))]
-    Above(f64),
-    #[error("at most {} (95 % CI; its lower end is shorter than all that was measured)", duration(*.0))]
-    AtMost(f64),
-    #[error("at least {} (95 % CI; its upper end is longer than all that was measured)", duration(*.0))]
-    AtLeast(f64),
-    #[error("too uncertain to say")]
-    Unknown,
-}
 
 /// Where the curve, over durations in nanoseconds, reaches `threshold`.
 ///

@@ -5,7 +5,7 @@ mod latency;
 mod order;
 mod pairs;
 
-pub(crate) use crossing::{Curve, NoCrossing, crossing};
+pub(crate) use crossing::{Curve, crossing};
 pub(crate) use latency::{nanos, percentiles};
 pub(crate) use order::{estimate, median, ratio_of_medians};
 pub(crate) use pairs::{block_medians, block_ratios};

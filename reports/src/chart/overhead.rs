@@ -13,9 +13,6 @@ use plotters::style::text_anchor::{HPos, VPos};
 /// Height of a row on the canvas.
 const ROW: u32 = 46;
 
-/// How a note begins that says why a row has no figures.
-const MISSING: &str = "not measured";
-
 /// The groups in the order of the page.
 const GROUPS: [OverheadGroup; 3] = [OverheadGroup::Ours, OverheadGroup::Peer, OverheadGroup::Limit];
 
@@ -135,7 +132,7 @@ impl<'a> Lane<'a> {
     fn all(rows: &'a [OverheadRow], side: &Side) -> Vec<Lane<'a>> {
         let belongs = |row: &OverheadRow| {
             row.group != OverheadGroup::Limit
-                || row.note.starts_with(MISSING)
+                || row.missing.is_some()
                 || (side.dots)(row).iter().any(|dot| dot.estimate.is_some())
         };
         let mut lanes = Vec::new();
@@ -213,8 +210,8 @@ fn draw_row(pen: &mut Pen<'_, '_>, row: &OverheadRow, dots: Vec<Dot>, lane: f64,
     if places.is_empty() {
         let (left, _) = pen.sides();
         let Some((_, y)) = pen.at(some_x, lane) else { return Ok(()) };
-        // A reason would be cut; other notes say what the row is, which is none.
-        let why = if row.note.starts_with(MISSING) { "not measured: see the table" } else { MISSING };
+        // A reason would be cut.
+        let why = if row.missing.is_some() { "not measured: see the table" } else { "not measured" };
         return pen.text((left + 14, y), why, Ink::Muted, (HPos::Left, VPos::Center));
     }
     pen.line(&places, Ink::Bar(slot), 2)?;

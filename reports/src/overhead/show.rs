@@ -210,7 +210,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
-    use crate::model::{Host, OverheadGroup};
+    use crate::model::{Host, OverheadGroup, Warning};
 
     fn document() -> Overhead {
         let estimate = Some(Estimate { median: 1500.0, low: 1400.0, high: 1600.0, confidence: 0.98, n: 7 });
@@ -225,6 +225,7 @@ mod tests {
             blocks: Vec::new(),
             detail: false,
             note: String::new(),
+            missing: None,
         };
         let claim = Claim {
             measurement: "round-trip".to_owned(),
@@ -264,7 +265,7 @@ mod tests {
                 os: "linux".to_owned(),
                 rustc: String::new(),
                 facts: BTreeMap::new(),
-                warnings: vec!["busy".to_owned()],
+                warnings: vec![Warning::Told("busy".to_owned())],
             },
             figures: vec![Figure { detail: true, quantity: "hidden".to_owned(), ..figure.clone() }, figure],
             claims: vec![claim, missing],

@@ -3,7 +3,10 @@
 use std::{hint::black_box, time::Instant};
 
 use executor_core::ThreadPoolExecutor;
-use reports::{model::OverheadGroup, overhead::Unit};
+use reports::{
+    model::{OverheadGroup, Reason},
+    overhead::Unit,
+};
 
 use super::{
     alternate::alternate,
@@ -21,7 +24,7 @@ const LEAF_NANOS: f64 = 2000.0;
 /// How many levels of forks stand above the leaves with a cutoff: 17,711 of them.
 const LEVELS: u32 = 20;
 
-pub(super) fn measure(probe: &Probe) -> Result<Vec<Reading>, String> {
+pub(super) fn measure(probe: &Probe) -> Result<Vec<Reading>, Reason> {
     // Leaked, so that tasks can hold on to it without keeping count; this process is there for nothing else.
     let pool: &'static ThreadPoolExecutor =
         Box::leak(Box::new(ThreadPoolExecutor::new(probe.workers).map_err(|error| chain(&error))?));
@@ -41,7 +44,7 @@ pub(super) fn measure(probe: &Probe) -> Result<Vec<Reading>, String> {
     let mut join_whole = || joined(whole.0, whole.1);
     let mut join_cut = || joined(cut.0, cut.1);
     let mut ways = [
-        (NO_CUTOFF, &mut ours_whole as &mut dyn FnMut() -> Result<f64, String>),
+        (NO_CUTOFF, &mut ours_whole as &mut dyn FnMut() -> Result<f64, Reason>),
         (CUTOFF, &mut ours_cut),
         (RAYON, &mut join_whole),
         (RAYON, &mut join_cut),
@@ -90,12 +93,12 @@ fn forks(index: u32, cutoff: u32) -> u64 {
     last
 }
 
-fn forks_per_second(index: u32, cutoff: u32, compute: impl FnOnce() -> Option<u64>) -> Result<f64, String> {
+fn forks_per_second(index: u32, cutoff: u32, compute: impl FnOnce() -> Option<u64>) -> Result<f64, Reason> {
     let start = Instant::now();
     let answer = compute();
     let elapsed = start.elapsed();
     if answer != Some(fibonacci(index)) {
-        return Err(format!("fib({index}) is {}, not {answer:?}", fibonacci(index)));
+        return Err(format!("fib({index}) is {}, not {answer:?}", fibonacci(index)).into());
     }
     Ok(forks(index, cutoff) as f64 / elapsed.as_secs_f64())
 }

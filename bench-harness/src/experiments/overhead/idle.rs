@@ -7,7 +7,7 @@
 use std::thread;
 
 use executor_core::Executor;
-use reports::overhead::Unit;
+use reports::{model::Reason, overhead::Unit};
 
 use super::{
     lane::Ours,
@@ -25,15 +25,15 @@ pub(super) const SWITCHES: &str = "context switches per second";
 pub(super) const CPU: &str = "CPU time / time";
 pub(super) const PSS: &str = "PSS per worker";
 
-pub(super) fn measure(probe: &Probe) -> Result<Vec<Reading>, String> {
-    let Subject::Ours(kind) = probe.subject else { return Err("has no threads that can be told apart".to_owned()) };
+pub(super) fn measure(probe: &Probe) -> Result<Vec<Reading>, Reason> {
+    let Subject::Ours(kind) = probe.subject else { return Err("has no threads that can be told apart".into()) };
     with_executor(kind, probe.workers, Idle(*probe)).map_err(|error| chain(&error))?
 }
 
 struct Idle(Probe);
 
 impl Visit for Idle {
-    type Output = Result<Vec<Reading>, String>;
+    type Output = Result<Vec<Reading>, Reason>;
 
     fn visit<E: Executor + Sync>(self, executor: &E, pids: &dyn Fn() -> Vec<u32>) -> Self::Output {
         let Probe { subject, effort, .. } = self.0;

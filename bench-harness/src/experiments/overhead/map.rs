@@ -7,7 +7,10 @@ use std::time::Instant;
 
 use executor_core::{Executor, TaskError, ThreadPoolExecutor};
 use rayon::prelude::*;
-use reports::{model::OverheadGroup, overhead::Unit};
+use reports::{
+    model::{OverheadGroup, Reason},
+    overhead::Unit,
+};
 use workloads::kernels::{self, Spin};
 
 use super::{
@@ -27,7 +30,7 @@ pub(super) const SERIAL: &str = "serial collect";
 pub(super) const ITEMS: &str = "items";
 pub(super) const SKEWED: &str = "items, into_vec()";
 
-pub(super) fn measure(probe: &Probe) -> Result<Vec<Reading>, String> {
+pub(super) fn measure(probe: &Probe) -> Result<Vec<Reading>, Reason> {
     match probe.subject {
         Subject::PROCESS => {
             let Subject::Ours(kind) = probe.subject else { return Ok(Vec::new()) };
@@ -40,7 +43,7 @@ pub(super) fn measure(probe: &Probe) -> Result<Vec<Reading>, String> {
 struct OnProcesses(Probe);
 
 impl Visit for OnProcesses {
-    type Output = Result<Vec<Reading>, String>;
+    type Output = Result<Vec<Reading>, Reason>;
 
     fn visit<E: Executor + Sync>(self, executor: &E, _: &dyn Fn() -> Vec<u32>) -> Self::Output {
         let Probe { effort, subject, seed, .. } = self.0;
@@ -63,7 +66,7 @@ fn cheap(x: u64) -> u64 {
     x.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ (x >> 7)
 }
 
-fn on_threads(probe: &Probe) -> Result<Vec<Reading>, String> {
+fn on_threads(probe: &Probe) -> Result<Vec<Reading>, Reason> {
     let items = probe.effort.thread_items;
     let pool = ThreadPoolExecutor::new(probe.workers).map_err(|error| chain(&error))?;
     let rayon = rayon_pool(probe.workers)?;
@@ -74,7 +77,7 @@ fn on_threads(probe: &Probe) -> Result<Vec<Reading>, String> {
         || timed(items, expected, || Ok(rayon.install(|| (0..items).into_par_iter().map(cheap).collect())));
     let mut serial = || timed(items, expected, || Ok((0..items).map(cheap).collect()));
     let mut ways = [
-        (INTO_VEC, &mut gathered as &mut dyn FnMut() -> Result<f64, String>),
+        (INTO_VEC, &mut gathered as &mut dyn FnMut() -> Result<f64, Reason>),
         (DRAINED, &mut drained),
         (RAYON, &mut by_rayon),
         (SERIAL, &mut serial),
@@ -107,7 +110,7 @@ fn skewed(iterations_per_micro: f64) -> Vec<Spin> {
         .collect()
 }
 
-pub(super) fn measure_skewed(probe: &Probe) -> Result<Vec<Reading>, String> {
+pub(super) fn measure_skewed(probe: &Probe) -> Result<Vec<Reading>, Reason> {
     let items = skewed(kernels::calibrate());
     let pool = ThreadPoolExecutor::new(probe.workers).map_err(|error| chain(&error))?;
     let rayon = rayon_pool(probe.workers)?;
@@ -129,8 +132,8 @@ pub(super) fn measure_skewed(probe: &Probe) -> Result<Vec<Reading>, String> {
     ])
 }
 
-pub(super) fn rayon_pool(workers: usize) -> Result<rayon::ThreadPool, String> {
-    rayon::ThreadPoolBuilder::new().num_threads(workers).build().map_err(|error| error.to_string())
+pub(super) fn rayon_pool(workers: usize) -> Result<rayon::ThreadPool, Reason> {
+    rayon::ThreadPoolBuilder::new().num_threads(workers).build().map_err(|error| error.to_string().into())
 }
 
 /// What one thread does that takes the results one after the other, into a vector that is large enough.
@@ -143,12 +146,12 @@ fn drain(items: u64, results: impl Iterator<Item = Result<u64, TaskError>>) -> R
 }
 
 /// Items per second; an error when the answers are not what a serial loop gives.
-fn timed(items: u64, expected: u64, work: impl FnOnce() -> Result<Vec<u64>, TaskError>) -> Result<f64, String> {
+fn timed(items: u64, expected: u64, work: impl FnOnce() -> Result<Vec<u64>, TaskError>) -> Result<f64, Reason> {
     let start = Instant::now();
     let answers = work().map_err(|error| chain(&error))?;
     let elapsed = start.elapsed();
     if answers.len() as u64 != items || sum(answers.iter().copied()) != expected {
-        return Err(format!("{}{} to {items} items, or others", super::measurement::WRONG, answers.len()));
+        return Err(Reason::wrong(format!("{} to {items} items, or others", answers.len())));
     }
     Ok(items as f64 / elapsed.as_secs_f64())
 }

@@ -1,7 +1,10 @@
 //! The measurements by name, who can be measured, and what a measuring process answers.
 
 use clap::ValueEnum;
-use reports::{model::OverheadGroup, overhead::Unit};
+use reports::{
+    model::{OverheadGroup, Reason, note_of},
+    overhead::Unit,
+};
 use serde::{Deserialize, Serialize};
 
 use super::effort::Effort;
@@ -83,10 +86,6 @@ impl Subject {
     }
 }
 
-/// How the note begins, or goes on after "not measured", where answers were missing or others than they had to be: that is no
-/// figure, and the command that shows it has an exit code for it.
-pub(crate) const WRONG: &str = "wrong answers: ";
-
 /// What one process is asked to measure.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub(crate) struct Probe {
@@ -108,6 +107,8 @@ pub(crate) struct Reading {
     pub(crate) values: Vec<f64>,
     pub(crate) detail: bool,
     pub(crate) note: String,
+    /// Why there are no values.
+    pub(crate) missing: Option<Reason>,
 }
 
 impl Reading {
@@ -120,6 +121,7 @@ impl Reading {
             values,
             detail: false,
             note: subject.note().to_owned(),
+            missing: None,
         }
     }
 
@@ -133,7 +135,14 @@ impl Reading {
             values,
             detail: false,
             note: String::new(),
+            missing: None,
         }
+    }
+
+    /// In place of figures.
+    pub(crate) fn missing(subject: Subject, quantity: &str, reason: Reason) -> Self {
+        let reading = Self::new(subject, quantity, Unit::Count, Vec::new()).with_note(note_of(&reason));
+        Self { missing: Some(reason), ..reading }
     }
 
     pub(crate) fn with_note(mut self, note: impl Into<String>) -> Self {

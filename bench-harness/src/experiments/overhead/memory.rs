@@ -11,7 +11,7 @@ use std::{
 };
 
 use executor_core::{Executor, Shutdown, TaskFuture};
-use reports::overhead::Unit;
+use reports::{model::Reason, overhead::Unit};
 
 use super::{
     lane::echo,
@@ -48,29 +48,29 @@ fn hold() {
     }
 }
 
-pub(super) fn measure(probe: &Probe) -> Result<Vec<Reading>, String> {
+pub(super) fn measure(probe: &Probe) -> Result<Vec<Reading>, Reason> {
     with(probe, Queue { probe: *probe, count: probe.effort.queued })
 }
 
-pub(super) fn measure_depth(probe: &Probe) -> Result<Vec<Reading>, String> {
+pub(super) fn measure_depth(probe: &Probe) -> Result<Vec<Reading>, Reason> {
     let fits = available_memory().map_or(u64::MAX, |bytes| bytes / 2 / AT_MOST);
     let count = u64::from(probe.effort.depth).min(fits) as u32 / (TENTHS * BATCH) * TENTHS * BATCH;
     with(probe, Depth { probe: *probe, count })
 }
 
-fn with<V: Visit<Output = Result<Vec<Reading>, String>>>(probe: &Probe, visit: V) -> V::Output {
-    let Subject::Ours(kind) = probe.subject else { return Err("has no queue that can be looked at".to_owned()) };
+fn with<V: Visit<Output = Result<Vec<Reading>, Reason>>>(probe: &Probe, visit: V) -> V::Output {
+    let Subject::Ours(kind) = probe.subject else { return Err("has no queue that can be looked at".into()) };
     with_executor(kind, probe.workers, visit).map_err(|error| chain(&error))?
 }
 
 /// Runs `measure` while every worker is busy.
-fn while_busy<E: Executor, T>(executor: &E, measure: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
+fn while_busy<E: Executor, T>(executor: &E, measure: impl FnOnce() -> Result<T, Reason>) -> Result<T, Reason> {
     let workers = executor.max_workers();
     let held: Vec<_> = (0..workers).filter_map(|_| executor.submit(hold, ()).ok()).collect();
     let start = Instant::now();
     while executor.stats().running < workers {
         if start.elapsed() > Duration::from_secs(10) {
-            return Err(format!("after 10 s, {} of {workers} workers run a task", executor.stats().running));
+            return Err(format!("after 10 s, {} of {workers} workers run a task", executor.stats().running).into());
         }
         thread::sleep(Duration::from_millis(1));
     }
@@ -82,16 +82,16 @@ fn while_busy<E: Executor, T>(executor: &E, measure: impl FnOnce() -> Result<T, 
     outcome
 }
 
-fn open_files() -> Result<usize, String> {
-    fs::read_dir("/proc/self/fd").map(Iterator::count).map_err(|error| format!("/proc/self/fd: {error}"))
+fn open_files() -> Result<usize, Reason> {
+    fs::read_dir("/proc/self/fd").map(Iterator::count).map_err(|error| format!("/proc/self/fd: {error}").into())
 }
 
-fn memory() -> Result<f64, String> {
+fn memory() -> Result<f64, Reason> {
     let bytes = resident_memory().ok_or("this system does not tell how much memory a process has: needs /proc")?;
     Ok(bytes as f64)
 }
 
-fn submit<E: Executor>(executor: &E, into: &mut Vec<TaskFuture<u64>>, count: u32) -> Result<(), String> {
+fn submit<E: Executor>(executor: &E, into: &mut Vec<TaskFuture<u64>>, count: u32) -> Result<(), Reason> {
     for number in 0..count {
         into.push(executor.submit(echo, number.into()).map_err(|error| chain(&error))?);
     }
@@ -104,7 +104,7 @@ struct Queue {
 }
 
 impl Visit for Queue {
-    type Output = Result<Vec<Reading>, String>;
+    type Output = Result<Vec<Reading>, Reason>;
 
     fn visit<E: Executor + Sync>(self, executor: &E, _: &dyn Fn() -> Vec<u32>) -> Self::Output {
         let subject = self.probe.subject;
@@ -140,7 +140,7 @@ struct Depth {
 }
 
 impl Visit for Depth {
-    type Output = Result<Vec<Reading>, String>;
+    type Output = Result<Vec<Reading>, Reason>;
 
     fn visit<E: Executor + Sync>(self, executor: &E, _: &dyn Fn() -> Vec<u32>) -> Self::Output {
         let subject = self.probe.subject;

@@ -11,7 +11,10 @@
 use std::{hint::black_box, time::Instant};
 
 use executor_core::Executor;
-use reports::overhead::Unit;
+use reports::{
+    model::{NoCrossing, Reason},
+    overhead::Unit,
+};
 use workloads::kernels::{self, Spin};
 
 use super::{
@@ -22,7 +25,7 @@ use super::{
 use crate::{
     error::chain,
     executors::{Visit, with_executor},
-    stats::{self, Curve, NoCrossing},
+    stats::{self, Curve},
 };
 
 pub(super) const METG: &str = "METG(50 %)";
@@ -35,8 +38,8 @@ const SPAN: f64 = 0.01;
 const FIRST: f64 = 4.0;
 const MOST_POINTS: usize = 16;
 
-pub(super) fn measure(probe: &Probe) -> Result<Vec<Reading>, String> {
-    let Subject::Ours(kind) = probe.subject else { return Err("does not run kernels".to_owned()) };
+pub(super) fn measure(probe: &Probe) -> Result<Vec<Reading>, Reason> {
+    let Subject::Ours(kind) = probe.subject else { return Err("does not run kernels".into()) };
     with_executor(kind, probe.workers, Sweep(*probe)).map_err(|error| chain(&error))?
 }
 
@@ -51,7 +54,7 @@ struct Point {
 }
 
 impl Visit for Sweep {
-    type Output = Result<Vec<Reading>, String>;
+    type Output = Result<Vec<Reading>, Reason>;
 
     fn visit<E: Executor + Sync>(self, executor: &E, _: &dyn Fn() -> Vec<u32>) -> Self::Output {
         let Probe { subject, effort, workers, seed, .. } = self.0;
@@ -78,7 +81,7 @@ impl Visit for Sweep {
 }
 
 /// Points by rising work, around where efficiency is one half.
-fn sweep(first: u64, mut point: impl FnMut(u64) -> Result<Point, String>) -> Result<Vec<Point>, String> {
+fn sweep(first: u64, mut point: impl FnMut(u64) -> Result<Point, Reason>) -> Result<Vec<Point>, Reason> {
     let mut points = vec![point(first)?];
     // Upwards until the kernel dominates, which shows that the rest is set up well.
     while points.len() < MOST_POINTS && points.last().is_some_and(|point| point.efficiency < 0.6) {
@@ -104,7 +107,7 @@ fn half(points: &[Point], seed: u64) -> Result<f64, NoCrossing> {
 }
 
 /// Measures one point: the medians of so many rounds.
-fn at<E: Executor>(executor: &E, iterations: u64, tasks: u32, cores: usize, rounds: u32) -> Result<Point, String> {
+fn at<E: Executor>(executor: &E, iterations: u64, tasks: u32, cores: usize, rounds: u32) -> Result<Point, Reason> {
     let (mut bare, mut efficiency) = (Vec::new(), Vec::new());
     for _ in 0..rounds {
         let start = Instant::now();
@@ -124,7 +127,7 @@ fn at<E: Executor>(executor: &E, iterations: u64, tasks: u32, cores: usize, roun
         }
         let parallel = start.elapsed().as_secs_f64();
         if found != expected {
-            return Err(format!("{}they are not those of a plain loop", super::measurement::WRONG));
+            return Err(Reason::wrong("they are not those of a plain loop"));
         }
         bare.push(serial * 1e9 / f64::from(tasks));
         efficiency.push(serial / cores as f64 / parallel);

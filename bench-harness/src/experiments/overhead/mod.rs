@@ -28,11 +28,14 @@ mod waits;
 
 use std::time::Duration;
 
-use reports::overhead::{Block, Claim, Figure, Unit};
+use reports::{
+    model::Reason,
+    overhead::{Block, Claim, Figure},
+};
 use workloads::Random;
 
 pub(crate) use effort::Effort;
-pub(crate) use measurement::{Measurement, Probe, WRONG};
+pub(crate) use measurement::{Measurement, Probe};
 pub(crate) use registry::{all, measure};
 pub(crate) use rows::PerTask;
 
@@ -111,10 +114,10 @@ pub(crate) fn claims(figures: &[Figure], plan: &Plan) -> Vec<Claim> {
     targets::claims(figures, &plan.measurements)
 }
 
-fn in_new_process(probe: &Probe) -> Result<Vec<Reading>, String> {
+fn in_new_process(probe: &Probe) -> Result<Vec<Reading>, Reason> {
     let input = serde_json::to_vec(probe).map_err(|error| error.to_string())?;
     let output = child::run_lab("probe", &input, LIMIT)?;
-    let answer: Result<Vec<Reading>, String> =
+    let answer: Result<Vec<Reading>, Reason> =
         serde_json::from_slice(&output).map_err(|error| format!("its answer makes no sense: {error}"))?;
     answer
 }
@@ -124,10 +127,8 @@ fn in_new_process(probe: &Probe) -> Result<Vec<Reading>, String> {
 struct Figures(Vec<Figure>);
 
 impl Figures {
-    fn add(&mut self, slot: Slot, measurement: Measurement, subject: Subject, answer: Result<Vec<Reading>, String>) {
-        let readings = answer.unwrap_or_else(|error| {
-            vec![Reading::new(subject, NO_FIGURE, Unit::Count, Vec::new()).with_note(format!("not measured: {error}"))]
-        });
+    fn add(&mut self, slot: Slot, measurement: Measurement, subject: Subject, answer: Result<Vec<Reading>, Reason>) {
+        let readings = answer.unwrap_or_else(|reason| vec![Reading::missing(subject, NO_FIGURE, reason)]);
         for reading in readings {
             let name = measurement.name();
             let known = self.0.iter_mut().find(|figure| {
@@ -146,6 +147,7 @@ impl Figures {
                     blocks: vec![block],
                     detail: reading.detail,
                     note: reading.note,
+                    missing: reading.missing,
                 }),
             }
         }
@@ -181,6 +183,8 @@ impl Figures {
 
 #[cfg(test)]
 mod tests {
+    use reports::overhead::Unit;
+
     use super::*;
 
     fn plan() -> Plan {
@@ -217,7 +221,7 @@ mod tests {
         let mut figures = Figures::default();
         let reading = |value| vec![Reading::new(Subject::THREAD, "tasks", Unit::PerSecond, vec![value, value])];
         let slot = |block| Slot { block, order: block, cell: 0 };
-        figures.add(slot(0), Measurement::Throughput, Subject::PROCESS, Err("it hung".to_owned()));
+        figures.add(slot(0), Measurement::Throughput, Subject::PROCESS, Err("it hung".into()));
         figures.add(slot(0), Measurement::Throughput, Subject::THREAD, Ok(reading(1.0)));
         figures.add(slot(1), Measurement::Throughput, Subject::THREAD, Ok(reading(3.0)));
         assert!(figures.failed(Measurement::Throughput, Subject::PROCESS));

@@ -6,7 +6,7 @@
 
 use std::time::Instant;
 
-use reports::overhead::Unit;
+use reports::{model::Reason, overhead::Unit};
 
 use super::{
     lane::with_lane,
@@ -23,7 +23,7 @@ pub(super) const SHARE: &str = "share of memcpy";
 pub(super) const MIB: usize = 1 << 20;
 const LARGE: usize = 256 * MIB;
 
-pub(super) fn measure(probe: &Probe) -> Result<Vec<Reading>, String> {
+pub(super) fn measure(probe: &Probe) -> Result<Vec<Reading>, Reason> {
     let effort = probe.effort;
     let reading = |values| Reading::new(probe.subject, QUANTITY, Unit::BytesPerSecond, values);
     match probe.subject {
@@ -56,7 +56,7 @@ struct Rounds {
 }
 
 impl LaneVisit for Rounds {
-    type Output = Result<(Vec<f64>, Vec<f64>), String>;
+    type Output = Result<(Vec<f64>, Vec<f64>), Reason>;
 
     fn visit<L: Lane>(mut self, lane: &L) -> Self::Output {
         // Buffers of the executor's own are made and warm after this.
@@ -73,7 +73,7 @@ impl LaneVisit for Rounds {
 }
 
 /// Submits `count` megabytes and collects; bytes per second. Making the arguments is not the executor's work.
-fn deliver<L: Lane>(lane: &L, count: u32) -> Result<f64, String> {
+fn deliver<L: Lane>(lane: &L, count: u32) -> Result<f64, Reason> {
     let blocks: Vec<Vec<u8>> = (0..count).map(|_| vec![7; MIB]).collect();
     let start = Instant::now();
     let tickets: Vec<_> = blocks.into_iter().filter_map(|block| lane.submit_bytes(block)).collect();
@@ -81,7 +81,7 @@ fn deliver<L: Lane>(lane: &L, count: u32) -> Result<f64, String> {
     let elapsed = start.elapsed();
     let sent = u64::from(count) * MIB as u64;
     if arrived != sent {
-        return Err(format!("{}of {sent} bytes {arrived} arrived", super::measurement::WRONG));
+        return Err(Reason::wrong(format!("of {sent} bytes {arrived} arrived")));
     }
     Ok(sent as f64 / elapsed.as_secs_f64())
 }

@@ -1,5 +1,7 @@
 //! The one table of measurements: who is measured in each, and by which file.
 
+use reports::model::Reason;
+
 use super::{
     fan_out, idle, map,
     measurement::{Measurement as M, Probe, Reading, Subject},
@@ -15,13 +17,13 @@ struct Row {
     /// Each in a process of its own.
     subjects: fn() -> Vec<Subject>,
     /// Measures in this process, which was started for it.
-    measure: fn(&Probe) -> Result<Vec<Reading>, String>,
+    measure: fn(&Probe) -> Result<Vec<Reading>, Reason>,
 }
 
 const fn row(
     measurement: M,
     subjects: fn() -> Vec<Subject>,
-    measure: fn(&Probe) -> Result<Vec<Reading>, String>,
+    measure: fn(&Probe) -> Result<Vec<Reading>, Reason>,
 ) -> Row {
     Row { measurement, subjects, measure }
 }
@@ -97,8 +99,9 @@ pub(super) fn subjects(measurement: M) -> Vec<Subject> {
 }
 
 /// Measures in this process.
-pub(crate) fn measure(probe: &Probe) -> Result<Vec<Reading>, String> {
-    let row = find(probe.measurement).ok_or_else(|| format!("nothing measures {}", probe.measurement.name()))?;
+pub(crate) fn measure(probe: &Probe) -> Result<Vec<Reading>, Reason> {
+    let row = find(probe.measurement)
+        .ok_or_else(|| Reason::from(format!("nothing measures {}", probe.measurement.name())))?;
     (row.measure)(probe)
 }
 

@@ -10,7 +10,7 @@
 
 use std::time::Instant;
 
-use reports::overhead::Unit;
+use reports::{model::Reason, overhead::Unit};
 
 use super::{
     Effort,
@@ -40,7 +40,7 @@ const MORE: u32 = 3;
 /// Why there is no ping-pong on a busy machine.
 const NO_CORES: &str = "the two parties never had a core each: something else is using them";
 
-pub(super) fn measure(probe: &Probe) -> Result<Vec<Reading>, String> {
+pub(super) fn measure(probe: &Probe) -> Result<Vec<Reading>, Reason> {
     let effort = probe.effort;
     let mut bare = effort.ratios.then(|| PingPong::new(reference(probe.subject)));
     // Where there is none, the trips still have a time.
@@ -60,7 +60,7 @@ pub(super) fn measure(probe: &Probe) -> Result<Vec<Reading>, String> {
                 rounds.add(bare, if spins { on_two_cores(trips) } else { trips() });
             }
             if rounds.p50.is_empty() {
-                return Err(NO_CORES.to_owned());
+                return Err(NO_CORES.into());
             }
         }
         Subject::Peer(Peer::Python(python)) => {
@@ -120,7 +120,7 @@ struct Trips<'a> {
 }
 
 impl LaneVisit for Trips<'_> {
-    type Output = Result<(), String>;
+    type Output = Result<(), Reason>;
 
     fn visit<L: Lane>(self, lane: &L) -> Self::Output {
         // One at a time is no faster than many at once.
@@ -139,7 +139,7 @@ impl LaneVisit for Trips<'_> {
             });
             let trips: Vec<_> = trips.collect();
             if lost > 0 {
-                return Err(format!("{}{lost} of {} tasks gave none", super::measurement::WRONG, trips.len()));
+                return Err(Reason::wrong(format!("{lost} of {} tasks gave none", trips.len())));
             }
             let trips = trips[warm_up as usize..].to_vec();
             self.into.add(bare, trips);

@@ -64,6 +64,7 @@ fn rows(figures: &[Figure], workers: usize) -> Vec<OverheadRow> {
                 round_trip_p99_ns: None,
                 payload_mib_per_second: None,
                 note: figure.note.clone(),
+                missing: figure.missing.clone(),
             });
             rows.len() - 1
         });
@@ -103,6 +104,7 @@ mod tests {
             blocks: Vec::new(),
             detail: false,
             note: "a note".to_owned(),
+            missing: None,
         };
         let figures = [
             figure("memcpy", OverheadGroup::Limit, payload::QUANTITY, 3.0 * payload::MIB as f64),

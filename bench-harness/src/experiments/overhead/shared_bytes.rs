@@ -7,7 +7,7 @@
 use std::time::Instant;
 
 use executor_core::{Executor, ProcessPoolExecutor, SharedBytes, TaskFuture};
-use reports::overhead::Unit;
+use reports::{model::Reason, overhead::Unit};
 
 use super::measurement::{Probe, Reading};
 use crate::{
@@ -30,7 +30,7 @@ fn read_large(bytes: SharedBytes) -> u8 {
     bytes[LARGE / 2]
 }
 
-pub(super) fn measure(probe: &Probe) -> Result<Vec<Reading>, String> {
+pub(super) fn measure(probe: &Probe) -> Result<Vec<Reading>, Reason> {
     let pool = ProcessPoolExecutor::new(1).map_err(|error| chain(&error))?;
     pool.warm_up().map_err(|error| chain(&error))?;
     let (mut first, mut again) = (Vec::new(), Vec::new());
@@ -57,18 +57,14 @@ pub(super) fn measure(probe: &Probe) -> Result<Vec<Reading>, String> {
 /// The time of one round trip, whose task returns 7.
 fn timed<S: std::error::Error, T: std::error::Error>(
     trip: impl FnOnce() -> Result<Result<u8, T>, S>,
-) -> Result<f64, String> {
+) -> Result<f64, Reason> {
     let start = Instant::now();
     let byte = trip().map_err(|error| chain(&error))?.map_err(|error| chain(&error))?;
     let time = nanos(start.elapsed()) as f64;
-    if byte == 7 {
-        Ok(time)
-    } else {
-        Err(format!("{}a task read {byte} where there is a 7", super::measurement::WRONG))
-    }
+    if byte == 7 { Ok(time) } else { Err(Reason::wrong(format!("a task read {byte} where there is a 7"))) }
 }
 
-fn median(mut trip: impl FnMut() -> Result<f64, String>) -> Result<f64, String> {
+fn median(mut trip: impl FnMut() -> Result<f64, Reason>) -> Result<f64, Reason> {
     let times = (0..TRIPS).map(|_| trip()).collect::<Result<Vec<_>, _>>()?;
     Ok(stats::median(&times))
 }

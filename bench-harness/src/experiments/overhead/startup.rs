@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use executor_core::{Executor, ProcessPoolExecutor, RayonExecutor, ThreadPoolExecutor};
-use reports::overhead::Unit;
+use reports::{model::Reason, overhead::Unit};
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::measurement::Subject;
@@ -21,11 +21,11 @@ pub(super) const REPLACED: &str = "kill -9 to replacement's first result";
 /// What takes longer is not being replaced.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-pub(super) fn measure(probe: &Probe) -> Result<Vec<Reading>, String> {
+pub(super) fn measure(probe: &Probe) -> Result<Vec<Reading>, Reason> {
     let workers = probe.workers;
     let rounds = probe.effort.rounds;
     let reading = |name, values| Reading::new(probe.subject, name, Unit::Nanoseconds, values);
-    let times = |first: &dyn Fn() -> Result<f64, String>| (0..rounds).map(|_| first()).collect::<Result<Vec<_>, _>>();
+    let times = |first: &dyn Fn() -> Result<f64, Reason>| (0..rounds).map(|_| first()).collect::<Result<Vec<_>, _>>();
     match probe.subject {
         Subject::Ours(Kind::Process) => {
             let build = || ProcessPoolExecutor::new(workers).map_err(|error| chain(&error));
@@ -58,7 +58,7 @@ pub(super) fn measure(probe: &Probe) -> Result<Vec<Reading>, String> {
     }
 }
 
-fn first_result<E: Executor>(build: impl FnOnce() -> Result<E, String>) -> Result<f64, String> {
+fn first_result<E: Executor>(build: impl FnOnce() -> Result<E, String>) -> Result<f64, Reason> {
     let start = Instant::now();
     let pool = build()?;
     let future = pool.submit(echo, 1).map_err(|error| chain(&error))?;
@@ -71,12 +71,12 @@ fn first_result<E: Executor>(build: impl FnOnce() -> Result<E, String>) -> Resul
 struct FirstAnswer(Instant);
 
 impl LaneVisit for FirstAnswer {
-    type Output = Result<f64, String>;
+    type Output = Result<f64, Reason>;
 
     fn visit<L: Lane>(self, lane: &L) -> Self::Output {
         let answer = lane.submit(1).and_then(|ticket| lane.wait(ticket));
         let time = nanos(self.0.elapsed()) as f64;
-        if answer == Some(1) { Ok(time) } else { Err(format!("{}the first task gave none", super::measurement::WRONG)) }
+        if answer == Some(1) { Ok(time) } else { Err(Reason::wrong("the first task gave none")) }
     }
 }
 
@@ -85,7 +85,7 @@ fn own_pid() -> u32 {
 }
 
 /// A pool of one worker, so that nobody else can answer in its place.
-pub(super) fn measure_recovery(probe: &Probe) -> Result<Vec<Reading>, String> {
+pub(super) fn measure_recovery(probe: &Probe) -> Result<Vec<Reading>, Reason> {
     let pool = ProcessPoolExecutor::new(1).map_err(|error| chain(&error))?;
     let ask = || pool.submit(own_pid, ()).ok()?.result().ok();
     let mut times = Vec::new();
@@ -98,7 +98,7 @@ pub(super) fn measure_recovery(probe: &Probe) -> Result<Vec<Reading>, String> {
         // A task may reach the worker before the signal does, or die with it: that one fails, and is asked again.
         while ask().is_none_or(|pid| pid == worker) {
             if start.elapsed() > PATIENCE {
-                return Err(format!("no worker took the killed one's place within {} s", PATIENCE.as_secs()));
+                return Err(format!("no worker took the killed one's place within {} s", PATIENCE.as_secs()).into());
             }
         }
         times.push(nanos(start.elapsed()) as f64);

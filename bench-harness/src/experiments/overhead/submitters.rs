@@ -2,7 +2,7 @@
 
 use std::{sync::Barrier, thread, time::Instant};
 
-use reports::overhead::Unit;
+use reports::{model::Reason, overhead::Unit};
 
 use super::{
     Effort,
@@ -15,7 +15,7 @@ use crate::lane::{Lane, LaneVisit};
 const THREADS: u32 = 16;
 pub(super) const QUANTITY: &str = "16 threads / 1 thread, time per task";
 
-pub(super) fn measure(probe: &Probe) -> Result<Vec<Reading>, String> {
+pub(super) fn measure(probe: &Probe) -> Result<Vec<Reading>, Reason> {
     let (one, many) = with_lane(probe.subject, probe.workers, Rounds(probe.effort))??;
     let per_task = |rates: &[f64]| rates.iter().map(|rate| 1e9 / rate).collect::<Vec<_>>();
     let ratios = one.iter().zip(&many).map(|(one, many)| one / many).collect();
@@ -29,7 +29,7 @@ pub(super) fn measure(probe: &Probe) -> Result<Vec<Reading>, String> {
 struct Rounds(Effort);
 
 impl LaneVisit for Rounds {
-    type Output = Result<(Vec<f64>, Vec<f64>), String>;
+    type Output = Result<(Vec<f64>, Vec<f64>), Reason>;
 
     fn visit<L: Lane>(self, lane: &L) -> Self::Output {
         let effort = self.0;
@@ -51,7 +51,7 @@ impl LaneVisit for Rounds {
 }
 
 /// Tasks per second of all threads together. Each collects what it submitted.
-fn at_once<L: Lane>(lane: &L, each: u32) -> Result<f64, String> {
+fn at_once<L: Lane>(lane: &L, each: u32) -> Result<f64, Reason> {
     let (start, end) = (Barrier::new(THREADS as usize + 1), Barrier::new(THREADS as usize + 1));
     thread::scope(|scope| {
         let threads: Vec<_> = (0..THREADS)

@@ -200,6 +200,7 @@ mod tests {
                 .collect(),
             detail: false,
             note: String::new(),
+            missing: None,
         }
     }
 

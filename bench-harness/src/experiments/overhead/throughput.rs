@@ -2,10 +2,10 @@
 
 use std::time::Instant;
 
-use reports::overhead::Unit;
+use reports::{model::Reason, overhead::Unit};
 
 use super::{
-    Effort, WRONG,
+    Effort,
     lane::with_lane,
     measurement::{Probe, Reading, Subject},
 };
@@ -14,7 +14,7 @@ use crate::peers::{Peer, limits::Limit};
 
 pub(super) const QUANTITY: &str = "tasks";
 
-pub(super) fn measure(probe: &Probe) -> Result<Vec<Reading>, String> {
+pub(super) fn measure(probe: &Probe) -> Result<Vec<Reading>, Reason> {
     let effort = probe.effort;
     let reading = |values| Reading::new(probe.subject, QUANTITY, Unit::PerSecond, values);
     match probe.subject {
@@ -32,21 +32,21 @@ pub(super) fn measure(probe: &Probe) -> Result<Vec<Reading>, String> {
 }
 
 #[cfg(target_os = "linux")]
-fn ring(effort: Effort) -> Result<Vec<f64>, String> {
+fn ring(effort: Effort) -> Result<Vec<f64>, Reason> {
     let rings = crate::peers::limits::ring::Rings::start()?;
     rings.rate(1000);
     Ok((0..effort.rounds).map(|_| rings.rate(effort.tasks * 5)).collect())
 }
 
 #[cfg(not(target_os = "linux"))]
-fn ring(_: Effort) -> Result<Vec<f64>, String> {
-    Err("needs Linux: memfd and futex".to_owned())
+fn ring(_: Effort) -> Result<Vec<f64>, Reason> {
+    Err("needs Linux: memfd and futex".into())
 }
 
 struct Rounds(Effort);
 
 impl LaneVisit for Rounds {
-    type Output = Result<Vec<f64>, String>;
+    type Output = Result<Vec<f64>, Reason>;
 
     fn visit<L: Lane>(self, lane: &L) -> Self::Output {
         let effort = self.0;
@@ -56,14 +56,14 @@ impl LaneVisit for Rounds {
 }
 
 /// Tasks per second, roughly, with every path taken and every thread started.
-pub(super) fn speed<L: Lane>(lane: &L) -> Result<f64, String> {
+pub(super) fn speed<L: Lane>(lane: &L) -> Result<f64, Reason> {
     let first = submit_then_collect(lane, 20)?;
     // Enough for what takes milliseconds, and too few to time what takes less than a microsecond.
     if first < 5000.0 { Ok(first) } else { submit_then_collect(lane, 200) }
 }
 
 /// Tasks per second.
-pub(super) fn submit_then_collect<L: Lane>(lane: &L, tasks: u32) -> Result<f64, String> {
+pub(super) fn submit_then_collect<L: Lane>(lane: &L, tasks: u32) -> Result<f64, Reason> {
     let (mut sum, mut next) = (0, 0);
     let start = Instant::now();
     while next < tasks {
@@ -76,7 +76,7 @@ pub(super) fn submit_then_collect<L: Lane>(lane: &L, tasks: u32) -> Result<f64, 
     let expected = u64::from(tasks) * u64::from(tasks - 1) / 2;
     // A task that was lost must not make the others look fast.
     if sum != expected {
-        return Err(format!("{WRONG}the answers of {tasks} tasks add up to {sum} instead of {expected}"));
+        return Err(Reason::wrong(format!("the answers of {tasks} tasks add up to {sum} instead of {expected}")));
     }
     Ok(f64::from(tasks) / elapsed.as_secs_f64())
 }

@@ -7,7 +7,7 @@ use std::{
 };
 
 use executor_core::{Executor, ProcessPoolExecutor, ThreadPoolExecutor, Transport};
-use reports::overhead::Unit;
+use reports::{model::Reason, overhead::Unit};
 use workloads::Random;
 
 use super::{
@@ -29,7 +29,7 @@ const LENGTHS: [(u64, u64); 3] = [(16, 10_000), (8, 1000), (3, 100)];
 const BURST: u32 = 100;
 const LOAD_PERCENT: u64 = 70;
 
-pub(super) fn measure(probe: &Probe) -> Result<Vec<Reading>, String> {
+pub(super) fn measure(probe: &Probe) -> Result<Vec<Reading>, Reason> {
     let read = |streams: Vec<Stream>, ratio, wait| {
         let ratios = streams.iter().map(|stream| stream.longest / stream.ideal).collect();
         let waits = streams.iter().map(|stream| stream.longest).collect();
@@ -73,7 +73,7 @@ struct Stream {
     ideal: f64,
 }
 
-fn streams(pool: &impl Executor, probe: &Probe) -> Result<Vec<Stream>, String> {
+fn streams(pool: &impl Executor, probe: &Probe) -> Result<Vec<Stream>, Reason> {
     let Effort { rounds, round_ms, .. } = probe.effort;
     let mut random = Random::new(probe.seed);
     (0..rounds).map(|_| stream(pool, probe.workers, Duration::from_millis(round_ms.into()) * 4, &mut random)).collect()
@@ -83,7 +83,7 @@ fn length(random: &mut Random) -> u64 {
     LENGTHS.iter().find(|(one_in, _)| random.next_u64().is_multiple_of(*one_in)).map_or(0, |(_, micros)| *micros)
 }
 
-fn stream(pool: &impl Executor, workers: usize, duration: Duration, random: &mut Random) -> Result<Stream, String> {
+fn stream(pool: &impl Executor, workers: usize, duration: Duration, random: &mut Random) -> Result<Stream, Reason> {
     let (begun, mut tasks, mut work) = (clock(), Vec::new(), 0);
     while clock() - begun < nanos(duration) {
         for _ in 0..BURST {
@@ -102,7 +102,7 @@ fn stream(pool: &impl Executor, workers: usize, duration: Duration, random: &mut
     let longest = runs.iter().map(|(came, begun, _)| begun.saturating_sub(*came)).max().unwrap_or(0);
     let ideal = ideal_wait(&runs, workers);
     if ideal == 0 {
-        return Err("no task has waited".to_owned());
+        return Err("no task has waited".into());
     }
     Ok(Stream { longest: longest as f64, ideal: ideal as f64 })
 }

@@ -1,0 +1,18 @@
+//! A figure with what is known of its error.
+
+use serde::{Deserialize, Serialize};
+
+/// A median with the interval that order statistics give it.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Estimate {
+    /// The sample median.
+    pub median: f64,
+    /// Lower end of the interval.
+    pub low: f64,
+    /// Upper end of the interval.
+    pub high: f64,
+    /// The interval's coverage; with few samples it cannot reach 0.95, and this says what it reaches.
+    pub confidence: f64,
+    /// Number of samples.
+    pub n: u32,
+}

@@ -1,0 +1,110 @@
+//! Why figures of a machine deserve care.
+
+use std::fmt;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// What was found that disturbs measuring.
+///
+/// In JSON it is the sentence that people read, as in runs of all versions; what is read back from there is
+/// [`Told`](Self::Told). Only the lab that measures asks which one it is.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub enum Warning {
+    /// The clock speed follows the load.
+    Governor(String),
+    /// There are other guests on its host.
+    VirtualMachine,
+    /// Something else is running.
+    Busy {
+        /// The load average of one minute.
+        load: f64,
+        /// CPUs that this process may use.
+        cores: u32,
+    },
+    /// The host of a virtual machine took CPU time from it.
+    Stolen {
+        /// Of the time since boot.
+        percent: f64,
+    },
+    /// A core that does nothing else is interrupted so often that it shows in tails.
+    Interrupted {
+        /// How often.
+        per_second: f64,
+        /// For how long each time, as a median.
+        length_ns: u64,
+        /// Which part of all short tasks is hit.
+        share: f64,
+    },
+    /// Too few cores to see how anything scales.
+    FewCores(u32),
+    /// The lab itself is slow.
+    Unoptimized,
+    /// A core had another speed at the end of the run than at its start.
+    OtherSpeed {
+        /// How much faster; slower below zero.
+        percent: f64,
+    },
+    /// In the words of a run that was read.
+    Told(String),
+}
+
+impl fmt::Display for Warning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Governor(name) => write!(f, "the CPU governor is \"{name}\": clock speed follows the load"),
+            Self::VirtualMachine => {
+                f.write_str("this is a virtual machine: other guests of its host may take CPU time")
+            }
+            Self::Busy { load, cores } => write!(f, "the machine is busy: load {load} on {cores} cores"),
+            Self::Stolen { percent } => {
+                write!(f, "{percent:.1} % of the CPU time since boot was taken by the host")
+            }
+            Self::Interrupted { per_second, length_ns, share } => write!(
+                f,
+                "a core is interrupted {per_second:.0} times a second, for {:.1} µs (median): about {:.0} % of all tasks of \
+                 1 µs on two cores are hit, so their 99th percentile is the machine's",
+                *length_ns as f64 / 1e3,
+                100.0 * share
+            ),
+            Self::FewCores(cores) => {
+                write!(f, "only {cores} cores: nothing can be said about how things scale")
+            }
+            Self::Unoptimized => f.write_str("this lab was built without optimisation: use --release"),
+            Self::OtherSpeed { percent } => write!(
+                f,
+                "one core computed {:.0} % {} at the end of the run than at its start: something else was using it, or its \
+                 clock changed",
+                percent.abs(),
+                if *percent > 0.0 { "faster" } else { "slower" }
+            ),
+            Self::Told(text) => f.write_str(text),
+        }
+    }
+}
+
+impl Serialize for Warning {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Warning {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer).map(Self::Told)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn in_json_it_is_the_sentence() {
+        let busy = Warning::Busy { load: 5.12, cores: 2 };
+        let json = serde_json::to_value(&busy).unwrap();
+        assert_eq!(json, "the machine is busy: load 5.12 on 2 cores");
+        let told: Warning = serde_json::from_value(json).unwrap();
+        assert_eq!(told.to_string(), busy.to_string());
+    }
+}
