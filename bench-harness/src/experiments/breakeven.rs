@@ -72,81 +72,16 @@ struct Outcome {
 
 /// Measures the curves and where they cross.
 fn measure(job: &Job<'_>, progress: &mut Progress) -> Result<Outcome, LabError> {
-    let (settings, grid) = (job.settings, grid(job.settings.quick));
+    let grid = grid(job.settings.quick);
     let workers = job.cores.min(2);
-    let speed = kernels::calibrate();
     let kinds: Vec<Kind> = [Kind::Serial].into_iter().chain(Kind::pools()).collect();
-    let mut cells = Vec::new();
-    for micros in &grid {
-        // About 20 ms of work for each worker, but enough tasks to share, and not so many that submitting takes all day.
-        let tasks = (20_000.0 * f64::from(workers) / micros).clamp(8.0 * f64::from(workers), 5000.0) as u32;
-        let work = Work::new(&SpinTasks { tasks, iterations: (micros * speed).max(1.0) as u64 })?;
-        let cell = |executor: &Kind| CellSpec {
-            work: work.clone(),
-            executor: *executor,
-            workers,
-            data: PathBuf::new(),
-            input: None,
-        };
-        cells.extend(kinds.iter().map(cell));
-    }
-    // By cell and block; a sample that failed is missing.
-    let mut bad = Vec::new();
-    let mut digests = vec![vec![None; repetitions(settings.quick) as usize]; cells.len()];
-    let mut makespans = vec![vec![None; repetitions(settings.quick) as usize]; cells.len()];
-    for slot in interleave(cells.len(), repetitions(settings.quick), settings.seed ^ 0x5eed) {
-        if progress.interrupted() {
-            break;
-        }
-        let cell = &cells[slot.cell];
-        progress.begin(&format!("break-even: {}", cell.executor));
-        let what = || format!("break-even: {} with tasks of {:.1} µs", cell.executor, grid[slot.cell / kinds.len()]);
-        match child::sample(cell) {
-            Ok(measured) if measured.failed_tasks == 0 => {
-                let time = (measured.makespan_ns as f64, measured.tasks as f64);
-                makespans[slot.cell][slot.block as usize] = Some(time);
-                digests[slot.cell][slot.block as usize] = Some(measured.digest);
-            }
-            Ok(measured) => bad.push(Skipped { what: what(), reason: measured.first_error.unwrap_or_default() }),
-            Err(reason) => bad.push(Skipped { what: what(), reason }),
-        }
-        progress.step();
-    }
-    // The serial answers are the right ones; without one of them nothing of the row counts.
-    for (row, micros) in grid.iter().enumerate() {
-        let first = row * kinds.len();
-        let right = digests[first].iter().flatten().next().cloned();
-        for (index, kind) in kinds.iter().enumerate() {
-            for (time, digest) in makespans[first + index].iter_mut().zip(&digests[first + index]) {
-                if digest.is_some() && *digest != right {
-                    *time = None;
-                    let reason = "other answers than the serial run: wrong, however fast".to_owned();
-                    bad.push(Skipped { what: format!("break-even: {kind} with tasks of {micros:.1} µs"), reason });
-                }
-            }
-        }
-    }
-    bad.dedup();
-
-    let mut curves: Vec<(Kind, Curve)> = Kind::pools().map(|kind| (kind, Curve::default())).collect();
-    for row in makespans.chunks(kinds.len()) {
-        // Blocks in which every executor gave a sample: the curves stay in step, so that they can be compared in pairs and
-        // drawn together.
-        let whole: Vec<usize> =
-            (0..row[0].len()).filter(|block| row.iter().all(|cell| cell[*block].is_some())).collect();
-        let of = |cell: &[Option<(f64, f64)>]| whole.iter().filter_map(|block| cell[*block]).collect::<Vec<_>>();
-        let serial = of(&row[0]);
-        let durations: Vec<f64> = serial.iter().map(|(makespan, tasks)| makespan / tasks).collect();
-        let Some(duration) = stats::estimate(&durations) else { continue };
-        for ((_, curve), measured) in curves.iter_mut().zip(&row[1..]) {
-            let pairs = serial.iter().zip(of(measured));
-            let values = pairs.map(|((serial, _), (parallel, _))| serial / f64::from(workers) / parallel).collect();
-            curve.points.push((duration.median, values));
-        }
-    }
+    let cells = cells(&grid, &kinds, workers)?;
+    let mut samples = Samples::take(&cells, &grid, job, progress);
+    samples.drop_wrong(&kinds, &grid);
+    let curves = samples.curves(&kinds, workers);
     if curves.iter().all(|(_, curve)| curve.points.is_empty()) {
         // Stopped before, or every sample failed: a run without curves says so, curves without points would say nonsense.
-        return Ok(Outcome { bad, ..Outcome::default() });
+        return Ok(Outcome { bad: samples.bad, ..Outcome::default() });
     }
     let shown = curves.iter().map(|(kind, curve)| EfficiencyCurve {
         executor: kind.name().to_owned(),
@@ -159,7 +94,112 @@ fn measure(job: &Job<'_>, progress: &mut Progress) -> Result<Outcome, LabError> 
             })
             .collect(),
     });
-    Ok(Outcome { efficiency: shown.collect(), crossings: crossings(&curves, settings.seed), bad })
+    let crossings = crossings(&curves, job.settings.seed);
+    Ok(Outcome { efficiency: shown.collect(), crossings, bad: samples.bad })
+}
+
+/// For each duration, a cell for each executor.
+fn cells(grid: &[f64], kinds: &[Kind], workers: u32) -> Result<Vec<CellSpec>, LabError> {
+    let speed = kernels::calibrate();
+    let mut cells = Vec::new();
+    for micros in grid {
+        // About 20 ms of work for each worker, but enough tasks to share, and not so many that submitting takes all day.
+        let tasks = (20_000.0 * f64::from(workers) / micros).clamp(8.0 * f64::from(workers), 5000.0) as u32;
+        let work = Work::new(&SpinTasks { tasks, iterations: (micros * speed).max(1.0) as u64 })?;
+        let cell = |executor: &Kind| CellSpec {
+            work: work.clone(),
+            executor: *executor,
+            workers,
+            data: PathBuf::new(),
+            input: None,
+        };
+        cells.extend(kinds.iter().map(cell));
+    }
+    Ok(cells)
+}
+
+/// What was measured, by cell and block; a sample that failed is missing.
+struct Samples {
+    digests: Vec<Vec<Option<String>>>,
+    /// Makespan in nanoseconds, and number of tasks.
+    makespans: Vec<Vec<Option<(f64, f64)>>>,
+    bad: Vec<Skipped>,
+}
+
+fn named(executor: Kind, micros: f64) -> String {
+    format!("break-even: {executor} with tasks of {micros:.1} µs")
+}
+
+impl Samples {
+    fn take(cells: &[CellSpec], grid: &[f64], job: &Job<'_>, progress: &mut Progress) -> Self {
+        let blocks = repetitions(job.settings.quick);
+        let mut samples = Self {
+            digests: vec![vec![None; blocks as usize]; cells.len()],
+            makespans: vec![vec![None; blocks as usize]; cells.len()],
+            bad: Vec::new(),
+        };
+        let per_row = cells.len() / grid.len();
+        for slot in interleave(cells.len(), blocks, job.settings.seed ^ 0x5eed) {
+            if progress.interrupted() {
+                break;
+            }
+            let cell = &cells[slot.cell];
+            progress.begin(&format!("break-even: {}", cell.executor));
+            let mut bad = |reason| {
+                samples.bad.push(Skipped { what: named(cell.executor, grid[slot.cell / per_row]), reason });
+            };
+            match child::sample(cell) {
+                Ok(measured) if measured.failed_tasks == 0 => {
+                    let time = (measured.makespan_ns as f64, measured.tasks as f64);
+                    samples.makespans[slot.cell][slot.block as usize] = Some(time);
+                    samples.digests[slot.cell][slot.block as usize] = Some(measured.digest);
+                }
+                Ok(measured) => bad(measured.first_error.unwrap_or_default()),
+                Err(reason) => bad(reason),
+            }
+            progress.step();
+        }
+        samples
+    }
+
+    /// The serial answers are the right ones; without one of them nothing of the row counts.
+    fn drop_wrong(&mut self, kinds: &[Kind], grid: &[f64]) {
+        for (row, micros) in grid.iter().enumerate() {
+            let first = row * kinds.len();
+            let right = self.digests[first].iter().flatten().next().cloned();
+            for (index, kind) in kinds.iter().enumerate() {
+                for (time, digest) in self.makespans[first + index].iter_mut().zip(&self.digests[first + index]) {
+                    if digest.is_some() && *digest != right {
+                        *time = None;
+                        let reason = "other answers than the serial run: wrong, however fast".to_owned();
+                        self.bad.push(Skipped { what: named(*kind, *micros), reason });
+                    }
+                }
+            }
+        }
+        self.bad.dedup();
+    }
+
+    /// Efficiency by duration, of all executors but the serial one, which is the first.
+    fn curves(&self, kinds: &[Kind], workers: u32) -> Vec<(Kind, Curve)> {
+        let mut curves: Vec<(Kind, Curve)> = kinds[1..].iter().map(|kind| (*kind, Curve::default())).collect();
+        for row in self.makespans.chunks(kinds.len()) {
+            // Blocks in which every executor gave a sample: the curves stay in step, so that they can be compared in pairs
+            // and drawn together.
+            let whole: Vec<usize> =
+                (0..row[0].len()).filter(|block| row.iter().all(|cell| cell[*block].is_some())).collect();
+            let of = |cell: &[Option<(f64, f64)>]| whole.iter().filter_map(|block| cell[*block]).collect::<Vec<_>>();
+            let serial = of(&row[0]);
+            let durations: Vec<f64> = serial.iter().map(|(makespan, tasks)| makespan / tasks).collect();
+            let Some(duration) = stats::estimate(&durations) else { continue };
+            for ((_, curve), measured) in curves.iter_mut().zip(&row[1..]) {
+                let pairs = serial.iter().zip(of(measured));
+                let values = pairs.map(|((serial, _), (parallel, _))| serial / f64::from(workers) / parallel).collect();
+                curve.points.push((duration.median, values));
+            }
+        }
+        curves
+    }
 }
 
 fn crossings(curves: &[(Kind, Curve)], seed: u64) -> Vec<Crossing> {

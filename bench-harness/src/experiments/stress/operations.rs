@@ -144,16 +144,7 @@ impl<S: Subject> Actor<'_, S> {
                 self.settle_last();
             }
             O::SubmitMany => self.submit_many(random),
-            O::SubmitIfRoom => {
-                for number in 0..below(random, 40) {
-                    let (x, limit) = (x.wrapping_add(number), Duration::from_micros(below(random, 2000)));
-                    let outcome = match number % 4 {
-                        0 => self.pool.submit_timeout(tasks::quick, x, limit),
-                        _ => self.pool.try_submit(tasks::busy, x),
-                    };
-                    self.hold(outcome, Expect::new(Plan::Answer, x), true);
-                }
-            }
+            O::SubmitIfRoom => self.submit_if_room(x, random),
             O::WithTimeLimit => {
                 let options = TaskOptions::new().timeout(Duration::from_millis(1 + below(random, 20)));
                 let outcome = self.pool.submit_with(tasks::long, x, options);
@@ -164,14 +155,7 @@ impl<S: Subject> Actor<'_, S> {
                 let outcome = self.pool.submit_with(tasks::nap, x, options);
                 self.hold(outcome, Expect::new(Plan::Answer, x).expiring(), false);
             }
-            O::WithPriority => {
-                for number in 0..below(random, 8) {
-                    let x = x.wrapping_add(number);
-                    let options = TaskOptions::new().priority(below(random, 5) as i32 - 2);
-                    let outcome = self.pool.submit_with(tasks::busy, x, options);
-                    self.hold(outcome, Expect::new(Plan::Answer, x), false);
-                }
-            }
+            O::WithPriority => self.with_priority(x, random),
             O::Panic => {
                 let outcome = self.pool.submit(tasks::panics, x);
                 self.hold(outcome, Expect::new(Plan::Panic, x), false);
@@ -208,15 +192,38 @@ impl<S: Subject> Actor<'_, S> {
             O::LimitBehindWaiter => self.limit_behind_waiter(random),
             O::SharedBytes => shared::round_trip(self, random),
             O::Special => S::special(self, random),
-            O::End => {
-                let how = shutdown(random);
-                self.round.begin_end(how);
-                self.pool.shutdown(how, Some(Duration::from_millis(below(random, 20))));
-                let refused = self.pool.submit(tasks::quick, x);
-                self.round.require(matches!(refused, Err(SubmitError::ShutDown)), || {
-                    format!("a task was taken after a shutdown: {refused:?}")
-                });
-            }
+            O::End => self.end(x, random),
         }
+    }
+
+    fn submit_if_room(&mut self, x: u64, random: &mut Random) {
+        for number in 0..below(random, 40) {
+            let (x, limit) = (x.wrapping_add(number), Duration::from_micros(below(random, 2000)));
+            let outcome = match number % 4 {
+                0 => self.pool.submit_timeout(tasks::quick, x, limit),
+                _ => self.pool.try_submit(tasks::busy, x),
+            };
+            self.hold(outcome, Expect::new(Plan::Answer, x), true);
+        }
+    }
+
+    fn with_priority(&mut self, x: u64, random: &mut Random) {
+        for number in 0..below(random, 8) {
+            let x = x.wrapping_add(number);
+            let options = TaskOptions::new().priority(below(random, 5) as i32 - 2);
+            let outcome = self.pool.submit_with(tasks::busy, x, options);
+            self.hold(outcome, Expect::new(Plan::Answer, x), false);
+        }
+    }
+
+    /// Ends the pool, while others still work with it.
+    fn end(&self, x: u64, random: &mut Random) {
+        let how = shutdown(random);
+        self.round.begin_end(how);
+        self.pool.shutdown(how, Some(Duration::from_millis(below(random, 20))));
+        let refused = self.pool.submit(tasks::quick, x);
+        self.round.require(matches!(refused, Err(SubmitError::ShutDown)), || {
+            format!("a task was taken after a shutdown: {refused:?}")
+        });
     }
 }
