@@ -5,7 +5,8 @@ use std::{ffi::OsString, fmt, path::PathBuf, time::Duration};
 use super::{
     OnWorkerDeath, ProcessPoolExecutor, StartMethod, Transport,
     config::{Config, MOST_WORKERS},
-    task::call::{self, Call},
+    setup,
+    task::call::Call,
 };
 use crate::{
     error::{BuildError, TaskError},
@@ -113,7 +114,7 @@ impl ProcessPoolBuilder {
         F::Output: InitializerResult,
         M: 'static,
     {
-        self.initializer = Some(call::initializer(task, args));
+        self.initializer = Some(setup::initializer(task, args));
         self
     }
 
@@ -136,7 +137,7 @@ impl ProcessPoolBuilder {
         F::Output: InitializerResult,
         M: 'static,
     {
-        self.preload = Some(call::initializer(task, args));
+        self.preload = Some(setup::initializer(task, args));
         self
     }
 

@@ -17,6 +17,7 @@ use super::{
         request::Request,
     },
     wire::identity::Identity,
+    worker::entry::EntryOf,
 };
 use crate::{
     cancel::CancelToken,
@@ -387,7 +388,7 @@ impl Submit for ProcessPoolCore {
         M: 'static,
     {
         with_scratch(|bytes| {
-            let encoded = Request::single::<F, A, M>(&task, args, bytes);
+            let encoded = Request::single::<F, A, M>(EntryOf::<F, A, M>::ENTRY, &task, args, bytes);
             panic::drop_contained(task);
             self.enqueue::<Single<F::Output>>(encoded, bytes, options)
         })
@@ -406,7 +407,7 @@ impl Submit for ProcessPoolCore {
         M: 'static,
     {
         with_scratch(|bytes| {
-            let encoded = Request::chunk::<F, A, M>(&task, input.into_items(), bytes);
+            let encoded = Request::chunk::<F, A, M>(EntryOf::<F, A, M>::ENTRY, &task, input.into_items(), bytes);
             panic::drop_contained(task);
             self.enqueue::<Chunk<F::Output>>(encoded, bytes, options)
         })

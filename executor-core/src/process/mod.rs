@@ -8,6 +8,7 @@ mod builder;
 mod config;
 mod executor;
 mod parent;
+mod setup;
 mod task;
 #[cfg_attr(target_os = "linux", expect(unsafe_code, reason = "shares memory with another process"))]
 mod transport;
@@ -17,7 +18,6 @@ mod worker;
 pub use builder::ProcessPoolBuilder;
 pub use config::{OnWorkerDeath, StartMethod, Transport};
 pub use executor::{ProcessPoolCore, ProcessPoolExecutor};
-pub(crate) use task::entry::Entry;
 pub use worker::init;
 
 /// Makes process pools work in a test binary, where the test harness owns `main`: put it once at the top level of the

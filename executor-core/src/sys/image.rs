@@ -1,6 +1,5 @@
 //! Where this crate's own code and constants are in memory: in the program, or in a library that was loaded at run time.
 
-use crate::process::Entry;
 #[cfg(target_os = "linux")]
 pub(crate) use elf::{Image, image};
 
@@ -19,17 +18,8 @@ pub(crate) fn is_in_program(address: usize, size: usize) -> bool {
     }
 }
 
-/// The entry at an address that a parent of the same build sent; `None` where none can be.
-pub(crate) fn entry_at(address: usize) -> Option<&'static Entry> {
-    if !address.is_multiple_of(align_of::<Entry>()) || !is_in_program(address, size_of::<Entry>()) {
-        return None;
-    }
-    // SAFETY: the address is aligned and lies in this program's image. The handshake has proved that the parent, which sent
-    // it as a distance between two statics, runs the same image, and there it is the address of an `Entry`.
-    Some(unsafe { &*std::ptr::with_exposed_provenance::<Entry>(address) })
-}
-
 #[cfg(target_os = "linux")]
+#[expect(unsafe_code, reason = "asks the dynamic linker")]
 mod elf {
     use std::{
         ffi::{CStr, OsStr},

@@ -8,7 +8,6 @@ mod cpus;
 mod fork;
 #[cfg(target_os = "linux")]
 mod futex;
-#[expect(unsafe_code, reason = "finds a task's entry by its address")]
 mod image;
 #[cfg(target_os = "linux")]
 #[expect(unsafe_code, reason = "handles a signal")]
@@ -35,9 +34,9 @@ pub(crate) use cpus::{available_cpus, current_core};
 pub(crate) use fork::{Alone, Forked, die_with_parent, fork_sibling, main_stack_size};
 #[cfg(target_os = "linux")]
 pub(crate) use futex::{sleep_while, wake};
+pub(crate) use image::is_in_program;
 #[cfg(target_os = "linux")]
 pub(crate) use image::{Image, image};
-pub(crate) use image::{entry_at, is_in_program};
 #[cfg(target_os = "linux")]
 pub(crate) use limits::proportional_set_size;
 #[cfg(target_os = "linux")]

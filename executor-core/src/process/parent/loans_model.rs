@@ -14,9 +14,10 @@ use crate::{
     configuration::Bound,
     pins::Pins,
     process::{
-        task::{bytes::Long, entry::EntryOf, request::Request},
+        task::{bytes::Long, request::Request},
         transport::{Alert, ParentEnd, Place, Record, Reply, SocketParent},
         wire::frame::DEFINITIONS,
+        worker::entry::EntryOf,
     },
     shm::{
         Attached, Block, Reference,

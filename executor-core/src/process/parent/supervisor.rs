@@ -18,6 +18,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+#[cfg(target_os = "linux")]
+use super::loans::Loans;
 use super::{
     dispatch::{Refused, State},
     launch::{LaunchError, Launcher},
@@ -25,8 +27,6 @@ use super::{
     spent::Spent,
     worker_slot::{Life, Watched, Worker},
 };
-#[cfg(target_os = "linux")]
-use crate::process::parent::loans::Loans;
 use crate::{
     codec,
     error::{Cause, TaskError, WorkerExit},

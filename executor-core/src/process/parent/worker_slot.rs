@@ -6,23 +6,25 @@ use std::{
     time::{Duration, Instant},
 };
 
+#[cfg(target_os = "linux")]
+use super::loans::Loans;
 use super::{definitions::Definitions, shelf::Shelf, sleep::Sleep};
+#[cfg(target_os = "linux")]
+use crate::{
+    codec::limits::MAX_ENCODED,
+    shm::{Reference, Segment},
+};
 use crate::{
     error::{TaskError, WorkerExit},
     process::{
         task::{
             bytes::{LONGEST_COPY, Long},
+            function_id::FunctionId,
             request::Request,
         },
         transport::{Load, ParentEnd, Record},
-        wire::identity::FunctionId,
     },
     sys::{self, WorkerProcess},
-};
-#[cfg(target_os = "linux")]
-use crate::{
-    process::{parent::loans::Loans, wire::frame},
-    shm::{Reference, Segment},
 };
 
 /// What is known of a worker that does not claim.
@@ -281,7 +283,7 @@ impl Worker {
             if request.is_unsettled() {
                 // It becomes a reference to one piece of shared memory, or is long.
                 load.bare += 1;
-                load.contents[1..].copy_from_slice(&[Some(Reference::ENCODED), Some(frame::MAX_VALUE)]);
+                load.contents[1..].copy_from_slice(&[Some(Reference::ENCODED), Some(MAX_ENCODED)]);
             }
         }
         load

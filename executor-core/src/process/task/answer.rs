@@ -3,10 +3,10 @@
 
 use std::{marker::PhantomData, time::Duration};
 
-use super::bytes::Bytes;
+use super::{bytes::Bytes, results};
 #[cfg(target_os = "linux")]
 use crate::shm::{self, Attached};
-use crate::{codec, error::TaskError, map::ChunkOutput, process::wire::results, task::Payload};
+use crate::{codec, error::TaskError, map::ChunkOutput, task::Payload};
 
 /// What is known of a chunk's items.
 #[derive(Debug, Default)]

@@ -12,17 +12,18 @@ use std::{
 use super::bytes::Large;
 use super::{
     answer::{Answer, ChunkAnswer},
-    entry::{Entry, EntryOf},
+    arguments::Items,
+    entry::Entry,
+    results,
 };
 #[cfg(target_os = "linux")]
 use crate::shm::{self, Attached};
 use crate::{
-    codec,
+    codec::{self, limits::MAX_ENCODED},
     configuration::Bound,
     error::TaskError,
     panic,
     pins::Pins,
-    process::wire::{arguments::Items, frame::MAX_VALUE, results},
     task::{Payload, Task},
 };
 
@@ -67,13 +68,18 @@ pub(in crate::process) struct Extras {
 
 impl Request {
     /// Encodes a single task, its argument into `bytes`. A panic of the argument's destructor costs nobody.
-    pub(in crate::process) fn single<F, A, M>(task: &F, argument: A, bytes: &mut Vec<u8>) -> Result<Self, TaskError>
+    pub(in crate::process) fn single<F, A, M>(
+        entry: &'static Entry,
+        task: &F,
+        argument: A,
+        bytes: &mut Vec<u8>,
+    ) -> Result<Self, TaskError>
     where
         F: Task<A, M>,
         A: Payload,
         F::Output: Payload,
     {
-        let mut request = match Self::new::<F, A, M>(task) {
+        let mut request = match Self::new::<F, A, M>(entry, task) {
             Ok(request) => request,
             Err(error) => {
                 panic::drop_contained(argument);
@@ -83,7 +89,7 @@ impl Request {
         let mut argument = Some(argument);
         #[cfg(target_os = "linux")]
         if let Some(large) = take_large(&mut argument) {
-            if large.as_slice().len() > MAX_VALUE {
+            if large.as_slice().len() > MAX_ENCODED {
                 panic::drop_contained(large);
                 return Err(too_long());
             }
@@ -100,7 +106,7 @@ impl Request {
         let encoded = codec::encode(&argument, bytes);
         panic::drop_contained(argument);
         let pins = encoded.map_err(|cause| TaskError::encode("argument", cause))?;
-        if bytes.len() > MAX_VALUE {
+        if bytes.len() > MAX_ENCODED {
             return Err(too_long());
         }
         if !pins.is_empty() {
@@ -110,24 +116,29 @@ impl Request {
     }
 
     /// Encodes a chunk. An item that cannot be encoded has its answer at once; a panic of an item's destructor costs nobody.
-    pub(in crate::process) fn chunk<F, A, M>(task: &F, items: Vec<A>, bytes: &mut Vec<u8>) -> Result<Self, TaskError>
+    pub(in crate::process) fn chunk<F, A, M>(
+        entry: &'static Entry,
+        task: &F,
+        items: Vec<A>,
+        bytes: &mut Vec<u8>,
+    ) -> Result<Self, TaskError>
     where
         F: Task<A, M>,
         A: Payload,
         F::Output: Payload,
     {
-        let request = Self::of_items(task, &items, bytes);
+        let request = Self::of_items(entry, task, &items, bytes);
         panic::drop_each(items);
         request
     }
 
-    fn of_items<F, A, M>(task: &F, items: &[A], bytes: &mut Vec<u8>) -> Result<Self, TaskError>
+    fn of_items<F, A, M>(entry: &'static Entry, task: &F, items: &[A], bytes: &mut Vec<u8>) -> Result<Self, TaskError>
     where
         F: Task<A, M>,
         A: Payload,
         F::Output: Payload,
     {
-        let mut request = Self::new::<F, A, M>(task)?;
+        let mut request = Self::new::<F, A, M>(entry, task)?;
         if items.len() > MAX_ITEMS {
             return Err(TaskError::encode("chunk", format_args!("it has more than {MAX_ITEMS} items")));
         }
@@ -158,13 +169,13 @@ impl Request {
         Ok(request)
     }
 
-    fn new<F, A, M>(task: &F) -> Result<Self, TaskError>
+    fn new<F, A, M>(entry: &'static Entry, task: &F) -> Result<Self, TaskError>
     where
         F: Task<A, M>,
         A: Payload,
         F::Output: Payload,
     {
-        Ok(Self { entry: EntryOf::<F, A, M>::ENTRY, bound: task.bound().transpose()?, ticket: 0, extras: None })
+        Ok(Self { entry, bound: task.bound().transpose()?, ticket: 0, extras: None })
     }
 
     /// Whether the argument goes to a worker as [`settle`](Self::settle) says.
@@ -364,10 +375,10 @@ fn take_large<A: Payload>(argument: &mut Option<A>) -> Option<Large> {
 fn encode_item<A: Payload>(item: &A, bytes: &mut Vec<u8>) -> Result<(), TaskError> {
     let start = Items::begin(bytes);
     codec::encode_uncaught(item, bytes).map_err(|cause| TaskError::encode("argument", cause))?;
-    if bytes.len() - start > MAX_VALUE {
+    if bytes.len() - start > MAX_ENCODED {
         return Err(too_long());
     }
-    if bytes.len() > MAX_VALUE {
+    if bytes.len() > MAX_ENCODED {
         return Err(TaskError::encode("argument", "its chunk is longer than 512 MiB: set a smaller chunk_size"));
     }
     Items::end(bytes, start).map_err(|cause| TaskError::encode("argument", cause))

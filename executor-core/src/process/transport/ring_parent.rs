@@ -19,11 +19,11 @@ use crate::{
     codec::{self, Output},
     error::TaskError,
     process::{
-        task::bytes::{LONGEST_COPY, Long},
-        wire::{
-            frame::{self},
+        task::{
+            bytes::{LONGEST_COPY, Long},
             results,
         },
+        wire::frame::{self},
     },
     shm::NO_DESCRIPTOR,
     sys::{self, Mapping, Writable},

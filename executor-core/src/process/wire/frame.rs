@@ -5,17 +5,15 @@
 
 use std::io::{self, Read};
 
-use crate::untrusted::Malformed;
 #[cfg(all(test, not(loom)))]
 use crate::untrusted::Reader;
+use crate::{codec::limits::MAX_ENCODED, untrusted::Malformed};
 
 /// The longest frame: 1 GiB.
 pub(in crate::process) const MAX_FRAME: usize = 1 << 30;
 
-/// The longest argument, configuration or result.
-pub(in crate::process) const MAX_VALUE: usize = crate::codec::limits::MAX_ENCODED;
 /// Well below the longest frame, of which a header and what is before it take some.
-const _: () = assert!(MAX_VALUE <= MAX_FRAME / 2);
+const _: () = assert!(MAX_ENCODED <= MAX_FRAME / 2);
 
 /// How many functions, each with its configuration, a worker keeps; when another comes, the oldest gives its place.
 pub(in crate::process) const DEFINITIONS: usize = 64;
@@ -81,7 +79,7 @@ pub(in crate::process) fn cut(text: &str) -> &str {
 pub(in crate::process) fn longest(kind: u8) -> usize {
     match kind {
         // A value, what is before it, and references behind it.
-        DATA => MAX_VALUE + (1 << 20),
+        DATA => MAX_ENCODED + (1 << 20),
         REFUSED | INITIALIZER_FAILED => LONGEST_TEXT + 1,
         READY | KICK | GROWN | OUT_OF_MEMORY | FORKED => 64,
         #[cfg(target_os = "linux")]

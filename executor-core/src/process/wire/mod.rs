@@ -1,8 +1,6 @@
 //! What both sides say to one another.
 
-pub(super) mod arguments;
 pub(super) mod birth;
 pub(super) mod frame;
 pub(super) mod handshake;
 pub(super) mod identity;
-pub(super) mod results;

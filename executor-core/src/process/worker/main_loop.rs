@@ -14,20 +14,18 @@ use std::{
 };
 
 use crate::{
-    codec::{self, Output},
+    codec::{self, Output, limits::MAX_ENCODED},
     error::{Cause, TaskError},
     future::callbacks::drop_elsewhere,
     process::{
         config::Transport,
-        task::{call::Call, entry::Entry},
+        task::{arguments::Items, call::Call, entry::Entry, function_id::FunctionId, results},
         transport::{Record, ReplyHeader, ReplyKind, Request, SocketTransport, SocketWorker, WorkerEnd},
         wire::{
-            arguments::Items,
             birth::TRY_AGAIN,
             frame::{self, DEFINITIONS},
             handshake::Hello,
-            identity::{FunctionId, Identity},
-            results,
+            identity::Identity,
         },
     },
     role::is_copy,
@@ -376,7 +374,7 @@ impl Tasks {
         };
         let elapsed = elapsed();
         let sent = match outcome {
-            Ok(()) if output.len() > frame::MAX_VALUE => {
+            Ok(()) if output.len() > MAX_ENCODED => {
                 let error = results::too_long();
                 output = parent.room()?;
                 put_error(&mut output, &error);

@@ -7,8 +7,7 @@ use crate::{
     future::Task as CellTask,
     process::{
         parent::{queue::Queued, shelf::Standing, spent::Spent, worker_slot::Worker},
-        task::{bytes::Bytes, job::ProcessTask, location::Location},
-        wire::arguments::Items,
+        task::{arguments::Items, bytes::Bytes, job::ProcessTask, location::Location},
     },
 };
 

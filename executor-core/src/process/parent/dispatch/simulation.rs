@@ -20,19 +20,42 @@ use crate::{
         },
         task::{
             answer::{Answer, Chunk, Single},
+            arguments::Items,
             bytes::Long,
             job::{Encoded, Job, Owner},
         },
         transport::{Load, ParentEnd, Place, Reply, ReplyKind, SocketParent},
-        wire::{arguments::Items, identity::Identity},
+        wire::identity::Identity,
+        worker::entry::EntryOf,
     },
     role::LaunchArguments,
     span,
     sys::WorkerProcess,
+    task::{Payload, Task},
     untrusted::Malformed,
 };
 
 const HOUR: Duration = Duration::from_secs(3600);
+
+/// A request for a call of this function.
+fn single<F, A, M>(task: &F, argument: A, bytes: &mut Vec<u8>) -> Result<Request, TaskError>
+where
+    F: Task<A, M>,
+    A: Payload,
+    F::Output: Payload,
+{
+    Request::single::<F, A, M>(EntryOf::<F, A, M>::ENTRY, task, argument, bytes)
+}
+
+/// A request for a call with each of these items.
+fn chunk<F, A, M>(task: &F, items: Vec<A>, bytes: &mut Vec<u8>) -> Result<Request, TaskError>
+where
+    F: Task<A, M>,
+    A: Payload,
+    F::Output: Payload,
+{
+    Request::chunk::<F, A, M>(EntryOf::<F, A, M>::ENTRY, task, items, bytes)
+}
 
 /// Numbers that are the same each time.
 struct Random(u64);
@@ -241,7 +264,7 @@ impl World {
             x
         }
         let mut bytes = Vec::new();
-        let mut request = Request::single(&task, 0_u8, &mut bytes).unwrap();
+        let mut request = single(&task, 0_u8, &mut bytes).unwrap();
         if self.random.below(2) == 0 {
             request.extras().time_limit = Some(HOUR * (1 + self.random.below(20) as u32));
         }
@@ -338,7 +361,7 @@ fn items_of_a_chunk_that_have_an_answer_are_neither_lost_nor_run_again() {
         world.core.lock().workers.retain(|number, _| *number == 0);
         world.core.lock().idle = vec![0];
         let mut bytes = Vec::new();
-        let mut request = Request::chunk(&task, vec![0_u8, 1, 2], &mut bytes).unwrap();
+        let mut request = chunk(&task, vec![0_u8, 1, 2], &mut bytes).unwrap();
         request.extras().retries = retries;
         let content = ProcessTask::new(Owner::new(Arc::clone(&world.core) as _), span::current());
         let (task, future) = TaskRef::allocate::<Encoded<Chunk<u8>>>(content);
@@ -396,20 +419,20 @@ fn a_long_argument_is_owned_once_by_all_that_need_it() {
     const LARGE: usize = 40 << 20;
     let text = || {
         let mut bytes = Vec::new();
-        let request = Request::single(&length::<String>, "x".repeat(LONGEST_COPY), &mut bytes).unwrap();
+        let request = single(&length::<String>, "x".repeat(LONGEST_COPY), &mut bytes).unwrap();
         let at = bytes.as_ptr();
         (request, bytes, at)
     };
     let vector = || {
         let (mut bytes, argument) = (Vec::new(), vec![0_u8; LARGE]);
         let at = argument.as_ptr();
-        (Request::single(&length::<Vec<u8>>, argument, &mut bytes).unwrap(), bytes, at)
+        (single(&length::<Vec<u8>>, argument, &mut bytes).unwrap(), bytes, at)
     };
     #[cfg(feature = "bytes")]
     let foreign = || {
         let (mut bytes, argument) = (Vec::new(), bytes::Bytes::from(vec![0_u8; LARGE]));
         let at = argument.as_ptr();
-        (Request::single(&(|bytes: bytes::Bytes| bytes.len()), argument, &mut bytes).unwrap(), bytes, at)
+        (single(&(|bytes: bytes::Bytes| bytes.len()), argument, &mut bytes).unwrap(), bytes, at)
     };
     let asks = [
         text(),
@@ -472,7 +495,7 @@ fn the_supervisor_drops_nothing_of_the_users() {
         Value
     }
     let world = World::new(1);
-    let request = Request::single(&make, (), &mut Vec::new()).unwrap();
+    let request = single(&make, (), &mut Vec::new()).unwrap();
     let content = ProcessTask::new(Owner::new(Arc::clone(&world.core) as _), span::current());
     let (task, future) = TaskRef::allocate::<Encoded<Single<Value>>>(content);
     future.add_done_callback(|_| ());

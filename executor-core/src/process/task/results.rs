@@ -3,9 +3,8 @@
 //! Each has its length before it, so that one which cannot be decoded costs no other one: a byte for a result of up to
 //! [`LONGEST_SHORT`] bytes; [`LONG`] and four bytes for a longer one, and [`ERROR`] and four for an encoded [`TaskError`].
 
-use super::frame::MAX_VALUE;
 use crate::{
-    codec::{self, Output},
+    codec::{self, Output, limits::MAX_ENCODED},
     error::TaskError,
 };
 
@@ -25,14 +24,14 @@ pub(in crate::process) fn end(output: &mut Output<'_>, start: usize) -> Result<(
         output.bytes_mut()[start] = length as u8;
         return Ok(());
     }
-    if length > MAX_VALUE {
+    if length > MAX_ENCODED {
         return Err(too_long());
     }
     output.put(&[0; 4]);
     let result = &mut output.bytes_mut()[start..];
     result.rotate_right(4);
     result[0] = LONG;
-    // Fits: it is at most MAX_VALUE.
+    // Fits: it is at most MAX_ENCODED.
     result[1..5].copy_from_slice(&(length as u32).to_le_bytes());
     Ok(())
 }
@@ -55,7 +54,7 @@ pub(in crate::process) fn put_error(output: &mut Output<'_>, start: usize, error
 pub(in crate::process) type Encoded<'a> = Result<&'a [u8], &'a [u8]>;
 
 /// Takes the first result off; `None` when there is none, or it is not whole.
-pub(in crate::process) fn take_first<'a>(bytes: &mut &'a [u8]) -> Option<Encoded<'a>> {
+pub(super) fn take_first<'a>(bytes: &mut &'a [u8]) -> Option<Encoded<'a>> {
     let (&kind, rest) = bytes.split_first()?;
     let (length, rest) = match kind {
         LONG | ERROR => {
