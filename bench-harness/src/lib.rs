@@ -38,8 +38,37 @@ use registry::Registry;
 /// [`run`](Lab::run) and nothing before it.
 ///
 /// ```no_run
+/// use bench_harness::Lab;
+/// use serde::{Deserialize, Serialize};
+/// use workloads::{JobSize, Place, PrepareError, Prepared, Workload};
+///
+/// /// Sums of so many numbers.
+/// #[derive(Debug, Clone, Serialize, Deserialize)]
+/// struct Sums {
+///     numbers: u64,
+/// }
+///
+/// impl Workload for Sums {
+///     const NAME: &'static str = "sums";
+///     type Input = u64;
+///     type Output = u64;
+///
+///     fn of_job(job: &JobSize) -> Self {
+///         Self { numbers: if job.quick { 1_000_000 } else { 10_000_000 } }
+///     }
+///
+///     fn prepare(&self, _: &Place<'_>) -> Result<Prepared<u64>, PrepareError> {
+///         Ok(Prepared::described(vec![self.numbers; 50], format!("50 sums of {} numbers", self.numbers)))
+///     }
+///
+///     fn run(numbers: u64) -> u64 {
+///         (0..numbers).sum()
+///     }
+/// }
+///
 /// fn main() -> std::process::ExitCode {
-///     bench_harness::Lab::new().run()
+///     // Now `sweep sums`, `run sums` and `bench` know it.
+///     Lab::new().with::<Sums>().run()
 /// }
 /// ```
 pub struct Lab {

@@ -40,7 +40,7 @@ pub(super) fn bench(registry: &Registry, quick: bool, where_to: &WhereTo) -> Res
         command: format!("cargo lab bench{} --seed {seed}", if quick { " --quick" } else { "" }),
         data: place::default_data(),
     };
-    measure("bench", where_to, &experiments::ALL, settings)
+    measure("bench", where_to, experiments::ALL, settings)
 }
 
 /// What a sweep goes over.
@@ -89,7 +89,7 @@ pub(super) fn sweep(registry: &Registry, sweep: Sweep<'_>, where_to: &WhereTo) -
         command,
         data: place::default_data(),
     };
-    measure("sweep", where_to, &experiments::SWEEP, settings)
+    measure("sweep", where_to, experiments::SWEEP, settings)
 }
 
 fn measure(

@@ -115,7 +115,7 @@ mod tests {
     fn the_headline_is_short_whatever_was_found() {
         let run = |crossings| Run { crossings, ..run(vec![cell("spin", "serial", Verdict::Correct)]) };
         let headlines =
-            |crossings| of(&run(crossings), &ALL, &[]).into_iter().take(2).map(|it| it.text).collect::<Vec<_>>();
+            |crossings| of(&run(crossings), ALL, &[]).into_iter().take(2).map(|it| it.text).collect::<Vec<_>>();
         let all = vec![
             crossing("process-50", Ok(50_000.0)),
             crossing("thread-50", Ok(3000.0)),
@@ -151,7 +151,7 @@ mod tests {
             run.crossings = vec![crossing("thread-vs-process", found)];
             run.host.warnings = warnings.to_vec();
             run.quick = quick;
-            of(&run, &ALL, &[])[0].note.clone()
+            of(&run, ALL, &[])[0].note.clone()
         };
         let unknown = Err(NoCrossing::Unknown);
         let busy = [Warning::VirtualMachine, Warning::Busy { load: 5.12, cores: 2 }];
@@ -175,7 +175,7 @@ mod tests {
         let failed = Verdict::Failed { error: "a long story".to_owned() };
         let mut cells = vec![cell("spin", "serial", Verdict::Correct), cell("spin", "rayon", failed)];
         let texts =
-            |cells: &[Cell]| of(&run(cells.to_vec()), &ALL, &[]).into_iter().map(|it| it.text).collect::<Vec<_>>();
+            |cells: &[Cell]| of(&run(cells.to_vec()), ALL, &[]).into_iter().map(|it| it.text).collect::<Vec<_>>();
         assert_eq!(texts(&cells)[0], "spin/rayon failed: a long story");
         cells.extend(["a", "b", "c"].map(|name| cell("spin", name, wrong())));
         assert_eq!(

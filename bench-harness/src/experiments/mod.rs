@@ -13,7 +13,7 @@ mod words;
 pub(crate) use experiment::Experiment;
 
 /// All that the main job measures, in this order.
-pub(crate) static ALL: [&dyn Experiment; 3] = [&grid::Grid, &breakeven::BreakEven, &overhead::PerTask];
+pub(crate) static ALL: &[&dyn Experiment] = &[&grid::Grid, &breakeven::BreakEven, &overhead::PerTask];
 
 /// Those that are about one workload each: a sweep.
-pub(crate) static SWEEP: [&dyn Experiment; 1] = [&grid::Grid];
+pub(crate) static SWEEP: &[&dyn Experiment] = &[&grid::Grid];

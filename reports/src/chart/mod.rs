@@ -13,8 +13,8 @@ pub(crate) use gallery::{Context, Figure, Gallery, LegendEntry, SectionSpec, gro
 pub(crate) use latency::median_sample;
 
 /// The sections with charts, in the order of the page.
-pub(crate) static SECTIONS: [&SectionSpec; 4] =
-    [&scaling::SECTION, &overhead::SECTION, &efficiency::SECTION, &latency::SECTION];
+pub(crate) static SECTIONS: &[&SectionSpec] =
+    &[&scaling::SECTION, &overhead::SECTION, &efficiency::SECTION, &latency::SECTION];
 
 #[cfg(test)]
 mod tests {
