@@ -1,19 +1,28 @@
-//! Finds circles between the files of a crate: files each of which needs all others.
+//! Checks what ARCHITECTURE.md says of files: which of them may need one another, and which rooms stand above which.
+//!
+//! `circles ARCHITECTURE.md CRATE_ROOT...` fails where files need each other in a circle that is no pair of the document, where a
+//! pair of the document is none any more, and where a file needs one of a higher floor.
 //!
 //! A file needs the one that defines what it names: re-exports are followed, and are no need of the file that has them. That a
-//! module has another one within it is none either.
+//! module has another one within it is none either. What only tests have is left out.
 
 mod graph;
+mod house;
 mod tree;
 
-use std::{collections::BTreeSet, env, io, path::Path, process::ExitCode};
+use std::{env, fs, io, path::Path, process::ExitCode};
 
+use graph::Needs;
+use house::House;
 use tree::Crate;
 
 fn main() -> ExitCode {
     match run() {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
+        Ok(faults) if faults.is_empty() => ExitCode::SUCCESS,
+        Ok(faults) => {
+            faults.iter().for_each(|fault| println!("{fault}"));
+            ExitCode::FAILURE
+        }
         Err(error) => {
             eprintln!("circles: {error}");
             ExitCode::from(2)
@@ -21,25 +30,17 @@ fn main() -> ExitCode {
     }
 }
 
-fn run() -> io::Result<bool> {
-    let mut is_good = true;
-    for root in env::args().skip(1) {
-        let read = Crate::read(Path::new(&root))?;
-        let needs = graph::needs(&read);
-        let circles = graph::circles(&needs);
-        let files: BTreeSet<_> = read.modules.iter().map(|module| &module.file).collect();
-        println!("{root}: {} files, {} circles", files.len(), circles.len());
-        for circle in &circles {
-            is_good = false;
-            println!("  {} files:", circle.len());
-            for file in circle {
-                let within: Vec<_> = needs[file].keys().filter(|other| circle.contains(*other)).collect();
-                println!("    {}", file.display());
-                for other in within {
-                    println!("      -> {} ({})", other.display(), needs[file][other].iter().cloned().collect::<Vec<_>>().join(", "));
-                }
-            }
-        }
+fn run() -> io::Result<Vec<String>> {
+    let mut arguments = env::args().skip(1);
+    let usage = || io::Error::other("usage: circles ARCHITECTURE.md CRATE_ROOT...");
+    let document = arguments.next().ok_or_else(usage)?;
+    let house = House::read(&fs::read_to_string(&document)?)
+        .map_err(|fault| io::Error::other(format!("{document}: {fault}")))?;
+    let mut needs = Needs::new();
+    let roots: Vec<String> = arguments.collect();
+    for root in &roots {
+        needs.extend(graph::needs(&Crate::read(Path::new(root))?));
     }
-    Ok(is_good)
+    println!("{} files of {} crates, {} pairs that may need one another", needs.len(), roots.len(), house.pairs.len());
+    Ok(house.faults(&needs))
 }

@@ -62,7 +62,13 @@ impl Crate {
         self.add(path, directory, parent, &parsed.items)
     }
 
-    fn add(&mut self, file: &Path, directory: PathBuf, parent: Option<ModuleId>, items: &[Item]) -> io::Result<ModuleId> {
+    fn add(
+        &mut self,
+        file: &Path,
+        directory: PathBuf,
+        parent: Option<ModuleId>,
+        items: &[Item],
+    ) -> io::Result<ModuleId> {
         let id = self.modules.len();
         let mut module = Module {
             file: file.to_owned(),
@@ -245,7 +251,8 @@ fn attributes(item: &Item) -> &[Attribute] {
 /// Whether it is there only where tests or models are built.
 fn is_for_tests(attributes: &[Attribute]) -> bool {
     attributes.iter().any(|attribute| {
-        attribute.path().is_ident("cfg") && attribute.parse_args::<Meta>().is_ok_and(|condition| needs_tests(&condition))
+        attribute.path().is_ident("cfg")
+            && attribute.parse_args::<Meta>().is_ok_and(|condition| needs_tests(&condition))
     })
 }
 
