@@ -15,7 +15,7 @@ use crate::{
     pins::Pins,
     process::{
         task::{bytes::Long, request::Request},
-        transport::{Alert, ParentEnd, Place, Record, Reply, SocketParent},
+        transport::{Alert, ControlChannel, ParentEnd, Place, Record, Reply},
         wire::frame::DEFINITIONS,
         worker::entry::EntryOf,
     },
@@ -72,7 +72,7 @@ enum Sent {
 /// The parent's end of a ring that is a list.
 struct Channel {
     sent: VecDeque<Sent>,
-    control: SocketParent,
+    control: ControlChannel,
     _other: UnixStream,
 }
 
@@ -130,7 +130,7 @@ impl ParentEnd for Channel {
 
     fn say_goodbye(&mut self) {}
 
-    fn control(&mut self) -> &mut SocketParent {
+    fn control(&mut self) -> &mut ControlChannel {
         &mut self.control
     }
 }
@@ -162,7 +162,7 @@ struct Worker {
 
 impl Worker {
     fn new() -> Self {
-        let (control, other) = SocketParent::pair().unwrap();
+        let (control, other) = ControlChannel::pair().unwrap();
         let (loans, counts) = Loans::new(Arc::new(UnixStream::pair().unwrap().0)).unwrap();
         Self {
             loans,

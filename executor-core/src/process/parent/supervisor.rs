@@ -363,7 +363,7 @@ fn start_worker(core: &Core, launcher: &mut Launcher) -> Result<Worker, LaunchEr
     let channel: Box<dyn ParentEnd> = match transport {
         Transport::Socket => {
             control.send_first(&frame, &files)?;
-            Box::new(control)
+            Box::new(crate::process::transport::SocketRequests::new(control))
         }
         #[cfg(target_os = "linux")]
         Transport::SharedMemory => {

@@ -6,7 +6,7 @@ use std::{io::Write, os::fd::AsFd};
 use proptest::{collection::vec, prelude::*};
 
 use super::{
-    Alert, Load, ParentEnd, Place, Record, SocketParent,
+    Alert, ControlChannel, Load, ParentEnd, Place, Record, SocketRequests,
     layout::{CAPACITY, HEADER, Header, INLINE, claim_word, claimed, kind, replies, revoked},
     ring_pair,
 };
@@ -96,7 +96,7 @@ proptest! {
 
     #[test]
     fn nothing_that_a_worker_writes_harms_the_parent(steps in vec(step(), 1..80)) {
-        let (control, mut socket) = SocketParent::pair().unwrap();
+        let (control, mut socket) = ControlChannel::pair().unwrap();
         let (mut rings, [_, file]) = ring_pair(control).unwrap();
         let worker = Mapping::open(file.as_fd(), replies::LENGTH, Writable::Everywhere).unwrap();
         let mut pushed: Vec<(Place, Vec<u8>)> = Vec::new();
@@ -197,12 +197,13 @@ proptest! {
     fn nothing_that_a_worker_sends_harms_the_parent(
         writes in vec(prop_oneof![vec(prop_oneof![0..40_u8, any::<u8>()], 0..60)], 1..10),
     ) {
-        let (mut parent, mut socket) = SocketParent::pair().unwrap();
+        let (control, mut socket) = ControlChannel::pair().unwrap();
+        let mut parent = SocketRequests::new(control);
         let sent: usize = writes.iter().map(Vec::len).sum();
         let mut received = 0;
         for bytes in writes {
             socket.write_all(&bytes).unwrap();
-            let frames = parent.receive_frames(&mut |_, body| received += body.len());
+            let frames = parent.control().receive_frames(&mut |_, body| received += body.len());
             let replies = parent.receive(&mut |reply| {
                 received += reply.bytes.len();
                 Ok(())
@@ -217,7 +218,7 @@ proptest! {
 
 #[test]
 fn a_reply_refers_to_no_more_than_one_value_can() {
-    let (mut parent, _socket) = SocketParent::pair().unwrap();
+    let (mut parent, _socket) = ControlChannel::pair().unwrap();
     let mut take = |count: usize| {
         let mut bytes = Reference { from_worker: false, id: 1, length: 1 }.to_bytes().repeat(count);
         bytes.extend_from_slice(&(count as u32).to_le_bytes());

@@ -13,6 +13,7 @@ use super::task::bytes::Long;
 use crate::shm::{Reference, Share};
 use crate::{codec::Output, untrusted::Malformed};
 
+mod control;
 #[cfg(target_os = "linux")]
 mod foreign;
 mod kick;
@@ -34,11 +35,12 @@ mod hostile_tests;
 #[cfg(all(test, not(loom), target_os = "linux"))]
 mod ring_tests;
 
+pub(super) use control::ControlChannel;
 #[cfg(target_os = "linux")]
 pub(super) use ring_parent::ring_pair;
 #[cfg(target_os = "linux")]
 pub(super) use ring_worker::RingWorker;
-pub(super) use socket_parent::SocketParent;
+pub(super) use socket_parent::SocketRequests;
 pub(super) use socket_worker::{SocketTransport, SocketWorker};
 
 /// Something for a worker to do, in order with everything else.
@@ -219,7 +221,7 @@ pub(super) trait ParentEnd: Send {
     fn say_goodbye(&mut self);
 
     /// The socket beside the transport, for what is not a request or a reply.
-    fn control(&mut self) -> &mut SocketParent;
+    fn control(&mut self) -> &mut ControlChannel;
 }
 
 /// A request as the worker sees it, claimed.

@@ -142,7 +142,7 @@ mod tests {
     use std::{io::Read, thread};
 
     use super::{
-        super::{ParentEnd, Record, SocketParent, socket_parent::MOST_BYTES},
+        super::{ControlChannel, ParentEnd, Record, SocketRequests, control::MOST_BYTES},
         *,
     };
     use crate::process::task::bytes::LongBytes;
@@ -152,7 +152,8 @@ mod tests {
     fn no_turn_sends_more_than_it_may() {
         let length = 32 * MOST_BYTES;
         let content: Vec<u8> = (0..length).map(|index| (index / 7) as u8).collect();
-        let (mut parent, mut worker) = SocketParent::pair().unwrap();
+        let (control, mut worker) = ControlChannel::pair().unwrap();
+        let mut parent = SocketRequests::new(control);
         let reader = thread::spawn(move || {
             let mut all = Vec::new();
             worker.read_to_end(&mut all).map(|_| all)
@@ -162,14 +163,14 @@ mod tests {
         let mut before = 0;
         parent.push_with(Record::Run { definition: 1, items: 0, bytes: &[2] }, Some(long));
         let spent = loop {
-            let sent = parent.delivered() - before;
+            let sent = parent.control().delivered() - before;
             assert!(sent <= (MOST_BYTES + 64) as u64, "a turn has sent {sent} bytes");
             before += sent;
-            if !parent.wants_to_send() {
-                break parent.take_spent();
+            if !parent.control().wants_to_send() {
+                break parent.control().take_spent();
             }
             thread::yield_now();
-            parent.flush();
+            parent.control().flush();
         };
         assert!(matches!(&spent[..], [long] if long.as_slice().as_ptr() == at), "it is not freed where it was sent");
         drop(parent);

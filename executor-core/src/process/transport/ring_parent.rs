@@ -8,7 +8,7 @@ use std::{
 };
 
 use super::{
-    Alert, FUNCTION, Load, ParentEnd, Place, Record, Reply, ReplyKind, SocketParent,
+    Alert, ControlChannel, FUNCTION, Load, ParentEnd, Place, Record, Reply, ReplyKind,
     layout::{
         CAPACITY, HEADER, Header, INLINE, LONGEST_OUT, MOST_ITEMS_OUT, OUTBOXES, SLOTS, claim_word, claimed, kind,
         offset, record_length, replies, requests, room_for,
@@ -31,7 +31,7 @@ use crate::{
 };
 
 /// The parent's end of the rings, and the files that the worker gets.
-pub(in crate::process) fn ring_pair(control: SocketParent) -> io::Result<(Rings, [OwnedFd; 2])> {
+pub(in crate::process) fn ring_pair(control: ControlChannel) -> io::Result<(Rings, [OwnedFd; 2])> {
     let (requests, requests_file) = Mapping::create(requests::LENGTH, Writable::HereOnly)?;
     let (replies, replies_file) = Mapping::create(replies::LENGTH, Writable::Everywhere)?;
     // Or the first lap of each ring faults on every page, on both sides.
@@ -63,7 +63,7 @@ pub(in crate::process) fn ring_pair(control: SocketParent) -> io::Result<(Rings,
 pub(in crate::process) struct Rings {
     requests: Mapping,
     replies: Mapping,
-    control: SocketParent,
+    control: ControlChannel,
     /// Records pushed ...
     published: u32,
     /// ... and how many of them the worker was told of.
@@ -422,7 +422,7 @@ impl ParentEnd for Rings {
     }
 
     fn taken(&self) -> u64 {
-        self.consumed + self.control.taken()
+        self.consumed + self.control.received()
     }
 
     fn open_items(&self) -> u32 {
@@ -455,7 +455,7 @@ impl ParentEnd for Rings {
         }
     }
 
-    fn control(&mut self) -> &mut SocketParent {
+    fn control(&mut self) -> &mut ControlChannel {
         &mut self.control
     }
 }

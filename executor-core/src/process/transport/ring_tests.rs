@@ -10,7 +10,7 @@ use std::{
 use proptest::{collection::vec, prelude::*};
 
 use super::{
-    Load, ParentEnd, Place, Record, ReplyHeader, ReplyKind, RingWorker, SocketParent, SocketWorker, WorkerEnd,
+    ControlChannel, Load, ParentEnd, Place, Record, ReplyHeader, ReplyKind, RingWorker, SocketWorker, WorkerEnd,
     layout::{CAPACITY, Header, INLINE, MIN_ROOM, in_ring, kind, offset, record_length},
     ring_pair,
     ring_parent::Rings,
@@ -158,7 +158,7 @@ proptest! {
     /// The ring is as full as it may be all the time. `put` asserts that there is room; and what stands there stays what it was.
     #[test]
     fn nothing_is_pushed_that_there_is_no_room_for(asks in vec(ask(), 1..120)) {
-        let (control, _socket) = SocketParent::pair().unwrap();
+        let (control, _socket) = ControlChannel::pair().unwrap();
         let (mut end, _files) = ring_pair(control).unwrap();
         let mut standing: VecDeque<(Place, Vec<u8>)> = VecDeque::new();
         let (mut released, mut pushed) = (0, 0);
@@ -196,7 +196,7 @@ proptest! {
     fn no_answer_is_written_that_there_is_no_room_for(
         answers in prop_oneof![vec((length(), any::<bool>()), 1..80), vec((0..MIN_ROOM, prop::bool::weighted(0.02)), 60..200)],
     ) {
-        let (control, socket) = SocketParent::pair().unwrap();
+        let (control, socket) = ControlChannel::pair().unwrap();
         let (mut end, files) = ring_pair(control).unwrap();
         let worker = RingWorker::new(SocketWorker::new(socket, &[]), &files).unwrap();
         let (mut read, mut unread) = (0, 0);
@@ -233,7 +233,7 @@ proptest! {
     fn whatever_there_is_room_for_arrives_and_is_answered(
         asks in prop_oneof![vec(ask(), 1..60), vec(short_ask(), 1..60)],
     ) {
-        let (control, socket) = SocketParent::pair().unwrap();
+        let (control, socket) = ControlChannel::pair().unwrap();
         let (mut end, files) = ring_pair(control).unwrap();
         let there = asks.clone();
         let worker = thread::spawn(move || work(&RingWorker::new(SocketWorker::new(socket, &[]), &files).unwrap(), &there));

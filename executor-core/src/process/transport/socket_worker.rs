@@ -1,4 +1,4 @@
-//! The worker's end of its socket; see `socket_parent.rs`.
+//! The worker's end of its socket; see `control.rs` and `socket_parent.rs`.
 
 use std::{
     cell::RefCell,

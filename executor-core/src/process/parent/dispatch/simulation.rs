@@ -24,7 +24,7 @@ use crate::{
             bytes::Long,
             job::{Encoded, Job, Owner},
         },
-        transport::{Load, ParentEnd, Place, Reply, ReplyKind, SocketParent},
+        transport::{ControlChannel, Load, ParentEnd, Place, Reply, ReplyKind},
         wire::identity::Identity,
         worker::entry::EntryOf,
     },
@@ -96,7 +96,7 @@ impl Side {
 
 struct End {
     side: Arc<Mutex<Side>>,
-    control: SocketParent,
+    control: ControlChannel,
     next_number: u64,
 }
 
@@ -183,7 +183,7 @@ impl ParentEnd for End {
 
     fn say_goodbye(&mut self) {}
 
-    fn control(&mut self) -> &mut SocketParent {
+    fn control(&mut self) -> &mut ControlChannel {
         &mut self.control
     }
 }
@@ -235,7 +235,7 @@ impl World {
     }
 
     fn add_worker(&mut self) {
-        let (control, other) = SocketParent::pair().unwrap();
+        let (control, other) = ControlChannel::pair().unwrap();
         // Nobody is there who could hang up.
         std::mem::forget(other);
         let watched = Watched { channel: control.fd().try_clone_to_owned().unwrap(), process: None };

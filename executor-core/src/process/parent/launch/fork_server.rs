@@ -12,7 +12,7 @@ use crate::{
     error::{Cause, TaskError, WorkerExit},
     process::{
         config::Transport,
-        transport::SocketParent,
+        transport::ControlChannel,
         wire::{
             birth::TRY_AGAIN,
             frame::{self},
@@ -40,7 +40,7 @@ const ANSWER_TIME: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub(super) struct ForkServer {
     process: WorkerProcess,
-    channel: SocketParent,
+    channel: ControlChannel,
     life: Life,
     /// What it has answered; an error when it could not fork, and lives.
     answer: Option<io::Result<Forked>>,
@@ -60,7 +60,7 @@ enum Life {
 #[derive(Debug)]
 struct Asked {
     /// The program's end of the worker's socket.
-    control: SocketParent,
+    control: ControlChannel,
     since: Instant,
     /// When to look whether it is stopped.
     look: Option<Instant>,
@@ -69,7 +69,7 @@ struct Asked {
 }
 
 /// A worker, and the program's end of its socket.
-pub(super) type Forked = (WorkerProcess, SocketParent);
+pub(super) type Forked = (WorkerProcess, ControlChannel);
 
 /// A fork server that is no more.
 #[derive(Debug)]
@@ -85,7 +85,7 @@ pub(super) fn is_forbidden(error: &io::Error) -> bool {
 
 impl ForkServer {
     pub(super) fn start(settings: &Settings) -> io::Result<Self> {
-        let (mut channel, server_end) = SocketParent::pair()?;
+        let (mut channel, server_end) = ControlChannel::pair()?;
         let process = settings.spawn(&channel, server_end)?;
         // A time too long for the clock is no limit.
         let until = Instant::now().checked_add(settings.startup_timeout);
@@ -138,7 +138,7 @@ impl ForkServer {
         let start = frame::begin_frame(&mut frame, frame::FORK);
         // Cannot be too long.
         let _ = frame::end_frame(&mut frame, start);
-        let (control, worker_end) = SocketParent::pair()?;
+        let (control, worker_end) = ControlChannel::pair()?;
         self.channel.send_first(&frame, &[worker_end.as_fd()])?;
         let since = Instant::now();
         let (look, until) =

@@ -13,7 +13,7 @@ pub(in crate::process) use settings::Settings;
 
 use crate::{
     error::TaskError,
-    process::{config::StartMethod, task::call::Call, transport::SocketParent},
+    process::{config::StartMethod, task::call::Call, transport::ControlChannel},
     sys::WorkerProcess,
 };
 
@@ -55,7 +55,7 @@ impl Launcher {
 
     /// Starts a worker; the other end of the socket is its own. Where a fork server has to be asked, nobody waits for it here:
     /// the first call asks, and a later one has the answer.
-    pub(in crate::process) fn start(&mut self) -> Result<(WorkerProcess, SocketParent), LaunchError> {
+    pub(in crate::process) fn start(&mut self) -> Result<(WorkerProcess, ControlChannel), LaunchError> {
         match self.answer.take() {
             Some(Ok(forked)) => return Ok(forked),
             Some(Err(error)) if fork_server::is_forbidden(&error) => {
@@ -132,7 +132,7 @@ impl Launcher {
         Self { settings }
     }
 
-    pub(in crate::process) fn start(&mut self) -> Result<(WorkerProcess, SocketParent), LaunchError> {
+    pub(in crate::process) fn start(&mut self) -> Result<(WorkerProcess, ControlChannel), LaunchError> {
         Ok(self.settings.spawn_with_socket()?)
     }
 

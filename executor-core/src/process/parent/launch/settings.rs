@@ -6,7 +6,7 @@ use crate::{
     process::{
         config::StartMethod,
         task::call::Call,
-        transport::SocketParent,
+        transport::ControlChannel,
         wire::{birth::Birth, identity::Identity},
     },
     role::{LaunchArguments, WORKER_VARIABLE},
@@ -29,7 +29,7 @@ pub(in crate::process) struct Settings {
 
 impl Settings {
     /// This program, started again, with `socket` to tell it what for, of which `control` is the other end.
-    pub(super) fn spawn(&self, control: &SocketParent, socket: UnixStream) -> io::Result<WorkerProcess> {
+    pub(super) fn spawn(&self, control: &ControlChannel, socket: UnixStream) -> io::Result<WorkerProcess> {
         let birth = Birth::new(self.ends_group);
         // A new socket has room for it.
         if sys::send_with_fds(control.fd(), birth.token.as_bytes(), &[])? != birth.token.len() {
@@ -43,8 +43,8 @@ impl Settings {
     }
 
     /// The same, with a new socket of which the program keeps the other end.
-    pub(super) fn spawn_with_socket(&self) -> io::Result<(WorkerProcess, SocketParent)> {
-        let (control, worker_end) = SocketParent::pair()?;
+    pub(super) fn spawn_with_socket(&self) -> io::Result<(WorkerProcess, ControlChannel)> {
+        let (control, worker_end) = ControlChannel::pair()?;
         Ok((self.spawn(&control, worker_end)?, control))
     }
 }
