@@ -16,11 +16,13 @@ mod limits;
 #[expect(unsafe_code, reason = "asks for memory of the caller's")]
 mod pages;
 mod parent;
+mod poll;
 #[expect(unsafe_code, reason = "maps memory")]
 mod shared_memory;
 #[cfg(target_os = "linux")]
 #[expect(unsafe_code, reason = "changes what signals do")]
 mod signal;
+mod socket;
 #[cfg(target_os = "linux")]
 #[expect(unsafe_code, reason = "asks a socket")]
 mod unread;
@@ -44,6 +46,7 @@ pub(crate) use limits::{forget_refused_allocations, install_out_of_memory_handle
 #[cfg(target_os = "linux")]
 pub(crate) use pages::populate;
 pub(crate) use parent::Parent;
+pub(crate) use poll::{is_for_a_moment, is_hung_up, is_readable, poll_until};
 #[cfg(target_os = "linux")]
 pub(crate) use shared_memory::is_shared_memory;
 #[cfg(target_os = "linux")]
@@ -51,9 +54,9 @@ pub(crate) use shared_memory::{Mapping, Writable, may_have_file_of, may_have_lon
 pub(crate) use shared_memory::{SharedWords, is_same_file};
 #[cfg(target_os = "linux")]
 pub(crate) use signal::{flush_c_streams, leave_terminal, reset_signals};
+pub(crate) use socket::{
+    Received, be_quiet, peek, receive_with_fds, send_all, send_if_room, send_parts, send_with_fds, take_over_stdin,
+};
 #[cfg(target_os = "linux")]
 pub(crate) use unread::has_unread;
-pub(crate) use worker_process::{
-    Received, WorkerProcess, be_quiet, exit_now, exit_with_group, is_for_a_moment, is_hung_up, is_readable, peek,
-    poll_until, receive_with_fds, send_all, send_if_room, send_parts, send_with_fds, take_over_stdin,
-};
+pub(crate) use worker_process::{WorkerProcess, exit_now, exit_with_group};

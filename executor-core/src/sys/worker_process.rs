@@ -1,12 +1,12 @@
-//! Starting, signalling and reaping worker processes, and the few calls around their control socket.
+//! Starting, signalling and reaping worker processes.
 
+#[cfg(target_os = "linux")]
+use std::os::fd::{AsFd, BorrowedFd};
 use std::{
     ffi::OsString,
-    fs,
-    io::{self, IoSlice, IoSliceMut},
-    mem::MaybeUninit,
+    fs, io,
     os::{
-        fd::{AsFd, BorrowedFd, OwnedFd},
+        fd::OwnedFd,
         unix::{net::UnixStream, process::CommandExt},
     },
     path::PathBuf,
@@ -15,13 +15,7 @@ use std::{
 };
 
 use rustix::{
-    event::{PollFd, PollFlags, Timespec, poll},
-    fs::{Mode, OFlags},
     io::Errno,
-    net::{
-        RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags,
-        SocketType, recvmsg, sendmsg,
-    },
     process::{Pid, Signal, WaitId, WaitIdOptions, waitid},
 };
 
@@ -392,64 +386,6 @@ fn this_program() -> io::Result<PathBuf> {
     if cfg!(target_os = "linux") { Ok("/proc/self/exe".into()) } else { std::env::current_exe() }
 }
 
-/// Where the system refuses to wait for descriptors, somebody looks after so long.
-const UNSEEN: Duration = Duration::from_millis(1);
-
-/// Waits until one of `fds` is ready or `deadline` has passed, and tells which of them are.
-///
-/// The system refuses to wait for more descriptors than this process may open, and where it has no memory. Then any of them
-/// may be ready after a moment.
-pub(crate) fn poll_until(fds: &[(BorrowedFd<'_>, bool)], deadline: Option<Instant>) -> Vec<bool> {
-    let mut polled: Vec<PollFd<'_>> = fds
-        .iter()
-        .map(|(fd, write)| {
-            let flags = if *write { PollFlags::IN | PollFlags::OUT } else { PollFlags::IN };
-            PollFd::from_borrowed_fd(*fd, flags)
-        })
-        .collect();
-    loop {
-        let timeout = deadline.map(|deadline| {
-            let left = deadline.saturating_duration_since(Instant::now());
-            // Longer waits are cut into days; the caller looks at the clock anyway.
-            let left = left.min(Duration::from_secs(86_400));
-            Timespec { tv_sec: left.as_secs().cast_signed(), tv_nsec: i64::from(left.subsec_nanos()) }
-        });
-        match poll(&mut polled, timeout.as_ref()) {
-            Ok(_) => return polled.iter().map(|fd| !fd.revents().is_empty()).collect(),
-            Err(Errno::INTR) => {}
-            Err(_) => {
-                std::thread::sleep(UNSEEN);
-                return vec![true; fds.len()];
-            }
-        }
-    }
-}
-
-/// Whether the system has only refused something because there is not enough of it at this moment: descriptors, memory,
-/// processes. Or a process that was just started is gone, as one is that was killed at once where nobody has to reap it.
-pub(crate) fn is_for_a_moment(error: &io::Error) -> bool {
-    let moments = [Errno::MFILE, Errno::NFILE, Errno::NOMEM, Errno::AGAIN, Errno::NOBUFS, Errno::SRCH];
-    Errno::from_io_error(error).is_some_and(|error| moments.contains(&error))
-}
-
-/// What is true of `fd` right now.
-fn poll_now(fd: BorrowedFd<'_>, events: PollFlags) -> io::Result<bool> {
-    let mut fds = [PollFd::from_borrowed_fd(fd, events)];
-    // A signal may come in between also where nothing is waited for.
-    let ready = rustix::io::retry_on_intr(|| poll(&mut fds, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })))?;
-    Ok(ready > 0)
-}
-
-/// Whether `fd` has something to read right now.
-pub(crate) fn is_readable(fd: BorrowedFd<'_>) -> bool {
-    poll_now(fd, PollFlags::IN).unwrap_or(false)
-}
-
-/// Whether the other side of `socket` is gone.
-pub(crate) fn is_hung_up(socket: BorrowedFd<'_>) -> io::Result<bool> {
-    poll_now(socket, PollFlags::empty())
-}
-
 /// Ends this process without running anything else of it.
 pub(crate) fn exit_now() -> ! {
     // Not `process::exit`: that runs destructors and `atexit` handlers while a task may still be running.
@@ -466,146 +402,9 @@ pub(crate) fn exit_with_group() -> ! {
     exit_now()
 }
 
-/// Takes standard input for itself if it is the socket of a worker, and leaves `/dev/null` in its place.
-///
-/// A process that a task has started inherits the variable with the token, and its standard input may be a socket. What it
-/// cannot have is the token as the first thing in that socket, where it stood before this process was started.
-pub(crate) fn take_over_stdin(token: &[u8]) -> io::Result<Option<UnixStream>> {
-    let stdin = rustix::stdio::stdin();
-    if !matches!(rustix::net::sockopt::socket_type(stdin), Ok(SocketType::STREAM)) {
-        return Ok(None);
-    }
-    let mut first = [0; 64];
-    let first = &mut first[..token.len().min(64)];
-    match rustix::net::recv(stdin, &mut *first, RecvFlags::PEEK | RecvFlags::DONTWAIT) {
-        Ok((count, _)) if count == token.len() && first == token => {}
-        _ => return Ok(None),
-    }
-    rustix::net::recv(stdin, &mut *first, RecvFlags::DONTWAIT)?;
-    let socket = rustix::io::fcntl_dupfd_cloexec(stdin, 3)?;
-    let null = rustix::fs::open("/dev/null", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
-    rustix::stdio::dup2_stdin(null)?;
-    Ok(Some(socket.into()))
-}
-
-/// The most descriptors that travel together.
-const MOST_FDS: usize = 4;
-
-/// A write to a socket whose other side is gone is an error and no signal: what SIGPIPE does is for the program to say, and
-/// its default ends the program.
-#[cfg(not(target_vendor = "apple"))]
-const QUIETLY: SendFlags = SendFlags::NOSIGNAL;
-/// There the socket itself says so: [`be_quiet`].
-#[cfg(target_vendor = "apple")]
-const QUIETLY: SendFlags = SendFlags::empty();
-
-/// Has writes to `socket` never raise SIGPIPE, where a write itself cannot say so.
-pub(crate) fn be_quiet(socket: &UnixStream) -> io::Result<()> {
-    #[cfg(target_vendor = "apple")]
-    rustix::net::sockopt::set_socket_nosigpipe(socket, true)?;
-    let _ = socket;
-    Ok(())
-}
-
-/// Sends bytes with file descriptors beside them.
-pub(crate) fn send_with_fds(socket: BorrowedFd<'_>, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> io::Result<usize> {
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST_FDS))];
-    let mut ancillary = SendAncillaryBuffer::new(&mut space);
-    if !fds.is_empty() && !ancillary.push(SendAncillaryMessage::ScmRights(fds)) {
-        return Err(io::ErrorKind::InvalidInput.into());
-    }
-    loop {
-        match sendmsg(socket, &[IoSlice::new(bytes)], &mut ancillary, QUIETLY) {
-            // A task may have set a handler that ends a wait.
-            Err(Errno::INTR) => {}
-            outcome => return Ok(outcome?),
-        }
-    }
-}
-
-/// Sends bytes that are in several places; says how many were sent.
-pub(crate) fn send_parts(socket: BorrowedFd<'_>, parts: &[IoSlice<'_>]) -> io::Result<usize> {
-    Ok(sendmsg(socket, parts, &mut SendAncillaryBuffer::default(), QUIETLY)?)
-}
-
-/// Sends all of `bytes`, however long that takes.
-pub(crate) fn send_all(socket: BorrowedFd<'_>, mut bytes: &[u8]) -> io::Result<()> {
-    while !bytes.is_empty() {
-        match rustix::net::send(socket, bytes, QUIETLY) {
-            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-            Ok(count) => bytes = &bytes[count..],
-            Err(Errno::INTR) => {}
-            Err(error) => return Err(error.into()),
-        }
-    }
-    Ok(())
-}
-
-/// Sends bytes if they can be sent at once; whether they were is of no interest.
-pub(crate) fn send_if_room(socket: BorrowedFd<'_>, bytes: &[u8]) {
-    let _ = rustix::net::send(socket, bytes, SendFlags::DONTWAIT | QUIETLY);
-}
-
-/// Waits until something has been sent to `socket`, and looks at it without taking it.
-pub(crate) fn peek(socket: BorrowedFd<'_>, bytes: &mut [u8]) -> io::Result<usize> {
-    loop {
-        match rustix::net::recv(socket, &mut *bytes, RecvFlags::PEEK) {
-            Ok((count, _)) => return Ok(count),
-            Err(Errno::INTR) => {}
-            Err(error) => return Err(error.into()),
-        }
-    }
-}
-
-/// A connection may have been told to linger: then whoever closes it last waits until all has been sent. That need not be who
-/// has received it: a program that this one starts has a copy of every descriptor until it closes them, still without running
-/// anything of its own.
-fn be_quick_to_close(fd: BorrowedFd<'_>) {
-    // Most files are no sockets.
-    let _ = rustix::net::sockopt::set_socket_linger(fd, None);
-}
-
-/// What was received from a socket.
-pub(crate) struct Received {
-    pub(crate) bytes: usize,
-    pub(crate) files: Vec<OwnedFd>,
-    /// There were more files, for which this process had no descriptor left.
-    pub(crate) lost_files: bool,
-}
-
-/// Receives bytes and the file descriptors beside them.
-pub(crate) fn receive_with_fds(socket: BorrowedFd<'_>, bytes: &mut [u8]) -> io::Result<Received> {
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST_FDS))];
-    let mut ancillary = RecvAncillaryBuffer::new(&mut space);
-    #[cfg(target_os = "linux")]
-    let flags = RecvFlags::CMSG_CLOEXEC;
-    #[cfg(not(target_os = "linux"))]
-    let flags = RecvFlags::empty();
-    let received = loop {
-        match recvmsg(socket, &mut [IoSliceMut::new(bytes)], &mut ancillary, flags) {
-            Err(Errno::INTR) => {}
-            outcome => break outcome?,
-        }
-    };
-    let mut fds = Vec::new();
-    for message in ancillary.drain() {
-        if let RecvAncillaryMessage::ScmRights(received) = message {
-            fds.extend(received);
-        }
-    }
-    // A worker has no other thread yet that could start a program meanwhile.
-    #[cfg(not(target_os = "linux"))]
-    for fd in &fds {
-        rustix::io::fcntl_setfd(fd, rustix::io::FdFlags::CLOEXEC)?;
-    }
-    fds.iter().for_each(|fd| be_quick_to_close(fd.as_fd()));
-    let lost_files = received.flags.contains(rustix::net::ReturnFlags::CTRUNC);
-    Ok(Received { bytes: received.bytes, files: fds, lost_files })
-}
-
 #[cfg(all(test, not(loom), target_os = "linux"))]
 mod tests {
-    use super::*;
+    use super::{super::is_for_a_moment, *};
 
     #[test]
     fn a_process_that_was_gone_at_once_is_started_again() {
