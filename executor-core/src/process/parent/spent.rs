@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::worker_slot::Worker;
 use crate::{
     configuration::Bound,
     future::{TypedRef, callbacks::drop_elsewhere},
@@ -23,6 +24,8 @@ pub(in crate::process) enum Spent {
     /// Of the queue, without any task in it.
     Pages(Box<dyn Send>),
     Task(TypedRef<ProcessTask>),
+    /// One that is gone, with its rings and the configurations that it knew.
+    Worker(Box<Worker>),
 }
 
 impl Spent {

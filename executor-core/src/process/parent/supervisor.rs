@@ -603,7 +603,7 @@ fn bury(core: &Core, state: &mut State, number: u32) {
             if worker.complaint.is_some() || hopeless {
                 let prepares = core.config.initializer.is_some() || core.config.preload.is_some();
                 let prepared = if prepares { "does the initializer or the preload end it? " } else { "" };
-                let error = worker.complaint.unwrap_or_else(|| TaskError::NoWorker {
+                let error = worker.complaint.take().unwrap_or_else(|| TaskError::NoWorker {
                     cause: Cause::new(format!(
                         "worker process {pid} ended before it was ready ({exit}): \
                          {prepared}is executor_core::init() the first line of main?"
@@ -624,6 +624,8 @@ fn bury(core: &Core, state: &mut State, number: u32) {
             }
         }
     }
+    // Its rings are to be unmapped, and the configurations that it knew may be large.
+    state.books.spent.push(Spent::Worker(Box::new(worker)));
     core.changed.notify_all();
 }
 
