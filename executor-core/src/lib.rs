@@ -153,7 +153,7 @@ pub use error::{AlreadyDone, BuildError, Cause, SubmitError, TaskError, TryMapEr
 pub use executor::Executor;
 #[doc(hidden)]
 pub use foreign::is_forbidden as is_foreign_code_forbidden;
-pub use future::{Completed, Promise, TaskFuture, TaskId, TaskState};
+pub use future::{CancelHook, Completed, Promise, Promises, TaskFuture, TaskId, TaskState};
 pub use initializer::InitializerResult;
 pub use map::{ChunkInput, ChunkOutput, Map, TryMap};
 #[doc(hidden)]

@@ -32,7 +32,7 @@ pub(crate) use in_process::{InProcess, Owner};
 pub(crate) use look::{has_time, look};
 pub(crate) use look::{look_for_work, note_asleep, note_awake};
 pub(crate) use outcome::{Slot, Stored};
-pub use promise::Promise;
+pub use promise::{CancelHook, Promise, Promises};
 pub(crate) use state::State;
 pub use state::{Completed, TaskId};
 pub(crate) use task::{Body, Task, TaskRef, TypedRef};

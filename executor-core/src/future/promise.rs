@@ -1,12 +1,24 @@
 //! The writing side of a future, for people who build executors of their own.
 
-use std::fmt;
+use std::{
+    fmt,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
-use super::{Body, Slot, Stored, Task, TaskFuture, TaskId, TaskRef, TypedRef, cell::Cell, state::State};
-use crate::error::{AlreadyDone, TaskError};
+use super::{
+    Body, Slot, Stored, Task, TaskFuture, TaskId, TaskRef, TypedRef, callbacks, cell::Cell, new_pool_id, state::State,
+};
+use crate::{
+    error::{AlreadyDone, TaskError},
+    panic,
+};
 
 /// A task that nobody here runs.
-struct Promised<T>(Slot<(), T>);
+struct Promised<T> {
+    slot: Slot<(), T>,
+    promises: Option<Promises>,
+}
 
 impl<T: Send + 'static> Body for Promised<T> {
     type Content = Self;
@@ -14,7 +26,25 @@ impl<T: Send + 'static> Body for Promised<T> {
 
     fn take(task: &Task<Self>) -> Option<Stored<T>> {
         // SAFETY: only the handle takes.
-        unsafe { task.content().0.take_outcome(task.cell()) }
+        unsafe { task.content().slot.take_outcome(task.cell()) }
+    }
+
+    fn cancel(task: &Task<Self>) -> bool {
+        let cancelled = task.cell().cancel();
+        if cancelled && let Some(promises) = &task.content().promises {
+            // Who waits for it has been woken: the hook's panic is reported, and nobody else's.
+            panic::contain(|| promises.0.hook.cancelled(task.cell().id()));
+        }
+        cancelled
+    }
+
+    fn kill(task: &Task<Self>) -> bool {
+        let kill = |promises: &Promises| panic::catch(|| promises.0.hook.kill(task.cell().id())).unwrap_or(false);
+        Self::cancel(task) || task.content().promises.as_ref().is_some_and(kill)
+    }
+
+    fn pool(task: &Task<Self>) -> u64 {
+        task.content().promises.as_ref().map_or(0, |promises| promises.0.pool)
     }
 
     fn is_error(task: &Task<Self>) -> bool {
@@ -23,12 +53,12 @@ impl<T: Send + 'static> Body for Promised<T> {
 
     fn error_kind(task: &Task<Self>) -> Option<&'static str> {
         // SAFETY: only the handle asks, and only the handle takes.
-        unsafe { task.content().0.error_kind(task.cell()) }
+        unsafe { task.content().slot.error_kind(task.cell()) }
     }
 
     fn clear(content: &mut Self, cell: &Cell) {
         // SAFETY: this is the end of the task; its work is nothing.
-        unsafe { content.0.clear(cell, false) }
+        unsafe { content.slot.clear(cell, false) }
     }
 }
 
@@ -56,7 +86,11 @@ pub struct Promise<T: Send + 'static> {
 impl<T: Send + 'static> Promise<T> {
     /// A promise and the future that it resolves.
     pub fn new() -> (Self, TaskFuture<T>) {
-        let (task, future) = TaskRef::allocate::<Promised<T>>(Promised(Slot::new(())));
+        Self::of(None)
+    }
+
+    fn of(promises: Option<Promises>) -> (Self, TaskFuture<T>) {
+        let (task, future) = TaskRef::allocate::<Promised<T>>(Promised { slot: Slot::new(()), promises });
         (Self { task }, future)
     }
 
@@ -71,6 +105,33 @@ impl<T: Send + 'static> Promise<T> {
     #[must_use]
     pub fn set_running_or_cancelled(&self) -> bool {
         self.task.cell().claim()
+    }
+
+    /// Runs the work of this promise unless it was cancelled, which is `None`. A panic is caught, and reported by the program's panic
+    /// hook. The future is not resolved yet: an executor counts the task first, and then calls [`set_outcome`](Self::set_outcome).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use executor_core::{Promise, TaskError};
+    ///
+    /// let (promise, future) = Promise::<u32>::new();
+    /// if let Some(outcome) = promise.run(|| panic!("oh")) {
+    ///     promise.set_outcome(outcome).ok();
+    /// }
+    /// assert!(matches!(future.result(), Err(TaskError::Panicked { message, .. }) if message == "oh"));
+    /// ```
+    pub fn run(&self, work: impl FnOnce() -> T) -> Option<Result<T, TaskError>> {
+        self.set_running_or_cancelled().then(|| panic::catch(work))
+    }
+
+    /// Resolves the future with a value or an error.
+    ///
+    /// # Errors
+    ///
+    /// [`AlreadyDone`] with the outcome when the promise was set before or its future was cancelled.
+    pub fn set_outcome(&self, outcome: Result<T, TaskError>) -> Result<(), AlreadyDone<Result<T, TaskError>>> {
+        self.complete(outcome.map_err(Box::new)).map_err(|outcome| AlreadyDone(outcome.map_err(|error| *error)))
     }
 
     /// Resolves the future with a value.
@@ -105,7 +166,7 @@ impl<T: Send + 'static> Promise<T> {
         }
         let state = State::of_outcome(&outcome);
         // SAFETY: this call has settled the cell, and there is no work to be taken.
-        unsafe { self.task.content().0.put(outcome) };
+        unsafe { self.task.content().slot.put(outcome) };
         cell.finish(state);
         Ok(())
     }
@@ -122,5 +183,88 @@ impl<T: Send + 'static> fmt::Debug for Promise<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let cell = self.task.cell();
         f.debug_struct("Promise").field("id", &cell.id()).field("state", &cell.state()).finish()
+    }
+}
+
+/// What an executor does when somebody wants one of its tasks ended; see [`Promises`].
+///
+/// It is called by the thread that cancels, which holds no lock of this crate.
+pub trait CancelHook: Send + Sync + 'static {
+    /// A task was cancelled before it was begun. Its future is done, and the executor may forget it.
+    fn cancelled(&self, task: TaskId) {
+        let _ = task;
+    }
+
+    /// A task that runs, or is about to, is to be stopped by force. Says whether it will be: then the executor resolves its promise with
+    /// [`TaskError::Cancelled`] once it has really stopped.
+    fn kill(&self, task: TaskId) -> bool {
+        let _ = task;
+        false
+    }
+}
+
+/// Nothing is done.
+impl CancelHook for () {}
+
+/// The promises of one executor, which make it one of the first class: it learns of cancellations, [`TaskFuture::kill`] reaches it, its
+/// shutdown can wait for the callbacks of its tasks, and in a forked copy of the program its tasks fail with [`TaskError::Forked`]
+/// instead of being waited for.
+///
+/// `examples/own_executor` is a whole executor that is built in this way.
+///
+/// # Examples
+///
+/// ```
+/// use executor_core::{CancelHook, Promises, TaskId};
+/// use std::sync::mpsc::{Sender, channel};
+///
+/// struct Tell(Sender<TaskId>);
+///
+/// impl CancelHook for Tell {
+///     fn cancelled(&self, task: TaskId) {
+///         self.0.send(task).ok();
+///     }
+/// }
+///
+/// let (sender, cancelled) = channel();
+/// let promises = Promises::new(Tell(sender));
+/// let (promise, future) = promises.promise::<u64>();
+/// future.add_done_callback(|_| println!("it is done"));
+/// assert!(future.cancel());
+/// assert_eq!(cancelled.recv(), Ok(promise.id()));
+/// assert_eq!(promises.wait_for_callbacks(None), 0);
+/// ```
+#[derive(Clone)]
+pub struct Promises(Arc<Shared>);
+
+struct Shared {
+    pool: u64,
+    hook: Box<dyn CancelHook>,
+}
+
+impl Promises {
+    /// Those of a new executor.
+    #[must_use]
+    pub fn new(hook: impl CancelHook) -> Self {
+        Self(Arc::new(Shared { pool: new_pool_id(), hook: Box::new(hook) }))
+    }
+
+    /// A promise and the future that it resolves.
+    pub fn promise<T: Send + 'static>(&self) -> (Promise<T>, TaskFuture<T>) {
+        Promise::of(Some(self.clone()))
+    }
+
+    /// Waits until all callbacks that the futures of these promises have been given have run, at most for `timeout`, and returns how many
+    /// have not. An executor that ends resolves its promises first: the callbacks of a task that is not done are waited for as well. A
+    /// callback that calls this does not wait.
+    pub fn wait_for_callbacks(&self, timeout: Option<Duration>) -> usize {
+        // A time too long for the clock is no limit.
+        callbacks::wait_for_all(self.0.pool, timeout.and_then(|timeout| Instant::now().checked_add(timeout)))
+    }
+}
+
+impl fmt::Debug for Promises {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Promises").field("pool", &self.0.pool).finish_non_exhaustive()
     }
 }

@@ -222,6 +222,9 @@ impl<T> TaskFuture<T> {
     }
 
     /// Waits until the task is done, for at most `timeout`; says whether it is.
+    ///
+    /// With no time it is a look: a task that looks again and again for another one of its pool keeps its worker from it, where a wait
+    /// would let somebody run it.
     pub fn wait_timeout(&self, timeout: Duration) -> bool {
         // A timeout too large for the clock is no timeout.
         self.done() || self.block(Instant::now().checked_add(timeout))

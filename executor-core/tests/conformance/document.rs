@@ -15,7 +15,9 @@ const COMMAND: &str = "cargo test -p executor-core --all-features --test conform
 const INTRODUCTION: &str = "\
 CPython tests its `concurrent.futures` with 155 tests. Those that mean something in Rust are kept here under CPython's own
 names, each on every executor that it is about; they are in `executor-core/tests/conformance`, and all of them pass, or the
-build fails. *future* is for futures and promises by themselves, without an executor.
+build fails. *own* is an executor that is built
+outside of the crate (`examples/own_executor`), by what the crate gives for that. *future* is for futures and promises by themselves,
+without an executor.
 
 Where a meaning differs from CPython's (marked `~`) it is stricter: a cancelled future is done and wakes everybody, one bad
 payload or dead worker costs one task, the clock of `as_completed` starts at the call, no input is silently dropped, and an
@@ -36,7 +38,7 @@ pub(crate) fn check() {
 /// The columns: the name in the table of tests, and the heading.
 fn columns() -> Vec<(&'static str, &'static str)> {
     let processes = PROCESS_VARIANTS.iter().map(|variant| ("process", variant.name));
-    let others = ["rayon", "serial", "future"].map(|name| (name, name));
+    let others = ["rayon", "serial", "own", "future"].map(|name| (name, name));
     std::iter::once(("thread", "thread")).chain(processes).chain(others).collect()
 }
 

@@ -7,6 +7,8 @@ use executor_core::{
     TaskFuture, ThreadPoolExecutor, Transport,
 };
 
+use crate::own_executor::ThreadPerTask;
+
 /// No test waits longer than this for something that should happen at once; it then fails instead of hanging.
 pub(crate) const LONG: Duration = Duration::from_secs(60);
 
@@ -133,6 +135,22 @@ impl Kind for Rayon {
 impl Spawning for Rayon {
     fn spawn<R: Send + 'static>(pool: &Self::Pool, work: impl FnOnce() -> R + Send + 'static) -> TaskFuture<R> {
         pool.spawn(work).unwrap()
+    }
+}
+
+/// An executor that is built outside of the crate, by what the crate gives for that: the one of the example.
+#[derive(Clone, Copy)]
+pub(crate) struct Own;
+
+impl Kind for Own {
+    type Pool = ThreadPerTask;
+
+    fn name(self) -> &'static str {
+        "own"
+    }
+
+    fn pool(self, workers: usize) -> ThreadPerTask {
+        ThreadPerTask::new(workers)
     }
 }
 

@@ -20,6 +20,8 @@ mod gate;
 mod init;
 mod interpreter_pool;
 mod kinds;
+#[path = "../../examples/own_executor/executor.rs"]
+mod own_executor;
 mod process_pool;
 mod process_shutdown;
 mod programs;
@@ -82,6 +84,7 @@ fn trials_of(class: &Class, test: &str, run: &'static Run) -> Vec<Trial> {
         Run::Thread(body) => vec![trial("thread", Box::new(|| body(kinds::Threads)))],
         Run::Rayon(body) => vec![trial("rayon", Box::new(|| body(kinds::Rayon)))],
         Run::Serial(body) => vec![trial("serial", Box::new(|| body(kinds::Serial)))],
+        Run::Own(body) => vec![trial("own", Box::new(|| body(kinds::Own)))],
         Run::Future(body) => vec![trial("future", Box::new(body))],
         Run::Process(body) => kinds::PROCESS_VARIANTS
             .iter()

@@ -13,7 +13,7 @@ use rustix::process::{Resource, Rlimit, Signal, getrlimit, setrlimit};
 
 use crate::{
     gate::{self, Gate, Key},
-    kinds::{Kind, LONG, PROCESS_VARIANTS, Processes, Rayon, Threads},
+    kinds::{Kind, LONG, Own, PROCESS_VARIANTS, Processes, Rayon, Threads},
     tasks::{signal, square},
 };
 
@@ -24,6 +24,7 @@ pub(crate) fn run(name: &str, executor: &str, gate: &str) {
     match executor {
         "thread" => with_kind(name, Threads, gate),
         "rayon" => with_kind(name, Rayon, gate),
+        "own" => with_kind(name, Own, gate),
         variant => {
             let variant = PROCESS_VARIANTS.iter().find(|known| known.name == variant).expect("no such executor");
             match name {

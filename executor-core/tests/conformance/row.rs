@@ -1,6 +1,6 @@
 //! What a row of the table is.
 
-use crate::kinds::{Processes, Rayon, Serial, Threads};
+use crate::kinds::{Own, Processes, Rayon, Serial, Threads};
 
 /// The tests of one class of one of CPython's test files.
 pub(crate) struct Class {
@@ -26,6 +26,7 @@ pub(crate) enum Run {
     Process(fn(Processes)),
     Rayon(fn(Rayon)),
     Serial(fn(Serial)),
+    Own(fn(Own)),
     Future(fn()),
 }
 
@@ -36,6 +37,7 @@ impl Run {
             Self::Process(_) => "process",
             Self::Rayon(_) => "rayon",
             Self::Serial(_) => "serial",
+            Self::Own(_) => "own",
             Self::Future(_) => "future",
         }
     }
@@ -60,6 +62,7 @@ macro_rules! covered {
     (@ process $test:path) => { $crate::row::Run::Process($test) };
     (@ rayon $test:path) => { $crate::row::Run::Rayon($test) };
     (@ serial $test:path) => { $crate::row::Run::Serial($test) };
+    (@ own $test:path) => { $crate::row::Run::Own($test) };
     (@ future $test:path) => { $crate::row::Run::Future($test) };
 }
 
