@@ -5,7 +5,7 @@ use std::{
     fmt,
     sync::{
         Arc, Condvar, Mutex, PoisonError,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -49,15 +49,19 @@ pub struct SerialCore {
 #[derive(Debug)]
 struct Counters {
     id: u64,
-    shut_down: AtomicBool,
-    /// Counted before it is asked whether tasks are taken.
-    running: AtomicU64,
+    /// Whether it is shut down, and how many tasks run, each as [`ONE`]. In one word, so that what is refused is never counted: it
+    /// would be a task that runs in an executor that has ended.
+    life: AtomicU64,
     done: AtomicU64,
     failed: AtomicU64,
     /// Who has shut down waits here for those that run.
     gate: Mutex<()>,
     at_rest: Condvar,
 }
+
+/// The bit that says that it is shut down; above it are the tasks.
+const SHUT_DOWN: u64 = 1;
+const ONE: u64 = 2;
 
 thread_local! {
     /// How many tasks of serial executors this thread runs, one within the other.
@@ -68,8 +72,7 @@ impl Default for Counters {
     fn default() -> Self {
         Self {
             id: new_pool_id(),
-            shut_down: AtomicBool::new(false),
-            running: AtomicU64::new(0),
+            life: AtomicU64::new(0),
             done: AtomicU64::new(0),
             failed: AtomicU64::new(0),
             gate: Mutex::new(()),
@@ -81,33 +84,35 @@ impl Default for Counters {
 impl Counters {
     /// Whether a task may run; it counts as one that runs then.
     fn begin(&self) -> bool {
-        // ORDERING: SeqCst, with `shut_down`: either this sees that it was shut down, or who has done that sees the task.
-        self.running.fetch_add(1, Ordering::SeqCst);
-        let begins = !self.shut_down.load(Ordering::SeqCst);
-        if !begins {
-            self.end();
-        }
-        begins
+        let take = |life| (life & SHUT_DOWN == 0).then_some(life + ONE);
+        // ORDERING: one word says both.
+        self.life.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).is_ok()
     }
 
     fn end(&self) {
-        // ORDERING: SeqCst: either this sees that somebody waits, perhaps, or that one sees the end.
-        self.running.fetch_sub(1, Ordering::SeqCst);
-        if self.shut_down.load(Ordering::SeqCst) {
+        // ORDERING: Release, for who sees that nothing runs any more. Either this sees that somebody waits, perhaps, or that one sees the
+        // end.
+        if self.life.fetch_sub(ONE, Ordering::Release) & SHUT_DOWN != 0 {
             // Under the lock, so that nobody is between his look and his sleep.
             drop(self.gate.lock().unwrap_or_else(PoisonError::into_inner));
             self.at_rest.notify_all();
         }
     }
 
+    /// Whether it is shut down, and how many tasks run.
+    fn life(&self) -> (bool, usize) {
+        // ORDERING: pairs with the Release of each end.
+        let life = self.life.load(Ordering::Acquire);
+        (life & SHUT_DOWN != 0, usize::try_from(life / ONE).unwrap_or(usize::MAX))
+    }
+
     fn running(&self) -> usize {
-        // ORDERING: as above.
-        usize::try_from(self.running.load(Ordering::SeqCst)).unwrap_or(usize::MAX)
+        self.life().1
     }
 
     fn shut_down(&self, deadline: Option<Duration>) -> ShutdownReport {
-        // ORDERING: as in `begin`.
-        self.shut_down.store(true, Ordering::SeqCst);
+        // ORDERING: one word says both.
+        self.life.fetch_or(SHUT_DOWN, Ordering::Relaxed);
         // Of the threads that ran a task when this copy was made, at most one is here.
         if is_elsewhere(self.id) {
             return ShutdownReport::default();
@@ -229,10 +234,8 @@ impl Executor for SerialExecutor {
     }
 
     fn state(&self) -> PoolState {
-        // ORDERING: as in `begin`.
-        let is_shut_down = self.core.counters.shut_down.load(Ordering::SeqCst);
-        let has_ended = is_shut_down && self.core.counters.running() == 0;
-        PoolState::new(None, is_shut_down, has_ended)
+        let (is_shut_down, running) = self.core.counters.life();
+        PoolState::new(None, is_shut_down, is_shut_down && running == 0)
     }
 
     fn shutdown(&self, _: Shutdown, deadline: Option<Duration>) -> ShutdownReport {

@@ -5,16 +5,16 @@ mod pool_kinds;
 use std::{
     sync::{
         Arc, RwLock,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
         mpsc,
     },
     time::Duration,
 };
 
 use executor_core::{
-    Completion, Executor, ProcessPoolExecutor, Promise, RayonExecutor, ReturnWhen, SerialExecutor, Shutdown, Submit,
-    SubmitError, TaskError, TaskFuture, TaskOptions, ThreadPoolExecutor, TryMapError, as_completed, partial, wait,
-    wait_until_any,
+    Completion, Executor, PoolState, ProcessPoolExecutor, Promise, RayonExecutor, ReturnWhen, SerialExecutor, Shutdown,
+    Submit, SubmitError, TaskError, TaskFuture, TaskOptions, ThreadPoolExecutor, TryMapError, as_completed, partial,
+    wait, wait_until_any,
 };
 
 use pool_kinds::{Kind, on_every_kind_of_pool};
@@ -613,6 +613,23 @@ fn the_end_of_a_serial_executor_waits_for_what_another_thread_runs_there() {
         });
         release.send(()).unwrap();
         assert_eq!((submits.join().unwrap(), ends.join().unwrap()), (Ok(true), (true, 1)));
+    });
+    // What it refuses never counts as a task of its.
+    let executor = SerialExecutor::new();
+    let is_over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                while !is_over.load(Ordering::Relaxed) {
+                    let _ = executor.submit(square, 1);
+                }
+            });
+        }
+        let report = executor.shutdown(Shutdown::Drain, None);
+        let unfit =
+            (0..100_000).filter(|_| executor.state() != PoolState::Ended || executor.stats().running > 0).count();
+        is_over.store(true, Ordering::Relaxed);
+        assert_eq!((report.is_complete(), unfit), (true, 0));
     });
     // Not for itself, nor for the task that it is part of.
     let executor = Arc::new(SerialExecutor::new());
