@@ -10,7 +10,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use executor_core::{Executor, OnWorkerDeath, ProcessPoolExecutor, SharedBytes, Shutdown, TaskError, TaskOptions};
+use executor_core::{
+    Executor, OnWorkerDeath, PoolState, ProcessPoolExecutor, SharedBytes, Shutdown, TaskError, TaskOptions,
+};
 use gated::{Gate, LONG, assert_squares, quick_pool, result, run_until, square, squares, until};
 use pool_kinds::{Kind, on_every_kind_of_pool};
 use serde::{Deserialize, Serialize, Serializer};
@@ -23,6 +25,7 @@ on_every_kind_of_pool!(
     a_retry_runs_a_task_again_and_no_more_often,
     a_retry_of_a_chunk_runs_what_has_no_answer,
     a_task_that_is_to_be_run_again_has_been_begun,
+    workers_that_want_to_be_tried_again_are_not_waited_for_for_ever,
     a_death_breaks_a_strict_pool,
     a_broken_pool_keeps_nothing_back,
     what_a_chunk_has_answered_is_not_lost_with_its_pool,
@@ -142,6 +145,24 @@ fn a_task_that_is_to_be_run_again_has_been_begun(kind: Kind) {
     assert_eq!(result(queued), Err(TaskError::Cancelled));
     fs::write(gate.path("open"), "").unwrap();
     assert_eq!(result(begun), Ok(2));
+}
+
+/// Ends a worker as one ends that was refused something for a moment.
+fn ask_to_try_again(pause: Duration) {
+    std::thread::sleep(pause);
+    std::process::exit(75)
+}
+
+fn workers_that_want_to_be_tried_again_are_not_waited_for_for_ever(kind: Kind) {
+    // Others that start meanwhile are no workers yet, and one may take long to say so.
+    for (workers, pause) in [(2, 0), (2, 20), (1, 600)] {
+        let builder = kind.builder().max_workers(workers);
+        let pool = builder.initializer(ask_to_try_again, Duration::from_millis(pause)).build().unwrap();
+        for future in squares(&pool, 4) {
+            assert!(matches!(result(future), Err(TaskError::NoWorker { .. })), "{workers} {pause}");
+        }
+        assert_eq!(pool.state(), PoolState::Active);
+    }
 }
 
 fn a_death_breaks_a_strict_pool(kind: Kind) {

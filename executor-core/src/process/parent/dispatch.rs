@@ -105,6 +105,8 @@ pub(in crate::process) struct Refused {
     pub(in crate::process) since: Instant,
     pub(in crate::process) pause: Duration,
     pub(in crate::process) again: Instant,
+    /// It was a new worker that has said so. Then others that start are no better off, and are tried one at a time.
+    pub(in crate::process) by_worker: bool,
 }
 
 #[derive(Default)]

@@ -280,6 +280,10 @@ fn start_workers(core: &Core, launcher: &mut Launcher, state: &mut State) {
         return;
     }
     while state.workers.len() - going < state.wanted_workers && !is_full(state) {
+        // Where some were always on their way, none would be known to be the last that could not be had.
+        if state.refused.is_some_and(|refused| refused.by_worker) && count(state, Worker::is_starting) > 0 {
+            return;
+        }
         match start_worker(core, launcher) {
             Ok(worker) => {
                 state.add_worker(worker);
@@ -293,14 +297,20 @@ fn start_workers(core: &Core, launcher: &mut Launcher, state: &mut State) {
             Err(LaunchError::NotYet) => return,
             Err(LaunchError::System(error)) => {
                 let is_for_a_moment = sys::is_for_a_moment(&error);
-                return be_refused(core, state, &error, is_for_a_moment);
+                return be_refused(core, state, &error, is_for_a_moment, None);
             }
         }
     }
 }
 
-/// The system has refused a worker. Workers that exist go on without it.
-fn be_refused(core: &Core, state: &mut State, error: &dyn fmt::Display, is_for_a_moment: bool) {
+/// The system has refused a worker. Workers that exist go on without it. `started`: when one was started that has said so.
+fn be_refused(
+    core: &Core,
+    state: &mut State,
+    error: &dyn fmt::Display,
+    is_for_a_moment: bool,
+    started: Option<Instant>,
+) {
     let cause = Cause::new(format!("failed to start a worker process: {error}"));
     let no_worker = TaskError::NoWorker { cause };
     let is_alone = state.workers.values().all(Worker::is_dying);
@@ -310,11 +320,13 @@ fn be_refused(core: &Core, state: &mut State, error: &dyn fmt::Display, is_for_a
     let now = Instant::now();
     // A pool that has some workers does without others, and may ask again much later, when it has none any more. That is another
     // lack, which begins then.
-    let last = state.refused.filter(|last| now.saturating_duration_since(last.again) < SHORTAGE);
+    let tried = started.unwrap_or(now);
+    let last = state.refused.filter(|last| tried.saturating_duration_since(last.again) < SHORTAGE);
     let pause = last.map_or(FIRST_PAUSE, |last| last.pause);
     let since = last.filter(|_| is_alone).map_or(now, |last| last.since);
     let is_lasting = now.saturating_duration_since(since) >= SHORTAGE;
-    state.refused = Some(Refused { since, pause: (2 * pause).min(SHORTAGE / 4), again: now + pause });
+    let by_worker = started.is_some() || last.is_some_and(|last| last.by_worker);
+    state.refused = Some(Refused { since, pause: (2 * pause).min(SHORTAGE / 4), again: now + pause, by_worker });
     if is_alone && is_lasting {
         // It is what waits that pays for it. Who comes later may have more luck.
         state.doom_queue(&no_worker);
@@ -588,7 +600,8 @@ fn bury(core: &Core, state: &mut State, number: u32) {
     }
     match life {
         Life::Starting { .. } if exit == WorkerExit::Code(TRY_AGAIN) && worker.complaint.is_none() => {
-            be_refused(core, state, &"a new one has found no thread or no memory", true);
+            // It has not had anything to do since it was started.
+            be_refused(core, state, &"a new one has found no thread or no memory", true, Some(worker.idle_since));
         }
         Life::Starting { .. } => {
             // One that sends nonsense was killed for that.
