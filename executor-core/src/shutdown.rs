@@ -9,7 +9,8 @@ use crate::future::callbacks;
 pub enum Shutdown {
     /// Take no new tasks, and finish all that were submitted. With a deadline of zero this is Python's `wait=False`.
     Drain,
-    /// Take no new tasks, cancel those that have not started, and finish those that run.
+    /// Take no new tasks, cancel those that have not started, and finish those that run. Over sockets a worker has a task as soon as it
+    /// is sent: one that was sent to a worker that is stopped counts as started.
     CancelQueued,
     /// Take no new tasks, cancel those that have not started, and stop those that run: worker processes are killed, and what
     /// they ran resolves with [`TaskError::ShutDown`](crate::TaskError::ShutDown) and counts as failed; threads cannot be, so

@@ -25,6 +25,7 @@ on_every_kind_of_pool!(
     a_retry_runs_a_task_again_and_no_more_often,
     a_retry_of_a_chunk_runs_what_has_no_answer,
     a_task_that_is_to_be_run_again_has_been_begun,
+    a_task_that_is_to_be_run_again_runs_wherever_it_stands,
     workers_that_want_to_be_tried_again_are_not_waited_for_for_ever,
     a_death_breaks_a_strict_pool,
     a_broken_pool_keeps_nothing_back,
@@ -38,7 +39,11 @@ on_every_kind_of_pool!(
 );
 
 fn kill(pid: u32) {
-    assert!(std::process::Command::new("kill").args(["-9", &pid.to_string()]).status().unwrap().success());
+    signal(pid, "-9");
+}
+
+fn signal(pid: u32, signal: &str) {
+    assert!(std::process::Command::new("kill").args([signal, &pid.to_string()]).status().unwrap().success());
 }
 
 fn pid_of_worker(_: u64) -> u32 {
@@ -145,6 +150,42 @@ fn a_task_that_is_to_be_run_again_has_been_begun(kind: Kind) {
     assert_eq!(result(queued), Err(TaskError::Cancelled));
     fs::write(gate.path("open"), "").unwrap();
     assert_eq!(result(begun), Ok(2));
+}
+
+/// The first two workers are ready at once, and the others as soon as they may be.
+fn hold_all_but_two((folder, open): (String, String)) {
+    if (0..2).all(|number| fs::File::create_new(format!("{folder}{number}")).is_err()) {
+        until("successors are held", || Path::new(&open).exists());
+    }
+}
+
+/// Tells the process, and ends it once it may, where it has not done so before.
+fn tell_and_die(told: String, go: String) -> u32 {
+    let runs_again = Path::new(&told).exists();
+    fs::write(format!("{told}.new"), std::process::id().to_string()).unwrap();
+    fs::rename(format!("{told}.new"), &told).unwrap();
+    until("it may go on", || Path::new(&go).exists());
+    if runs_again { std::process::id() } else { std::process::abort() }
+}
+
+fn a_task_that_is_to_be_run_again_runs_wherever_it_stands(kind: Kind) {
+    let gate = Gate::new();
+    let builder = kind.builder().max_workers(2).retry(1);
+    let pool = builder.initializer(hold_all_but_two, (gate.name("ready"), gate.name("open"))).build().unwrap();
+    pool.warm_up().unwrap();
+    let begun = pool.submit(tell_and_die, (gate.name("told"), gate.name("go"))).unwrap();
+    until("it runs", || gate.path("told").exists());
+    let runs_it: u32 = fs::read_to_string(gate.path("told")).unwrap().parse().unwrap();
+    let idle = *pool.worker_pids().iter().find(|pid| **pid != runs_it).unwrap();
+    stop(idle);
+    fs::write(gate.path("go"), "").unwrap();
+    until("the worker has died", || pool.stats().died == 1);
+    // It stands with the one that is stopped, which has not claimed it, and then in the queue again.
+    let looks: Vec<bool> = (0..2_000).map(|_| begun.running() && !begun.cancel()).collect();
+    fs::write(gate.path("open"), "").unwrap();
+    signal(idle, "-CONT");
+    assert!(looks.iter().all(|runs| *runs), "{:?}", looks.iter().position(|runs| !runs));
+    assert_ne!(result(begun), Ok(runs_it));
 }
 
 /// Ends a worker as one ends that was refused something for a moment.
@@ -276,7 +317,7 @@ fn no_more_tasks_run_at_once_than_there_may_be_workers(kind: Kind) {
 
 /// Stops a process, and waits until all its threads have noticed.
 fn stop(pid: u32) {
-    assert!(std::process::Command::new("kill").args(["-STOP", &pid.to_string()]).status().unwrap().success());
+    signal(pid, "-STOP");
     let is_stopped = |task: fs::DirEntry| fs::read_to_string(task.path().join("stat")).unwrap().contains(") T ");
     until("it goes on", || fs::read_dir(format!("/proc/{pid}/task")).unwrap().all(|task| is_stopped(task.unwrap())));
 }

@@ -60,7 +60,6 @@ impl Lent {
     }
 }
 
-/// Takes the file of the counts, which comes with the parent's first message.
 /// How the parent is woken, from any thread, when it has to look at the counts.
 static WAKE_PARENT: OnceLock<fn()> = OnceLock::new();
 
@@ -69,6 +68,7 @@ pub(crate) fn wake_on_release(wake_parent: fn()) {
     let _ = WAKE_PARENT.set(wake_parent);
 }
 
+/// Takes the file of the counts, which comes with the parent's first message.
 pub(crate) fn open_counts(file: &OwnedFd) -> io::Result<()> {
     let _ = BORROWER.set(Borrower::new(file)?);
     Ok(())

@@ -260,12 +260,14 @@ impl TaskOwner for Core {
         // Who takes the last answer of a worker gives it something to do: the worker will not say any more that it has none.
         state.refill();
         let running = match task.content().location().get() {
+            Location::Nowhere => false,
+            // It is to be run again.
+            _ if task.content().location().is_begun() => true,
             Location::Worker(number, request) => state
                 .workers
                 .get(&number)
                 .is_some_and(|worker| worker.shelf.find(request).is_some_and(|(request, _)| worker.has_begun(request))),
-            Location::Queue(_) => task.content().location().is_begun(),
-            Location::Nowhere => false,
+            Location::Queue(_) => false,
         };
         self.conclude(state);
         running
