@@ -225,8 +225,9 @@ impl Pool {
     #[inline]
     pub(super) fn push(self: &Arc<Self>, task: TaskRef, priority: i32, cell: &Cell) -> bool {
         self.put(task, priority);
-        // A worker that was looking may have it already, and then be seen as one that is busy.
-        self.announce(1, || cell.state() == TaskState::Pending)
+        // A worker that was looking may have it already, and then be seen as one that is busy: it has begun it, or has only just taken
+        // it. Where nothing is queued it was taken, or is being moved by somebody who searches meanwhile and looks afterwards.
+        self.announce(1, || cell.state() == TaskState::Pending && self.queues.has_any_work())
     }
 
     #[inline]
