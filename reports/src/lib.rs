@@ -26,6 +26,7 @@ mod html;
 pub mod markdown;
 pub mod model;
 pub mod overhead;
+mod plot;
 mod store;
 mod table;
 

@@ -33,7 +33,7 @@ pub(crate) struct Field {
     pub(crate) main: String,
     /// What it says besides, smaller and below: an interval, a reason.
     pub(crate) detail: String,
-    /// A sign before the text, for those who do not see colours.
+    /// A sign before the text, for those who do not see colors.
     pub(crate) icon: &'static str,
     /// A class of the style sheet: `good`, `bad`, `care`, `muted`, `code`, or nothing.
     pub(crate) class: &'static str,
@@ -86,7 +86,7 @@ impl Field {
         }
     }
 
-    /// A verdict as icon, word and colour.
+    /// A verdict as icon, word and color.
     pub(crate) fn verdict(verdict: &Verdict) -> Self {
         let (icon, main, class) = match verdict {
             Verdict::Correct => ("✓", "correct", "good"),

@@ -1,17 +1,17 @@
 //! Efficiency against the duration of a task: from which size on an executor pays off.
 
-use super::axis::{Axis, bounds};
 use super::gallery::{Context, Figure, Gallery, Key, LegendEntry, SectionSpec};
-use super::plot::{DrawError, Pen, Place, Plot, shorten};
-use super::style::{Ink, Shape};
 use crate::error::ReportError;
 use crate::format;
 use crate::model::{Crossing, EfficiencyCurve, EfficiencyPoint};
+use crate::plot::{Axis, DrawError, HPos, Ink, Pen, Plot, Shape, VPos, bounds, shorten};
 use crate::table::{Field, Table};
-use plotters::style::text_anchor::{HPos, VPos};
 
 /// Height of a row of letters above the curves, as a share of the axis.
 const LANE: f64 = 0.085;
+
+/// Two letters closer than this share of the axis would stand on each other.
+const NEAR: f64 = 0.03;
 
 /// The section.
 pub(crate) static SECTION: SectionSpec = SectionSpec {
@@ -56,9 +56,8 @@ fn gallery(context: &Context<'_>) -> Result<Gallery, ReportError> {
         y: Axis::fixed("efficiency (ideal time / measured time)", 0.0, floor + LANE * f64::from(rows), ticks),
     };
     let picture = plot.draw(|pen| {
-        if let (Some((_, y)), (left, right)) = (pen.at(low, 1.0), pen.sides()) {
-            pen.line(&[(left, y), (right, y)], Ink::Ideal, 3)?;
-        }
+        let (left, right) = plot.x.range();
+        pen.line([(left, 1.0), (right, 1.0)], Ink::IDEAL, 3)?;
         for curve in &run.efficiency {
             draw_band(pen, curve, context.palette.slot(&curve.executor))?;
         }
@@ -66,7 +65,7 @@ fn gallery(context: &Context<'_>) -> Result<Gallery, ReportError> {
             draw_curve(pen, curve, context.palette.slot(&curve.executor))?;
         }
         for ((tag, crossing), lane) in tags.iter().zip(&lanes) {
-            draw_crossing(pen, tag, crossing, floor + LANE * (f64::from(*lane) + 0.45))?;
+            draw_crossing(pen, &plot, tag, crossing, floor + LANE * (f64::from(*lane) + 0.45))?;
         }
         Ok(())
     })?;
@@ -89,7 +88,7 @@ fn gallery(context: &Context<'_>) -> Result<Gallery, ReportError> {
             let name = format!("{}, {} workers", curve.executor, curve.workers);
             LegendEntry::series(&name, context.palette.slot(&curve.executor))
         })
-        .collect();
+        .collect::<Result<_, _>>()?;
     Ok(Gallery { legend, figures: vec![figure] })
 }
 
@@ -120,13 +119,12 @@ fn letter(index: usize) -> String {
 
 /// A row for each letter, so that no two letters stand on each other.
 fn lanes(tags: &[(String, &Crossing)], x: &Axis) -> Vec<u32> {
-    let (low, high) = x.places();
-    let gap = (high - low) * 0.03;
+    let (low, _) = x.range();
     let mut used: Vec<Vec<f64>> = Vec::new();
     let mut lanes = Vec::new();
     for (_, crossing) in tags {
-        let place = crossing.task_ns.and_then(|task| x.place(task.median)).unwrap_or(low);
-        let free = used.iter().position(|lane| lane.iter().all(|other| (other - place).abs() >= gap));
+        let place = crossing.task_ns.map_or(0.0, |task| x.share(low, task.median));
+        let free = used.iter().position(|lane| lane.iter().all(|other| (other - place).abs() >= NEAR));
         let lane = free.unwrap_or(used.len());
         if lane == used.len() {
             used.push(Vec::new());
@@ -137,60 +135,48 @@ fn lanes(tags: &[(String, &Crossing)], x: &Axis) -> Vec<u32> {
     lanes
 }
 
-/// The places of a curve, from short to long tasks.
-fn places(pen: &Pen<'_, '_>, curve: &EfficiencyCurve, value: fn(&EfficiencyPoint) -> f64) -> Vec<Place> {
-    curve
-        .points
-        .iter()
-        .filter(|point| drawable(point))
-        .filter_map(|point| pen.at(point.task_ns, value(point)))
-        .collect()
+/// The values of a curve, from short to long tasks.
+fn values(curve: &EfficiencyCurve, value: fn(&EfficiencyPoint) -> f64) -> impl Iterator<Item = (f64, f64)> {
+    curve.points.iter().filter(|point| drawable(point)).map(move |point| (point.task_ns, value(point)))
 }
 
-fn draw_band(pen: &mut Pen<'_, '_>, curve: &EfficiencyCurve, slot: u8) -> Result<(), DrawError> {
-    let lower = places(pen, curve, |point| point.efficiency.low);
-    let upper = places(pen, curve, |point| point.efficiency.high);
-    if lower.len() < 2 || upper.len() != lower.len() {
-        return Ok(());
-    }
-    pen.band(&lower, &upper, Ink::Band(slot))
+fn draw_band(pen: &Pen<'_, '_>, curve: &EfficiencyCurve, slot: u8) -> Result<(), DrawError> {
+    let edge = |value| values(curve, value);
+    pen.band(edge(|point| point.efficiency.low), edge(|point| point.efficiency.high), Ink::band(slot))
 }
 
-fn draw_curve(pen: &mut Pen<'_, '_>, curve: &EfficiencyCurve, slot: u8) -> Result<(), DrawError> {
-    let path = places(pen, curve, |point| point.efficiency.median);
-    pen.line(&path, Ink::Line(slot), 4)?;
+fn draw_curve(pen: &Pen<'_, '_>, curve: &EfficiencyCurve, slot: u8) -> Result<(), DrawError> {
+    pen.line(values(curve, |point| point.efficiency.median), Ink::line(slot), 4)?;
     for point in curve.points.iter().filter(|point| drawable(point)) {
         let estimate = &point.efficiency;
-        let Some(place) = pen.at(point.task_ns, estimate.median) else { continue };
-        let ends = (pen.at(point.task_ns, estimate.low), pen.at(point.task_ns, estimate.high));
-        if let (Some((x, low)), Some((_, high))) = ends {
-            pen.upright(x, low, high, Ink::Bar(slot))?;
-        }
-        pen.mark(place, Shape::of(slot), Ink::Mark(slot))?;
+        let place = (point.task_ns, estimate.median);
+        pen.upright(point.task_ns, estimate.low, estimate.high, Ink::bar(slot))?;
+        pen.mark(place, Shape::of(slot), Ink::mark(slot))?;
         let (task, share) = (format::duration(point.task_ns), format::estimate(estimate, format::percent));
-        pen.hint(place, &format!("{}, tasks of {task}: {share}", shorten(&curve.executor, 60)));
+        pen.hint(place, &format!("{}, tasks of {task}: {share}", shorten(&curve.executor, 60)))?;
     }
     Ok(())
 }
 
-fn draw_crossing(pen: &mut Pen<'_, '_>, tag: &str, crossing: &Crossing, lane: f64) -> Result<(), DrawError> {
+fn draw_crossing(
+    pen: &Pen<'_, '_>,
+    plot: &Plot<'_>,
+    tag: &str,
+    crossing: &Crossing,
+    lane: f64,
+) -> Result<(), DrawError> {
     let (Some(task), Some(efficiency)) = (&crossing.task_ns, crossing.efficiency) else { return Ok(()) };
-    let (Some((x, y)), Some((_, above))) = (pen.at(task.median, efficiency), pen.at(task.median, lane)) else {
-        return Ok(());
-    };
-    let (left, right) = pen.sides();
+    let (x, (left, right)) = (task.median, plot.x.range());
     if x < left || x > right {
         // Outside the measured durations; the list below the picture still has it.
         return Ok(());
     }
-    pen.line(&[(x, above + 16), (x, y - 10)], Ink::Tag, 2)?;
-    if let (Some((low, _)), Some((high, _))) = (pen.at(task.low, efficiency), pen.at(task.high, efficiency)) {
-        pen.level(y, low, high, Ink::Tag)?;
-    }
-    pen.ring((x, y), 9, Ink::Tag)?;
-    pen.text((x, above), tag, Ink::Tag, (HPos::Center, VPos::Center))?;
-    pen.hint((x, above), &format!("{}: {}", crossing.label, format::estimate(task, format::duration)));
-    Ok(())
+    // From below the letter to above the ring.
+    pen.line([(x, lane - 0.3 * LANE), (x, plot.y.further(efficiency, 0.015))], Ink::TAG, 2)?;
+    pen.level(efficiency, task.low, task.high, Ink::TAG)?;
+    pen.ring((x, efficiency), Ink::TAG)?;
+    pen.text((x, lane), (0, 0), tag, Ink::TAG, (HPos::Center, VPos::Center))?;
+    pen.hint((x, lane), &format!("{}: {}", crossing.label, format::estimate(task, format::duration)))
 }
 
 /// The list below the picture: every crossing, also those that do not exist.

@@ -4,10 +4,9 @@ use std::collections::BTreeSet;
 
 use askama::Template;
 
-use super::plot::{Look, swatch};
-use super::style::{Palette, Shape};
 use crate::error::ReportError;
 use crate::model::{Cell, Run, Verdict};
+use crate::plot::{Look, Palette, Shape, swatch};
 use crate::table::Table;
 
 /// A section of the page: what is said of it, and what draws its figures.
@@ -94,13 +93,13 @@ impl Figure {
 
 impl LegendEntry {
     /// The look of a series.
-    pub(super) fn series(name: &str, slot: u8) -> Self {
-        LegendEntry { swatch: swatch(Shape::of(slot), slot, Look::Series), label: name.to_owned() }
+    pub(super) fn series(name: &str, slot: u8) -> Result<Self, ReportError> {
+        LegendEntry::other(name, Shape::of(slot), slot, Look::Series)
     }
 
     /// Any other look.
-    pub(super) fn other(label: impl Into<String>, shape: Shape, slot: u8, look: Look) -> Self {
-        LegendEntry { swatch: swatch(shape, slot, look), label: label.into() }
+    pub(super) fn other(label: impl Into<String>, shape: Shape, slot: u8, look: Look) -> Result<Self, ReportError> {
+        Ok(LegendEntry { swatch: swatch(shape, slot, look)?, label: label.into() })
     }
 }
 

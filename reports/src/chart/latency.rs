@@ -3,13 +3,11 @@
 //! Percentiles of several samples cannot be put together without the tasks behind them, and this crate estimates
 //! nothing. So each cell is shown by one sample that was really measured: the one with the median makespan.
 
-use super::axis::{Axis, bounds};
 use super::gallery::{Context, Figure, Gallery, Group, LegendEntry, SectionSpec, why_nothing};
-use super::plot::{Plot, shorten};
-use super::style::{Ink, Shape};
 use crate::error::ReportError;
 use crate::format;
 use crate::model::{Cell, Latency, Sample, Verdict};
+use crate::plot::{Axis, Ink, Plot, Shape, bounds, shorten};
 use crate::table::{Field, Table};
 
 /// A percentile: its name, and where to find it.
@@ -52,7 +50,8 @@ fn gallery(context: &Context<'_>) -> Result<Gallery, ReportError> {
             names.push(&cell.executor);
         }
     }
-    let legend = names.iter().map(|name| LegendEntry::series(name, context.palette.slot(name))).collect();
+    let legend =
+        names.iter().map(|name| LegendEntry::series(name, context.palette.slot(name))).collect::<Result<_, _>>()?;
     let figures = groups.iter().map(|group| figure(context, group)).collect::<Result<_, _>>()?;
     Ok(Gallery { legend, figures })
 }
@@ -107,22 +106,15 @@ fn figure(context: &Context<'_>, group: &Group<'_>) -> Result<Figure, ReportErro
     let picture = plot.draw(|pen| {
         for (index, (cell, latency)) in cells.iter().enumerate() {
             let slot = context.palette.slot(&cell.executor);
-            // Series with equal figures would hide each other; a few pixels keep them apart.
-            let shift = (2 * index as i32 - (cells.len() as i32 - 1)) * 7;
-            let mut places = Vec::new();
-            for (step, (name, pick)) in PERCENTILES.iter().enumerate() {
-                if let Some((x, y)) = pen.at(step as f64, pick(latency) as f64) {
-                    places.push(((x + shift, y), *name, pick(latency)));
-                }
-            }
-            pen.line(&places.iter().map(|(place, ..)| *place).collect::<Vec<_>>(), Ink::Line(slot), 4)?;
-            for (place, name, ns) in places {
-                pen.mark(place, Shape::of(slot), Ink::Mark(slot))?;
-                let executor = shorten(&cell.executor, 60);
-                pen.hint(
-                    place,
-                    &format!("{executor}, {} workers, {name}: {}", cell.workers, format::duration(ns as f64)),
-                );
+            let points = PERCENTILES.iter().enumerate().map(|(step, (name, pick))| {
+                let x = plot.x.beside(step as f64, index, cells.len());
+                ((x, pick(latency) as f64), *name)
+            });
+            pen.line(points.clone().map(|(point, _)| point), Ink::line(slot), 4)?;
+            for (point, name) in points {
+                pen.mark(point, Shape::of(slot), Ink::mark(slot))?;
+                let (executor, ns) = (shorten(&cell.executor, 60), format::duration(point.1));
+                pen.hint(point, &format!("{executor}, {} workers, {name}: {ns}", cell.workers))?;
             }
         }
         Ok(())

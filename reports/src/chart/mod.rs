@@ -1,13 +1,10 @@
 //! The charts of the page: each a gallery of figures, and each figure a picture with the table behind it.
 
-mod axis;
 mod efficiency;
 mod gallery;
 mod latency;
 mod overhead;
-mod plot;
 mod scaling;
-mod style;
 
 pub(crate) use gallery::{Context, Figure, Gallery, LegendEntry, SectionSpec, group_title};
 pub(crate) use latency::median_sample;
@@ -20,6 +17,7 @@ pub(crate) static SECTIONS: &[&SectionSpec] =
 mod tests {
     use super::*;
     use crate::fixture;
+    use std::collections::BTreeSet;
 
     #[test]
     fn every_gallery_of_an_empty_run_says_what_is_missing() {
@@ -31,5 +29,31 @@ mod tests {
             assert!(gallery.figures[0].missing.starts_with("No "), "{:?}", gallery.figures[0]);
             assert!(gallery.figures[0].pictures.is_empty());
         }
+    }
+
+    #[test]
+    fn every_class_of_every_picture_has_a_rule_in_the_style_sheet() {
+        let css = include_str!("../../templates/report.css");
+        let rules: BTreeSet<&str> = css.split('.').skip(1).map(name).collect();
+        let run = fixture::run();
+        let context = Context::new(&run);
+        let galleries: Vec<Gallery> = SECTIONS.iter().map(|section| (section.gallery)(&context).unwrap()).collect();
+        let swatches = galleries.iter().flat_map(|gallery| &gallery.legend).map(|entry| &entry.swatch);
+        let pictures = galleries.iter().flat_map(|gallery| &gallery.figures).flat_map(|figure| &figure.pictures);
+        let mut seen = BTreeSet::new();
+        for svg in swatches.chain(pictures) {
+            let lists = svg.split("class=\"").skip(1).map(|rest| rest.split('"').next().unwrap_or_default());
+            seen.extend(lists.flat_map(|list| list.split(' ')));
+        }
+        // A line without dashes is drawn as it is.
+        seen.remove("d0");
+        assert!(seen.contains("stroke-wrong") && seen.contains("fill-band") && seen.len() > 20, "{seen:?}");
+        assert_eq!(seen.difference(&rules).collect::<Vec<_>>(), Vec::<&&str>::new());
+    }
+
+    /// The name at the start of a text.
+    fn name(text: &str) -> &str {
+        let end = text.find(|c: char| !c.is_ascii_alphanumeric() && c != '-').unwrap_or(text.len());
+        &text[..end]
     }
 }

@@ -1,14 +1,11 @@
 //! What one task costs: ours, other people's, and what the hardware allows.
 
-use super::axis::{Axis, bounds};
 use super::gallery::{Context, Figure, Gallery, LegendEntry, SectionSpec};
-use super::plot::{DrawError, Look, Pen, Plot, shorten};
-use super::style::{Ink, Shape};
 use crate::error::ReportError;
 use crate::format;
 use crate::model::{Estimate, OverheadGroup, OverheadRow};
+use crate::plot::{Axis, DrawError, HPos, Ink, Look, Pen, Plot, Shape, VPos, bounds, shorten};
 use crate::table::{Field, Table};
-use plotters::style::text_anchor::{HPos, VPos};
 
 /// Height of a row on the canvas.
 const ROW: u32 = 46;
@@ -81,12 +78,12 @@ fn gallery(context: &Context<'_>) -> Result<Gallery, ReportError> {
             let (shape, slot, look) = look(group);
             LegendEntry::other(group_title(group), shape, slot, look)
         })
-        .collect();
-    legend.push(LegendEntry::other("99th percentile", Shape::Stick, 0, Look::Mark));
+        .collect::<Result<_, _>>()?;
+    legend.push(LegendEntry::other("99th percentile", Shape::Stick, 0, Look::Mark)?);
     Ok(Gallery { legend, figures: vec![figure] })
 }
 
-/// The look of a group: differs in shape and filling, not in colour only.
+/// The look of a group: differs in shape and filling, not in color only.
 fn look(group: OverheadGroup) -> (Shape, u8, Look) {
     match group {
         OverheadGroup::Ours => (Shape::Disc, 0, Look::Mark),
@@ -196,7 +193,7 @@ fn picture(rows: &[OverheadRow], side: Side) -> Result<Option<String>, ReportErr
     let svg = plot.draw(|pen| {
         for (index, lane) in lanes.iter().enumerate() {
             if let Lane::Row(row) = lane {
-                draw_row(pen, row, (side.dots)(row), (count - index) as f64 - 0.5, low)?;
+                draw_row(pen, row, (side.dots)(row), (count - index) as f64 - 0.5, plot.x.range().0)?;
             }
         }
         Ok(())
@@ -204,30 +201,26 @@ fn picture(rows: &[OverheadRow], side: Side) -> Result<Option<String>, ReportErr
     Ok(Some(svg))
 }
 
-fn draw_row(pen: &mut Pen<'_, '_>, row: &OverheadRow, dots: Vec<Dot>, lane: f64, some_x: f64) -> Result<(), DrawError> {
+fn draw_row(pen: &Pen<'_, '_>, row: &OverheadRow, dots: Vec<Dot>, lane: f64, left: f64) -> Result<(), DrawError> {
     let (shape, slot, look) = look(row.group);
-    let places: Vec<_> = dots.iter().filter_map(|dot| pen.at(dot.estimate?.median, lane)).collect();
+    let places: Vec<_> = dots.iter().filter_map(|dot| Some((dot.estimate?.median, lane))).collect();
     if places.is_empty() {
-        let (left, _) = pen.sides();
-        let Some((_, y)) = pen.at(some_x, lane) else { return Ok(()) };
         // A reason would be cut.
         let why = if row.missing.is_some() { "not measured: see the table" } else { "not measured" };
-        return pen.text((left + 14, y), why, Ink::Muted, (HPos::Left, VPos::Center));
+        return pen.text((left, lane), (14, 0), why, Ink::MUTED, (HPos::Left, VPos::Center));
     }
-    pen.line(&places, Ink::Bar(slot), 2)?;
+    pen.line(places, Ink::bar(slot), 2)?;
     for dot in dots {
         let Some(estimate) = dot.estimate else { continue };
-        let Some((x, y)) = pen.at(estimate.median, lane) else { continue };
-        if let (Some((low, _)), Some((high, _))) = (pen.at(estimate.low, lane), pen.at(estimate.high, lane)) {
-            pen.level(y, low, high, Ink::Bar(slot))?;
-        }
+        let place = (estimate.median, lane);
+        pen.level(lane, estimate.low, estimate.high, Ink::bar(slot))?;
         match (dot.tail, look) {
-            (true, _) => pen.mark((x, y), Shape::Stick, Ink::Mark(slot))?,
-            (false, Look::Hollow) => pen.hollow_mark((x, y), shape, Ink::Mark(slot))?,
-            (false, _) => pen.mark((x, y), shape, Ink::Mark(slot))?,
+            (true, _) => pen.mark(place, Shape::Stick, Ink::mark(slot))?,
+            (false, Look::Hollow) => pen.hollow_mark(place, shape, Ink::mark(slot))?,
+            (false, _) => pen.mark(place, shape, Ink::mark(slot))?,
         }
         let what = if dot.tail { ", 99th percentile" } else { "" };
-        pen.hint((x, y), &format!("{}{what}: {}", row.name, format::estimate(&estimate, format::duration)));
+        pen.hint(place, &format!("{}{what}: {}", row.name, format::estimate(&estimate, format::duration)))?;
     }
     Ok(())
 }

@@ -1,14 +1,11 @@
 //! Throughput against the number of workers, one figure per workload.
 
-use super::axis::{Axis, bounds};
 use super::gallery::{Context, Figure, Gallery, Group, LegendEntry, SectionSpec, why_nothing};
-use super::plot::{DrawError, Look, Pen, Place, Plot, shorten};
-use super::style::{Ink, Shape};
 use crate::error::ReportError;
 use crate::format;
 use crate::model::{Cell, Estimate, SERIAL, Verdict};
+use crate::plot::{Axis, DrawError, HPos, Ink, Look, Pen, Plot, Shape, VPos, bounds, shorten};
 use crate::table::{Field, Table};
-use plotters::style::text_anchor::{HPos, VPos};
 
 /// From this spread on, the lower series of a linear axis could not be told from zero.
 const WIDEST_LINEAR: f64 = 30.0;
@@ -37,11 +34,11 @@ fn gallery(context: &Context<'_>) -> Result<Gallery, ReportError> {
         }
     }
     let mut legend: Vec<LegendEntry> =
-        names.iter().map(|name| LegendEntry::series(name, context.palette.slot(name))).collect();
-    legend.push(LegendEntry::other("ideal: one worker's throughput times workers", Shape::Disc, 0, Look::Ideal));
-    legend.push(LegendEntry::other(format!("number of cores ({})", run.host.cores), Shape::Disc, 0, Look::Limit));
+        names.iter().map(|name| LegendEntry::series(name, context.palette.slot(name))).collect::<Result<_, _>>()?;
+    legend.push(LegendEntry::other("ideal: one worker's throughput times workers", Shape::Disc, 0, Look::Ideal)?);
+    legend.push(LegendEntry::other(format!("number of cores ({})", run.host.cores), Shape::Disc, 0, Look::Limit)?);
     if run.cells.iter().any(|cell| matches!(cell.verdict, Verdict::Wrong { .. })) {
-        legend.push(LegendEntry::other("WRONG answer, kept out of its line", Shape::Cross, 0, Look::Wrong));
+        legend.push(LegendEntry::other("WRONG answer, kept out of its line", Shape::Cross, 0, Look::Wrong)?);
     }
     let figures = groups.iter().map(|group| figure(context, group)).collect::<Result<_, _>>()?;
     Ok(Gallery { legend, figures })
@@ -94,17 +91,15 @@ fn figure(context: &Context<'_>, group: &Group<'_>) -> Result<Figure, ReportErro
         y: throughput_axis(&drawn, base.as_ref().map(|(base, _)| *base)),
     };
     let picture = plot.draw(|pen| {
-        cores(pen, context.run.host.cores)?;
+        cores(pen, &plot, context.run.host.cores)?;
         if let Some((base, _)) = &base {
-            let places = ideal(pen, &plot, *base);
-            pen.line(&places, Ink::Ideal, 4)?;
+            pen.line(ideal(&plot, *base), Ink::IDEAL, 4)?;
         }
         let names = group.executors();
         let mut all = Vec::new();
         for (index, name) in names.iter().enumerate() {
-            // Series with equal figures would hide each other; a few pixels keep them apart.
-            let shift = (2 * index as i32 - (names.len() as i32 - 1)) * 7;
-            all.push((points(pen, &drawn, name, shift), context.palette.slot(name)));
+            let place = |workers| plot.x.beside(workers, index, names.len());
+            all.push((points(&drawn, name, place), context.palette.slot(name)));
         }
         for (points, slot) in &all {
             series(pen, points, *slot)?;
@@ -151,23 +146,22 @@ fn throughput_axis(cells: &[&Cell], base: Option<f64>) -> Axis {
 }
 
 /// The line at the number of cores.
-fn cores(pen: &mut Pen<'_, '_>, cores: u32) -> Result<(), DrawError> {
-    let (top, bottom) = pen.ends();
-    let Some((x, _)) = pen.at(f64::from(cores.max(1)), 1.0) else { return Ok(()) };
-    pen.line(&[(x, top - 8), (x, bottom)], Ink::Limit, 3)?;
+fn cores(pen: &Pen<'_, '_>, plot: &Plot<'_>, cores: u32) -> Result<(), DrawError> {
+    let (x, (bottom, top)) = (f64::from(cores.max(1)), plot.y.range());
+    pen.line([(x, bottom), (x, top)], Ink::LIMIT, 3)?;
     let label = if cores == 1 { "1 core".to_owned() } else { format!("{cores} cores") };
-    pen.text((x, top - 12), &label, Ink::Muted, (HPos::Center, VPos::Bottom))
+    pen.text((x, top), (0, -6), &label, Ink::MUTED, (HPos::Center, VPos::Bottom))
 }
 
 /// The ideal line as far as it stays inside.
-fn ideal(pen: &Pen<'_, '_>, plot: &Plot<'_>, base: f64) -> Vec<Place> {
+fn ideal(plot: &Plot<'_>, base: f64) -> Vec<(f64, f64)> {
     let (_, top) = plot.y.range();
     let (_, right) = plot.x.range();
     let end = right.min(top / base);
     (0..=48)
         .map(|step| end.max(1.0).powf(f64::from(step) / 48.0))
         .filter(|workers| base * workers <= top * 1.000_001)
-        .filter_map(|workers| pen.at(workers, base * workers))
+        .map(|workers| (workers, base * workers))
         .collect()
 }
 
@@ -175,42 +169,39 @@ fn ideal(pen: &Pen<'_, '_>, plot: &Plot<'_>, base: f64) -> Vec<Place> {
 struct Point<'a> {
     cell: &'a Cell,
     estimate: &'a Estimate,
-    place: Place,
+    place: (f64, f64),
 }
 
-/// The points of one executor by rising number of workers.
-fn points<'a>(pen: &Pen<'_, '_>, cells: &[&'a Cell], name: &str, shift: i32) -> Vec<Point<'a>> {
+/// The points of one executor by rising number of workers, each where `place` puts its number of workers.
+fn points<'a>(cells: &[&'a Cell], name: &str, place: impl Fn(f64) -> f64) -> Vec<Point<'a>> {
     let mut own: Vec<&'a Cell> = cells.iter().copied().filter(|cell| cell.executor == name).collect();
     own.sort_by_key(|cell| cell.workers);
     let point = |cell: &'a Cell| {
         let estimate = throughput(cell)?;
-        let (x, y) = pen.at(f64::from(cell.workers.max(1)), estimate.median)?;
-        Some(Point { cell, estimate, place: (x + shift, y) })
+        Some(Point { cell, estimate, place: (place(f64::from(cell.workers.max(1))), estimate.median) })
     };
     own.into_iter().filter_map(point).collect()
 }
 
 /// The line, intervals and marks of one executor, without its wrong cells.
-fn series(pen: &mut Pen<'_, '_>, points: &[Point<'_>], slot: u8) -> Result<(), DrawError> {
-    let right: Vec<&Point<'_>> = points.iter().filter(|point| !is_wrong(point.cell)).collect();
-    let path: Vec<Place> = right.iter().map(|point| point.place).collect();
-    pen.line(&path, Ink::Line(slot), 4)?;
-    for point in right {
-        interval(pen, point, Ink::Bar(slot))?;
-        pen.mark(point.place, Shape::of(slot), Ink::Mark(slot))?;
-        pen.hint(point.place, &hint(point));
+fn series(pen: &Pen<'_, '_>, points: &[Point<'_>], slot: u8) -> Result<(), DrawError> {
+    let right = || points.iter().filter(|point| !is_wrong(point.cell));
+    pen.line(right().map(|point| point.place), Ink::line(slot), 4)?;
+    for point in right() {
+        interval(pen, point, Ink::bar(slot))?;
+        pen.mark(point.place, Shape::of(slot), Ink::mark(slot))?;
+        pen.hint(point.place, &hint(point))?;
     }
     Ok(())
 }
 
 /// The wrong cells of one executor. They come last, so that nothing covers them.
-fn wrong(pen: &mut Pen<'_, '_>, points: &[Point<'_>]) -> Result<(), DrawError> {
+fn wrong(pen: &Pen<'_, '_>, points: &[Point<'_>]) -> Result<(), DrawError> {
     for point in points.iter().filter(|point| is_wrong(point.cell)) {
-        let (x, y) = point.place;
-        interval(pen, point, Ink::Wrong)?;
-        pen.mark(point.place, Shape::Cross, Ink::Wrong)?;
-        pen.text((x, y + 20), "WRONG", Ink::Wrong, (HPos::Center, VPos::Top))?;
-        pen.hint(point.place, &format!("{} WRONG ANSWER", hint(point)));
+        interval(pen, point, Ink::WRONG)?;
+        pen.mark(point.place, Shape::Cross, Ink::WRONG)?;
+        pen.text(point.place, (0, 20), "WRONG", Ink::WRONG, (HPos::Center, VPos::Top))?;
+        pen.hint(point.place, &format!("{} WRONG ANSWER", hint(point)))?;
     }
     Ok(())
 }
@@ -219,12 +210,8 @@ fn is_wrong(cell: &Cell) -> bool {
     matches!(cell.verdict, Verdict::Wrong { .. })
 }
 
-fn interval(pen: &mut Pen<'_, '_>, point: &Point<'_>, ink: Ink) -> Result<(), DrawError> {
-    let end = |value| pen.at(f64::from(point.cell.workers.max(1)), value);
-    match (end(point.estimate.low), end(point.estimate.high)) {
-        (Some((_, low)), Some((_, high))) => pen.upright(point.place.0, low, high, ink),
-        _ => Ok(()),
-    }
+fn interval(pen: &Pen<'_, '_>, point: &Point<'_>, ink: Ink) -> Result<(), DrawError> {
+    pen.upright(point.place.0, point.estimate.low, point.estimate.high, ink)
 }
 
 fn hint(point: &Point<'_>) -> String {

@@ -1,9 +1,23 @@
 //! Axes: which range, which ticks, which labels.
 //!
-//! The plotting library has a logarithmic axis, but chooses and rounds its labels by itself. So the logarithm is
-//! taken here, the library gets a linear axis, and every tick is chosen on purpose.
+//! The library's scales say where a value lies, and its ticks are taken where they suit: on a linear axis from zero.
+//! Its logarithmic ticks are powers of ten with all nine steps between them or with none, and its labels are rounded
+//! as it likes; there the ticks are chosen here, and their labels are the page's everywhere.
+
+use std::ops::Range;
+
+use plotters::coord::combinators::WithKeyPoints;
+use plotters::coord::ranged1d::{BoldPoints, DefaultFormatting, KeyPointHint, Ranged};
+use plotters::coord::types::RangedCoordf64;
+use plotters::prelude::{BindKeyPoints, IntoLogRange, LogCoord};
 
 use crate::format;
+
+/// The most ticks of a linear axis from zero.
+const TICKS: usize = 7;
+
+/// Distance of two series that would hide each other, as a share of the axis.
+const BESIDE: f64 = 0.0157;
 
 /// One axis of a chart.
 #[derive(Debug)]
@@ -39,13 +53,9 @@ impl Axis {
     /// A linear axis from zero to a little above the highest value.
     pub(crate) fn from_zero(title: &str, highest: f64, label: fn(f64) -> String) -> Self {
         let highest = if highest.is_finite() && highest > 0.0 { highest } else { 1.0 };
-        let rough = highest / 6.0;
-        let power = 10_f64.powf(rough.log10().floor());
-        let step = [1.0, 2.0, 2.5, 5.0, 10.0].map(|step| step * power).into_iter().find(|step| *step >= rough);
-        let step = step.unwrap_or(rough);
         let high = highest * 1.06;
-        let count = (high / step).floor() as u32;
-        let ticks = (0..=count).map(|index| step * f64::from(index)).map(|tick| (tick, label(tick))).collect();
+        let ticks = RangedCoordf64::from(0.0..high).key_points(BoldPoints(TICKS));
+        let ticks = ticks.into_iter().map(|tick| (tick, label(tick))).collect();
         Axis { title: title.to_owned(), ticks, log: false, low: 0.0, high }
     }
 
@@ -74,10 +84,44 @@ impl Axis {
         Axis { title: title.to_owned(), ticks, log: true, low, high }
     }
 
-    /// Where a value lies on the library's linear axis; `None` where it has no place.
-    pub(crate) fn place(&self, value: f64) -> Option<f64> {
-        let place = if self.log { value.log10() } else { value };
-        (place.is_finite()).then_some(place)
+    /// The axis for the library, with the ticks of this one and no others.
+    pub(super) fn scale(&self) -> Scale {
+        let (range, ticks) = (self.low..self.high, self.ticks.iter().map(|(tick, _)| *tick).collect());
+        if self.log {
+            Scale::Log(range.log_scale().with_key_points(ticks))
+        } else {
+            Scale::Linear(range.with_key_points(ticks))
+        }
+    }
+
+    /// The label of a tick.
+    pub(super) fn label(&self, value: f64) -> String {
+        self.ticks.iter().find(|(tick, _)| *tick == value).map(|(_, label)| label.clone()).unwrap_or_default()
+    }
+
+    /// Whether a value has a place, be it beyond the ends.
+    pub(crate) fn holds(&self, value: f64) -> bool {
+        value.is_finite() && (!self.log || value > 0.0)
+    }
+
+    /// The value, or the end beyond which it lies.
+    pub(crate) fn keep(&self, value: f64) -> f64 {
+        value.clamp(self.low, self.high)
+    }
+
+    /// The value that lies a share of the axis further on.
+    pub(crate) fn further(&self, value: f64, share: f64) -> f64 {
+        if self.log { value * (self.high / self.low).powf(share) } else { value + (self.high - self.low) * share }
+    }
+
+    /// A value moved a little: series with equal figures would hide each other.
+    pub(crate) fn beside(&self, value: f64, index: usize, count: usize) -> f64 {
+        self.further(value, (index as f64 - (count as f64 - 1.0) / 2.0) * BESIDE)
+    }
+
+    /// Which share of the axis lies between two values.
+    pub(crate) fn share(&self, from: f64, to: f64) -> f64 {
+        if self.log { (to / from).ln() / (self.high / self.low).ln() } else { (to - from) / (self.high - self.low) }
     }
 
     /// Lowest and highest value of the axis.
@@ -85,14 +129,41 @@ impl Axis {
         (self.low, self.high)
     }
 
-    /// Both ends on the library's linear axis.
-    pub(crate) fn places(&self) -> (f64, f64) {
-        if self.log { (self.low.log10(), self.high.log10()) } else { (self.low, self.high) }
-    }
-
     /// Whether the axis is logarithmic.
     pub(crate) fn is_log(&self) -> bool {
         self.log
+    }
+}
+
+/// The library's scale of an axis.
+pub(super) enum Scale {
+    Linear(WithKeyPoints<RangedCoordf64>),
+    Log(WithKeyPoints<LogCoord<f64>>),
+}
+
+impl Ranged for Scale {
+    type FormatOption = DefaultFormatting;
+    type ValueType = f64;
+
+    fn map(&self, value: &f64, limit: (i32, i32)) -> i32 {
+        match self {
+            Scale::Linear(scale) => scale.map(value, limit),
+            Scale::Log(scale) => scale.map(value, limit),
+        }
+    }
+
+    fn key_points<Hint: KeyPointHint>(&self, hint: Hint) -> Vec<f64> {
+        match self {
+            Scale::Linear(scale) => scale.key_points(hint),
+            Scale::Log(scale) => scale.key_points(hint),
+        }
+    }
+
+    fn range(&self) -> Range<f64> {
+        match self {
+            Scale::Linear(scale) => scale.range(),
+            Scale::Log(scale) => scale.range(),
+        }
     }
 }
 
@@ -143,8 +214,8 @@ mod tests {
     fn values_without_a_place_do_not_spoil_the_axis() {
         let axis = Axis::log("t", [f64::NAN, 0.0, -5.0, f64::INFINITY], format::duration_tick);
         assert_eq!(axis.range().0, 0.5);
-        assert_eq!(axis.place(0.0), None);
-        assert_eq!(axis.place(-1.0), None);
+        assert!(!axis.holds(0.0) && !axis.holds(-1.0) && !axis.holds(f64::INFINITY));
+        assert!(Axis::from_zero("t", 1.0, format::rate_tick).holds(-1.0));
     }
 
     #[test]
@@ -159,5 +230,16 @@ mod tests {
         assert_eq!(labels(&Axis::counts("w", [8, 1, 2, 4, 4])), ["1", "2", "4", "8"]);
         assert!(Axis::counts("w", 1..=64).ticks.len() < 20);
         assert_eq!(labels(&Axis::counts("w", [3])), ["3"]);
+    }
+
+    #[test]
+    fn series_beside_each_other_lie_around_their_value() {
+        let log = Axis::counts("w", [1, 16]);
+        let (before, at, after) = (log.beside(4.0, 0, 3), log.beside(4.0, 1, 3), log.beside(4.0, 2, 3));
+        assert!(before < at && at < after && at == 4.0, "{before} {at} {after}");
+        assert!((log.share(before, at) - log.share(at, after)).abs() < 1e-12);
+        let linear = Axis::fixed("p", -1.0, 1.0, Vec::new());
+        assert_eq!(linear.further(0.0, 0.25), 0.5);
+        assert_eq!(linear.share(0.0, 0.5), 0.25);
     }
 }
