@@ -2,13 +2,15 @@
 
 use std::{
     cell::Cell as StdCell,
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fmt,
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc},
     time::{Duration, Instant},
 };
 
 use rayon::{ThreadPool, ThreadPoolBuilder};
+
+mod bottom;
 
 use crate::{
     error::{BuildError, SubmitError},
@@ -32,6 +34,12 @@ use crate::{
 /// rayon starts all its threads at once, and has no bound on its queue. A task that waits for another one, of this pool or of
 /// any other, has a stand-in meanwhile where there are tasks to be run: one more thread, with a rayon pool of its own. So pools
 /// may wait for each other. What a task has given to rayon itself (`rayon::spawn`) is for the pool's own threads alone.
+///
+/// A thread that waits within one of rayon's operations (`join`, `scope`, a parallel iterator) runs whatever rayon has, on the stack of
+/// what waits. A task that began there could wait for the one below it, and neither would ever end. So tasks do not begin there: what
+/// comes to such a thread is for stand-ins, which may go on beside all threads of the pool until there are no such tasks. But the parts of
+/// rayon's own operations do run there: one that waits for another task may do so on the stack of that task, for ever. Wait before
+/// the operation, or after it.
 ///
 /// Dropping the executor waits for its tasks, and not for its threads, which end soon after. A task that is cancelled leaves some
 /// 50 bytes with rayon until a thread comes for it.
@@ -74,13 +82,18 @@ struct State {
     blocked: usize,
     /// Those of them that are in the middle of a job that is none of our tasks.
     blocked_elsewhere: usize,
-    /// Threads that stand in for those that wait. There are no more than these, but for those that are about to notice it.
+    /// Threads that stand in for those that wait. There are no more than these, but for those that are about to notice it, and those
+    /// that run what is left.
     stand_ins: usize,
     next: u64,
     queued: usize,
     running: usize,
     /// Jobs that rayon holds, tombstones included.
     jobs: usize,
+    /// Those of them that have not begun, each of which comes for a task.
+    coming: usize,
+    /// Threads to which tasks have come within one of rayon's operations, since there was last none of these tasks.
+    within: BTreeSet<Option<usize>>,
     shut_down: bool,
     done: u64,
     failed: u64,
@@ -130,6 +143,12 @@ impl RayonBuilder {
             action: "start rayon's threads",
             cause: std::io::Error::other(cause),
         })?;
+        if !bottom::is_known() {
+            let (sender, receiver) = mpsc::channel();
+            bottom::spawn(&threads, Job::Measure(sender));
+            // It runs, because there is nothing else that could.
+            let _ = receiver.recv();
+        }
         Ok(RayonExecutor { core: RayonCore { shared, threads: Arc::new(threads) } })
     }
 }
@@ -187,21 +206,10 @@ impl RayonCore {
             state.queue.insert(number, task);
             state.queued += 1;
             state.jobs += 1;
+            state.coming += 1;
             (future, number)
         };
-        let job = Job(Arc::clone(&shared));
-        self.threads.spawn(move || {
-            let picked = {
-                let mut state = job.0.lock();
-                let picked = state.queue.remove(&number);
-                state.busy += usize::from(picked.is_some());
-                picked
-            };
-            // Otherwise a stand-in has it, or it was cancelled.
-            if let Some(task) = picked {
-                job.0.run(&task);
-            }
-        });
+        bottom::spawn(&self.threads, Job::Come(Held(Arc::clone(&shared)), number));
         shared.call_stand_in();
         Ok(future)
     }
@@ -213,10 +221,26 @@ impl State {
         self.jobs == 0 && self.queued == 0 && self.running == 0 && self.stand_ins == 0
     }
 
-    /// Whether tasks wait in the queue that no thread is free for, because somebody blocks for whom nobody stands in.
+    /// Whether tasks wait in the queue that no thread is free for, because somebody blocks for whom nobody stands in, or that no
+    /// thread comes for.
     fn needs_stand_in(&self, max_workers: usize) -> bool {
         let free = (max_workers + self.stand_ins).saturating_sub(self.busy + self.blocked_elsewhere);
         self.stand_ins < self.blocked && self.queue.len() > free
+            || self.stand_ins < self.blocked + self.within.len() && self.has_left()
+    }
+
+    /// Whether there are more tasks than jobs that come for them: one came to a thread where it could not begin.
+    fn has_left(&self) -> bool {
+        self.queue.len() > self.coming
+    }
+
+    /// The first task, if one is left for whoever is there.
+    fn pick_left(&mut self) -> Option<TaskRef> {
+        if !self.has_left() {
+            self.within.clear();
+            return None;
+        }
+        self.queue.pop_first().map(|(_, task)| task)
     }
 }
 
@@ -229,10 +253,27 @@ impl Drop for TellsPanic<'_> {
     }
 }
 
-/// What rayon holds, until it is dropped.
-struct Job(Arc<Shared>);
+/// What rayon holds.
+enum Job {
+    /// To come for a task.
+    Come(Held, u64),
+    /// To find out where the bottom of a thread's stack is.
+    Measure(mpsc::Sender<()>),
+}
 
-impl Drop for Job {
+impl bottom::Job for Job {
+    fn run(self, is_at_bottom: bool) {
+        match self {
+            Self::Come(held, number) => held.0.come_for(number, is_at_bottom),
+            Self::Measure(sender) => _ = sender.send(()),
+        }
+    }
+}
+
+/// Counts as a job that rayon holds, until it is dropped.
+struct Held(Arc<Shared>);
+
+impl Drop for Held {
     fn drop(&mut self) {
         self.0.change(|state| state.jobs -= 1);
     }
@@ -250,10 +291,46 @@ impl Shared {
         let builder = ThreadPoolBuilder::new()
             .num_threads(count)
             .thread_name(move |number| format!("{name}-{number}"))
-            .start_handler(move |_| enter_pool(Arc::<Self>::clone(&host)));
+            .start_handler(move |_| {
+                bottom::mark();
+                enter_pool(Arc::<Self>::clone(&host));
+            });
         match self.stack_size {
             Some(bytes) => builder.stack_size(bytes).build(),
             None => builder.build(),
+        }
+    }
+
+    /// What a job does: runs its task, and what is left of others. Where it is not `at the bottom` of its thread's stack, it leaves its
+    /// own to a stand-in, unless there is no thread for one.
+    fn come_for(self: &Arc<Self>, number: u64, is_at_bottom: bool) {
+        let is_at_bottom = is_at_bottom && !IN_TASK.get();
+        let mut picked = {
+            let mut state = self.lock();
+            state.coming -= 1;
+            if is_at_bottom {
+                // Otherwise a stand-in has it, or it was cancelled.
+                let picked = state.queue.remove(&number).or_else(|| state.pick_left());
+                state.busy += usize::from(picked.is_some());
+                picked
+            } else {
+                if state.has_left() {
+                    state.within.insert(rayon::current_thread_index());
+                }
+                None
+            }
+        };
+        if !is_at_bottom && !self.call_stand_in() {
+            let mut state = self.lock();
+            picked = state.queue.remove(&number).or_else(|| state.pick_left());
+            state.busy += usize::from(picked.is_some());
+        }
+        while let Some(task) = picked {
+            self.run(&task);
+            drop(task);
+            let mut state = self.lock();
+            picked = if is_at_bottom { state.pick_left() } else { None };
+            state.busy -= usize::from(picked.is_none());
         }
     }
 
@@ -263,7 +340,6 @@ impl Shared {
         task.run();
         end_if_elsewhere(self.id);
         IN_TASK.set(outer);
-        self.lock().busy -= 1;
     }
 
     /// Starts a thread that stands in for one that blocks, if it takes one. `false` if the system has none: then a later call may
@@ -292,17 +368,20 @@ impl Shared {
         loop {
             let mut picked = None;
             self.change(|state| {
-                picked = if state.stand_ins > state.blocked { None } else { state.queue.pop_first() };
+                picked = state.pick_left();
+                if picked.is_none() && state.stand_ins <= state.blocked {
+                    picked = state.queue.pop_first().map(|(_, task)| task);
+                }
                 match picked {
                     Some(_) => state.busy += 1,
                     // At once: who submits or blocks from now on does not count on this one.
                     None => state.stand_ins -= 1,
                 }
             });
-            match picked {
-                Some((_, task)) => self.run(&task),
-                None => return,
-            }
+            let Some(task) = picked else { return };
+            self.run(&task);
+            drop(task);
+            self.lock().busy -= 1;
         }
     }
 
@@ -511,6 +590,20 @@ mod tests {
     };
 
     use super::*;
+
+    /// Whatever rayon and the compiler make of the way there.
+    #[test]
+    fn at_the_bottom_of_a_stack_tasks_run_on_the_threads_of_the_pool() {
+        let executor = RayonExecutor::new(2).unwrap();
+        let work = || thread::current().name().map(str::to_owned);
+        for _ in 0..50 {
+            let futures: Vec<_> = (0..20).map(|_| executor.spawn(work).unwrap()).collect();
+            for future in futures {
+                let name = future.result().unwrap().unwrap();
+                assert!(["executor-rayon-0", "executor-rayon-1"].contains(&name.as_str()), "{name}");
+            }
+        }
+    }
 
     #[test]
     fn a_panic_with_the_lock_leaves_nobody_waiting() {

@@ -574,6 +574,78 @@ mod waits {
         assert_eq!(rayon.stats().done, 400);
     }
 
+    /// Joins in a pool of rayon's: the second part runs on another thread, and ends when it is told to. The first one ends when the second
+    /// runs, so that this thread waits for it in rayon.
+    fn join_and_wait(second: impl FnOnce() + Send) {
+        let (runs, begun) = mpsc::channel();
+        let second = move || {
+            runs.send(()).unwrap();
+            second();
+        };
+        ::rayon::join(move || begun.recv_timeout(LONG).unwrap(), second);
+    }
+
+    /// Starts a task that is `busy` with rayon's operations, and then one that waits for it, when no other thread of the pool is left.
+    fn is_waited_for_while_busy(
+        threads: usize,
+        busy: impl FnOnce(mpsc::Sender<()>, mpsc::Receiver<()>) + Send + 'static,
+    ) {
+        // Where a thread hangs its end would not come.
+        let rayon = std::mem::ManuallyDrop::new(RayonExecutor::new(threads).unwrap());
+        let (ready, is_ready) = mpsc::channel();
+        let (release, held) = mpsc::channel();
+        let busy = rayon.spawn(move || busy(ready, held)).unwrap();
+        is_ready.recv_timeout(LONG).unwrap();
+        let (begins, has_begun) = mpsc::channel();
+        let waits = rayon.spawn(move || {
+            begins.send(()).unwrap();
+            busy.result()
+        });
+        has_begun.recv_timeout(LONG).unwrap();
+        let others = rayon.submit_many(square, 0..100).unwrap();
+        let others: u64 = others.into_iter().map(|other| other.result_timeout(LONG).unwrap().unwrap()).sum();
+        drop(release);
+        assert_eq!((others, waits.unwrap().result_timeout(LONG).unwrap()), (328_350, Ok(Ok(()))));
+        drop(std::mem::ManuallyDrop::into_inner(rayon));
+    }
+
+    #[test]
+    fn a_task_does_not_begin_on_the_stack_of_the_one_that_it_waits_for() {
+        is_waited_for_while_busy(2, |ready, held| {
+            join_and_wait(move || {
+                ready.send(()).unwrap();
+                held.recv().unwrap_err();
+            });
+        });
+    }
+
+    /// Not where a part of it was moved to, either.
+    #[test]
+    fn a_task_does_not_begin_on_the_stack_of_a_part_of_the_one_that_it_waits_for() {
+        is_waited_for_while_busy(3, |ready, held| {
+            let (ends, over) = mpsc::channel::<()>();
+            let part = move || {
+                let ends = ends;
+                join_and_wait(move || {
+                    ready.send(()).unwrap();
+                    held.recv().unwrap_err();
+                });
+                drop(ends);
+            };
+            let (runs, begun) = mpsc::channel();
+            let part = move || {
+                runs.send(()).unwrap();
+                part();
+            };
+            // This thread takes nothing from rayon meanwhile.
+            let first = move || {
+                begun.recv_timeout(LONG).unwrap();
+                over.recv().unwrap_err();
+            };
+            ::rayon::join(first, part);
+        });
+    }
+
     /// Each comes when the stand-in that has done the one before is about to leave.
     #[test]
     fn a_stand_in_that_leaves_is_not_counted_on() {

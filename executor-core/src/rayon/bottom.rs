@@ -1,0 +1,61 @@
+//! Whether rayon runs a job at the bottom of a thread's stack, or on top of something that waits.
+//!
+//! rayon does not say it. But from where a thread starts to a job at the bottom the way is always the same, and so is its length on
+//! the stack; and to all others it is longer. Should that ever be wrong, a task is run by another thread than it could be, or where all
+//! tasks were run if nobody asked.
+
+use std::{
+    cell::Cell,
+    sync::atomic::{AtomicUsize, Ordering},
+};
+
+use rayon::ThreadPool;
+
+/// What is given to rayon. There is one kind, because the way to another one might have another length.
+pub(super) trait Job: Send + 'static {
+    /// Is told whether it runs at the bottom.
+    fn run(self, is_at_bottom: bool);
+}
+
+thread_local! {
+    /// An address on the stack of this thread, which rayon has started.
+    static START: Cell<usize> = const { Cell::new(0) };
+}
+
+/// How far down a job at the bottom is; the same for all threads of the program. 0 before it was measured.
+static BOTTOM: AtomicUsize = AtomicUsize::new(0);
+
+/// An address on this thread's stack.
+#[inline(never)]
+fn address() -> usize {
+    let here = 0_u8;
+    std::hint::black_box(&raw const here).addr()
+}
+
+/// To be called by a thread that starts.
+pub(super) fn mark() {
+    START.set(address());
+}
+
+/// Whether it was measured what the bottom is. Otherwise the first job says it: one for threads that have nothing else to do.
+pub(super) fn is_known() -> bool {
+    // ORDERING: a number that stands for itself.
+    BOTTOM.load(Ordering::Relaxed) > 0
+}
+
+/// The one way in which jobs are given to rayon.
+pub(super) fn spawn(threads: &ThreadPool, job: impl Job) {
+    threads.spawn(move || begin(job));
+}
+
+#[inline(never)]
+fn begin(job: impl Job) {
+    let depth = address().abs_diff(START.get());
+    // ORDERING: as in `is_known`.
+    let mut bottom = BOTTOM.load(Ordering::Relaxed);
+    if bottom == 0 {
+        bottom = depth;
+        BOTTOM.store(depth, Ordering::Relaxed);
+    }
+    job.run(depth <= bottom);
+}
