@@ -186,6 +186,24 @@ fn every_line_of_json_says_what_it_is_and_the_last_one_is_always_the_summary() {
 }
 
 #[test]
+fn databases_none_of_which_is_there_are_nothing_to_work_on() {
+    let folder = tempfile::tempdir().unwrap();
+    for input in [&["--db", "a.db"][..], &["a.db", "b.db", "--repeats", "3"]] {
+        let output = run(folder.path(), &[&["sqlite"], input].concat());
+        assert_eq!(output.status.code(), Some(1));
+        let errors = String::from_utf8(output.stderr).unwrap();
+        assert!(errors.contains("skipped a.db: no such file") && errors.contains("nothing is left"), "{errors}");
+        assert!(!errors.contains("tasks/s"), "no figure of nothing: {errors}");
+    }
+    let output = run(folder.path(), &["sqlite", "a.db", "b.db", "--format", "json"]);
+    assert_eq!(output.status.code(), Some(1));
+    let lines = lines(&output);
+    let kinds: Vec<_> = lines.iter().map(|line| line["kind"].as_str().unwrap()).collect();
+    assert_eq!(kinds, ["skipped", "skipped", "summary"]);
+    assert_eq!((&lines[0]["path"], &lines[2]["tasks"], &lines[2]["skipped"]), (&"a.db".into(), &0.into(), &2.into()));
+}
+
+#[test]
 fn what_null_and_infinity_are_can_be_told_apart_in_json() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("a.db"), "").unwrap();

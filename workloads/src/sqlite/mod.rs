@@ -8,7 +8,7 @@ pub use item::{Answer, Item, Value};
 pub use query::query_database;
 
 use std::{
-    fs,
+    fs::{self, File},
     path::{Path, PathBuf},
 };
 
@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::{
-    ItemError, PrepareError, Prepared,
+    ItemError, PrepareError, Prepared, Skipped,
     made_input::{Check, make_once},
     paths::{self, shown},
     random::Random,
@@ -60,11 +60,11 @@ impl Default for Spec {
 }
 
 /// Makes the databases if none were given; those that were made before are read once, to see whether they are what was made.
-/// Those that were given are not looked at: what is wrong with one is its own task's error.
+/// What is wrong with one that was given is its own task's error, as long as another one can be opened.
 ///
 /// # Errors
 ///
-/// [`PrepareError`] when a database cannot be made.
+/// [`PrepareError`] when a database cannot be made, or none of those that were given can be opened.
 pub fn prepare(spec: &Spec, data: &Path) -> Result<Prepared<Item>, PrepareError> {
     prepare_with(spec, data, Check::Content)
 }
@@ -83,6 +83,10 @@ fn prepare_with(spec: &Spec, data: &Path, check: Check) -> Result<Prepared<Item>
         })?;
         (MADE.map(|name| folder.join(name)).to_vec(), recipe)
     } else {
+        let skipped: Vec<Skipped> = spec.databases.iter().filter_map(|path| unopened(path)).collect();
+        if skipped.len() == spec.databases.len() {
+            return Err(PrepareError::AllSkipped { skipped });
+        }
         (spec.databases.clone(), format!("{} databases", spec.databases.len()))
     };
     let fingerprint = if spec.databases.is_empty() {
@@ -101,6 +105,13 @@ fn prepare_with(spec: &Spec, data: &Path, check: Check) -> Result<Prepared<Item>
         .map(|database| Item { database: database.clone(), query: spec.query.clone(), max_rows: spec.max_rows })
         .collect();
     Ok(Prepared { items, skipped: Vec::new(), description, fingerprint })
+}
+
+/// A path at which no file can be opened. Other things, which opening could block on, are the tasks' own.
+fn unopened(path: &Path) -> Option<Skipped> {
+    let opened =
+        fs::metadata(path).and_then(|metadata| if metadata.is_file() { File::open(path).map(drop) } else { Ok(()) });
+    opened.err().map(|error| Skipped { path: path.to_path_buf(), reason: crate::sha256::reason_of(&error) })
 }
 
 fn make_database(path: &Path, rows: u32, seed: u64) -> Result<(), PrepareError> {
