@@ -13,6 +13,7 @@ use executor_core::{
     TaskState, ThreadPoolExecutor, as_completed, wait,
 };
 use pool_kinds::{Kind, on_every_kind_of_pool};
+use serde::{Deserialize, Serialize, Serializer, ser::SerializeTuple};
 
 executor_core::test_worker!();
 
@@ -22,6 +23,7 @@ on_every_kind_of_pool!(
     a_copy_drops_and_shuts_down_without_a_trace,
     a_copy_has_pools_of_its_own,
     a_task_that_forks_answers_once,
+    a_copy_writes_nothing_into_the_answer,
     an_initializer_that_forks_is_one_initializer,
     a_token_that_a_copy_cancels_is_cancelled_there,
     shared_bytes_never_change,
@@ -185,6 +187,66 @@ fn a_task_that_forks_answers_once(kind: Kind) {
     }
     let all: Vec<_> = pool.map(fork_and_return, [false, true, false, true]).chunk_size(4).collect();
     assert_eq!(all, [Ok(own), Ok(own), Ok(own), Ok(own)]);
+    assert_eq!(pool.stats().died, 0);
+}
+
+/// What `fork` has said, which is something else in the copy. The copy is gone before the second half is written.
+#[derive(Debug, PartialEq, Deserialize)]
+struct Said(bool, bool);
+
+struct Says(i32);
+
+impl Serialize for Says {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let is_copy = self.0 == 0;
+        let mut both = serializer.serialize_tuple(2)?;
+        both.serialize_element(&is_copy)?;
+        if !is_copy {
+            // SAFETY: the status of a child is of no interest.
+            unsafe { libc::waitpid(self.0, std::ptr::null_mut(), 0) };
+        }
+        both.serialize_element(&is_copy)?;
+        both.end()
+    }
+}
+
+/// What travels as [`Says`] and arrives as [`Said`].
+#[derive(Deserialize)]
+#[serde(from = "Said")]
+struct Both(Result<Says, Said>);
+
+impl From<Said> for Both {
+    fn from(said: Said) -> Self {
+        Self(Err(said))
+    }
+}
+
+impl Serialize for Both {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match &self.0 {
+            Ok(says) => says.serialize(serializer),
+            Err(_) => Err(serde::ser::Error::custom("it has arrived")),
+        }
+    }
+}
+
+fn fork_and_say(panics: bool) -> Both {
+    // SAFETY: the copy does nothing but return.
+    let pid = unsafe { libc::fork() };
+    assert!(pid > 0 || !panics, "the copy panics");
+    Both(Ok(Says(pid)))
+}
+
+/// The copy has the memory in which the answer is written.
+fn a_copy_writes_nothing_into_the_answer(kind: Kind) {
+    let pool = kind.builder().max_workers(1).build().unwrap();
+    let said = |both: Result<Both, TaskError>| both.unwrap().0.err();
+    for panics in [false, true] {
+        assert_eq!(said(pool.submit(fork_and_say, panics).unwrap().result()), Some(Said(false, false)));
+    }
+    for both in pool.map(fork_and_say, [false, true, false, true]).chunk_size(4) {
+        assert_eq!(said(both), Some(Said(false, false)));
+    }
     assert_eq!(pool.stats().died, 0);
 }
 

@@ -10,6 +10,7 @@ use crate::{
         entry::{ENTRY_MAGIC, Entry},
         results,
     },
+    role::end_if_copy,
     task::{Payload, Task},
 };
 
@@ -51,6 +52,7 @@ where
                     }
                 });
                 let Err(error) = outcome else { return };
+                end_if_copy();
                 results::put_error(output, start, &error);
                 item_done(output);
             }
@@ -65,6 +67,8 @@ where
     fn call(task: &F, argument: &[u8], output: &mut Output<'_>) -> Result<(), TaskError> {
         let argument = codec::decode_uncaught(argument).map_err(|cause| TaskError::decode("argument", cause))?;
         let result = task.call(argument);
+        // The output may be memory that a copy of this worker shares with it.
+        end_if_copy();
         codec::encode_into(&result, output).map_err(|cause| TaskError::encode("result", cause))
     }
 }

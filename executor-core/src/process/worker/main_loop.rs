@@ -28,7 +28,7 @@ use crate::{
             identity::Identity,
         },
     },
-    role::is_copy,
+    role::end_if_copy,
     span, sys,
     untrusted::Malformed,
 };
@@ -298,14 +298,6 @@ fn unknown() -> TaskError {
 struct Tasks {
     known: Vec<Known>,
     since_timed: u32,
-}
-
-/// Whether a task has made a copy of this process, by `fork`, is known once it has come back: then this may be the copy. It has the
-/// worker's socket and rings, and must not answer; the worker itself does. Called before anything of a task is told.
-fn end_if_copy() {
-    if is_copy() {
-        sys::end_copy();
-    }
 }
 
 impl Tasks {
