@@ -17,8 +17,8 @@ use std::{
 
 use executor_core::{
     CancelHook, Executor, Observer, Promise, Promises, RayonExecutor, ReturnWhen, Shutdown, Submit, SubmitError,
-    TaskEnd, TaskError, TaskFuture, TaskId, TaskOptions, ThreadPoolCore, ThreadPoolExecutor, TryMapError, wait,
-    with_worker_state,
+    TaskEnd, TaskError, TaskFuture, TaskId, TaskOptions, ThreadPoolCore, ThreadPoolExecutor, TryMapError, as_completed,
+    wait, with_worker_state,
 };
 
 const LONG: Duration = Duration::from_secs(60);
@@ -125,6 +125,36 @@ fn limits_are_kept() -> bool {
     let outcomes = (running.result_timeout(LONG / 2), queued.result_timeout(LONG / 2));
     drop(release);
     matches!(outcomes, (Ok(Err(TaskError::TimedOut { .. })), Ok(Err(TaskError::Expired { .. }))))
+}
+
+/// Wherever the future is resolved, and although the waker was there first.
+#[test]
+fn who_else_waits_is_woken_before_a_waker_that_blocks() {
+    let check = |mut future: TaskFuture<u32>, resolve: Box<dyn FnOnce(&TaskFuture<u32>) + Send>| {
+        let (waker, _has_entered, go_on) = Blocks::new();
+        let waker = Waker::from(waker);
+        assert!(Pin::new(&mut future).poll(&mut Context::from_waker(&waker)).is_pending());
+        let (sender, called) = mpsc::channel();
+        future.add_done_callback(move |_| sender.send(()).unwrap());
+        let mut set = as_completed([&future], Some(LONG / 2));
+        thread::scope(|scope| {
+            scope.spawn(|| resolve(&future));
+            let seen = (called.recv_timeout(LONG / 2), set.next().is_some_and(|done| done.is_ok()));
+            drop(go_on);
+            assert_eq!(seen, (Ok(()), true));
+        });
+    };
+    let (promise, future) = Promise::new();
+    check(future, Box::new(move |_| promise.set_result(1).unwrap()));
+    let (_promise, future) = Promise::new();
+    check(future, Box::new(|future| assert!(future.cancel())));
+    let pool = ThreadPoolExecutor::new(1).unwrap();
+    let (task, release) = held();
+    let task = move || {
+        task();
+        1
+    };
+    check(pool.spawn(task).unwrap(), Box::new(move |_| release.send(()).unwrap()));
 }
 
 #[test]

@@ -118,7 +118,7 @@ const MAX_THREADS: usize = 128;
 
 enum Job {
     Call(Vec<Callback>, Completed),
-    Wake(Vec<Waker>),
+    Wake(Waker),
     Drop(Box<dyn Send>),
     Run(Box<dyn FnOnce() + Send>),
     /// A fault of this crate.
@@ -130,9 +130,7 @@ impl Job {
     fn run(self) {
         match self {
             Self::Call(callbacks, completed) => callbacks.into_iter().for_each(|callback| callback.run(completed)),
-            Self::Wake(wakers) => as_callback_of_no_pool(|| {
-                wakers.into_iter().for_each(|waker| run_foreign(|| waker.wake()));
-            }),
+            Self::Wake(waker) => as_callback_of_no_pool(|| run_foreign(|| waker.wake())),
             Self::Drop(what) => as_callback_of_no_pool(|| panic::contain(|| drop(what))),
             Self::Run(code) => as_callback_of_no_pool(|| panic::contain(code)),
             #[cfg(all(test, not(loom)))]
@@ -190,9 +188,9 @@ pub(super) fn dispatch(callbacks: Vec<Callback>, completed: Completed) {
     push(&CALLS, Job::Call(callbacks, completed));
 }
 
-/// Calls wakers where they delay nobody; for threads that others rely on.
-pub(super) fn wake_elsewhere(wakers: Vec<Waker>) {
-    push(&OTHERS, Job::Wake(wakers));
+/// Calls a waker where it delays nobody; for threads that others rely on.
+pub(super) fn wake_elsewhere(waker: Waker) {
+    push(&OTHERS, Job::Wake(waker));
 }
 
 /// Drops something of the user's where its destructor delays nobody; for threads that others rely on.

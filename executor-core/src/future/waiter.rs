@@ -55,8 +55,9 @@ impl Node {
     }
 }
 
-/// Wakes everybody in the list, in the order in which they came. Callbacks run elsewhere, and so do wakers, which are foreign
-/// code as well, unless `here` says that this thread can afford them.
+/// Wakes everybody in the list, in the order in which they came; but first those who are woken by this crate's own code alone, for
+/// others may take their time. Callbacks run elsewhere, and so does a waker, which is foreign code as well, unless `here` says that
+/// this thread can afford it.
 pub(super) fn notify(mut list: Box<Node>, completed: Completed, here: bool) {
     let mut first = None;
     // Reversed in place.
@@ -71,25 +72,27 @@ pub(super) fn notify(mut list: Box<Node>, completed: Completed, here: bool) {
             None => break,
         }
     }
-    let (mut callbacks, mut wakers) = (Vec::new(), Vec::new());
+    // There is no more than one waker: that of the handle.
+    let (mut callbacks, mut waker) = (Vec::new(), None);
     let mut current = Some(list);
     while let Some(node) = current {
         let Node { waiter, next } = *node;
         current = next;
         match waiter {
             Waiter::Thread(thread) => thread.unpark(),
-            // The others are to be woken as well, and the thread has more to do.
-            Waiter::Waker(waker) if here && !keeps_time() => run_foreign(|| waker.wake()),
-            Waiter::Waker(waker) => wakers.push(waker),
+            Waiter::Waker(of_handle) => waker = Some(of_handle),
             Waiter::Set(set, index) => set.push(index),
             Waiter::Callback(callback) => callbacks.push(callback),
         }
     }
-    if !wakers.is_empty() {
-        callbacks::wake_elsewhere(wakers);
-    }
     if !callbacks.is_empty() {
         callbacks::dispatch(callbacks, completed);
+    }
+    match waker {
+        // Contained, because this thread has more to do.
+        Some(waker) if here && !keeps_time() => run_foreign(|| waker.wake()),
+        Some(waker) => callbacks::wake_elsewhere(waker),
+        None => {}
     }
 }
 
