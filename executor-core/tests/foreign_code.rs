@@ -130,7 +130,7 @@ fn limits_are_kept() -> bool {
 /// Wherever the future is resolved, and although the waker was there first.
 #[test]
 fn who_else_waits_is_woken_before_a_waker_that_blocks() {
-    let check = |mut future: TaskFuture<u32>, resolve: Box<dyn FnOnce(&TaskFuture<u32>) + Send>| {
+    fn check(mut future: TaskFuture<u32>, resolve: impl FnOnce(&TaskFuture<u32>) + Send) {
         let (waker, _has_entered, go_on) = Blocks::new();
         let waker = Waker::from(waker);
         assert!(Pin::new(&mut future).poll(&mut Context::from_waker(&waker)).is_pending());
@@ -143,18 +143,18 @@ fn who_else_waits_is_woken_before_a_waker_that_blocks() {
             drop(go_on);
             assert_eq!(seen, (Ok(()), true));
         });
-    };
+    }
     let (promise, future) = Promise::new();
-    check(future, Box::new(move |_| promise.set_result(1).unwrap()));
+    check(future, move |_| promise.set_result(1).unwrap());
     let (_promise, future) = Promise::new();
-    check(future, Box::new(|future| assert!(future.cancel())));
+    check(future, |future| assert!(future.cancel()));
     let pool = ThreadPoolExecutor::new(1).unwrap();
     let (task, release) = held();
     let task = move || {
         task();
         1
     };
-    check(pool.spawn(task).unwrap(), Box::new(move |_| release.send(()).unwrap()));
+    check(pool.spawn(task).unwrap(), move |_| release.send(()).unwrap());
 }
 
 #[test]
@@ -654,6 +654,79 @@ fn items_of_a_map_may_all_panic_when_they_are_dropped() {
     let answers: Result<Vec<()>, _> = pool.spawn_map(call, items(ITEMS)).chunk_size(ITEMS).into_vec();
     assert!(matches!(answers, Err(TaskError::Panicked { .. })));
     assert_eq!(dropped.load(Ordering::SeqCst), ITEMS - 1);
+}
+
+/// The same for what may travel.
+#[derive(serde::Serialize, serde::Deserialize)]
+struct GrumpyItem;
+
+/// Dropped so far.
+static GRUMPY_ITEMS: AtomicUsize = AtomicUsize::new(0);
+
+impl Drop for GrumpyItem {
+    fn drop(&mut self) {
+        GRUMPY_ITEMS.fetch_add(1, Ordering::SeqCst);
+        panic!("this destructor's panic is part of the test");
+    }
+}
+
+#[test]
+fn items_that_may_travel_may_all_panic_when_they_are_dropped() {
+    const ITEMS: usize = 12;
+    fn check<E: Executor>(executor: &E, busy: TaskFuture<()>, release: &mpsc::Sender<()>) {
+        let items = || std::iter::repeat_with(|| GrumpyItem).take(ITEMS);
+        // Chunks that have not started, and one that is refused.
+        let map = executor.map(|item: GrumpyItem| std::mem::forget(item), items()).chunk_size(4).start();
+        drop(map);
+        release.send(()).unwrap();
+        assert_eq!((busy.result(), GRUMPY_ITEMS.swap(0, Ordering::SeqCst)), (Ok(()), ITEMS));
+        executor.shutdown(Shutdown::Drain, None);
+        let mut map = executor.map(|item: GrumpyItem| std::mem::forget(item), items()).chunk_size(ITEMS);
+        assert_eq!(map.next(), Some(Err(TaskError::ShutDown)));
+        assert_eq!(GRUMPY_ITEMS.swap(0, Ordering::SeqCst), ITEMS);
+    }
+    let (task, release) = held();
+    let pool = ThreadPoolExecutor::new(1).unwrap();
+    check(&pool, pool.spawn(task).unwrap(), &release);
+    let (task, release) = held();
+    let pool = RayonExecutor::new(1).unwrap();
+    check(&pool, pool.spawn(task).unwrap(), &release);
+}
+
+/// So many items; its destructor panics.
+struct GrumpyInput(usize);
+
+impl Iterator for GrumpyInput {
+    type Item = u32;
+
+    fn next(&mut self) -> Option<u32> {
+        self.0 = self.0.checked_sub(1)?;
+        Some(7)
+    }
+}
+
+impl Drop for GrumpyInput {
+    fn drop(&mut self) {
+        panic!("this destructor's panic is part of the test");
+    }
+}
+
+#[test]
+fn an_input_whose_destructor_panics_costs_a_map_no_item_and_its_tasks_are_cancelled() {
+    for unordered in [false, true] {
+        let pool = ThreadPoolExecutor::new(1).unwrap();
+        let (task, release) = held();
+        let busy = pool.spawn(task).unwrap();
+        let map = pool.map(|x: u32| x, GrumpyInput(100)).chunk_size(1).buffer_size(5);
+        let map = if unordered { map.unordered() } else { map }.start();
+        assert!(catch_unwind(AssertUnwindSafe(|| drop(map))).is_err());
+        assert_eq!(pool.stats().cancelled, 5);
+        release.send(()).unwrap();
+        assert_eq!(busy.result(), Ok(()));
+        let mut map = pool.map(|x: u32| x, GrumpyInput(3)).chunk_size(2);
+        assert!(catch_unwind(AssertUnwindSafe(|| map.next())).is_err());
+        assert_eq!(map.collect::<Result<Vec<_>, _>>(), Ok(vec![7; 3]));
+    }
 }
 
 /// Its destructor waits until it may go on.

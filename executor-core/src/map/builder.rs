@@ -300,9 +300,8 @@ where
             let mut items = spare.as_ref().map_or_else(Vec::new, |spare| spare.for_items());
             self.input = Some(pull(input, room, &mut items));
             let count = items.len();
-            if count < room {
-                self.input = None;
-            }
+            // Dropped when the items are where they belong, as in `end`.
+            let _input = if count < room { self.input.take() } else { None };
             if count == 0 {
                 return;
             }
@@ -439,7 +438,8 @@ where
 {
     fn end(&mut self) {
         self.ended = true;
-        self.input = None;
+        // Dropped last, because its destructor is the user's code.
+        let _input = self.input.take();
         match &mut self.under_way {
             UnderWay::Ordered(queue) => queue.drain(..).for_each(|pending| {
                 pending.future.cancel();

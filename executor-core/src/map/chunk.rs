@@ -55,6 +55,17 @@ impl<A, R> fmt::Debug for ChunkInput<A, R> {
     }
 }
 
+/// The items of a chunk as a task's argument: the task may be dropped before it runs, and each of them may panic then.
+#[derive(Serialize, Deserialize)]
+#[serde(transparent)]
+pub(crate) struct Items<A>(Vec<A>);
+
+impl<A> Drop for Items<A> {
+    fn drop(&mut self) {
+        panic::drop_each(std::mem::take(&mut self.0));
+    }
+}
+
 /// The answers of one chunk of a map: for each item either a value or an error.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct ChunkOutput<R> {
@@ -111,9 +122,9 @@ pub(crate) struct Chunk<F, A, R, M> {
 
 impl<F, A, R, M> Chunk<F, A, R, M> {
     /// The task for the items, and they themselves.
-    pub(crate) fn new(task: F, input: ChunkInput<A, R>) -> (Self, Vec<A>) {
+    pub(crate) fn new(task: F, input: ChunkInput<A, R>) -> (Self, Items<A>) {
         let (items, spare) = input.into_parts();
-        (Self { task, spare, marker: PhantomData }, items)
+        (Self { task, spare, marker: PhantomData }, Items(items))
     }
 }
 
@@ -126,7 +137,7 @@ impl<F: Clone, A, R, M> Clone for Chunk<F, A, R, M> {
 /// Marks the implementation of [`Task`] for chunks.
 pub(crate) struct ChunkMarker;
 
-impl<F, A, R, M> Task<Vec<A>, ChunkMarker> for Chunk<F, A, R, M>
+impl<F, A, R, M> Task<Items<A>, ChunkMarker> for Chunk<F, A, R, M>
 where
     F: Task<A, M, Output = R>,
     A: Send + 'static,
@@ -137,7 +148,8 @@ where
 
     const PORTABLE: () = F::PORTABLE;
 
-    fn call(&self, items: Vec<A>) -> Self::Output {
+    fn call(&self, mut items: Items<A>) -> Self::Output {
+        let items = std::mem::take(&mut items.0);
         ChunkOutput::compute(ChunkInput { items, spare: self.spare.clone() }, |item| self.task.call(item))
     }
 
