@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use executor_core::{CancelToken, Executor, ProcessPoolBuilder, StartMethod, TaskError};
+use executor_core::{CancelToken, Executor, ProcessPoolBuilder, SharedBytes, StartMethod, TaskError};
 use pool_kinds::{Kind, on_every_kind_of_pool};
 
 executor_core::test_worker!();
@@ -28,6 +28,7 @@ on_every_kind_of_pool!(
     a_token_reaches_preload_and_tasks,
     a_worker_holds_nothing_of_other_workers,
     a_fork_server_that_is_stopped_holds_nobody_up,
+    what_two_preloads_have_made_is_not_mixed_up,
 );
 
 static TABLE: OnceLock<Vec<u64>> = OnceLock::new();
@@ -250,4 +251,38 @@ fn a_fork_server_that_is_stopped_holds_nobody_up(kind: Kind) {
     // It is replaced.
     pool.warm_up().unwrap();
     assert_eq!(pool.worker_pids().len(), 2);
+}
+
+static PIECE: OnceLock<SharedBytes> = OnceLock::new();
+
+/// Something else in each fork server.
+fn fill_piece(_: ()) {
+    let own = std::process::id().to_le_bytes();
+    PIECE
+        .set(SharedBytes::with_len(100_000, |bytes| bytes.chunks_mut(4).for_each(|chunk| chunk.copy_from_slice(&own))))
+        .unwrap();
+}
+
+/// The piece, and what it begins with here.
+fn piece_or_end(index: u8) -> ([u8; 4], SharedBytes) {
+    if index == 3 {
+        std::process::abort();
+    }
+    let piece = PIECE.get().unwrap();
+    (piece[..4].try_into().unwrap(), piece.clone())
+}
+
+/// A chunk that two workers answer, each forked from a fork server of its own.
+fn what_two_preloads_have_made_is_not_mixed_up(kind: Kind) {
+    let pool = builder(kind, 1).preload(fill_piece, ()).build().unwrap();
+    pool.warm_up().unwrap();
+    kill(pool.fork_server_pid().unwrap());
+    let results: Vec<_> = pool.map(piece_or_end, 0..6).chunk_size(6).collect();
+    let mut seen = BTreeSet::new();
+    for (index, result) in results.into_iter().enumerate().filter(|(index, _)| *index != 3) {
+        let (begin, piece) = result.unwrap();
+        assert_eq!(piece[..4], begin, "item {index}");
+        seen.insert(begin);
+    }
+    assert_eq!(seen.len(), 2, "both fork servers had a part in it");
 }

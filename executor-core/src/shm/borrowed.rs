@@ -209,13 +209,13 @@ pub(crate) struct Sealed {
 /// The number of the piece that this process makes next.
 static NEXT: AtomicU64 = AtomicU64::new(1);
 
-/// The numbers that other workers give to their pieces are not among those that this one gives: several of them may have a part
-/// in one answer, which refers to pieces by their numbers. `worker` is another one for each worker of the program, and not 0: those
-/// numbers are a fork server's, whose pieces are the same in all that were forked from it.
-pub(crate) fn number_pieces_of(worker: u32) {
-    debug_assert!(worker > 0, "not a worker");
+/// The numbers that other processes give to their pieces are not among those that this one gives: several of them may have a part
+/// in one answer, which refers to pieces by their numbers. `process` is another one for each worker of the program, and for each
+/// fork server, whose pieces are the same in all that were forked from it.
+pub(crate) fn number_pieces_of(process: u32) {
+    debug_assert!(process > 0, "no process has this number");
     // ORDERING: before there is another thread that makes any.
-    NEXT.store(u64::from(worker) << 32, Ordering::Relaxed);
+    NEXT.store(u64::from(process) << 32, Ordering::Relaxed);
 }
 
 impl Sealed {

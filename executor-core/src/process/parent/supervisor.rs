@@ -11,10 +11,7 @@ use std::{
         fd::{AsFd, BorrowedFd},
         unix::net::UnixStream,
     },
-    sync::{
-        Arc,
-        atomic::{AtomicU32, Ordering},
-    },
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -22,7 +19,7 @@ use std::{
 use super::loans::Loans;
 use super::{
     dispatch::{Refused, State},
-    launch::{LaunchError, Launcher},
+    launch::{LaunchError, Launcher, number_of_process},
     pool::Core,
     spent::Spent,
     worker_slot::{Life, Watched, Worker},
@@ -361,7 +358,7 @@ fn start_worker(core: &Core, launcher: &mut Launcher) -> Result<Worker, LaunchEr
         recycle_above: core.config.recycle_above,
         initializer: core.config.initializer.clone(),
         transport,
-        number: number_of_worker(),
+        number: number_of_process(),
         files: HelloFiles { table: table.is_some(), counts: counts.is_some() },
     };
     let mut frame = Vec::new();
@@ -394,16 +391,6 @@ fn start_worker(core: &Core, launcher: &mut Launcher) -> Result<Worker, LaunchEr
         #[cfg(target_os = "linux")]
         loans,
     ))
-}
-
-/// A number that no other worker of this program has, of whatever pool.
-fn number_of_worker() -> u32 {
-    static LAST: AtomicU32 = AtomicU32::new(0);
-    // ORDERING: only uniqueness matters, among those of one answer: 0 is not given when they begin again.
-    match LAST.fetch_add(1, Ordering::Relaxed).wrapping_add(1) {
-        0 => number_of_worker(),
-        number => number,
-    }
 }
 
 /// Where the system has no shared memory to give, because it is refused or the limit on the size of files is low, workers do

@@ -22,7 +22,7 @@ pub(in crate::process) struct Hello {
     pub(in crate::process) recycle_above: Option<u64>,
     pub(in crate::process) initializer: Option<Call>,
     pub(in crate::process) transport: Transport,
-    /// Another one for each worker of the program; 0 for a fork server.
+    /// Another one for each worker of the program, and for each fork server.
     pub(in crate::process) number: u32,
     pub(in crate::process) files: HelloFiles,
 }

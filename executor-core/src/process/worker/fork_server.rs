@@ -97,6 +97,7 @@ fn get_ready(control: &UnixStream) -> io::Result<Option<Alone>> {
     let Some((frame::FORK_SERVER, body)) = parent.receive()? else { return Ok(None) };
     let hello: Hello = codec::decode(body).map_err(|error| io::Error::other(error.to_string()))?;
     hello.files.open(&mut files)?;
+    crate::shm::number_pieces_of(hello.number);
     let own = Identity::of_this_program()?;
     let outcome = if own == hello.identity {
         match hello.preload.as_ref().map_or(Ok(()), main_loop::initialize) {

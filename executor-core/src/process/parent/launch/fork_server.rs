@@ -98,7 +98,7 @@ impl ForkServer {
             recycle_above: None,
             initializer: None,
             transport: Transport::Socket,
-            number: 0,
+            number: super::number_of_process(),
             files: HelloFiles { table: table.is_some(), counts: false },
         };
         let mut frame = Vec::new();
