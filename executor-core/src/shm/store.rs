@@ -15,6 +15,7 @@ use super::{
     loan::{Book, COUNTS, Loan},
 };
 use crate::{
+    role::in_worker,
     sys::{self, Mapping, PerProcess, Writable},
     untrusted::Malformed,
 };
@@ -515,9 +516,10 @@ impl Holder {
         &self.segment
     }
 
-    /// Whether a worker can be given it.
+    /// Whether a worker can be given it. Not what a worker has made for itself, when it did not know yet that it is one: its
+    /// number would be taken for that of something which the program has lent.
     pub(super) fn can_be_lent(&self) -> bool {
-        self.segment.file.is_some() && !self.segment.is_elsewhere()
+        self.segment.file.is_some() && !self.segment.is_elsewhere() && !in_worker()
     }
 }
 
