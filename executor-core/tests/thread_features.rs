@@ -715,6 +715,20 @@ fn a_pool_that_has_refused_a_task_ends() {
     assert_eq!(pool.state(), PoolState::Ended);
 }
 
+#[test]
+fn nothing_of_a_map_into_a_vec_is_left_in_the_queue_when_its_time_is_up() {
+    let pool = ThreadPoolExecutor::new(3).unwrap();
+    let held: Vec<_> = (0..3).map(|_| hold(&pool)).collect();
+    let answers = pool.map(|x: u64| x, 0..100).timeout(Duration::from_millis(10)).into_vec();
+    assert_eq!(answers, Err(TaskError::DeadlineExceeded));
+    let stats = pool.stats();
+    for (barrier, busy) in held {
+        barrier.wait();
+        assert_eq!(busy.result(), Ok(()));
+    }
+    assert_eq!((stats.queued, stats.cancelled), (0, 3));
+}
+
 /// A worker that comes when nothing is left of the map need not come at all.
 #[test]
 fn a_map_into_a_vec_has_ended_when_its_items_have_answers() {

@@ -5,6 +5,7 @@
 use std::{
     any::Any,
     collections::VecDeque,
+    iter,
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     sync::{Arc, Mutex, MutexGuard, TryLockError},
     time::{Duration, Instant},
@@ -273,7 +274,8 @@ where
         }
     };
     let mut is_over = false;
-    for future in futures {
+    let mut futures = futures.into_iter();
+    while let Some(future) = futures.next() {
         // What has not begun would find nothing, and may stand behind tasks that wait for the end of this map.
         if is_over && future.cancel() {
             continue;
@@ -283,7 +285,8 @@ where
             Some(deadline) => match future.result_timeout(deadline.saturating_duration_since(Instant::now())) {
                 Ok(outcome) => outcome,
                 Err(future) => {
-                    future.cancel();
+                    // Nor is any of the others left in the queue.
+                    iter::once(future).chain(futures).for_each(|future| _ = future.cancel());
                     work.fail(0, TaskError::DeadlineExceeded);
                     break;
                 }
