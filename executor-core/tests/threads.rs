@@ -5,7 +5,7 @@ use std::{
     future::Future,
     pin::Pin,
     sync::{
-        Arc, Barrier, Mutex, OnceLock,
+        Arc, Barrier, LazyLock, Mutex, OnceLock,
         atomic::{AtomicBool, AtomicUsize, Ordering},
         mpsc,
     },
@@ -194,6 +194,55 @@ fn one_task_starts_one_worker_however_long_its_initializer_takes() {
     gate.wait();
     future.result().unwrap();
     assert_eq!((started.load(Ordering::SeqCst), pool.stats().workers), (1, 1));
+}
+
+/// What is taken already when the last one was submitted needs nobody.
+#[test]
+fn a_batch_starts_no_more_workers_than_it_has_tasks() {
+    static BEGUN: Mutex<Option<mpsc::Sender<()>>> = Mutex::new(None);
+    static ALL: LazyLock<Barrier> = LazyLock::new(|| Barrier::new(4));
+    let (begun, has_begun) = mpsc::channel();
+    let started = Arc::new(AtomicUsize::new(0));
+    let (in_task, in_initializer, counted) = (begun.clone(), begun, Arc::clone(&started));
+    *BEGUN.lock().unwrap() = Some(in_task);
+    let pool = ThreadPoolExecutor::new(8).unwrap();
+    let meet = |_: i32| {
+        BEGUN.lock().unwrap().as_ref().unwrap().send(()).unwrap();
+        ALL.wait();
+    };
+    let mut items = 0..3;
+    let input = std::iter::from_fn(|| {
+        if items.start > 0 {
+            has_begun.recv_timeout(LONG).unwrap();
+        }
+        items.next()
+    });
+    let futures = pool.submit_many(meet, input).unwrap();
+    let workers = pool.stats().workers;
+    ALL.wait();
+    assert_eq!(workers, 3);
+    assert!(futures.into_iter().all(|future| future.result() == Ok(())));
+    // One of one task, whose worker has an initializer to run first.
+    let (release, held) = mpsc::channel::<()>();
+    let held = Mutex::new(held);
+    let initializer = move || {
+        counted.fetch_add(1, Ordering::SeqCst);
+        in_initializer.send(()).unwrap();
+        let _ = held.lock().unwrap().recv_timeout(LONG);
+    };
+    let pool = ThreadPoolExecutor::builder().max_workers(8).initializer(initializer).build().unwrap();
+    let mut items = 0..1;
+    let input = std::iter::from_fn(|| {
+        if items.is_empty() {
+            has_begun.recv_timeout(LONG).unwrap();
+        }
+        items.next()
+    });
+    let futures = pool.submit_many(|x: u64| x, input).unwrap();
+    let workers = pool.stats().workers;
+    drop(release);
+    assert_eq!((workers, started.load(Ordering::SeqCst)), (1, 1));
+    assert!(futures.into_iter().all(|future| future.result() == Ok(0)));
 }
 
 #[test]

@@ -212,18 +212,17 @@ impl ThreadPoolCore {
             let (task, future) = InProcess::task(PoolOf(pool.id), &options, work, |cell| {
                 pool.observe(|observer| observer.task_queued(cell.id()));
             });
-            pool.put(task, options.priority);
-            futures.push(future);
             // The next one may have to wait: for space in a bounded queue, or because the iterator waits for this one. And the
             // iterator may panic. What is announced before a shutdown is the pool's, and runs.
-            if !pool.announce(1, || true) && futures.last().is_some_and(TaskFuture::cancel) {
+            if !pool.push(task, options.priority, future.cell()) && future.cancel() {
                 futures.iter().for_each(|future| _ = future.cancel());
                 return Err(SubmitError::ShutDown);
             }
+            futures.push(future);
         }
-        if !futures.is_empty() {
+        if futures.len() > 1 {
             // Calls those who are needed beside. That no more tasks are taken meanwhile is no matter of these.
-            pool.announce(futures.len(), || true);
+            pool.announce(futures.len(), || pool.queues.has_any_work());
         }
         Ok(futures)
     }
