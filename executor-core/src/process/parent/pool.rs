@@ -149,6 +149,17 @@ impl Core {
         }
     }
 
+    /// Nothing will run here any more: ends all that is queued and, where the pool is broken by a death, all that runs.
+    pub(super) fn break_pool(&self, state: &mut State, error: TaskError) {
+        if matches!(error, TaskError::PoolBroken { .. }) {
+            state.stop_all(&error, self.config.grace);
+        }
+        state.doom_queue(&error);
+        state.broken.get_or_insert(error);
+        self.changed.notify_all();
+        self.space.notify_all();
+    }
+
     /// Tells what has happened: this thread for a short time, and then one that nobody waits for, which goes on with what
     /// happens meanwhile. So nobody tells for all others, and the supervisor, who keeps time limits, for nobody.
     #[cold]

@@ -1,0 +1,87 @@
+//! What the supervisor sleeps on.
+
+use std::{
+    os::{fd::AsFd, unix::net::UnixStream},
+    sync::Arc,
+    time::Instant,
+};
+
+use crate::{
+    process::parent::{
+        dispatch::State,
+        launch::Launcher,
+        worker_slot::{Watched, Worker},
+    },
+    sys,
+};
+
+/// Who is ready to be attended to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ready {
+    Alarm,
+    Launcher,
+    Worker(u32),
+}
+
+/// What the supervisor sleeps on.
+pub(super) struct Fds(Vec<(u32, Arc<Watched>, Interest)>);
+
+/// What there is to be heard of a worker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Interest {
+    Frames,
+    /// And there is something to be sent.
+    FramesAndRoom,
+    /// It is dying, and its socket has nothing more to tell.
+    End,
+    /// The same, and the descriptor of its process does not tell of its end.
+    Nothing,
+}
+
+impl Interest {
+    fn of(worker: &mut Worker) -> Self {
+        match worker.dying {
+            Some(dying) if dying.look.is_some() => Self::Nothing,
+            Some(_) => Self::End,
+            None if worker.channel.control().wants_to_send() => Self::FramesAndRoom,
+            None => Self::Frames,
+        }
+    }
+}
+
+impl Fds {
+    pub(super) fn of(state: &mut State) -> Self {
+        let watched = state.workers.iter_mut();
+        Self(
+            watched
+                .map(|(number, worker)| (*number, Arc::clone(&worker.watched), Interest::of(worker)))
+                .filter(|(.., interest)| *interest != Interest::Nothing)
+                .collect(),
+        )
+    }
+
+    /// Waits until a worker has something to say, somebody rings, or `deadline` has passed. No lock is held.
+    pub(super) fn wait(&self, heard: &UnixStream, launcher: &Launcher, deadline: Option<Instant>) -> Vec<Ready> {
+        let mut fds = vec![(heard.as_fd(), false)];
+        let mut who = vec![Ready::Alarm];
+        for fd in launcher.watched() {
+            fds.push(fd);
+            who.push(Ready::Launcher);
+        }
+        for (number, watched, interest) in &self.0 {
+            if *interest != Interest::End {
+                fds.push((watched.channel.as_fd(), *interest == Interest::FramesAndRoom));
+                who.push(Ready::Worker(*number));
+            }
+            if let Some(process) = &watched.process {
+                fds.push((process.as_fd(), false));
+                who.push(Ready::Worker(*number));
+            }
+        }
+        let states = sys::poll_until(&fds, deadline);
+        let mut ready: Vec<Ready> =
+            who.into_iter().zip(states).filter_map(|(who, ready)| ready.then_some(who)).collect();
+        ready.dedup();
+        ready
+    }
+}

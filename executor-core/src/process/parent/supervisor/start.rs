@@ -1,0 +1,191 @@
+//! How workers come to be, and what happens where the system has none to give.
+
+use std::{
+    fmt, io,
+    os::fd::{AsFd, BorrowedFd},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+#[cfg(target_os = "linux")]
+use crate::process::parent::loans::Loans;
+use crate::{
+    codec,
+    error::{Cause, TaskError},
+    process::{
+        config::Transport,
+        parent::{
+            dispatch::{Refused, State},
+            launch::{LaunchError, Launcher, number_of_process},
+            pool::Core,
+            worker_slot::{Watched, Worker},
+        },
+        transport::ParentEnd,
+        wire::{
+            frame,
+            handshake::{Hello, HelloFiles},
+        },
+    },
+    shm::flags,
+    sys,
+    untrusted::Malformed,
+};
+
+/// Where the system has no descriptors, processes or memory left for a worker, it is asked again after this time, and then after
+/// twice as long each time ...
+const FIRST_PAUSE: Duration = Duration::from_millis(5);
+/// ... and what waits fails when it has had none for so long.
+const SHORTAGE: Duration = Duration::from_millis(500);
+
+/// Starts the workers that are missing.
+pub(super) fn start_workers(core: &Core, launcher: &mut Launcher, state: &mut State) {
+    let most = core.config.max_workers;
+    let count = |state: &State, is: fn(&Worker) -> bool| state.workers.values().filter(|worker| is(worker)).count();
+    // Those that leave have nothing to do any more, and those that die do nothing any more. What is used up still runs something,
+    // and its successor waits for its place.
+    let going = count(state, |worker| worker.is_leaving() || worker.is_succeeded() || worker.is_dying());
+    // Those that leave may take their time, but are no crowd.
+    let is_full = |state: &State| state.workers.len() - going >= most || state.workers.len() >= most.saturating_mul(2);
+    state.is_full = is_full(state);
+    if state.broken.is_some() || state.shut_down && state.queued() == 0 {
+        return;
+    }
+    let free = count(state, |worker| {
+        worker.is_starting() || worker.is_ready() && worker.is_held || worker.is_open() && worker.shelf.live() == 0
+    });
+    if state.queued() > 0 {
+        let demand = state.workers.len() - going + state.queued().saturating_sub(free);
+        state.wanted_workers = state.wanted_workers.max(demand.min(core.config.max_workers));
+    }
+    if state.warming > 0 && state.no_worker.is_none() {
+        state.wanted_workers = core.config.max_workers;
+    }
+    if state.refused.is_some_and(|refused| refused.again > Instant::now()) {
+        return;
+    }
+    while state.workers.len() - going < state.wanted_workers && !is_full(state) {
+        // Where some were always on their way, none would be known to be the last that could not be had.
+        if state.refused.is_some_and(|refused| refused.by_worker) && count(state, Worker::is_starting) > 0 {
+            return;
+        }
+        match start_worker(core, launcher) {
+            Ok(worker) => {
+                state.add_worker(worker);
+                state.is_full = is_full(state);
+                if state.to_replace > 0 {
+                    state.to_replace -= 1;
+                    state.respawned += 1;
+                }
+            }
+            // The supervisor will come here again.
+            Err(LaunchError::NotYet) => return,
+            Err(LaunchError::System(error)) => {
+                let is_for_a_moment = sys::is_for_a_moment(&error);
+                return be_refused(core, state, &error, is_for_a_moment, None);
+            }
+        }
+    }
+}
+
+/// The system has refused a worker. Workers that exist go on without it. `started`: when one was started that has said so.
+pub(super) fn be_refused(
+    core: &Core,
+    state: &mut State,
+    error: &dyn fmt::Display,
+    is_for_a_moment: bool,
+    started: Option<Instant>,
+) {
+    let cause = Cause::new(format!("failed to start a worker process: {error}"));
+    let no_worker = TaskError::NoWorker { cause };
+    let is_alone = state.workers.values().all(Worker::is_dying);
+    if is_alone && !is_for_a_moment {
+        return core.break_pool(state, no_worker);
+    }
+    let now = Instant::now();
+    // A pool that has some workers does without others, and may ask again much later, when it has none any more. That is another
+    // lack, which begins then.
+    let tried = started.unwrap_or(now);
+    let last = state.refused.filter(|last| tried.saturating_duration_since(last.again) < SHORTAGE);
+    let pause = last.map_or(FIRST_PAUSE, |last| last.pause);
+    let since = last.filter(|_| is_alone).map_or(now, |last| last.since);
+    let is_lasting = now.saturating_duration_since(since) >= SHORTAGE;
+    let by_worker = started.is_some() || last.is_some_and(|last| last.by_worker);
+    state.refused = Some(Refused { since, pause: (2 * pause).min(SHORTAGE / 4), again: now + pause, by_worker });
+    if is_alone && is_lasting {
+        // It is what waits that pays for it. Who comes later may have more luck.
+        state.doom_queue(&no_worker);
+        state.refused = None;
+        state.wanted_workers = 0;
+    } else if !is_alone {
+        state.wanted_workers = state.workers.len();
+    }
+    if state.warming > 0 && (is_lasting || !is_alone) {
+        state.no_worker = Some(no_worker);
+        core.changed.notify_all();
+    }
+}
+
+fn start_worker(core: &Core, launcher: &mut Launcher) -> Result<Worker, LaunchError> {
+    let (process, mut control) = launcher.start()?;
+    let table = unless_refused(flags::table_file())?;
+    #[cfg(target_os = "linux")]
+    let (loans, counts) = match unless_refused(Loans::new(Arc::clone(&core.alarm)))? {
+        Some((loans, counts)) => (loans, Some(counts)),
+        None => (Loans::nothing(), None),
+    };
+    #[cfg(not(target_os = "linux"))]
+    let counts: Option<std::os::fd::OwnedFd> = None;
+    let has_memory = table.is_some() && counts.is_some();
+    let transport = if has_memory { core.config.transport } else { Transport::Socket };
+    let files: Vec<BorrowedFd<'_>> = table.into_iter().chain(counts.as_ref().map(AsFd::as_fd)).collect();
+    let hello = Hello {
+        identity: core.identity.clone(),
+        preload: launcher.preload_of_worker().cloned(),
+        memory_limit: core.config.memory_limit,
+        recycle_above: core.config.recycle_above,
+        initializer: core.config.initializer.clone(),
+        transport,
+        number: number_of_process(),
+        files: HelloFiles { table: table.is_some(), counts: counts.is_some() },
+    };
+    let mut frame = Vec::new();
+    let start = frame::begin_frame(&mut frame, frame::HELLO);
+    codec::encode(&hello, &mut frame).map_err(|error| std::io::Error::other(error.to_string()))?;
+    frame::end_frame(&mut frame, start)
+        .map_err(|Malformed| std::io::Error::other("the initializer's argument is too long"))?;
+    // A time too long for the clock is no limit.
+    let until = Instant::now().checked_add(core.config.startup_timeout);
+    let watched = Watched { channel: control.fd().try_clone_to_owned()?, process: process.watch() };
+    let channel: Box<dyn ParentEnd> = match transport {
+        Transport::Socket => {
+            control.send_first(&frame, &files)?;
+            Box::new(crate::process::transport::SocketRequests::new(control))
+        }
+        #[cfg(target_os = "linux")]
+        Transport::SharedMemory => {
+            let (mut rings, [requests, replies]) = crate::process::transport::ring_pair(control)?;
+            let files = [&files[..], &[requests.as_fd(), replies.as_fd()]].concat();
+            rings.control().send_first(&frame, &files)?;
+            Box::new(rings)
+        }
+    };
+    Ok(Worker::new(
+        process,
+        channel,
+        watched,
+        until,
+        core.config.max_tasks_per_child,
+        #[cfg(target_os = "linux")]
+        loans,
+    ))
+}
+
+/// Where the system has no shared memory to give, because it is refused or the limit on the size of files is low, workers do
+/// without, and sockets reach them. What is only missing for a moment, such as descriptors, is an error, as it is with all that
+/// a new worker needs.
+fn unless_refused<T>(made: io::Result<T>) -> io::Result<Option<T>> {
+    match made {
+        Err(error) if !sys::is_for_a_moment(&error) => Ok(None),
+        made => made.map(Some),
+    }
+}
