@@ -10,7 +10,7 @@ use std::{
 
 use super::{
     config::Config,
-    parent::{dispatch::events, pool::Core, supervisor, worker_slot::Worker},
+    parent::{dispatch::events, pool::PoolShared, supervisor, worker_handle::WorkerHandle},
     task::{
         answer::{Chunk, Decode, Single},
         job::{Encoded, Job, Owner, ProcessTask},
@@ -75,7 +75,7 @@ pub struct ProcessPoolExecutor {
 /// be sent to a worker.
 #[derive(Clone)]
 pub struct ProcessPoolCore {
-    core: Arc<Core>,
+    shared: Arc<PoolShared>,
     /// The same, as tasks hold on to it.
     owner: Arc<Owner>,
 }
@@ -95,20 +95,20 @@ impl ProcessPoolExecutor {
         let identity = Identity::of_this_program().map_err(system("identify the program's own file"))?;
         // What stays for the program's lifetime is there from the first pool on. Where there is none for now, each start tries again.
         let _ = flags::table_file();
-        let (alarm, heard) = UnixStream::pair().map_err(system("make a socket pair"))?;
-        sys::be_quiet(&alarm).map_err(system("make a socket pair"))?;
-        for end in [&alarm, &heard] {
+        let (doorbell, doorbell_rx) = UnixStream::pair().map_err(system("make a socket pair"))?;
+        sys::be_quiet(&doorbell).map_err(system("make a socket pair"))?;
+        for end in [&doorbell, &doorbell_rx] {
             end.set_nonblocking(true).map_err(system("make a socket pair"))?;
         }
-        let core = Arc::new(Core::new(config, identity, alarm));
-        core.note_self();
-        let supervised = Arc::clone(&core);
+        let shared = Arc::new(PoolShared::new(config, identity, doorbell));
+        shared.note_self();
+        let supervised = Arc::clone(&shared);
         let supervisor = thread::Builder::new()
             .name("executor-supervisor".to_owned())
-            .spawn(move || supervisor::run(&supervised, &heard))
+            .spawn(move || supervisor::run(&supervised, &doorbell_rx))
             .map_err(system("start the supervisor thread"))?;
-        let owner = Owner::new(Arc::clone(&core) as _);
-        Ok(Self { core: ProcessPoolCore { core, owner }, supervisor: Mutex::new(Some(supervisor)) })
+        let owner = Owner::new(Arc::clone(&shared) as _);
+        Ok(Self { core: ProcessPoolCore { shared, owner }, supervisor: Mutex::new(Some(supervisor)) })
     }
 
     /// Starts all workers now, and waits until they are ready.
@@ -120,18 +120,18 @@ impl ProcessPoolExecutor {
     /// to start ([`startup_timeout`](crate::ProcessPoolBuilder::startup_timeout)), it can be tried again.
     /// [`TaskError::ShutDown`] after a shutdown.
     pub fn warm_up(&self) -> Result<(), TaskError> {
-        let core = &self.core.core;
-        if core.is_elsewhere() {
+        let pool = &self.core.shared;
+        if pool.is_elsewhere() {
             return Err(TaskError::Forked);
         }
-        let mut state = core.lock();
-        state.wanted_workers = core.config.max_workers;
+        let mut state = pool.lock();
+        state.wanted_workers = pool.config.max_workers;
         state.warming += 1;
         let successors = state.respawned;
         state.warming_from.get_or_insert_with(|| (Instant::now(), successors));
         state.sleep.call();
-        core.conclude(state);
-        state = core.lock();
+        pool.conclude(state);
+        state = pool.lock();
         let outcome = loop {
             if let Some(error) = state.broken.as_ref().or(state.no_worker.as_ref()) {
                 break Err(error.clone());
@@ -139,10 +139,10 @@ impl ProcessPoolExecutor {
             if state.shut_down {
                 break Err(TaskError::ShutDown);
             }
-            if state.workers.values().filter(|worker| worker.is_ready()).count() >= core.config.max_workers {
+            if state.workers.values().filter(|worker| worker.is_ready()).count() >= pool.config.max_workers {
                 break Ok(());
             }
-            state = state.wait(&core.changed, None);
+            state = state.wait(&pool.changed, None);
         };
         state.warming -= 1;
         if state.warming == 0 {
@@ -151,32 +151,32 @@ impl ProcessPoolExecutor {
         }
         // From now on workers may leave again.
         state.sleep.call();
-        core.conclude(state);
+        pool.conclude(state);
         outcome
     }
 
     /// Process ids of the workers.
     #[must_use]
     pub fn worker_pids(&self) -> Vec<u32> {
-        if self.core.core.is_elsewhere() {
+        if self.core.shared.is_elsewhere() {
             return Vec::new();
         }
-        self.core.core.lock().workers.values().map(Worker::pid).collect()
+        self.core.shared.lock().workers.values().map(WorkerHandle::pid).collect()
     }
 
     /// Process id of the process that workers are forked from, while there is one; none after the end.
     #[must_use]
     pub fn fork_server_pid(&self) -> Option<u32> {
-        if self.core.core.is_elsewhere() {
+        if self.core.shared.is_elsewhere() {
             return None;
         }
-        self.core.core.lock().fork_server
+        self.core.shared.lock().fork_server
     }
 
     /// Ends all workers by SIGTERM, and by SIGKILL those that are there after the grace time; cancels what is queued. Same
     /// as `shutdown(Shutdown::Kill, None)`.
     pub fn terminate_workers(&self) -> ShutdownReport {
-        self.end(Shutdown::Kill, None, self.core.core.config.grace)
+        self.end(Shutdown::Kill, None, self.core.shared.config.grace)
     }
 
     /// Ends all workers by SIGKILL at once, whatever they do: also those that start, are idle, or have been told to stop before;
@@ -188,21 +188,21 @@ impl ProcessPoolExecutor {
     /// A token that [`Shutdown::Kill`] cancels, for tasks that watch one.
     #[must_use]
     pub fn cancel_token(&self) -> CancelToken {
-        self.core.core.token.clone()
+        self.core.shared.token.clone()
     }
 
     fn end(&self, how: Shutdown, deadline: Option<Duration>, grace: Duration) -> ShutdownReport {
-        shut_down_and_wait(self.core.core.id, deadline, || self.shut_down(how, deadline, grace))
+        shut_down_and_wait(self.core.shared.id, deadline, || self.shut_down(how, deadline, grace))
     }
 
     fn shut_down(&self, how: Shutdown, deadline: Option<Duration>, grace: Duration) -> ShutdownReport {
-        let core = &self.core.core;
-        if core.is_elsewhere() {
+        let pool = &self.core.shared;
+        if pool.is_elsewhere() {
             return ShutdownReport::default();
         }
         let end = deadline.and_then(|deadline| Instant::now().checked_add(deadline));
         let mut report = ShutdownReport::default();
-        let mut state = core.lock();
+        let mut state = pool.lock();
         state.shut_down = true;
         state.sleep.note_end();
         if how != Shutdown::Drain {
@@ -215,8 +215,8 @@ impl ProcessPoolExecutor {
                     break;
                 }
                 // A long queue does not keep others from the pool.
-                core.conclude(state);
-                state = core.lock();
+                pool.conclude(state);
+                state = pool.lock();
             }
             if how == Shutdown::Kill {
                 report.killed = state.stop_all(&TaskError::ShutDown, grace);
@@ -226,40 +226,41 @@ impl ProcessPoolExecutor {
                 state.fail_queue(&TaskError::ShutDown);
             }
             state.closing -= 1;
-            core.conclude(state);
+            pool.conclude(state);
             if how == Shutdown::Kill {
-                core.token.cancel();
+                pool.token.cancel();
             }
-            state = core.lock();
+            state = pool.lock();
         }
-        core.space.notify_all();
-        core.changed.notify_all();
-        core.wake_supervisor();
+        pool.space.notify_all();
+        pool.changed.notify_all();
+        pool.wake_supervisor();
         drop(state);
         // A worker of a thread pool has a stand-in there, for whom an input or a callback may be waiting.
         let here = WaitingHere::begin();
-        state = core.lock();
+        state = pool.lock();
         // A pool that is ended by its own supervisor ends when that one goes on.
-        while !state.ended && !core.is_supervisor_here() && end.is_none_or(|end| end > Instant::now()) {
+        while !state.ended && !pool.is_supervisor_here() && end.is_none_or(|end| end > Instant::now()) {
             // The pool of this thread has a worker, which is this thread: nothing of the user's is run there under this lock.
             let left = here.until(end).map(|until| until.saturating_duration_since(Instant::now()));
-            state = state.wait(&core.changed, left);
+            state = state.wait(&pool.changed, left);
         }
         // The last that there is to tell.
-        while state.ended && !state.books.events.is_told() && !core.is_supervisor_here() && !events::is_telling_here() {
+        while state.ended && !state.ledger.events.is_told() && !pool.is_supervisor_here() && !events::is_telling_here()
+        {
             state = match end.map(|end| end.saturating_duration_since(Instant::now())) {
-                None => state.wait(&core.changed, None),
+                None => state.wait(&pool.changed, None),
                 Some(Duration::ZERO) => break,
-                left => state.wait(&core.changed, left),
+                left => state.wait(&pool.changed, left),
             };
         }
         report.running = state.running();
-        report.queued = state.queued() + state.books.standing - report.running;
+        report.queued = state.queued() + state.ledger.standing - report.running;
         let ended = state.ended;
         drop(state);
         drop(here);
         if ended
-            && !core.is_supervisor_here()
+            && !pool.is_supervisor_here()
             && let Some(supervisor) = self.supervisor.lock().unwrap_or_else(PoisonError::into_inner).take()
         {
             // It has nothing left to do. What it may have panicked with is told by the pool's tasks.
@@ -291,17 +292,17 @@ impl ProcessPoolCore {
         bytes: &mut Vec<u8>,
         options: TaskOptions,
     ) -> Result<TaskFuture<D::Output>, SubmitError> {
-        let core = &self.core;
-        if core.is_elsewhere() {
+        let pool = &self.shared;
+        if pool.is_elsewhere() {
             return Err(SubmitError::ShutDown);
         }
         // A time too long for the clock is no limit.
         let deadline = options.space_timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         // Not under the lock: it is kept by foreign code.
         let span = span::current();
-        let mut state = core.lock();
-        if state.books.events.is_behind() {
-            state = core.let_observer_catch_up(state);
+        let mut state = pool.lock();
+        if state.ledger.events.is_behind() {
+            state = pool.let_observer_catch_up(state);
         }
         loop {
             if state.shut_down {
@@ -315,56 +316,56 @@ impl ProcessPoolCore {
                 let (promise, future) = Promise::new();
                 // Nobody can see it before it is counted: its handle is here.
                 let _ = promise.set_error(error.clone());
-                state.books.refuse(future.cell());
-                core.conclude(state);
+                state.ledger.refuse(future.cell());
+                pool.conclude(state);
                 return Ok(future);
             }
-            if core.config.queue_capacity == usize::MAX || state.waiting() < core.config.queue_capacity {
+            if pool.config.queue_capacity == usize::MAX || state.waiting() < pool.config.queue_capacity {
                 break;
             }
             // There may be answers that nobody has received, and with them space.
             state.receive_all();
             state.refill();
-            if state.waiting() < core.config.queue_capacity {
+            if state.waiting() < pool.config.queue_capacity {
                 break;
             }
             if options.refuse_when_full {
-                core.conclude(state);
+                pool.conclude(state);
                 return Err(SubmitError::Full);
             }
             state.begin_wait_for_space();
-            core.conclude(state);
-            state = core.lock();
+            pool.conclude(state);
+            state = pool.lock();
             let mut is_late = false;
-            while state.waiting() >= core.config.queue_capacity && !state.shut_down && state.broken.is_none() {
+            while state.waiting() >= pool.config.queue_capacity && !state.shut_down && state.broken.is_none() {
                 state = match deadline.map(|end| end.saturating_duration_since(Instant::now())) {
-                    None => state.wait(&core.space, None),
+                    None => state.wait(&pool.space, None),
                     Some(Duration::ZERO) => {
                         is_late = true;
                         break;
                     }
-                    left => state.wait(&core.space, left),
+                    left => state.wait(&pool.space, left),
                 };
             }
             state.end_wait_for_space();
             if is_late {
-                core.conclude(state);
+                pool.conclude(state);
                 return Err(SubmitError::Full);
             }
         }
         let mut request = encoded.map_err(|_| SubmitError::ShutDown)?;
-        if let Some(limit) = options.timeout.or(core.config.task_timeout) {
+        if let Some(limit) = options.timeout.or(pool.config.task_timeout) {
             request.extras().time_limit = Some(limit);
         }
-        if core.config.retries > 0 {
-            request.extras().retries = core.config.retries;
+        if pool.config.retries > 0 {
+            request.extras().retries = pool.config.retries;
         }
         if options.priority != 0 {
             request.extras().priority = options.priority;
         }
         let (task, future) = TaskRef::allocate::<Encoded<D>>(ProcessTask::new(Arc::clone(&self.owner), span));
         let job = Job::new(task);
-        state.books.events.queued(job.cell());
+        state.ledger.events.queued(job.cell());
         if request.is_chunk() && request.items() == 0 {
             // No item could be encoded, so there is nothing to run.
             state.end_unrun(job, request);
@@ -374,7 +375,7 @@ impl ProcessPoolCore {
             }
             state.admit(job, request, bytes);
         }
-        core.conclude(state);
+        pool.conclude(state);
         Ok(future)
     }
 }
@@ -414,7 +415,7 @@ impl Submit for ProcessPoolCore {
     }
 
     fn max_workers(&self) -> usize {
-        self.core.config.max_workers
+        self.shared.config.max_workers
     }
 }
 
@@ -426,48 +427,48 @@ impl Executor for ProcessPoolExecutor {
     }
 
     fn stats(&self) -> Stats {
-        let core = &self.core.core;
-        if core.is_elsewhere() {
+        let pool = &self.core.shared;
+        if pool.is_elsewhere() {
             return Stats::default();
         }
-        let mut state = core.lock();
+        let mut state = pool.lock();
         state.receive_all();
         state.refill();
         let running = state.running();
         let stats = Stats {
             workers: state.workers.len(),
             idle: state.idle.len(),
-            queued: state.queued() + state.books.standing - running,
+            queued: state.queued() + state.ledger.standing - running,
             running,
-            done: state.books.done,
-            failed: state.books.failed,
-            cancelled: state.books.cancelled,
+            done: state.ledger.done,
+            failed: state.ledger.failed,
+            cancelled: state.ledger.cancelled,
             died: state.died,
             respawned: state.respawned,
         };
-        core.conclude(state);
+        pool.conclude(state);
         stats
     }
 
     fn state(&self) -> PoolState {
-        let core = &self.core.core;
-        if core.is_elsewhere() {
+        let pool = &self.core.shared;
+        if pool.is_elsewhere() {
             return PoolState::Ended;
         }
-        let state = core.lock();
+        let state = pool.lock();
         PoolState::new(state.broken.clone(), state.shut_down, state.ended)
     }
 
     fn shutdown(&self, how: Shutdown, deadline: Option<Duration>) -> ShutdownReport {
-        self.end(how, deadline, self.core.core.config.grace)
+        self.end(how, deadline, self.core.shared.config.grace)
     }
 }
 
 impl Drop for ProcessPoolExecutor {
     fn drop(&mut self) {
-        if self.core.core.is_elsewhere() {
+        if self.core.shared.is_elsewhere() {
             // The workers are not this process's, nor is the thread behind the handle here.
-            std::mem::forget(Arc::clone(&self.core.core));
+            std::mem::forget(Arc::clone(&self.core.shared));
             std::mem::forget(self.supervisor.get_mut().unwrap_or_else(PoisonError::into_inner).take());
             return;
         }
@@ -505,9 +506,9 @@ mod tests {
     }
 
     /// A panic with the pool's lock, by a thread that has something in its hands.
-    fn panic_with<T>(core: &Core, take: impl FnOnce(&mut crate::process::parent::dispatch::State) -> T) {
+    fn panic_with<T>(shared: &PoolShared, take: impl FnOnce(&mut crate::process::parent::dispatch::State) -> T) {
         let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-            let mut state = core.lock();
+            let mut state = shared.lock();
             let _in_hands = take(&mut state);
             panic!("a test asks for it");
         }));
@@ -526,16 +527,16 @@ mod tests {
                 futures.into_iter().map(|future| thread::spawn(move || future.result_timeout(LONG).unwrap())).collect();
             if takes_what_is_to_wake {
                 // Asleep, most of the time.
-                let core = &pool.core.core;
-                while !core.lock().is_awaited(3) {
+                let shared = &pool.core.shared;
+                while !shared.lock().is_awaited(3) {
                     thread::yield_now();
                 }
-                panic_with(core, |state| {
+                panic_with(shared, |state| {
                     assert_eq!(state.cancel_some(), 3);
                     state.take_to_wake()
                 });
             } else {
-                panic_with(&pool.core.core, |state| state.take_one());
+                panic_with(&pool.core.shared, |state| state.take_one());
             }
             for wait in waits {
                 let error = wait.join().unwrap().unwrap_err();
@@ -563,7 +564,7 @@ mod tests {
                 drop(pool.submit(hang, ()).unwrap());
             }
             // Dropping one with the lock is an assertion that fails, and a second panic: the end of this program.
-            panic_with(&pool.core.core, |state| std::iter::from_fn(|| state.take_one()).collect::<Vec<_>>());
+            panic_with(&pool.core.shared, |state| std::iter::from_fn(|| state.take_one()).collect::<Vec<_>>());
             assert!(running.result_timeout(LONG).unwrap().is_err());
             assert!(pool.shutdown(Shutdown::Drain, Some(LONG)).is_complete());
         }
@@ -584,10 +585,10 @@ mod tests {
             if is_shut_down {
                 pool.shutdown(Shutdown::Drain, Some(Duration::ZERO));
             }
-            let mut state = pool.core.core.lock();
+            let mut state = pool.core.shared.lock();
             state.panics = panics;
             state.sleep.call();
-            pool.core.core.conclude(state);
+            pool.core.shared.conclude(state);
             for future in futures {
                 let error = future.result_timeout(LONG).unwrap().unwrap_err();
                 assert!(matches!(error, TaskError::NoWorker { .. }), "{error:?}");

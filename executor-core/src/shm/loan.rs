@@ -61,14 +61,14 @@ pub(crate) struct Book {
     /// Pieces that the worker is to unmap.
     to_forget: Mutex<Vec<u64>>,
     /// Wakes the supervisor, which tells it.
-    pub(super) alarm: Arc<UnixStream>,
+    pub(super) doorbell: Arc<UnixStream>,
 }
 
 impl Book {
     /// That of a new worker, and the file of its counts.
-    pub(crate) fn new(alarm: Arc<UnixStream>) -> io::Result<(Self, OwnedFd)> {
+    pub(crate) fn new(doorbell: Arc<UnixStream>) -> io::Result<(Self, OwnedFd)> {
         let (holds, file) = Mapping::create(COUNTS, Writable::Everywhere)?;
-        Ok((Self { holds, to_forget: Mutex::default(), alarm }, file))
+        Ok((Self { holds, to_forget: Mutex::default(), doorbell }, file))
     }
 
     /// The ids of pieces that the worker is to unmap.
@@ -83,11 +83,11 @@ impl Book {
     /// Wakes the supervisor.
     pub(super) fn ring(&self) {
         // When the buffer is full the supervisor will wake up anyway.
-        sys::send_if_room(self.alarm.as_fd(), &[1]);
+        sys::send_if_room(self.doorbell.as_fd(), &[1]);
     }
 
     pub(super) fn is_of_same_pool(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.alarm, &other.alarm)
+        Arc::ptr_eq(&self.doorbell, &other.doorbell)
     }
 }
 

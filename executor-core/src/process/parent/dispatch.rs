@@ -7,11 +7,11 @@ use std::{
 };
 
 use super::{
+    in_flight::InFlightRequest,
     queue::{Queue, Queued},
-    shelf::Standing,
     sleep::Sleep,
     spent::Spent,
-    worker_slot::Worker,
+    worker_handle::WorkerHandle,
 };
 #[cfg(target_os = "linux")]
 use crate::process::task::request::Settled;
@@ -25,13 +25,13 @@ use crate::{
             location::Location,
             request::Request,
         },
-        transport::{Alert, Record},
+        transport::{NotifyPolicy, Record},
     },
     sys,
 };
 
-mod books;
 pub(in crate::process) mod events;
+mod ledger;
 mod reclaim;
 mod silent;
 #[cfg(all(test, not(loom), target_os = "linux"))]
@@ -40,15 +40,15 @@ mod simulation;
 mod starts;
 mod stop;
 
-use books::Books;
 use events::Events;
 pub(in crate::process) use events::Untold;
+use ledger::Ledger;
 
 /// What stands with a worker should keep it busy for about this long, so that it does not have to wait for the parent ...
 const AHEAD: f32 = 400_000.0;
 /// ... and while it is less than this, in nanoseconds, waking another worker would take longer than waiting for this one ...
 const SPREAD: f32 = 5_000.0;
-/// ... or, where no core is free for that one and the submitter needs its own, would only have the cores change hands.
+/// ... or, where no pool is free for that one and the submitter needs its own, would only have the cores change hands.
 const SPREAD_CROWDED: f32 = 50_000.0;
 /// With tasks that take longer than this, in nanoseconds, nothing stands behind the one that runs.
 const LONG: f32 = 1_000_000.0;
@@ -118,16 +118,16 @@ pub(in crate::process) struct State {
     pub(in crate::process) closing: usize,
     /// What all that is in the queue ends with. The supervisor sees to it, and nothing in there is begun meanwhile.
     doom: Option<TaskError>,
-    pub(in crate::process) workers: BTreeMap<u32, Worker>,
+    pub(in crate::process) workers: BTreeMap<u32, WorkerHandle>,
     next_worker: u32,
     /// Workers with which nothing stands; the one used last, whose caches are warm, comes last.
     pub(in crate::process) idle: Vec<u32>,
     /// The worker that was given something last.
     current: u32,
-    pub(in crate::process) books: Books,
+    pub(in crate::process) ledger: Ledger,
     /// Threads that look for answers.
-    lookers: usize,
-    alert: Alert,
+    spinners: usize,
+    notify_policy: NotifyPolicy,
     /// Whether the supervisor looks after requests that stand behind others, as it does whenever there are any.
     pub(super) is_watched: bool,
     /// Whether an observer is to be told of the start of something that has not started yet.
@@ -149,7 +149,7 @@ pub(in crate::process) struct State {
     pub(super) most_workers: usize,
     /// No more workers may be started as things are; the supervisor is called where that changes.
     pub(super) is_full: bool,
-    /// When the supervisor looks whether what is first on the shelves is claimed.
+    /// When the supervisor looks whether the first request in flight is claimed.
     claims_due: Option<Instant>,
     pub(in crate::process) shut_down: bool,
     /// No worker is left and none will come.
@@ -211,16 +211,16 @@ impl ToWake {
 
 impl State {
     pub(in crate::process) fn new(most_workers: usize, idle_timeout: Option<Duration>, is_observed: bool) -> Self {
-        let books = Books { events: Events::new(is_observed), ..Books::default() };
-        Self { most_workers, sleep: Sleep::new(idle_timeout), books, ..Self::default() }
+        let ledger = Ledger { events: Events::new(is_observed), ..Ledger::default() };
+        Self { most_workers, sleep: Sleep::new(idle_timeout), ledger, ..Self::default() }
     }
 
     pub(in crate::process) fn take_to_wake(&mut self) -> ToWake {
-        ToWake(std::mem::take(&mut self.books.to_wake))
+        ToWake(std::mem::take(&mut self.ledger.to_wake))
     }
 
     /// A new worker, which gets a number that no other one has.
-    pub(super) fn add_worker(&mut self, worker: Worker) -> u32 {
+    pub(super) fn add_worker(&mut self, worker: WorkerHandle) -> u32 {
         loop {
             let number = self.next_worker;
             self.next_worker = (number + 1) % Location::WORKERS;
@@ -233,8 +233,8 @@ impl State {
 
     /// Tasks that wait for a worker, also for the one that they stand with.
     pub(in crate::process) fn waiting(&self) -> usize {
-        let busy = self.workers.values().filter(|worker| worker.shelf.live() > 0).count();
-        self.queued() + self.books.standing - busy
+        let busy = self.workers.values().filter(|worker| worker.in_flight.live() > 0).count();
+        self.queued() + self.ledger.standing - busy
     }
 
     /// Takes a new task: straight to a worker where one has room for it and nobody is before it.
@@ -243,13 +243,13 @@ impl State {
         self.next_ticket += 1;
         if request.time_limit().is_some() {
             job.content().location().begin_wanted();
-            self.books.wanted += 1;
+            self.ledger.wanted += 1;
         }
         if self.queue.is_empty()
             && let Some(number) = self.choose(&request, bytes.len())
         {
             self.stand(number, job, request, bytes);
-            self.ring(number);
+            self.notify(number);
             self.note_starts();
             return;
         }
@@ -266,7 +266,7 @@ impl State {
     /// Whether so many tasks have somebody who may sleep for them.
     #[cfg(test)]
     pub(in crate::process) fn is_awaited(&self, tasks: usize) -> bool {
-        self.books.wanted >= tasks
+        self.ledger.wanted >= tasks
     }
 
     /// For tests of what a panic costs: what somebody has in the hands.
@@ -288,13 +288,13 @@ impl State {
         let expiry = (end, self.next_expiry);
         self.next_expiry += 1;
         request.extras().expiry = Some((expiry, now));
-        self.books.expiries.insert(expiry, (job.pointer(), now));
+        self.ledger.expiries.insert(expiry, (job.pointer(), now));
         self.sleep.call_by(end);
     }
 
     /// When the next task has waited for as long as it may.
     pub(super) fn next_expiry(&self) -> Option<Instant> {
-        self.books.expiries.first_key_value().map(|((end, _), _)| *end)
+        self.ledger.expiries.first_key_value().map(|((end, _), _)| *end)
     }
 
     /// Ends tasks that have waited for as long as they may.
@@ -304,36 +304,36 @@ impl State {
             if self.next_expiry().is_none_or(|end| end > now) {
                 break;
             }
-            if let Some((_, (job, since))) = self.books.expiries.pop_first() {
+            if let Some((_, (job, since))) = self.ledger.expiries.pop_first() {
                 self.take_away(&job, TaskError::Expired { waited: now - since }, false);
-                self.books.spent.push(Spent::Task(job));
+                self.ledger.spent.push(Spent::Task(job));
             }
         }
     }
 
     /// How many requests may stand with a worker.
     fn depth(&self) -> usize {
-        match self.books.task_time {
+        match self.ledger.task_time {
             // Nothing is known yet, or they are long.
             0.0 | LONG.. => 1,
             time => ((AHEAD / time) as usize).max(2),
         }
     }
 
-    fn can_take(&self, worker: &Worker, request: &Request, bytes: usize) -> bool {
+    fn can_take(&self, worker: &WorkerHandle, request: &Request, bytes: usize) -> bool {
         worker.is_open()
             && !worker.is_stuck()
-            && worker.shelf.live() < self.depth().min(worker.channel.depth())
-            && worker.channel.has_room(Worker::room_for(request, bytes))
+            && worker.in_flight.live() < self.depth().min(worker.channel.depth())
+            && worker.channel.has_room(WorkerHandle::room_for(request, bytes))
     }
 
     /// Whether the worker used last has something to do, but so little that waking another one would take longer.
     fn current_is_best(&self, request: &Request, bytes: usize) -> bool {
         let spread = if self.busy() + 1 < sys::available_cpus() { SPREAD } else { SPREAD_CROWDED };
         self.workers.get(&self.current).is_some_and(|worker| {
-            worker.shelf.live() > 0
-                && self.books.task_time > 0.0
-                && worker.shelf.live() as f32 * self.books.task_time < spread
+            worker.in_flight.live() > 0
+                && self.ledger.task_time > 0.0
+                && worker.in_flight.live() as f32 * self.ledger.task_time < spread
                 && self.can_take(worker, request, bytes)
         })
     }
@@ -350,10 +350,10 @@ impl State {
         }
         while let Some(&number) = self.idle.last() {
             match self.workers.get_mut(&number) {
-                Some(worker) if worker.is_open() && worker.shelf.live() == 0 => {
+                Some(worker) if worker.is_open() && worker.in_flight.live() == 0 => {
                     // Nothing that it has not passed may be in the way.
                     worker.forget_revoked();
-                    if worker.channel.has_room(Worker::room_for(request, bytes)) {
+                    if worker.channel.has_room(WorkerHandle::room_for(request, bytes)) {
                         return Some(number);
                     }
                     break;
@@ -362,7 +362,7 @@ impl State {
             }
         }
         let able = self.workers.iter().filter(|(_, worker)| self.can_take(worker, request, bytes));
-        able.min_by_key(|(_, worker)| worker.shelf.live()).map(|(number, _)| *number)
+        able.min_by_key(|(_, worker)| worker.in_flight.live()).map(|(number, _)| *number)
     }
 
     /// Puts a task with a worker, which has room for it.
@@ -378,7 +378,7 @@ impl State {
         let (mut settled, large) = match request.settle() {
             None => (None, None),
             Some(Settled::Reference(bytes, large)) => {
-                self.books.spent.push(Spent::Long(Long::Large(large)));
+                self.ledger.spent.push(Spent::Long(Long::Large(large)));
                 (Some(bytes), None)
             }
             Some(Settled::Plain(bytes, large)) => (Some(bytes), Some(Long::Large(large))),
@@ -389,13 +389,13 @@ impl State {
         let source = settled.as_mut().map_or(source, |settled| settled as &mut dyn Source);
         #[cfg(target_os = "linux")]
         if let Err(error) = worker.share(&request) {
-            return self.books.end(job, request, Err(error));
+            return self.ledger.end(job, request, Err(error));
         }
         let definition = match worker.define(&request) {
             Ok(definition) => definition,
-            Err(error) => return self.books.end(job, request, Err(error)),
+            Err(error) => return self.ledger.end(job, request, Err(error)),
         };
-        let request_number = worker.shelf.next_number();
+        let request_number = worker.in_flight.next_number();
         let items = request.items();
         let run = |bytes| Record::Run { definition, items, bytes };
         let (place, kept) = if large.is_some() {
@@ -413,22 +413,22 @@ impl State {
         let control = worker.channel.control();
         // What was sent at once needs no memory any more, also where nothing else ever comes over the socket.
         if control.has_spent() {
-            self.books.spent.extend(control.take_spent().into_iter().map(Spent::Long));
+            self.ledger.spent.extend(control.take_spent().into_iter().map(Spent::Long));
         }
         // What did not fit into a socket is sent by the supervisor.
         if control.wants_to_send() {
             self.sleep.call();
         }
         job.content().location().set(Location::Worker(number, request_number as u32));
-        worker.shelf.push(Standing { job, request, place, kept }, &mut self.sleep);
+        worker.in_flight.push(InFlightRequest { job, request, place, kept }, &mut self.sleep);
         worker.tasks_left = worker.tasks_left.map(|left| left - 1);
         if worker.is_used_up() {
             // Its successor can get ready meanwhile.
             self.sleep.call();
         }
-        self.books.standing += 1;
+        self.ledger.standing += 1;
         self.current = number;
-        if worker.shelf.live() == 1 {
+        if worker.in_flight.live() == 1 {
             match self.idle.last() {
                 Some(last) if *last == number => drop(self.idle.pop()),
                 _ => self.idle.retain(|idle| *idle != number),
@@ -441,11 +441,11 @@ impl State {
     }
 
     /// Tells a worker of what was put with it.
-    fn ring(&mut self, number: u32) {
+    fn notify(&mut self, number: u32) {
         // The caller has something to do as well.
         let look = self.busy() < sys::available_cpus();
         if let Some(worker) = self.workers.get_mut(&number) {
-            worker.channel.ring(look);
+            worker.channel.notify(look);
             // What did not fit into the socket is sent there.
             if worker.channel.control().wants_to_send() {
                 self.sleep.call();
@@ -458,13 +458,13 @@ impl State {
         loop {
             self.hand_out_all();
             debug_assert!(
-                self.is_watched || self.workers.values().all(|worker| worker.shelf.live() < 2),
+                self.is_watched || self.workers.values().all(|worker| worker.in_flight.live() < 2),
                 "what stands behind something is watched"
             );
-            if !self.set_alert() {
+            if !self.set_notify_policy() {
                 return;
             }
-            // Workers may have answered before they could see the new alert; then it is for this thread to notice.
+            // Workers may have answered before they could see the new policy; then it is for this thread to notice.
             self.receive_all();
         }
     }
@@ -474,7 +474,7 @@ impl State {
         if self.queue.is_empty()
             || self.closing > 0
             || self.doom.is_some()
-            || !self.workers.values().any(|worker| worker.is_open() && worker.shelf.live() <= enough)
+            || !self.workers.values().any(|worker| worker.is_open() && worker.in_flight.live() <= enough)
         {
             return;
         }
@@ -491,7 +491,7 @@ impl State {
             }
         }
         for number in given {
-            self.ring(number);
+            self.notify(number);
         }
     }
 
@@ -503,23 +503,23 @@ impl State {
     }
 
     /// Tells the workers when to wake the parent; `true` when some of them may have missed it.
-    fn set_alert(&mut self) -> bool {
-        let alert = if self.lookers > 0 {
-            Alert::BeforeSleep
-        } else if self.books.wanted > 0 {
-            Alert::Always
+    fn set_notify_policy(&mut self) -> bool {
+        let notify_policy = if self.spinners > 0 {
+            NotifyPolicy::BeforeSleep
+        } else if self.ledger.wanted > 0 {
+            NotifyPolicy::Always
         } else if !self.queue.is_empty() {
-            Alert::WhenEmpty
+            NotifyPolicy::WhenEmpty
         } else {
-            Alert::BeforeSleep
+            NotifyPolicy::BeforeSleep
         };
-        if alert == self.alert {
+        if notify_policy == self.notify_policy {
             return false;
         }
-        let raised = alert > self.alert;
-        self.alert = alert;
+        let raised = notify_policy > self.notify_policy;
+        self.notify_policy = notify_policy;
         for worker in self.workers.values_mut() {
-            worker.channel.set_alert(alert);
+            worker.channel.set_notify_policy(notify_policy);
         }
         raised
     }
@@ -545,41 +545,41 @@ impl State {
     /// A worker that is ready for its first task.
     pub(super) fn add_ready(&mut self, number: u32) {
         if let Some(worker) = self.workers.get_mut(&number) {
-            worker.channel.set_alert(self.alert);
+            worker.channel.set_notify_policy(self.notify_policy);
             worker.idle_since = Instant::now();
             self.idle.push(number);
         }
     }
 
     /// A thread begins to look for answers, and workers need not wake anybody.
-    pub(in crate::process) fn begin_look(&mut self) {
-        self.lookers += 1;
-        self.set_alert();
+    pub(in crate::process) fn begin_spin(&mut self) {
+        self.spinners += 1;
+        self.set_notify_policy();
     }
 
     /// A thread has looked enough.
-    pub(in crate::process) fn end_look(&mut self) {
-        self.lookers -= 1;
+    pub(in crate::process) fn end_spin(&mut self) {
+        self.spinners -= 1;
         self.refill();
     }
 
     /// Somebody is about to sleep until the task is done.
     pub(in crate::process) fn want(&mut self, task: &CellTask<ProcessTask>) {
         if task.content().location().want() {
-            self.books.wanted += 1;
+            self.ledger.wanted += 1;
             self.refill();
         }
     }
 
     /// Takes all answers that have arrived.
     pub(in crate::process) fn receive_all(&mut self) {
-        let Self { workers, books, idle, sleep, .. } = self;
+        let Self { workers, ledger, idle, sleep, .. } = self;
         if idle.len() == workers.len() {
             return;
         }
         for (number, worker) in workers {
-            if worker.shelf.live() > 0 && !worker.is_insane {
-                Self::receive_from(*number, worker, books, idle, sleep);
+            if worker.in_flight.live() > 0 && !worker.violated_protocol {
+                Self::receive_from(*number, worker, ledger, idle, sleep);
             }
         }
         self.note_starts();
@@ -588,29 +588,35 @@ impl State {
     /// Takes the answers of one worker.
     pub(in crate::process) fn receive(&mut self, number: u32) {
         if let Some(worker) = self.workers.get_mut(&number) {
-            Self::receive_from(number, worker, &mut self.books, &mut self.idle, &mut self.sleep);
+            Self::receive_from(number, worker, &mut self.ledger, &mut self.idle, &mut self.sleep);
             self.note_starts();
         }
     }
 
     /// What makes no sense is the end of the worker that sent it.
-    fn receive_from(number: u32, worker: &mut Worker, books: &mut Books, idle: &mut Vec<u32>, sleep: &mut Sleep) {
+    fn receive_from(
+        number: u32,
+        worker: &mut WorkerHandle,
+        ledger: &mut Ledger,
+        idle: &mut Vec<u32>,
+        sleep: &mut Sleep,
+    ) {
         let is_killed = worker.is_killed();
         #[cfg(target_os = "linux")]
-        let Worker { channel, shelf, loans, .. } = worker;
+        let WorkerHandle { channel, in_flight, loans, .. } = worker;
         #[cfg(not(target_os = "linux"))]
-        let Worker { channel, shelf, .. } = worker;
-        let before = shelf.live();
+        let WorkerHandle { channel, in_flight, .. } = worker;
+        let before = in_flight.live();
         #[cfg(target_os = "linux")]
-        let outcome = channel.receive(&mut |reply| books.take_reply(shelf, reply, is_killed, sleep, loans));
+        let outcome = channel.receive(&mut |reply| ledger.take_reply(in_flight, reply, is_killed, sleep, loans));
         #[cfg(not(target_os = "linux"))]
-        let outcome = channel.receive(&mut |reply| books.take_reply(shelf, reply, is_killed, sleep));
-        if let Some((number, place)) = shelf.take_released() {
+        let outcome = channel.receive(&mut |reply| ledger.take_reply(in_flight, reply, is_killed, sleep));
+        if let Some((number, place)) = in_flight.take_released() {
             channel.release(number, place);
             worker.definitions.passed(number);
         }
-        worker.is_insane |= outcome.is_err();
-        let rests = before > 0 && worker.shelf.live() == 0;
+        worker.violated_protocol |= outcome.is_err();
+        let rests = before > 0 && worker.in_flight.live() == 0;
         if rests {
             worker.rest(sleep);
             if worker.is_ready() {
@@ -619,7 +625,7 @@ impl State {
         }
         // It is buried, or replaced, or its frames are taken, by the supervisor alone.
         let has_kept = worker.channel.control().wants_to_send();
-        if worker.is_insane || rests && !worker.is_open() || worker.is_unheard() || has_kept {
+        if worker.violated_protocol || rests && !worker.is_open() || worker.has_pending_frames() || has_kept {
             sleep.call();
         }
     }
@@ -634,14 +640,14 @@ impl State {
 
     /// When something about a task or a worker is due: a limit, the end of a grace time or of a wait, a worker that leaves.
     pub(super) fn next_deadline(&self) -> Option<Instant> {
-        let workers = self.workers.values().filter_map(Worker::next_deadline);
+        let workers = self.workers.values().filter_map(WorkerHandle::next_deadline);
         workers.chain(self.next_expiry()).chain(self.next_leave()).chain(self.claims_due).min()
     }
 
     /// When a worker will have had nothing to do for as long as it may.
     fn next_leave(&self) -> Option<Instant> {
         let limit = self.sleep.idle_timeout().filter(|_| self.warming == 0)?;
-        let idle = self.workers.values().filter(|worker| worker.is_open() && worker.shelf.live() == 0);
+        let idle = self.workers.values().filter(|worker| worker.is_open() && worker.in_flight.live() == 0);
         idle.filter_map(|worker| worker.idle_since.checked_add(limit)).min()
     }
 
@@ -653,46 +659,46 @@ impl State {
 
     /// A task that has all its answers without having been run.
     pub(in crate::process) fn end_unrun(&mut self, job: Job, request: Request) {
-        self.books.end_chunk(job, request);
+        self.ledger.end_chunk(job, request);
     }
 
     /// What whoever releases the lock is to drop, if there is anything.
     #[inline]
     pub(in crate::process) fn take_spent(&mut self) -> Option<Vec<Spent>> {
         if let Some(pages) = self.queue.take_spent() {
-            self.books.spent.push(Spent::Pages(pages));
+            self.ledger.spent.push(Spent::Pages(pages));
         }
-        if self.books.spent.is_empty() { None } else { Some(std::mem::take(&mut self.books.spent)) }
+        if self.ledger.spent.is_empty() { None } else { Some(std::mem::take(&mut self.ledger.spent)) }
     }
 
     /// Whether every task is in one place, the one that it says, and whether the counts are those of what they count.
     #[cfg(any(test, debug_assertions))]
     pub(super) fn is_consistent(&self) -> bool {
-        let shelves = self.workers.values().map(|worker| &worker.shelf);
-        let standing = shelves.clone().map(crate::process::parent::shelf::Shelf::live).sum::<usize>();
+        let all_in_flight = self.workers.values().map(|worker| &worker.in_flight);
+        let standing = all_in_flight.clone().map(crate::process::parent::in_flight::InFlight::live).sum::<usize>();
         let are_there = self.workers.iter().all(|(number, worker)| {
-            worker.shelf.lives().all(|(request, standing)| {
+            worker.in_flight.lives().all(|(request, standing)| {
                 standing.job.content().location().get() == Location::Worker(*number, request as u32)
             })
         });
-        let wanted = shelves
-            .flat_map(crate::process::parent::shelf::Shelf::lives)
+        let wanted = all_in_flight
+            .flat_map(crate::process::parent::in_flight::InFlight::lives)
             .filter(|(_, standing)| standing.job.content().location().is_wanted())
             .count()
             + self.queue.iter().filter(|queued| queued.job.content().location().is_wanted()).count();
-        let expiries = self.books.expiries.values();
+        let expiries = self.ledger.expiries.values();
         let awaited = expiries.clone().all(|(job, _)| job.content().location().get() != Location::Nowhere);
         self.queue.is_sound()
             && are_there
             && awaited
-            && self.books.standing == standing
-            && self.books.wanted == wanted + self.waiting_for_space
+            && self.ledger.standing == standing
+            && self.ledger.wanted == wanted + self.waiting_for_space
     }
 
     /// The pool has ended: lets go of tasks that are done, and that were to be come across later. Each holds on to the pool.
     pub(super) fn forget_done(&mut self) {
         debug_assert!(self.queue.is_empty(), "a pool has ended with tasks in its queue");
-        self.books.expiries.clear();
+        self.ledger.expiries.clear();
     }
 
     /// Whether something waits in the queue.
@@ -713,12 +719,12 @@ impl State {
     /// A submitter waits for space: workers have to say when they have answered.
     pub(in crate::process) fn begin_wait_for_space(&mut self) {
         self.waiting_for_space += 1;
-        self.books.wanted += 1;
+        self.ledger.wanted += 1;
         self.refill();
     }
 
     pub(in crate::process) fn end_wait_for_space(&mut self) {
         self.waiting_for_space -= 1;
-        self.books.wanted -= 1;
+        self.ledger.wanted -= 1;
     }
 }

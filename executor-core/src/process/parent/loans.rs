@@ -42,8 +42,8 @@ pub(in crate::process) struct Loans {
 impl Loans {
     /// The account of a new worker, and the file of its counts, which comes to it with the first message. So a worker that
     /// knows of any piece counts what it holds.
-    pub(in crate::process) fn new(alarm: Arc<UnixStream>) -> io::Result<(Self, OwnedFd)> {
-        let (book, file) = Book::new(alarm)?;
+    pub(in crate::process) fn new(doorbell: Arc<UnixStream>) -> io::Result<(Self, OwnedFd)> {
+        let (book, file) = Book::new(doorbell)?;
         let mut loans = Self::nothing();
         loans.book = Some(Arc::new(book));
         Ok((loans, file))

@@ -15,7 +15,7 @@ use crate::{
     pins::Pins,
     process::{
         task::{bytes::Long, request::Request},
-        transport::{Alert, ControlChannel, ParentEnd, Place, Record, Reply},
+        transport::{ControlChannel, NotifyPolicy, ParentEnd, Record, RecordOffset, Reply},
         wire::frame::DEFINITIONS,
         worker::entry::EntryOf,
     },
@@ -85,18 +85,18 @@ impl ParentEnd for Channel {
         true
     }
 
-    fn push_with(&mut self, record: Record<'_>, _: Option<Long>) -> Place {
+    fn push_with(&mut self, record: Record<'_>, _: Option<Long>) -> RecordOffset {
         self.sent.push_back(match record {
             Record::Share { share, file } => Sent::Share(share, file.try_clone_to_owned().unwrap()),
             Record::Forget { id } => Sent::Forget(id),
             Record::Run { .. } | Record::Define { .. } => unreachable!("pushed by the model"),
         });
-        Place::default()
+        RecordOffset::default()
     }
 
-    fn ring(&mut self, _: bool) {}
+    fn notify(&mut self, _: bool) {}
 
-    fn release(&mut self, _: u64, _: Place) {}
+    fn release(&mut self, _: u64, _: RecordOffset) {}
 
     fn release_all(&mut self) -> bool {
         self.sent.is_empty()
@@ -114,7 +114,7 @@ impl ParentEnd for Channel {
         false
     }
 
-    fn bytes(&self, _: Place) -> Vec<u8> {
+    fn bytes(&self, _: RecordOffset) -> Vec<u8> {
         Vec::new()
     }
 
@@ -126,7 +126,7 @@ impl ParentEnd for Channel {
         None
     }
 
-    fn set_alert(&mut self, _: Alert) {}
+    fn set_notify_policy(&mut self, _: NotifyPolicy) {}
 
     fn say_goodbye(&mut self) {}
 
@@ -136,18 +136,18 @@ impl ParentEnd for Channel {
 }
 
 /// A request as the parent has it.
-struct Standing {
+struct InFlightRequest {
     number: u64,
     /// Pins what it refers to; nothing when it was revoked.
     request: Option<(Request, Pins)>,
 }
 
-struct Worker {
+struct WorkerHandle {
     // The parent's side.
     loans: Loans,
     definitions: Definitions,
     channel: Channel,
-    standing: VecDeque<Standing>,
+    standing: VecDeque<InFlightRequest>,
     next_number: u64,
     // Its own side.
     borrower: Borrower,
@@ -160,7 +160,7 @@ struct Worker {
     asleep_until: usize,
 }
 
-impl Worker {
+impl WorkerHandle {
     fn new() -> Self {
         let (control, other) = ControlChannel::pair().unwrap();
         let (loans, counts) = Loans::new(Arc::new(UnixStream::pair().unwrap().0)).unwrap();
@@ -204,7 +204,7 @@ struct Model {
     held: Vec<Piece>,
     fresh: Vec<Fresh>,
     configurations: Vec<(Arc<Bound>, Told)>,
-    workers: Vec<Worker>,
+    workers: Vec<WorkerHandle>,
     counts: [usize; 6],
     /// All pieces that were made.
     made: Vec<u64>,
@@ -235,7 +235,7 @@ impl Model {
             held: Vec::new(),
             fresh: Vec::new(),
             configurations: Vec::new(),
-            workers: (0..3).map(|_| Worker::new()).collect(),
+            workers: (0..3).map(|_| WorkerHandle::new()).collect(),
             counts: [0; 6],
             made: Vec::new(),
         }
@@ -306,7 +306,7 @@ impl Model {
         worker.next_number += 1;
         let sent = Sent::Run { number, definition: definition as usize, told: told(pieces), step };
         worker.channel.sent.push_back(sent);
-        worker.standing.push_back(Standing { number, request: Some((request, pins)) });
+        worker.standing.push_back(InFlightRequest { number, request: Some((request, pins)) });
     }
 
     /// Revokes a request that the worker has not claimed.
@@ -428,7 +428,7 @@ impl Model {
             self.counts[3] += 1;
         }
         self.counts[4] += usize::from(is_fresh);
-        self.workers[index] = Worker::new();
+        self.workers[index] = WorkerHandle::new();
     }
 
     fn step(&mut self) {
@@ -483,7 +483,7 @@ impl Model {
             // It dies, whatever it was doing.
             39 if self.random.is(10) => {
                 self.counts[5] += 1;
-                self.workers[index] = Worker::new();
+                self.workers[index] = WorkerHandle::new();
             }
             _ => {}
         }

@@ -23,12 +23,12 @@ use crate::{foreign::NoForeignCode, sys};
 pub(super) struct Lock {
     state: Mutex<State>,
     /// Wakes the supervisor.
-    alarm: Arc<UnixStream>,
+    doorbell: Arc<UnixStream>,
 }
 
 impl Lock {
-    pub(in crate::process) fn new(state: State, alarm: Arc<UnixStream>) -> Self {
-        Self { state: Mutex::new(state), alarm }
+    pub(in crate::process) fn new(state: State, doorbell: Arc<UnixStream>) -> Self {
+        Self { state: Mutex::new(state), doorbell }
     }
 
     /// Whether somebody has panicked with the lock.
@@ -66,7 +66,7 @@ impl<'a> Locked<'a> {
     /// for no reason.
     pub(in crate::process) fn wait(mut self, condition: &Condvar, time: Option<Duration>) -> Self {
         let lock = self.lock;
-        if !self.books.spent.is_empty() {
+        if !self.ledger.spent.is_empty() {
             drop(self);
             return lock.lock();
         }
@@ -109,7 +109,7 @@ impl Drop for Locked<'_> {
         let spent = guard.take_spent();
         drop(guard);
         if thread::panicking() {
-            sys::send_if_room(self.lock.alarm.as_fd(), &[1]);
+            sys::send_if_room(self.lock.doorbell.as_fd(), &[1]);
         }
         self.no_foreign_code = None;
         if let Some(spent) = spent {

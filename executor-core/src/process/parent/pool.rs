@@ -11,7 +11,7 @@ use super::{
     dispatch::{State, Untold, events},
     launch::Settings,
     lock::{Lock, Locked},
-    worker_slot::Worker,
+    worker_handle::WorkerHandle,
 };
 use crate::{
     cancel::CancelToken,
@@ -28,7 +28,7 @@ use crate::{
     sys,
 };
 
-pub(in crate::process) struct Core {
+pub(in crate::process) struct PoolShared {
     pub(in crate::process) id: u64,
     pub(in crate::process) config: Config,
     pub(in crate::process) identity: Identity,
@@ -37,7 +37,7 @@ pub(in crate::process) struct Core {
     supervisor: OnceLock<ThreadId>,
     me: OnceLock<Weak<Self>>,
     /// Wakes the supervisor; a byte already there is enough.
-    pub(in crate::process) alarm: Arc<UnixStream>,
+    pub(in crate::process) doorbell: Arc<UnixStream>,
     /// Submitters wait here for space in a bounded queue.
     pub(in crate::process) space: Condvar,
     /// Waits here: `shutdown` for the end, `warm_up` for workers.
@@ -52,20 +52,20 @@ const LONGEST_TELLING: Duration = Duration::from_millis(1);
 /// A submit waits no longer than this for an observer that is far behind.
 const LONGEST_DELAY: Duration = Duration::from_millis(100);
 
-impl Core {
-    /// `alarm` is what wakes the supervisor.
-    pub(in crate::process) fn new(config: Config, identity: Identity, alarm: UnixStream) -> Self {
-        let alarm = Arc::new(alarm);
+impl PoolShared {
+    /// `doorbell` is what wakes the supervisor.
+    pub(in crate::process) fn new(config: Config, identity: Identity, doorbell: UnixStream) -> Self {
+        let doorbell = Arc::new(doorbell);
         let state = State::new(config.max_workers, config.idle_timeout, config.observer.is_some());
         Self {
             id: new_pool_id(),
             config,
             identity,
             token: CancelToken::new(),
-            state: Lock::new(state, Arc::clone(&alarm)),
+            state: Lock::new(state, Arc::clone(&doorbell)),
             supervisor: OnceLock::new(),
             me: OnceLock::new(),
-            alarm,
+            doorbell,
             space: Condvar::new(),
             changed: Condvar::new(),
         }
@@ -114,7 +114,7 @@ impl Core {
 
     pub(in crate::process) fn wake_supervisor(&self) {
         // When the buffer is full the supervisor will wake up anyway.
-        sys::send_if_room(self.alarm.as_fd(), &[1]);
+        sys::send_if_room(self.doorbell.as_fd(), &[1]);
     }
 
     /// Releases the lock, tells what has happened, and wakes whom it has to: waiters of tasks that are done, submitters, the
@@ -127,7 +127,7 @@ impl Core {
             assert!(state.is_sleep_covered(), "nobody has told the supervisor of something that will be due");
         }
         let is_called = state.sleep.take_call();
-        let has_untold = state.books.events.has_untold();
+        let has_untold = state.ledger.events.has_untold();
         drop(state);
         if is_called {
             self.wake_supervisor();
@@ -144,7 +144,7 @@ impl Core {
         // Last, for an observer may take its time; and what was woken may have ended the pool, and waited until all was told:
         // so nobody else may be kept from telling until here.
         if has_untold {
-            let untold = self.lock().books.events.begin_telling();
+            let untold = self.lock().ledger.events.begin_telling();
             untold.into_iter().for_each(|untold| self.tell(untold));
         }
     }
@@ -166,7 +166,7 @@ impl Core {
     fn tell(&self, mut untold: Untold) {
         let end = Instant::now() + LONGEST_TELLING;
         if !self.is_supervisor_here() && untold.tell(self.config.observer.as_deref(), Some(end)) {
-            let more = self.lock().books.events.more();
+            let more = self.lock().ledger.events.more();
             self.note_told();
             match more {
                 Some(more) => untold = more,
@@ -182,7 +182,7 @@ impl Core {
     fn tell_all(&self, mut untold: Untold) {
         loop {
             untold.tell(self.config.observer.as_deref(), None);
-            let more = self.lock().books.events.more();
+            let more = self.lock().ledger.events.more();
             self.note_told();
             match more {
                 Some(more) => untold = more,
@@ -200,7 +200,7 @@ impl Core {
     /// as tasks can be submitted.
     pub(in crate::process) fn let_observer_catch_up<'a>(&self, mut state: Locked<'a>) -> Locked<'a> {
         let end = Instant::now() + LONGEST_DELAY;
-        while state.books.events.is_behind() && !events::is_telling_here() {
+        while state.ledger.events.is_behind() && !events::is_telling_here() {
             let left = end.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 break;
@@ -216,7 +216,7 @@ impl Core {
     }
 }
 
-impl TaskOwner for Core {
+impl TaskOwner for PoolShared {
     fn id(&self) -> u64 {
         self.id
     }
@@ -251,11 +251,11 @@ impl TaskOwner for Core {
             // Begun meanwhile, so that there may be an answer to what stood before it.
             state.receive(number);
             let front =
-                state.workers.get(&number).and_then(|worker| worker.shelf.find(request)).map(|(front, _)| front);
+                state.workers.get(&number).and_then(|worker| worker.in_flight.find(request)).map(|(front, _)| front);
             stopped = front.is_some()
                 && state.stop(number, front, &TaskError::Cancelled, self.config.grace)
                 // One that is being stopped for another reason will say that one.
-                && state.workers.get(&number).is_some_and(Worker::is_killed);
+                && state.workers.get(&number).is_some_and(WorkerHandle::is_killed);
         }
         state.sleep.call();
         self.conclude(state);
@@ -274,10 +274,9 @@ impl TaskOwner for Core {
             Location::Nowhere => false,
             // It is to be run again.
             _ if task.content().location().is_begun() => true,
-            Location::Worker(number, request) => state
-                .workers
-                .get(&number)
-                .is_some_and(|worker| worker.shelf.find(request).is_some_and(|(request, _)| worker.has_begun(request))),
+            Location::Worker(number, request) => state.workers.get(&number).is_some_and(|worker| {
+                worker.in_flight.find(request).is_some_and(|(request, _)| worker.has_begun(request))
+            }),
             Location::Queue(_) => false,
         };
         self.conclude(state);
@@ -297,7 +296,7 @@ impl TaskOwner for Core {
             self.conclude(state);
             return true;
         }
-        state.begin_look();
+        state.begin_spin();
         let is_crowded = state.busy() >= sys::available_cpus();
         self.conclude(state);
         // Others run for some milliseconds once they are let.
@@ -324,7 +323,7 @@ impl TaskOwner for Core {
             is_done()
         });
         let mut state = self.lock();
-        state.end_look();
+        state.end_spin();
         self.conclude(state);
         found || is_done()
     }

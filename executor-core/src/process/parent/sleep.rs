@@ -1,7 +1,7 @@
 //! What the supervisor sleeps for, and who wakes it.
 //!
 //! The rule: whoever makes something due calls the supervisor, or makes sure that it wakes up in time, and only here. What
-//! can become due is: the limit of a task that becomes the front of its shelf, wherever that happens; the end of a grace
+//! can become due is: the limit of a task that becomes the front of what is in flight, wherever that happens; the end of a grace
 //! time; the end of a wait in the queue; a worker that has had nothing to do for long enough; and all that is to be done at
 //! once. So what changes a front takes a [`Sleep`] as an argument.
 //!

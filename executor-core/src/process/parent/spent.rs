@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::worker_slot::Worker;
+use super::worker_handle::WorkerHandle;
 use crate::{
     configuration::Bound,
     future::{TypedRef, callbacks::drop_elsewhere},
@@ -25,7 +25,7 @@ pub(in crate::process) enum Spent {
     Pages(Box<dyn Send>),
     Task(TypedRef<ProcessTask>),
     /// One that is gone, with its rings and the configurations that it knew.
-    Worker(Box<Worker>),
+    Worker(Box<WorkerHandle>),
 }
 
 impl Spent {

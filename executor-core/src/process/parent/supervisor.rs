@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{launch::Launcher, pool::Core, worker_slot::Worker};
+use super::{launch::Launcher, pool::PoolShared, worker_handle::WorkerHandle};
 use crate::{
     error::{Cause, TaskError},
     future::end_if_elsewhere,
@@ -24,20 +24,20 @@ mod descriptors;
 mod reap;
 mod start;
 
-use attend::{attend, attend_unheard};
+use attend::{attend, attend_pending_frames};
 use deadlines::{keep_deadlines, send_home};
 use descriptors::{Fds, Ready};
-use reap::bury_insane;
+use reap::reap_faulty;
 use start::start_workers;
 
 /// What stands behind a task for longer than this is given to another worker, if one is free. An observer is told of a start
 /// within this time.
 const PATIENCE: Duration = Duration::from_millis(1);
 
-/// The supervisor's life. `heard` is the other end of the pool's alarm.
-pub(in crate::process) fn run(core: &Arc<Core>, heard: &UnixStream) {
-    core.note_supervisor();
-    let cause = match crate::panic::catch(|| supervise(core, heard)) {
+/// The supervisor's life. `doorbell_rx` is the other end of the pool's doorbell.
+pub(in crate::process) fn run(pool: &Arc<PoolShared>, doorbell_rx: &UnixStream) {
+    pool.note_supervisor();
+    let cause = match crate::panic::catch(|| supervise(pool, doorbell_rx)) {
         Ok(End::Shutdown) => return,
         Ok(End::Poisoned) => Cause::new("a thread has panicked with the pool's lock"),
         Err(panic) => Cause::new(panic),
@@ -45,16 +45,16 @@ pub(in crate::process) fn run(core: &Arc<Core>, heard: &UnixStream) {
     // Nobody waits for what will not come.
     let error = TaskError::NoWorker { cause };
     let give_up = || {
-        let mut state = core.lock();
+        let mut state = pool.lock();
         state.give_up(&error);
-        core.conclude(state);
+        pool.conclude(state);
     };
     if crate::panic::catch(give_up).is_err() {
-        let lost = core.lock().abandon(&error);
+        let lost = pool.lock().abandon(&error);
         drop(lost);
     }
-    core.changed.notify_all();
-    core.space.notify_all();
+    pool.changed.notify_all();
+    pool.space.notify_all();
 }
 
 /// How the supervisor's life ends.
@@ -65,34 +65,34 @@ enum End {
     Poisoned,
 }
 
-fn supervise(core: &Arc<Core>, mut heard: &UnixStream) -> End {
-    let mut launcher = Launcher::new(core.launch_settings());
+fn supervise(pool: &Arc<PoolShared>, mut doorbell_rx: &UnixStream) -> End {
+    let mut launcher = Launcher::new(pool.launch_settings());
     let mut look_again = None;
     loop {
         #[cfg(target_os = "linux")]
         let blanks = crate::shm::blanks();
-        let mut state = core.lock();
+        let mut state = pool.lock();
         let now = Instant::now();
         #[cfg(test)]
         assert!(state.panics == 0, "a test asks for it");
-        if core.is_poisoned() {
+        if pool.is_poisoned() {
             return End::Poisoned;
         }
         state.receive_all();
-        attend_unheard(core, &mut state);
+        attend_pending_frames(pool, &mut state);
         state.expire(now);
-        keep_deadlines(core, &mut state, now);
+        keep_deadlines(pool, &mut state, now);
         if state.is_watched && look_again.is_none_or(|time| time <= now) {
-            state.is_watched = state.relieve();
+            state.is_watched = state.steal_from_stuck();
             look_again = now.checked_add(PATIENCE);
         }
-        bury_insane(core, &mut state);
-        state.keep_claims(now, core.config.grace);
-        start_workers(core, &mut launcher, &mut state);
+        reap_faulty(pool, &mut state);
+        state.keep_claims(now, pool.config.grace);
+        start_workers(pool, &mut launcher, &mut state);
         state.open_held();
         launcher.end_unwanted();
         if let Some(error) = state.broken.clone()
-            && !state.workers.values().any(Worker::is_open)
+            && !state.workers.values().any(WorkerHandle::is_open)
         {
             // What the last workers have left behind.
             state.doom_queue(&error);
@@ -102,7 +102,7 @@ fn supervise(core: &Arc<Core>, mut heard: &UnixStream) -> End {
         state.refill();
         #[cfg(target_os = "linux")]
         state.workers.values_mut().for_each(|worker| worker.exchange_shared(&blanks));
-        send_home(core, &mut state, now);
+        send_home(pool, &mut state, now);
         // The places of those that leave.
         if state.open_held() {
             state.refill();
@@ -113,8 +113,8 @@ fn supervise(core: &Arc<Core>, mut heard: &UnixStream) -> End {
             state.fork_server = None;
             state.ended = true;
             state.forget_done();
-            core.conclude(state);
-            core.changed.notify_all();
+            pool.conclude(state);
+            pool.changed.notify_all();
             return End::Shutdown;
         }
         let again = state.is_watched.then(|| look_again.unwrap_or(now));
@@ -123,31 +123,32 @@ fn supervise(core: &Arc<Core>, mut heard: &UnixStream) -> End {
         let times = [state.next_deadline(), launcher.deadline(), again, start, refused];
         let deadline = times.into_iter().flatten().min();
         state.sleep.fall_asleep(deadline);
-        let is_unattended = |worker: &mut Worker| !worker.is_dying() && (worker.is_insane || worker.is_unheard());
+        let is_unattended =
+            |worker: &mut WorkerHandle| !worker.is_dying() && (worker.violated_protocol || worker.has_pending_frames());
         if state.is_doomed() || state.workers.values_mut().any(is_unattended) {
             state.sleep.call();
         }
         let fds = Fds::of(&mut state);
-        core.conclude(state);
-        let ready = fds.wait(heard, &launcher, deadline);
+        pool.conclude(state);
+        let ready = fds.wait(doorbell_rx, &launcher, deadline);
         // A waker or an observer may have forked on this thread.
-        end_if_elsewhere(core.id);
+        end_if_elsewhere(pool.id);
         let mut buffer = [0; 64];
-        while heard.read(&mut buffer).is_ok_and(|count| count == buffer.len()) {}
-        let mut state = core.lock();
+        while doorbell_rx.read(&mut buffer).is_ok_and(|count| count == buffer.len()) {}
+        let mut state = pool.lock();
         state.sleep.wake_up();
         let launcher_is_late = launcher.deadline().is_some_and(|deadline| deadline <= Instant::now());
         if (launcher_is_late || ready.contains(&Ready::Launcher))
             && let Err(error) = launcher.attend()
         {
             state.fork_server = launcher.server_pid();
-            core.break_pool(&mut state, error);
+            pool.break_pool(&mut state, error);
         }
         for ready in ready {
             if let Ready::Worker(number) = ready {
-                attend(core, &mut state, number);
+                attend(pool, &mut state, number);
             }
         }
-        core.conclude(state);
+        pool.conclude(state);
     }
 }

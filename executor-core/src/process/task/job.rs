@@ -138,8 +138,8 @@ impl ProcessTask {
     }
 }
 
-/// Ends a task that the pool has just taken out of its queue or off a shelf, under its lock; `true` when somebody is to be
-/// woken. Only the books of the pool do this. The span is to be let go where foreign code may run.
+/// Ends a task that the pool has just taken out of its queue or off a in_flight, under its lock; `true` when somebody is to be
+/// woken. Only the pool's ledger does this. The span is to be let go where foreign code may run.
 pub(in crate::process) fn end(job: &Job, outcome: Stored<Answer>) -> (bool, Carried) {
     let state = State::of_outcome(&outcome);
     job.content().location.end();

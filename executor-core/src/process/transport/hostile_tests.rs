@@ -6,7 +6,7 @@ use std::{io::Write, os::fd::AsFd};
 use proptest::{collection::vec, prelude::*};
 
 use super::{
-    Alert, ControlChannel, Load, ParentEnd, Place, Record, SocketRequests,
+    ControlChannel, Load, NotifyPolicy, ParentEnd, Record, RecordOffset, SocketRequests,
     layout::{CAPACITY, HEADER, Header, INLINE, claim_word, claimed, kind, replies, revoked},
     ring_pair,
 };
@@ -99,7 +99,7 @@ proptest! {
         let (control, mut socket) = ControlChannel::pair().unwrap();
         let (mut rings, [_, file]) = ring_pair(control).unwrap();
         let worker = Mapping::open(file.as_fd(), replies::LENGTH, Writable::Everywhere).unwrap();
-        let mut pushed: Vec<(Place, Vec<u8>)> = Vec::new();
+        let mut pushed: Vec<(RecordOffset, Vec<u8>)> = Vec::new();
         let mut produced = 0_u64;
         let mut sane = true;
         for step in steps {
@@ -111,7 +111,7 @@ proptest! {
                         pushed.push((place, bytes));
                     }
                 }
-                Step::Ring => rings.ring(false),
+                Step::Ring => rings.notify(false),
                 Step::Receive => {
                     let mut replies = 0;
                     // Afterwards nothing more is read from it, as the pool does it.
@@ -138,7 +138,7 @@ proptest! {
                     pushed.clear();
                     rings.release_all();
                 }
-                Step::Raise(always) => rings.set_alert(if always { Alert::Always } else { Alert::BeforeSleep }),
+                Step::Raise(always) => rings.set_notify_policy(if always { NotifyPolicy::Always } else { NotifyPolicy::BeforeSleep }),
                 Step::Word(word, value) => {
                     let places =
                         [replies::PRODUCED, replies::OPEN_AT, replies::OPEN, replies::SLEEPS_AT, replies::PASSED];

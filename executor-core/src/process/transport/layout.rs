@@ -4,7 +4,7 @@
 pub(super) mod requests {
     /// Records published so far, wrapping. The worker sleeps on it.
     pub(in super::super) const PUBLISHED: usize = 0;
-    /// An [`Alert`](super::super::Alert).
+    /// An [`NotifyPolicy`](super::super::NotifyPolicy).
     pub(in super::super) const ALERT: usize = 64;
     /// Whether a core is free on which the worker may wait with its eyes open.
     pub(in super::super) const MAY_LOOK: usize = 68;

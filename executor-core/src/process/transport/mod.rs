@@ -102,7 +102,7 @@ impl Load {
 
 /// Where a request stands in its transport.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Place {
+pub(super) struct RecordOffset {
     /// Up to where the transport's memory is taken when this request is the last one.
     pub(super) end: u64,
     /// Where its bytes are.
@@ -140,7 +140,7 @@ pub(super) enum ReplyKind {
 /// When a worker has to wake the parent.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u32)]
-pub(super) enum Alert {
+pub(super) enum NotifyPolicy {
     /// When it is about to sleep with answers that nobody has received.
     #[default]
     BeforeSleep = 0,
@@ -159,19 +159,19 @@ pub(super) trait ParentEnd: Send {
     fn has_room(&self, load: Load) -> bool;
 
     /// Adds a record, for which there is room: [`has_room`](Self::has_room) said so of it and of all that were added since. The worker does not learn of it before [`ring`](Self::ring).
-    fn push(&mut self, record: Record<'_>) -> Place {
+    fn push(&mut self, record: Record<'_>) -> RecordOffset {
         self.push_with(record, None)
     }
 
     /// The same; the content of the record goes on with `long`, which is more than [`LONGEST_COPY`](crate::process::task::bytes::LONGEST_COPY) and is not copied.
-    fn push_with(&mut self, record: Record<'_>, long: Option<Long>) -> Place;
+    fn push_with(&mut self, record: Record<'_>, long: Option<Long>) -> RecordOffset;
 
     /// Tells the worker of everything that was pushed. `look` says whether a core is free on which it may wait for more with
     /// its eyes open.
-    fn ring(&mut self, look: bool);
+    fn notify(&mut self, look: bool);
 
     /// All requests up to this one are answered: their memory can be used again.
-    fn release(&mut self, number: u64, place: Place);
+    fn release(&mut self, number: u64, place: RecordOffset);
 
     /// No request stands here that is not answered or revoked. Says whether the worker has passed all that was pushed.
     fn release_all(&mut self) -> bool;
@@ -197,7 +197,7 @@ pub(super) trait ParentEnd: Send {
     fn keeps(&self, bytes: usize) -> bool;
 
     /// The bytes of a request that was revoked, or whose worker is dead.
-    fn bytes(&self, place: Place) -> Vec<u8>;
+    fn bytes(&self, place: RecordOffset) -> Vec<u8>;
 
     /// Hands every reply that has arrived to `receiver`. One whose bytes are still on their way waits for the next call.
     fn receive(&mut self, receiver: &mut dyn FnMut(Reply<'_>) -> Result<(), Malformed>) -> Result<(), Malformed>;
@@ -215,7 +215,7 @@ pub(super) trait ParentEnd: Send {
     /// Of the chunk that a dead worker was running: the items that it finished and did not send.
     fn unfinished(&mut self) -> Option<(u32, Vec<u8>)>;
 
-    fn set_alert(&mut self, alert: Alert);
+    fn set_notify_policy(&mut self, notify_policy: NotifyPolicy);
 
     /// No more requests will come.
     fn say_goodbye(&mut self);

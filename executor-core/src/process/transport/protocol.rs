@@ -4,7 +4,7 @@
 use std::sync::atomic::Ordering;
 
 use super::{
-    Alert,
+    NotifyPolicy,
     layout::{claimed, revoked},
 };
 
@@ -81,17 +81,17 @@ pub(super) fn revoke<L: Long>(word: &L, number: u64) -> bool {
 }
 
 /// In the worker: makes replies up to `position` the parent's to read. Whether the parent wants to be woken for that.
-pub(super) fn publish_reply<W: Word, L: Long>(produced: &L, position: u64, alert: &W) -> bool {
-    // ORDERING: SeqCst, of both: a worker that publishes and then looks for the alert, and a parent that sets the alert and
+pub(super) fn publish_reply<W: Word, L: Long>(produced: &L, position: u64, notify_policy: &W) -> bool {
+    // ORDERING: SeqCst, of both: a worker that publishes and then looks for the policy, and a parent that sets the policy and
     // then looks for replies: one sees what the other did. Release: the replies are complete.
     produced.swap(position, Ordering::SeqCst);
-    alert.load(Ordering::SeqCst) == Alert::Always as u32
+    notify_policy.load(Ordering::SeqCst) == NotifyPolicy::Always as u32
 }
 
 /// In the parent: says when it has to be woken. Only replies that it looks for after this can be relied on.
-pub(super) fn set_alert<W: Word>(word: &W, alert: Alert) {
+pub(super) fn set_notify_policy<W: Word>(word: &W, notify_policy: NotifyPolicy) {
     // ORDERING: as in `publish_reply`.
-    word.store(alert as u32, Ordering::SeqCst);
+    word.store(notify_policy as u32, Ordering::SeqCst);
 }
 
 /// In the parent: up to where there are replies.
@@ -122,11 +122,11 @@ pub(super) fn receive<C, E>(
 }
 
 /// In the worker: says that it has passed so many records, which is all. Whether the parent wants to be woken for that.
-pub(super) fn pass_all<W: Word>(word: &W, passed: u32, alert: &W) -> bool {
-    // ORDERING: SeqCst, of all four: a worker that passes and then looks for the alert, and a parent that sets the alert and then
+pub(super) fn pass_all<W: Word>(word: &W, passed: u32, notify_policy: &W) -> bool {
+    // ORDERING: SeqCst, of all four: a worker that passes and then looks for the policy, and a parent that sets the policy and then
     // looks for what was passed: one sees what the other did. Release: nothing before is read any more.
     word.store(passed, Ordering::SeqCst);
-    alert.load(Ordering::SeqCst) >= Alert::WhenEmpty as u32
+    notify_policy.load(Ordering::SeqCst) >= NotifyPolicy::WhenEmpty as u32
 }
 
 /// In the parent: how many records the worker had passed when it had last passed all.
@@ -303,7 +303,7 @@ mod loom_models {
     struct Memory {
         published: ModelWord,
         sleeps_at: ModelWord,
-        alert: ModelWord,
+        notify_policy: ModelWord,
         drained: ModelWord,
         consumed: AtomicU64,
         produced: AtomicU64,
@@ -374,17 +374,17 @@ mod loom_models {
         }
     }
 
-    /// The parent raises the alert, looks, and sleeps if there is nothing.
+    /// The parent raises the policy, looks, and sleeps if there is nothing.
     #[test]
     fn a_parent_that_wants_each_answer_is_woken_for_it() {
         check(|memory| {
             let shared = Arc::clone(&memory);
             let worker = thread::spawn(move || {
-                if publish_reply(&shared.produced, 16, &shared.alert) {
+                if publish_reply(&shared.produced, 16, &shared.notify_policy) {
                     shared.socket.kick();
                 }
             });
-            set_alert(&memory.alert, Alert::Always);
+            set_notify_policy(&memory.notify_policy, NotifyPolicy::Always);
             while arrived(&memory.produced) != 16 {
                 memory.socket.wait();
             }
@@ -399,12 +399,12 @@ mod loom_models {
             let shared = Arc::clone(&memory);
             let worker = thread::spawn(move || {
                 for position in 1..=2 {
-                    if publish_reply(&shared.produced, position, &shared.alert) {
+                    if publish_reply(&shared.produced, position, &shared.notify_policy) {
                         shared.socket.kick();
                     }
                 }
             });
-            set_alert(&memory.alert, Alert::Always);
+            set_notify_policy(&memory.notify_policy, NotifyPolicy::Always);
             let mut consumed = 0;
             loop {
                 let outcome = receive(
@@ -435,11 +435,11 @@ mod loom_models {
         check(|memory| {
             let shared = Arc::clone(&memory);
             let worker = thread::spawn(move || {
-                if pass_all(&shared.passed, 7, &shared.alert) {
+                if pass_all(&shared.passed, 7, &shared.notify_policy) {
                     shared.socket.kick();
                 }
             });
-            set_alert(&memory.alert, Alert::WhenEmpty);
+            set_notify_policy(&memory.notify_policy, NotifyPolicy::WhenEmpty);
             while passed(&memory.passed) != 7 {
                 memory.socket.wait();
             }
@@ -447,13 +447,13 @@ mod loom_models {
         });
     }
 
-    /// Without any alert, the parent is woken by a worker that has nothing more to do.
+    /// Without any policy, the parent is woken by a worker that has nothing more to do.
     #[test]
     fn a_worker_that_falls_asleep_tells_of_its_answers() {
         check(|memory| {
             let shared = Arc::clone(&memory);
             let worker = thread::spawn(move || {
-                publish_reply(&shared.produced, 16, &shared.alert);
+                publish_reply(&shared.produced, 16, &shared.notify_policy);
                 sleep_until_changed(&shared.published, 0, &shared.sleeps_at, || {
                     if Long::load(&shared.consumed, Ordering::SeqCst) != 16 {
                         shared.socket.kick();
@@ -487,7 +487,7 @@ mod loom_models {
                             }
                         });
                     }
-                    publish_reply(&shared.produced, reply, &shared.alert);
+                    publish_reply(&shared.produced, reply, &shared.notify_policy);
                 }
                 shared.socket.kick();
             });

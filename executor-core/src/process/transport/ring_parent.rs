@@ -8,7 +8,7 @@ use std::{
 };
 
 use super::{
-    Alert, ControlChannel, FUNCTION, Load, ParentEnd, Place, Record, Reply, ReplyKind,
+    ControlChannel, FUNCTION, Load, NotifyPolicy, ParentEnd, Record, RecordOffset, Reply, ReplyKind,
     layout::{
         CAPACITY, HEADER, Header, INLINE, LONGEST_OUT, MOST_ITEMS_OUT, OUTBOXES, SLOTS, claim_word, claimed, kind,
         offset, record_length, replies, requests, room_for,
@@ -50,7 +50,7 @@ pub(in crate::process) fn ring_pair(control: ControlChannel) -> io::Result<(Ring
         consumed: 0,
         drained: 0,
         may_look: false,
-        alert: Alert::BeforeSleep,
+        notify_policy: NotifyPolicy::BeforeSleep,
         scratch: Vec::new(),
         outboxes: Vec::new(),
         is_overfull: false,
@@ -79,7 +79,7 @@ pub(in crate::process) struct Rings {
     consumed: u64,
     drained: u32,
     may_look: bool,
-    alert: Alert,
+    notify_policy: NotifyPolicy,
     scratch: Vec<u8>,
     /// Memory in which the worker leaves long replies; `None` where it could not be received.
     outboxes: Vec<Option<OwnedFd>>,
@@ -97,7 +97,7 @@ impl Rings {
 
     /// Adds a record, where there is room for it. That was made sure of before: this looks again because it is the last one
     /// who can, before what another record still stands in is overwritten.
-    pub(super) fn put(&mut self, header: Header, content: [&[u8]; 2]) -> Place {
+    pub(super) fn put(&mut self, header: Header, content: [&[u8]; 2]) -> RecordOffset {
         let length = content[0].len() + content[1].len();
         let needed = record_length(length);
         let rest = CAPACITY - offset(self.position);
@@ -106,7 +106,7 @@ impl Rings {
         debug_assert!(fits, "{needed} bytes are pushed, and {skipped} skipped, where {:?} are free", self.free());
         if !fits || self.is_overfull {
             self.is_overfull = true;
-            return Place { end: self.position, ..Place::default() };
+            return RecordOffset { end: self.position, ..RecordOffset::default() };
         }
         if skipped > 0 {
             self.put_header(Header::new(rest - HEADER, 0, kind::PAD));
@@ -124,7 +124,7 @@ impl Rings {
         self.put_header(header);
         self.position += needed as u64;
         self.published = self.published.wrapping_add(1);
-        Place { end: self.position, offset: start as u32, length: length as u32 }
+        RecordOffset { end: self.position, offset: start as u32, length: length as u32 }
     }
 
     fn put_header(&self, header: Header) {
@@ -313,7 +313,7 @@ impl ParentEnd for Rings {
             && !(spills && self.control.wants_to_send())
     }
 
-    fn push_with(&mut self, record: Record<'_>, long: Option<Long>) -> Place {
+    fn push_with(&mut self, record: Record<'_>, long: Option<Long>) -> RecordOffset {
         const { assert!(INLINE == LONGEST_COPY, "what is long spills, and what spills is long or nearly so") };
         debug_assert!(long.as_ref().is_none_or(|long| long.as_slice().len() > LONGEST_COPY), "what is long is long");
         let spills = long.is_some() || record.content() > INLINE;
@@ -351,7 +351,7 @@ impl ParentEnd for Rings {
         }
     }
 
-    fn ring(&mut self, look: bool) {
+    fn notify(&mut self, look: bool) {
         if look != self.may_look {
             self.may_look = look;
             // ORDERING: advice that stands for itself.
@@ -362,7 +362,7 @@ impl ParentEnd for Rings {
         protocol::change_and_wake(published, counts, self.replies.word(replies::SLEEPS_AT));
     }
 
-    fn release(&mut self, number: u64, place: Place) {
+    fn release(&mut self, number: u64, place: RecordOffset) {
         debug_assert!((self.free_from..=self.position).contains(&place.end), "requests are released in their order");
         debug_assert!((self.oldest_number..self.next_number).contains(&number), "requests are released in their order");
         self.free_from = place.end;
@@ -400,7 +400,7 @@ impl ParentEnd for Rings {
         bytes <= INLINE && !self.is_overfull
     }
 
-    fn bytes(&self, place: Place) -> Vec<u8> {
+    fn bytes(&self, place: RecordOffset) -> Vec<u8> {
         let at = requests::RING + place.offset as usize + HEADER;
         // SAFETY: only the parent can write to this mapping, and it does not as long as the place is not released.
         unsafe { self.requests.bytes(at, place.length as usize) }.to_vec()
@@ -440,10 +440,10 @@ impl ParentEnd for Rings {
         Some((items, copy))
     }
 
-    fn set_alert(&mut self, alert: Alert) {
-        if alert != self.alert {
-            self.alert = alert;
-            protocol::set_alert(self.requests.word(requests::ALERT), alert);
+    fn set_notify_policy(&mut self, notify_policy: NotifyPolicy) {
+        if notify_policy != self.notify_policy {
+            self.notify_policy = notify_policy;
+            protocol::set_notify_policy(self.requests.word(requests::ALERT), notify_policy);
         }
     }
 
@@ -451,7 +451,7 @@ impl ParentEnd for Rings {
         // No record is so short that it would not fit before the ring's end.
         if self.free().is_some_and(|free| free >= HEADER) {
             self.put(Header::new(0, 0, kind::GOODBYE), [&[], &[]]);
-            self.ring(false);
+            self.notify(false);
         }
     }
 

@@ -10,7 +10,7 @@ use std::{
 use proptest::{collection::vec, prelude::*};
 
 use super::{
-    ControlChannel, Load, ParentEnd, Place, Record, ReplyHeader, ReplyKind, RingWorker, SocketWorker, WorkerEnd,
+    ControlChannel, Load, ParentEnd, Record, RecordOffset, ReplyHeader, ReplyKind, RingWorker, SocketWorker, WorkerEnd,
     layout::{CAPACITY, Header, INLINE, MIN_ROOM, in_ring, kind, offset, record_length},
     ring_pair,
     ring_parent::Rings,
@@ -106,7 +106,7 @@ fn load(ask: &Ask, define: Option<&Record<'_>>) -> Load {
 }
 
 /// Pushes all that a request needs.
-fn push(end: &mut Rings, which: u32, ask: &Ask, define: Option<Record<'_>>, bytes: &[u8]) -> Place {
+fn push(end: &mut Rings, which: u32, ask: &Ask, define: Option<Record<'_>>, bytes: &[u8]) -> RecordOffset {
     let bare = |end: &mut Rings, count| {
         for _ in 0..count {
             end.put(Header::new(0, 0, kind::PAD), [&[], &[]]);
@@ -121,16 +121,16 @@ fn push(end: &mut Rings, which: u32, ask: &Ask, define: Option<Record<'_>>, byte
 }
 
 /// What stands with the worker: its number, its place, and which one it is; `None` once it was revoked.
-type Shelf = VecDeque<(u64, Place, Option<u32>)>;
+type InFlight = VecDeque<(u64, RecordOffset, Option<u32>)>;
 
 /// Takes what has come, and gives back what was answered.
-fn receive(end: &mut impl ParentEnd, shelf: &mut Shelf, asks: &[Ask]) -> usize {
+fn receive(end: &mut impl ParentEnd, in_flight: &mut InFlight, asks: &[Ask]) -> usize {
     let (mut answered, mut released) = (0, None);
     end.control().flush();
     // As the supervisor does, whom the socket wakes: the worker waits there with what neither ring nor outboxes have room for.
     assert!(end.control().receive_frames(&mut |_, _| {}).is_ok());
     let outcome = end.receive(&mut |reply| {
-        while let Some((number, place, which)) = shelf.pop_front() {
+        while let Some((number, place, which)) = in_flight.pop_front() {
             released = Some((number, place));
             if let Some(which) = which {
                 assert_eq!(number as u32, reply.number, "answers come in order");
@@ -145,8 +145,8 @@ fn receive(end: &mut impl ParentEnd, shelf: &mut Shelf, asks: &[Ask]) -> usize {
     if let Some((number, place)) = released {
         end.release(number, place);
     }
-    if shelf.iter().all(|(_, _, which)| which.is_none()) {
-        shelf.clear();
+    if in_flight.iter().all(|(_, _, which)| which.is_none()) {
+        in_flight.clear();
         end.release_all();
     }
     answered
@@ -160,7 +160,7 @@ proptest! {
     fn nothing_is_pushed_that_there_is_no_room_for(asks in vec(ask(), 1..120)) {
         let (control, _socket) = ControlChannel::pair().unwrap();
         let (mut end, _files) = ring_pair(control).unwrap();
-        let mut standing: VecDeque<(Place, Vec<u8>)> = VecDeque::new();
+        let mut standing: VecDeque<(RecordOffset, Vec<u8>)> = VecDeque::new();
         let (mut released, mut pushed) = (0, 0);
         for (which, ask) in asks.iter().enumerate() {
             let which = which as u32;
@@ -238,7 +238,7 @@ proptest! {
         let there = asks.clone();
         let worker = thread::spawn(move || work(&RingWorker::new(SocketWorker::new(socket, &[]), &files).unwrap(), &there));
         let start = Instant::now();
-        let mut shelf = Shelf::new();
+        let mut in_flight = InFlight::new();
         let (mut expected, mut answered) = (0, 0);
         for (which, ask) in asks.iter().enumerate() {
             let which = which as u32;
@@ -246,28 +246,28 @@ proptest! {
             let define = define(which, &bound);
             while !end.has_room(load(ask, define.as_ref())) {
                 prop_assert!(start.elapsed() < LONG && !worker.is_finished(), "there will be room");
-                end.ring(false);
-                answered += receive(&mut end, &mut shelf, &asks);
+                end.notify(false);
+                answered += receive(&mut end, &mut in_flight, &asks);
                 thread::yield_now();
             }
             let place = push(&mut end, which, ask, define, &bytes);
             prop_assert!(end.keeps(1), "there was room for it");
             let revoked = ask.is_revoked && end.revoke(which.into());
-            shelf.push_back((which.into(), place, (!revoked).then_some(which)));
+            in_flight.push_back((which.into(), place, (!revoked).then_some(which)));
             expected += usize::from(!revoked);
             if ask.is_rung {
-                end.ring(false);
+                end.notify(false);
             }
         }
-        end.ring(false);
+        end.notify(false);
         while answered < expected {
             prop_assert!(start.elapsed() < LONG && !worker.is_finished(), "everything is answered");
-            answered += receive(&mut end, &mut shelf, &asks);
+            answered += receive(&mut end, &mut in_flight, &asks);
             thread::yield_now();
         }
         while !worker.is_finished() {
             prop_assert!(start.elapsed() < LONG, "it is told to go");
-            receive(&mut end, &mut shelf, &asks);
+            receive(&mut end, &mut in_flight, &asks);
             end.say_goodbye();
             thread::yield_now();
         }

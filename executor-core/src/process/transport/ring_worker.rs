@@ -113,8 +113,8 @@ impl RingWorker {
     /// Sleeps, or waits with open eyes, until there is a record that has not been passed.
     fn wait_for_more(&self) {
         let passed = self.passed.get();
-        let alert = self.requests.word(requests::ALERT);
-        if protocol::pass_all(self.replies.word(replies::PASSED), passed, alert) {
+        let notify_policy = self.requests.word(requests::ALERT);
+        if protocol::pass_all(self.replies.word(replies::PASSED), passed, notify_policy) {
             self.kick();
         }
         let may_look = self.requests.word(requests::MAY_LOOK).load(Ordering::Relaxed) != 0;

@@ -2,7 +2,9 @@
 
 use std::borrow::Cow;
 
-use super::{Alert, Load, ParentEnd, Place, Record, Reply, ReplyKind, control::ControlChannel, socket::ATTACHED};
+use super::{
+    Load, NotifyPolicy, ParentEnd, Record, RecordOffset, Reply, ReplyKind, control::ControlChannel, socket::ATTACHED,
+};
 use crate::{
     process::{task::bytes::Long, wire::frame},
     untrusted::{Malformed, Reader},
@@ -39,7 +41,7 @@ impl ParentEnd for SocketRequests {
         true
     }
 
-    fn push_with(&mut self, record: Record<'_>, long: Option<Long>) -> Place {
+    fn push_with(&mut self, record: Record<'_>, long: Option<Long>) -> RecordOffset {
         #[cfg(target_os = "linux")]
         if let Record::Forget { id } = record
             && self.run_end.is_some()
@@ -48,7 +50,7 @@ impl ParentEnd for SocketRequests {
             self.held.extend_from_slice(&id.to_le_bytes());
             // Its length is known.
             let _ = frame::end_frame(&mut self.held, start);
-            return Place::default();
+            return RecordOffset::default();
         }
         debug_assert!(self.run_end.is_none(), "nothing is pushed behind a request");
         match record {
@@ -70,12 +72,12 @@ impl ParentEnd for SocketRequests {
             #[cfg(target_os = "linux")]
             Record::Forget { id } => self.control.send_frame(frame::FORGET, &[&id.to_le_bytes()]),
         }
-        Place::default()
+        RecordOffset::default()
     }
 
-    fn ring(&mut self, _: bool) {}
+    fn notify(&mut self, _: bool) {}
 
-    fn release(&mut self, _: u64, _: Place) {}
+    fn release(&mut self, _: u64, _: RecordOffset) {}
 
     fn release_all(&mut self) -> bool {
         // What is in the socket is not known; the next answer will tell.
@@ -99,7 +101,7 @@ impl ParentEnd for SocketRequests {
         false
     }
 
-    fn bytes(&self, _: Place) -> Vec<u8> {
+    fn bytes(&self, _: RecordOffset) -> Vec<u8> {
         Vec::new()
     }
 
@@ -149,7 +151,7 @@ impl ParentEnd for SocketRequests {
         None
     }
 
-    fn set_alert(&mut self, _: Alert) {}
+    fn set_notify_policy(&mut self, _: NotifyPolicy) {}
 
     fn say_goodbye(&mut self) {
         self.control.send_frame(frame::BYE, &[]);

@@ -6,7 +6,7 @@ use crate::{
     error::{TaskError, WorkerExit},
     future::Task as CellTask,
     process::{
-        parent::{queue::Queued, shelf::Standing, spent::Spent, worker_slot::Worker},
+        parent::{in_flight::InFlightRequest, queue::Queued, spent::Spent, worker_handle::WorkerHandle},
         task::{arguments::Items, bytes::Bytes, job::ProcessTask, location::Location},
     },
 };
@@ -39,25 +39,25 @@ impl State {
                 (standing.job, standing.request, standing.kept)
             }
         };
-        self.books.let_go(bytes);
-        self.books.end(job, request, Err(error));
+        self.ledger.let_go(bytes);
+        self.ledger.end(job, request, Err(error));
         true
     }
 
     /// Takes a request back that its worker has not claimed.
-    fn revoke(&mut self, number: u32, request: u32) -> Option<Standing> {
+    fn revoke(&mut self, number: u32, request: u32) -> Option<InFlightRequest> {
         let worker = self.workers.get_mut(&number)?;
-        let (full_number, _) = worker.shelf.find(request)?;
+        let (full_number, _) = worker.in_flight.find(request)?;
         let revoked = worker.channel.revoke(full_number);
         if revoked { self.take_revoked(number, full_number) } else { None }
     }
 
-    pub(super) fn take_revoked(&mut self, number: u32, request: u64) -> Option<Standing> {
+    pub(super) fn take_revoked(&mut self, number: u32, request: u64) -> Option<InFlightRequest> {
         let worker = self.workers.get_mut(&number)?;
-        let standing = worker.shelf.revoke(request, &mut self.sleep)?;
+        let standing = worker.in_flight.revoke(request, &mut self.sleep)?;
         worker.tasks_left = worker.tasks_left.map(|left| left + 1);
-        self.books.standing -= 1;
-        if worker.shelf.live() == 0 && worker.is_ready() {
+        self.ledger.standing -= 1;
+        if worker.in_flight.live() == 0 && worker.is_ready() {
             worker.rest(&mut self.sleep);
             if worker.is_ready() {
                 self.idle.push(number);
@@ -72,7 +72,7 @@ impl State {
     /// the queue.
     pub(in crate::process) fn take_back(&mut self, number: u32, most: usize) {
         let Some(worker) = self.workers.get(&number) else { return };
-        let last: Vec<u64> = worker.shelf.live_from_the_back().take(most).collect();
+        let last: Vec<u64> = worker.in_flight.live_from_the_back().take(most).collect();
         for request in last {
             let Some(worker) = self.workers.get_mut(&number) else { return };
             if !worker.channel.revoke(request) {
@@ -86,14 +86,14 @@ impl State {
 
     /// Puts what stood with a worker where it belongs in the queue. Items of a chunk that have an answer are not run again: the
     /// worker may have sent some, and then died, or said that it had begun none.
-    pub(super) fn put_back(&mut self, number: u32, standing: Standing) {
+    pub(super) fn put_back(&mut self, number: u32, standing: InFlightRequest) {
         // Its time may have been over when it could not be taken back, as over a socket.
         if !standing.job.content().location().is_begun()
             && let Some(waited) = standing.request.overdue()
         {
             return self.lose_rest(standing, &TaskError::Expired { waited });
         }
-        let Standing { job, request, place, kept, .. } = standing;
+        let InFlightRequest { job, request, place, kept, .. } = standing;
         let mut bytes = match (kept, self.workers.get(&number)) {
             (Some(bytes), _) => bytes,
             (None, Some(worker)) => worker.channel.bytes(place).into(),
@@ -101,8 +101,8 @@ impl State {
         };
         if request.was_answered() {
             if request.items() == 0 {
-                self.books.let_go(Some(bytes));
-                return self.books.end_chunk(job, request);
+                self.ledger.let_go(Some(bytes));
+                return self.ledger.end_chunk(job, request);
             }
             let all = bytes.as_slice();
             let answered = all.len() - Items(all).last_ones(request.items() as usize).len();
@@ -118,9 +118,9 @@ impl State {
             return;
         }
         let Some(free) = self.free_worker() else { return };
-        let most = self.workers.iter().max_by_key(|(_, worker)| worker.shelf.live());
-        let Some((&number, live)) = most.map(|(number, worker)| (number, worker.shelf.live())) else { return };
-        if live > 1 && live as f32 * self.books.task_time > SPREAD {
+        let most = self.workers.iter().max_by_key(|(_, worker)| worker.in_flight.live());
+        let Some((&number, live)) = most.map(|(number, worker)| (number, worker.in_flight.live())) else { return };
+        if live > 1 && live as f32 * self.ledger.task_time > SPREAD {
             self.take_back(number, live / 2);
             self.current = free;
         }
@@ -136,13 +136,13 @@ impl State {
     /// Looks after requests that stand behind others. What stands behind one that has not ended since the last time goes back
     /// to the queue, so that whoever has nothing more to do takes it before what came later. Says whether this has to be done
     /// again soon.
-    pub(in crate::process) fn relieve(&mut self) -> bool {
+    pub(in crate::process) fn steal_from_stuck(&mut self) -> bool {
         let numbers: Vec<u32> = self.workers.keys().copied().collect();
         let mut is_relieved = false;
         for number in numbers {
             let Some(worker) = self.workers.get_mut(&number) else { continue };
-            if worker.look_whether_stuck() && worker.shelf.live() > 1 {
-                let behind = worker.shelf.live() - 1;
+            if worker.look_whether_stuck() && worker.in_flight.live() > 1 {
+                let behind = worker.in_flight.live() - 1;
                 self.take_back(number, behind);
                 is_relieved = true;
             }
@@ -153,28 +153,28 @@ impl State {
                 self.current = free;
             }
             self.hand_out();
-            let is_coming = self.workers.values().any(Worker::is_starting);
+            let is_coming = self.workers.values().any(WorkerHandle::is_starting);
             if !self.queue.is_empty() && !self.is_full && !is_coming {
                 // Workers that leave are not among those that are wanted.
                 let wanted = (self.workers.len() + 1).min(self.most_workers);
                 self.wanted_workers = self.wanted_workers.max(wanted);
             }
         }
-        self.workers.values().any(|worker| worker.shelf.live() > 1)
+        self.workers.values().any(|worker| worker.in_flight.live() > 1)
     }
 
     /// Takes what a dead worker has left: what it has not begun goes back to the queue, and the rest of a chunk that it has
     /// begun. The item that it was running gets `error`, unless it is to be run again. Says whether something was running.
-    pub(in crate::process) fn inherit(&mut self, number: u32, error: &TaskError, stopped: bool) -> bool {
+    pub(in crate::process) fn recover(&mut self, number: u32, error: &TaskError, stopped: bool) -> bool {
         let Some(worker) = self.workers.get_mut(&number) else { return false };
         let unfinished = worker.channel.unfinished();
-        if let Some((_, front)) = worker.shelf.front_mut()
+        if let Some((_, front)) = worker.in_flight.front_mut()
             && let Some((items, bytes)) = unfinished
         {
             front.request.take_items(items.min(front.request.items()), &bytes);
         }
         let mut lost = false;
-        let left: Vec<u64> = worker.shelf.live_from_the_back().collect();
+        let left: Vec<u64> = worker.in_flight.live_from_the_back().collect();
         let front = left.last().copied();
         // Nothing is known where the program has its children reaped by others: then it is no proof either.
         let was_killed = matches!(error, TaskError::WorkerDied { exit, .. }
@@ -184,8 +184,8 @@ impl State {
             // The process is gone, so nobody claims anything any more. Of what it has claimed, all but the first one has been
             // answered, unless it was insane: then it may have run anything that it says.
             let claimed = worker.has_begun(request);
-            let Some(mut standing) = worker.shelf.revoke(request, &mut self.sleep) else { continue };
-            self.books.standing -= 1;
+            let Some(mut standing) = worker.in_flight.revoke(request, &mut self.sleep) else { continue };
+            self.ledger.standing -= 1;
             let is_first = !claimed && Some(request) == front;
             // Something is done for a request before it is claimed. What ends every worker there would go on for ever.
             // And who was told to stop was told so because of this one. As in `miss`, time may be over once without a run.
@@ -202,7 +202,7 @@ impl State {
                 self.lose_rest(standing, error);
             } else if claimed {
                 lost = true;
-                self.books.events.started(&standing.job);
+                self.ledger.events.started(&standing.job);
                 self.lose(number, standing, error, stopped);
             } else {
                 self.put_back(number, standing);
@@ -212,13 +212,13 @@ impl State {
     }
 
     /// All of a request gets the error that has no answer.
-    pub(super) fn lose_rest(&mut self, standing: Standing, error: &TaskError) {
-        self.books.let_go(standing.kept);
-        self.books.lose(standing.job, standing.request, error);
+    pub(super) fn lose_rest(&mut self, standing: InFlightRequest, error: &TaskError) {
+        self.ledger.let_go(standing.kept);
+        self.ledger.lose(standing.job, standing.request, error);
     }
 
     /// Settles the request that a worker was running when it died.
-    fn lose(&mut self, number: u32, mut standing: Standing, error: &TaskError, stopped: bool) {
+    fn lose(&mut self, number: u32, mut standing: InFlightRequest, error: &TaskError, stopped: bool) {
         let again = !stopped && standing.request.retry();
         if again && !standing.request.is_chunk() {
             standing.job.content().location().set_begun();
@@ -294,8 +294,8 @@ impl State {
     }
 
     fn drop_queued(&mut self, queued: Queued, error: &TaskError) {
-        self.books.let_go(Some(queued.bytes));
-        self.books.lose(queued.job, queued.request, error);
+        self.ledger.let_go(Some(queued.bytes));
+        self.ledger.lose(queued.job, queued.request, error);
     }
 
     /// Ends everything that waits in the queue.
@@ -311,15 +311,15 @@ impl State {
         self.broken.get_or_insert_with(|| error.clone());
         self.fail_queue(error);
         for (_, mut worker) in std::mem::take(&mut self.workers) {
-            self.books.spent.extend(worker.channel.control().take_unsent().into_iter().map(Spent::Long));
-            for standing in worker.shelf.take_all() {
-                self.books.let_go(standing.kept);
-                self.books.lose(standing.job, standing.request, error);
+            self.ledger.spent.extend(worker.channel.control().take_unsent().into_iter().map(Spent::Long));
+            for standing in worker.in_flight.take_all() {
+                self.ledger.let_go(standing.kept);
+                self.ledger.lose(standing.job, standing.request, error);
             }
         }
-        self.books.standing = 0;
+        self.ledger.standing = 0;
         // What is lost may have been counted.
-        self.books.wanted = self.waiting_for_space;
+        self.ledger.wanted = self.waiting_for_space;
         self.idle.clear();
         self.forget_done();
         self.fork_server = None;
@@ -331,12 +331,12 @@ impl State {
     /// all tasks.
     pub(in crate::process) fn abandon(&mut self, error: &TaskError) -> (ToWake, Self) {
         let mut old = std::mem::take(self);
-        let Self { closing, lookers, waiting_for_space, warming, shut_down, .. } = old;
+        let Self { closing, spinners, waiting_for_space, warming, shut_down, .. } = old;
         let broken = old.broken.take().or_else(|| Some(error.clone()));
         // Those who are counted will count back.
         *self =
-            Self { closing, lookers, waiting_for_space, warming, shut_down, broken, ended: true, ..Self::default() };
-        self.books.wanted = waiting_for_space;
+            Self { closing, spinners, waiting_for_space, warming, shut_down, broken, ended: true, ..Self::default() };
+        self.ledger.wanted = waiting_for_space;
         (old.take_to_wake(), old)
     }
 }

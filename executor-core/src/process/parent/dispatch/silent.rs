@@ -1,6 +1,6 @@
 //! Workers that do not claim what they are given: stopped by a signal, or stuck in something that belongs to no task.
 //!
-//! A worker claims a request within microseconds of being told of it. So while something is first on a shelf and not claimed,
+//! A worker claims a request within microseconds of being told of it. So while the first request in flight is not claimed,
 //! the supervisor looks now and then, and when that stays so, or the time limit of the request is over, all that stands there
 //! goes to others and the worker is *silent*: it gets nothing until it has passed what was taken back, and is killed if it does
 //! not within the grace time. It has nothing to run meanwhile, so that costs no task.
@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use super::State;
 use crate::{
     error::TaskError,
-    process::parent::worker_slot::{Life, Silent, Worker},
+    process::parent::worker_handle::{Life, Silent, WorkerHandle},
 };
 
 /// How often the supervisor looks at requests that are not claimed.
@@ -27,7 +27,7 @@ const MOST_LOOKS: u32 = 200;
 const GRACE: [Duration; 2] = [Duration::from_millis(500), Duration::from_secs(10)];
 
 impl State {
-    /// Something is first on a shelf, and may stay there unclaimed.
+    /// A request is the first in flight at a worker, and may stay there unclaimed.
     #[inline]
     pub(super) fn watch_claims(&mut self) {
         if self.claims_due.is_none() {
@@ -47,10 +47,10 @@ impl State {
         let numbers: Vec<u32> = self.workers.keys().copied().collect();
         for number in numbers {
             let has_other =
-                !self.is_full || self.workers.values().any(|other| other.is_open() && other.shelf.live() == 0);
+                !self.is_full || self.workers.values().any(|other| other.is_open() && other.in_flight.live() == 0);
             let Some(worker) = self.workers.get_mut(&number).filter(|worker| !worker.is_dying()) else { continue };
             let first = worker.first_unclaimed();
-            is_over &= first.is_none() && worker.shelf.live() < 2;
+            is_over &= first.is_none() && worker.in_flight.live() < 2;
             worker.unclaimed = first.map(|first| match worker.unclaimed {
                 Some((known, looks)) if known == first => (first, looks + 1),
                 _ => (first, 1),
@@ -81,7 +81,7 @@ impl State {
     /// The worker gets nothing more until it has passed what was taken back from it, unless it has begun something after all.
     fn fall_silent(&mut self, number: u32, now: Instant, grace: Duration) {
         let Some(worker) = self.workers.get_mut(&number) else { return };
-        if worker.shelf.live() > 0 || !worker.is_ready() {
+        if worker.in_flight.live() > 0 || !worker.is_ready() {
             return;
         }
         let kill_at = now.checked_add(grace.clamp(GRACE[0], GRACE[1]));
@@ -90,11 +90,11 @@ impl State {
         self.sleep.call();
     }
 
-    /// The time limit of what is first on a shelf is over, and its worker has not claimed it. It goes to another one; but not for
+    /// The time limit of the first request in flight is over, and its worker has not claimed it. It goes to another one; but not for
     /// ever: its time is over the second time, too. `false` when it was claimed.
     pub(in crate::process) fn miss(&mut self, number: u32, now: Instant, ran_for: Duration, grace: Duration) -> bool {
-        let Some(first) = self.workers.get(&number).and_then(Worker::first_unclaimed) else { return false };
-        let behind = self.workers.get(&number).map_or(0, |worker| worker.shelf.live() - 1);
+        let Some(first) = self.workers.get(&number).and_then(WorkerHandle::first_unclaimed) else { return false };
+        let behind = self.workers.get(&number).map_or(0, |worker| worker.in_flight.live() - 1);
         self.take_back(number, behind);
         let Some(worker) = self.workers.get_mut(&number) else { return false };
         if !worker.channel.revoke(first) {

@@ -15,8 +15,8 @@ use crate::{
     process::{
         config::{Config, OnWorkerDeath, StartMethod, Transport},
         parent::{
-            pool::Core,
-            worker_slot::{Life, Watched},
+            pool::PoolShared,
+            worker_handle::{Life, Watched},
         },
         task::{
             answer::{Answer, Chunk, Single},
@@ -24,7 +24,7 @@ use crate::{
             bytes::Long,
             job::{Encoded, Job, Owner},
         },
-        transport::{ControlChannel, Load, ParentEnd, Place, Reply, ReplyKind},
+        transport::{ControlChannel, Load, ParentEnd, RecordOffset, Reply, ReplyKind},
         wire::identity::Identity,
         worker::entry::EntryOf,
     },
@@ -109,18 +109,18 @@ impl ParentEnd for End {
         true
     }
 
-    fn push_with(&mut self, record: Record<'_>, long: Option<Long>) -> Place {
+    fn push_with(&mut self, record: Record<'_>, long: Option<Long>) -> RecordOffset {
         self.side.lock().unwrap().long.extend(long);
         if matches!(record, Record::Run { .. }) {
             self.side.lock().unwrap().waiting.push_back(self.next_number);
             self.next_number += 1;
         }
-        Place::default()
+        RecordOffset::default()
     }
 
-    fn ring(&mut self, _: bool) {}
+    fn notify(&mut self, _: bool) {}
 
-    fn release(&mut self, _: u64, _: Place) {}
+    fn release(&mut self, _: u64, _: RecordOffset) {}
 
     fn release_all(&mut self) -> bool {
         false
@@ -140,7 +140,7 @@ impl ParentEnd for End {
         false
     }
 
-    fn bytes(&self, _: Place) -> Vec<u8> {
+    fn bytes(&self, _: RecordOffset) -> Vec<u8> {
         Vec::new()
     }
 
@@ -179,7 +179,7 @@ impl ParentEnd for End {
         self.side.lock().unwrap().open.take()
     }
 
-    fn set_alert(&mut self, _: Alert) {}
+    fn set_notify_policy(&mut self, _: NotifyPolicy) {}
 
     fn say_goodbye(&mut self) {}
 
@@ -215,7 +215,7 @@ fn config(random: &mut Random) -> Config {
 
 struct World {
     random: Random,
-    core: Arc<Core>,
+    core: Arc<PoolShared>,
     sides: Vec<Arc<Mutex<Side>>>,
     futures: Vec<(TypedRef<ProcessTask>, TaskFuture<u8>)>,
     /// Somebody has woken the supervisor.
@@ -225,8 +225,8 @@ struct World {
 impl World {
     fn new(seed: u64) -> Self {
         let mut random = Random(seed);
-        let (alarm, _heard) = UnixStream::pair().unwrap();
-        let core = Arc::new(Core::new(config(&mut random), Identity::of_this_program().unwrap(), alarm));
+        let (doorbell, _doorbell_rx) = UnixStream::pair().unwrap();
+        let core = Arc::new(PoolShared::new(config(&mut random), Identity::of_this_program().unwrap(), doorbell));
         let mut world = Self { random, core, sides: Vec::new(), futures: Vec::new(), is_rung: false };
         for _ in 0..1 + world.random.below(3) {
             world.add_worker();
@@ -241,7 +241,7 @@ impl World {
         let watched = Watched { channel: control.fd().try_clone_to_owned().unwrap(), process: None };
         let side = Arc::default();
         self.sides.push(Arc::clone(&side));
-        let mut worker = Worker::new(
+        let mut worker = WorkerHandle::new(
             WorkerProcess::pretend(),
             Box::new(End { side, control, next_number: 0 }),
             watched,
@@ -287,7 +287,7 @@ impl World {
         let mut state = self.core.lock();
         state.sleep.wake_up();
         state.receive_all();
-        state.is_watched &= state.relieve();
+        state.is_watched &= state.steal_from_stuck();
         state.keep_claims(Instant::now(), HOUR);
         state.refill();
         let deadline = state.next_deadline();
@@ -378,14 +378,14 @@ fn items_of_a_chunk_that_have_an_answer_are_neither_lost_nor_run_again() {
         let mut state = world.core.lock();
         state.receive_all();
         let died = TaskError::WorkerDied { pid: 1, exit: crate::error::WorkerExit::Signal(9) };
-        state.inherit(0, &died, false);
+        state.recover(0, &died, false);
         state.workers.clear();
         state.idle.clear();
         // What is run once more.
         let left = state.queue.pop().map(|queued| {
             let items = Items(queued.bytes.as_slice()).map(<[u8]>::to_vec).collect::<Vec<_>>();
             assert_eq!(items.len(), queued.request.items() as usize);
-            state.books.end_chunk(queued.job, queued.request);
+            state.ledger.end_chunk(queued.job, queued.request);
             items
         });
         let to_wake = state.take_to_wake();
@@ -448,7 +448,7 @@ fn a_long_argument_is_owned_once_by_all_that_need_it() {
         let (task, _future) = TaskRef::allocate::<Encoded<Single<usize>>>(content);
         world.core.lock().admit(Job::new(task), request, &mut bytes);
         let died = TaskError::WorkerDied { pid: 1, exit: crate::error::WorkerExit::Code(1) };
-        world.core.lock().inherit(0, &died, false);
+        world.core.lock().recover(0, &died, false);
         assert_eq!(world.core.lock().queued(), 1);
         world.core.lock().workers.clear();
         world.core.lock().idle.clear();
@@ -469,7 +469,7 @@ fn a_long_argument_is_owned_once_by_all_that_need_it() {
         let mut state = world.core.lock();
         let died = TaskError::WorkerDied { pid: 1, exit: crate::error::WorkerExit::Code(1) };
         let number = *state.workers.keys().next().unwrap();
-        state.inherit(number, &died, false);
+        state.recover(number, &died, false);
         state.fail_queue(&TaskError::Cancelled);
         state.workers.clear();
         let to_wake = state.take_to_wake();
@@ -500,7 +500,7 @@ fn the_supervisor_drops_nothing_of_the_users() {
     let (task, future) = TaskRef::allocate::<Encoded<Single<Value>>>(content);
     future.add_done_callback(|_| ());
     let mut state = world.core.lock();
-    state.books.end(Job::new(task), request, Ok(Answer::Single(Vec::new().into())));
+    state.ledger.end(Job::new(task), request, Ok(Answer::Single(Vec::new().into())));
     let to_wake = state.take_to_wake();
     drop(state);
     // Who looks for the first error has to decode what is no error.
@@ -527,7 +527,7 @@ fn the_supervisor_wakes_in_time_in_every_order_of_the_parties() {
         // Every task holds on to the pool, and the pool to those that it has.
         let mut state = world.core.lock();
         state.fail_queue(&TaskError::Cancelled);
-        state.books.expiries.clear();
+        state.ledger.expiries.clear();
         let workers = std::mem::take(&mut state.workers);
         let to_wake = state.take_to_wake();
         drop(state);

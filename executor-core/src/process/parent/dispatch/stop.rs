@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::State;
-use crate::{error::TaskError, process::parent::worker_slot::Worker};
+use crate::{error::TaskError, process::parent::worker_handle::WorkerHandle};
 
 impl State {
     /// Stops the task that a worker runs, if it is this one; `None` is any. `false` when it runs another one or none. What it has
@@ -19,7 +19,7 @@ impl State {
         // It may have gone on to the next task meanwhile. From here on it cannot: there is none that it could begin.
         self.receive(number);
         let Some(worker) = self.workers.get_mut(&number) else { return false };
-        match worker.shelf.front() {
+        match worker.in_flight.front() {
             Some((front, _)) if task.is_none_or(|task| task == front) => {
                 worker.stop(error, grace, &mut self.sleep);
                 true
@@ -37,7 +37,8 @@ impl State {
     /// The pool's end is near, and those who run nothing do not wait for it.
     pub(in crate::process) fn stop_rest(&mut self, grace: Duration) {
         let Self { workers, sleep, idle, .. } = self;
-        let rests = |worker: &&mut Worker| worker.stop.is_none() && worker.shelf.live() == 0 && !worker.is_dying();
+        let rests =
+            |worker: &&mut WorkerHandle| worker.stop.is_none() && worker.in_flight.live() == 0 && !worker.is_dying();
         for worker in workers.values_mut().filter(rests) {
             worker.send_home(grace, sleep);
         }

@@ -186,7 +186,7 @@ impl ForkServer {
             if kind == frame::FORKED && is_asked && self.answered(&body).is_ok() {
                 continue;
             }
-            let complaint = match (kind, &self.life) {
+            let startup_error = match (kind, &self.life) {
                 (frame::READY, Life::GettingReady { .. }) => {
                     self.life = Life::Ready;
                     continue;
@@ -200,7 +200,7 @@ impl ForkServer {
                     break;
                 }
             };
-            return Err(Ended { error: complaint, weight: HOPELESS });
+            return Err(Ended { error: startup_error, weight: HOPELESS });
         }
         let no_worker = |cause: String| TaskError::NoWorker { cause: Cause::new(cause) };
         if sane && !ended && open == Ok(true) {

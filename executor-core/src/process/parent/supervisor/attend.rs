@@ -2,43 +2,44 @@
 
 use std::os::fd::AsFd;
 
-use super::{control_frames::take_frame, reap::bury};
+use super::{control_frames::take_frame, reap::reap};
 use crate::{
-    process::parent::{dispatch::State, pool::Core, spent::Spent},
+    process::parent::{dispatch::State, pool::PoolShared, spent::Spent},
     sys,
 };
 
 /// Attends to the workers whose frames were read by somebody who looked for answers: the socket does not tell of them again.
-pub(super) fn attend_unheard(core: &Core, state: &mut State) {
+pub(super) fn attend_pending_frames(pool: &PoolShared, state: &mut State) {
     let workers = state.workers.iter_mut().filter(|(_, worker)| !worker.is_dying());
-    let unheard: Vec<u32> = workers.filter_map(|(number, worker)| worker.is_unheard().then_some(*number)).collect();
+    let unheard: Vec<u32> =
+        workers.filter_map(|(number, worker)| worker.has_pending_frames().then_some(*number)).collect();
     for number in unheard {
-        attend(core, state, number);
+        attend(pool, state, number);
     }
 }
 
 /// Something happened at this worker: takes what it sent, and sees whether it is alive.
-pub(super) fn attend(core: &Core, state: &mut State, number: u32) {
+pub(super) fn attend(pool: &PoolShared, state: &mut State, number: u32) {
     let Some(worker) = state.workers.get_mut(&number) else { return };
     if worker.is_dying() {
-        return bury(core, state, number);
+        return reap(pool, state, number);
     }
     let control = worker.channel.control();
     control.flush();
-    state.books.spent.extend(control.take_spent().into_iter().map(Spent::Long));
+    state.ledger.spent.extend(control.take_spent().into_iter().map(Spent::Long));
     let ended = worker.watched.process.as_ref().is_some_and(|process| sys::is_readable(process.as_fd()));
     let mut frames = Vec::new();
     let open = worker.channel.control().receive_frames(&mut |kind, body| frames.push((kind, body.to_vec())));
     let mut sane = open.is_ok();
     for (kind, body) in frames {
-        sane = sane && take_frame(core, state, number, kind, &body).is_ok();
+        sane = sane && take_frame(pool, state, number, kind, &body).is_ok();
     }
     state.receive(number);
     #[cfg(target_os = "linux")]
     crate::shm::sweep();
     let Some(worker) = state.workers.get_mut(&number) else { return };
-    worker.is_insane |= !sane;
-    if worker.is_insane || ended || open == Ok(false) {
-        bury(core, state, number);
+    worker.violated_protocol |= !sane;
+    if worker.violated_protocol || ended || open == Ok(false) {
+        reap(pool, state, number);
     }
 }

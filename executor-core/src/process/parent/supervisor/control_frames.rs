@@ -3,46 +3,52 @@
 use crate::{
     error::{Cause, TaskError},
     process::{
-        parent::{dispatch::State, pool::Core, worker_slot::Life},
+        parent::{dispatch::State, pool::PoolShared, worker_handle::Life},
         wire::frame,
     },
     untrusted::Malformed,
 };
 
 /// Takes one frame from a worker, which is not trusted: what makes no sense is an error, and the end of that worker.
-pub(super) fn take_frame(core: &Core, state: &mut State, number: u32, kind: u8, body: &[u8]) -> Result<(), Malformed> {
+pub(super) fn take_frame(
+    pool: &PoolShared,
+    state: &mut State,
+    number: u32,
+    kind: u8,
+    body: &[u8],
+) -> Result<(), Malformed> {
     let worker = state.workers.get_mut(&number).ok_or(Malformed)?;
     let text = || Cause::new(String::from_utf8_lossy(body));
     match (kind, worker.life) {
         (frame::READY, Life::Starting { .. }) => {
             worker.life = Life::Ready;
             worker.is_announced = true;
-            state.books.events.worker_started();
+            state.ledger.events.worker_started();
             state.open_held();
             state.failed_starts = 0;
             state.killed_starts = None;
             state.refused = None;
-            core.changed.notify_all();
+            pool.changed.notify_all();
             Ok(())
         }
         // It was told to go while it was starting.
         (frame::READY, Life::Leaving { .. }) => Ok(()),
         (frame::REFUSED, Life::Starting { .. }) => {
-            worker.complaint = Some(TaskError::NoWorker { cause: text() });
+            worker.startup_error = Some(TaskError::NoWorker { cause: text() });
             Err(Malformed)
         }
         (frame::INITIALIZER_FAILED, Life::Starting { .. }) => {
-            worker.complaint = Some(TaskError::InitializerFailed { cause: text() });
+            worker.startup_error = Some(TaskError::InitializerFailed { cause: text() });
             Err(Malformed)
         }
         (frame::GROWN, _) => {
-            worker.is_grown = true;
+            worker.is_over_size_limit = true;
             Ok(())
         }
         (frame::OUT_OF_MEMORY, life) => {
             worker.out_of_memory = true;
             if matches!(life, Life::Starting { .. }) {
-                worker.complaint = Some(TaskError::InitializerFailed { cause: Cause::new(TaskError::MemoryLimit) });
+                worker.startup_error = Some(TaskError::InitializerFailed { cause: Cause::new(TaskError::MemoryLimit) });
             }
             Ok(())
         }

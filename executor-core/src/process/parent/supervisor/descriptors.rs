@@ -10,7 +10,7 @@ use crate::{
     process::parent::{
         dispatch::State,
         launch::Launcher,
-        worker_slot::{Watched, Worker},
+        worker_handle::{Watched, WorkerHandle},
     },
     sys,
 };
@@ -18,7 +18,7 @@ use crate::{
 /// Who is ready to be attended to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Ready {
-    Alarm,
+    Doorbell,
     Launcher,
     Worker(u32),
 }
@@ -39,7 +39,7 @@ enum Interest {
 }
 
 impl Interest {
-    fn of(worker: &mut Worker) -> Self {
+    fn of(worker: &mut WorkerHandle) -> Self {
         match worker.dying {
             Some(dying) if dying.look.is_some() => Self::Nothing,
             Some(_) => Self::End,
@@ -61,9 +61,9 @@ impl Fds {
     }
 
     /// Waits until a worker has something to say, somebody rings, or `deadline` has passed. No lock is held.
-    pub(super) fn wait(&self, heard: &UnixStream, launcher: &Launcher, deadline: Option<Instant>) -> Vec<Ready> {
-        let mut fds = vec![(heard.as_fd(), false)];
-        let mut who = vec![Ready::Alarm];
+    pub(super) fn wait(&self, doorbell_rx: &UnixStream, launcher: &Launcher, deadline: Option<Instant>) -> Vec<Ready> {
+        let mut fds = vec![(doorbell_rx.as_fd(), false)];
+        let mut who = vec![Ready::Doorbell];
         for fd in launcher.watched() {
             fds.push(fd);
             who.push(Ready::Launcher);

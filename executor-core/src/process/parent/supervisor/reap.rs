@@ -7,7 +7,7 @@ use crate::{
     error::{Cause, TaskError, WorkerExit},
     process::{
         config::OnWorkerDeath,
-        parent::{dispatch::State, pool::Core, spent::Spent, worker_slot::Life},
+        parent::{dispatch::State, pool::PoolShared, spent::Spent, worker_handle::Life},
         wire::birth::TRY_AGAIN,
     },
 };
@@ -18,11 +18,11 @@ const ENDED: u32 = 3;
 /// ready for as long as one may take, the pool gives up.
 const KILLED: u32 = 100;
 
-pub(super) fn bury_insane(core: &Core, state: &mut State) {
-    let insane = state.workers.iter().filter(|(_, worker)| worker.is_insane && !worker.is_dying());
+pub(super) fn reap_faulty(pool: &PoolShared, state: &mut State) {
+    let insane = state.workers.iter().filter(|(_, worker)| worker.violated_protocol && !worker.is_dying());
     let insane: Vec<u32> = insane.map(|(number, _)| *number).collect();
     for number in insane {
-        bury(core, state, number);
+        reap(pool, state, number);
     }
 }
 
@@ -30,7 +30,7 @@ pub(super) fn bury_insane(core: &Core, state: &mut State) {
 const LAST_LOOKS: usize = 64;
 
 /// Takes all that a dead worker has said and answered, also while it was being killed. A single look may end before the end.
-fn take_last_words(core: &Core, state: &mut State, number: u32) {
+fn take_last_words(pool: &PoolShared, state: &mut State, number: u32) {
     for _ in 0..LAST_LOOKS {
         let Some(worker) = state.workers.get_mut(&number) else { return };
         let before = worker.channel.taken();
@@ -38,7 +38,7 @@ fn take_last_words(core: &Core, state: &mut State, number: u32) {
         // What makes no sense is of no interest any more.
         let _ = worker.channel.control().receive_frames(&mut |kind, body| frames.push((kind, body.to_vec())));
         for (kind, body) in frames {
-            let _ = take_frame(core, state, number, kind, &body);
+            let _ = take_frame(pool, state, number, kind, &body);
         }
         state.receive(number);
         if state.workers.get(&number).is_none_or(|worker| worker.channel.taken() == before) {
@@ -59,7 +59,7 @@ fn successors(life: Life, shut_down: bool) -> usize {
 
 /// A worker is dead, or as good as dead: reaps it, and settles what it was doing. Where its process takes its time to end, that
 /// is done when it has, and its successor comes meanwhile.
-pub(super) fn bury(core: &Core, state: &mut State, number: u32) {
+pub(super) fn reap(pool: &PoolShared, state: &mut State, number: u32) {
     let Some(worker) = state.workers.get_mut(&number) else { return };
     let pid = worker.pid();
     let was_dying = worker.is_dying();
@@ -69,12 +69,12 @@ pub(super) fn bury(core: &Core, state: &mut State, number: u32) {
         if !was_dying {
             state.to_replace += successors(worker.life, state.shut_down);
             // What is first there may have killed it, and has to wait for how it ended.
-            let behind = worker.shelf.live().saturating_sub(1);
+            let behind = worker.in_flight.live().saturating_sub(1);
             state.take_back(number, behind);
         }
         return;
     };
-    take_last_words(core, state, number);
+    take_last_words(pool, state, number);
     let Some(worker) = state.workers.get_mut(&number) else { return };
     let stop = worker.stop.take();
     let life = worker.life;
@@ -82,7 +82,7 @@ pub(super) fn bury(core: &Core, state: &mut State, number: u32) {
     let error = match &stop {
         Some(stop) => match &stop.error {
             TaskError::TimedOut { .. } => {
-                let ran_for = worker.shelf.front_since().map_or(Duration::ZERO, |since| since.elapsed());
+                let ran_for = worker.in_flight.front_since().map_or(Duration::ZERO, |since| since.elapsed());
                 TaskError::TimedOut { ran_for }
             }
             other => other.clone(),
@@ -90,71 +90,71 @@ pub(super) fn bury(core: &Core, state: &mut State, number: u32) {
         None if worker.out_of_memory => TaskError::MemoryLimit,
         None => died.clone(),
     };
-    let lost = state.inherit(number, &error, stop.is_some());
+    let lost = state.recover(number, &error, stop.is_some());
     let Some(mut worker) = state.workers.remove(&number) else { return };
-    state.books.spent.extend(worker.channel.control().take_unsent().into_iter().map(Spent::Long));
+    state.ledger.spent.extend(worker.channel.control().take_unsent().into_iter().map(Spent::Long));
     if worker.is_announced {
-        state.books.events.worker_ended();
+        state.ledger.events.worker_ended();
     }
     if !was_dying {
         state.to_replace += successors(life, state.shut_down);
     }
     match life {
-        Life::Starting { .. } if exit == WorkerExit::Code(TRY_AGAIN) && worker.complaint.is_none() => {
+        Life::Starting { .. } if exit == WorkerExit::Code(TRY_AGAIN) && worker.startup_error.is_none() => {
             // It has not had anything to do since it was started.
-            be_refused(core, state, &"a new one has found no thread or no memory", true, Some(worker.idle_since));
+            be_refused(pool, state, &"a new one has found no thread or no memory", true, Some(worker.idle_since));
         }
         Life::Starting { .. } => {
             // One that sends nonsense was killed for that.
-            let hopeless = if exit.may_be_from_outside() && !worker.is_insane {
+            let hopeless = if exit.may_be_from_outside() && !worker.violated_protocol {
                 let (count, since) = state.killed_starts.get_or_insert_with(|| (0, Instant::now()));
                 *count += 1;
-                *count >= KILLED && since.elapsed() >= core.config.startup_timeout
+                *count >= KILLED && since.elapsed() >= pool.config.startup_timeout
             } else {
                 state.failed_starts += 1;
                 state.failed_starts >= ENDED
             };
-            if worker.complaint.is_some() || hopeless {
-                let prepares = core.config.initializer.is_some() || core.config.preload.is_some();
+            if worker.startup_error.is_some() || hopeless {
+                let prepares = pool.config.initializer.is_some() || pool.config.preload.is_some();
                 let prepared = if prepares { "does the initializer or the preload end it? " } else { "" };
-                let error = worker.complaint.take().unwrap_or_else(|| TaskError::NoWorker {
+                let error = worker.startup_error.take().unwrap_or_else(|| TaskError::NoWorker {
                     cause: Cause::new(format!(
                         "worker process {pid} ended before it was ready ({exit}): \
                          {prepared}is executor_core::init() the first line of main?"
                     )),
                 });
-                core.break_pool(state, error);
+                pool.break_pool(state, error);
             }
         }
         Life::Leaving { .. } => {}
         Life::Ready => {
             if stop.is_none() {
                 state.died += 1;
-                give_up_warming(core, state, pid, exit);
-                if core.config.on_worker_death == OnWorkerDeath::BreakPool && state.broken.is_none() {
+                give_up_warming(pool, state, pid, exit);
+                if pool.config.on_worker_death == OnWorkerDeath::BreakPool && state.broken.is_none() {
                     let cause = if lost { error } else { died };
-                    core.break_pool(state, TaskError::PoolBroken { cause: Cause::new(cause) });
+                    pool.break_pool(state, TaskError::PoolBroken { cause: Cause::new(cause) });
                 }
             }
         }
     }
     // Its rings are to be unmapped, and the configurations that it knew may be large.
-    state.books.spent.push(Spent::Worker(Box::new(worker)));
-    core.changed.notify_all();
+    state.ledger.spent.push(Spent::Worker(Box::new(worker)));
+    pool.changed.notify_all();
 }
 
 /// A worker that was ready has died. Those who wait for all of them do not wait for ever where some die before the last one is
 /// ready, over and over.
-fn give_up_warming(core: &Core, state: &mut State, pid: u32, exit: WorkerExit) {
+fn give_up_warming(pool: &PoolShared, state: &mut State, pid: u32, exit: WorkerExit) {
     let Some((since, successors)) = state.warming_from.filter(|_| state.no_worker.is_none()) else { return };
     let replaced = state.respawned - successors;
-    if replaced < core.config.max_workers as u64 * u64::from(ENDED) || since.elapsed() < core.config.startup_timeout {
+    if replaced < pool.config.max_workers as u64 * u64::from(ENDED) || since.elapsed() < pool.config.startup_timeout {
         return;
     }
     state.no_worker = Some(TaskError::NoWorker {
         cause: Cause::new(format!(
             "workers die before all {} of them are ready: {replaced} were replaced, and the last one that died was {pid} ({exit})",
-            core.config.max_workers
+            pool.config.max_workers
         )),
     });
     // Tasks start those that they need.

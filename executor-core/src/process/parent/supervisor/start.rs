@@ -17,8 +17,8 @@ use crate::{
         parent::{
             dispatch::{Refused, State},
             launch::{LaunchError, Launcher, number_of_process},
-            pool::Core,
-            worker_slot::{Watched, Worker},
+            pool::PoolShared,
+            worker_handle::{Watched, WorkerHandle},
         },
         transport::ParentEnd,
         wire::{
@@ -38,9 +38,10 @@ const FIRST_PAUSE: Duration = Duration::from_millis(5);
 const SHORTAGE: Duration = Duration::from_millis(500);
 
 /// Starts the workers that are missing.
-pub(super) fn start_workers(core: &Core, launcher: &mut Launcher, state: &mut State) {
-    let most = core.config.max_workers;
-    let count = |state: &State, is: fn(&Worker) -> bool| state.workers.values().filter(|worker| is(worker)).count();
+pub(super) fn start_workers(pool: &PoolShared, launcher: &mut Launcher, state: &mut State) {
+    let most = pool.config.max_workers;
+    let count =
+        |state: &State, is: fn(&WorkerHandle) -> bool| state.workers.values().filter(|worker| is(worker)).count();
     // Those that leave have nothing to do any more, and those that die do nothing any more. What is used up still runs something,
     // and its successor waits for its place.
     let going = count(state, |worker| worker.is_leaving() || worker.is_succeeded() || worker.is_dying());
@@ -51,24 +52,24 @@ pub(super) fn start_workers(core: &Core, launcher: &mut Launcher, state: &mut St
         return;
     }
     let free = count(state, |worker| {
-        worker.is_starting() || worker.is_ready() && worker.is_held || worker.is_open() && worker.shelf.live() == 0
+        worker.is_starting() || worker.is_ready() && worker.is_held || worker.is_open() && worker.in_flight.live() == 0
     });
     if state.queued() > 0 {
         let demand = state.workers.len() - going + state.queued().saturating_sub(free);
-        state.wanted_workers = state.wanted_workers.max(demand.min(core.config.max_workers));
+        state.wanted_workers = state.wanted_workers.max(demand.min(pool.config.max_workers));
     }
     if state.warming > 0 && state.no_worker.is_none() {
-        state.wanted_workers = core.config.max_workers;
+        state.wanted_workers = pool.config.max_workers;
     }
     if state.refused.is_some_and(|refused| refused.again > Instant::now()) {
         return;
     }
     while state.workers.len() - going < state.wanted_workers && !is_full(state) {
         // Where some were always on their way, none would be known to be the last that could not be had.
-        if state.refused.is_some_and(|refused| refused.by_worker) && count(state, Worker::is_starting) > 0 {
+        if state.refused.is_some_and(|refused| refused.by_worker) && count(state, WorkerHandle::is_starting) > 0 {
             return;
         }
-        match start_worker(core, launcher) {
+        match start_worker(pool, launcher) {
             Ok(worker) => {
                 state.add_worker(worker);
                 state.is_full = is_full(state);
@@ -81,7 +82,7 @@ pub(super) fn start_workers(core: &Core, launcher: &mut Launcher, state: &mut St
             Err(LaunchError::NotYet) => return,
             Err(LaunchError::System(error)) => {
                 let is_for_a_moment = sys::is_for_a_moment(&error);
-                return be_refused(core, state, &error, is_for_a_moment, None);
+                return be_refused(pool, state, &error, is_for_a_moment, None);
             }
         }
     }
@@ -89,7 +90,7 @@ pub(super) fn start_workers(core: &Core, launcher: &mut Launcher, state: &mut St
 
 /// The system has refused a worker. Workers that exist go on without it. `started`: when one was started that has said so.
 pub(super) fn be_refused(
-    core: &Core,
+    pool: &PoolShared,
     state: &mut State,
     error: &dyn fmt::Display,
     is_for_a_moment: bool,
@@ -97,9 +98,9 @@ pub(super) fn be_refused(
 ) {
     let cause = Cause::new(format!("failed to start a worker process: {error}"));
     let no_worker = TaskError::NoWorker { cause };
-    let is_alone = state.workers.values().all(Worker::is_dying);
+    let is_alone = state.workers.values().all(WorkerHandle::is_dying);
     if is_alone && !is_for_a_moment {
-        return core.break_pool(state, no_worker);
+        return pool.break_pool(state, no_worker);
     }
     let now = Instant::now();
     // A pool that has some workers does without others, and may ask again much later, when it has none any more. That is another
@@ -121,29 +122,29 @@ pub(super) fn be_refused(
     }
     if state.warming > 0 && (is_lasting || !is_alone) {
         state.no_worker = Some(no_worker);
-        core.changed.notify_all();
+        pool.changed.notify_all();
     }
 }
 
-fn start_worker(core: &Core, launcher: &mut Launcher) -> Result<Worker, LaunchError> {
+fn start_worker(pool: &PoolShared, launcher: &mut Launcher) -> Result<WorkerHandle, LaunchError> {
     let (process, mut control) = launcher.start()?;
     let table = unless_refused(flags::table_file())?;
     #[cfg(target_os = "linux")]
-    let (loans, counts) = match unless_refused(Loans::new(Arc::clone(&core.alarm)))? {
+    let (loans, counts) = match unless_refused(Loans::new(Arc::clone(&pool.doorbell)))? {
         Some((loans, counts)) => (loans, Some(counts)),
         None => (Loans::nothing(), None),
     };
     #[cfg(not(target_os = "linux"))]
     let counts: Option<std::os::fd::OwnedFd> = None;
     let has_memory = table.is_some() && counts.is_some();
-    let transport = if has_memory { core.config.transport } else { Transport::Socket };
+    let transport = if has_memory { pool.config.transport } else { Transport::Socket };
     let files: Vec<BorrowedFd<'_>> = table.into_iter().chain(counts.as_ref().map(AsFd::as_fd)).collect();
     let hello = Hello {
-        identity: core.identity.clone(),
+        identity: pool.identity.clone(),
         preload: launcher.preload_of_worker().cloned(),
-        memory_limit: core.config.memory_limit,
-        recycle_above: core.config.recycle_above,
-        initializer: core.config.initializer.clone(),
+        memory_limit: pool.config.memory_limit,
+        recycle_above: pool.config.recycle_above,
+        initializer: pool.config.initializer.clone(),
         transport,
         number: number_of_process(),
         files: HelloFiles { table: table.is_some(), counts: counts.is_some() },
@@ -154,7 +155,7 @@ fn start_worker(core: &Core, launcher: &mut Launcher) -> Result<Worker, LaunchEr
     frame::end_frame(&mut frame, start)
         .map_err(|Malformed| std::io::Error::other("the initializer's argument is too long"))?;
     // A time too long for the clock is no limit.
-    let until = Instant::now().checked_add(core.config.startup_timeout);
+    let until = Instant::now().checked_add(pool.config.startup_timeout);
     let watched = Watched { channel: control.fd().try_clone_to_owned()?, process: process.watch() };
     let channel: Box<dyn ParentEnd> = match transport {
         Transport::Socket => {
@@ -169,12 +170,12 @@ fn start_worker(core: &Core, launcher: &mut Launcher) -> Result<Worker, LaunchEr
             Box::new(rings)
         }
     };
-    Ok(Worker::new(
+    Ok(WorkerHandle::new(
         process,
         channel,
         watched,
         until,
-        core.config.max_tasks_per_child,
+        pool.config.max_tasks_per_child,
         #[cfg(target_os = "linux")]
         loans,
     ))

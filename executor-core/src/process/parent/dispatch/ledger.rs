@@ -14,7 +14,7 @@ use crate::{
     future::{Cell, TypedRef},
     process::{
         parent::{
-            shelf::{Shelf, Standing},
+            in_flight::{InFlight, InFlightRequest},
             sleep::Sleep,
             spent::Spent,
         },
@@ -35,7 +35,7 @@ const LARGE: usize = 1 << 20;
 
 /// What changes when a task ends.
 #[derive(Default)]
-pub(in crate::process) struct Books {
+pub(in crate::process) struct Ledger {
     /// Tasks that stand with workers.
     pub(in crate::process) standing: usize,
     /// Tasks that are not done and that somebody may sleep for, or that have a time limit.
@@ -55,8 +55,8 @@ pub(in crate::process) struct Books {
     pub(in crate::process) events: Events,
 }
 
-impl Books {
-    /// Ends a task that was just taken out of the queue or off a shelf.
+impl Ledger {
+    /// Ends a task that was just taken out of the queue, or out of what is in flight.
     pub(super) fn end(&mut self, job: Job, mut request: Request, outcome: Result<Answer, TaskError>) {
         self.strip(&mut request);
         self.settle(job, outcome);
@@ -121,17 +121,17 @@ impl Books {
         self.events.ended(cell, TaskEnd::Failed);
     }
 
-    /// Takes a reply to what is at the front of a worker's shelf. The worker is not trusted. `is_killed`: the task was
+    /// Takes a reply to what is at the front of a worker's in_flight. The worker is not trusted. `is_killed`: the task was
     /// promised to be cancelled, and is, even if it came to its end before the signal.
     pub(super) fn take_reply(
         &mut self,
-        shelf: &mut Shelf,
+        in_flight: &mut InFlight,
         reply: Reply<'_>,
         is_killed: bool,
         sleep: &mut Sleep,
         #[cfg(target_os = "linux")] loans: &mut Loans,
     ) -> Result<(), Malformed> {
-        let (number, front) = shelf.front_mut().ok_or(Malformed)?;
+        let (number, front) = in_flight.front_mut().ok_or(Malformed)?;
         if number as u32 != reply.number {
             return Err(Malformed);
         }
@@ -153,7 +153,9 @@ impl Books {
         } else if reply.kind == ReplyKind::Part {
             return Err(Malformed);
         }
-        let Some(Standing { job, mut request, kept, .. }) = shelf.take_front(sleep) else { return Err(Malformed) };
+        let Some(InFlightRequest { job, mut request, kept, .. }) = in_flight.take_front(sleep) else {
+            return Err(Malformed);
+        };
         self.standing -= 1;
         self.strip(&mut request);
         if reply.elapsed > 0 {

@@ -8,22 +8,22 @@ use std::{
 use super::sleep::Sleep;
 use crate::process::{
     task::{bytes::Bytes, job::Job, request::Request},
-    transport::Place,
+    transport::RecordOffset,
 };
 
 /// A request that stands with a worker.
-pub(in crate::process) struct Standing {
+pub(in crate::process) struct InFlightRequest {
     pub(in crate::process) job: Job,
     pub(in crate::process) request: Request,
-    pub(in crate::process) place: Place,
+    pub(in crate::process) place: RecordOffset,
     /// The argument, where the transport does not keep it.
     pub(in crate::process) kept: Option<Bytes>,
 }
 
 /// One of them, or the place of one that was revoked: its worker has not passed it.
 enum Entry {
-    Live(Standing),
-    Revoked(Place),
+    Live(InFlightRequest),
+    Revoked(RecordOffset),
 }
 
 /// How far a request with a time limit is. Of a chunk the limit is each item's, and that one has ended is seen only by looking.
@@ -43,7 +43,7 @@ const LOOK: Duration = Duration::from_millis(1);
 
 /// What stands with a worker, the oldest first. The first one that is not revoked is what it runs, or will run next.
 #[derive(Default)]
-pub(in crate::process) struct Shelf {
+pub(in crate::process) struct InFlight {
     entries: VecDeque<Entry>,
     /// How many were revoked before the first one that is not.
     revoked_first: usize,
@@ -54,10 +54,10 @@ pub(in crate::process) struct Shelf {
     /// If the front has a time limit: how far it is.
     progress: Option<Progress>,
     /// Up to where everything was taken out, since somebody last asked.
-    released: Option<(u64, Place)>,
+    released: Option<(u64, RecordOffset)>,
 }
 
-impl Shelf {
+impl InFlight {
     /// How many there are that are not revoked.
     pub(in crate::process) fn live(&self) -> usize {
         self.live
@@ -68,21 +68,21 @@ impl Shelf {
         self.first_number + self.entries.len() as u64
     }
 
-    pub(in crate::process) fn push(&mut self, standing: Standing, sleep: &mut Sleep) {
+    pub(in crate::process) fn push(&mut self, standing: InFlightRequest, sleep: &mut Sleep) {
         self.entries.push_back(Entry::Live(standing));
         self.live += 1;
         self.note_front(sleep);
     }
 
     /// The first one that is not revoked, and its number.
-    pub(in crate::process) fn front(&self) -> Option<(u64, &Standing)> {
+    pub(in crate::process) fn front(&self) -> Option<(u64, &InFlightRequest)> {
         match self.entries.get(self.revoked_first)? {
             Entry::Live(standing) => Some((self.first_number + self.revoked_first as u64, standing)),
             Entry::Revoked(_) => None,
         }
     }
 
-    pub(in crate::process) fn front_mut(&mut self) -> Option<(u64, &mut Standing)> {
+    pub(in crate::process) fn front_mut(&mut self) -> Option<(u64, &mut InFlightRequest)> {
         match self.entries.get_mut(self.revoked_first)? {
             Entry::Live(standing) => Some((self.first_number + self.revoked_first as u64, standing)),
             Entry::Revoked(_) => None,
@@ -90,7 +90,7 @@ impl Shelf {
     }
 
     /// Takes the front out, and what was revoked before it.
-    pub(super) fn take_front(&mut self, sleep: &mut Sleep) -> Option<Standing> {
+    pub(super) fn take_front(&mut self, sleep: &mut Sleep) -> Option<InFlightRequest> {
         while let Some(entry) = self.entries.pop_front() {
             let place = match &entry {
                 Entry::Live(standing) => standing.place,
@@ -111,7 +111,7 @@ impl Shelf {
     }
 
     /// Takes out all that are not revoked.
-    pub(super) fn take_all(&mut self) -> impl Iterator<Item = Standing> {
+    pub(super) fn take_all(&mut self) -> impl Iterator<Item = InFlightRequest> {
         (self.live, self.revoked_first, self.progress) = (0, 0, None);
         std::mem::take(&mut self.entries).into_iter().filter_map(|entry| match entry {
             Entry::Live(standing) => Some(standing),
@@ -126,7 +126,7 @@ impl Shelf {
     }
 
     /// Up to where the transport's memory is free again, since this was last asked.
-    pub(super) fn take_released(&mut self) -> Option<(u64, Place)> {
+    pub(super) fn take_released(&mut self) -> Option<(u64, RecordOffset)> {
         self.released.take()
     }
 
@@ -139,7 +139,7 @@ impl Shelf {
         }
     }
 
-    fn live_at(&self, index: usize) -> Option<&Standing> {
+    fn live_at(&self, index: usize) -> Option<&InFlightRequest> {
         match self.entries.get(index)? {
             Entry::Live(standing) => Some(standing),
             Entry::Revoked(_) => None,
@@ -147,14 +147,14 @@ impl Shelf {
     }
 
     /// The one with a number that ends with these bits, unless it is not here any more.
-    pub(in crate::process) fn find(&self, number: u32) -> Option<(u64, &Standing)> {
+    pub(in crate::process) fn find(&self, number: u32) -> Option<(u64, &InFlightRequest)> {
         let index = number.wrapping_sub(self.first_number as u32) as usize;
         Some((self.first_number + index as u64, self.live_at(index)?))
     }
 
     /// Those that are not revoked.
     #[cfg(any(test, debug_assertions))]
-    pub(in crate::process) fn lives(&self) -> impl Iterator<Item = (u64, &Standing)> {
+    pub(in crate::process) fn lives(&self) -> impl Iterator<Item = (u64, &InFlightRequest)> {
         (0..self.entries.len()).filter_map(|index| Some((self.first_number + index as u64, self.live_at(index)?)))
     }
 
@@ -166,7 +166,7 @@ impl Shelf {
     }
 
     /// Takes one out that was revoked with the transport, but leaves its place.
-    pub(in crate::process) fn revoke(&mut self, number: u64, sleep: &mut Sleep) -> Option<Standing> {
+    pub(in crate::process) fn revoke(&mut self, number: u64, sleep: &mut Sleep) -> Option<InFlightRequest> {
         let was_front = self.front().is_some_and(|(front, _)| front == number);
         let entry = self.entries.get_mut(number.checked_sub(self.first_number)? as usize)?;
         let place = match entry {

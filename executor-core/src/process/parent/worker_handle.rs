@@ -8,7 +8,7 @@ use std::{
 
 #[cfg(target_os = "linux")]
 use super::loans::Loans;
-use super::{definitions::Definitions, shelf::Shelf, sleep::Sleep};
+use super::{definitions::Definitions, in_flight::InFlight, sleep::Sleep};
 #[cfg(target_os = "linux")]
 use crate::{
     codec::limits::MAX_ENCODED,
@@ -39,14 +39,14 @@ pub(super) struct Silent {
 /// A request that was first and not claimed, and at how many looks.
 pub(super) type Unclaimed = (u64, u32);
 
-pub(in crate::process) struct Worker {
+pub(in crate::process) struct WorkerHandle {
     pub(in crate::process) process: WorkerProcess,
     pub(in crate::process) channel: Box<dyn ParentEnd>,
     pub(in crate::process) watched: Arc<Watched>,
     pub(in crate::process) life: Life,
     /// The functions that it knows.
     pub(in crate::process) definitions: Definitions,
-    pub(in crate::process) shelf: Shelf,
+    pub(in crate::process) in_flight: InFlight,
     /// Tasks that it may still be given, when it is to be replaced after so many.
     pub(super) tasks_left: Option<u32>,
     /// Its first task was told to stop.
@@ -58,7 +58,7 @@ pub(in crate::process) struct Worker {
     /// It does not claim what it is given.
     pub(super) silent: Option<Silent>,
     /// It has said that it has grown too large.
-    pub(super) is_grown: bool,
+    pub(super) is_over_size_limit: bool,
     /// An observer was told that it is there.
     pub(super) is_announced: bool,
     /// The number of its first request when the supervisor last looked, to notice that it takes long.
@@ -68,9 +68,9 @@ pub(in crate::process) struct Worker {
     /// When it last had something to do.
     pub(super) idle_since: Instant,
     /// Why it could not begin, if it said so.
-    pub(super) complaint: Option<TaskError>,
+    pub(super) startup_error: Option<TaskError>,
     /// It has sent what no worker sends.
-    pub(super) is_insane: bool,
+    pub(super) violated_protocol: bool,
     /// It was killed, or has ended, and is not reaped yet.
     pub(super) dying: Option<Dying>,
     /// It has said that it ends because it was refused memory.
@@ -123,7 +123,7 @@ pub(in crate::process) struct Stop {
     pub(super) kill_at: Option<Instant>,
 }
 
-impl Worker {
+impl WorkerHandle {
     pub(in crate::process) fn new(
         process: WorkerProcess,
         channel: Box<dyn ParentEnd>,
@@ -140,19 +140,19 @@ impl Worker {
             watched: Arc::new(watched),
             life: Life::Starting { until },
             definitions: Definitions::default(),
-            shelf: Shelf::default(),
+            in_flight: InFlight::default(),
             tasks_left,
             is_held: true,
             unclaimed: None,
             silent: None,
-            is_grown: false,
+            is_over_size_limit: false,
             is_announced: false,
             stop: None,
             seen_number: None,
             stuck_at: None,
             idle_since: Instant::now(),
-            complaint: None,
-            is_insane: false,
+            startup_error: None,
+            violated_protocol: false,
             dying: None,
             out_of_memory: false,
         }
@@ -197,7 +197,7 @@ impl Worker {
 
     /// Whether it is to be replaced when it has done what it has.
     pub(super) fn is_used_up(&self) -> bool {
-        self.tasks_left == Some(0) || self.is_grown
+        self.tasks_left == Some(0) || self.is_over_size_limit
     }
 
     /// Whether it gets nothing more than it has, so that its successor may be started, if not be given anything.
@@ -212,7 +212,7 @@ impl Worker {
 
     /// What is first here, if it is not claimed, or not even read.
     pub(super) fn first_unclaimed(&self) -> Option<u64> {
-        let (first, _) = self.shelf.front()?;
+        let (first, _) = self.in_flight.front()?;
         (!self.has_begun(first)).then_some(first)
     }
 
@@ -228,7 +228,7 @@ impl Worker {
             && !self.is_held
             && self.stop.is_none()
             && !self.is_used_up()
-            && !self.is_insane
+            && !self.violated_protocol
             && self.silent.is_none()
     }
 
@@ -245,7 +245,7 @@ impl Worker {
             let shared = self.loans.share(&bound._pins, &mut *self.channel);
             shared.map_err(|cause| TaskError::encode("configuration", cause))?;
         }
-        let number = self.definitions.put(request, self.shelf.next_number());
+        let number = self.definitions.put(request, self.in_flight.next_number());
         let long = request.bound.as_ref().filter(|bound| bound.bytes.len() > LONGEST_COPY);
         let bound = request.bound.as_ref().map(|bound| if long.is_some() { &[] } else { &bound.bytes[..] });
         let FunctionId { offset, name_hash, .. } = function;
@@ -304,22 +304,22 @@ impl Worker {
             return;
         }
         let mut told = self.loans.tell_to_forget(&mut *self.channel);
-        if self.shelf.live() == 0 && self.is_open() {
-            told |= self.loans.offer(blanks, self.shelf.next_number(), &mut *self.channel);
+        if self.in_flight.live() == 0 && self.is_open() {
+            told |= self.loans.offer(blanks, self.in_flight.next_number(), &mut *self.channel);
         }
         if told {
-            self.channel.ring(false);
+            self.channel.notify(false);
         }
     }
 
     /// Whether it runs something.
     pub(in crate::process) fn is_running(&self) -> bool {
-        self.shelf.front().is_some_and(|(number, _)| self.has_begun(number))
+        self.in_flight.front().is_some_and(|(number, _)| self.has_begun(number))
     }
 
     /// Looks whether its first request is the one that it was last time.
     pub(super) fn look_whether_stuck(&mut self) -> bool {
-        let front = self.shelf.front().map(|(number, _)| number);
+        let front = self.in_flight.front().map(|(number, _)| number);
         self.stuck_at = front.filter(|_| self.seen_number == front);
         self.seen_number = front;
         self.stuck_at.is_some()
@@ -327,7 +327,7 @@ impl Worker {
 
     /// Whether its first request takes long, so that nothing may stand behind it.
     pub(super) fn is_stuck(&self) -> bool {
-        self.stuck_at.is_some() && self.shelf.front().map(|(number, _)| number) == self.stuck_at
+        self.stuck_at.is_some() && self.in_flight.front().map(|(number, _)| number) == self.stuck_at
     }
 
     /// Nothing stands with it any more. One that was signalled may die at any moment now, and must not get another task.
@@ -337,15 +337,15 @@ impl Worker {
         if let Some(stop) = self.stop.take() {
             self.life = Life::Leaving { kill_at: stop.kill_at };
             // It may have survived the signal.
-            self.shelf.forget_revoked();
+            self.in_flight.forget_revoked();
             self.channel.say_goodbye();
         }
     }
 
     /// Forgets what was revoked, when nothing else stands here.
     pub(super) fn forget_revoked(&mut self) {
-        if self.shelf.live() == 0 {
-            self.shelf.forget_revoked();
+        if self.in_flight.live() == 0 {
+            self.in_flight.forget_revoked();
             if self.channel.release_all() {
                 self.definitions.passed_all();
             }
@@ -393,7 +393,7 @@ impl Worker {
     }
 
     /// Whether it has said something that somebody who looked for answers has read, and the supervisor has not heard.
-    pub(super) fn is_unheard(&mut self) -> bool {
+    pub(super) fn has_pending_frames(&mut self) -> bool {
         self.channel.control().has_frames()
     }
 
@@ -427,7 +427,7 @@ impl Worker {
             Life::Leaving { kill_at } => kill_at,
             Life::Ready => match &self.stop {
                 Some(stop) => stop.kill_at,
-                None => self.shelf.next_look().into_iter().chain(self.silent.map(|silent| silent.look)).min(),
+                None => self.in_flight.next_look().into_iter().chain(self.silent.map(|silent| silent.look)).min(),
             },
         }
     }
