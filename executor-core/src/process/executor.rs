@@ -10,7 +10,7 @@ use std::{
 
 use super::{
     config::Config,
-    parent::{dispatch::events, pool::PoolShared, supervisor, worker_handle::WorkerHandle},
+    parent::{ledger::events, lifecycle::Lifecycle, pool::PoolShared, supervisor, workers::handle::WorkerHandle},
     task::{
         answer::{Chunk, Decode, Single},
         job::{Encoded, Job, Owner, ProcessTask},
@@ -125,30 +125,23 @@ impl ProcessPoolExecutor {
             return Err(TaskError::Forked);
         }
         let mut state = pool.lock();
-        state.wanted_workers = pool.config.max_workers;
-        state.warming += 1;
-        let successors = state.respawned;
-        state.warming_from.get_or_insert_with(|| (Instant::now(), successors));
+        state.staffing.begin_warm_up(pool.config.max_workers);
         state.sleep.call();
         pool.conclude(state);
         state = pool.lock();
         let outcome = loop {
-            if let Some(error) = state.broken.as_ref().or(state.no_worker.as_ref()) {
+            if let Some(error) = state.lifecycle.broken().or(state.staffing.warm_up_failure()) {
                 break Err(error.clone());
             }
-            if state.shut_down {
+            if state.lifecycle.is_shut_down() {
                 break Err(TaskError::ShutDown);
             }
-            if state.workers.values().filter(|worker| worker.is_ready()).count() >= pool.config.max_workers {
+            if state.workers.count(WorkerHandle::is_ready) >= pool.config.max_workers {
                 break Ok(());
             }
             state = state.wait(&pool.changed, None);
         };
-        state.warming -= 1;
-        if state.warming == 0 {
-            state.no_worker = None;
-            state.warming_from = None;
-        }
+        state.staffing.end_warm_up();
         // From now on workers may leave again.
         state.sleep.call();
         pool.conclude(state);
@@ -161,7 +154,7 @@ impl ProcessPoolExecutor {
         if self.core.shared.is_elsewhere() {
             return Vec::new();
         }
-        self.core.shared.lock().workers.values().map(WorkerHandle::pid).collect()
+        self.core.shared.lock().workers.iter().map(WorkerHandle::pid).collect()
     }
 
     /// Process id of the process that workers are forked from, while there is one; none after the end.
@@ -170,7 +163,7 @@ impl ProcessPoolExecutor {
         if self.core.shared.is_elsewhere() {
             return None;
         }
-        self.core.shared.lock().fork_server
+        self.core.shared.lock().staffing.fork_server
     }
 
     /// Ends all workers by SIGTERM, and by SIGKILL those that are there after the grace time; cancels what is queued. Same
@@ -203,10 +196,9 @@ impl ProcessPoolExecutor {
         let end = deadline.and_then(|deadline| Instant::now().checked_add(deadline));
         let mut report = ShutdownReport::default();
         let mut state = pool.lock();
-        state.shut_down = true;
-        state.sleep.note_end();
+        state.shut_down();
         if how != Shutdown::Drain {
-            state.closing += 1;
+            state.queue.begin_closing();
             state.take_all_back();
             loop {
                 let cancelled = state.cancel_some();
@@ -222,10 +214,10 @@ impl ProcessPoolExecutor {
                 report.killed = state.stop_all(&TaskError::ShutDown, grace);
                 state.stop_rest(grace);
                 // The rests of chunks whose workers have died.
-                report.killed += state.queued();
+                report.killed += state.queue.len();
                 state.fail_queue(&TaskError::ShutDown);
             }
-            state.closing -= 1;
+            state.queue.end_closing();
             pool.conclude(state);
             if how == Shutdown::Kill {
                 pool.token.cancel();
@@ -240,13 +232,16 @@ impl ProcessPoolExecutor {
         let here = WaitingHere::begin();
         state = pool.lock();
         // A pool that is ended by its own supervisor ends when that one goes on.
-        while !state.ended && !pool.is_supervisor_here() && end.is_none_or(|end| end > Instant::now()) {
+        while !state.lifecycle.has_ended() && !pool.is_supervisor_here() && end.is_none_or(|end| end > Instant::now()) {
             // The pool of this thread has a worker, which is this thread: nothing of the user's is run there under this lock.
             let left = here.until(end).map(|until| until.saturating_duration_since(Instant::now()));
             state = state.wait(&pool.changed, left);
         }
         // The last that there is to tell.
-        while state.ended && !state.ledger.events.is_told() && !pool.is_supervisor_here() && !events::is_telling_here()
+        while state.lifecycle.has_ended()
+            && !state.ledger.events.is_told()
+            && !pool.is_supervisor_here()
+            && !events::is_telling_here()
         {
             state = match end.map(|end| end.saturating_duration_since(Instant::now())) {
                 None => state.wait(&pool.changed, None),
@@ -255,8 +250,8 @@ impl ProcessPoolExecutor {
             };
         }
         report.running = state.running();
-        report.queued = state.queued() + state.ledger.standing - report.running;
-        let ended = state.ended;
+        report.queued = state.not_running(report.running);
+        let ended = state.lifecycle.has_ended();
         drop(state);
         drop(here);
         if ended
@@ -305,10 +300,10 @@ impl ProcessPoolCore {
             state = pool.let_observer_catch_up(state);
         }
         loop {
-            if state.shut_down {
+            if state.lifecycle.is_shut_down() {
                 return Err(SubmitError::ShutDown);
             }
-            let error = match (&state.broken, &encoded) {
+            let error = match (state.lifecycle.broken(), &encoded) {
                 (Some(error), _) | (None, Err(error)) => Some(error),
                 (None, Ok(_)) => None,
             };
@@ -337,7 +332,7 @@ impl ProcessPoolCore {
             pool.conclude(state);
             state = pool.lock();
             let mut is_late = false;
-            while state.waiting() >= pool.config.queue_capacity && !state.shut_down && state.broken.is_none() {
+            while state.waiting() >= pool.config.queue_capacity && matches!(state.lifecycle, Lifecycle::Open) {
                 state = match deadline.map(|end| end.saturating_duration_since(Instant::now())) {
                     None => state.wait(&pool.space, None),
                     Some(Duration::ZERO) => {
@@ -347,7 +342,7 @@ impl ProcessPoolCore {
                     left => state.wait(&pool.space, left),
                 };
             }
-            state.end_wait_for_space();
+            state.ledger.end_wait_for_space();
             if is_late {
                 pool.conclude(state);
                 return Err(SubmitError::Full);
@@ -368,7 +363,7 @@ impl ProcessPoolCore {
         state.ledger.events.queued(job.cell());
         if request.is_chunk() && request.items() == 0 {
             // No item could be encoded, so there is nothing to run.
-            state.end_unrun(job, request);
+            state.ledger.end_chunk(job, request);
         } else {
             if let Some(limit) = options.queue_timeout {
                 state.expire_after(limit, &job, &mut request);
@@ -435,16 +430,15 @@ impl Executor for ProcessPoolExecutor {
         state.receive_all();
         state.refill();
         let running = state.running();
+        let (died, respawned) = state.staffing.deaths();
         let stats = Stats {
             workers: state.workers.len(),
-            idle: state.idle.len(),
-            queued: state.queued() + state.ledger.standing - running,
+            idle: state.workers.idle(),
+            queued: state.not_running(running),
             running,
-            done: state.ledger.done,
-            failed: state.ledger.failed,
-            cancelled: state.ledger.cancelled,
-            died: state.died,
-            respawned: state.respawned,
+            died,
+            respawned,
+            ..state.ledger.ended()
         };
         pool.conclude(state);
         stats
@@ -456,7 +450,7 @@ impl Executor for ProcessPoolExecutor {
             return PoolState::Ended;
         }
         let state = pool.lock();
-        PoolState::new(state.broken.clone(), state.shut_down, state.ended)
+        state.lifecycle.pool_state()
     }
 
     fn shutdown(&self, how: Shutdown, deadline: Option<Duration>) -> ShutdownReport {
@@ -506,7 +500,7 @@ mod tests {
     }
 
     /// A panic with the pool's lock, by a thread that has something in its hands.
-    fn panic_with<T>(shared: &PoolShared, take: impl FnOnce(&mut crate::process::parent::dispatch::State) -> T) {
+    fn panic_with<T>(shared: &PoolShared, take: impl FnOnce(&mut crate::process::parent::state::State) -> T) {
         let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
             let mut state = shared.lock();
             let _in_hands = take(&mut state);

@@ -13,7 +13,7 @@ use std::{
     time::Duration,
 };
 
-use super::{dispatch::State, spent::Spent};
+use super::{spent::Spent, state::State};
 use crate::{foreign::NoForeignCode, sys};
 
 /// [`State`] behind its lock.
@@ -66,7 +66,7 @@ impl<'a> Locked<'a> {
     /// for no reason.
     pub(in crate::process) fn wait(mut self, condition: &Condvar, time: Option<Duration>) -> Self {
         let lock = self.lock;
-        if !self.ledger.spent.is_empty() {
+        if self.ledger.has_spent() {
             drop(self);
             return lock.lock();
         }

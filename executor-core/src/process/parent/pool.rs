@@ -8,10 +8,11 @@ use std::{
 };
 
 use super::{
-    dispatch::{State, Untold, events},
     launch::Settings,
+    ledger::events::{self, Untold},
     lock::{Lock, Locked},
-    worker_handle::WorkerHandle,
+    state::State,
+    workers::handle::WorkerHandle,
 };
 use crate::{
     cancel::CancelToken,
@@ -123,7 +124,7 @@ impl PoolShared {
         let to_wake = state.take_to_wake();
         #[cfg(debug_assertions)]
         if !self.is_poisoned() {
-            assert!(state.queued() > 64 || state.is_consistent(), "a task is lost, or in two places, or miscounted");
+            assert!(state.queue.len() > 64 || state.is_consistent(), "a task is lost, or in two places, or miscounted");
             assert!(state.is_sleep_covered(), "nobody has told the supervisor of something that will be due");
         }
         let is_called = state.sleep.take_call();
@@ -155,7 +156,7 @@ impl PoolShared {
             state.stop_all(&error, self.config.grace);
         }
         state.doom_queue(&error);
-        state.broken.get_or_insert(error);
+        state.lifecycle.break_with(error);
         self.changed.notify_all();
         self.space.notify_all();
     }
@@ -232,7 +233,7 @@ impl TaskOwner for PoolShared {
             state.refill();
         }
         // The supervisor may have been waiting for just this one.
-        if cancelled && state.shut_down {
+        if cancelled && state.lifecycle.is_shut_down() {
             state.sleep.call();
         }
         self.conclude(state);
@@ -251,11 +252,11 @@ impl TaskOwner for PoolShared {
             // Begun meanwhile, so that there may be an answer to what stood before it.
             state.receive(number);
             let front =
-                state.workers.get(&number).and_then(|worker| worker.in_flight.find(request)).map(|(front, _)| front);
+                state.workers.get(number).and_then(|worker| worker.in_flight().find(request)).map(|(front, _)| front);
             stopped = front.is_some()
                 && state.stop(number, front, &TaskError::Cancelled, self.config.grace)
                 // One that is being stopped for another reason will say that one.
-                && state.workers.get(&number).is_some_and(WorkerHandle::is_killed);
+                && state.workers.get(number).is_some_and(WorkerHandle::is_killed);
         }
         state.sleep.call();
         self.conclude(state);
@@ -274,8 +275,8 @@ impl TaskOwner for PoolShared {
             Location::Nowhere => false,
             // It is to be run again.
             _ if task.content().location().is_begun() => true,
-            Location::Worker(number, request) => state.workers.get(&number).is_some_and(|worker| {
-                worker.in_flight.find(request).is_some_and(|(request, _)| worker.has_begun(request))
+            Location::Worker(number, request) => state.workers.get(number).is_some_and(|worker| {
+                worker.in_flight().find(request).is_some_and(|(request, _)| worker.has_begun(request))
             }),
             Location::Queue(_) => false,
         };
@@ -297,7 +298,7 @@ impl TaskOwner for PoolShared {
             return true;
         }
         state.begin_spin();
-        let is_crowded = state.busy() >= sys::available_cpus();
+        let is_crowded = state.workers.busy() >= sys::available_cpus();
         self.conclude(state);
         // Others run for some milliseconds once they are let.
         let may_yield = has_time(deadline);
@@ -315,7 +316,7 @@ impl TaskOwner for PoolShared {
             // Who has the lock receives as well, or gives somebody something to do.
             if let Some(mut state) = self.state.try_lock() {
                 state.receive_all();
-                if state.has_queue() {
+                if !state.queue.is_empty() {
                     state.refill();
                 }
                 self.conclude(state);

@@ -1,12 +1,18 @@
-//! The tasks that wait for a worker: those of a higher priority first, and of one priority in the order in which they came.
-//!
-//! A task is taken out wherever it stands in a few steps, however many there are: it knows its place, which stays the same as
-//! long as it waits, and every place knows its neighbours. So nothing that was cancelled stays behind, and no search is ever
-//! as long as the queue.
+//! The tasks that wait for a worker, and what is to become of all of them where the pool ends or breaks.
 
-use std::{cmp::Reverse, collections::BTreeMap};
+use super::{
+    lanes::{Lanes, Ranked},
+    ledger::Ledger,
+    sleep::Attention,
+    spent::Spent,
+};
+use crate::{
+    error::TaskError,
+    process::task::{bytes::Bytes, job::Job, location::Location, request::Request},
+};
 
-use crate::process::task::{bytes::Bytes, job::Job, location::Location, request::Request};
+/// So many tasks are ended under the lock before others get their turn.
+pub(super) const AT_ONCE: usize = 512;
 
 /// A task in the queue.
 pub(in crate::process) struct Queued {
@@ -15,190 +21,17 @@ pub(in crate::process) struct Queued {
     pub(in crate::process) bytes: Bytes,
 }
 
-/// No place.
-const NONE: u32 = u32::MAX;
-/// Places are made so many at a time: a vector that grows would copy all of them, under the pool's lock.
-const PAGE: usize = 256;
-/// An empty queue keeps so many pages.
-const KEPT: usize = 64;
-
-struct Place<T> {
-    content: Option<T>,
-    before: u32,
-    /// Of a place without content: the next one of these.
-    after: u32,
-}
-
-/// The tasks of one priority.
-#[derive(Clone, Copy)]
-struct Lane {
-    first: u32,
-    last: u32,
-}
-
-type Page<T> = Box<[Place<T>]>;
-
-/// What says where something belongs: among those of its priority, in the order of tickets. A task that comes back gets its
-/// old place.
-pub(in crate::process) trait Ranked {
-    fn priority(&self) -> i32;
-    fn ticket(&self) -> u64;
-}
-
-/// A queue of anything: the tests put numbers into it.
-pub(super) struct Lanes<T> {
-    pages: Vec<Page<T>>,
-    /// The first place without content.
-    free: u32,
-    length: usize,
-    /// Without empty ones.
-    lanes: BTreeMap<Reverse<i32>, Lane>,
-}
-
-impl<T> Default for Lanes<T> {
-    fn default() -> Self {
-        Self { pages: Vec::new(), free: NONE, length: 0, lanes: BTreeMap::new() }
-    }
-}
-
-impl<T: Ranked> Lanes<T> {
-    fn place(&mut self, at: u32) -> &mut Place<T> {
-        &mut self.pages[at as usize / PAGE][at as usize % PAGE]
-    }
-
-    fn content(&self, at: u32) -> Option<&T> {
-        self.pages.get(at as usize / PAGE)?[at as usize % PAGE].content.as_ref()
-    }
-
-    fn make_page(&mut self) {
-        // 2^32 tasks take 300 GiB.
-        let first = (self.pages.len() * PAGE) as u32;
-        let place = |at| Place { content: None, before: NONE, after: at };
-        let last = first + PAGE as u32 - 1;
-        self.pages.push((first..=last).map(|at| place(if at == last { NONE } else { at + 1 })).collect());
-        self.free = first;
-    }
-
-    fn ticket(&self, at: u32) -> Option<u64> {
-        self.content(at).map(T::ticket)
-    }
-
-    /// Between which two of its lane something with this ticket belongs. What is new belongs to the end, and what comes back
-    /// near the beginning: all but what came back as well has been behind it.
-    fn neighbors(&self, lane: Lane, ticket: u64) -> (u32, u32) {
-        if self.ticket(lane.last) < Some(ticket) {
-            return (lane.last, NONE);
-        }
-        let (mut before, mut after) = (NONE, lane.first);
-        while after != NONE && self.ticket(after) < Some(ticket) {
-            (before, after) = (after, self.pages[after as usize / PAGE][after as usize % PAGE].after);
-        }
-        debug_assert!(self.ticket(after).is_none_or(|other| other > ticket), "each has a place of its own");
-        (before, after)
-    }
-
-    /// Adds something where it belongs; returns its place.
-    fn push(&mut self, content: T) -> u32 {
-        if self.free == NONE {
-            self.make_page();
-        }
-        let at = self.free;
-        let (priority, ticket) = (Reverse(content.priority()), content.ticket());
-        let lane = self.lanes.get(&priority).copied();
-        let (before, after) = lane.map_or((NONE, NONE), |lane| self.neighbors(lane, ticket));
-        self.free = std::mem::replace(self.place(at), Place { content: Some(content), before, after }).after;
-        let mut lane = lane.unwrap_or(Lane { first: at, last: at });
-        match before {
-            NONE => lane.first = at,
-            before => self.place(before).after = at,
-        }
-        match after {
-            NONE => lane.last = at,
-            after => self.place(after).before = at,
-        }
-        self.lanes.insert(priority, lane);
-        self.length += 1;
-        at
-    }
-
-    /// Takes out what is at this place, if there is something.
-    fn remove(&mut self, at: u32) -> Option<T> {
-        let priority = Reverse(self.content(at)?.priority());
-        let free = self.free;
-        let Place { content, before, after } =
-            std::mem::replace(self.place(at), Place { content: None, before: NONE, after: free });
-        self.free = at;
-        self.length -= 1;
-        let mut lane = self.lanes.get(&priority).copied()?;
-        match before {
-            NONE => lane.first = after,
-            before => self.place(before).after = after,
-        }
-        match after {
-            NONE => lane.last = before,
-            after => self.place(after).before = before,
-        }
-        if lane.first == NONE {
-            self.lanes.remove(&priority);
-        } else {
-            self.lanes.insert(priority, lane);
-        }
-        content
-    }
-
-    fn first(&self) -> Option<u32> {
-        Some(self.lanes.first_key_value()?.1.first)
-    }
-
-    /// The first place whose content is like this.
-    fn find(&self, is: impl Fn(&T) -> bool) -> Option<u32> {
-        self.lanes.values().find_map(|lane| {
-            let mut at = lane.first;
-            while at != NONE {
-                let place = &self.pages[at as usize / PAGE][at as usize % PAGE];
-                if place.content.as_ref().is_some_and(&is) {
-                    return Some(at);
-                }
-                at = place.after;
-            }
-            None
-        })
-    }
-
-    /// The memory of an empty queue that was long, to be dropped where nobody waits for it.
-    #[inline]
-    fn take_spent(&mut self) -> Option<Vec<Page<T>>> {
-        if self.length > 0 || self.pages.len() <= KEPT {
-            return None;
-        }
-        self.free = NONE;
-        Some(std::mem::take(&mut self.pages))
-    }
-
-    /// Whether everything is where something else says that it is.
-    #[cfg(any(test, debug_assertions))]
-    fn is_sound(&self) -> bool {
-        let mut count = 0;
-        let mut sound = true;
-        for (lane_priority, lane) in &self.lanes {
-            let (mut at, mut before) = (lane.first, NONE);
-            while at != NONE {
-                let place = &self.pages[at as usize / PAGE][at as usize % PAGE];
-                let content = place.content.as_ref();
-                sound &= place.before == before && content.is_some_and(|it| it.priority() == lane_priority.0);
-                sound &= before == NONE || self.ticket(before) < self.ticket(at);
-                count += 1;
-                (before, at) = (at, place.after);
-            }
-            sound &= before == lane.last;
-        }
-        sound && count == self.length
-    }
-}
-
 /// The pool's queue. A task's location says its place: only this writes it as long as the task is in here.
 #[derive(Default)]
-pub(in crate::process) struct Queue(Lanes<Queued>);
+pub(in crate::process) struct Queue {
+    tasks: Lanes<Queued>,
+    /// The ticket of the next new task.
+    next_ticket: u64,
+    /// So many shutdowns are cancelling what is in here: nothing in here is begun any more.
+    closing: usize,
+    /// What all that is in here ends with. The supervisor sees to it, and nothing in here is begun meanwhile.
+    doom: Option<TaskError>,
+}
 
 impl Ranked for Queued {
     fn priority(&self) -> i32 {
@@ -211,135 +44,137 @@ impl Ranked for Queued {
 }
 
 impl Queue {
+    /// An empty queue, for the shutdowns that are still cancelling and will count back.
+    pub(super) fn emptied(&self) -> Self {
+        Self { closing: self.closing, ..Self::default() }
+    }
+
     pub(in crate::process) fn len(&self) -> usize {
-        self.0.length
+        self.tasks.len()
     }
 
     pub(in crate::process) fn is_empty(&self) -> bool {
-        self.0.length == 0
+        self.tasks.len() == 0
+    }
+
+    /// Whether nothing in it is begun any more.
+    pub(super) fn is_held(&self) -> bool {
+        self.closing > 0 || self.doom.is_some()
+    }
+
+    /// The ticket of a new task, which says its place among others of its priority, also when it comes back.
+    pub(super) fn next_ticket(&mut self) -> u64 {
+        let ticket = self.next_ticket;
+        self.next_ticket += 1;
+        ticket
     }
 
     /// Puts a task into its place.
     pub(in crate::process) fn push(&mut self, queued: Queued) {
-        let at = self.0.push(queued);
-        if let Some(queued) = self.0.content(at) {
+        let at = self.tasks.push(queued);
+        if let Some(queued) = self.tasks.content(at) {
             queued.job.content().location().set(Location::Queue(at));
         }
     }
 
     pub(in crate::process) fn pop(&mut self) -> Option<Queued> {
-        self.0.remove(self.0.first()?)
-    }
-
-    /// Takes the first task out that is like this.
-    pub(super) fn pop_like(&mut self, is: impl Fn(&Queued) -> bool) -> Option<Queued> {
-        self.0.remove(self.0.find(is)?)
+        self.tasks.remove(self.tasks.first()?)
     }
 
     /// Takes the task out whose location says this place.
     pub(in crate::process) fn remove(&mut self, at: u32) -> Option<Queued> {
-        self.0.remove(at)
+        self.tasks.remove(at)
     }
 
+    /// A shutdown begins to cancel what is in here.
+    pub(in crate::process) fn begin_closing(&mut self) {
+        self.closing += 1;
+    }
+
+    pub(in crate::process) fn end_closing(&mut self) {
+        self.closing -= 1;
+    }
+
+    /// Cancels some of what was not begun; returns how many, which is none when there is no more.
+    pub(in crate::process) fn cancel_some(&mut self, ledger: &mut Ledger) -> usize {
+        let mut cancelled = 0;
+        while cancelled < AT_ONCE
+            && let Some(at) = self.tasks.find(|queued| !queued.job.content().location().is_begun())
+            && let Some(queued) = self.tasks.remove(at)
+        {
+            queued.lose(&TaskError::Cancelled, ledger);
+            cancelled += 1;
+        }
+        cancelled
+    }
+
+    /// Ends some of what is in here; `true` when there is nothing left.
+    fn fail_some(&mut self, error: &TaskError, ledger: &mut Ledger) -> bool {
+        for _ in 0..AT_ONCE {
+            let Some(queued) = self.pop() else { break };
+            queued.lose(error, ledger);
+        }
+        self.is_empty()
+    }
+
+    /// Ends everything that is in here.
+    pub(in crate::process) fn fail_all(&mut self, error: &TaskError, ledger: &mut Ledger) {
+        while !self.fail_some(error, ledger) {}
+    }
+
+    /// Everything in here is to end with this error: there may be much of it, so that takes several turns of the supervisor.
+    pub(super) fn doom(&mut self, error: &TaskError) -> Attention {
+        if self.is_empty() {
+            return Attention::None;
+        }
+        self.doom.get_or_insert_with(|| error.clone());
+        Attention::Now
+    }
+
+    /// The supervisor's turn at that. It has to come again at once where that was not all.
+    pub(super) fn end_doomed(&mut self, ledger: &mut Ledger) {
+        if let Some(error) = self.doom.take()
+            && !self.fail_some(&error, ledger)
+        {
+            self.doom = Some(error);
+        }
+    }
+
+    pub(super) fn is_doomed(&self) -> bool {
+        self.doom.is_some()
+    }
+
+    /// The memory of an empty queue that was long, to be dropped where nothing waits for it.
     #[inline]
-    pub(in crate::process) fn take_spent(&mut self) -> Option<Box<dyn Send>> {
-        Some(Box::new(self.0.take_spent()?))
+    pub(super) fn take_spent(&mut self) -> Option<Spent> {
+        Some(Spent::Pages(Box::new(self.tasks.take_spent()?)))
     }
 
     /// In no order.
     #[cfg(any(test, debug_assertions))]
-    pub(in crate::process) fn iter(&self) -> impl Iterator<Item = &Queued> {
-        self.0.pages.iter().flatten().filter_map(|place| place.content.as_ref())
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Queued> {
+        self.tasks.iter().map(|(_, queued)| queued)
     }
 
     /// Whether each task in it knows its place.
     #[cfg(any(test, debug_assertions))]
     pub(super) fn is_sound(&self) -> bool {
-        let knows = |at: u32, queued: &Queued| queued.job.content().location().get() == Location::Queue(at);
-        let places = self.0.pages.iter().flatten();
-        let all_know = (0..).zip(places).all(|(at, place)| place.content.as_ref().is_none_or(|it| knows(at, it)));
-        all_know && self.0.is_sound()
+        let knows = |(at, queued): (u32, &Queued)| queued.job.content().location().get() == Location::Queue(at);
+        self.tasks.iter().all(knows) && self.tasks.is_sound()
+    }
+}
+
+impl Queued {
+    fn lose(self, error: &TaskError, ledger: &mut Ledger) {
+        ledger.let_go(Some(self.bytes));
+        ledger.lose(self.job, self.request, error);
     }
 }
 
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
-
-    /// Priority and ticket.
-    impl Ranked for (i32, u64) {
-        fn priority(&self) -> i32 {
-            self.0
-        }
-
-        fn ticket(&self) -> u64 {
-            self.1
-        }
-    }
-
-    /// Against a list that is sorted after each step.
-    #[test]
-    fn any_order_of_steps_gives_what_a_sorted_list_gives() {
-        for seed in 0..200_u64 {
-            let mut random = seed;
-            let mut below = |end: u64| {
-                random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-                (random >> 33) % end
-            };
-            let mut lanes = Lanes::<(i32, u64)>::default();
-            let mut list: Vec<((i32, u64), u32)> = Vec::new();
-            let mut out: Vec<(i32, u64)> = Vec::new();
-            for number in 0..600 {
-                match below(if seed % 2 == 0 { 5 } else { 8 }) {
-                    0 | 5 => {
-                        let taken = lanes.first().and_then(|at| lanes.remove(at));
-                        let expected = (!list.is_empty()).then(|| list.remove(0).0);
-                        assert_eq!(taken, expected);
-                        out.extend(taken);
-                    }
-                    1 if !list.is_empty() => {
-                        let (content, at) = list.remove(below(list.len() as u64) as usize);
-                        assert_eq!((lanes.remove(at), lanes.remove(at)), (Some(content), None));
-                        out.push(content);
-                    }
-                    kind => {
-                        // It is new, or it comes back.
-                        let content = if kind == 3 { out.pop() } else { None };
-                        let content = content.unwrap_or_else(|| (below(3) as i32 - 1, number));
-                        list.push((content, lanes.push(content)));
-                        list.sort_by_key(|((priority, ticket), _)| (Reverse(*priority), *ticket));
-                    }
-                }
-                assert!(lanes.is_sound());
-                assert_eq!(lanes.length, list.len());
-                assert_eq!(lanes.find(|it| it.1 % 7 == 0), list.iter().find(|it| it.0.1 % 7 == 0).map(|it| it.1));
-            }
-        }
-    }
-
-    #[test]
-    fn what_is_taken_out_leaves_its_place_to_the_next() {
-        let mut lanes = Lanes::default();
-        lanes.push((0, 0));
-        for number in 1..100_000 {
-            let at = lanes.push((0, number));
-            assert_eq!(lanes.remove(at), Some((0, number)));
-        }
-        assert_eq!((lanes.pages.len(), lanes.length), (1, 1));
-    }
-
-    #[test]
-    fn a_queue_that_was_long_gives_its_memory_back() {
-        let mut lanes = Lanes::default();
-        for round in 0..2 {
-            let places: Vec<u32> = (0..100_000).map(|number| lanes.push((0, number))).collect();
-            assert!(lanes.take_spent().is_none());
-            for at in places {
-                assert!(lanes.remove(at).is_some());
-            }
-            assert_eq!(lanes.take_spent().map(|pages| pages.len()), Some(100_000_usize.div_ceil(PAGE)), "{round}");
-        }
-    }
+    use crate::process::parent::lanes::Place;
 
     #[test]
     fn a_queued_task_takes_little_more_than_it_is() {

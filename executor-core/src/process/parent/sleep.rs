@@ -1,14 +1,54 @@
 //! What the supervisor sleeps for, and who wakes it.
 //!
-//! The rule: whoever makes something due calls the supervisor, or makes sure that it wakes up in time, and only here. What
-//! can become due is: the limit of a task that becomes the front of what is in flight, wherever that happens; the end of a grace
-//! time; the end of a wait in the queue; a worker that has had nothing to do for long enough; and all that is to be done at
-//! once. So what changes a front takes a [`Sleep`] as an argument.
+//! The rule: what makes something due says so in an [`Attention`], which whoever has the [`Sleep`] must give to it. What
+//! can become due is: the limit of a task that becomes the first in flight, wherever that happens; the end of a grace time; the
+//! end of a wait in the queue; a worker that has been idle for long enough; and all that is to be done at once. The parts of the
+//! pool's state know nothing of the supervisor: their methods return what it has to know.
 //!
 //! Kept by an assertion wherever the pool's lock is released: the supervisor [covers](Sleep::covers) the earliest time that a
 //! walk over everything finds.
 
-use std::time::{Duration, Instant};
+use std::{ops::BitOrAssign, time::Instant};
+
+/// When the supervisor has to look at what has changed.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+#[must_use = "the supervisor would sleep through what has become due: give it to `Sleep::attend`"]
+pub(in crate::process) enum Attention {
+    /// Nothing has become due.
+    #[default]
+    None,
+    /// At this time.
+    By(Instant),
+    Now,
+}
+
+impl Attention {
+    /// At this time, if there is one: a time too far for the clock never comes.
+    pub(super) fn by(time: Option<Instant>) -> Self {
+        time.map_or(Self::None, Self::By)
+    }
+
+    pub(super) fn now_if(is_due: bool) -> Self {
+        if is_due { Self::Now } else { Self::None }
+    }
+
+    /// Of two changes, what the supervisor has to know of both.
+    #[inline]
+    pub(super) fn and(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Now, _) | (_, Self::Now) => Self::Now,
+            (Self::By(one), Self::By(other)) => Self::By(one.min(other)),
+            (Self::None, other) | (other, Self::None) => other,
+        }
+    }
+}
+
+impl BitOrAssign for Attention {
+    #[inline]
+    fn bitor_assign(&mut self, other: Self) {
+        *self = self.and(other);
+    }
+}
 
 /// How the supervisor sleeps. Under the pool's lock.
 #[derive(Debug, Default)]
@@ -16,10 +56,6 @@ pub(in crate::process) struct Sleep {
     until: Until,
     /// It is to be woken when the lock is released.
     is_called: bool,
-    /// How long a worker without work may stay.
-    idle_timeout: Option<Duration>,
-    /// The pool is shutting down: each worker that rests is to be sent home.
-    is_ending: bool,
 }
 
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -33,8 +69,14 @@ enum Until {
 }
 
 impl Sleep {
-    pub(in crate::process) fn new(idle_timeout: Option<Duration>) -> Self {
-        Self { idle_timeout, ..Self::default() }
+    /// Sees to it that the supervisor is awake when it has to be.
+    #[inline]
+    pub(in crate::process) fn attend(&mut self, attention: Attention) {
+        match attention {
+            Attention::None => {}
+            Attention::By(time) if self.covers(Some(time)) => {}
+            Attention::By(_) | Attention::Now => self.call(),
+        }
     }
 
     /// There is something to do for it now.
@@ -43,33 +85,6 @@ impl Sleep {
             self.until = Until::Awake;
             self.is_called = true;
         }
-    }
-
-    /// There will be something to do for it at this time.
-    #[inline]
-    pub(super) fn call_by(&mut self, time: Instant) {
-        if !self.covers(Some(time)) {
-            self.call();
-        }
-    }
-
-    /// A worker has nothing to do since then.
-    pub(super) fn note_rest(&mut self, since: Instant) {
-        if self.is_ending {
-            self.call();
-        } else if let Some(leaves) = self.idle_timeout.and_then(|timeout| since.checked_add(timeout)) {
-            self.call_by(leaves);
-        }
-    }
-
-    pub(in crate::process) fn idle_timeout(&self) -> Option<Duration> {
-        self.idle_timeout
-    }
-
-    /// No more tasks will come.
-    pub(in crate::process) fn note_end(&mut self) {
-        self.is_ending = true;
-        self.call();
     }
 
     /// Whether the supervisor will be awake at this time.
@@ -87,6 +102,7 @@ impl Sleep {
     }
 
     /// For who releases the lock: whether the supervisor is to be woken.
+    #[must_use]
     pub(super) fn take_call(&mut self) -> bool {
         std::mem::take(&mut self.is_called)
     }

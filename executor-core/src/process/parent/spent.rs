@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use super::worker_handle::WorkerHandle;
 use crate::{
     configuration::Bound,
     future::{TypedRef, callbacks::drop_elsewhere},
@@ -25,7 +24,7 @@ pub(in crate::process) enum Spent {
     Pages(Box<dyn Send>),
     Task(TypedRef<ProcessTask>),
     /// One that is gone, with its rings and the configurations that it knew.
-    Worker(Box<WorkerHandle>),
+    Worker(Box<dyn Send>),
 }
 
 impl Spent {

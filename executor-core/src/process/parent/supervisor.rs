@@ -1,7 +1,7 @@
 //! The pool's one thread: keeps time limits, receives answers when nobody else does, and looks after the lives of the
 //! workers.
 //!
-//! Everything it knows is in [`State`](super::dispatch::State), under the pool's lock. Futures are woken after the lock is released, because that
+//! Everything it knows is in [`State`](super::state::State), under the pool's lock. Futures are woken after the lock is released, because that
 //! may run somebody else's code.
 
 use std::{
@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{launch::Launcher, pool::PoolShared, worker_handle::WorkerHandle};
+use super::{launch::Launcher, pool::PoolShared, workers::handle::WorkerHandle};
 use crate::{
     error::{Cause, TaskError},
     future::end_if_elsewhere,
@@ -25,7 +25,7 @@ mod reap;
 mod start;
 
 use attend::{attend, attend_pending_frames};
-use deadlines::{keep_deadlines, send_home};
+use deadlines::{keep_deadlines, retire_idle};
 use descriptors::{Fds, Ready};
 use reap::reap_faulty;
 use start::start_workers;
@@ -82,50 +82,48 @@ fn supervise(pool: &Arc<PoolShared>, mut doorbell_rx: &UnixStream) -> End {
         attend_pending_frames(pool, &mut state);
         state.expire(now);
         keep_deadlines(pool, &mut state, now);
-        if state.is_watched && look_again.is_none_or(|time| time <= now) {
-            state.is_watched = state.steal_from_stuck();
+        if state.watches.behind && look_again.is_none_or(|time| time <= now) {
+            state.watches.behind = state.steal_from_stuck();
             look_again = now.checked_add(PATIENCE);
         }
         reap_faulty(pool, &mut state);
         state.keep_claims(now, pool.config.grace);
         start_workers(pool, &mut launcher, &mut state);
-        state.open_held();
+        state.workers.open_held();
         launcher.end_unwanted();
-        if let Some(error) = state.broken.clone()
-            && !state.workers.values().any(WorkerHandle::is_open)
+        if let Some(error) = state.lifecycle.broken().cloned()
+            && !state.workers.iter().any(WorkerHandle::is_open)
         {
             // What the last workers have left behind.
             state.doom_queue(&error);
         }
         state.end_doomed();
-        state.fork_server = launcher.server_pid();
+        state.staffing.fork_server = launcher.server_pid();
         state.refill();
         #[cfg(target_os = "linux")]
-        state.workers.values_mut().for_each(|worker| worker.exchange_shared(&blanks));
-        send_home(pool, &mut state, now);
+        state.workers.iter_mut().for_each(|(_, worker)| worker.exchange_shared(&blanks));
+        retire_idle(pool, &mut state, now);
         // The places of those that leave.
-        if state.open_held() {
+        if state.workers.open_held() {
             state.refill();
         }
         state.note_starts();
-        if state.shut_down && state.workers.is_empty() && state.queued() == 0 {
+        if state.is_done() {
             launcher.end();
-            state.fork_server = None;
-            state.ended = true;
-            state.forget_done();
+            state.end();
             pool.conclude(state);
             pool.changed.notify_all();
             return End::Shutdown;
         }
-        let again = state.is_watched.then(|| look_again.unwrap_or(now));
-        let start = if state.is_start_awaited { now.checked_add(PATIENCE) } else { None };
-        let refused = state.refused.map(|refused| refused.again).filter(|again| *again > now);
+        let again = state.watches.behind.then(|| look_again.unwrap_or(now));
+        let start = if state.watches.starts { now.checked_add(PATIENCE) } else { None };
+        let refused = state.staffing.refused.map(|refused| refused.again).filter(|again| *again > now);
         let times = [state.next_deadline(), launcher.deadline(), again, start, refused];
         let deadline = times.into_iter().flatten().min();
         state.sleep.fall_asleep(deadline);
         let is_unattended =
             |worker: &mut WorkerHandle| !worker.is_dying() && (worker.violated_protocol || worker.has_pending_frames());
-        if state.is_doomed() || state.workers.values_mut().any(is_unattended) {
+        if state.queue.is_doomed() || state.workers.iter_mut().any(|(_, worker)| is_unattended(worker)) {
             state.sleep.call();
         }
         let fds = Fds::of(&mut state);
@@ -141,7 +139,7 @@ fn supervise(pool: &Arc<PoolShared>, mut doorbell_rx: &UnixStream) -> End {
         if (launcher_is_late || ready.contains(&Ready::Launcher))
             && let Err(error) = launcher.attend()
         {
-            state.fork_server = launcher.server_pid();
+            state.staffing.fork_server = launcher.server_pid();
             pool.break_pool(&mut state, error);
         }
         for ready in ready {

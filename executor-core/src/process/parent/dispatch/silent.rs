@@ -14,7 +14,10 @@ use std::time::{Duration, Instant};
 use super::State;
 use crate::{
     error::TaskError,
-    process::parent::worker_handle::{Life, Silent, WorkerHandle},
+    process::parent::{
+        sleep::Attention,
+        workers::handle::{Life, Silent, WorkerHandle},
+    },
 };
 
 /// How often the supervisor looks at requests that are not claimed.
@@ -29,82 +32,78 @@ const GRACE: [Duration; 2] = [Duration::from_millis(500), Duration::from_secs(10
 impl State {
     /// A request is the first in flight at a worker, and may stay there unclaimed.
     #[inline]
-    pub(super) fn watch_claims(&mut self) {
-        if self.claims_due.is_none() {
-            let due = Instant::now().checked_add(LOOK);
-            self.claims_due = due;
-            due.into_iter().for_each(|due| self.sleep.call_by(due));
+    pub(super) fn watch_claims(&mut self) -> Attention {
+        if self.watches.claims.is_some() {
+            return Attention::None;
         }
+        self.watches.claims = Instant::now().checked_add(LOOK);
+        Attention::by(self.watches.claims)
     }
 
     /// For the supervisor: looks at what is not claimed, and after workers that are silent.
     pub(in crate::process) fn keep_claims(&mut self, now: Instant, grace: Duration) {
         self.attend_silent(now);
-        if self.claims_due.is_none_or(|due| due > now) {
+        if self.watches.claims.is_none_or(|due| due > now) {
             return;
         }
         let mut is_over = true;
-        let numbers: Vec<u32> = self.workers.keys().copied().collect();
-        for number in numbers {
+        for number in self.workers.numbers(|worker| !worker.is_dying()) {
             let has_other =
-                !self.is_full || self.workers.values().any(|other| other.is_open() && other.in_flight.live() == 0);
-            let Some(worker) = self.workers.get_mut(&number).filter(|worker| !worker.is_dying()) else { continue };
-            let first = worker.first_unclaimed();
-            is_over &= first.is_none() && worker.in_flight.live() < 2;
-            worker.unclaimed = first.map(|first| match worker.unclaimed {
-                Some((known, looks)) if known == first => (first, looks + 1),
-                _ => (first, 1),
-            });
-            let looks = worker.unclaimed.map_or(0, |(_, looks)| looks);
+                !self.staffing.is_full || self.workers.iter().any(|other| other.is_open() && other.is_idle());
+            let Some(worker) = self.workers.get_mut(number) else { continue };
+            is_over &= worker.first_unclaimed().is_none() && worker.in_flight().len() < 2;
+            let looks = worker.look_whether_claimed();
+            let may_fall_silent = worker.is_ready() && !worker.is_stopping();
             let is_silent = looks >= MOST_LOOKS
                 || looks >= LOOKS && has_other
-                || looks >= 2 && worker.stop.is_none() && worker.process.is_stopped();
-            if is_silent && worker.is_ready() && worker.stop.is_none() {
+                || looks >= 2 && may_fall_silent && worker.is_stopped();
+            if is_silent && may_fall_silent {
                 self.take_back(number, usize::MAX);
                 self.fall_silent(number, now, grace);
                 self.end_stopped(number);
             }
         }
-        self.claims_due = if is_over { None } else { now.checked_add(LOOK) };
+        self.watches.claims = if is_over { None } else { now.checked_add(LOOK) };
     }
 
     /// Kills a worker that is stopped with a request before it that cannot be taken back in another way.
     fn end_stopped(&mut self, number: u32) {
-        let Some(worker) = self.workers.get_mut(&number) else { return };
+        let Some(worker) = self.workers.get_mut(number) else { return };
         if worker.first_unclaimed().is_some_and(|first| worker.is_stopped_before(first)) {
             // As below, once it is reaped.
-            worker.life = Life::Leaving { kill_at: None };
+            worker.leave_by(None);
             worker.kill();
         }
     }
 
     /// The worker gets nothing more until it has passed what was taken back from it, unless it has begun something after all.
     fn fall_silent(&mut self, number: u32, now: Instant, grace: Duration) {
-        let Some(worker) = self.workers.get_mut(&number) else { return };
-        if worker.in_flight.live() > 0 || !worker.is_ready() {
+        let Some(worker) = self.workers.get_mut(number) else { return };
+        if !worker.is_idle() || !worker.is_ready() {
             return;
         }
         let kill_at = now.checked_add(grace.clamp(GRACE[0], GRACE[1]));
-        worker.silent = Some(Silent { since: now, look: now, kill_at });
-        self.idle.retain(|idle| *idle != number);
+        worker.fall_silent(Silent { since: now, look: now, kill_at });
+        self.workers.leave_idle(number);
         self.sleep.call();
     }
 
     /// The time limit of the first request in flight is over, and its worker has not claimed it. It goes to another one; but not for
     /// ever: its time is over the second time, too. `false` when it was claimed.
     pub(in crate::process) fn miss(&mut self, number: u32, now: Instant, ran_for: Duration, grace: Duration) -> bool {
-        let Some(first) = self.workers.get(&number).and_then(WorkerHandle::first_unclaimed) else { return false };
-        let behind = self.workers.get(&number).map_or(0, |worker| worker.in_flight.live() - 1);
+        let Some(worker) = self.workers.get(number) else { return false };
+        let Some(first) = worker.first_unclaimed() else { return false };
+        let behind = worker.in_flight().len() - 1;
         self.take_back(number, behind);
-        let Some(worker) = self.workers.get_mut(&number) else { return false };
+        let Some(worker) = self.workers.get_mut(number) else { return false };
         if !worker.channel.revoke(first) {
             return false;
         }
-        if let Some(mut standing) = self.take_revoked(number, first) {
-            if std::mem::replace(&mut standing.request.extras().is_missed, true) {
-                self.lose_rest(standing, &TaskError::TimedOut { ran_for });
+        if let Some(mut taken) = self.take_revoked(number, first) {
+            if std::mem::replace(&mut taken.request.extras().is_missed, true) {
+                self.lose_rest(taken, &TaskError::TimedOut { ran_for });
             } else {
-                self.put_back(number, standing);
+                self.put_back(number, taken);
             }
         }
         self.fall_silent(number, now, grace);
@@ -112,24 +111,23 @@ impl State {
     }
 
     fn attend_silent(&mut self, now: Instant) {
-        let Self { workers, idle, sleep, .. } = self;
-        for (number, worker) in workers {
-            let Some(silent) = worker.silent.filter(|silent| worker.is_ready() && silent.look <= now) else { continue };
+        let due = |worker: &WorkerHandle| {
+            worker.is_ready() && matches!(worker.life(), Life::Silent(silent) if silent.look <= now)
+        };
+        for number in self.workers.numbers(due) {
+            let Some(worker) = self.workers.get_mut(number) else { continue };
+            let Life::Silent(silent) = *worker.life() else { continue };
             if worker.channel.has_passed_all() {
-                worker.silent = None;
-                worker.unclaimed = None;
-                worker.forget_revoked();
-                worker.rest(sleep);
-                if worker.is_open() {
-                    idle.push(*number);
-                }
+                let attention = self.workers.end_silence(number);
+                self.sleep.attend(attention);
             } else if silent.kill_at.is_some_and(|kill_at| kill_at <= now) {
-                // Not one that has died: nobody has lost anything.
-                worker.life = Life::Leaving { kill_at: Some(now) };
+                // Not one that has died: nothing is lost.
+                worker.leave_by(Some(now));
             } else {
                 let pause = ((now - silent.since) / 4).max(Duration::from_millis(1));
-                let look = now.checked_add(pause).into_iter().chain(silent.kill_at).min();
-                worker.silent = look.map(|look| Silent { look, ..silent });
+                if let Some(look) = now.checked_add(pause).into_iter().chain(silent.kill_at).min() {
+                    worker.fall_silent(Silent { look, ..silent });
+                }
             }
         }
     }

@@ -14,17 +14,14 @@ use crate::{
     future::{TaskFuture, TaskRef, TypedRef},
     process::{
         config::{Config, OnWorkerDeath, StartMethod, Transport},
-        parent::{
-            pool::PoolShared,
-            worker_handle::{Life, Watched},
-        },
+        parent::{pool::PoolShared, workers::handle::Watched},
         task::{
             answer::{Answer, Chunk, Single},
             arguments::Items,
             bytes::Long,
             job::{Encoded, Job, Owner},
         },
-        transport::{ControlChannel, Load, ParentEnd, RecordOffset, Reply, ReplyKind},
+        transport::{ControlChannel, Load, NotifyPolicy, ParentEnd, RecordOffset, Reply, ReplyKind},
         wire::identity::Identity,
         worker::entry::EntryOf,
     },
@@ -248,12 +245,12 @@ impl World {
             None,
             None,
             #[cfg(target_os = "linux")]
-            crate::process::parent::loans::Loans::nothing(),
+            crate::process::parent::workers::loans::Loans::nothing(),
         );
-        worker.life = Life::Ready;
+        worker.note_ready();
         let mut state = self.core.lock();
-        state.add_worker(worker);
-        state.open_held();
+        state.workers.add(worker);
+        state.workers.open_held();
         // The supervisor alone does this, and looks at everything afterwards.
         let deadline = state.next_deadline();
         state.sleep.fall_asleep(deadline);
@@ -287,7 +284,7 @@ impl World {
         let mut state = self.core.lock();
         state.sleep.wake_up();
         state.receive_all();
-        state.is_watched &= state.steal_from_stuck();
+        state.watches.behind &= state.steal_from_stuck();
         state.keep_claims(Instant::now(), HOUR);
         state.refill();
         let deadline = state.next_deadline();
@@ -342,11 +339,11 @@ impl World {
 #[test]
 fn the_numbers_of_workers_begin_again() {
     let mut world = World::new(1);
-    world.core.lock().workers.retain(|number, _| *number == 0);
-    world.core.lock().next_worker = Location::WORKERS - 1;
+    world.core.lock().workers.leave_only(0);
+    world.core.lock().workers.number_from(Location::WORKERS - 1);
     (0..2).for_each(|_| world.add_worker());
     let state = world.core.lock();
-    assert_eq!(state.workers.keys().copied().collect::<Vec<_>>(), [0, 1, Location::WORKERS - 1]);
+    assert_eq!(state.workers.numbers(|_| true), [0, 1, Location::WORKERS - 1]);
 }
 
 /// A worker answers items of a chunk in parts, and dies before it has said that this is all, or says that it has begun none.
@@ -358,8 +355,7 @@ fn items_of_a_chunk_that_have_an_answer_are_neither_lost_nor_run_again() {
     let results = |items: std::ops::Range<u8>| items.flat_map(|x| [1, x]).collect::<Vec<u8>>();
     let dies = |sent: u8, open: u8, retries: u32, is_claimed: bool| {
         let world = World::new(1);
-        world.core.lock().workers.retain(|number, _| *number == 0);
-        world.core.lock().idle = vec![0];
+        world.core.lock().workers.leave_only(0);
         let mut bytes = Vec::new();
         let mut request = chunk(&task, vec![0_u8, 1, 2], &mut bytes).unwrap();
         request.extras().retries = retries;
@@ -379,8 +375,7 @@ fn items_of_a_chunk_that_have_an_answer_are_neither_lost_nor_run_again() {
         state.receive_all();
         let died = TaskError::WorkerDied { pid: 1, exit: crate::error::WorkerExit::Signal(9) };
         state.recover(0, &died, false);
-        state.workers.clear();
-        state.idle.clear();
+        drop(state.workers.take_all());
         // What is run once more.
         let left = state.queue.pop().map(|queued| {
             let items = Items(queued.bytes.as_slice()).map(<[u8]>::to_vec).collect::<Vec<_>>();
@@ -442,23 +437,19 @@ fn a_long_argument_is_owned_once_by_all_that_need_it() {
     ];
     for (request, mut bytes, at) in asks {
         let mut world = World::new(1);
-        world.core.lock().workers.retain(|number, _| *number == 0);
-        world.core.lock().idle = vec![0];
+        world.core.lock().workers.leave_only(0);
         let content = ProcessTask::new(Owner::new(Arc::clone(&world.core) as _), span::current());
         let (task, _future) = TaskRef::allocate::<Encoded<Single<usize>>>(content);
         world.core.lock().admit(Job::new(task), request, &mut bytes);
         let died = TaskError::WorkerDied { pid: 1, exit: crate::error::WorkerExit::Code(1) };
         world.core.lock().recover(0, &died, false);
-        assert_eq!(world.core.lock().queued(), 1);
-        world.core.lock().workers.clear();
-        world.core.lock().idle.clear();
+        assert_eq!(world.core.lock().queue.len(), 1);
+        drop(world.core.lock().workers.take_all());
         world.add_worker();
         {
             let mut state = world.core.lock();
-            let number = *state.workers.keys().next().unwrap();
-            state.idle = vec![number];
             state.refill();
-            assert_eq!(state.queued(), 0);
+            assert_eq!(state.queue.len(), 0);
         }
         let sent = |side: &Arc<Mutex<Side>>| match &side.lock().unwrap().long[..] {
             [long] => long.as_slice().as_ptr(),
@@ -468,10 +459,10 @@ fn a_long_argument_is_owned_once_by_all_that_need_it() {
         assert_eq!(sent(world.sides.last().unwrap()), at);
         let mut state = world.core.lock();
         let died = TaskError::WorkerDied { pid: 1, exit: crate::error::WorkerExit::Code(1) };
-        let number = *state.workers.keys().next().unwrap();
+        let number = state.workers.numbers(|_| true)[0];
         state.recover(number, &died, false);
         state.fail_queue(&TaskError::Cancelled);
-        state.workers.clear();
+        drop(state.workers.take_all());
         let to_wake = state.take_to_wake();
         drop(state);
         to_wake.wake();
@@ -527,8 +518,8 @@ fn the_supervisor_wakes_in_time_in_every_order_of_the_parties() {
         // Every task holds on to the pool, and the pool to those that it has.
         let mut state = world.core.lock();
         state.fail_queue(&TaskError::Cancelled);
-        state.ledger.expiries.clear();
-        let workers = std::mem::take(&mut state.workers);
+        state.ledger.forget_lost();
+        let workers = state.workers.take_all();
         let to_wake = state.take_to_wake();
         drop(state);
         drop(workers);

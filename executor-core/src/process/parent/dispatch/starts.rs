@@ -10,17 +10,17 @@ impl State {
             return;
         }
         let mut is_awaited = false;
-        for worker in self.workers.values() {
-            let Some((number, front)) = worker.in_flight.front() else { continue };
+        for worker in self.workers.iter() {
+            let Some((number, front)) = worker.in_flight().front() else { continue };
             let is_begun = worker.has_begun(number);
             if is_begun {
                 self.ledger.events.started(&front.job);
             }
-            is_awaited |= !is_begun || worker.in_flight.live() > 1;
+            is_awaited |= !is_begun || worker.in_flight().len() > 1;
         }
-        if is_awaited && !self.is_start_awaited {
+        if is_awaited && !self.watches.starts {
             self.sleep.call();
         }
-        self.is_start_awaited = is_awaited;
+        self.watches.starts = is_awaited;
     }
 }

@@ -4,7 +4,7 @@ use std::os::fd::AsFd;
 
 use super::{control_frames::take_frame, reap::reap};
 use crate::{
-    process::parent::{dispatch::State, pool::PoolShared, spent::Spent},
+    process::parent::{pool::PoolShared, spent::Spent, state::State},
     sys,
 };
 
@@ -12,7 +12,7 @@ use crate::{
 pub(super) fn attend_pending_frames(pool: &PoolShared, state: &mut State) {
     let workers = state.workers.iter_mut().filter(|(_, worker)| !worker.is_dying());
     let unheard: Vec<u32> =
-        workers.filter_map(|(number, worker)| worker.has_pending_frames().then_some(*number)).collect();
+        workers.filter_map(|(number, worker)| worker.has_pending_frames().then_some(number)).collect();
     for number in unheard {
         attend(pool, state, number);
     }
@@ -20,14 +20,14 @@ pub(super) fn attend_pending_frames(pool: &PoolShared, state: &mut State) {
 
 /// Something happened at this worker: takes what it sent, and sees whether it is alive.
 pub(super) fn attend(pool: &PoolShared, state: &mut State, number: u32) {
-    let Some(worker) = state.workers.get_mut(&number) else { return };
+    let Some(worker) = state.workers.get_mut(number) else { return };
     if worker.is_dying() {
         return reap(pool, state, number);
     }
     let control = worker.channel.control();
     control.flush();
-    state.ledger.spent.extend(control.take_spent().into_iter().map(Spent::Long));
-    let ended = worker.watched.process.as_ref().is_some_and(|process| sys::is_readable(process.as_fd()));
+    state.ledger.spend_all(control.take_spent().into_iter().map(Spent::Long));
+    let ended = worker.watched().process.as_ref().is_some_and(|process| sys::is_readable(process.as_fd()));
     let mut frames = Vec::new();
     let open = worker.channel.control().receive_frames(&mut |kind, body| frames.push((kind, body.to_vec())));
     let mut sane = open.is_ok();
@@ -37,7 +37,7 @@ pub(super) fn attend(pool: &PoolShared, state: &mut State, number: u32) {
     state.receive(number);
     #[cfg(target_os = "linux")]
     crate::shm::sweep();
-    let Some(worker) = state.workers.get_mut(&number) else { return };
+    let Some(worker) = state.workers.get_mut(number) else { return };
     worker.violated_protocol |= !sane;
     if worker.violated_protocol || ended || open == Ok(false) {
         reap(pool, state, number);

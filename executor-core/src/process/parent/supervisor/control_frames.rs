@@ -3,7 +3,7 @@
 use crate::{
     error::{Cause, TaskError},
     process::{
-        parent::{dispatch::State, pool::PoolShared, worker_handle::Life},
+        parent::{pool::PoolShared, state::State, workers::handle::Life},
         wire::frame,
     },
     untrusted::Malformed,
@@ -17,17 +17,15 @@ pub(super) fn take_frame(
     kind: u8,
     body: &[u8],
 ) -> Result<(), Malformed> {
-    let worker = state.workers.get_mut(&number).ok_or(Malformed)?;
+    let worker = state.workers.get_mut(number).ok_or(Malformed)?;
     let text = || Cause::new(String::from_utf8_lossy(body));
-    match (kind, worker.life) {
+    match (kind, worker.life()) {
         (frame::READY, Life::Starting { .. }) => {
-            worker.life = Life::Ready;
+            worker.note_ready();
             worker.is_announced = true;
             state.ledger.events.worker_started();
-            state.open_held();
-            state.failed_starts = 0;
-            state.killed_starts = None;
-            state.refused = None;
+            state.workers.open_held();
+            state.staffing.note_ready();
             pool.changed.notify_all();
             Ok(())
         }
@@ -46,10 +44,10 @@ pub(super) fn take_frame(
             Ok(())
         }
         (frame::OUT_OF_MEMORY, life) => {
-            worker.out_of_memory = true;
             if matches!(life, Life::Starting { .. }) {
                 worker.startup_error = Some(TaskError::InitializerFailed { cause: Cause::new(TaskError::MemoryLimit) });
             }
+            worker.is_out_of_memory = true;
             Ok(())
         }
         _ => Err(Malformed),

@@ -8,9 +8,9 @@ use std::{
 
 use crate::{
     process::parent::{
-        dispatch::State,
         launch::Launcher,
-        worker_handle::{Watched, WorkerHandle},
+        state::State,
+        workers::handle::{Watched, WorkerHandle},
     },
     sys,
 };
@@ -40,11 +40,11 @@ enum Interest {
 
 impl Interest {
     fn of(worker: &mut WorkerHandle) -> Self {
-        match worker.dying {
-            Some(dying) if dying.look.is_some() => Self::Nothing,
-            Some(_) => Self::End,
-            None if worker.channel.control().wants_to_send() => Self::FramesAndRoom,
-            None => Self::Frames,
+        match worker.is_dying() {
+            true if worker.is_end_untold() => Self::Nothing,
+            true => Self::End,
+            false if worker.channel.control().wants_to_send() => Self::FramesAndRoom,
+            false => Self::Frames,
         }
     }
 }
@@ -54,7 +54,7 @@ impl Fds {
         let watched = state.workers.iter_mut();
         Self(
             watched
-                .map(|(number, worker)| (*number, Arc::clone(&worker.watched), Interest::of(worker)))
+                .map(|(number, worker)| (number, Arc::clone(worker.watched()), Interest::of(worker)))
                 .filter(|(.., interest)| *interest != Interest::Nothing)
                 .collect(),
         )

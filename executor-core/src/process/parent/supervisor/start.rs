@@ -8,17 +8,18 @@ use std::{
 };
 
 #[cfg(target_os = "linux")]
-use crate::process::parent::loans::Loans;
+use crate::process::parent::workers::loans::Loans;
 use crate::{
     codec,
     error::{Cause, TaskError},
     process::{
         config::Transport,
         parent::{
-            dispatch::{Refused, State},
             launch::{LaunchError, Launcher, number_of_process},
             pool::PoolShared,
-            worker_handle::{Watched, WorkerHandle},
+            staffing::Refused,
+            state::State,
+            workers::handle::{Watched, WorkerHandle},
         },
         transport::ParentEnd,
         wire::{
@@ -40,43 +41,40 @@ const SHORTAGE: Duration = Duration::from_millis(500);
 /// Starts the workers that are missing.
 pub(super) fn start_workers(pool: &PoolShared, launcher: &mut Launcher, state: &mut State) {
     let most = pool.config.max_workers;
-    let count =
-        |state: &State, is: fn(&WorkerHandle) -> bool| state.workers.values().filter(|worker| is(worker)).count();
     // Those that leave have nothing to do any more, and those that die do nothing any more. What is used up still runs something,
     // and its successor waits for its place.
-    let going = count(state, |worker| worker.is_leaving() || worker.is_succeeded() || worker.is_dying());
+    let going = state.workers.count(|worker| worker.is_leaving() || worker.is_succeeded() || worker.is_dying());
     // Those that leave may take their time, but are no crowd.
     let is_full = |state: &State| state.workers.len() - going >= most || state.workers.len() >= most.saturating_mul(2);
-    state.is_full = is_full(state);
-    if state.broken.is_some() || state.shut_down && state.queued() == 0 {
+    state.staffing.is_full = is_full(state);
+    if state.lifecycle.broken().is_some() || state.lifecycle.is_shut_down() && state.queue.is_empty() {
         return;
     }
-    let free = count(state, |worker| {
-        worker.is_starting() || worker.is_ready() && worker.is_held || worker.is_open() && worker.in_flight.live() == 0
-    });
-    if state.queued() > 0 {
-        let demand = state.workers.len() - going + state.queued().saturating_sub(free);
-        state.wanted_workers = state.wanted_workers.max(demand.min(pool.config.max_workers));
+    if !state.queue.is_empty() {
+        let free = state.workers.count(|worker| {
+            worker.is_starting() || worker.is_ready() && worker.is_held() || worker.is_open() && worker.is_idle()
+        });
+        let demand = state.workers.len() - going + state.queue.len().saturating_sub(free);
+        state.staffing.want(demand.min(most));
     }
-    if state.warming > 0 && state.no_worker.is_none() {
-        state.wanted_workers = pool.config.max_workers;
+    if state.staffing.warms_up_still() {
+        state.staffing.want(most);
     }
-    if state.refused.is_some_and(|refused| refused.again > Instant::now()) {
+    if state.staffing.refused.is_some_and(|refused| refused.again > Instant::now()) {
         return;
     }
-    while state.workers.len() - going < state.wanted_workers && !is_full(state) {
+    while state.workers.len() - going < state.staffing.wanted() && !is_full(state) {
         // Where some were always on their way, none would be known to be the last that could not be had.
-        if state.refused.is_some_and(|refused| refused.by_worker) && count(state, WorkerHandle::is_starting) > 0 {
+        if state.staffing.refused.is_some_and(|refused| refused.by_worker)
+            && state.workers.iter().any(WorkerHandle::is_starting)
+        {
             return;
         }
         match start_worker(pool, launcher) {
             Ok(worker) => {
-                state.add_worker(worker);
-                state.is_full = is_full(state);
-                if state.to_replace > 0 {
-                    state.to_replace -= 1;
-                    state.respawned += 1;
-                }
+                state.workers.add(worker);
+                state.staffing.is_full = is_full(state);
+                state.staffing.note_started();
             }
             // The supervisor will come here again.
             Err(LaunchError::NotYet) => return,
@@ -98,7 +96,7 @@ pub(super) fn be_refused(
 ) {
     let cause = Cause::new(format!("failed to start a worker process: {error}"));
     let no_worker = TaskError::NoWorker { cause };
-    let is_alone = state.workers.values().all(WorkerHandle::is_dying);
+    let is_alone = state.workers.iter().all(WorkerHandle::is_dying);
     if is_alone && !is_for_a_moment {
         return pool.break_pool(state, no_worker);
     }
@@ -106,22 +104,23 @@ pub(super) fn be_refused(
     // A pool that has some workers does without others, and may ask again much later, when it has none any more. That is another
     // lack, which begins then.
     let tried = started.unwrap_or(now);
-    let last = state.refused.filter(|last| tried.saturating_duration_since(last.again) < SHORTAGE);
+    let last = state.staffing.refused.filter(|last| tried.saturating_duration_since(last.again) < SHORTAGE);
     let pause = last.map_or(FIRST_PAUSE, |last| last.pause);
     let since = last.filter(|_| is_alone).map_or(now, |last| last.since);
     let is_lasting = now.saturating_duration_since(since) >= SHORTAGE;
     let by_worker = started.is_some() || last.is_some_and(|last| last.by_worker);
-    state.refused = Some(Refused { since, pause: (2 * pause).min(SHORTAGE / 4), again: now + pause, by_worker });
+    state.staffing.refused =
+        Some(Refused { since, pause: (2 * pause).min(SHORTAGE / 4), again: now + pause, by_worker });
     if is_alone && is_lasting {
         // It is what waits that pays for it. Who comes later may have more luck.
         state.doom_queue(&no_worker);
-        state.refused = None;
-        state.wanted_workers = 0;
+        state.staffing.refused = None;
+        state.staffing.want_no_more_than(0);
     } else if !is_alone {
-        state.wanted_workers = state.workers.len();
+        state.staffing.want_no_more_than(state.workers.len());
     }
-    if state.warming > 0 && (is_lasting || !is_alone) {
-        state.no_worker = Some(no_worker);
+    if is_lasting || !is_alone {
+        state.staffing.fail_warm_up(no_worker);
         pool.changed.notify_all();
     }
 }

@@ -70,7 +70,7 @@ impl Events {
     }
 
     /// It is known that a worker has begun the task; told once.
-    pub(super) fn started(&mut self, job: &Job) {
+    pub(in crate::process::parent) fn started(&mut self, job: &Job) {
         if self.is_observed && job.content().location().note_started() {
             self.untold.push(Event::Started(job.cell().id()));
         }

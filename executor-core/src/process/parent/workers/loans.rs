@@ -200,7 +200,7 @@ impl Loans {
 
     /// Takes what a worker says that its result refers to. It is not trusted. `file` is of what it has made; without it the
     /// result cannot be decoded, and says so.
-    pub(super) fn attach(
+    pub(in crate::process::parent) fn attach(
         &mut self,
         attached: &mut Attached,
         reference: Reference,

@@ -1,17 +1,17 @@
-//! The requests that stand with one worker, in the order in which it gets to them.
+//! The requests that are in flight at one worker, in the order in which it gets to them.
 
 use std::{
     collections::VecDeque,
     time::{Duration, Instant},
 };
 
-use super::sleep::Sleep;
 use crate::process::{
+    parent::sleep::Attention,
     task::{bytes::Bytes, job::Job, request::Request},
     transport::RecordOffset,
 };
 
-/// A request that stands with a worker.
+/// A request that was sent to a worker, and is neither answered nor taken back.
 pub(in crate::process) struct InFlightRequest {
     pub(in crate::process) job: Job,
     pub(in crate::process) request: Request,
@@ -41,7 +41,7 @@ const LOOKS: u32 = 8;
 /// ... but not more often than this.
 const LOOK: Duration = Duration::from_millis(1);
 
-/// What stands with a worker, the oldest first. The first one that is not revoked is what it runs, or will run next.
+/// What is in flight at a worker, the oldest first. The first one that is not revoked is what it runs, or will run next.
 #[derive(Default)]
 pub(in crate::process) struct InFlight {
     entries: VecDeque<Entry>,
@@ -59,7 +59,7 @@ pub(in crate::process) struct InFlight {
 
 impl InFlight {
     /// How many there are that are not revoked.
-    pub(in crate::process) fn live(&self) -> usize {
+    pub(in crate::process) fn len(&self) -> usize {
         self.live
     }
 
@@ -68,53 +68,53 @@ impl InFlight {
         self.first_number + self.entries.len() as u64
     }
 
-    pub(in crate::process) fn push(&mut self, standing: InFlightRequest, sleep: &mut Sleep) {
-        self.entries.push_back(Entry::Live(standing));
+    pub(super) fn push(&mut self, request: InFlightRequest) -> Attention {
+        self.entries.push_back(Entry::Live(request));
         self.live += 1;
-        self.note_front(sleep);
+        self.note_front()
     }
 
     /// The first one that is not revoked, and its number.
     pub(in crate::process) fn front(&self) -> Option<(u64, &InFlightRequest)> {
         match self.entries.get(self.revoked_first)? {
-            Entry::Live(standing) => Some((self.first_number + self.revoked_first as u64, standing)),
+            Entry::Live(request) => Some((self.first_number + self.revoked_first as u64, request)),
             Entry::Revoked(_) => None,
         }
     }
 
     pub(in crate::process) fn front_mut(&mut self) -> Option<(u64, &mut InFlightRequest)> {
         match self.entries.get_mut(self.revoked_first)? {
-            Entry::Live(standing) => Some((self.first_number + self.revoked_first as u64, standing)),
+            Entry::Live(request) => Some((self.first_number + self.revoked_first as u64, request)),
             Entry::Revoked(_) => None,
         }
     }
 
     /// Takes the front out, and what was revoked before it.
-    pub(super) fn take_front(&mut self, sleep: &mut Sleep) -> Option<InFlightRequest> {
+    pub(in crate::process::parent) fn take_front(&mut self) -> Option<(InFlightRequest, Attention)> {
         while let Some(entry) = self.entries.pop_front() {
             let place = match &entry {
-                Entry::Live(standing) => standing.place,
+                Entry::Live(request) => request.place,
                 Entry::Revoked(place) => *place,
             };
             self.released = Some((self.first_number, place));
             self.first_number += 1;
             self.revoked_first = self.revoked_first.saturating_sub(1);
-            if let Entry::Live(standing) = entry {
+            if let Entry::Live(request) = entry {
                 self.live -= 1;
                 self.progress = None;
                 self.skip_revoked();
-                self.note_front(sleep);
-                return Some(standing);
+                let attention = self.note_front();
+                return Some((request, attention));
             }
         }
         None
     }
 
     /// Takes out all that are not revoked.
-    pub(super) fn take_all(&mut self) -> impl Iterator<Item = InFlightRequest> {
+    pub(super) fn take_all(&mut self) -> impl Iterator<Item = InFlightRequest> + use<> {
         (self.live, self.revoked_first, self.progress) = (0, 0, None);
         std::mem::take(&mut self.entries).into_iter().filter_map(|entry| match entry {
-            Entry::Live(standing) => Some(standing),
+            Entry::Live(request) => Some(request),
             Entry::Revoked(_) => None,
         })
     }
@@ -141,7 +141,7 @@ impl InFlight {
 
     fn live_at(&self, index: usize) -> Option<&InFlightRequest> {
         match self.entries.get(index)? {
-            Entry::Live(standing) => Some(standing),
+            Entry::Live(request) => Some(request),
             Entry::Revoked(_) => None,
         }
     }
@@ -154,47 +154,47 @@ impl InFlight {
 
     /// Those that are not revoked.
     #[cfg(any(test, debug_assertions))]
-    pub(in crate::process) fn lives(&self) -> impl Iterator<Item = (u64, &InFlightRequest)> {
+    pub(in crate::process) fn iter(&self) -> impl Iterator<Item = (u64, &InFlightRequest)> {
         (0..self.entries.len()).filter_map(|index| Some((self.first_number + index as u64, self.live_at(index)?)))
     }
 
     /// Numbers of those that are not revoked, the last one first.
-    pub(super) fn live_from_the_back(&self) -> impl Iterator<Item = u64> {
+    pub(in crate::process::parent) fn live_from_the_back(&self) -> impl Iterator<Item = u64> {
         let indices = (0..self.entries.len()).rev().filter(|index| self.live_at(*index).is_some());
         let live: Vec<u64> = indices.map(|index| self.first_number + index as u64).collect();
         live.into_iter()
     }
 
     /// Takes one out that was revoked with the transport, but leaves its place.
-    pub(in crate::process) fn revoke(&mut self, number: u64, sleep: &mut Sleep) -> Option<InFlightRequest> {
+    pub(in crate::process) fn revoke(&mut self, number: u64) -> Option<(InFlightRequest, Attention)> {
         let was_front = self.front().is_some_and(|(front, _)| front == number);
         let entry = self.entries.get_mut(number.checked_sub(self.first_number)? as usize)?;
         let place = match entry {
-            Entry::Live(standing) => standing.place,
+            Entry::Live(request) => request.place,
             Entry::Revoked(_) => return None,
         };
-        let Entry::Live(standing) = std::mem::replace(entry, Entry::Revoked(place)) else { return None };
+        let Entry::Live(request) = std::mem::replace(entry, Entry::Revoked(place)) else { return None };
         self.live -= 1;
+        let mut attention = Attention::None;
         if was_front {
             self.progress = None;
             self.skip_revoked();
-            self.note_front(sleep);
+            attention = self.note_front();
         }
-        Some(standing)
+        Some((request, attention))
     }
 
     /// Whoever makes a task the front starts its clock, and has the supervisor keep the time.
-    fn note_front(&mut self, sleep: &mut Sleep) {
+    fn note_front(&mut self) -> Attention {
         if self.progress.is_none()
             && let Some((_, front)) = self.front()
             && front.request.time_limit().is_some()
         {
             let now = Instant::now();
             self.progress = Some(Progress { since: now, left: front.request.items(), looked: now });
-            if let Some(look) = self.next_look() {
-                sleep.call_by(look);
-            }
+            return Attention::by(self.next_look());
         }
+        Attention::None
     }
 
     /// Looks how far the front is, whose worker says that it has finished so many items beyond those it has answered.
@@ -212,7 +212,7 @@ impl InFlight {
     }
 
     /// Since when the front, or the item of it that runs, has been known to run, if it has a time limit.
-    pub(super) fn front_since(&self) -> Option<Instant> {
+    pub(in crate::process::parent) fn front_since(&self) -> Option<Instant> {
         Some(self.progress?.since)
     }
 

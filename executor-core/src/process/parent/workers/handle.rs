@@ -1,0 +1,622 @@
+//! A worker process as the program sees it: its process, its channel, and its life.
+
+use std::{
+    os::fd::{AsFd, OwnedFd},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+#[cfg(target_os = "linux")]
+use super::loans::Loans;
+use super::{
+    Retirement,
+    definitions::Definitions,
+    in_flight::{InFlight, InFlightRequest},
+};
+#[cfg(target_os = "linux")]
+use crate::{
+    codec::limits::MAX_ENCODED,
+    shm::{Reference, Segment},
+};
+use crate::{
+    error::{TaskError, WorkerExit},
+    process::{
+        parent::{ledger::Ledger, sleep::Attention},
+        task::{
+            bytes::{LONGEST_COPY, Long},
+            function_id::FunctionId,
+            request::Request,
+        },
+        transport::{Load, NotifyPolicy, ParentEnd, Record},
+    },
+    sys::{self, WorkerProcess},
+};
+
+/// How far a worker is.
+///
+/// ```text
+/// Starting ──> Held ──> Open <──> Silent
+///    │                   │  └──> Stopping
+///    └───────────────────┴─────────┴──────> Leaving
+/// ```
+#[derive(Debug)]
+pub(in crate::process::parent) enum Life {
+    /// Has not finished the handshake and the initializer.
+    Starting { until: Option<Instant> },
+    /// It is ready, and gets no task as long as those that it is to replace have some.
+    Held,
+    /// It may be given tasks.
+    Open,
+    /// It does not claim what it is given, and gets nothing until it has passed what was taken back.
+    Silent(Silent),
+    /// The task that it runs was told to stop. It gets no other one.
+    Stopping(Stop),
+    /// Was told to go; gets no more tasks.
+    Leaving { kill_at: Option<Instant> },
+}
+
+/// What is known of a worker that does not claim.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::process::parent) struct Silent {
+    pub(in crate::process::parent) since: Instant,
+    /// When it is looked at again.
+    pub(in crate::process::parent) look: Instant,
+    pub(in crate::process::parent) kill_at: Option<Instant>,
+}
+
+/// A task was told to stop.
+#[derive(Debug)]
+pub(in crate::process::parent) struct Stop {
+    /// What its future will say.
+    pub(in crate::process::parent) error: TaskError,
+    /// When SIGKILL comes.
+    pub(in crate::process::parent) kill_at: Option<Instant>,
+}
+
+/// A process that is killed may take its time to end: the system takes back what memory it has, closes its files, or waits for
+/// a device; and a debugger may keep it. Nothing waits for it meanwhile, least of all under the pool's lock.
+#[derive(Debug, Clone, Copy)]
+struct Dying {
+    /// When to look again whether it has ended, where no descriptor tells of it.
+    look: Option<Instant>,
+    /// The next wait after that.
+    pause: Duration,
+}
+
+/// A process whose end nothing tells of is looked at after this time, and then after twice as long each time ...
+const FIRST_LOOK: Duration = Duration::from_millis(1);
+/// ... up to this.
+const LAST_LOOK: Duration = Duration::from_millis(100);
+
+/// What the supervisor sleeps on: descriptors of its own, so that it can do so without the lock.
+pub(in crate::process::parent) struct Watched {
+    pub(in crate::process::parent) channel: OwnedFd,
+    /// Readable once the process has ended, where the system has such a thing.
+    pub(in crate::process::parent) process: Option<OwnedFd>,
+}
+
+pub(in crate::process) struct WorkerHandle {
+    process: WorkerProcess,
+    pub(in crate::process::parent) channel: Box<dyn ParentEnd>,
+    watched: Arc<Watched>,
+    life: Life,
+    /// The functions that it knows.
+    definitions: Definitions,
+    pub(super) in_flight: InFlight,
+    /// Tasks that it may still be given, when it is to be replaced after so many.
+    tasks_left: Option<u32>,
+    /// The request that was first here and not claimed when the supervisor last looked, and at how many looks.
+    unclaimed: Option<(u64, u32)>,
+    /// It has said that it has grown too large.
+    pub(in crate::process::parent) is_over_size_limit: bool,
+    /// An observer was told that it is there.
+    pub(in crate::process::parent) is_announced: bool,
+    /// The number of its first request when the supervisor last looked, to notice that it takes long.
+    seen_number: Option<u64>,
+    /// The number of the request that was seen twice.
+    stuck_at: Option<u64>,
+    /// When it last had something to do.
+    idle_since: Instant,
+    /// Why it could not begin, if it said so.
+    pub(in crate::process::parent) startup_error: Option<TaskError>,
+    /// It has sent what no worker sends.
+    pub(in crate::process::parent) violated_protocol: bool,
+    /// It was killed, or has ended, and is not reaped yet.
+    dying: Option<Dying>,
+    /// It has said that it ends because it was refused memory.
+    pub(in crate::process::parent) is_out_of_memory: bool,
+    /// The shared memory that it was given. Dropped when the process is reaped.
+    #[cfg(target_os = "linux")]
+    loans: Loans,
+}
+
+/// What has come of receiving from a worker.
+pub(super) struct Received {
+    /// So many requests have been answered.
+    pub(super) ended: usize,
+    /// It has become idle, and may be given more.
+    pub(super) is_idle: bool,
+    pub(super) attention: Attention,
+}
+
+impl WorkerHandle {
+    pub(in crate::process::parent) fn new(
+        process: WorkerProcess,
+        channel: Box<dyn ParentEnd>,
+        watched: Watched,
+        until: Option<Instant>,
+        tasks_left: Option<u32>,
+        #[cfg(target_os = "linux")] loans: Loans,
+    ) -> Self {
+        Self {
+            #[cfg(target_os = "linux")]
+            loans,
+            process,
+            channel,
+            watched: Arc::new(watched),
+            life: Life::Starting { until },
+            definitions: Definitions::default(),
+            in_flight: InFlight::default(),
+            tasks_left,
+            unclaimed: None,
+            is_over_size_limit: false,
+            is_announced: false,
+            seen_number: None,
+            stuck_at: None,
+            idle_since: Instant::now(),
+            startup_error: None,
+            violated_protocol: false,
+            dying: None,
+            is_out_of_memory: false,
+        }
+    }
+
+    pub(in crate::process) fn pid(&self) -> u32 {
+        self.process.pid()
+    }
+
+    pub(in crate::process::parent) fn watched(&self) -> &Arc<Watched> {
+        &self.watched
+    }
+
+    pub(in crate::process::parent) fn life(&self) -> &Life {
+        &self.life
+    }
+
+    pub(in crate::process::parent) fn in_flight(&self) -> &InFlight {
+        &self.in_flight
+    }
+
+    /// When it last had something to do.
+    pub(in crate::process::parent) fn idle_since(&self) -> Instant {
+        self.idle_since
+    }
+
+    /// Whether it may be given tasks, or has some.
+    pub(in crate::process) fn is_ready(&self) -> bool {
+        let is_ready = match self.life {
+            Life::Held | Life::Open | Life::Silent(_) | Life::Stopping(_) => true,
+            Life::Starting { .. } | Life::Leaving { .. } => false,
+        };
+        is_ready && self.dying.is_none()
+    }
+
+    pub(in crate::process::parent) fn is_starting(&self) -> bool {
+        matches!(self.life, Life::Starting { .. }) && self.dying.is_none()
+    }
+
+    pub(in crate::process::parent) fn is_held(&self) -> bool {
+        matches!(self.life, Life::Held)
+    }
+
+    pub(in crate::process::parent) fn is_stopping(&self) -> bool {
+        matches!(self.life, Life::Stopping(_))
+    }
+
+    pub(in crate::process::parent) fn is_leaving(&self) -> bool {
+        matches!(self.life, Life::Leaving { .. })
+    }
+
+    pub(in crate::process::parent) fn is_dying(&self) -> bool {
+        self.dying.is_some()
+    }
+
+    /// Whether it may be given one more task, room for it aside.
+    pub(in crate::process::parent) fn is_open(&self) -> bool {
+        matches!(self.life, Life::Open) && self.dying.is_none() && !self.is_used_up() && !self.violated_protocol
+    }
+
+    /// Whether nothing is in flight here.
+    pub(in crate::process::parent) fn is_idle(&self) -> bool {
+        self.in_flight.len() == 0
+    }
+
+    /// The handshake is done.
+    pub(in crate::process::parent) fn note_ready(&mut self) {
+        debug_assert!(matches!(self.life, Life::Starting { .. }), "a worker gets ready once");
+        self.life = Life::Held;
+    }
+
+    /// It may be given tasks from now on.
+    pub(super) fn open(&mut self, policy: NotifyPolicy) {
+        self.life = Life::Open;
+        self.idle_since = Instant::now();
+        self.channel.set_notify_policy(policy);
+    }
+
+    /// What was due is being done.
+    pub(in crate::process::parent) fn forget_deadline(&mut self) {
+        match &mut self.life {
+            Life::Starting { until: deadline }
+            | Life::Leaving { kill_at: deadline }
+            | Life::Stopping(Stop { kill_at: deadline, .. }) => *deadline = None,
+            Life::Held | Life::Open | Life::Silent(_) => {}
+        }
+    }
+
+    /// Ends its process. `None` as long as that has not ended: then the supervisor has to come again when the descriptor of the
+    /// process is ready, or [when that does not tell](Self::is_end_untold) at its next deadline. Until then it gets no task, and
+    /// what it has claimed stays where it is.
+    pub(in crate::process::parent) fn try_reap(&mut self) -> Option<WorkerExit> {
+        if self.dying.is_none() {
+            self.kill();
+        }
+        let exit = self.process.try_reap();
+        let pause = self.dying.map_or(FIRST_LOOK, |dying| dying.pause);
+        // A descriptor that is ready too early, as it is where a debugger is to hear of the end first, would be so all the time.
+        let process = self.watched.process.as_ref();
+        let is_told = exit.is_none() && process.is_some_and(|process| !sys::is_readable(process.as_fd()));
+        let look = if is_told { None } else { Instant::now().checked_add(pause) };
+        self.dying = Some(Dying { look, pause: (2 * pause).min(LAST_LOOK) });
+        exit
+    }
+
+    /// Whether it is dying, and no descriptor tells of its end.
+    pub(in crate::process::parent) fn is_end_untold(&self) -> bool {
+        self.dying.is_some_and(|dying| dying.look.is_some())
+    }
+
+    /// The task that it was told to stop, of one that has died.
+    pub(in crate::process::parent) fn take_stop(&mut self) -> Option<Stop> {
+        match std::mem::replace(&mut self.life, Life::Open) {
+            Life::Stopping(stop) => Some(stop),
+            other => {
+                self.life = other;
+                None
+            }
+        }
+    }
+
+    /// Whether it is to be replaced when it has done what it has.
+    pub(in crate::process::parent) fn is_used_up(&self) -> bool {
+        self.tasks_left == Some(0) || self.is_over_size_limit
+    }
+
+    pub(super) fn use_up_one(&mut self) {
+        self.tasks_left = self.tasks_left.map(|left| left - 1);
+    }
+
+    pub(super) fn give_back_one(&mut self) {
+        self.tasks_left = self.tasks_left.map(|left| left + 1);
+    }
+
+    /// Whether it gets nothing more than it has, so that its successor may be started, if not be given anything.
+    pub(in crate::process::parent) fn is_succeeded(&self) -> bool {
+        self.is_ready() && self.is_used_up() && !self.is_stopping()
+    }
+
+    /// Whether it has claimed a request, and read it: what it has not read may still go to another one.
+    pub(in crate::process::parent) fn has_begun(&self, request: u64) -> bool {
+        self.channel.is_claimed(request) && !self.channel.is_unread(request)
+    }
+
+    /// What is first here, if it is not claimed, or not even read.
+    pub(in crate::process::parent) fn first_unclaimed(&self) -> Option<u64> {
+        let (first, _) = self.in_flight.front()?;
+        (!self.has_begun(first)).then_some(first)
+    }
+
+    /// Looks whether the first request here is claimed; at how many looks in a row it was not.
+    pub(in crate::process::parent) fn look_whether_claimed(&mut self) -> u32 {
+        self.unclaimed = self.first_unclaimed().map(|first| match self.unclaimed {
+            Some((known, looks)) if known == first => (first, looks + 1),
+            _ => (first, 1),
+        });
+        self.unclaimed.map_or(0, |(_, looks)| looks)
+    }
+
+    /// Whether its process is stopped, by a signal.
+    pub(in crate::process::parent) fn is_stopped(&self) -> bool {
+        self.process.is_stopped()
+    }
+
+    /// Whether it is stopped, and has not read its first request, which cannot be taken back as long as it lives.
+    pub(in crate::process::parent) fn is_stopped_before(&self, first: u64) -> bool {
+        // In this order: as long as it is stopped it reads nothing.
+        self.channel.is_claimed(first) && self.process.is_stopped() && self.channel.is_unread(first)
+    }
+
+    /// It does not claim what it is given.
+    pub(in crate::process::parent) fn fall_silent(&mut self, silent: Silent) {
+        debug_assert!(self.is_ready() && self.in_flight.len() == 0, "what it does not claim was taken back");
+        self.life = Life::Silent(silent);
+    }
+
+    /// It has passed what was taken back.
+    pub(super) fn end_silence(&mut self, retirement: &Retirement) -> Attention {
+        self.life = Life::Open;
+        self.unclaimed = None;
+        self.forget_revoked();
+        self.become_idle(retirement)
+    }
+
+    /// Nothing is lost by killing it: not a worker that has died.
+    pub(in crate::process::parent) fn leave_by(&mut self, kill_at: Option<Instant>) {
+        self.life = Life::Leaving { kill_at };
+    }
+
+    /// Takes the answers that have arrived. What makes no sense is the end of a worker.
+    pub(super) fn receive(&mut self, ledger: &mut Ledger, retirement: &Retirement) -> Received {
+        let is_killed = self.is_killed();
+        let mut attention = Attention::None;
+        #[cfg(target_os = "linux")]
+        let Self { channel, in_flight, loans, .. } = self;
+        #[cfg(not(target_os = "linux"))]
+        let Self { channel, in_flight, .. } = self;
+        let before = in_flight.len();
+        let outcome = channel.receive(&mut |reply| {
+            #[cfg(target_os = "linux")]
+            let taken = ledger.take_reply(in_flight, reply, is_killed, loans)?;
+            #[cfg(not(target_os = "linux"))]
+            let taken = ledger.take_reply(in_flight, reply, is_killed)?;
+            attention |= taken;
+            Ok(())
+        });
+        if let Some((number, place)) = in_flight.take_released() {
+            channel.release(number, place);
+            self.definitions.passed(number);
+        }
+        self.violated_protocol |= outcome.is_err();
+        let ended = before - self.in_flight.len();
+        let has_become_idle = before > 0 && self.in_flight.len() == 0;
+        if has_become_idle {
+            attention |= self.become_idle(retirement);
+        }
+        // It is reaped, or replaced, or its frames are taken, by the supervisor alone.
+        let has_kept = self.channel.control().wants_to_send();
+        let is_for_the_supervisor =
+            self.violated_protocol || has_become_idle && !self.is_open() || self.has_pending_frames() || has_kept;
+        attention |= Attention::now_if(is_for_the_supervisor);
+        Received { ended, is_idle: has_become_idle && self.is_ready(), attention }
+    }
+
+    /// The number under which the worker knows this function and configuration; tells it if it does not.
+    pub(in crate::process::parent) fn define(&mut self, request: &Request) -> Result<u32, TaskError> {
+        if let Some(number) = self.definitions.find(request)
+            && self.has_all_of(request)
+        {
+            return Ok(number);
+        }
+        let function = FunctionId::of(request.entry)?;
+        #[cfg(target_os = "linux")]
+        if let Some(bound) = &request.bound {
+            let shared = self.loans.share(&bound._pins, &mut *self.channel);
+            shared.map_err(|cause| TaskError::encode("configuration", cause))?;
+        }
+        let number = self.definitions.put(request, self.in_flight.next_number());
+        let long = request.bound.as_ref().filter(|bound| bound.bytes.len() > LONGEST_COPY);
+        let bound = request.bound.as_ref().map(|bound| if long.is_some() { &[] } else { &bound.bytes[..] });
+        let FunctionId { offset, name_hash, .. } = function;
+        let record = Record::Define { definition: number, offset, name_hash, bound };
+        self.channel.push_with(record, long.map(Arc::clone).map(Long::Bound));
+        Ok(number)
+    }
+
+    /// Whether the worker has the shared memory of a configuration that it knows.
+    #[cfg(target_os = "linux")]
+    fn has_all_of(&self, request: &Request) -> bool {
+        request.bound.as_ref().is_none_or(|bound| self.loans.has_all(&bound._pins))
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    fn has_all_of(&self, _: &Request) -> bool {
+        true
+    }
+
+    /// Whether the transport has room for this request now.
+    pub(in crate::process::parent) fn has_room(&self, request: &Request, bytes: usize) -> bool {
+        self.channel.has_room(Self::room_for(request, bytes))
+    }
+
+    /// What is pushed for a request at most: [`define`](Self::define) and [`share`](Self::share) push some of it, for the
+    /// worker may know it already, and the request itself comes last.
+    fn room_for(request: &Request, bytes: usize) -> Load {
+        let define = Record::Define {
+            definition: 0,
+            offset: 0,
+            name_hash: 0,
+            bound: request.bound.as_ref().map(|bound| &bound.bytes[..]),
+        };
+        #[cfg_attr(not(target_os = "linux"), expect(unused_mut, reason = "nothing is shared"))]
+        let mut load = Load { bare: 0, contents: [Some(define.content()), Some(bytes), None] };
+        #[cfg(target_os = "linux")]
+        {
+            let pins = request.pins().into_iter().chain(request.bound.as_ref().map(|bound| &bound._pins));
+            load.bare = pins.map(Loans::records_for).sum();
+            if request.is_unsettled() {
+                // It becomes a reference to one piece of shared memory, or is long.
+                load.bare += 1;
+                load.contents[1..].copy_from_slice(&[Some(Reference::ENCODED), Some(MAX_ENCODED)]);
+            }
+        }
+        load
+    }
+
+    /// Gives it the shared memory that a request refers to.
+    #[cfg(target_os = "linux")]
+    pub(in crate::process::parent) fn share(&mut self, request: &Request) -> Result<(), TaskError> {
+        let Some(pins) = request.pins() else { return Ok(()) };
+        self.loans.share(pins, &mut *self.channel).map_err(|cause| TaskError::encode("argument", cause))
+    }
+
+    /// Has it unmap the shared memory that nobody holds any more, and map that which will be needed next. Where it runs
+    /// something there is no hurry about the latter.
+    #[cfg(target_os = "linux")]
+    pub(in crate::process::parent) fn exchange_shared(&mut self, blanks: &[Arc<Segment>]) {
+        if !self.is_ready() {
+            return;
+        }
+        let mut told = self.loans.tell_to_forget(&mut *self.channel);
+        if self.in_flight.len() == 0 && self.is_open() {
+            told |= self.loans.offer(blanks, self.in_flight.next_number(), &mut *self.channel);
+        }
+        if told {
+            self.channel.notify(false);
+        }
+    }
+
+    /// Whether it runs something.
+    pub(in crate::process::parent) fn is_running(&self) -> bool {
+        self.in_flight.front().is_some_and(|(number, _)| self.has_begun(number))
+    }
+
+    /// Looks whether its first request is the one that it was last time.
+    pub(in crate::process::parent) fn look_whether_stuck(&mut self) -> bool {
+        let front = self.in_flight.front().map(|(number, _)| number);
+        self.stuck_at = front.filter(|_| self.seen_number == front);
+        self.seen_number = front;
+        self.stuck_at.is_some()
+    }
+
+    /// Whether its first request takes long, so that nothing may be put behind it.
+    pub(in crate::process::parent) fn is_stuck(&self) -> bool {
+        self.stuck_at.is_some() && self.in_flight.front().map(|(number, _)| number) == self.stuck_at
+    }
+
+    /// Looks how far its first request is.
+    pub(in crate::process::parent) fn note_progress(&mut self, now: Instant) {
+        self.in_flight.note_progress(self.channel.open_items(), now);
+    }
+
+    /// Takes out all that is in flight here: the pool has ended.
+    pub(in crate::process::parent) fn take_all(&mut self) -> impl Iterator<Item = InFlightRequest> + use<> {
+        self.in_flight.take_all()
+    }
+
+    /// Its first request.
+    pub(in crate::process::parent) fn first_mut(&mut self) -> Option<&mut Request> {
+        self.in_flight.front_mut().map(|(_, front)| &mut front.request)
+    }
+
+    /// Nothing is in flight here any more. A worker that was signalled may die at any moment now, and must not get another task.
+    pub(super) fn become_idle(&mut self, retirement: &Retirement) -> Attention {
+        self.idle_since = Instant::now();
+        if let Some(stop) = self.take_stop() {
+            self.life = Life::Leaving { kill_at: stop.kill_at };
+            // It may have survived the signal.
+            self.in_flight.forget_revoked();
+            self.channel.say_goodbye();
+        }
+        retirement.of_idle_since(self.idle_since)
+    }
+
+    /// Forgets what was revoked, when nothing else is in flight here.
+    pub(super) fn forget_revoked(&mut self) {
+        if self.in_flight.len() == 0 {
+            self.in_flight.forget_revoked();
+            if self.channel.release_all() {
+                self.definitions.passed_all();
+            }
+        }
+    }
+
+    /// Tells the task that it runs to stop: SIGTERM now and SIGKILL after the grace time; SIGKILL at once when there is none. The
+    /// first reason stays.
+    pub(in crate::process::parent) fn stop(&mut self, error: &TaskError, grace: Duration) -> Attention {
+        let kill_at = self.end(grace);
+        match &mut self.life {
+            // To ask again does not put the end off. Where it was killed, that is done once more.
+            Life::Stopping(stop) => stop.kill_at = earlier(stop.kill_at, kill_at),
+            // It was killed before it has read what is in flight.
+            Life::Leaving { kill_at: before } => {
+                let kill_at = earlier(*before, kill_at);
+                self.life = Life::Stopping(Stop { error: error.clone(), kill_at });
+            }
+            Life::Starting { .. } | Life::Held | Life::Open | Life::Silent(_) => {
+                self.life = Life::Stopping(Stop { error: error.clone(), kill_at });
+            }
+        }
+        Attention::by(kill_at)
+    }
+
+    /// Tells it to go: it has nothing to do.
+    pub(in crate::process::parent) fn say_goodbye(&mut self, kill_at: Option<Instant>) {
+        self.forget_revoked();
+        self.channel.say_goodbye();
+        self.life = Life::Leaving { kill_at };
+    }
+
+    /// Sends it away at the pool's end, where no task of it was told to stop: at once where there is no grace. A worker that was
+    /// told so before has no more time than now.
+    pub(in crate::process::parent) fn retire(&mut self, grace: Duration) -> Attention {
+        let kill_at = if grace == Duration::ZERO || self.is_starting() {
+            // One that starts does not read what it is told.
+            self.end(grace)
+        } else {
+            Instant::now().checked_add(grace)
+        };
+        match self.life {
+            Life::Leaving { kill_at: before } => self.life = Life::Leaving { kill_at: earlier(before, kill_at) },
+            _ => self.say_goodbye(kill_at),
+        }
+        Attention::Now
+    }
+
+    /// Whether its task was killed by itself, and so promised to be cancelled.
+    pub(in crate::process::parent) fn is_killed(&self) -> bool {
+        matches!(&self.life, Life::Stopping(stop) if stop.error == TaskError::Cancelled)
+    }
+
+    /// Whether it has said something that a thread that spins for answers has read, and the supervisor has not.
+    pub(in crate::process::parent) fn has_pending_frames(&mut self) -> bool {
+        self.channel.control().has_frames()
+    }
+
+    /// A worker that may not be killed ends itself: it takes the end of its socket for that of the program.
+    pub(in crate::process::parent) fn kill(&mut self) {
+        if self.process.kill().is_err() {
+            self.channel.control().hang_up();
+        }
+    }
+
+    fn end(&mut self, grace: Duration) -> Option<Instant> {
+        if grace == Duration::ZERO {
+            // Now, for the supervisor may be late; and it sees to the rest.
+            self.kill();
+            Some(Instant::now())
+        } else {
+            self.process.terminate();
+            // One that is stopped, by a terminal for example, would not notice.
+            self.process.resume();
+            Instant::now().checked_add(grace)
+        }
+    }
+
+    /// When something has to be done about it.
+    pub(in crate::process::parent) fn next_deadline(&self) -> Option<Instant> {
+        if let Some(dying) = &self.dying {
+            return dying.look;
+        }
+        match &self.life {
+            Life::Starting { until } => *until,
+            Life::Leaving { kill_at } | Life::Stopping(Stop { kill_at, .. }) => *kill_at,
+            Life::Silent(silent) => Some(silent.look),
+            Life::Held | Life::Open => self.in_flight.next_look(),
+        }
+    }
+}
+
+/// Of two times, where no time is one that never comes.
+fn earlier(one: Option<Instant>, other: Option<Instant>) -> Option<Instant> {
+    one.into_iter().chain(other).min()
+}
