@@ -59,4 +59,4 @@ pub(crate) use socket::{
 };
 #[cfg(target_os = "linux")]
 pub(crate) use unread::has_unread;
-pub(crate) use worker_process::{WorkerProcess, exit_now, exit_with_group};
+pub(crate) use worker_process::{NotAllowed, WorkerProcess, exit_now, exit_with_group};

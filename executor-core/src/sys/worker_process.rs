@@ -106,20 +106,6 @@ impl WorkerProcess {
         Ok(Some(worker))
     }
 
-    /// One that is signalled and reaped by nobody, for tests of those who look after workers.
-    #[cfg(all(test, target_os = "linux"))]
-    pub(crate) fn pretend() -> Self {
-        let pid = rustix::process::getpid();
-        let pidfd = rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty());
-        Self {
-            pid,
-            pidfd: pidfd.expect("this process is there"),
-            ends_group: false,
-            generation: super::generation(),
-            exit: Some(WorkerExit::Unknown),
-        }
-    }
-
     pub(crate) fn pid(&self) -> u32 {
         self.pid.as_raw_nonzero().get().cast_unsigned()
     }

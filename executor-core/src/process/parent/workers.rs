@@ -17,12 +17,15 @@ use crate::process::{
 mod definitions;
 pub(in crate::process) mod handle;
 pub(super) mod in_flight;
+pub(super) mod life;
 #[cfg(target_os = "linux")]
 pub(super) mod loans;
 #[cfg(all(test, not(loom), target_os = "linux"))]
 #[expect(clippy::unwrap_used, reason = "a test")]
 mod loans_model;
+pub(super) mod peer;
 mod retirement;
+mod sending;
 
 use handle::WorkerHandle;
 use in_flight::InFlightRequest;

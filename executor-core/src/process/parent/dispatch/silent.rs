@@ -16,7 +16,10 @@ use crate::{
     error::TaskError,
     process::parent::{
         sleep::Attention,
-        workers::handle::{Life, Silent, WorkerHandle},
+        workers::{
+            handle::WorkerHandle,
+            life::{Life, Silent},
+        },
     },
 };
 

@@ -4,17 +4,21 @@
 
 use std::{
     collections::{HashSet, VecDeque},
-    os::unix::net::UnixStream,
+    os::{fd::OwnedFd, unix::net::UnixStream},
     sync::{Arc, Mutex},
     time::Duration,
 };
 
 use super::*;
 use crate::{
+    error::WorkerExit,
     future::{TaskFuture, TaskRef, TypedRef},
     process::{
         config::{Config, OnWorkerDeath, StartMethod, Transport},
-        parent::{pool::PoolShared, workers::handle::Watched},
+        parent::{
+            pool::PoolShared,
+            workers::peer::WorkerPeer,
+        },
         task::{
             answer::{Answer, Chunk, Single},
             arguments::Items,
@@ -27,7 +31,7 @@ use crate::{
     },
     role::LaunchArguments,
     span,
-    sys::WorkerProcess,
+    sys::NotAllowed,
     task::{Payload, Task},
     untrusted::Malformed,
 };
@@ -185,6 +189,33 @@ impl ParentEnd for End {
     }
 }
 
+/// No signal reaches it, and it is reaped as soon as that is tried.
+struct Immortal;
+
+impl WorkerPeer for Immortal {
+    fn pid(&self) -> u32 {
+        1
+    }
+
+    fn watch(&self) -> Option<OwnedFd> {
+        None
+    }
+
+    fn is_stopped(&self) -> bool {
+        false
+    }
+
+    fn terminate(&self) {}
+
+    fn kill(&self) -> Result<(), NotAllowed> {
+        Ok(())
+    }
+
+    fn try_reap(&mut self) -> Option<WorkerExit> {
+        Some(WorkerExit::Unknown)
+    }
+}
+
 fn config(random: &mut Random) -> Config {
     Config {
         max_workers: 3,
@@ -235,13 +266,13 @@ impl World {
         let (control, other) = ControlChannel::pair().unwrap();
         // Nobody is there who could hang up.
         std::mem::forget(other);
-        let watched = Watched { channel: control.fd().try_clone_to_owned().unwrap(), process: None };
+        let socket = control.fd().try_clone_to_owned().unwrap();
         let side = Arc::default();
         self.sides.push(Arc::clone(&side));
         let mut worker = WorkerHandle::new(
-            WorkerProcess::pretend(),
+            Box::new(Immortal),
             Box::new(End { side, control, next_number: 0 }),
-            watched,
+            socket,
             None,
             None,
             #[cfg(target_os = "linux")]
@@ -373,7 +404,7 @@ fn items_of_a_chunk_that_have_an_answer_are_neither_lost_nor_run_again() {
         drop(side);
         let mut state = world.core.lock();
         state.receive_all();
-        let died = TaskError::WorkerDied { pid: 1, exit: crate::error::WorkerExit::Signal(9) };
+        let died = TaskError::WorkerDied { pid: 1, exit: WorkerExit::Signal(9) };
         state.recover(0, &died, false);
         drop(state.workers.take_all());
         // What is run once more.
@@ -441,7 +472,7 @@ fn a_long_argument_is_owned_once_by_all_that_need_it() {
         let content = ProcessTask::new(Owner::new(Arc::clone(&world.core) as _), span::current());
         let (task, _future) = TaskRef::allocate::<Encoded<Single<usize>>>(content);
         world.core.lock().admit(Job::new(task), request, &mut bytes);
-        let died = TaskError::WorkerDied { pid: 1, exit: crate::error::WorkerExit::Code(1) };
+        let died = TaskError::WorkerDied { pid: 1, exit: WorkerExit::Code(1) };
         world.core.lock().recover(0, &died, false);
         assert_eq!(world.core.lock().queue.len(), 1);
         drop(world.core.lock().workers.take_all());
@@ -458,7 +489,7 @@ fn a_long_argument_is_owned_once_by_all_that_need_it() {
         assert_eq!(sent(&world.sides[0]), at);
         assert_eq!(sent(world.sides.last().unwrap()), at);
         let mut state = world.core.lock();
-        let died = TaskError::WorkerDied { pid: 1, exit: crate::error::WorkerExit::Code(1) };
+        let died = TaskError::WorkerDied { pid: 1, exit: WorkerExit::Code(1) };
         let number = state.workers.numbers(|_| true)[0];
         state.recover(number, &died, false);
         state.fail_queue(&TaskError::Cancelled);

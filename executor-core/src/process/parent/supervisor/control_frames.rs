@@ -3,7 +3,7 @@
 use crate::{
     error::{Cause, TaskError},
     process::{
-        parent::{pool::PoolShared, state::State, workers::handle::Life},
+        parent::{pool::PoolShared, state::State, workers::life::Life},
         wire::frame,
     },
     untrusted::Malformed,

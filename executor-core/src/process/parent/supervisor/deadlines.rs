@@ -8,7 +8,7 @@ use crate::{
     process::parent::{
         pool::PoolShared,
         state::State,
-        workers::handle::{Life, WorkerHandle},
+        workers::{handle::WorkerHandle, life::Life},
     },
 };
 

@@ -11,7 +11,10 @@ use crate::{
             pool::PoolShared,
             spent::Spent,
             state::State,
-            workers::handle::{Life, Stop, WorkerHandle},
+            workers::{
+                handle::WorkerHandle,
+                life::{Life, Stop},
+            },
         },
         wire::birth::TRY_AGAIN,
     },

@@ -19,7 +19,7 @@ use crate::{
             pool::PoolShared,
             staffing::Refused,
             state::State,
-            workers::handle::{Watched, WorkerHandle},
+            workers::handle::WorkerHandle,
         },
         transport::ParentEnd,
         wire::{
@@ -155,7 +155,7 @@ fn start_worker(pool: &PoolShared, launcher: &mut Launcher) -> Result<WorkerHand
         .map_err(|Malformed| std::io::Error::other("the initializer's argument is too long"))?;
     // A time too long for the clock is no limit.
     let until = Instant::now().checked_add(pool.config.startup_timeout);
-    let watched = Watched { channel: control.fd().try_clone_to_owned()?, process: process.watch() };
+    let socket = control.fd().try_clone_to_owned()?;
     let channel: Box<dyn ParentEnd> = match transport {
         Transport::Socket => {
             control.send_first(&frame, &files)?;
@@ -170,9 +170,9 @@ fn start_worker(pool: &PoolShared, launcher: &mut Launcher) -> Result<WorkerHand
         }
     };
     Ok(WorkerHandle::new(
-        process,
+        Box::new(process),
         channel,
-        watched,
+        socket,
         until,
         pool.config.max_tasks_per_child,
         #[cfg(target_os = "linux")]

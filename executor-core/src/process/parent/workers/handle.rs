@@ -12,66 +12,18 @@ use super::{
     Retirement,
     definitions::Definitions,
     in_flight::{InFlight, InFlightRequest},
-};
-#[cfg(target_os = "linux")]
-use crate::{
-    codec::limits::MAX_ENCODED,
-    shm::{Reference, Segment},
+    life::{Life, Silent, Stop},
+    peer::WorkerPeer,
 };
 use crate::{
     error::{TaskError, WorkerExit},
     process::{
         parent::{ledger::Ledger, sleep::Attention},
-        task::{
-            bytes::{LONGEST_COPY, Long},
-            function_id::FunctionId,
-            request::Request,
-        },
-        transport::{Load, NotifyPolicy, ParentEnd, Record},
+        task::request::Request,
+        transport::{NotifyPolicy, ParentEnd},
     },
-    sys::{self, WorkerProcess},
+    sys,
 };
-
-/// How far a worker is.
-///
-/// ```text
-/// Starting ──> Held ──> Open <──> Silent
-///    │                   │  └──> Stopping
-///    └───────────────────┴─────────┴──────> Leaving
-/// ```
-#[derive(Debug)]
-pub(in crate::process::parent) enum Life {
-    /// Has not finished the handshake and the initializer.
-    Starting { until: Option<Instant> },
-    /// It is ready, and gets no task as long as those that it is to replace have some.
-    Held,
-    /// It may be given tasks.
-    Open,
-    /// It does not claim what it is given, and gets nothing until it has passed what was taken back.
-    Silent(Silent),
-    /// The task that it runs was told to stop. It gets no other one.
-    Stopping(Stop),
-    /// Was told to go; gets no more tasks.
-    Leaving { kill_at: Option<Instant> },
-}
-
-/// What is known of a worker that does not claim.
-#[derive(Debug, Clone, Copy)]
-pub(in crate::process::parent) struct Silent {
-    pub(in crate::process::parent) since: Instant,
-    /// When it is looked at again.
-    pub(in crate::process::parent) look: Instant,
-    pub(in crate::process::parent) kill_at: Option<Instant>,
-}
-
-/// A task was told to stop.
-#[derive(Debug)]
-pub(in crate::process::parent) struct Stop {
-    /// What its future will say.
-    pub(in crate::process::parent) error: TaskError,
-    /// When SIGKILL comes.
-    pub(in crate::process::parent) kill_at: Option<Instant>,
-}
 
 /// A process that is killed may take its time to end: the system takes back what memory it has, closes its files, or waits for
 /// a device; and a debugger may keep it. Nothing waits for it meanwhile, least of all under the pool's lock.
@@ -96,12 +48,12 @@ pub(in crate::process::parent) struct Watched {
 }
 
 pub(in crate::process) struct WorkerHandle {
-    process: WorkerProcess,
+    peer: Box<dyn WorkerPeer>,
     pub(in crate::process::parent) channel: Box<dyn ParentEnd>,
     watched: Arc<Watched>,
     life: Life,
     /// The functions that it knows.
-    definitions: Definitions,
+    pub(super) definitions: Definitions,
     pub(super) in_flight: InFlight,
     /// Tasks that it may still be given, when it is to be replaced after so many.
     tasks_left: Option<u32>,
@@ -127,7 +79,7 @@ pub(in crate::process) struct WorkerHandle {
     pub(in crate::process::parent) is_out_of_memory: bool,
     /// The shared memory that it was given. Dropped when the process is reaped.
     #[cfg(target_os = "linux")]
-    loans: Loans,
+    pub(super) loans: Loans,
 }
 
 /// What has come of receiving from a worker.
@@ -141,19 +93,20 @@ pub(super) struct Received {
 
 impl WorkerHandle {
     pub(in crate::process::parent) fn new(
-        process: WorkerProcess,
+        peer: Box<dyn WorkerPeer>,
         channel: Box<dyn ParentEnd>,
-        watched: Watched,
+        socket: OwnedFd,
         until: Option<Instant>,
         tasks_left: Option<u32>,
         #[cfg(target_os = "linux")] loans: Loans,
     ) -> Self {
+        let process = peer.watch();
         Self {
             #[cfg(target_os = "linux")]
             loans,
-            process,
+            peer,
             channel,
-            watched: Arc::new(watched),
+            watched: Arc::new(Watched { channel: socket, process }),
             life: Life::Starting { until },
             definitions: Definitions::default(),
             in_flight: InFlight::default(),
@@ -172,7 +125,7 @@ impl WorkerHandle {
     }
 
     pub(in crate::process) fn pid(&self) -> u32 {
-        self.process.pid()
+        self.peer.pid()
     }
 
     pub(in crate::process::parent) fn watched(&self) -> &Arc<Watched> {
@@ -261,7 +214,7 @@ impl WorkerHandle {
         if self.dying.is_none() {
             self.kill();
         }
-        let exit = self.process.try_reap();
+        let exit = self.peer.try_reap();
         let pause = self.dying.map_or(FIRST_LOOK, |dying| dying.pause);
         // A descriptor that is ready too early, as it is where a debugger is to hear of the end first, would be so all the time.
         let process = self.watched.process.as_ref();
@@ -327,13 +280,13 @@ impl WorkerHandle {
 
     /// Whether its process is stopped, by a signal.
     pub(in crate::process::parent) fn is_stopped(&self) -> bool {
-        self.process.is_stopped()
+        self.peer.is_stopped()
     }
 
     /// Whether it is stopped, and has not read its first request, which cannot be taken back as long as it lives.
     pub(in crate::process::parent) fn is_stopped_before(&self, first: u64) -> bool {
         // In this order: as long as it is stopped it reads nothing.
-        self.channel.is_claimed(first) && self.process.is_stopped() && self.channel.is_unread(first)
+        self.channel.is_claimed(first) && self.peer.is_stopped() && self.channel.is_unread(first)
     }
 
     /// It does not claim what it is given.
@@ -388,91 +341,6 @@ impl WorkerHandle {
             self.violated_protocol || has_become_idle && !self.is_open() || self.has_pending_frames() || has_kept;
         attention |= Attention::now_if(is_for_the_supervisor);
         Received { ended, is_idle: has_become_idle && self.is_ready(), attention }
-    }
-
-    /// The number under which the worker knows this function and configuration; tells it if it does not.
-    pub(in crate::process::parent) fn define(&mut self, request: &Request) -> Result<u32, TaskError> {
-        if let Some(number) = self.definitions.find(request)
-            && self.has_all_of(request)
-        {
-            return Ok(number);
-        }
-        let function = FunctionId::of(request.entry)?;
-        #[cfg(target_os = "linux")]
-        if let Some(bound) = &request.bound {
-            let shared = self.loans.share(&bound._pins, &mut *self.channel);
-            shared.map_err(|cause| TaskError::encode("configuration", cause))?;
-        }
-        let number = self.definitions.put(request, self.in_flight.next_number());
-        let long = request.bound.as_ref().filter(|bound| bound.bytes.len() > LONGEST_COPY);
-        let bound = request.bound.as_ref().map(|bound| if long.is_some() { &[] } else { &bound.bytes[..] });
-        let FunctionId { offset, name_hash, .. } = function;
-        let record = Record::Define { definition: number, offset, name_hash, bound };
-        self.channel.push_with(record, long.map(Arc::clone).map(Long::Bound));
-        Ok(number)
-    }
-
-    /// Whether the worker has the shared memory of a configuration that it knows.
-    #[cfg(target_os = "linux")]
-    fn has_all_of(&self, request: &Request) -> bool {
-        request.bound.as_ref().is_none_or(|bound| self.loans.has_all(&bound._pins))
-    }
-
-    #[cfg(not(target_os = "linux"))]
-    fn has_all_of(&self, _: &Request) -> bool {
-        true
-    }
-
-    /// Whether the transport has room for this request now.
-    pub(in crate::process::parent) fn has_room(&self, request: &Request, bytes: usize) -> bool {
-        self.channel.has_room(Self::room_for(request, bytes))
-    }
-
-    /// What is pushed for a request at most: [`define`](Self::define) and [`share`](Self::share) push some of it, for the
-    /// worker may know it already, and the request itself comes last.
-    fn room_for(request: &Request, bytes: usize) -> Load {
-        let define = Record::Define {
-            definition: 0,
-            offset: 0,
-            name_hash: 0,
-            bound: request.bound.as_ref().map(|bound| &bound.bytes[..]),
-        };
-        #[cfg_attr(not(target_os = "linux"), expect(unused_mut, reason = "nothing is shared"))]
-        let mut load = Load { bare: 0, contents: [Some(define.content()), Some(bytes), None] };
-        #[cfg(target_os = "linux")]
-        {
-            let pins = request.pins().into_iter().chain(request.bound.as_ref().map(|bound| &bound._pins));
-            load.bare = pins.map(Loans::records_for).sum();
-            if request.is_unsettled() {
-                // It becomes a reference to one piece of shared memory, or is long.
-                load.bare += 1;
-                load.contents[1..].copy_from_slice(&[Some(Reference::ENCODED), Some(MAX_ENCODED)]);
-            }
-        }
-        load
-    }
-
-    /// Gives it the shared memory that a request refers to.
-    #[cfg(target_os = "linux")]
-    pub(in crate::process::parent) fn share(&mut self, request: &Request) -> Result<(), TaskError> {
-        let Some(pins) = request.pins() else { return Ok(()) };
-        self.loans.share(pins, &mut *self.channel).map_err(|cause| TaskError::encode("argument", cause))
-    }
-
-    /// Has it unmap the shared memory that nobody holds any more, and map that which will be needed next. Where it runs
-    /// something there is no hurry about the latter.
-    #[cfg(target_os = "linux")]
-    pub(in crate::process::parent) fn exchange_shared(&mut self, blanks: &[Arc<Segment>]) {
-        if !self.is_ready() {
-            return;
-        }
-        let mut told = self.loans.tell_to_forget(&mut *self.channel);
-        if self.in_flight.len() == 0 && self.is_open() {
-            told |= self.loans.offer(blanks, self.in_flight.next_number(), &mut *self.channel);
-        }
-        if told {
-            self.channel.notify(false);
-        }
     }
 
     /// Whether it runs something.
@@ -584,7 +452,7 @@ impl WorkerHandle {
 
     /// A worker that may not be killed ends itself: it takes the end of its socket for that of the program.
     pub(in crate::process::parent) fn kill(&mut self) {
-        if self.process.kill().is_err() {
+        if self.peer.kill().is_err() {
             self.channel.control().hang_up();
         }
     }
@@ -595,9 +463,7 @@ impl WorkerHandle {
             self.kill();
             Some(Instant::now())
         } else {
-            self.process.terminate();
-            // One that is stopped, by a terminal for example, would not notice.
-            self.process.resume();
+            self.peer.terminate();
             Instant::now().checked_add(grace)
         }
     }
