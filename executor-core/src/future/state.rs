@@ -62,7 +62,7 @@ impl Completed {
         self.state == State::Cancelled
     }
 
-    /// Whether it ended with a [`TaskError`](crate::TaskError) other than cancellation.
+    /// Whether it ended with a [`TaskError`] other than cancellation.
     #[must_use]
     pub fn failed(self) -> bool {
         self.state == State::Failed

@@ -158,7 +158,8 @@ pub(super) trait ParentEnd: Send {
     /// Whether there is room for all of these records.
     fn has_room(&self, load: Load) -> bool;
 
-    /// Adds a record, for which there is room: [`has_room`](Self::has_room) said so of it and of all that were added since. The worker does not learn of it before [`ring`](Self::ring).
+    /// Adds a record, for which there is room: [`has_room`](Self::has_room) said so of it and of all that were added since. The
+    /// worker does not learn of it before [`notify`](Self::notify).
     fn push(&mut self, record: Record<'_>) -> RecordOffset {
         self.push_with(record, None)
     }
@@ -166,9 +167,8 @@ pub(super) trait ParentEnd: Send {
     /// The same; the content of the record goes on with `long`, which is more than [`LONGEST_COPY`](crate::process::task::bytes::LONGEST_COPY) and is not copied.
     fn push_with(&mut self, record: Record<'_>, long: Option<Long>) -> RecordOffset;
 
-    /// Tells the worker of everything that was pushed. `look` says whether a core is free on which it may wait for more with
-    /// its eyes open.
-    fn notify(&mut self, look: bool);
+    /// Tells the worker of everything that was pushed. `may_spin` says whether a core is free on which it may spin for more.
+    fn notify(&mut self, may_spin: bool);
 
     /// All requests up to this one are answered: their memory can be used again.
     fn release(&mut self, number: u64, place: RecordOffset);

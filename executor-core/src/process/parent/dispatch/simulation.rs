@@ -15,10 +15,7 @@ use crate::{
     future::{TaskFuture, TaskRef, TypedRef},
     process::{
         config::{Config, OnWorkerDeath, StartMethod, Transport},
-        parent::{
-            pool::PoolShared,
-            workers::peer::WorkerPeer,
-        },
+        parent::{pool::PoolShared, workers::peer::WorkerPeer},
         task::{
             answer::{Answer, Chunk, Single},
             arguments::Items,
