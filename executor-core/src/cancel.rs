@@ -19,9 +19,9 @@ use crate::{
 /// Tells a task that its result is not wanted any more, for tasks that look.
 ///
 /// Tokens form a tree: cancelling one cancels all below it. A token is an argument like any other, also for a task in a
-/// worker process, where [`is_cancelled`](Self::is_cancelled) reads a flag in shared memory. There a token can only be
-/// looked at: cancelling it in the worker is seen by that copy alone. A copy that a worker keeps for longer than its task learns of
-/// a cancellation as long as the program has the token, or one below it.
+/// worker process, where [`is_cancelled`](Self::is_cancelled) reads a flag in shared memory. Cancelling it there is not seen by the
+/// program, but by its clones and by all below it that are made from them in that worker. A copy that a worker keeps for longer
+/// than its task learns of a cancellation as long as the program has the token, or one below it.
 ///
 /// # Examples
 ///
@@ -51,8 +51,9 @@ pub struct CancelToken {
 #[derive(Clone)]
 enum Inner {
     Local(Arc<Node>),
+    /// In a worker: a flag of the program's, and a node of this process alone, which those below it are below as well.
     #[cfg(unix)]
-    Remote(RemoteFlag, Arc<AtomicBool>),
+    Remote(RemoteFlag, Arc<Node>),
 }
 
 struct Node {
@@ -79,29 +80,14 @@ impl CancelToken {
 
     /// A token below this one: cancelled together with it, or by itself.
     ///
-    /// In a worker process the child of a token that was sent there is another view of the same flag.
     #[must_use]
     pub fn child(&self) -> Self {
-        match &self.inner {
-            Inner::Local(parent) => {
-                let child = Arc::new(Node::new(Some(Arc::clone(parent))));
-                let mut links = parent.lock();
-                links.add(Arc::downgrade(&child));
-                // Under the parent's lock: a cancel either has passed, and is seen here, or will find the child.
-                // ORDERING: the lock orders it.
-                if parent.cancelled.load(Ordering::Relaxed) {
-                    child.cancelled.store(true, Ordering::Relaxed);
-                }
-                drop(links);
-                Self { inner: Inner::Local(child) }
-            }
+        let inner = match &self.inner {
+            Inner::Local(node) => Inner::Local(Node::child(node)),
             #[cfg(unix)]
-            Inner::Remote(flag, local) => {
-                // ORDERING: Acquire and Release as in `is_cancelled`.
-                let cancelled = AtomicBool::new(local.load(Ordering::Acquire));
-                Self { inner: Inner::Remote(*flag, Arc::new(cancelled)) }
-            }
-        }
+            Inner::Remote(flag, node) => Inner::Remote(*flag, Node::child(node)),
+        };
+        Self { inner }
     }
 
     /// Cancels this token and all below it, for good.
@@ -109,8 +95,7 @@ impl CancelToken {
         match &self.inner {
             Inner::Local(node) => node.cancel(),
             #[cfg(unix)]
-            // ORDERING: as in `is_cancelled`.
-            Inner::Remote(_, local) => local.store(true, Ordering::Release),
+            Inner::Remote(_, node) => node.cancel(),
         }
     }
 
@@ -121,12 +106,11 @@ impl CancelToken {
         match &self.inner {
             Inner::Local(node) => node.cancelled.load(Ordering::Acquire),
             #[cfg(unix)]
-            Inner::Remote(flag, local) => {
-                local.load(Ordering::Acquire)
+            Inner::Remote(flag, node) => {
+                node.cancelled.load(Ordering::Acquire)
                     || flag.is_raised() && {
-                        // For good: the flag goes with the program's token, and this one may be kept for longer.
-                        // ORDERING: Release: who sees this sees what came before the flag.
-                        local.store(true, Ordering::Release);
+                        // For good, and for all below: the flag goes with the program's token, and these may be kept for longer.
+                        node.cancel();
                         true
                     }
             }
@@ -143,6 +127,20 @@ impl Default for CancelToken {
 impl Node {
     fn new(parent: Option<Arc<Node>>) -> Self {
         Self { cancelled: AtomicBool::new(false), links: Mutex::default(), parent }
+    }
+
+    /// A node below this one.
+    fn child(self: &Arc<Self>) -> Arc<Self> {
+        let child = Arc::new(Self::new(Some(Arc::clone(self))));
+        let mut links = self.lock();
+        links.add(Arc::downgrade(&child));
+        // Under the parent's lock: a cancel either has passed, and is seen here, or will find the child.
+        // ORDERING: the lock orders it.
+        if self.cancelled.load(Ordering::Relaxed) {
+            child.cancelled.store(true, Ordering::Relaxed);
+        }
+        drop(links);
+        child
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Links> {
@@ -238,7 +236,7 @@ impl<'de> Deserialize<'de> for CancelToken {
         {
             let flag = RemoteFlag::deserialize(deserializer)?;
             flag.check().map_err(D::Error::custom)?;
-            Ok(Self { inner: Inner::Remote(flag, Arc::new(AtomicBool::new(false))) })
+            Ok(Self { inner: Inner::Remote(flag, Arc::new(Node::new(None))) })
         }
         #[cfg(not(unix))]
         let _ = deserializer;

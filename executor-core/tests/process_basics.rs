@@ -14,6 +14,7 @@ on_every_kind_of_pool!(
     a_panic_comes_back_with_message_place_and_the_backtrace_that_is_asked_for,
     a_task_runs_when_its_worker_runs_it,
     a_state_is_never_left_for_an_earlier_one,
+    tokens_form_a_tree_in_a_worker_as_well,
 );
 
 fn square(x: u64) -> u64 {
@@ -101,16 +102,38 @@ fn a_state_is_never_left_for_an_earlier_one(kind: Kind) {
     }
 }
 
-static KEPT: std::sync::OnceLock<CancelToken> = std::sync::OnceLock::new();
+/// A token, and one below it.
+static KEPT: std::sync::OnceLock<[CancelToken; 2]> = std::sync::OnceLock::new();
 
 fn keep_until_cancelled(token: CancelToken) {
+    let child = token.child();
     until_cancelled(token.clone());
-    KEPT.set(token).unwrap();
+    KEPT.set([token, child]).unwrap();
 }
 
-fn is_kept_one_cancelled(_: ()) -> [bool; 2] {
-    let kept = KEPT.get().unwrap();
-    [kept.is_cancelled(), kept.child().is_cancelled()]
+/// Of a token, the one below it, the one below that, a clone, and one that is made later: whether they are cancelled when one has been.
+fn cancel_one_of_a_tree((token, which): (CancelToken, usize)) -> Vec<bool> {
+    let child = token.child();
+    let mut tree = vec![token.clone(), child.clone(), child.child(), token.clone()];
+    tree[which].cancel();
+    tree.push(token.child());
+    tree.iter().map(CancelToken::is_cancelled).collect()
+}
+
+/// What a function makes of a token is the same in a thread and in a worker.
+fn tokens_form_a_tree_in_a_worker_as_well(kind: Kind) {
+    let pool = kind.builder().max_workers(1).build().unwrap();
+    for which in 0..4 {
+        let expected = cancel_one_of_a_tree((CancelToken::new(), which));
+        let token = CancelToken::new();
+        assert_eq!(pool.submit(cancel_one_of_a_tree, (token.clone(), which)).unwrap().result(), Ok(expected));
+        assert!(!token.is_cancelled(), "in the program nobody has cancelled it");
+    }
+}
+
+fn is_kept_one_cancelled(_: ()) -> [bool; 3] {
+    let [kept, child] = KEPT.get().unwrap();
+    [kept.is_cancelled(), child.is_cancelled(), kept.child().is_cancelled()]
 }
 
 /// What the program says of it is gone with the program's token.
@@ -122,5 +145,5 @@ fn a_token_that_a_worker_keeps_and_has_seen_cancelled_stays_so() {
     token.cancel();
     keeps.result().unwrap();
     drop(token);
-    assert_eq!(pool.submit(is_kept_one_cancelled, ()).unwrap().result(), Ok([true, true]));
+    assert_eq!(pool.submit(is_kept_one_cancelled, ()).unwrap().result(), Ok([true, true, true]));
 }
