@@ -398,7 +398,7 @@ impl<F: Completion> AsCompleted<F> {
         if self.deadline.is_some_and(|end| end <= Instant::now()) {
             return self.set.0.try_pop();
         }
-        let here = WaitingHere::begin_or_run(true, || {
+        let here = WaitingHere::begin_or_run(|| {
             self.entries.iter().flatten().for_each(|entry| entry.future.waitable().run_if_own());
         });
         self.set.0.pop(&here, self.deadline)

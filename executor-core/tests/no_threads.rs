@@ -143,10 +143,13 @@ fn a_task_that_waits_without_a_stand_in_runs_what_it_waits_for() {
         let crowded = Crowded::new();
         let inner: Vec<_> = (0..5).map(|x| core.submit_task(square, x, TaskOptions::new()).unwrap()).collect();
         let waited = wait(inner, Some(LONG), ReturnWhen::AllCompleted);
+        // Also where the time is too long for the clock.
+        let endless = core.submit_task(square, 6, TaskOptions::new()).unwrap();
+        let endless = endless.wait_timeout(Duration::MAX);
         drop(crowded);
-        waited.done.len()
+        (waited.done.len(), endless)
     });
-    assert_eq!(result(outer.unwrap()), Ok(5));
+    assert_eq!(result(outer.unwrap()), Ok((5, true)));
 }
 
 /// One worker waits twice at the same time. The pool goes on taking tasks meanwhile.

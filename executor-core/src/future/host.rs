@@ -118,9 +118,9 @@ impl WaitingHere {
 
     /// The same for who can `run` what he waits for. That is done where this worker would block with nobody in its place, for what
     /// it waits for may need it; but not within the wait: what runs may wait as well, and each worker counts once.
-    pub(crate) fn begin_or_run(may_run: bool, run: impl FnOnce()) -> Self {
+    pub(crate) fn begin_or_run(run: impl FnOnce()) -> Self {
         let here = Self::begin();
-        if here.compensated || !may_run {
+        if here.compensated {
             return here;
         }
         drop(here);

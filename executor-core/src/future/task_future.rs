@@ -317,7 +317,7 @@ impl<T> TaskFuture<T> {
         let is_late = || deadline.is_some_and(|end| end <= Instant::now());
         // A look is no wait: nobody has to stand in for this thread.
         if !is_late() {
-            let here = WaitingHere::begin_or_run(deadline.is_some(), || self.run_if_own());
+            let here = WaitingHere::begin_or_run(|| self.run_if_own());
             while !self.done() && !is_late() {
                 crate::sync::park_until(here.until(deadline));
             }
