@@ -116,6 +116,8 @@ mod map;
 mod panic;
 mod pins;
 #[cfg(unix)]
+mod portable;
+#[cfg(unix)]
 mod process;
 #[cfg(feature = "rayon")]
 mod rayon;

@@ -6,11 +6,11 @@ use super::{
     OnWorkerDeath, ProcessPoolExecutor, StartMethod, Transport,
     config::{Config, MOST_WORKERS},
     setup,
-    task::call::Call,
 };
 use crate::{
     error::{BuildError, TaskError},
     initializer::InitializerResult,
+    portable::call::Call,
     role,
     stats::Observer,
     sys,

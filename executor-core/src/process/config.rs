@@ -4,8 +4,7 @@ use std::{ffi::OsString, path::PathBuf, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-use super::task::call::Call;
-use crate::{role::LaunchArguments, stats::Observer};
+use crate::{portable::call::Call, role::LaunchArguments, stats::Observer};
 
 /// How tasks and results travel between the pool and its workers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

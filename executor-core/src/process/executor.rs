@@ -11,11 +11,6 @@ use std::{
 use super::{
     config::Config,
     parent::{ledger::events, lifecycle::Lifecycle, pool::PoolShared, supervisor, workers::handle::WorkerHandle},
-    task::{
-        answer::{Chunk, Decode, Single},
-        job::{Encoded, Job, Owner, ProcessTask},
-        request::Request,
-    },
     wire::identity::Identity,
     worker::entry::EntryOf,
 };
@@ -26,6 +21,11 @@ use crate::{
     future::{Promise, TaskFuture, TaskRef, WaitingHere},
     map::{ChunkInput, ChunkOutput},
     panic,
+    portable::{
+        answer::{Chunk, Decode, Single},
+        job::{Encoded, Job, Owner, ProcessTask},
+        request::Request,
+    },
     shm::flags,
     shutdown::{Shutdown, ShutdownReport, shut_down_and_wait},
     span,

@@ -2,14 +2,13 @@
 //! why no task is lost.
 //!
 //! The folder says which process runs a file: [`parent`] the program that has the pool, [`worker`] its children. What both mean by a task
-//! is in [`task`], what they say to one another in [`wire`], and how it travels in [`transport`].
+//! is in [`portable`](crate::portable), what they say to one another in [`wire`], and how it travels in [`transport`].
 
 mod builder;
 mod config;
 mod executor;
 mod parent;
 mod setup;
-mod task;
 #[cfg_attr(target_os = "linux", expect(unsafe_code, reason = "shares memory with another process"))]
 mod transport;
 mod wire;

@@ -2,14 +2,12 @@
 
 use std::marker::PhantomData;
 
-use super::{
-    task::{call::Call, function_id::FunctionId},
-    worker::entry::EntryOf,
-};
+use super::worker::entry::EntryOf;
 use crate::{
     codec::{self, limits::MAX_ENCODED},
     error::{Cause, TaskError},
     initializer::InitializerResult,
+    portable::{call::Call, function_id::FunctionId},
     task::{Payload, Task},
 };
 

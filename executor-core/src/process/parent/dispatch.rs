@@ -10,19 +10,17 @@ use super::{
     workers::{handle::WorkerHandle, in_flight::InFlightRequest},
 };
 #[cfg(target_os = "linux")]
-use crate::process::task::request::Settled;
+use crate::portable::request::Settled;
 use crate::{
     error::TaskError,
     future::Task as CellTask,
-    process::{
-        task::{
-            bytes::{Bytes, LONGEST_COPY, Long, LongBytes},
-            job::{Job, ProcessTask},
-            location::Location,
-            request::Request,
-        },
-        transport::Record,
+    portable::{
+        bytes::{Bytes, LONGEST_COPY, Long, LongBytes},
+        job::{Job, ProcessTask},
+        location::Location,
+        request::Request,
     },
+    process::transport::Record,
     sys,
 };
 

@@ -14,15 +14,13 @@ use crate::{
     codec,
     error::TaskError,
     future::{Cell, Task as CellTask, TypedRef, callbacks::drop_elsewhere},
-    process::{
-        task::{
-            answer::Answer,
-            bytes::Bytes,
-            job::{self, Job, ProcessTask},
-            request::Request,
-        },
-        transport::{NotifyPolicy, Reply, ReplyKind},
+    portable::{
+        answer::Answer,
+        bytes::Bytes,
+        job::{self, Job, ProcessTask},
+        request::Request,
     },
+    process::transport::{NotifyPolicy, Reply, ReplyKind},
     stats::{Stats, TaskEnd},
     untrusted::Malformed,
 };

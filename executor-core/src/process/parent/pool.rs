@@ -18,14 +18,11 @@ use crate::{
     cancel::CancelToken,
     error::TaskError,
     future::{Task as CellTask, callbacks, has_time, is_elsewhere, look, new_pool_id},
-    process::{
-        config::Config,
-        task::{
-            job::{ProcessTask, TaskOwner},
-            location::Location,
-        },
-        wire::identity::Identity,
+    portable::{
+        job::{ProcessTask, TaskOwner},
+        location::Location,
     },
+    process::{config::Config, wire::identity::Identity},
     sys,
 };
 

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     error::TaskError,
-    process::task::{bytes::Bytes, job::Job, location::Location, request::Request},
+    portable::{bytes::Bytes, job::Job, location::Location, request::Request},
 };
 
 /// So many tasks are ended under the lock before others get their turn.

@@ -6,7 +6,7 @@ use crate::{
     configuration::Bound,
     future::{TypedRef, callbacks::drop_elsewhere},
     pins::Pins,
-    process::task::{
+    portable::{
         bytes::{Bytes, Long},
         job::ProcessTask,
         request::Request,

@@ -9,9 +9,9 @@ use std::{
 };
 
 use super::{ledger::Ledger, sleep::Attention};
-use crate::process::{
-    task::{location::Location, request::Request},
-    transport::NotifyPolicy,
+use crate::{
+    portable::{location::Location, request::Request},
+    process::transport::NotifyPolicy,
 };
 
 mod definitions;

@@ -25,10 +25,8 @@ use super::{
 #[cfg(target_os = "linux")]
 use crate::shm::{MOST_BLOCKS, Reference, Share};
 use crate::{
-    process::{
-        task::bytes::Long,
-        wire::frame::{self, FrameBuffer},
-    },
+    portable::bytes::Long,
+    process::wire::frame::{self, FrameBuffer},
     sys,
     untrusted::Malformed,
 };

@@ -8,10 +8,9 @@
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::{borrow::Cow, io};
 
-use super::task::bytes::Long;
 #[cfg(target_os = "linux")]
 use crate::shm::{Reference, Share};
-use crate::{codec::Output, untrusted::Malformed};
+use crate::{codec::Output, portable::bytes::Long, untrusted::Malformed};
 
 mod control;
 #[cfg(target_os = "linux")]
@@ -164,7 +163,7 @@ pub(super) trait ParentEnd: Send {
         self.push_with(record, None)
     }
 
-    /// The same; the content of the record goes on with `long`, which is more than [`LONGEST_COPY`](crate::process::task::bytes::LONGEST_COPY) and is not copied.
+    /// The same; the content of the record goes on with `long`, which is more than [`LONGEST_COPY`](crate::portable::bytes::LONGEST_COPY) and is not copied.
     fn push_with(&mut self, record: Record<'_>, long: Option<Long>) -> RecordOffset;
 
     /// Tells the worker of everything that was pushed. `may_spin` says whether a core is free on which it may spin for more.

@@ -13,7 +13,7 @@ use std::{
 
 #[cfg(target_os = "linux")]
 use super::socket::is_gone;
-use crate::{process::task::bytes::Long, sys};
+use crate::{portable::bytes::Long, sys};
 #[cfg(target_os = "linux")]
 use crate::{process::wire::frame, shm::Share};
 
@@ -145,7 +145,7 @@ mod tests {
         super::{ControlChannel, ParentEnd, Record, SocketRequests, control::MOST_BYTES},
         *,
     };
-    use crate::process::task::bytes::LongBytes;
+    use crate::portable::bytes::LongBytes;
 
     /// Who reads all the time makes room all the time; yet others get the lock between two turns.
     #[test]

@@ -18,13 +18,11 @@ use super::{
 use crate::{
     codec::{self, Output},
     error::TaskError,
-    process::{
-        task::{
-            bytes::{LONGEST_COPY, Long},
-            results,
-        },
-        wire::frame::{self},
+    portable::{
+        bytes::{LONGEST_COPY, Long},
+        results,
     },
+    process::wire::frame::{self},
     shm::NO_DESCRIPTOR,
     sys::{self, Mapping, Writable},
     untrusted::{Malformed, Reader},

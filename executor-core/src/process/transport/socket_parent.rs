@@ -6,7 +6,8 @@ use super::{
     Load, NotifyPolicy, ParentEnd, Record, RecordOffset, Reply, ReplyKind, control::ControlChannel, socket::ATTACHED,
 };
 use crate::{
-    process::{task::bytes::Long, wire::frame},
+    portable::bytes::Long,
+    process::wire::frame,
     untrusted::{Malformed, Reader},
 };
 

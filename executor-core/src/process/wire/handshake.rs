@@ -1,14 +1,15 @@
 //! The program's first message to a worker or a fork server, and the files that come with it.
 
-use std::{io, os::fd::OwnedFd};
+use std::{
+    io,
+    os::fd::OwnedFd,
+    sync::atomic::{AtomicU32, Ordering},
+};
 
 use serde::{Deserialize, Serialize};
 
 use super::identity::Identity;
-use crate::{
-    process::{config::Transport, task::call::Call},
-    shm::flags,
-};
+use crate::{portable::call::Call, process::config::Transport, shm::flags};
 
 /// The parent's first message.
 #[derive(Debug, Serialize, Deserialize)]
@@ -25,6 +26,16 @@ pub(in crate::process) struct Hello {
     /// Another one for each worker of the program, and for each fork server.
     pub(in crate::process) number: u32,
     pub(in crate::process) files: HelloFiles,
+}
+
+/// A number that no other worker of this program has, of whatever pool, and no fork server.
+pub(in crate::process) fn number_of_process() -> u32 {
+    static LAST: AtomicU32 = AtomicU32::new(0);
+    // ORDERING: only uniqueness matters, among those of one answer: 0 is not given when they begin again.
+    match LAST.fetch_add(1, Ordering::Relaxed).wrapping_add(1) {
+        0 => number_of_process(),
+        number => number,
+    }
 }
 
 /// What comes beside the first message, in this order, before the files of the transport. Where the system refuses shared

@@ -5,7 +5,7 @@ use std::{fs, io, os::unix::fs::MetadataExt};
 use serde::{Deserialize, Serialize};
 
 use super::frame;
-use crate::{process::task::function_id::anchor, role};
+use crate::{portable::function_id::anchor, role};
 
 /// Equal in two processes only when they run the same program file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -6,7 +6,7 @@ use crate::{
     codec::{self, Output},
     error::TaskError,
     panic,
-    process::task::{
+    portable::{
         entry::{ENTRY_MAGIC, Entry},
         results,
     },

@@ -17,9 +17,9 @@ use crate::{
     codec::{self, Output, limits::MAX_ENCODED},
     error::{Cause, TaskError},
     future::callbacks::drop_elsewhere,
+    portable::{arguments::Items, call::Call, entry::Entry, function_id::FunctionId, results},
     process::{
         config::Transport,
-        task::{arguments::Items, call::Call, entry::Entry, function_id::FunctionId, results},
         transport::{Record, ReplyHeader, ReplyKind, Request, SocketTransport, SocketWorker, WorkerEnd},
         wire::{
             birth::TRY_AGAIN,

@@ -5,12 +5,10 @@ use super::{SPREAD_ABOVE_NS, State};
 use crate::{
     error::{TaskError, WorkerExit},
     future::Task as CellTask,
-    process::{
-        parent::{
-            queue::Queued,
-            workers::{handle::WorkerHandle, in_flight::InFlightRequest},
-        },
-        task::{arguments::Items, bytes::Bytes, job::ProcessTask, location::Location},
+    portable::{arguments::Items, bytes::Bytes, job::ProcessTask, location::Location},
+    process::parent::{
+        queue::Queued,
+        workers::{handle::WorkerHandle, in_flight::InFlightRequest},
     },
 };
 

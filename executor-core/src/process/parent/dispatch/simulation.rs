@@ -13,15 +13,15 @@ use super::*;
 use crate::{
     error::WorkerExit,
     future::{TaskFuture, TaskRef, TypedRef},
+    portable::{
+        answer::{Answer, Chunk, Single},
+        arguments::Items,
+        bytes::Long,
+        job::{Encoded, Job, Owner},
+    },
     process::{
         config::{Config, OnWorkerDeath, StartMethod, Transport},
         parent::{pool::PoolShared, workers::peer::WorkerPeer},
-        task::{
-            answer::{Answer, Chunk, Single},
-            arguments::Items,
-            bytes::Long,
-            job::{Encoded, Job, Owner},
-        },
         transport::{ControlChannel, Load, NotifyPolicy, ParentEnd, RecordOffset, Reply, ReplyKind},
         wire::identity::Identity,
         worker::entry::EntryOf,

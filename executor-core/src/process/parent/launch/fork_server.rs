@@ -16,7 +16,7 @@ use crate::{
         wire::{
             birth::TRY_AGAIN,
             frame::{self},
-            handshake::{Hello, HelloFiles},
+            handshake::{Hello, HelloFiles, number_of_process},
         },
     },
     shm::flags,
@@ -98,7 +98,7 @@ impl ForkServer {
             recycle_above: None,
             initializer: None,
             transport: Transport::Socket,
-            number: super::number_of_process(),
+            number: number_of_process(),
             files: HelloFiles { table: table.is_some(), counts: false },
         };
         let mut frame = Vec::new();

@@ -5,12 +5,7 @@
 mod fork_server;
 mod settings;
 
-use std::{
-    io,
-    os::fd::BorrowedFd,
-    sync::atomic::{AtomicU32, Ordering},
-    time::Instant,
-};
+use std::{io, os::fd::BorrowedFd, time::Instant};
 
 #[cfg(target_os = "linux")]
 use fork_server::{ForkServer, Forked};
@@ -18,19 +13,10 @@ pub(in crate::process) use settings::Settings;
 
 use crate::{
     error::TaskError,
-    process::{config::StartMethod, task::call::Call, transport::ControlChannel},
+    portable::call::Call,
+    process::{config::StartMethod, transport::ControlChannel},
     sys::WorkerProcess,
 };
-
-/// A number that no other worker of this program has, of whatever pool, and no fork server.
-pub(in crate::process) fn number_of_process() -> u32 {
-    static LAST: AtomicU32 = AtomicU32::new(0);
-    // ORDERING: only uniqueness matters, among those of one answer: 0 is not given when they begin again.
-    match LAST.fetch_add(1, Ordering::Relaxed).wrapping_add(1) {
-        0 => number_of_process(),
-        number => number,
-    }
-}
 
 /// Why there is no worker.
 #[derive(Debug)]

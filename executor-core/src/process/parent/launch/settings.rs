@@ -3,9 +3,9 @@
 use std::{ffi::OsString, io, os::unix::net::UnixStream, path::PathBuf, time::Duration};
 
 use crate::{
+    portable::call::Call,
     process::{
         config::StartMethod,
-        task::call::Call,
         transport::ControlChannel,
         wire::{birth::Birth, identity::Identity},
     },

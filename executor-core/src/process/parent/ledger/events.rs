@@ -8,7 +8,7 @@ use std::{cell, collections::VecDeque, time::Instant};
 
 use crate::{
     future::{Cell, TaskId},
-    process::task::job::Job,
+    portable::job::Job,
     span,
     stats::{Observer, TaskEnd},
 };

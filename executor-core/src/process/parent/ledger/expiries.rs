@@ -6,16 +6,14 @@ use std::{
 };
 
 #[cfg(any(test, debug_assertions))]
-use crate::process::task::location::Location;
+use crate::portable::location::Location;
 use crate::{
     future::TypedRef,
-    process::{
-        parent::sleep::Attention,
-        task::{
-            job::{Job, ProcessTask},
-            request::{Expiry, Request},
-        },
+    portable::{
+        job::{Job, ProcessTask},
+        request::{Expiry, Request},
     },
+    process::parent::sleep::Attention,
 };
 
 /// A request knows its entry, which is taken out when the request ends.

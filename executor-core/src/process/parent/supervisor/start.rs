@@ -15,7 +15,7 @@ use crate::{
     process::{
         config::Transport,
         parent::{
-            launch::{LaunchError, Launcher, number_of_process},
+            launch::{LaunchError, Launcher},
             pool::PoolShared,
             staffing::Refused,
             state::State,
@@ -24,7 +24,7 @@ use crate::{
         transport::ParentEnd,
         wire::{
             frame,
-            handshake::{Hello, HelloFiles},
+            handshake::{Hello, HelloFiles, number_of_process},
         },
     },
     shm::flags,

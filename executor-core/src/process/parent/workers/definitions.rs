@@ -9,10 +9,8 @@ use std::{collections::VecDeque, sync::Arc};
 
 use crate::{
     configuration::Bound,
-    process::{
-        task::{entry::Entry, request::Request},
-        wire::frame::DEFINITIONS,
-    },
+    portable::{entry::Entry, request::Request},
+    process::wire::frame::DEFINITIONS,
 };
 
 #[derive(Debug, Default)]

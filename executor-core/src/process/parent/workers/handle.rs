@@ -17,9 +17,9 @@ use super::{
 };
 use crate::{
     error::{TaskError, WorkerExit},
+    portable::request::Request,
     process::{
         parent::{ledger::Ledger, sleep::Attention},
-        task::request::Request,
         transport::{NotifyPolicy, ParentEnd},
     },
     sys,

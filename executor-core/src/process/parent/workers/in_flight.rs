@@ -5,10 +5,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::process::{
-    parent::sleep::Attention,
-    task::{bytes::Bytes, job::Job, request::Request},
-    transport::RecordOffset,
+use crate::{
+    portable::{bytes::Bytes, job::Job, request::Request},
+    process::{parent::sleep::Attention, transport::RecordOffset},
 };
 
 /// A request that was sent to a worker, and is neither answered nor taken back.

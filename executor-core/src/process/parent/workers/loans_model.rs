@@ -13,8 +13,8 @@ use super::{definitions::Definitions, loans::Loans};
 use crate::{
     configuration::Bound,
     pins::Pins,
+    portable::{bytes::Long, request::Request},
     process::{
-        task::{bytes::Long, request::Request},
         transport::{ControlChannel, NotifyPolicy, ParentEnd, Record, RecordOffset, Reply},
         wire::frame::DEFINITIONS,
         worker::entry::EntryOf,
@@ -222,7 +222,7 @@ fn task(x: u8) -> u8 {
     x
 }
 
-fn entry<F: crate::Task<u8, M, Output = u8>, M>(_: F) -> &'static crate::process::task::entry::Entry {
+fn entry<F: crate::Task<u8, M, Output = u8>, M>(_: F) -> &'static crate::portable::entry::Entry {
     EntryOf::<F, u8, M>::ENTRY
 }
 

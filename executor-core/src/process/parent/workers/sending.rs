@@ -12,14 +12,12 @@ use crate::{
 };
 use crate::{
     error::TaskError,
-    process::{
-        task::{
-            bytes::{LONGEST_COPY, Long},
-            function_id::FunctionId,
-            request::Request,
-        },
-        transport::{Load, Record},
+    portable::{
+        bytes::{LONGEST_COPY, Long},
+        function_id::FunctionId,
+        request::Request,
     },
+    process::transport::{Load, Record},
 };
 impl WorkerHandle {
     /// The number under which the worker knows this function and configuration; tells it if it does not.

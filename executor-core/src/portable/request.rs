@@ -29,35 +29,35 @@ use crate::{
 
 /// Everything that a worker needs, but for the argument's bytes.
 #[derive(Debug)]
-pub(in crate::process) struct Request {
-    pub(in crate::process) entry: &'static Entry,
-    pub(in crate::process) bound: Option<Arc<Bound>>,
+pub(crate) struct Request {
+    pub(crate) entry: &'static Entry,
+    pub(crate) bound: Option<Arc<Bound>>,
     /// How many tasks the pool had taken before.
-    pub(in crate::process) ticket: u64,
-    pub(in crate::process) extras: Option<Box<Extras>>,
+    pub(crate) ticket: u64,
+    pub(crate) extras: Option<Box<Extras>>,
 }
 
 /// When a task has waited for as long as it may; the number tells those of the same time apart.
-pub(in crate::process) type Expiry = (Instant, u64);
+pub(crate) type Expiry = (Instant, u64);
 
 /// What few tasks have.
 #[derive(Debug, Default)]
-pub(in crate::process) struct Extras {
+pub(crate) struct Extras {
     /// What the argument refers to.
-    pub(in crate::process) pins: Pins,
-    pub(in crate::process) time_limit: Option<Duration>,
+    pub(crate) pins: Pins,
+    pub(crate) time_limit: Option<Duration>,
     /// Tasks with a higher one come before it in the queue.
-    pub(in crate::process) priority: i32,
+    pub(crate) priority: i32,
     /// Of a chunk, what is known of its items.
-    pub(in crate::process) chunk: ChunkAnswer,
+    pub(crate) chunk: ChunkAnswer,
     /// A worker has not claimed it within its time limit.
-    pub(in crate::process) is_missed: bool,
+    pub(crate) is_missed: bool,
     /// How often it may be run again when its worker has died.
-    pub(in crate::process) retries: u32,
+    pub(crate) retries: u32,
     /// How much speaks for it that workers die of it which have not begun it.
     suspicion: u32,
     /// Its place among those that may wait for so long to be begun, and since when it waits.
-    pub(in crate::process) expiry: Option<(Expiry, Instant)>,
+    pub(crate) expiry: Option<(Expiry, Instant)>,
     /// The argument itself, where it is large and there was no shared memory for it: until there is some, or it is done.
     #[cfg(target_os = "linux")]
     large: Option<Arc<Large>>,
@@ -68,7 +68,7 @@ pub(in crate::process) struct Extras {
 
 impl Request {
     /// Encodes a single task, its argument into `bytes`. A panic of the argument's destructor costs nobody.
-    pub(in crate::process) fn single<F, A, M>(
+    pub(crate) fn single<F, A, M>(
         entry: &'static Entry,
         task: &F,
         argument: A,
@@ -116,7 +116,7 @@ impl Request {
     }
 
     /// Encodes a chunk. An item that cannot be encoded has its answer at once; a panic of an item's destructor costs nobody.
-    pub(in crate::process) fn chunk<F, A, M>(
+    pub(crate) fn chunk<F, A, M>(
         entry: &'static Entry,
         task: &F,
         items: Vec<A>,
@@ -180,14 +180,14 @@ impl Request {
 
     /// Whether the argument goes to a worker as [`settle`](Self::settle) says.
     #[cfg(target_os = "linux")]
-    pub(in crate::process) fn is_unsettled(&self) -> bool {
+    pub(crate) fn is_unsettled(&self) -> bool {
         self.extras.as_ref().is_some_and(|extras| extras.large.is_some())
     }
 
     /// How an argument that has waited for shared memory goes to a worker now. One that is too long to be copied under the
     /// pool's lock gets none any more.
     #[cfg(target_os = "linux")]
-    pub(in crate::process) fn settle(&mut self) -> Option<Settled> {
+    pub(crate) fn settle(&mut self) -> Option<Settled> {
         let extras = self.extras.as_mut()?;
         let large = extras.large.as_ref()?;
         let mut bytes = Vec::new();
@@ -205,62 +205,62 @@ impl Request {
 
     /// Of an argument that has waited for shared memory, what its task keeps.
     #[cfg(target_os = "linux")]
-    pub(in crate::process) fn take_large(&mut self) -> Option<Arc<Large>> {
+    pub(crate) fn take_large(&mut self) -> Option<Arc<Large>> {
         self.extras.as_mut()?.large.take()
     }
 
     /// What came beside an answer.
     #[cfg(target_os = "linux")]
-    pub(in crate::process) fn attached(&mut self) -> &mut Attached {
+    pub(crate) fn attached(&mut self) -> &mut Attached {
         let is_chunk = self.is_chunk();
         let extras = self.extras();
         if is_chunk { &mut extras.chunk.attached } else { &mut extras.attached }
     }
 
     /// What the argument refers to.
-    pub(in crate::process) fn pins(&self) -> Option<&Pins> {
+    pub(crate) fn pins(&self) -> Option<&Pins> {
         self.extras.as_ref().map(|extras| &extras.pins)
     }
 
-    pub(in crate::process) fn extras(&mut self) -> &mut Extras {
+    pub(crate) fn extras(&mut self) -> &mut Extras {
         self.extras.get_or_insert_default()
     }
 
     /// 0 for a single task; otherwise items of a chunk that have no answer yet.
-    pub(in crate::process) fn items(&self) -> u32 {
+    pub(crate) fn items(&self) -> u32 {
         self.extras.as_ref().map_or(0, |extras| extras.chunk.left)
     }
 
-    pub(in crate::process) fn is_chunk(&self) -> bool {
+    pub(crate) fn is_chunk(&self) -> bool {
         self.extras.as_ref().is_some_and(|extras| extras.chunk.total > 0)
     }
 
     /// Whether it is a chunk, and some of the items that went to a worker have their answers.
-    pub(in crate::process) fn was_answered(&self) -> bool {
+    pub(crate) fn was_answered(&self) -> bool {
         self.extras.as_ref().is_some_and(|extras| extras.chunk.left < extras.chunk.sent)
     }
 
     /// Whether it is a chunk of which some items have their answers.
-    pub(in crate::process) fn has_answers(&self) -> bool {
+    pub(crate) fn has_answers(&self) -> bool {
         self.extras.as_ref().is_some_and(|extras| extras.chunk.left < extras.chunk.total)
     }
 
-    pub(in crate::process) fn time_limit(&self) -> Option<Duration> {
+    pub(crate) fn time_limit(&self) -> Option<Duration> {
         self.extras.as_ref().and_then(|extras| extras.time_limit)
     }
 
-    pub(in crate::process) fn priority(&self) -> i32 {
+    pub(crate) fn priority(&self) -> i32 {
         self.extras.as_ref().map_or(0, |extras| extras.priority)
     }
 
     /// The answer of a chunk; `None` for a single task.
-    pub(in crate::process) fn into_chunk(self) -> Option<Box<ChunkAnswer>> {
+    pub(crate) fn into_chunk(self) -> Option<Box<ChunkAnswer>> {
         let extras = self.extras?;
         (extras.chunk.total > 0).then(|| Box::new(extras.chunk))
     }
 
     /// The answer, whose last bytes these are.
-    pub(in crate::process) fn into_answer(mut self, bytes: Cow<'_, [u8]>) -> Answer {
+    pub(crate) fn into_answer(mut self, bytes: Cow<'_, [u8]>) -> Answer {
         if self.is_chunk()
             && let Some(extras) = self.extras.take()
         {
@@ -280,14 +280,14 @@ impl Request {
     }
 
     /// For how long it has waited, if that is as long as it may.
-    pub(in crate::process) fn overdue(&self) -> Option<Duration> {
+    pub(crate) fn overdue(&self) -> Option<Duration> {
         let ((end, _), since) = self.extras.as_ref()?.expiry?;
         let now = Instant::now();
         (end <= now).then(|| now - since)
     }
 
     /// Whether it may be run once more after its worker has died.
-    pub(in crate::process) fn retry(&mut self) -> bool {
+    pub(crate) fn retry(&mut self) -> bool {
         match &mut self.extras {
             Some(extras) if extras.retries > 0 => {
                 extras.retries -= 1;
@@ -300,7 +300,7 @@ impl Request {
     }
 
     /// A worker has died that was about to begin it. Says whether that has happened so often that it must be the cause.
-    pub(in crate::process) fn suspect(&mut self, was_killed: bool) -> bool {
+    pub(crate) fn suspect(&mut self, was_killed: bool) -> bool {
         let extras = self.extras();
         extras.suspicion += if was_killed { 1 } else { CONVICTED.div_ceil(ENDED) };
         extras.suspicion >= CONVICTED
@@ -308,7 +308,7 @@ impl Request {
 
     /// Some items have been answered: `bytes` begin with their results. `false` when they do not: whatever a worker says, the
     /// results of the next one belong to the items that come then.
-    pub(in crate::process) fn take_items(&mut self, items: u32, bytes: &[u8]) -> bool {
+    pub(crate) fn take_items(&mut self, items: u32, bytes: &[u8]) -> bool {
         if items == 0 {
             return true;
         }
@@ -323,14 +323,14 @@ impl Request {
     }
 
     /// All items that have no answer get this error.
-    pub(in crate::process) fn lose_rest(&mut self, error: TaskError) {
+    pub(crate) fn lose_rest(&mut self, error: TaskError) {
         let chunk = &mut self.extras().chunk;
         chunk.left = 0;
         chunk.lost = Some(error);
     }
 
     /// The next item gets this error.
-    pub(in crate::process) fn lose_item(&mut self, error: TaskError) {
+    pub(crate) fn lose_item(&mut self, error: TaskError) {
         let chunk = &mut self.extras().chunk;
         let index = chunk.index_of_next();
         chunk.left = chunk.left.saturating_sub(1);
@@ -353,7 +353,7 @@ const MAX_ITEMS: usize = (1 << 24) - 1;
 
 /// How it goes to a worker.
 #[cfg(target_os = "linux")]
-pub(in crate::process) enum Settled {
+pub(crate) enum Settled {
     /// By reference, encoded. The argument itself, which is not needed any more, is not to be dropped under the pool's lock.
     Reference(Vec<u8>, Arc<Large>),
     /// As it is, behind these bytes. It stays with the request, which may have to go to another worker.

@@ -24,28 +24,28 @@ use crate::{
 
 /// A task as the pool holds it: in one place, by whoever is to end it. One that is dropped without having been ended, which a panic
 /// under the pool's lock can do to what it had in its hands, ends with an error, so that nobody waits for it.
-pub(in crate::process) struct Job(ManuallyDrop<TypedRef<ProcessTask>>);
+pub(crate) struct Job(ManuallyDrop<TypedRef<ProcessTask>>);
 
 impl Job {
-    pub(in crate::process) fn new(task: TypedRef<ProcessTask>) -> Self {
+    pub(crate) fn new(task: TypedRef<ProcessTask>) -> Self {
         Self(ManuallyDrop::new(task))
     }
 
     /// One more pointer to the task, for who does not end it.
-    pub(in crate::process) fn pointer(&self) -> TypedRef<ProcessTask> {
+    pub(crate) fn pointer(&self) -> TypedRef<ProcessTask> {
         (*self.0).clone()
     }
 
     /// Lets go of a task that has ended, unless nobody else holds on to it: then it is to be dropped without the lock.
     #[inline]
-    pub(in crate::process) fn let_go(self) -> Option<Self> {
+    pub(crate) fn let_go(self) -> Option<Self> {
         debug_assert!(self.cell().state().is_final(), "a task is let go of when it has ended");
         let job = ManuallyDrop::new(self);
         if job.cell().release_unless_last() { None } else { Some(ManuallyDrop::into_inner(job)) }
     }
 
     /// The same for a thread that others rely on: what is left is dropped by one that nobody waits for, where it is the user's.
-    pub(in crate::process) fn let_go_elsewhere(self) {
+    pub(crate) fn let_go_elsewhere(self) {
         let Some(last) = self.let_go() else { return };
         // ORDERING: pairs with the Release of who let go before, and may have decoded the result.
         fence(Ordering::Acquire);
@@ -88,7 +88,7 @@ impl Drop for Job {
 }
 
 /// What the pool of a task can do for it.
-pub(in crate::process) trait TaskOwner: Send + Sync {
+pub(crate) trait TaskOwner: Send + Sync {
     fn id(&self) -> u64;
     fn cancel(&self, task: &CellTask<ProcessTask>) -> bool;
     fn kill(&self, task: &CellTask<ProcessTask>) -> bool;
@@ -100,19 +100,19 @@ pub(in crate::process) trait TaskOwner: Send + Sync {
 }
 
 /// The pool, as its tasks hold on to it: behind a pointer of one word, for a pool may have millions of tasks.
-pub(in crate::process) struct Owner {
+pub(crate) struct Owner {
     id: u64,
     pool: Arc<dyn TaskOwner>,
 }
 
 impl Owner {
-    pub(in crate::process) fn new(pool: Arc<dyn TaskOwner>) -> Arc<Self> {
+    pub(crate) fn new(pool: Arc<dyn TaskOwner>) -> Arc<Self> {
         Arc::new(Self { id: pool.id(), pool })
     }
 }
 
 /// What stands beside the cell of a task in a process pool.
-pub(in crate::process) struct ProcessTask {
+pub(crate) struct ProcessTask {
     owner: Arc<Owner>,
     /// Where the pool has the task. Once it has ended, the result where somebody had to decode it to see whether it is one.
     location: LocationWord<Decoded>,
@@ -121,26 +121,26 @@ pub(in crate::process) struct ProcessTask {
 }
 
 /// A result that was decoded before it was asked for.
-pub(in crate::process) struct Decoded {
+pub(crate) struct Decoded {
     is_error: bool,
     /// A `Stored` of the task's output, until it is asked for.
     outcome: Mutex<Option<Box<dyn Any + Send>>>,
 }
 
 impl ProcessTask {
-    pub(in crate::process) fn new(owner: Arc<Owner>, span: Carried) -> Self {
+    pub(crate) fn new(owner: Arc<Owner>, span: Carried) -> Self {
         Self { owner, location: LocationWord::new(), slot: Slot::new(span) }
     }
 
     /// Where the pool has the task; only changed under the pool's lock.
-    pub(in crate::process) fn location(&self) -> &LocationWord<Decoded> {
+    pub(crate) fn location(&self) -> &LocationWord<Decoded> {
         &self.location
     }
 }
 
 /// Ends a task that the pool has just taken out of its queue or off a in_flight, under its lock; `true` when somebody is to be
 /// woken. Only the pool's ledger does this. The span is to be let go where foreign code may run.
-pub(in crate::process) fn end(job: &Job, outcome: Stored<Answer>) -> (bool, Carried) {
+pub(crate) fn end(job: &Job, outcome: Stored<Answer>) -> (bool, Carried) {
     let state = State::of_outcome(&outcome);
     job.content().location.end();
     // SAFETY: a task is in one place, and only who took it out of there ends it, so this happens once and there is no race. No
@@ -152,7 +152,7 @@ pub(in crate::process) fn end(job: &Job, outcome: Stored<Answer>) -> (bool, Carr
 }
 
 /// The functions of a task whose answer is decoded in this way.
-pub(in crate::process) struct Encoded<D>(PhantomData<D>);
+pub(crate) struct Encoded<D>(PhantomData<D>);
 
 impl<D: Decode> Body for Encoded<D> {
     type Content = ProcessTask;

@@ -10,7 +10,7 @@ use crate::error::TaskError;
 /// What functions are measured from. A static, because a function may have a copy in each unit of code.
 static ANCHOR: AtomicU8 = AtomicU8::new(0);
 
-pub(in crate::process) fn anchor() -> usize {
+pub(crate) fn anchor() -> usize {
     // ORDERING: the value means nothing; only the address does.
     ANCHOR.load(Ordering::Relaxed);
     (&raw const ANCHOR).addr()
@@ -18,14 +18,14 @@ pub(in crate::process) fn anchor() -> usize {
 
 /// A function as it travels: where its entry is, and a hash of its name.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
-pub(in crate::process) struct FunctionId {
-    pub(in crate::process) offset: u64,
-    pub(in crate::process) name_hash: u64,
+pub(crate) struct FunctionId {
+    pub(crate) offset: u64,
+    pub(crate) name_hash: u64,
 }
 
 impl FunctionId {
     /// An entry in another library than this crate's code has another distance in every process, so it is refused.
-    pub(in crate::process) fn of(entry: &'static Entry) -> Result<Self, TaskError> {
+    pub(crate) fn of(entry: &'static Entry) -> Result<Self, TaskError> {
         let address = std::ptr::from_ref(entry).addr();
         if !crate::sys::is_in_program(address, size_of::<Entry>()) {
             return Err(TaskError::encode(
@@ -38,7 +38,7 @@ impl FunctionId {
     }
 
     /// The entry, in a worker that has proved to be the same build. Whatever does not look like it is an error.
-    pub(in crate::process) fn find(self) -> Result<&'static Entry, TaskError> {
+    pub(crate) fn find(self) -> Result<&'static Entry, TaskError> {
         let unknown = || TaskError::decode("task", "the worker does not know its function");
         let address = anchor().wrapping_add(self.offset as usize);
         let entry = entry_at(address).ok_or_else(unknown)?;

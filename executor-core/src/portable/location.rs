@@ -16,7 +16,7 @@ use std::{
 
 /// Where the pool has a task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::process) enum Location {
+pub(crate) enum Location {
     /// It is done.
     Nowhere,
     /// In the queue, at this place.
@@ -27,7 +27,7 @@ pub(in crate::process) enum Location {
 
 impl Location {
     /// So many numbers workers may have: above them are the bits below.
-    pub(in crate::process) const WORKERS: u32 = (1 << 28) - 1;
+    pub(crate) const WORKERS: u32 = (1 << 28) - 1;
 }
 
 /// The bit that says that the rest is the address of what is kept.
@@ -44,10 +44,10 @@ const WANTED: u64 = 1 << 63;
 const FLAGS: u64 = WANTED | BEGUN | STARTED;
 
 /// The word, with what may be kept of a task that has ended.
-pub(in crate::process) struct LocationWord<K>(AtomicU64, PhantomData<Box<K>>);
+pub(crate) struct LocationWord<K>(AtomicU64, PhantomData<Box<K>>);
 
 impl<K> LocationWord<K> {
-    pub(in crate::process) const fn new() -> Self {
+    pub(crate) const fn new() -> Self {
         // An address of one is even, so that there is a bit to tell it by.
         const { assert!(align_of::<K>() > 1) };
         Self(AtomicU64::new(0), PhantomData)
@@ -69,7 +69,7 @@ impl<K> LocationWord<K> {
         self.0.store(bits | flag, Ordering::Relaxed);
     }
 
-    pub(in crate::process) fn get(&self) -> Location {
+    pub(crate) fn get(&self) -> Location {
         let bits = self.bits() & !FLAGS;
         let number = (bits >> NUMBER) as u32;
         match (bits >> WORKER) as u32 {
@@ -79,7 +79,7 @@ impl<K> LocationWord<K> {
         }
     }
 
-    pub(in crate::process) fn set(&self, location: Location) {
+    pub(crate) fn set(&self, location: Location) {
         let bits = match location {
             Location::Nowhere => 0,
             Location::Queue(place) => u64::from(place + 1) << NUMBER,
@@ -90,12 +90,12 @@ impl<K> LocationWord<K> {
     }
 
     /// The task is about to end: from now on nobody but [`keep`](Self::keep) writes.
-    pub(in crate::process) fn end(&self) {
+    pub(crate) fn end(&self) {
         self.0.store(0, Ordering::Relaxed);
     }
 
     /// Notes that somebody may sleep until the task is done; `false` when it was known, or the task is done.
-    pub(in crate::process) fn want(&self) -> bool {
+    pub(crate) fn want(&self) -> bool {
         let bits = self.bits();
         let is_new = bits != 0 && bits & WANTED == 0;
         if is_new {
@@ -105,31 +105,31 @@ impl<K> LocationWord<K> {
     }
 
     /// The same of a new task, which is nowhere yet.
-    pub(in crate::process) fn begin_wanted(&self) {
+    pub(crate) fn begin_wanted(&self) {
         self.add(WANTED);
     }
 
-    pub(in crate::process) fn is_wanted(&self) -> bool {
+    pub(crate) fn is_wanted(&self) -> bool {
         self.bits() & WANTED != 0
     }
 
-    pub(in crate::process) fn set_begun(&self) {
+    pub(crate) fn set_begun(&self) {
         self.add(BEGUN);
     }
 
-    pub(in crate::process) fn is_begun(&self) -> bool {
+    pub(crate) fn is_begun(&self) -> bool {
         self.bits() & BEGUN != 0
     }
 
     /// Notes that the task was started; `false` when it was known.
-    pub(in crate::process) fn note_started(&self) -> bool {
+    pub(crate) fn note_started(&self) -> bool {
         let is_new = self.bits() & STARTED == 0;
         self.add(STARTED);
         is_new
     }
 
     /// What was kept of a task that has ended.
-    pub(in crate::process) fn kept(&self) -> Option<&K> {
+    pub(crate) fn kept(&self) -> Option<&K> {
         // ORDERING: pairs with the Release of who kept it.
         let word = self.0.load(Ordering::Acquire);
         // SAFETY: it came from a box, which nobody drops before this word, and nobody changes.
@@ -137,7 +137,7 @@ impl<K> LocationWord<K> {
     }
 
     /// Keeps something of a task that has ended, unless somebody was faster: then it comes back.
-    pub(in crate::process) fn keep(&self, kept: Box<K>) -> Option<Box<K>> {
+    pub(crate) fn keep(&self, kept: Box<K>) -> Option<Box<K>> {
         let kept = ManuallyDrop::new(kept);
         let word = ptr::from_ref::<K>(&kept).expose_provenance() as u64 | KEPT;
         // ORDERING: Release for who reads what is kept. The end was seen, which the 0 came before.

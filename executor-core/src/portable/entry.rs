@@ -28,7 +28,7 @@ impl fmt::Debug for Entry {
     }
 }
 
-pub(in crate::process) const ENTRY_MAGIC: u64 = 0x6578_6563_7461_736b;
+pub(crate) const ENTRY_MAGIC: u64 = 0x6578_6563_7461_736b;
 
 /// The entry at an address that a parent of the same build sent; `None` where none can be.
 pub(super) fn entry_at(address: usize) -> Option<&'static Entry> {

@@ -3,4 +3,4 @@
 use super::function_id::FunctionId;
 
 /// A function with its configuration and argument, in encoded form.
-pub(in crate::process) type Call = (FunctionId, Vec<u8>, Vec<u8>);
+pub(crate) type Call = (FunctionId, Vec<u8>, Vec<u8>);

@@ -10,23 +10,23 @@ use crate::{codec, error::TaskError, map::ChunkOutput, task::Payload};
 
 /// What is known of a chunk's items.
 #[derive(Debug, Default)]
-pub(in crate::process) struct ChunkAnswer {
+pub(crate) struct ChunkAnswer {
     /// Items in the chunk.
-    pub(in crate::process) total: u32,
+    pub(crate) total: u32,
     /// Those of them that workers are to run.
-    pub(in crate::process) sent: u32,
+    pub(crate) sent: u32,
     /// And those of them whose answers are not known yet: the last ones that are no gaps.
-    pub(in crate::process) left: u32,
+    pub(crate) left: u32,
     /// Encoded results, in order, of all items but those in `gaps`.
-    pub(in crate::process) bytes: Vec<u8>,
+    pub(crate) bytes: Vec<u8>,
     /// Items that no worker answers, by their index.
     pub(super) gaps: Vec<(u32, TaskError)>,
     /// Why all other items have no answer that are not in `bytes`, if they were lost all at once.
-    pub(in crate::process) lost: Option<TaskError>,
+    pub(crate) lost: Option<TaskError>,
     /// What the results refer to.
     #[cfg(target_os = "linux")]
-    pub(in crate::process) attached: Attached,
-    pub(in crate::process) ran_for: Duration,
+    pub(crate) attached: Attached,
+    pub(crate) ran_for: Duration,
 }
 
 impl ChunkAnswer {
@@ -50,7 +50,7 @@ impl ChunkAnswer {
 
 /// A result as it came from a worker, decoded by whoever asks for it.
 #[derive(Debug)]
-pub(in crate::process) enum Answer {
+pub(crate) enum Answer {
     Single(Bytes),
     /// A single one that refers to shared memory.
     #[cfg(target_os = "linux")]
@@ -59,13 +59,13 @@ pub(in crate::process) enum Answer {
 }
 
 /// A single task with this result.
-pub(in crate::process) struct Single<R>(PhantomData<R>);
+pub(crate) struct Single<R>(PhantomData<R>);
 
 /// A chunk whose items have this result.
-pub(in crate::process) struct Chunk<R>(PhantomData<R>);
+pub(crate) struct Chunk<R>(PhantomData<R>);
 
 /// How an answer becomes a result.
-pub(in crate::process) trait Decode: 'static {
+pub(crate) trait Decode: 'static {
     type Output: Send + 'static;
     fn decode(answer: &Answer) -> Result<Self::Output, TaskError>;
     /// Whether there may be an error that only decoding finds.

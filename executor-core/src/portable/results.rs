@@ -13,12 +13,12 @@ const LONG: u8 = 0xfe;
 const ERROR: u8 = 0xff;
 
 /// Begins a result, which is then written, and [ended](end).
-pub(in crate::process) fn begin(output: &mut Output<'_>) {
+pub(crate) fn begin(output: &mut Output<'_>) {
     output.put(&[0]);
 }
 
 /// Ends the result that began at `start`. One that is too long is an error, and [`put_error`] takes it away.
-pub(in crate::process) fn end(output: &mut Output<'_>, start: usize) -> Result<(), TaskError> {
+pub(crate) fn end(output: &mut Output<'_>, start: usize) -> Result<(), TaskError> {
     let length = output.len() - start - 1;
     if length <= LONGEST_SHORT {
         output.bytes_mut()[start] = length as u8;
@@ -36,12 +36,12 @@ pub(in crate::process) fn end(output: &mut Output<'_>, start: usize) -> Result<(
     Ok(())
 }
 
-pub(in crate::process) fn too_long() -> TaskError {
+pub(crate) fn too_long() -> TaskError {
     TaskError::encode("result", "it is longer than 512 MiB: use SharedBytes::with_len")
 }
 
 /// Writes an item's error in the place of whatever there is from `start` on.
-pub(in crate::process) fn put_error(output: &mut Output<'_>, start: usize, error: &TaskError) {
+pub(crate) fn put_error(output: &mut Output<'_>, start: usize, error: &TaskError) {
     output.truncate(start);
     output.put(&[ERROR, 0, 0, 0, 0]);
     // Plain data that always encodes, and nowhere near 4 GiB of it.
@@ -51,7 +51,7 @@ pub(in crate::process) fn put_error(output: &mut Output<'_>, start: usize, error
 }
 
 /// The encoded result of an item, or its encoded error.
-pub(in crate::process) type Encoded<'a> = Result<&'a [u8], &'a [u8]>;
+pub(crate) type Encoded<'a> = Result<&'a [u8], &'a [u8]>;
 
 /// Takes the first result off; `None` when there is none, or it is not whole.
 pub(super) fn take_first<'a>(bytes: &mut &'a [u8]) -> Option<Encoded<'a>> {

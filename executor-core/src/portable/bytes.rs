@@ -7,11 +7,11 @@ use std::sync::Arc;
 use crate::configuration::Bound;
 
 /// Contents that are longer are owned once; those up to this are copied where that is simpler.
-pub(in crate::process) const LONGEST_COPY: usize = 64 * 1024;
+pub(crate) const LONGEST_COPY: usize = 64 * 1024;
 
 /// Bytes that are mostly few.
 #[derive(Debug)]
-pub(in crate::process) enum Bytes {
+pub(crate) enum Bytes {
     Few(FewBytes),
     Many(Box<[u8]>),
     /// More than [`LONGEST_COPY`], from when they go to a worker.
@@ -22,7 +22,7 @@ pub(in crate::process) enum Bytes {
 /// At odd places each move would have to wait for the one before it.
 #[derive(Debug, Default)]
 #[repr(C, align(8))]
-pub(in crate::process) struct FewBytes {
+pub(crate) struct FewBytes {
     bytes: [u8; Bytes::FEW],
     length: u8,
     mark: Mark,
@@ -55,12 +55,12 @@ impl Bytes {
     const FEW: usize = 22;
 
     /// Takes them out.
-    pub(in crate::process) fn take(&mut self) -> Self {
+    pub(crate) fn take(&mut self) -> Self {
         std::mem::replace(self, Self::Few(FewBytes::default()))
     }
 
     /// Takes them out as those that several may own.
-    pub(in crate::process) fn take_long(&mut self) -> LongBytes {
+    pub(crate) fn take_long(&mut self) -> LongBytes {
         match self.take() {
             Self::Few(few) => few.as_slice().to_vec().into(),
             Self::Many(bytes) => bytes.into_vec().into(),
@@ -69,14 +69,14 @@ impl Bytes {
     }
 
     /// Leaves the first ones out. Of many the rest is moved, of long ones it stays where it is.
-    pub(in crate::process) fn skip(&mut self, count: usize) {
+    pub(crate) fn skip(&mut self, count: usize) {
         match self {
             Self::Long(bytes) => bytes.skip(count),
             few => *few = Self::from(&few.as_slice()[count..]),
         }
     }
 
-    pub(in crate::process) fn as_slice(&self) -> &[u8] {
+    pub(crate) fn as_slice(&self) -> &[u8] {
         match self {
             Self::Few(few) => few.as_slice(),
             Self::Many(bytes) => bytes,
@@ -99,7 +99,7 @@ impl From<Vec<u8>> for Bytes {
 
 /// What follows the rest of a record's content, and is not copied until the system takes it.
 #[derive(Debug, Clone)]
-pub(in crate::process) enum Long {
+pub(crate) enum Long {
     /// An encoded argument, or a chunk of them.
     Argument(LongBytes),
     /// A configuration.
@@ -110,7 +110,7 @@ pub(in crate::process) enum Long {
 }
 
 impl Long {
-    pub(in crate::process) fn as_slice(&self) -> &[u8] {
+    pub(crate) fn as_slice(&self) -> &[u8] {
         match self {
             Self::Argument(bytes) => bytes.as_slice(),
             Self::Bound(bound) => &bound.bytes,
@@ -122,19 +122,19 @@ impl Long {
 
 /// Encoded bytes that several may own.
 #[derive(Debug, Clone)]
-pub(in crate::process) struct LongBytes {
+pub(crate) struct LongBytes {
     all: Arc<Vec<u8>>,
     /// What is before this is not needed any more.
     start: usize,
 }
 
 impl LongBytes {
-    pub(in crate::process) fn as_slice(&self) -> &[u8] {
+    pub(crate) fn as_slice(&self) -> &[u8] {
         &self.all[self.start..]
     }
 
     /// Leaves the first ones out.
-    pub(in crate::process) fn skip(&mut self, count: usize) {
+    pub(crate) fn skip(&mut self, count: usize) {
         self.start = self.all.len().min(self.start + count);
     }
 }
@@ -148,7 +148,7 @@ impl From<Vec<u8>> for LongBytes {
 /// An argument that is nothing but bytes, and so many of them that they are worth to be shared.
 #[cfg(target_os = "linux")]
 #[derive(Debug)]
-pub(in crate::process) enum Large {
+pub(crate) enum Large {
     Vector(Vec<u8>),
     #[cfg(feature = "bytes")]
     Bytes(bytes::Bytes),
@@ -157,11 +157,11 @@ pub(in crate::process) enum Large {
 #[cfg(target_os = "linux")]
 impl Large {
     /// Whether its destructor may be somebody else's code: that of an owner behind `Bytes`.
-    pub(in crate::process) fn is_foreign(&self) -> bool {
+    pub(crate) fn is_foreign(&self) -> bool {
         !matches!(self, Self::Vector(_))
     }
 
-    pub(in crate::process) fn as_slice(&self) -> &[u8] {
+    pub(crate) fn as_slice(&self) -> &[u8] {
         match self {
             Self::Vector(bytes) => bytes,
             #[cfg(feature = "bytes")]
