@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 
 use serde::{Deserialize, Serialize};
 
+use crate::columns::{Columns, one_line};
 use crate::{format, markdown};
 
 /// A new run or revision against a base.
@@ -118,29 +119,17 @@ impl Comparison {
 
     /// The same as plain text with aligned columns, for a terminal.
     pub fn to_text(&self) -> String {
-        let mut text = format!("{} against {} (a ratio above 1 is slower)\n", line(&self.new), line(&self.base));
+        let mut text =
+            format!("{} against {} (a ratio above 1 is slower)\n", one_line(&self.new), one_line(&self.base));
         let mut rows = vec![HEADER.map(str::to_owned).to_vec()];
         rows.extend(self.fields());
         if rows.len() == 1 {
             rows.clear();
             text.push_str("no cell was measured in both\n");
         }
-        let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
-        let widths: Vec<usize> = (0..HEADER.len()).map(width).collect();
-        for row in &rows {
-            let mut shown = String::new();
-            for (column, field) in row.iter().enumerate() {
-                let width = widths[column];
-                // Names and words start at the left, figures end at the right.
-                let _ = if column == 0 || column + 1 == row.len() {
-                    write!(shown, "{field:<width$}  ")
-                } else {
-                    write!(shown, "{field:>width$}  ")
-                };
-            }
-            text.push_str(shown.trim_end());
-            text.push('\n');
-        }
+        // Between the cell's name and the verdict stand figures.
+        let columns = Columns::of(rows.iter().map(Vec::as_slice), 1..HEADER.len() - 1);
+        text.extend(rows.iter().map(|row| columns.line(row)));
         text.extend(self.last_lines().into_iter().map(|line| line + "\n"));
         text
     }
@@ -153,8 +142,9 @@ impl Comparison {
     /// would be most rows; and the counts.
     fn last_lines(&self) -> Vec<String> {
         let (gone, added) = (self.count(Change::Gone), self.count(Change::Added));
-        let one_sided = (gone + added > 0)
-            .then(|| format!("only on one side: {gone} cells of {}, {added} of {}", line(&self.base), line(&self.new)));
+        let one_sided = (gone + added > 0).then(|| {
+            format!("only on one side: {gone} cells of {}, {added} of {}", one_line(&self.base), one_line(&self.new))
+        });
         one_sided.into_iter().chain([self.summary()]).collect()
     }
 
@@ -178,7 +168,7 @@ impl Comparison {
             |value: Option<f64>, format: fn(f64) -> String| value.map_or_else(|| format::NONE.to_owned(), format);
         let row = |row: &ComparisonRow| {
             vec![
-                line(&row.cell),
+                one_line(&row.cell),
                 shown(row.base_median_ns, format::duration),
                 shown(row.new_median_ns, format::duration),
                 shown(row.ratio, format::ratio),
@@ -191,11 +181,6 @@ impl Comparison {
         };
         self.rows.iter().filter(|row| !row.verdict.is_one_sided()).map(row).collect()
     }
-}
-
-/// Text on one line: a control character could otherwise break the table or the terminal.
-fn line(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
 #[cfg(test)]

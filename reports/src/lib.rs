@@ -18,6 +18,7 @@
 
 mod cells;
 mod chart;
+mod columns;
 pub mod comparison;
 pub mod csv;
 mod error;

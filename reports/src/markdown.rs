@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use crate::columns::one_line;
 use crate::format;
 use crate::model::{Run, Tone, Verdict};
 
@@ -105,7 +106,7 @@ pub(crate) fn escape(text: &str) -> String {
 
 /// Text as code. Backticks in it would end the code, so the fence is longer than any of them.
 fn code(text: &str) -> String {
-    let clean: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    let clean = one_line(text);
     let longest = clean.split(|c| c != '`').map(str::len).max().unwrap_or(0);
     let fence = "`".repeat(longest + 1);
     let pad = if clean.starts_with('`') || clean.ends_with('`') { " " } else { "" };

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::{Bound, Claim, Figure, Judged, Overhead, Unit, Verdict};
-use crate::{format, markdown, model::Estimate};
+use crate::{columns::Columns, format, markdown, model::Estimate};
 
 impl Overhead {
     /// All figures by measurement, each with what it is held against, as plain text with aligned columns.
@@ -41,7 +41,12 @@ impl Overhead {
                 }
             }
         }
-        align(&mut text, &rows);
+        let fields = rows.iter().filter_map(|row| if let Row::Fields(fields) = row { Some(&fields[..]) } else { None });
+        let columns = Columns::of(fields, 0..0);
+        text.extend(rows.iter().map(|row| match row {
+            Row::Title(title) => format!("\n{title}\n"),
+            Row::Fields(fields) => columns.line(fields),
+        }));
         let count = |of: fn(&Claim) -> Option<Judged>| {
             let judged: Vec<_> = self.claims.iter().filter_map(of).collect();
             let held = judged.iter().filter(|judged| matches!(judged.verdict, Verdict::Holds | Verdict::SeemsToHold));
@@ -175,33 +180,6 @@ fn value(value: f64, unit: Unit) -> String {
         Unit::Bytes => format::bytes(value as u64),
         Unit::Count => format::number(value),
         Unit::Ratio => format!("{}x", format::number(value)),
-    }
-}
-
-fn align(text: &mut String, rows: &[Row<'_>]) {
-    let mut widths = [0; 6];
-    for row in rows {
-        let Row::Fields(fields) = row else { continue };
-        for (width, field) in widths.iter_mut().zip(fields) {
-            *width = (*width).max(field.chars().count());
-        }
-    }
-    for row in rows {
-        match row {
-            Row::Title(title) => {
-                let _ = writeln!(text, "\n{title}");
-            }
-            Row::Fields(fields) => {
-                let mut line = String::new();
-                for (field, width) in fields.iter().zip(widths) {
-                    // An error's text may have several lines.
-                    let field: String = field.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-                    let _ = write!(line, "{field:<width$}  ");
-                }
-                text.push_str(line.trim_end());
-                text.push('\n');
-            }
-        }
     }
 }
 
