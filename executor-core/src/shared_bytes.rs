@@ -1,5 +1,7 @@
 //! [`SharedBytes`]: bytes that reach worker processes by reference.
 
+#[cfg(target_os = "linux")]
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::{
     borrow::Borrow,
     fmt,
@@ -17,6 +19,7 @@ use serde::{
 use crate::{
     pins::Pins,
     shm::{self, Block, Made, Reference},
+    sys,
 };
 
 /// Bytes that many holders read and nobody changes, in this process and, without a copy, in worker processes.
@@ -85,12 +88,46 @@ pub struct SharedBytes {
 enum Content {
     Own {
         bytes: Vec<u8>,
-        /// A copy that workers can see, once there was need of one.
+        /// `None` where no copy is to be made that all workers could read.
         #[cfg(target_os = "linux")]
-        shared: std::sync::OnceLock<Option<Block>>,
+        copy: Option<SharedCopy>,
     },
     #[cfg(target_os = "linux")]
     Shared(Block),
+}
+
+/// A copy of bytes that workers can see, once there was need of one.
+#[cfg(target_os = "linux")]
+struct SharedCopy {
+    block: OnceLock<Block>,
+    /// Many threads that send the same bytes at once make one copy.
+    making: Mutex<()>,
+    /// The process that makes it.
+    process: u64,
+}
+
+#[cfg(target_os = "linux")]
+impl SharedCopy {
+    fn new() -> Self {
+        Self { block: OnceLock::new(), making: Mutex::new(()), process: sys::generation() }
+    }
+
+    /// How to tell a worker of these bytes. Where there is no memory for them now, the next one who sends them tries again.
+    fn refer(&self, bytes: &[u8]) -> Option<Reference> {
+        // Another thread of the program may have been making it when this copy of the program was forked, and will never be done
+        // here. Who sends it holds it as long as somebody may read it.
+        if self.process != sys::generation() {
+            return Pins::refer(&shm::copy(bytes, shm::Use::Shared)?);
+        }
+        if let Some(block) = self.block.get() {
+            return Pins::refer(block);
+        }
+        let _one = self.making.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.block.get().is_none() {
+            let _ = self.block.set(shm::copy(bytes, shm::Use::Shared)?);
+        }
+        Pins::refer(self.block.get()?)
+    }
 }
 
 impl SharedBytes {
@@ -144,7 +181,7 @@ impl SharedBytes {
             Made::Shared(block) => Self { content: Arc::new(Content::Shared(block)) },
             // It is not copied to where all workers could read it when it is sent.
             Made::Plain(bytes) if purpose == shm::Use::Private => {
-                Self { content: Arc::new(Content::Own { bytes, shared: std::sync::OnceLock::from(None) }) }
+                Self { content: Arc::new(Content::Own { bytes, copy: None }) }
             }
             Made::Plain(bytes) => Self::from(bytes),
         }
@@ -170,9 +207,7 @@ impl SharedBytes {
                 Pins::refer(&shm::copy(block.bytes(), shm::Use::Shared)?)
             }
             Content::Shared(_) => None,
-            Content::Own { bytes, shared } if Pins::may_share(bytes.len()) => {
-                Pins::refer(shared.get_or_init(|| shm::copy(bytes, shm::Use::Shared)).as_ref()?)
-            }
+            Content::Own { bytes, copy: Some(copy) } if Pins::may_share(bytes.len()) => copy.refer(bytes),
             Content::Own { .. } => None,
         }
     }
@@ -183,7 +218,7 @@ impl From<Vec<u8>> for SharedBytes {
         let content = Content::Own {
             bytes,
             #[cfg(target_os = "linux")]
-            shared: std::sync::OnceLock::new(),
+            copy: Some(SharedCopy::new()),
         };
         Self { content: Arc::new(content) }
     }

@@ -27,6 +27,7 @@ on_every_kind_of_pool!(
     an_initializer_that_forks_is_one_initializer,
     a_token_that_a_copy_cancels_is_cancelled_there,
     shared_bytes_never_change,
+    a_copy_does_not_wait_for_bytes_that_the_program_was_sharing,
 );
 
 fn square(x: u64) -> u64 {
@@ -329,6 +330,53 @@ fn shared_bytes_never_change(kind: Kind) {
     told.write_all(&[1]).unwrap();
     assert_eq!(end_of(copy), Ok(0));
     assert!(others.iter().zip(9..).all(|(bytes, byte)| is_all(bytes, byte)));
+}
+
+/// Says when it is about to be encoded.
+struct Announced(std::sync::mpsc::Sender<()>, SharedBytes);
+
+impl Serialize for Announced {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.send(()).unwrap();
+        self.1.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Announced {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Ok(Self(std::sync::mpsc::channel().0, SharedBytes::deserialize(deserializer)?))
+    }
+}
+
+fn length_of(announced: Announced) -> usize {
+    announced.1.len()
+}
+
+/// Bytes of a vector are copied to where workers see them when they are first sent, which takes a while.
+fn a_copy_does_not_wait_for_bytes_that_the_program_was_sharing(kind: Kind) {
+    const LENGTH: usize = 64 << 20;
+    let pool = kind.builder().max_workers(1).build().unwrap();
+    pool.warm_up().unwrap();
+    let bytes = SharedBytes::from(vec![1; LENGTH]);
+    let (sender, receiver) = std::sync::mpsc::channel();
+    std::thread::scope(|scope| {
+        let own = Announced(sender.clone(), bytes.clone());
+        let submits = scope.spawn(|| pool.submit(length_of, own).unwrap().result());
+        receiver.recv().unwrap();
+        // One of these is in the middle of it.
+        let copies = [0; 2].map(|_| {
+            let copy = fork();
+            if copy == 0 {
+                let own = kind.builder().max_workers(1).build().unwrap();
+                let sent = own.submit(length_of, Announced(sender.clone(), bytes.clone())).unwrap().result();
+                drop(own);
+                end(&[sent == Ok(LENGTH)]);
+            }
+            copy
+        });
+        assert_eq!(copies.map(end_of), [Ok(0); 2]);
+        assert_eq!(submits.join().unwrap(), Ok(LENGTH));
+    });
 }
 
 /// The same for pools whose tasks run in this process.

@@ -439,11 +439,13 @@ fn repeat((length, byte): (usize, u8)) -> Vec<u8> {
 fn with_a_limit_on_files() {
     setrlimit(Resource::Fsize, Rlimit { current: Some(128 * 1024), maximum: getrlimit(Resource::Fsize).maximum })
         .unwrap();
+    let bytes = SharedBytes::from(vec![4; MIB]);
     for transport in [Transport::SharedMemory, Transport::Socket] {
         for method in [executor_core::StartMethod::Spawn, executor_core::StartMethod::ForkServer] {
             let pool = pool_kinds::Kind { transport, method }.builder().max_workers(1).build().unwrap();
             assert_eq!(result(pool.submit(square, 3).unwrap()), Ok(9));
             assert_eq!(result(pool.submit(first_and_length, filled(MIB, 4)).unwrap()), Ok((4, MIB)));
+            assert_eq!(result(pool.submit(first_and_length, bytes.clone()).unwrap()), Ok((4, MIB)));
             assert_eq!(result(pool.submit(echo, filled(100_000, 4)).unwrap()), Ok(filled(100_000, 4)));
             for length in [70_000, MIB, 20 * MIB] {
                 assert_eq!(result(pool.submit(|bytes: Vec<u8>| bytes.len(), vec![1_u8; length]).unwrap()), Ok(length));
@@ -471,5 +473,7 @@ fn with_a_limit_on_files() {
         token.cancel();
         let options = TaskOptions::new().timeout(Duration::from_secs(60));
         assert_eq!(result(pool.submit_with(is_cancelled, token, options).unwrap()), Ok(true));
+        let echoed = result(pool.submit(echo, bytes.clone()).unwrap()).unwrap();
+        assert_ne!(file_of(&echoed), 0, "they travel by reference now");
     }
 }
