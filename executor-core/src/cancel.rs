@@ -10,6 +10,7 @@ use std::{
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _, ser::Error as _};
 
+use crate::sys::{self, PerProcess};
 #[cfg(unix)]
 use crate::{
     pins::Pins,
@@ -59,6 +60,10 @@ enum Inner {
 struct Node {
     cancelled: AtomicBool,
     links: Mutex<Links>,
+    /// The same in a forked copy of the process that has made it, which must not wait for the lock above: a thread that is not in
+    /// the copy may have had it, in the middle of a change.
+    links_of_copy: PerProcess<Mutex<Links>>,
+    process: u64,
     /// Keeps the way up alive: a child is cancelled through its parents.
     parent: Option<Arc<Node>>,
 }
@@ -66,6 +71,8 @@ struct Node {
 #[derive(Default)]
 struct Links {
     children: Vec<Weak<Node>>,
+    /// In a copy: this node is among the children of its parent.
+    is_linked: bool,
     /// The flag that worker processes see, once the token was sent to one.
     #[cfg(unix)]
     flag: Option<Arc<Flag>>,
@@ -99,15 +106,14 @@ impl CancelToken {
         }
     }
 
-    /// Whether the token is cancelled: one load of memory, in a worker process too.
+    /// Whether the token is cancelled: a few loads of memory, in a worker process too.
     #[must_use]
     pub fn is_cancelled(&self) -> bool {
-        // ORDERING: Acquire pairs with the Release of `cancel`: who sees the cancellation sees what came before it.
         match &self.inner {
-            Inner::Local(node) => node.cancelled.load(Ordering::Acquire),
+            Inner::Local(node) => node.is_cancelled(),
             #[cfg(unix)]
             Inner::Remote(flag, node) => {
-                node.cancelled.load(Ordering::Acquire)
+                node.is_cancelled()
                     || flag.is_raised() && {
                         // For good, and for all below: the flag goes with the program's token, and these may be kept for longer.
                         node.cancel();
@@ -126,11 +132,18 @@ impl Default for CancelToken {
 
 impl Node {
     fn new(parent: Option<Arc<Node>>) -> Self {
-        Self { cancelled: AtomicBool::new(false), links: Mutex::default(), parent }
+        Self {
+            cancelled: AtomicBool::new(false),
+            links: Mutex::default(),
+            links_of_copy: PerProcess::new(Mutex::default),
+            process: sys::generation(),
+            parent,
+        }
     }
 
     /// A node below this one.
     fn child(self: &Arc<Self>) -> Arc<Self> {
+        self.link_up();
         let child = Arc::new(Self::new(Some(Arc::clone(self))));
         let mut links = self.lock();
         links.add(Arc::downgrade(&child));
@@ -143,15 +156,58 @@ impl Node {
         child
     }
 
+    /// Whether this process is a forked copy of the one that has made it.
+    fn is_inherited(&self) -> bool {
+        self.process != sys::generation()
+    }
+
     fn lock(&self) -> std::sync::MutexGuard<'_, Links> {
-        self.links.lock().unwrap_or_else(PoisonError::into_inner)
+        let links = if self.is_inherited() { self.links_of_copy.get() } else { &self.links };
+        links.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether it is cancelled. A copy does not know who was below whom, so those that it has inherited look above themselves.
+    fn is_cancelled(&self) -> bool {
+        // ORDERING: Acquire pairs with the Release of `cancel_one`: who sees the cancellation sees what came before it.
+        self.cancelled.load(Ordering::Acquire) || self.is_inherited() && self.is_cancelled_above()
+    }
+
+    #[cold]
+    fn is_cancelled_above(&self) -> bool {
+        // ORDERING: as in `is_cancelled`.
+        let mut above = std::iter::successors(self.parent.as_ref(), |node| node.parent.as_ref());
+        above.any(|node| node.cancelled.load(Ordering::Acquire))
+    }
+
+    /// In a copy: from now on a cancellation from above finds it. From the top down, so that none comes between two steps.
+    fn link_up(self: &Arc<Self>) {
+        let mut missing = Vec::new();
+        let mut node = self;
+        while node.is_inherited()
+            && let Some(parent) = &node.parent
+            && !node.lock().is_linked
+        {
+            missing.push((parent, node));
+            node = parent;
+        }
+        for (parent, node) in missing.into_iter().rev() {
+            let mut links = parent.lock();
+            links.add(Arc::downgrade(node));
+            // ORDERING: the lock orders it, as in `child`.
+            if parent.cancelled.load(Ordering::Relaxed) {
+                node.cancelled.store(true, Ordering::Release);
+            }
+            drop(links);
+            node.lock().is_linked = true;
+        }
     }
 
     /// The flag that worker processes see; this process's own, where it is a forked copy.
     #[cfg(unix)]
-    fn flag(&self) -> Result<Arc<Flag>, String> {
+    fn flag(self: &Arc<Self>) -> Result<Arc<Flag>, String> {
+        self.link_up();
         let mut links = self.lock();
-        if let Some(flag) = links.flag.as_ref().filter(|flag| !flag.is_elsewhere()) {
+        if let Some(flag) = &links.flag {
             return Ok(Arc::clone(flag));
         }
         let flag = Arc::new(Flag::new()?);
@@ -189,6 +245,11 @@ impl Node {
 impl Drop for Node {
     /// As for `cancel`: a node may be the last to hold on to all those above it.
     fn drop(&mut self) {
+        if self.is_inherited() {
+            // Half of a change may be all that there is of them.
+            let links = self.links.get_mut().unwrap_or_else(PoisonError::into_inner);
+            std::mem::forget(std::mem::take(links));
+        }
         let mut parent = self.parent.take();
         while let Some(mut node) = parent.and_then(Arc::into_inner) {
             parent = node.parent.take();

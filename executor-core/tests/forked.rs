@@ -28,6 +28,7 @@ on_every_kind_of_pool!(
     a_token_that_a_copy_cancels_is_cancelled_there,
     shared_bytes_never_change,
     a_copy_does_not_wait_for_bytes_that_the_program_was_sharing,
+    the_tree_of_a_token_is_the_same_in_copies,
 );
 
 fn square(x: u64) -> u64 {
@@ -350,6 +351,70 @@ impl<'de> Deserialize<'de> for Announced {
 
 fn length_of(announced: Announced) -> usize {
     announced.1.len()
+}
+
+/// The same for tokens, while other threads add to the tree and cancel in it.
+#[test]
+fn no_token_is_waited_for_in_a_copy() {
+    let token = CancelToken::new();
+    let below = token.child().child();
+    let over = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                while !over.load(std::sync::atomic::Ordering::Relaxed) {
+                    token.child().cancel();
+                }
+            });
+        }
+        for _ in 0..300 {
+            let copy = fork();
+            if copy == 0 {
+                let later = below.child();
+                let before = [token.is_cancelled(), below.is_cancelled(), later.is_cancelled()] == [false; 3];
+                token.cancel();
+                let after = [&token, &below, &later, &below.child()].map(CancelToken::is_cancelled) == [true; 4];
+                end(&[before, after]);
+            }
+            let outcome = end_of(copy);
+            over.store(outcome != Ok(0), std::sync::atomic::Ordering::Relaxed);
+            assert_eq!(outcome, Ok(0));
+        }
+        over.store(true, std::sync::atomic::Ordering::Relaxed);
+    });
+    assert!(!token.is_cancelled() && !below.is_cancelled());
+}
+
+/// Tokens of the program, in a copy and in a copy of that: the tree is what it was, and so for their workers.
+fn the_tree_of_a_token_is_the_same_in_copies(kind: Kind) {
+    let root = CancelToken::new();
+    let middle = root.child();
+    let leaf = middle.child();
+    let other = root.child();
+    let copy = fork();
+    if copy == 0 {
+        let inner = fork();
+        if inner == 0 {
+            let own = kind.builder().max_workers(1).build().unwrap();
+            let task = own.submit(wait_for, leaf.clone()).unwrap();
+            let new = leaf.child();
+            let none = [&root, &middle, &leaf, &other, &new].map(CancelToken::is_cancelled) == [false; 5];
+            root.cancel();
+            let told = task.result() == Ok(());
+            drop(own);
+            end(&[none, told, [&root, &middle, &leaf, &other, &new].map(CancelToken::is_cancelled) == [true; 5]]);
+        }
+        let inner = end_of(inner) == Ok(0);
+        let own = kind.builder().max_workers(1).build().unwrap();
+        let task = own.submit(wait_for, leaf.clone()).unwrap();
+        middle.cancel();
+        let told = task.result() == Ok(());
+        drop(own);
+        let cancelled = [&root, &middle, &leaf, &other].map(CancelToken::is_cancelled);
+        end(&[inner, told, cancelled == [false, true, true, false]]);
+    }
+    assert_eq!(end_of(copy), Ok(0));
+    assert_eq!([&root, &middle, &leaf, &other].map(CancelToken::is_cancelled), [false; 4]);
 }
 
 /// Bytes of a vector are copied to where workers see them when they are first sent, which takes a while.

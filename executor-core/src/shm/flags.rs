@@ -109,7 +109,7 @@ impl Flag {
     }
 
     /// Whether this process is a forked copy of the one to which the flag is known. Then it is not this one's to raise, nor to free.
-    pub(crate) fn is_elsewhere(&self) -> bool {
+    fn is_elsewhere(&self) -> bool {
         self.process != sys::generation()
     }
 
