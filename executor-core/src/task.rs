@@ -42,7 +42,9 @@ use crate::{
 /// thousands of links on a thread with 2 MiB. Whoever has such a value needs stack to drop it as well.
 ///
 /// To and from a worker process, a value may be at most 512 MiB long in that format: otherwise its task resolves with
-/// [`TaskError::Encode`]. What is in [`SharedBytes`](crate::SharedBytes) does not count, where these cross by reference.
+/// [`TaskError::Encode`]. What is in [`SharedBytes`](crate::SharedBytes) does not count, where these cross by reference. Elements
+/// that take no bytes, as those of `Vec<()>`, may be 2^20, all together: with more of them the other side resolves the task with
+/// [`TaskError::Decode`].
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot travel to a worker process",
     label = "serde cannot write it and read it back",

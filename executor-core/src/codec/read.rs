@@ -15,33 +15,55 @@ use super::{
 
 type Result<T> = std::result::Result<T, CodecError>;
 
+/// So many elements of sequences and maps may take no bytes, all together. A few bytes can promise 2^64 of them, and reading them would take
+/// years.
+const MOST_UNITS: usize = 1 << 20;
+
 /// Reads a value from the beginning of `bytes`; gives the rest as well.
 #[inline]
 pub(super) fn read<'de, T: Deserialize<'de>>(bytes: &'de [u8]) -> Result<(T, &'de [u8])> {
-    let mut inner = Deserializer::from_bytes(bytes);
-    let value = T::deserialize(Reader { inner: &mut inner, depth: Depth::TO_READ, total: bytes.len() })?;
-    Ok((value, inner.finalize()?))
+    let total = bytes.len();
+    let mut source =
+        Source { inner: Deserializer::from_bytes(bytes), total, elements: total.saturating_add(MOST_UNITS) };
+    let value = T::deserialize(Reader { source: &mut source, depth: Depth::TO_READ })?;
+    Ok((value, source.inner.finalize()?))
+}
+
+/// The bytes, and what can be in them.
+struct Source<'de> {
+    inner: Deserializer<'de, Slice<'de>>,
+    /// How long all is: no sequence has more elements than this, unless they take no bytes.
+    total: usize,
+    /// How many elements may still come. Each sequence and map takes its own off before they are read: an element that takes bytes
+    /// has one that belongs to none within it, so there are no more of these than bytes, however they are nested.
+    elements: usize,
 }
 
 pub(super) struct Reader<'a, 'de> {
-    inner: &'a mut Deserializer<'de, Slice<'de>>,
+    source: &'a mut Source<'de>,
     depth: Depth,
-    /// How long all is: no sequence has more elements than this, unless they take no bytes.
-    total: usize,
 }
 
-impl<'de> Reader<'_, 'de> {
+impl<'a, 'de> Reader<'a, 'de> {
     /// Something that postcard reads by itself.
     #[inline]
     fn take<T: Deserialize<'de>>(&mut self) -> Result<T> {
-        Ok(T::deserialize(&mut *self.inner)?)
+        Ok(T::deserialize(&mut self.source.inner)?)
     }
 
     /// Reads a value that stands in this one.
     #[inline]
     fn nested<R>(&mut self, read: impl FnOnce(Reader<'_, 'de>) -> Result<R>) -> Result<R> {
-        let (inner, total) = (&mut *self.inner, self.total);
-        descend(self.depth, |depth| read(Reader { inner, depth, total }))
+        let source = &mut *self.source;
+        descend(self.depth, |depth| read(Reader { source, depth }))
+    }
+
+    /// Reads how many elements follow.
+    #[inline]
+    fn counted(mut self) -> Result<Elements<'a, 'de>> {
+        let left = self.take::<usize>()?;
+        self.source.elements = self.source.elements.checked_sub(left).ok_or_else(|| too_many(left))?;
+        Ok(Elements { reader: self, left })
     }
 }
 
@@ -49,6 +71,13 @@ impl<'de> Reader<'_, 'de> {
 fn not_self_describing() -> CodecError {
     CodecError::new(format_args!(
         "its Deserialize asks what comes next, which the format does not tell (as untagged, flatten and serde_json::Value do)"
+    ))
+}
+
+#[cold]
+fn too_many(count: usize) -> CodecError {
+    CodecError::new(format_args!(
+        "there are not bytes for {count} elements, and more than {MOST_UNITS} may not do without"
     ))
 }
 
@@ -133,9 +162,8 @@ impl<'de> de::Deserializer<'de> for Reader<'_, 'de> {
     }
 
     #[inline]
-    fn deserialize_seq<V: Visitor<'de>>(mut self, visitor: V) -> Result<V::Value> {
-        let left = self.take::<usize>()?;
-        let mut elements = Elements { reader: self, left };
+    fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
+        let mut elements = self.counted()?;
         let value = visitor.visit_seq(&mut elements)?;
         elements.end().map(|()| value)
     }
@@ -151,9 +179,8 @@ impl<'de> de::Deserializer<'de> for Reader<'_, 'de> {
     }
 
     #[inline]
-    fn deserialize_map<V: Visitor<'de>>(mut self, visitor: V) -> Result<V::Value> {
-        let left = self.take::<usize>()?;
-        let mut elements = Elements { reader: self, left };
+    fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
+        let mut elements = self.counted()?;
         let value = visitor.visit_map(&mut elements)?;
         elements.end().map(|()| value)
     }
@@ -189,7 +216,7 @@ impl Elements<'_, '_> {
     /// What a visitor may reserve memory for; whoever wrote the bytes has written a number only.
     #[inline]
     fn hint(&self) -> Option<usize> {
-        (self.left <= self.reader.total).then_some(self.left)
+        (self.left <= self.reader.source.total).then_some(self.left)
     }
 
     /// What came after its number has been read to the end: what follows would be taken from the rest otherwise.
@@ -269,5 +296,69 @@ impl<'de> de::VariantAccess<'de> for Reader<'_, 'de> {
     #[inline]
     fn struct_variant<V: Visitor<'de>>(self, fields: &'static [&'static str], visitor: V) -> Result<V::Value> {
         visitor.visit_seq(Elements { reader: self, left: fields.len() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{cell::Cell, collections::BTreeMap};
+
+    use super::*;
+
+    thread_local! {
+        static READ: Cell<usize> = const { Cell::new(0) };
+    }
+
+    /// Takes no bytes, and no more than so many are read.
+    #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+    struct Unit;
+
+    impl<'de> Deserialize<'de> for Unit {
+        fn deserialize<D: de::Deserializer<'de>>(_: D) -> std::result::Result<Self, D::Error> {
+            READ.set(READ.get() + 1);
+            if READ.get() > MOST_UNITS + MOST_UNITS / 2 {
+                Err(de::Error::custom("it reads on and on"))
+            } else {
+                Ok(Self)
+            }
+        }
+    }
+
+    fn refused<T: for<'de> Deserialize<'de>>(bytes: &[u8]) -> String {
+        READ.set(0);
+        match read::<T>(bytes) {
+            Ok(_) => panic!("that many elements are no value"),
+            Err(error) => error.to_string(),
+        }
+    }
+
+    /// A number of elements, 2^42.
+    const MANY: [u8; 7] = [0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 1];
+
+    #[test]
+    fn a_few_bytes_do_not_make_elements_without_end() {
+        for text in [refused::<Vec<Unit>>(&MANY), refused::<BTreeMap<Unit, Unit>>(&MANY)] {
+            assert!(text.contains("4398046511104 elements"), "{text}");
+        }
+        // 200,000 are allowed, and ten times as many are not.
+        let nested: Vec<u8> = std::iter::once(10).chain([0xc0, 0x9a, 0x0c].repeat(10)).collect();
+        assert!(refused::<Vec<Vec<Unit>>>(&nested).contains("200000 elements"));
+    }
+
+    #[test]
+    fn many_elements_without_bytes_are_read() {
+        READ.set(0);
+        // A million of them.
+        let (units, rest) = read::<Vec<Unit>>(&[0xc0, 0x84, 0x3d]).unwrap();
+        assert_eq!((units.len(), rest), (1_000_000, &[][..]));
+    }
+
+    #[test]
+    fn a_value_that_is_all_elements_is_read() {
+        // As deep and as wide as elements can be for their bytes: each is a list of one that is empty.
+        let mut bytes = vec![100];
+        bytes.extend([1, 0].repeat(100));
+        let (lists, rest) = read::<Vec<Vec<Vec<Unit>>>>(&bytes).unwrap();
+        assert_eq!((lists.len(), rest), (100, &[][..]));
     }
 }
