@@ -160,6 +160,9 @@ pub use initializer::InitializerResult;
 pub use map::{ChunkInput, ChunkOutput, Map, TryMap};
 #[doc(hidden)]
 pub use map::{Chunks, Gather};
+#[cfg(all(any(test, fuzzing), not(loom), target_os = "linux"))]
+#[doc(hidden)]
+pub use process::fuzzing;
 #[cfg(unix)]
 pub use process::{
     OnWorkerDeath, ProcessPoolBuilder, ProcessPoolCore, ProcessPoolExecutor, StartMethod, Transport, init,

@@ -248,7 +248,7 @@ fn attributes(item: &Item) -> &[Attribute] {
     }
 }
 
-/// Whether it is there only where tests or models are built.
+/// Whether it is there only where tests, models or fuzzers are built.
 fn is_for_tests(attributes: &[Attribute]) -> bool {
     attributes.iter().any(|attribute| {
         attribute.path().is_ident("cfg")
@@ -258,7 +258,7 @@ fn is_for_tests(attributes: &[Attribute]) -> bool {
 
 fn needs_tests(condition: &Meta) -> bool {
     let Meta::List(list) = condition else {
-        return ["test", "loom", "doctest"].iter().any(|name| condition.path().is_ident(name));
+        return ["test", "loom", "doctest", "fuzzing"].iter().any(|name| condition.path().is_ident(name));
     };
     let Ok(parts) = list.parse_args_with(Punctuated::<Meta, syn::Token![,]>::parse_terminated) else { return false };
     match () {

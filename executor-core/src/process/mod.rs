@@ -7,6 +7,8 @@
 mod builder;
 mod config;
 mod executor;
+#[cfg(all(any(test, fuzzing), not(loom), target_os = "linux"))]
+pub mod fuzzing;
 mod parent;
 mod setup;
 #[cfg_attr(target_os = "linux", expect(unsafe_code, reason = "shares memory with another process"))]

@@ -1,6 +1,8 @@
 //! The program's side: the pool's state, its supervisor, and its workers as the program sees them.
 
 pub(super) mod dispatch;
+#[cfg(all(any(test, fuzzing), not(loom), target_os = "linux"))]
+pub(super) mod hostile;
 mod lanes;
 pub(super) mod launch;
 pub(super) mod ledger;

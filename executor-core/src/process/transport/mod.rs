@@ -29,6 +29,8 @@ mod socket;
 mod socket_parent;
 mod socket_worker;
 
+#[cfg(all(any(test, fuzzing), not(loom), target_os = "linux"))]
+pub(super) mod hostile;
 #[cfg(all(test, not(loom), target_os = "linux"))]
 mod hostile_tests;
 #[cfg(all(test, not(loom), target_os = "linux"))]
