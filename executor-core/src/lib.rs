@@ -165,7 +165,7 @@ pub use map::{Chunks, Gather};
 pub use process::fuzzing;
 #[cfg(unix)]
 pub use process::{
-    OnWorkerDeath, ProcessPoolBuilder, ProcessPoolCore, ProcessPoolExecutor, StartMethod, Transport, init,
+    OnWorkerDeath, ProcessPoolBuilder, ProcessPoolExecutor, ProcessPoolHandle, StartMethod, Transport, init,
 };
 #[cfg(feature = "rayon")]
 pub use rayon::{RayonBuilder, RayonCore, RayonExecutor};

@@ -1,4 +1,4 @@
-//! The handles of a process pool: what users call.
+//! The owner of a process pool: builds it, looks at it, ends it.
 
 use std::{
     fmt,
@@ -10,29 +10,20 @@ use std::{
 
 use super::{
     config::Config,
-    parent::{ledger::events, lifecycle::Lifecycle, pool::PoolShared, supervisor, workers::handle::WorkerHandle},
+    handle::ProcessPoolHandle,
+    parent::{ledger::events, pool::PoolShared, supervisor, workers::handle::WorkerHandle},
     wire::identity::Identity,
-    worker::entry::EntryOf,
 };
 use crate::{
     cancel::CancelToken,
-    error::{BuildError, SubmitError, TaskError},
+    error::{BuildError, TaskError},
     executor::Executor,
-    future::{Promise, TaskFuture, TaskRef, WaitingHere},
-    map::{ChunkInput, ChunkOutput},
-    panic,
-    portable::{
-        answer::{Chunk, Decode, Single},
-        job::{Encoded, Job, Owner, ProcessTask},
-        request::Request,
-    },
+    future::WaitingHere,
+    portable::job::Owner,
     shm::flags,
     shutdown::{Shutdown, ShutdownReport, shut_down_and_wait},
-    span,
     stats::{PoolState, Stats},
-    submit::Submit,
     sys,
-    task::{Payload, Task, TaskOptions},
 };
 
 /// Runs tasks in worker processes: they can be killed, and when one crashes it takes nothing with it but the task that it
@@ -66,18 +57,8 @@ use crate::{
 /// }
 /// ```
 pub struct ProcessPoolExecutor {
-    core: ProcessPoolCore,
+    handle: ProcessPoolHandle,
     supervisor: Mutex<Option<JoinHandle<()>>>,
-}
-
-/// The part of a [`ProcessPoolExecutor`] that takes tasks ([`Submit`]), for who submits but does not own the pool: running maps,
-/// callbacks, other threads. Cloning it is cheap, and it does not keep the pool from shutting down: then it refuses. It cannot
-/// be sent to a worker.
-#[derive(Clone)]
-pub struct ProcessPoolCore {
-    shared: Arc<PoolShared>,
-    /// The same, as tasks hold on to it.
-    owner: Arc<Owner>,
 }
 
 impl ProcessPoolExecutor {
@@ -108,7 +89,7 @@ impl ProcessPoolExecutor {
             .spawn(move || supervisor::run(&supervised, &doorbell_rx))
             .map_err(system("start the supervisor thread"))?;
         let owner = Owner::new(Arc::clone(&shared) as _);
-        Ok(Self { core: ProcessPoolCore { shared, owner }, supervisor: Mutex::new(Some(supervisor)) })
+        Ok(Self { handle: ProcessPoolHandle { shared, owner }, supervisor: Mutex::new(Some(supervisor)) })
     }
 
     /// Starts all workers now, and waits until they are ready.
@@ -120,7 +101,7 @@ impl ProcessPoolExecutor {
     /// to start ([`startup_timeout`](crate::ProcessPoolBuilder::startup_timeout)), it can be tried again.
     /// [`TaskError::ShutDown`] after a shutdown.
     pub fn warm_up(&self) -> Result<(), TaskError> {
-        let pool = &self.core.shared;
+        let pool = &self.handle.shared;
         if pool.is_elsewhere() {
             return Err(TaskError::Forked);
         }
@@ -151,25 +132,25 @@ impl ProcessPoolExecutor {
     /// Process ids of the workers.
     #[must_use]
     pub fn worker_pids(&self) -> Vec<u32> {
-        if self.core.shared.is_elsewhere() {
+        if self.handle.shared.is_elsewhere() {
             return Vec::new();
         }
-        self.core.shared.lock().workers.iter().map(WorkerHandle::pid).collect()
+        self.handle.shared.lock().workers.iter().map(WorkerHandle::pid).collect()
     }
 
     /// Process id of the process that workers are forked from, while there is one; none after the end.
     #[must_use]
     pub fn fork_server_pid(&self) -> Option<u32> {
-        if self.core.shared.is_elsewhere() {
+        if self.handle.shared.is_elsewhere() {
             return None;
         }
-        self.core.shared.lock().staffing.fork_server
+        self.handle.shared.lock().staffing.fork_server
     }
 
     /// Ends all workers by SIGTERM, and by SIGKILL those that are there after the grace time; cancels what is queued. Same
     /// as `shutdown(Shutdown::Kill, None)`.
     pub fn terminate_workers(&self) -> ShutdownReport {
-        self.end(Shutdown::Kill, None, self.core.shared.config.grace)
+        self.end(Shutdown::Kill, None, self.handle.shared.config.grace)
     }
 
     /// Ends all workers by SIGKILL at once, whatever they do: also those that start, are idle, or have been told to stop before;
@@ -181,15 +162,15 @@ impl ProcessPoolExecutor {
     /// A token that [`Shutdown::Kill`] cancels, for tasks that watch one.
     #[must_use]
     pub fn cancel_token(&self) -> CancelToken {
-        self.core.shared.token.clone()
+        self.handle.shared.token.clone()
     }
 
     fn end(&self, how: Shutdown, deadline: Option<Duration>, grace: Duration) -> ShutdownReport {
-        shut_down_and_wait(self.core.shared.id, deadline, || self.shut_down(how, deadline, grace))
+        shut_down_and_wait(self.handle.shared.id, deadline, || self.shut_down(how, deadline, grace))
     }
 
     fn shut_down(&self, how: Shutdown, deadline: Option<Duration>, grace: Duration) -> ShutdownReport {
-        let pool = &self.core.shared;
+        let pool = &self.handle.shared;
         if pool.is_elsewhere() {
             return ShutdownReport::default();
         }
@@ -265,164 +246,15 @@ impl ProcessPoolExecutor {
     }
 }
 
-/// Where arguments are encoded: memory that each submitting thread keeps.
-fn with_scratch<R>(encode: impl FnOnce(&mut Vec<u8>) -> R) -> R {
-    thread_local! {
-        static SCRATCH: std::cell::Cell<Vec<u8>> = const { std::cell::Cell::new(Vec::new()) };
-    }
-    // Taken out meanwhile: encoding an argument may submit something else.
-    // In an exit handler, or the destructor of another thread-local, it may be gone; then the memory is for this call alone.
-    let mut scratch = SCRATCH.try_with(std::cell::Cell::take).unwrap_or_default();
-    scratch.clear();
-    let result = encode(&mut scratch);
-    scratch.shrink_to(1 << 20);
-    let _ = SCRATCH.try_with(|place| place.set(scratch));
-    result
-}
-
-impl ProcessPoolCore {
-    fn enqueue<D: Decode>(
-        &self,
-        encoded: Result<Request, TaskError>,
-        bytes: &mut Vec<u8>,
-        options: TaskOptions,
-    ) -> Result<TaskFuture<D::Output>, SubmitError> {
-        let pool = &self.shared;
-        if pool.is_elsewhere() {
-            return Err(SubmitError::ShutDown);
-        }
-        // A time too long for the clock is no limit.
-        let deadline = options.space_timeout.and_then(|timeout| Instant::now().checked_add(timeout));
-        // Not under the lock: it is kept by foreign code.
-        let span = span::current();
-        let mut state = pool.lock();
-        if state.ledger.events.is_behind() {
-            state = pool.let_observer_catch_up(state);
-        }
-        loop {
-            if state.lifecycle.is_shut_down() {
-                return Err(SubmitError::ShutDown);
-            }
-            let error = match (state.lifecycle.broken(), &encoded) {
-                (Some(error), _) | (None, Err(error)) => Some(error),
-                (None, Ok(_)) => None,
-            };
-            if let Some(error) = error {
-                let (promise, future) = Promise::new();
-                // Nobody can see it before it is counted: its handle is here.
-                let _ = promise.set_error(error.clone());
-                state.ledger.refuse(future.cell());
-                pool.conclude(state);
-                return Ok(future);
-            }
-            if pool.config.queue_capacity == usize::MAX || state.waiting() < pool.config.queue_capacity {
-                break;
-            }
-            // There may be answers that nobody has received, and with them space.
-            state.receive_all();
-            state.refill();
-            if state.waiting() < pool.config.queue_capacity {
-                break;
-            }
-            if options.refuse_when_full {
-                pool.conclude(state);
-                return Err(SubmitError::Full);
-            }
-            state.begin_wait_for_space();
-            pool.conclude(state);
-            state = pool.lock();
-            let mut is_late = false;
-            while state.waiting() >= pool.config.queue_capacity && matches!(state.lifecycle, Lifecycle::Open) {
-                state = match deadline.map(|end| end.saturating_duration_since(Instant::now())) {
-                    None => state.wait(&pool.space, None),
-                    Some(Duration::ZERO) => {
-                        is_late = true;
-                        break;
-                    }
-                    left => state.wait(&pool.space, left),
-                };
-            }
-            state.ledger.end_wait_for_space();
-            if is_late {
-                pool.conclude(state);
-                return Err(SubmitError::Full);
-            }
-        }
-        let mut request = encoded.map_err(|_| SubmitError::ShutDown)?;
-        if let Some(limit) = options.timeout.or(pool.config.task_timeout) {
-            request.extras().time_limit = Some(limit);
-        }
-        if pool.config.retries > 0 {
-            request.extras().retries = pool.config.retries;
-        }
-        if options.priority != 0 {
-            request.extras().priority = options.priority;
-        }
-        let (task, future) = TaskRef::allocate::<Encoded<D>>(ProcessTask::new(Arc::clone(&self.owner), span));
-        let job = Job::new(task);
-        state.ledger.events.queued(job.cell());
-        if request.is_chunk() && request.items() == 0 {
-            // No item could be encoded, so there is nothing to run.
-            state.ledger.end_chunk(job, request);
-        } else {
-            if let Some(limit) = options.queue_timeout {
-                state.expire_after(limit, &job, &mut request);
-            }
-            state.admit(job, request, bytes);
-        }
-        pool.conclude(state);
-        Ok(future)
-    }
-}
-
-impl Submit for ProcessPoolCore {
-    fn submit_task<F, A, M>(&self, task: F, args: A, options: TaskOptions) -> Result<TaskFuture<F::Output>, SubmitError>
-    where
-        F: Task<A, M>,
-        A: Payload,
-        F::Output: Payload,
-        M: 'static,
-    {
-        with_scratch(|bytes| {
-            let encoded = Request::single::<F, A, M>(EntryOf::<F, A, M>::ENTRY, &task, args, bytes);
-            panic::drop_contained(task);
-            self.enqueue::<Single<F::Output>>(encoded, bytes, options)
-        })
-    }
-
-    fn submit_chunk<F, A, M>(
-        &self,
-        task: F,
-        input: ChunkInput<A, F::Output>,
-        options: TaskOptions,
-    ) -> Result<TaskFuture<ChunkOutput<F::Output>>, SubmitError>
-    where
-        F: Task<A, M>,
-        A: Payload,
-        F::Output: Payload,
-        M: 'static,
-    {
-        with_scratch(|bytes| {
-            let encoded = Request::chunk::<F, A, M>(EntryOf::<F, A, M>::ENTRY, &task, input.into_items(), bytes);
-            panic::drop_contained(task);
-            self.enqueue::<Chunk<F::Output>>(encoded, bytes, options)
-        })
-    }
-
-    fn max_workers(&self) -> usize {
-        self.shared.config.max_workers
-    }
-}
-
 impl Executor for ProcessPoolExecutor {
-    type Core = ProcessPoolCore;
+    type Core = ProcessPoolHandle;
 
-    fn core(&self) -> &ProcessPoolCore {
-        &self.core
+    fn core(&self) -> &ProcessPoolHandle {
+        &self.handle
     }
 
     fn stats(&self) -> Stats {
-        let pool = &self.core.shared;
+        let pool = &self.handle.shared;
         if pool.is_elsewhere() {
             return Stats::default();
         }
@@ -445,7 +277,7 @@ impl Executor for ProcessPoolExecutor {
     }
 
     fn state(&self) -> PoolState {
-        let pool = &self.core.shared;
+        let pool = &self.handle.shared;
         if pool.is_elsewhere() {
             return PoolState::Ended;
         }
@@ -454,15 +286,15 @@ impl Executor for ProcessPoolExecutor {
     }
 
     fn shutdown(&self, how: Shutdown, deadline: Option<Duration>) -> ShutdownReport {
-        self.end(how, deadline, self.core.shared.config.grace)
+        self.end(how, deadline, self.handle.shared.config.grace)
     }
 }
 
 impl Drop for ProcessPoolExecutor {
     fn drop(&mut self) {
-        if self.core.shared.is_elsewhere() {
+        if self.handle.shared.is_elsewhere() {
             // The workers are not this process's, nor is the thread behind the handle here.
-            std::mem::forget(Arc::clone(&self.core.shared));
+            std::mem::forget(Arc::clone(&self.handle.shared));
             std::mem::forget(self.supervisor.get_mut().unwrap_or_else(PoisonError::into_inner).take());
             return;
         }
@@ -477,123 +309,6 @@ impl fmt::Debug for ProcessPoolExecutor {
     }
 }
 
-impl fmt::Debug for ProcessPoolCore {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ProcessPoolCore").finish_non_exhaustive()
-    }
-}
-
 #[cfg(all(test, not(loom)))]
 #[expect(unsafe_code, reason = "has a function called before `main`, as every test binary with workers")]
-mod tests {
-    use super::*;
-
-    crate::test_worker!();
-
-    /// For what must happen: a test that waits longer has failed.
-    const LONG: Duration = Duration::from_secs(60);
-
-    fn hang((): ()) {
-        loop {
-            thread::park();
-        }
-    }
-
-    /// A panic with the pool's lock, by a thread that has something in its hands.
-    fn panic_with<T>(shared: &PoolShared, take: impl FnOnce(&mut crate::process::parent::state::State) -> T) {
-        let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-            let mut state = shared.lock();
-            let _in_hands = take(&mut state);
-            panic!("a test asks for it");
-        }));
-        assert!(outcome.is_err());
-    }
-
-    #[test]
-    fn a_thread_that_panics_with_the_lock_leaves_nobody_waiting() {
-        for takes_what_is_to_wake in [false, true] {
-            let pool = ProcessPoolExecutor::builder().max_workers(1).grace(LONG).build().unwrap();
-            let running = pool.submit(hang, ()).unwrap();
-            while !running.running() {}
-            let futures: Vec<_> = (0..3).map(|_| pool.submit(hang, ()).unwrap()).collect();
-            let pids = pool.worker_pids();
-            let waits: Vec<_> =
-                futures.into_iter().map(|future| thread::spawn(move || future.result_timeout(LONG).unwrap())).collect();
-            if takes_what_is_to_wake {
-                // Asleep, most of the time.
-                let shared = &pool.core.shared;
-                while !shared.lock().is_awaited(3) {
-                    thread::yield_now();
-                }
-                panic_with(shared, |state| {
-                    assert_eq!(state.cancel_some(), 3);
-                    state.take_to_wake()
-                });
-            } else {
-                panic_with(&pool.core.shared, |state| state.take_one());
-            }
-            for wait in waits {
-                let error = wait.join().unwrap().unwrap_err();
-                assert_eq!(error == TaskError::Cancelled, takes_what_is_to_wake, "{error:?}");
-            }
-            let error = running.result_timeout(LONG).unwrap().unwrap_err();
-            assert!(matches!(error, TaskError::NoWorker { .. }), "{error:?}");
-            assert!(matches!(pool.state(), PoolState::Broken(_)), "{:?}", pool.state());
-            assert!(pool.submit(hang, ()).unwrap().result().is_err());
-            assert!(pool.shutdown(Shutdown::Drain, Some(LONG)).is_complete());
-            let is_there = |pid: &u32| std::path::Path::new(&format!("/proc/{pid}")).exists();
-            assert!(!pids.iter().any(is_there), "no worker is left");
-        }
-    }
-
-    /// The thread that wakes others may be through with a task before this one lets go of it.
-    #[test]
-    fn what_a_panic_with_the_lock_loses_is_not_dropped_with_the_lock() {
-        // One time in two or three is early enough.
-        for _ in 0..10 {
-            let pool = ProcessPoolExecutor::builder().max_workers(1).grace(LONG).build().unwrap();
-            let running = pool.submit(hang, ()).unwrap();
-            while !running.running() {}
-            for _ in 0..1000 {
-                drop(pool.submit(hang, ()).unwrap());
-            }
-            // Dropping one with the lock is an assertion that fails, and a second panic: the end of this program.
-            panic_with(&pool.core.shared, |state| std::iter::from_fn(|| state.take_one()).collect::<Vec<_>>());
-            assert!(running.result_timeout(LONG).unwrap().is_err());
-            assert!(pool.shutdown(Shutdown::Drain, Some(LONG)).is_complete());
-        }
-    }
-
-    #[test]
-    fn a_supervisor_that_panics_leaves_nobody_waiting() {
-        for (is_shut_down, panics) in [(false, 1), (true, 1), (false, 2), (true, 2)] {
-            let builder = ProcessPoolExecutor::builder().max_workers(1).queue_capacity(3).grace(LONG);
-            let pool = builder.build().unwrap();
-            let mut futures = vec![pool.submit(hang, ()).unwrap()];
-            while !futures[0].running() {}
-            let queue_time = TaskOptions::new().queue_timeout(LONG).timeout(LONG);
-            futures.extend((0..3).map(|_| pool.submit_with(hang, (), queue_time).unwrap()));
-            let pids = pool.worker_pids();
-            let core = pool.core().clone();
-            let waits_for_space = thread::spawn(move || core.submit_task(hang, (), TaskOptions::new()));
-            if is_shut_down {
-                pool.shutdown(Shutdown::Drain, Some(Duration::ZERO));
-            }
-            let mut state = pool.core.shared.lock();
-            state.panics = panics;
-            state.sleep.call();
-            pool.core.shared.conclude(state);
-            for future in futures {
-                let error = future.result_timeout(LONG).unwrap().unwrap_err();
-                assert!(matches!(error, TaskError::NoWorker { .. }), "{error:?}");
-            }
-            if let Ok(future) = waits_for_space.join().unwrap() {
-                assert!(matches!(future.result(), Err(TaskError::NoWorker { .. })));
-            }
-            assert!(pool.shutdown(Shutdown::Drain, Some(LONG)).is_complete());
-            assert_eq!(pool.state(), PoolState::Ended);
-            let is_there = |pid: &u32| std::path::Path::new(&format!("/proc/{pid}")).exists();
-            assert!(!pids.iter().any(is_there), "no worker is left");
-        }
-    }
-}
+mod panic_tests;

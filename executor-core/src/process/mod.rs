@@ -9,6 +9,7 @@ mod config;
 mod executor;
 #[cfg(all(any(test, fuzzing), not(loom), target_os = "linux"))]
 pub mod fuzzing;
+mod handle;
 mod parent;
 mod setup;
 #[cfg_attr(target_os = "linux", expect(unsafe_code, reason = "shares memory with another process"))]
@@ -18,7 +19,8 @@ mod worker;
 
 pub use builder::ProcessPoolBuilder;
 pub use config::{OnWorkerDeath, StartMethod, Transport};
-pub use executor::{ProcessPoolCore, ProcessPoolExecutor};
+pub use executor::ProcessPoolExecutor;
+pub use handle::ProcessPoolHandle;
 pub use worker::init;
 
 /// Makes process pools work in a test binary, where the test harness owns `main`: put it once at the top level of the
