@@ -14,7 +14,7 @@ use super::{
 };
 use crate::role::in_worker;
 
-pub(crate) use super::store::Use;
+pub(crate) use super::segment::Use;
 
 /// Immutable bytes in shared memory, and one holder of them.
 #[derive(Debug, Clone)]

@@ -18,6 +18,8 @@ mod life;
 #[cfg(target_os = "linux")]
 pub(crate) mod loan;
 #[cfg(target_os = "linux")]
+mod segment;
+#[cfg(target_os = "linux")]
 #[expect(unsafe_code, reason = "writes to memory that workers read later")]
 pub(crate) mod store;
 
@@ -31,7 +33,9 @@ pub(crate) use borrowed::{accept, forget, number_pieces_of, open_counts, wake_on
 #[cfg(target_os = "linux")]
 pub(crate) use loan::Share;
 #[cfg(target_os = "linux")]
-pub(crate) use store::{Segment, Use, blanks, sweep};
+pub(crate) use segment::{Segment, Use};
+#[cfg(target_os = "linux")]
+pub(crate) use store::{blanks, sweep};
 
 #[cfg(target_os = "linux")]
 /// Whether this process has made or received anything in shared memory: until then, nothing that it encodes refers to some.

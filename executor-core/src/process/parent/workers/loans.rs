@@ -14,10 +14,10 @@ use crate::{
     pins::Pins,
     process::transport::{Load, ParentEnd, Record},
     shm::{
-        Attached, Block, NO_DESCRIPTOR, Reference,
+        Attached, Block, NO_DESCRIPTOR, Reference, Segment,
         counts::LOST,
         loan::{Book, Loan, SLOTS, Share},
-        store::{self, BLANKS, Holder, Segment},
+        store::{self, BLANKS, Holder},
     },
     untrusted::Malformed,
 };

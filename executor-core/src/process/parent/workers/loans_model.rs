@@ -5,135 +5,30 @@
 
 use std::{
     collections::{HashMap, VecDeque},
-    os::{fd::OwnedFd, unix::net::UnixStream},
+    os::unix::net::UnixStream,
     sync::Arc,
 };
+
+mod channel;
+
+use channel::{Channel, LENGTH, Piece, Random, Sent, Told};
 
 use super::{definitions::Definitions, loans::Loans};
 use crate::{
     configuration::Bound,
     pins::Pins,
-    portable::{bytes::Long, request::Request},
+    portable::request::Request,
     process::{
-        transport::{ControlChannel, NotifyPolicy, ParentEnd, Record, RecordOffset, Reply},
+        transport::{ControlChannel, ParentEnd},
         wire::frame::DEFINITIONS,
         worker::entry::EntryOf,
     },
     shm::{
-        Attached, Block, Reference,
+        Attached, Block, Reference, Use,
         borrowed::Borrower,
-        loan::Share,
-        store::{self, Fresh, Use},
+        store::{self, Fresh},
     },
-    untrusted::Malformed,
 };
-
-const LENGTH: usize = 64 * 1024;
-
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, end: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 >> 33) as usize % end
-    }
-
-    fn is(&mut self, one_in: usize) -> bool {
-        self.below(one_in) == 0
-    }
-}
-
-/// A piece, and the byte that it is full of.
-#[derive(Clone)]
-struct Piece(Block, u8);
-
-impl Piece {
-    fn check(&self) {
-        let bytes = self.0.bytes();
-        for at in [0, 4096, LENGTH / 2, LENGTH - 1] {
-            assert_eq!(bytes[at], self.1, "a piece has changed under a reader");
-        }
-    }
-}
-
-/// What is told of a piece in encoded bytes: the reference, and what it is to be full of.
-type Told = Vec<(Reference, u8)>;
-
-/// What stands in a worker's ring.
-enum Sent {
-    Share(Share, OwnedFd),
-    Forget(u64),
-    Define(usize, Told),
-    Run { number: u64, definition: usize, told: Told, step: usize },
-}
-
-/// The parent's end of a ring that is a list.
-struct Channel {
-    sent: VecDeque<Sent>,
-    control: ControlChannel,
-    _other: UnixStream,
-}
-
-impl ParentEnd for Channel {
-    fn depth(&self) -> usize {
-        1024
-    }
-
-    fn has_room(&self, _: crate::process::transport::Load) -> bool {
-        true
-    }
-
-    fn push_with(&mut self, record: Record<'_>, _: Option<Long>) -> RecordOffset {
-        self.sent.push_back(match record {
-            Record::Share { share, file } => Sent::Share(share, file.try_clone_to_owned().unwrap()),
-            Record::Forget { id } => Sent::Forget(id),
-            Record::Run { .. } | Record::Define { .. } => unreachable!("pushed by the model"),
-        });
-        RecordOffset::default()
-    }
-
-    fn notify(&mut self, _: bool) {}
-
-    fn release(&mut self, _: u64, _: RecordOffset) {}
-
-    fn release_all(&mut self) -> bool {
-        self.sent.is_empty()
-    }
-
-    fn is_claimed(&self, _: u64) -> bool {
-        false
-    }
-
-    fn revoke(&mut self, _: u64) -> bool {
-        false
-    }
-
-    fn keeps(&self, _: usize) -> bool {
-        false
-    }
-
-    fn bytes(&self, _: RecordOffset) -> Vec<u8> {
-        Vec::new()
-    }
-
-    fn receive(&mut self, _: &mut dyn FnMut(Reply<'_>) -> Result<(), Malformed>) -> Result<(), Malformed> {
-        Ok(())
-    }
-
-    fn unfinished(&mut self) -> Option<(u32, Vec<u8>)> {
-        None
-    }
-
-    fn set_notify_policy(&mut self, _: NotifyPolicy) {}
-
-    fn say_goodbye(&mut self) {}
-
-    fn control(&mut self) -> &mut ControlChannel {
-        &mut self.control
-    }
-}
 
 /// A request as the parent has it.
 struct InFlightRequest {
@@ -147,7 +42,7 @@ struct WorkerHandle {
     loans: Loans,
     definitions: Definitions,
     channel: Channel,
-    standing: VecDeque<InFlightRequest>,
+    in_flight: VecDeque<InFlightRequest>,
     next_number: u64,
     // Its own side.
     borrower: Borrower,
@@ -168,7 +63,7 @@ impl WorkerHandle {
             loans,
             definitions: Definitions::default(),
             channel: Channel { sent: VecDeque::new(), control, _other: other },
-            standing: VecDeque::new(),
+            in_flight: VecDeque::new(),
             next_number: 0,
             borrower: Borrower::new(&counts).unwrap(),
             known: vec![Told::new(); DEFINITIONS],
@@ -263,7 +158,7 @@ impl Model {
         }
         let worker = &mut self.workers[index];
         let running = worker.running.as_ref().map(|(number, _)| *number);
-        worker.standing.iter_mut().filter(|it| Some(it.number) != running).for_each(|it| it.request = None);
+        worker.in_flight.iter_mut().filter(|it| Some(it.number) != running).for_each(|it| it.request = None);
         self.configurations.clear();
     }
 
@@ -306,7 +201,7 @@ impl Model {
         worker.next_number += 1;
         let sent = Sent::Run { number, definition: definition as usize, told: told(pieces), step };
         worker.channel.sent.push_back(sent);
-        worker.standing.push_back(InFlightRequest { number, request: Some((request, pins)) });
+        worker.in_flight.push_back(InFlightRequest { number, request: Some((request, pins)) });
     }
 
     /// Revokes a request that the worker has not claimed.
@@ -314,12 +209,12 @@ impl Model {
         let worker = &mut self.workers[index];
         let running = worker.running.as_ref().map(|(number, _)| *number);
         let open: Vec<usize> =
-            (0..worker.standing.len()).filter(|at| Some(worker.standing[*at].number) != running).collect();
+            (0..worker.in_flight.len()).filter(|at| Some(worker.in_flight[*at].number) != running).collect();
         if !open.is_empty() {
-            worker.standing[open[self.random.below(open.len())]].request = None;
+            worker.in_flight[open[self.random.below(open.len())]].request = None;
         }
-        if worker.standing.iter().all(|standing| standing.request.is_none()) && worker.running.is_none() {
-            worker.standing.clear();
+        if worker.in_flight.iter().all(|in_flight| in_flight.request.is_none()) && worker.running.is_none() {
+            worker.in_flight.clear();
             if worker.channel.release_all() {
                 worker.definitions.passed_all();
             }
@@ -356,9 +251,9 @@ impl Model {
             }
             Some(Sent::Run { number, definition, told, step }) => {
                 let is_revoked = worker
-                    .standing
+                    .in_flight
                     .iter()
-                    .find(|standing| standing.number == number)
+                    .find(|in_flight| in_flight.number == number)
                     .is_none_or(|it| it.request.is_none());
                 if !is_revoked {
                     let mut pieces = worker.decode(&told, step);
@@ -397,8 +292,8 @@ impl Model {
             self.counts[2] += 1;
             self.held.push(Piece(block, byte));
         }
-        while worker.standing.front().is_some_and(|standing| standing.number <= number) {
-            worker.standing.pop_front();
+        while worker.in_flight.front().is_some_and(|in_flight| in_flight.number <= number) {
+            worker.in_flight.pop_front();
         }
         worker.definitions.passed(number);
     }
