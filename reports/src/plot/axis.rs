@@ -16,8 +16,14 @@ use crate::format;
 /// The most ticks of a linear axis from zero.
 const TICKS: usize = 7;
 
+/// So many axes away, a place is as good as any that is farther.
+const FAR: f64 = 1000.0;
+
 /// Distance of two series that would hide each other, as a share of the axis.
 const BESIDE: f64 = 0.0157;
+
+/// All of them together take no more than this, which the axes have room for beside their first and last value.
+const BESIDE_ALL: f64 = 0.1;
 
 /// One axis of a chart.
 #[derive(Debug)]
@@ -104,9 +110,16 @@ impl Axis {
         value.is_finite() && (!self.log || value > 0.0)
     }
 
-    /// The value, or the end beyond which it lies.
-    pub(crate) fn keep(&self, value: f64) -> f64 {
-        value.clamp(self.low, self.high)
+    /// Whether a value lies between the ends.
+    pub(super) fn spans(&self, value: f64) -> bool {
+        (self.low..=self.high).contains(&value)
+    }
+
+    /// The part of an interval that lies between the ends.
+    pub(super) fn part(&self, low: f64, high: f64) -> Option<(f64, f64)> {
+        let apart = high < self.low || low > self.high;
+        let keep = |value: f64| value.clamp(self.low, self.high);
+        (self.holds(low) && self.holds(high) && !apart).then(|| (keep(low), keep(high)))
     }
 
     /// The value that lies a share of the axis further on.
@@ -116,7 +129,8 @@ impl Axis {
 
     /// A value moved a little: series with equal figures would hide each other.
     pub(crate) fn beside(&self, value: f64, index: usize, count: usize) -> f64 {
-        self.further(value, (index as f64 - (count as f64 - 1.0) / 2.0) * BESIDE)
+        let step = BESIDE.min(BESIDE_ALL / count as f64);
+        self.further(value, (index as f64 - (count as f64 - 1.0) / 2.0) * step)
     }
 
     /// Which share of the axis lies between two values.
@@ -147,7 +161,12 @@ impl Ranged for Scale {
 
     fn map(&self, value: &f64, limit: (i32, i32)) -> i32 {
         match self {
-            Scale::Linear(scale) => scale.map(value, limit),
+            Scale::Linear(scale) => {
+                // The library's places are 32 bits wide, and it does not look whether they overflow.
+                let Range { start, end } = scale.range();
+                let far = (end - start) * FAR;
+                scale.map(&value.clamp(start - far, end + far), limit)
+            }
             Scale::Log(scale) => scale.map(value, limit),
         }
     }
@@ -238,8 +257,31 @@ mod tests {
         let (before, at, after) = (log.beside(4.0, 0, 3), log.beside(4.0, 1, 3), log.beside(4.0, 2, 3));
         assert!(before < at && at < after && at == 4.0, "{before} {at} {after}");
         assert!((log.share(before, at) - log.share(at, after)).abs() < 1e-12);
+        for most in [1, 2, 64, 4096] {
+            let axis = Axis::counts("w", [1, most]);
+            assert!((0..99).all(|index| axis.spans(axis.beside(1.0, index, 99))), "{axis:?} has room for all");
+        }
         let linear = Axis::fixed("p", -1.0, 1.0, Vec::new());
         assert_eq!(linear.further(0.0, 0.25), 0.5);
         assert_eq!(linear.share(0.0, 0.5), 0.25);
+    }
+
+    #[test]
+    fn only_the_part_of_an_interval_that_lies_on_the_axis_is_kept() {
+        let axis = Axis::fixed("p", 0.0, 1.0, Vec::new());
+        assert_eq!(axis.part(-1.0, 0.5), Some((0.0, 0.5)));
+        assert_eq!(axis.part(0.25, 9.0), Some((0.25, 1.0)));
+        for (low, high) in [(-2.0, -1.0), (1.5, 2.0), (f64::NAN, 0.5), (0.5, f64::INFINITY)] {
+            assert_eq!(axis.part(low, high), None, "{low} {high}");
+        }
+    }
+
+    #[test]
+    fn no_value_is_too_large_to_have_a_place() {
+        for axis in [Axis::fixed("p", 0.0, 1e-3, Vec::new()), Axis::log("p", [1.0, 2.0], format::duration_tick)] {
+            let scale = axis.scale();
+            let places = [f64::MIN_POSITIVE, 0.5e-3, f64::MAX].map(|value| scale.map(&value, (1000, 0)));
+            assert!(places[0] > places[2] && places[1] >= places[2], "{places:?}");
+        }
     }
 }

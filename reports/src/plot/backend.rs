@@ -33,7 +33,7 @@ pub(crate) enum SvgError {
     },
 }
 
-type Drawn = Result<(), DrawingErrorKind<SvgError>>;
+pub(super) type Drawn = Result<(), DrawingErrorKind<SvgError>>;
 
 /// One `<svg>` element that is being written.
 #[derive(Debug)]
@@ -42,8 +42,8 @@ pub(super) struct Svg<'a> {
     size: (u32, u32),
     /// Texts that appear over the marks. They come last, so that nothing lies over them.
     hints: String,
-    /// The window outside of which nothing shows, once there is one.
-    window: Option<String>,
+    /// Whether the window is written that things are cut at.
+    has_window: bool,
     finished: bool,
 }
 
@@ -71,7 +71,7 @@ impl<'a> Svg<'a> {
         attributes.extend(more);
         tag(text, "svg", &attributes);
         text.push('>');
-        Svg { text, size, hints: String::new(), window: None, finished: false }
+        Svg { text, size, hints: String::new(), has_window: false, finished: false }
     }
 
     /// Shows a text when the pointer rests on a place.
@@ -82,23 +82,25 @@ impl<'a> Svg<'a> {
         self.hints.push_str("</circle>");
     }
 
-    /// An area of which only the part in a window shows. A picture has one window; `id` names it.
-    pub(super) fn area_in_window(
+    /// Draws what shows in a window only. A picture has one window; `id` names it.
+    pub(super) fn in_window(
         &mut self,
-        corners: impl IntoIterator<Item = BackendCoord>,
-        ink: Ink,
         id: &str,
         (x, y): &(Range<i32>, Range<i32>),
-    ) {
-        if self.window.is_none() {
+        content: impl FnOnce(&mut Self) -> Drawn,
+    ) -> Drawn {
+        if !self.has_window {
             tag(self.text, "clipPath", &[("id", &id)]);
             self.text.push('>');
             self.shape("rect", &[("x", &x.start), ("y", &y.start), ("width", &x.len()), ("height", &y.len())]);
             self.text.push_str("</clipPath>");
-            self.window = Some(format!("url(#{id})"));
+            self.has_window = true;
         }
-        let window = self.window.clone().unwrap_or_default();
-        self.shape("polygon", &[("class", &ink.fill()), ("clip-path", &window), ("points", &points(corners))]);
+        tag(self.text, "g", &[("clip-path", &format_args!("url(#{id})"))]);
+        self.text.push('>');
+        content(self)?;
+        self.text.push_str("</g>");
+        Ok(())
     }
 
     /// An element without content.
@@ -281,7 +283,7 @@ mod tests {
         let hostile = "\"><script>'&";
         let mut svg = Svg::named(&mut text, (80, 32), hostile, hostile, hostile);
         svg.hint((1, 2), hostile);
-        svg.area_in_window([(1, 2), (3, 4)], Ink::band(0), hostile, &(0..9, 0..9));
+        svg.in_window(hostile, &(0..9, 0..9), |_| Ok(())).unwrap();
         let root = svg.into_drawing_area();
         let style = ("sans-serif", 24).into_font().color(&Ink::TEXT);
         root.draw(&Text::new(hostile, (1, 1), style)).unwrap();

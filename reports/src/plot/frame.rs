@@ -94,13 +94,17 @@ mod tests {
             y: Axis::from_zero("y < 1", 10.0, format::rate_tick),
         };
         plot.draw(|pen| {
-            for place in [(1e3, 5.0), (f64::NAN, 1.0), (0.0, 1.0), (1.0, f64::INFINITY)] {
+            for place in [(1e3, 5.0), (f64::NAN, 1.0), (0.0, 1.0), (1.0, f64::INFINITY), (1e3, 99.0), (0.1, 5.0)] {
                 pen.mark(place, Shape::Disc, Ink::mark(0))?;
                 pen.hint(place, "<b>")?;
                 pen.text(place, (0, 0), "somewhere", Ink::TEXT, (HPos::Left, VPos::Center))?;
+                pen.ring(place, Ink::TAG)?;
             }
             pen.upright(1e3, -5.0, 1e9, Ink::bar(0))?;
-            pen.band([(1e3, 1.0), (1e4, -9.0)], [(1e3, 2.0), (1e4, 1e3)], Ink::band(0))
+            pen.upright(1e3, 1e8, 1e9, Ink::bar(0))?;
+            pen.line([(1e3, 1.0), (1e4, 2.0)], Ink::line(1), 4)?;
+            pen.line([(1e3, 1.0), (1e4, 1e300)], Ink::line(0), 4)?;
+            pen.band([(1e3, 1.0), (1e4, -9.0)], [(1e3, 2.0), (1e4, 1e2)], Ink::band(0))
         })
         .unwrap()
     }
@@ -121,24 +125,36 @@ mod tests {
         assert!(svg.contains("1 µs"), "{svg}");
     }
 
+    /// The places in the first element with these classes.
+    fn places(svg: &str, classes: &str) -> Vec<(i64, i64)> {
+        let element = svg.split(&format!("class=\"{classes}\"")).nth(1).unwrap();
+        let places = element.split("points=\"").nth(1).unwrap().split('"').next().unwrap();
+        let place = |place: &str| place.split_once(',').map(|(x, y)| (x.parse().unwrap(), y.parse().unwrap()));
+        places.split(' ').map(|text| place(text).unwrap()).collect()
+    }
+
     #[test]
     fn what_has_no_place_is_left_out() {
         let svg = plot("t");
-        assert_eq!(svg.matches("class=\"hit\"").count(), 1);
-        assert_eq!(svg.matches("class=\"fill-mark c0\"").count(), 1);
+        for (mark, count) in [("\"hit\"", 1), ("\"fill-mark c0\"", 1), ("\"stroke-tag\"", 1), ("\"stroke-bar c0\"", 3)]
+        {
+            assert_eq!(svg.matches(&format!("class={mark}")).count(), count, "{mark}");
+        }
         assert_eq!(svg.matches("somewhere").count(), 1);
     }
 
     #[test]
-    fn what_leaves_the_plotting_area_ends_at_its_border() {
+    fn what_leaves_the_plotting_area_is_cut_at_its_border_and_not_bent() {
         let svg = plot("t");
         // Margins and label areas are taken off: 800 by 400 less 120 and 64, 76 and 100.
-        assert!(
-            svg.contains("<clipPath id=\"p-window\"><rect x=\"120\" y=\"76\" width=\"616\" height=\"224\"/>"),
-            "{svg}"
-        );
-        assert!(svg.contains("<polygon class=\"fill-band c0\" clip-path=\"url(#p-window)\""), "{svg}");
-        let bar = svg.split("stroke-bar c0\" stroke-width=\"3\" points=\"").nth(1).unwrap().split('"').next();
-        assert_eq!(bar, Some("427,299 427,76"));
+        let window = "<clipPath id=\"p-window\"><rect x=\"120\" y=\"76\" width=\"616\" height=\"224\"/></clipPath>";
+        assert_eq!(svg.matches(window).count(), 1, "{svg}");
+        assert_eq!(svg.matches("<g clip-path=\"url(#p-window)\"><poly").count(), 2, "a line and a band: {svg}");
+        assert_eq!(svg.matches("</g>").count(), 2, "what stays inside is not cut: {svg}");
+        // A hundred is ten times as high as the axis, and -9 almost as far below it.
+        let band = places(&svg, "fill-band c0");
+        assert!(band[1].1 > 450 && band[2].1 < -1700, "{band:?}");
+        assert!(places(&svg, "stroke-line c0 d0")[1].1 < -100_000, "{svg}");
+        assert_eq!(places(&svg, "stroke-bar c0"), [(427, 299), (427, 76)], "an interval ends at the border");
     }
 }

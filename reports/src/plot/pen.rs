@@ -1,17 +1,22 @@
 //! The pen: draws a chart's values with the library's elements, which the library puts into their places.
+//!
+//! The library moves a place beyond the plotting area to its border. That would put a mark where its value is not, and
+//! bend a line within the area. So marks beyond are left out; and lines and bands that leave the area keep their places,
+//! and are cut at its border.
 
 use std::ops::Range;
 
 use plotters::coord::CoordTranslate;
-use plotters::element::{Drawable, PointCollection};
+use plotters::drawing::Rect;
+use plotters::element::{CoordMapper, Drawable, PointCollection};
 use plotters::prelude::{Cartesian2d, Circle, DrawingArea, EmptyElement, IntoFont, PathElement, Polygon, Text};
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 use plotters::style::{Color, TextStyle};
-use plotters_backend::{BackendCoord, DrawingErrorKind};
+use plotters_backend::{BackendCoord, DrawingBackend};
 
 use super::DrawError;
 use super::axis::{Axis, Scale};
-use super::backend::{Svg, SvgError};
+use super::backend::{Drawn, Svg};
 use super::ink::Ink;
 use super::look::{RADIUS, Shape};
 
@@ -41,18 +46,26 @@ impl<'a, 'b> Pen<'a, 'b> {
         Pen { id, x, y, area }
     }
 
-    fn holds(&self, (x, y): Value) -> bool {
-        self.x.holds(x) && self.y.holds(y)
+    /// Whether a value lies in the plotting area.
+    fn shows(&self, (x, y): Value) -> bool {
+        self.x.spans(x) && self.y.spans(y)
     }
 
+    /// The values that have a place, be it beyond the plotting area.
     fn held(&self, values: impl IntoIterator<Item = Value>) -> Vec<Value> {
-        values.into_iter().filter(|value| self.holds(*value)).collect()
+        values.into_iter().filter(|(x, y)| self.x.holds(*x) && self.y.holds(*y)).collect()
     }
 
     /// A line through some values.
     pub(crate) fn line(&self, values: impl IntoIterator<Item = Value>, ink: Ink, width: u32) -> Result<(), DrawError> {
-        let values = self.held(values);
-        if values.len() < 2 { Ok(()) } else { self.area.draw(&PathElement::new(values, ink.stroke_width(width))) }
+        let (values, style) = (self.held(values), ink.stroke_width(width));
+        if values.len() < 2 {
+            Ok(())
+        } else if values.iter().all(|value| self.shows(*value)) {
+            self.area.draw(&PathElement::new(values, style))
+        } else {
+            self.cut(values, move |svg, places| svg.draw_path(places, &style))
+        }
     }
 
     /// The area between two edges that both run from left to right, as far as it lies in the plotting area.
@@ -69,31 +82,33 @@ impl<'a, 'b> Pen<'a, 'b> {
         }
         back.reverse();
         corners.append(&mut back);
-        let id = format!("{}-window", self.id);
-        self.area.draw(&Band { corners, ink, id, window: self.area.get_pixel_range() })
+        self.cut(corners, move |svg, places| svg.fill_polygon(places, &ink.to_backend_color()))
+    }
+
+    /// Draws through some values what shows in the plotting area only.
+    fn cut(
+        &self,
+        values: Vec<Value>,
+        draw: impl Fn(&mut Svg<'_>, Vec<BackendCoord>) -> Drawn,
+    ) -> Result<(), DrawError> {
+        self.area.draw(&Cut { values, draw, id: format!("{}-window", self.id), window: self.area.get_pixel_range() })
     }
 
     /// An upright interval with caps, as far as it lies on the axis.
     pub(crate) fn upright(&self, x: f64, low: f64, high: f64, ink: Ink) -> Result<(), DrawError> {
-        let keep = |y| self.y.keep(y);
-        if self.y.holds(low) && self.y.holds(high) {
-            self.interval([(x, keep(low)), (x, keep(high))], [(-CAP, 0), (CAP, 0)], ink)?;
-        }
-        Ok(())
+        let Some((low, high)) = self.y.part(low, high) else { return Ok(()) };
+        self.interval([(x, low), (x, high)], [(-CAP, 0), (CAP, 0)], ink)
     }
 
     /// A level interval with caps, as far as it lies on the axis.
     pub(crate) fn level(&self, y: f64, low: f64, high: f64, ink: Ink) -> Result<(), DrawError> {
-        let keep = |x| self.x.keep(x);
-        if self.x.holds(low) && self.x.holds(high) {
-            self.interval([(keep(low), y), (keep(high), y)], [(0, -CAP), (0, CAP)], ink)?;
-        }
-        Ok(())
+        let Some((low, high)) = self.x.part(low, high) else { return Ok(()) };
+        self.interval([(low, y), (high, y)], [(0, -CAP), (0, CAP)], ink)
     }
 
     fn interval(&self, ends: [Value; 2], cap: [BackendCoord; 2], ink: Ink) -> Result<(), DrawError> {
         let style = ink.stroke_width(3);
-        if !ends.iter().all(|end| self.holds(*end)) {
+        if !ends.iter().all(|end| self.shows(*end)) {
             return Ok(());
         }
         self.area.draw(&PathElement::new(ends, style))?;
@@ -105,17 +120,17 @@ impl<'a, 'b> Pen<'a, 'b> {
 
     /// A filled mark with a rim in the color of the page, so that marks on each other stay apart.
     pub(crate) fn mark(&self, at: Value, shape: Shape, ink: Ink) -> Result<(), DrawError> {
-        if self.holds(at) { draw_mark(self.area, at, shape, RADIUS, ink) } else { Ok(()) }
+        if self.shows(at) { draw_mark(self.area, at, shape, RADIUS, ink) } else { Ok(()) }
     }
 
     /// A mark of which only the outline is drawn.
     pub(crate) fn hollow_mark(&self, at: Value, shape: Shape, ink: Ink) -> Result<(), DrawError> {
-        if self.holds(at) { draw_hollow_mark(self.area, at, shape, ink) } else { Ok(()) }
+        if self.shows(at) { draw_hollow_mark(self.area, at, shape, ink) } else { Ok(()) }
     }
 
     /// A ring as large as a mark.
     pub(crate) fn ring(&self, at: Value, ink: Ink) -> Result<(), DrawError> {
-        if self.holds(at) { self.area.draw(&Circle::new(at, RADIUS, ink.stroke_width(4))) } else { Ok(()) }
+        if self.shows(at) { self.area.draw(&Circle::new(at, RADIUS, ink.stroke_width(4))) } else { Ok(()) }
     }
 
     /// A text, anchored some pixels beside a value.
@@ -127,7 +142,7 @@ impl<'a, 'b> Pen<'a, 'b> {
         ink: Ink,
         (h_pos, v_pos): (HPos, VPos),
     ) -> Result<(), DrawError> {
-        if !self.holds(at) {
+        if !self.shows(at) {
             return Ok(());
         }
         let style = text_style(ink).pos(Pos { h_pos, v_pos });
@@ -136,7 +151,7 @@ impl<'a, 'b> Pen<'a, 'b> {
 
     /// Shows a text when the pointer rests on a value.
     pub(crate) fn hint(&self, at: Value, text: &str) -> Result<(), DrawError> {
-        if self.holds(at) { self.area.draw(&Hint { at, text }) } else { Ok(()) }
+        if self.shows(at) { self.area.draw(&Hint { at, text }) } else { Ok(()) }
     }
 }
 
@@ -201,42 +216,42 @@ impl<'e> PointCollection<'e, Value> for &'e Hint<'_> {
 }
 
 impl Drawable<Svg<'_>> for Hint<'_> {
-    fn draw<I: Iterator<Item = BackendCoord>>(
-        &self,
-        places: I,
-        svg: &mut Svg<'_>,
-        _: (u32, u32),
-    ) -> Result<(), DrawingErrorKind<SvgError>> {
+    fn draw<I: Iterator<Item = BackendCoord>>(&self, places: I, svg: &mut Svg<'_>, _: (u32, u32)) -> Drawn {
         places.for_each(|place| svg.hint(place, self.text));
         Ok(())
     }
 }
 
-/// An area that is cut at the borders of the plotting area, which the library's are not.
-struct Band {
-    corners: Vec<Value>,
-    ink: Ink,
+/// Something through values beyond the plotting area, which is cut at its border.
+struct Cut<D> {
+    values: Vec<Value>,
+    draw: D,
     id: String,
     window: (Range<i32>, Range<i32>),
 }
 
-impl<'e> PointCollection<'e, Value> for &'e Band {
+impl<'e, D> PointCollection<'e, Value, Beyond> for &'e Cut<D> {
     type Point = &'e Value;
     type IntoIter = &'e [Value];
 
     fn point_iter(self) -> Self::IntoIter {
-        &self.corners
+        &self.values
     }
 }
 
-impl Drawable<Svg<'_>> for Band {
-    fn draw<I: Iterator<Item = BackendCoord>>(
-        &self,
-        places: I,
-        svg: &mut Svg<'_>,
-        _: (u32, u32),
-    ) -> Result<(), DrawingErrorKind<SvgError>> {
-        svg.area_in_window(places, self.ink, &self.id, &self.window);
-        Ok(())
+impl<D: Fn(&mut Svg<'_>, Vec<BackendCoord>) -> Drawn> Drawable<Svg<'_>, Beyond> for Cut<D> {
+    fn draw<I: Iterator<Item = BackendCoord>>(&self, places: I, svg: &mut Svg<'_>, _: (u32, u32)) -> Drawn {
+        svg.in_window(&self.id, &self.window, |svg| (self.draw)(svg, places.collect()))
+    }
+}
+
+/// Places as they are, also beyond the plotting area.
+struct Beyond;
+
+impl CoordMapper for Beyond {
+    type Output = BackendCoord;
+
+    fn map<CT: CoordTranslate>(scales: &CT, value: &CT::From, _: &Rect) -> BackendCoord {
+        scales.translate(value)
     }
 }
