@@ -1,4 +1,4 @@
-//! The lab as a library: it plans, measures, analyses, and hands the run to `reports`.
+//! The lab as a library: it plans, measures, analyzes, and hands the run to `reports`.
 //!
 //! The `lab` binary is [`Lab::new`] and its [`run`](Lab::run), and nothing else. A program of yours with workloads of its own
 //! is the same with a [`with`](Lab::with) for each of them.

@@ -60,7 +60,7 @@ fn serve(paths: &[&str]) -> io::Result<Vec<String>> {
     let address = listener.local_addr()?;
     thread::spawn(move || {
         for stream in listener.incoming().flatten() {
-            // One thread per connection, so that the server does not serialise what the clients do in parallel. A client
+            // One thread per connection, so that the server does not serialize what the clients do in parallel. A client
             // that goes away harms only itself.
             thread::spawn(move || answer(stream));
         }

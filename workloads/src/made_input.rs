@@ -1,4 +1,4 @@
-//! Input that is made once from a seed, and recognised the next time.
+//! Input that is made once from a seed, and recognized the next time.
 
 use std::{
     fs::{self, File},

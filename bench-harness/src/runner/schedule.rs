@@ -1,6 +1,6 @@
 //! In which order samples are taken.
 //!
-//! Blocks: each has one sample of every cell, in an order of its own. What drifts over minutes (clock speed, neighbours on
+//! Blocks: each has one sample of every cell, in an order of its own. What drifts over minutes (clock speed, neighbors on
 //! the same host) then meets all cells alike, and samples of one block can be compared in pairs.
 
 use workloads::Random;

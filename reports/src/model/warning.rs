@@ -70,7 +70,7 @@ impl fmt::Display for Warning {
             Self::FewCores(cores) => {
                 write!(f, "only {cores} cores: nothing can be said about how things scale")
             }
-            Self::Unoptimized => f.write_str("this lab was built without optimisation: use --release"),
+            Self::Unoptimized => f.write_str("this lab was built without optimization: use --release"),
             Self::OtherSpeed { percent } => write!(
                 f,
                 "one core computed {:.0} % {} at the end of the run than at its start: something else was using it, or its \

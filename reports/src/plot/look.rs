@@ -35,7 +35,7 @@ impl Shape {
         SHAPES[usize::from(slot) % SHAPES.len()]
     }
 
-    /// The corners around a centre; shapes of one radius look about equally large.
+    /// The corners around a center; shapes of one radius look about equally large.
     pub(super) fn corners(self, (x, y): (i32, i32), radius: i32) -> Vec<(i32, i32)> {
         let r = f64::from(radius);
         let ring = |count: u32, start: f64, r: f64| -> Vec<(f64, f64)> {

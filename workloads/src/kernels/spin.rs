@@ -27,7 +27,7 @@ pub struct Spin {
 pub fn spin(task: Spin) -> u64 {
     let mut value = task.seed | 1;
     for _ in 0..task.iterations {
-        // Knuth's MMIX generator; opaque to the optimiser, which could otherwise compute many steps at once.
+        // Knuth's MMIX generator; opaque to the optimizer, which could otherwise compute many steps at once.
         value = black_box(value.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407));
     }
     value

@@ -50,7 +50,7 @@ fn a_missing_a_damaged_and_a_locked_database_are_errors_that_name_them() {
     owner.execute_batch("PRAGMA locking_mode = EXCLUSIVE; BEGIN EXCLUSIVE").unwrap();
     let error = query_database(item(locked, DEFAULT_QUERY)).unwrap_err();
     assert!(error.reason.contains("locked"), "{error}");
-    assert!(query_database(prepared.items[1].clone()).is_ok(), "its neighbour is not harmed");
+    assert!(query_database(prepared.items[1].clone()).is_ok(), "its neighbor is not harmed");
 }
 
 #[test]

@@ -6,7 +6,7 @@
 //! work and by the time on the executor; loop and executor alternate, so that a slower clock cancels out (one that was
 //! compared with its own best would look the better, the worse that is). Granularity is, as there, wall time times
 //! cores divided by the number of tasks: where efficiency is one half, twice the time of the bare task, which is given as
-//! well. Between neighbours the curve is interpolated in the logarithm of the granularity.
+//! well. Between neighbors the curve is interpolated in the logarithm of the granularity.
 
 use std::{hint::black_box, time::Instant};
 

@@ -1,7 +1,7 @@
 //! One empty task at a time, from submit to its result.
 //!
 //! Rounds of trips alternate with rounds of a bare spinning ping-pong in the same process, and each is divided by the
-//! ping-pong before it: on a machine whose clock and neighbours change, that ratio stands still where both times do not.
+//! ping-pong before it: on a machine whose clock and neighbors change, that ratio stands still where both times do not.
 //!
 //! The tail is another matter. Where a core is interrupted every 50 us or so (see `noise`), 1 % of all ping-pongs are hit, and
 //! three times as many trips, which take three times as long: the ping-pong's p99 is a bare ping-pong or an interruption by
