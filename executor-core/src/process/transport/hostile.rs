@@ -54,8 +54,10 @@ pub(in crate::process) enum Step {
     SendFrame(u8, Vec<u8>),
     /// A file beside a frame of this kind.
     SendFile(u8, File),
-    /// A reply as a worker writes it, up to what is in it.
+    /// A reply as a worker writes it, up to what is in it. It may go on behind the end of the ring.
     Reply(Answer),
+    /// The ring is skipped up to so many records before its end.
+    Skip(u8),
 }
 
 /// What is in a reply.
@@ -132,7 +134,7 @@ impl Worker {
         }
     }
 
-    /// Puts a reply where the parent expects the next one, if it fits before the end of the ring.
+    /// Puts a reply where the parent expects the next one, and of its content what fits before the end of the ring.
     fn reply(&mut self, answer: Answer) {
         let Answer { kind: byte, number, items, mut content, references } = answer;
         let has_references = u32::from(byte) & kind::ATTACHED != 0;
@@ -152,16 +154,24 @@ impl Worker {
         }
         let at = offset(self.produced);
         let length = record_length(content.len());
-        if !at.is_multiple_of(HEADER) || at + length > CAPACITY {
-            return;
-        }
         let header = Header::new(content.len(), number, byte.into());
         self.put_header(at, Header { items: items.into(), ..header });
-        content.resize(content.len().next_multiple_of(8), 0);
+        content.resize(content.len().next_multiple_of(8).min(CAPACITY - at - HEADER), 0);
         for (index, word) in content.chunks_exact(8).enumerate() {
             let word = word.first_chunk().map_or(0, |word| u64::from_le_bytes(*word));
             self.store(replies::RING + at + HEADER + 8 * index, word);
         }
+        self.produce(length);
+    }
+
+    fn skip(&mut self, left: u8) {
+        let at = offset(self.produced);
+        let rest = (CAPACITY - at - HEADER).saturating_sub(usize::from(left) * HEADER);
+        self.put_header(at, Header::new(rest, 0, kind::PAD));
+        self.produce(record_length(rest));
+    }
+
+    fn produce(&mut self, length: usize) {
         self.produced = self.produced.wrapping_add(length as u64);
         self.store(replies::PRODUCED, self.produced);
     }
@@ -186,14 +196,12 @@ impl Worker {
                 self.put_header(at, Header { length, number, elapsed: 0, items: items >> 8, kind: kind.into() });
             }
             Step::Bytes(at, value) => self.store(replies::RING + 8 * usize::from(at) % CAPACITY, value),
-            Step::Produce(records) => {
-                self.produced = self.produced.wrapping_add(u64::from(records) * HEADER as u64);
-                self.store(replies::PRODUCED, self.produced);
-            }
+            Step::Produce(records) => self.produce(usize::from(records) * HEADER),
             Step::Send(bytes) => self.send(&bytes),
             Step::SendFrame(kind, body) => self.send_frame(kind, &body),
             Step::SendFile(kind, file) => self.send_file(kind, file),
             Step::Reply(answer) => self.reply(answer),
+            Step::Skip(left) => self.skip(left),
             Step::Push(_)
             | Step::Ring
             | Step::Receive

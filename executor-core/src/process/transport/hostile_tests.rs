@@ -73,6 +73,7 @@ fn step() -> impl Strategy<Value = Step> {
             .prop_map(|(kind, body)| Step::SendFrame(kind, body)),
         (prop_oneof![Just(frame::FILE), any::<u8>()], file).prop_map(|(kind, file)| Step::SendFile(kind, file)),
         answer().prop_map(Step::Reply),
+        prop_oneof![0..8_u8, any::<u8>()].prop_map(Step::Skip),
     ]
 }
 
