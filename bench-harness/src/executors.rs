@@ -129,11 +129,11 @@ pub(crate) fn with_executor<V: Visit>(kind: Kind, workers: usize, visit: V) -> R
 
 /// Starts something new for each task, with at most so many at the same time: what people write without a pool.
 pub(crate) struct PerTask {
-    core: PerTaskCore,
+    core: PerTaskHandle,
 }
 
 #[derive(Clone)]
-pub(crate) struct PerTaskCore {
+pub(crate) struct PerTaskHandle {
     slots: Arc<Slots>,
     processes: bool,
 }
@@ -163,11 +163,11 @@ impl Slots {
 impl PerTask {
     fn new(workers: usize, processes: bool) -> Self {
         let slots = Slots { workers, used: Mutex::new(0), changed: Condvar::new() };
-        Self { core: PerTaskCore { slots: Arc::new(slots), processes } }
+        Self { core: PerTaskHandle { slots: Arc::new(slots), processes } }
     }
 }
 
-impl Submit for PerTaskCore {
+impl Submit for PerTaskHandle {
     fn submit_task<F, A, M>(&self, task: F, args: A, _: TaskOptions) -> Result<TaskFuture<F::Output>, SubmitError>
     where
         F: Task<A, M>,
@@ -210,9 +210,9 @@ where
 }
 
 impl Executor for PerTask {
-    type Core = PerTaskCore;
+    type Handle = PerTaskHandle;
 
-    fn core(&self) -> &PerTaskCore {
+    fn handle(&self) -> &PerTaskHandle {
         &self.core
     }
 

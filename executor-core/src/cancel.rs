@@ -275,7 +275,7 @@ impl Serialize for CancelToken {
             let remote = match &self.inner {
                 Inner::Remote(flag, _) => *flag,
                 Inner::Local(node) => {
-                    // The serializer's error is foreign code, and is made without the lock.
+                    // The serializer's error is the user's code, and is made without the lock.
                     let flag = node.flag().map_err(S::Error::custom)?;
                     // The node and not just its flag: it is the node that a cancellation from above has to find.
                     Pins::add(Arc::<Node>::clone(node));

@@ -33,11 +33,18 @@ use crate::{
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub trait Executor {
-    /// What a map holds on to while it runs.
-    type Core: Submit;
+    /// A cloneable handle that submits tasks without owning the executor. A running map holds on to one.
+    type Handle: Submit;
 
-    /// The part that takes tasks.
-    fn core(&self) -> &Self::Core;
+    /// The handle that takes tasks.
+    fn handle(&self) -> &Self::Handle;
+
+    /// The former name of [`handle`](Self::handle).
+    #[doc(hidden)]
+    #[deprecated(note = "use `handle`")]
+    fn core(&self) -> &Self::Handle {
+        self.handle()
+    }
 
     /// A snapshot of what the executor does.
     fn stats(&self) -> Stats;
@@ -194,7 +201,7 @@ pub trait Executor {
         M: 'static,
     {
         const { F::PORTABLE };
-        self.core().submit_tasks(task, args, TaskOptions::new())
+        self.handle().submit_tasks(task, args, TaskOptions::new())
     }
 
     /// Like [`submit`](Self::submit), with options for this task.
@@ -210,7 +217,7 @@ pub trait Executor {
         M: 'static,
     {
         const { F::PORTABLE };
-        self.core().submit_task(task, args, options)
+        self.handle().submit_task(task, args, options)
     }
 
     /// Calls `task` with each item, and yields the results in the order of the items. See [`Map`] for what can be set.
@@ -231,7 +238,7 @@ pub trait Executor {
     /// }
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    fn map<F, A, M, I>(&self, task: F, items: I) -> Map<Self::Core, F, M, I::IntoIter>
+    fn map<F, A, M, I>(&self, task: F, items: I) -> Map<Self::Handle, F, M, I::IntoIter>
     where
         F: Task<A, M>,
         A: Payload,
@@ -240,7 +247,7 @@ pub trait Executor {
         M: 'static,
     {
         const { F::PORTABLE };
-        Map::new(self.core().clone(), task, items.into_iter())
+        Map::new(self.handle().clone(), task, items.into_iter())
     }
 
     /// Like [`map`](Self::map) for tasks that return `Result`: ends at the first error of either kind, and cancels what has
@@ -258,7 +265,7 @@ pub trait Executor {
     /// assert!(matches!(outcome, Err(TryMapError::Output(text)) if text.contains("invalid digit")));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    fn try_map<F, A, M, I, T, E>(&self, task: F, items: I) -> TryMap<Self::Core, F, M, I::IntoIter>
+    fn try_map<F, A, M, I, T, E>(&self, task: F, items: I) -> TryMap<Self::Handle, F, M, I::IntoIter>
     where
         F: Task<A, M, Output = Result<T, E>>,
         A: Payload,
@@ -272,15 +279,15 @@ pub trait Executor {
 
     /// The largest number of workers that run tasks at the same time.
     fn max_workers(&self) -> usize {
-        self.core().max_workers()
+        self.handle().max_workers()
     }
 }
 
 impl<E: Executor + ?Sized> Executor for &E {
-    type Core = E::Core;
+    type Handle = E::Handle;
 
-    fn core(&self) -> &Self::Core {
-        (**self).core()
+    fn handle(&self) -> &Self::Handle {
+        (**self).handle()
     }
 
     fn stats(&self) -> Stats {

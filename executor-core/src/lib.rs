@@ -108,7 +108,6 @@ mod codec;
 mod configuration;
 mod error;
 mod executor;
-mod foreign;
 mod future;
 pub mod host;
 mod initializer;
@@ -122,6 +121,7 @@ mod process;
 #[cfg(feature = "rayon")]
 mod rayon;
 #[cfg(unix)]
+mod renamed;
 mod role;
 mod serial;
 mod shared_bytes;
@@ -134,6 +134,7 @@ mod submit;
 mod sync;
 #[cfg(unix)]
 mod sys;
+mod user_code;
 /// As much of it as threads need.
 #[cfg(not(unix))]
 mod sys {
@@ -153,13 +154,11 @@ mod wait;
 pub use cancel::CancelToken;
 pub use error::{AlreadyDone, BuildError, Cause, SubmitError, TaskError, TryMapError, WaitTimeout, WorkerExit};
 pub use executor::Executor;
-#[doc(hidden)]
-pub use foreign::is_forbidden as is_foreign_code_forbidden;
 pub use future::{CancelHook, Completed, Promise, Promises, TaskFuture, TaskId, TaskState};
 pub use initializer::InitializerResult;
 pub use map::{ChunkInput, ChunkOutput, Map, TryMap};
 #[doc(hidden)]
-pub use map::{Chunks, Gather};
+pub use map::{Collect, MapBackend};
 #[cfg(all(any(test, fuzzing), not(loom), target_os = "linux"))]
 #[doc(hidden)]
 pub use process::fuzzing;
@@ -168,17 +167,21 @@ pub use process::{
     OnWorkerDeath, ProcessPoolBuilder, ProcessPoolExecutor, ProcessPoolHandle, StartMethod, Transport, init,
 };
 #[cfg(feature = "rayon")]
-pub use rayon::{RayonBuilder, RayonCore, RayonExecutor};
+pub use rayon::{RayonBuilder, RayonExecutor, RayonHandle};
 #[cfg(unix)]
+#[doc(hidden)]
+pub use renamed::*;
 pub use role::{in_worker, register_test_worker};
-pub use serial::{SerialCore, SerialExecutor};
+pub use serial::{SerialExecutor, SerialHandle};
 pub use shared_bytes::SharedBytes;
 pub use shutdown::{Shutdown, ShutdownReport};
 pub use stats::{Observer, PoolState, Stats, TaskEnd};
 pub use submit::Submit;
 pub use task::{Partial, PartialMarker, Payload, Task, TaskOptions, partial};
-pub use thread::{ClosureCore, Scope, ThreadPoolBuilder, ThreadPoolCore, ThreadPoolExecutor, with_worker_state};
-pub use wait::{AsCompleted, Completion, ReturnWhen, Waited, as_completed, wait, wait_until_any};
+pub use thread::{ClosureHandle, Scope, ThreadPoolBuilder, ThreadPoolExecutor, ThreadPoolHandle, with_worker_state};
+#[doc(hidden)]
+pub use user_code::is_forbidden as is_user_code_forbidden;
+pub use wait::{AsCompleted, ReturnWhen, Waitable, Waited, as_completed, wait, wait_until};
 
 /// The first line of `main` in every program that uses process pools. There are none on this platform yet, so it does
 /// nothing.

@@ -14,7 +14,7 @@ use std::{
     sync::Once,
 };
 
-use crate::{error::TaskError, foreign::is_forbidden};
+use crate::{error::TaskError, user_code::is_forbidden};
 
 thread_local! {
     /// Twice how many tasks run on this thread (tasks nest when one waits for another in place), and one more where the innermost
@@ -92,7 +92,7 @@ fn panicked(payload: Box<dyn Any + Send>, record: Option<Record>) -> TaskError {
 /// panic hook and goes no further.
 #[inline]
 pub(crate) fn contain(code: impl FnOnce()) {
-    debug_assert!(!is_forbidden(), "no foreign code under a lock");
+    debug_assert!(!is_forbidden(), "no the user's code under a lock");
     let outer = DEPTH.get();
     DEPTH.set(outer | 1);
     if let Err(payload) = panic::catch_unwind(AssertUnwindSafe(code)) {

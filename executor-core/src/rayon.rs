@@ -16,7 +16,7 @@ use crate::{
     error::{BuildError, SubmitError},
     executor::Executor,
     future::{
-        Cell, Host, InProcess, Owner, State as TaskState, TaskFuture, TaskRef, WaitingHere, current_pool,
+        BlockingGuard, Cell, InProcess, Owner, PoolContext, State as TaskState, TaskFuture, TaskRef, current_pool,
         end_if_elsewhere, enter_pool, is_elsewhere, new_pool_id,
     },
     shutdown::{Shutdown, ShutdownReport, shut_down_and_wait},
@@ -54,12 +54,12 @@ use crate::{
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct RayonExecutor {
-    core: RayonCore,
+    handle: RayonHandle,
 }
 
-/// The part of a [`RayonExecutor`] that takes tasks.
+/// A cloneable handle that submits tasks to a [`RayonExecutor`].
 #[derive(Clone)]
-pub struct RayonCore {
+pub struct RayonHandle {
     shared: Arc<Shared>,
     threads: Arc<ThreadPool>,
 }
@@ -149,7 +149,7 @@ impl RayonBuilder {
             // It runs, because there is nothing else that could.
             let _ = receiver.recv();
         }
-        Ok(RayonExecutor { core: RayonCore { shared, threads: Arc::new(threads) } })
+        Ok(RayonExecutor { handle: RayonHandle { shared, threads: Arc::new(threads) } })
     }
 }
 
@@ -177,11 +177,11 @@ impl RayonExecutor {
         &self,
         work: impl FnOnce() -> R + Send + 'static,
     ) -> Result<TaskFuture<R>, SubmitError> {
-        self.core.enqueue(work, TaskOptions::new())
+        self.handle.enqueue(work, TaskOptions::new())
     }
 }
 
-impl RayonCore {
+impl RayonHandle {
     fn enqueue<R: Send + 'static>(
         &self,
         work: impl FnOnce() -> R + Send + 'static,
@@ -420,7 +420,7 @@ impl Shared {
         if current_pool() != self.id {
             drop(state);
             // One of another pool has a stand-in there, for whom tasks of this one may be waiting.
-            let here = WaitingHere::begin();
+            let here = BlockingGuard::begin();
             loop {
                 let until = here.until(end);
                 let state = self.lock();
@@ -480,7 +480,7 @@ impl Owner for Place {
     }
 }
 
-impl Host for Shared {
+impl PoolContext for Shared {
     fn pool_id(&self) -> u64 {
         self.id
     }
@@ -494,7 +494,7 @@ impl Host for Shared {
         self.call_stand_in()
     }
 
-    fn look_after(self: Arc<Self>) {
+    fn start_stand_ins(self: Arc<Self>) {
         self.call_stand_in();
     }
 
@@ -505,7 +505,7 @@ impl Host for Shared {
     }
 }
 
-impl Submit for RayonCore {
+impl Submit for RayonHandle {
     fn submit_task<F, A, M>(&self, task: F, args: A, options: TaskOptions) -> Result<TaskFuture<F::Output>, SubmitError>
     where
         F: Task<A, M>,
@@ -522,20 +522,20 @@ impl Submit for RayonCore {
 }
 
 impl Executor for RayonExecutor {
-    type Core = RayonCore;
+    type Handle = RayonHandle;
 
-    fn core(&self) -> &RayonCore {
-        &self.core
+    fn handle(&self) -> &RayonHandle {
+        &self.handle
     }
 
     fn stats(&self) -> Stats {
-        if is_elsewhere(self.core.shared.id) {
+        if is_elsewhere(self.handle.shared.id) {
             return Stats::default();
         }
-        let state = self.core.shared.lock();
+        let state = self.handle.shared.lock();
         Stats {
-            workers: self.core.shared.max_workers,
-            idle: self.core.shared.max_workers.saturating_sub(state.running),
+            workers: self.handle.shared.max_workers,
+            idle: self.handle.shared.max_workers.saturating_sub(state.running),
             queued: state.queued,
             running: state.running,
             done: state.done,
@@ -546,23 +546,23 @@ impl Executor for RayonExecutor {
     }
 
     fn state(&self) -> PoolState {
-        if is_elsewhere(self.core.shared.id) {
+        if is_elsewhere(self.handle.shared.id) {
             return PoolState::Ended;
         }
-        let state = self.core.shared.lock();
+        let state = self.handle.shared.lock();
         PoolState::new(None, state.shut_down, state.queued + state.running == 0)
     }
 
     fn shutdown(&self, how: Shutdown, deadline: Option<Duration>) -> ShutdownReport {
-        shut_down_and_wait(self.core.shared.id, deadline, || self.core.shared.shut_down(how, deadline))
+        shut_down_and_wait(self.handle.shared.id, deadline, || self.handle.shared.shut_down(how, deadline))
     }
 }
 
 impl Drop for RayonExecutor {
     fn drop(&mut self) {
-        if is_elsewhere(self.core.shared.id) {
+        if is_elsewhere(self.handle.shared.id) {
             // rayon would call threads that are not here.
-            std::mem::forget(Arc::clone(&self.core.threads));
+            std::mem::forget(Arc::clone(&self.handle.threads));
             return;
         }
         let how = if std::thread::panicking() { Shutdown::CancelQueued } else { Shutdown::Drain };
@@ -576,9 +576,9 @@ impl fmt::Debug for RayonExecutor {
     }
 }
 
-impl fmt::Debug for RayonCore {
+impl fmt::Debug for RayonHandle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RayonCore").finish_non_exhaustive()
+        f.debug_struct("RayonHandle").finish_non_exhaustive()
     }
 }
 
@@ -608,7 +608,7 @@ mod tests {
     #[test]
     fn a_panic_with_the_lock_leaves_nobody_waiting() {
         let executor = RayonExecutor::new(1).unwrap();
-        let shared = Arc::clone(&executor.core.shared);
+        let shared = Arc::clone(&executor.handle.shared);
         shared.change(|state| state.jobs += 1);
         let (sender, receiver) = std::sync::mpsc::channel();
         let ends = thread::spawn(move || {

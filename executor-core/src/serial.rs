@@ -13,7 +13,7 @@ use std::{
 use crate::{
     error::SubmitError,
     executor::Executor,
-    future::{Cell, InProcess, Owner, State, TaskFuture, WaitingHere, is_elsewhere, new_pool_id},
+    future::{BlockingGuard, Cell, InProcess, Owner, State, TaskFuture, is_elsewhere, new_pool_id},
     shutdown::{Shutdown, ShutdownReport, shut_down_and_wait},
     stats::{PoolState, Stats},
     submit::Submit,
@@ -37,12 +37,12 @@ use crate::{
 /// ```
 #[derive(Debug, Default)]
 pub struct SerialExecutor {
-    core: SerialCore,
+    handle: SerialHandle,
 }
 
-/// The part of a [`SerialExecutor`] that takes tasks.
+/// A cloneable handle that submits tasks to a [`SerialExecutor`].
 #[derive(Clone, Default)]
-pub struct SerialCore {
+pub struct SerialHandle {
     counters: Arc<Counters>,
 }
 
@@ -120,7 +120,7 @@ impl Counters {
         if DEPTH.get() == 0 && self.running() > 0 {
             let end = deadline.and_then(|deadline| Instant::now().checked_add(deadline));
             // A task may wait for the pool whose worker this is.
-            let here = WaitingHere::begin();
+            let here = BlockingGuard::begin();
             loop {
                 let until = here.until(end);
                 let gate = self.gate.lock().unwrap_or_else(PoisonError::into_inner);
@@ -171,11 +171,11 @@ impl SerialExecutor {
         &self,
         work: impl FnOnce() -> R + Send + 'static,
     ) -> Result<TaskFuture<R>, SubmitError> {
-        self.core.run(work, TaskOptions::new())
+        self.handle.run(work, TaskOptions::new())
     }
 }
 
-impl SerialCore {
+impl SerialHandle {
     fn run<R: Send + 'static>(
         &self,
         work: impl FnOnce() -> R + Send + 'static,
@@ -196,7 +196,7 @@ impl SerialCore {
     }
 }
 
-impl Submit for SerialCore {
+impl Submit for SerialHandle {
     fn submit_task<F, A, M>(&self, task: F, args: A, options: TaskOptions) -> Result<TaskFuture<F::Output>, SubmitError>
     where
         F: Task<A, M>,
@@ -213,14 +213,14 @@ impl Submit for SerialCore {
 }
 
 impl Executor for SerialExecutor {
-    type Core = SerialCore;
+    type Handle = SerialHandle;
 
-    fn core(&self) -> &SerialCore {
-        &self.core
+    fn handle(&self) -> &SerialHandle {
+        &self.handle
     }
 
     fn stats(&self) -> Stats {
-        let counters = &self.core.counters;
+        let counters = &self.handle.counters;
         let running = counters.running();
         Stats {
             workers: 1,
@@ -234,12 +234,12 @@ impl Executor for SerialExecutor {
     }
 
     fn state(&self) -> PoolState {
-        let (is_shut_down, running) = self.core.counters.life();
+        let (is_shut_down, running) = self.handle.counters.life();
         PoolState::new(None, is_shut_down, is_shut_down && running == 0)
     }
 
     fn shutdown(&self, _: Shutdown, deadline: Option<Duration>) -> ShutdownReport {
-        shut_down_and_wait(self.core.counters.id, deadline, || self.core.counters.shut_down(deadline))
+        shut_down_and_wait(self.handle.counters.id, deadline, || self.handle.counters.shut_down(deadline))
     }
 }
 
@@ -249,8 +249,8 @@ impl Drop for SerialExecutor {
     }
 }
 
-impl fmt::Debug for SerialCore {
+impl fmt::Debug for SerialHandle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SerialCore").finish_non_exhaustive()
+        f.debug_struct("SerialHandle").finish_non_exhaustive()
     }
 }

@@ -1,13 +1,13 @@
-//! The part of an executor that takes tasks, which a running map holds on to.
+//! The handle of an executor, which takes tasks; a running map holds on to one.
 
 use crate::{
     error::{SubmitError, TaskError},
     future::TaskFuture,
-    map::{Chunk, ChunkInput, ChunkOutput, Gather},
+    map::{Chunk, ChunkInput, ChunkOutput, Collect},
     task::{Payload, Task, TaskOptions},
 };
 
-/// The part of an executor that takes tasks; cheap to clone, and does not keep the executor from shutting down.
+/// A handle that submits tasks without owning the executor: cheap to clone, and does not keep the executor from shutting down.
 pub trait Submit: Clone + Send + Sync + 'static {
     /// Submits one task.
     ///
@@ -84,11 +84,11 @@ pub trait Submit: Clone + Send + Sync + 'static {
     ///
     /// The outer one holds the map; the inner one is the first item's.
     #[doc(hidden)]
-    fn gather<'a, F, A, M>(
+    fn collect_all<'a, F, A, M>(
         &self,
         task: &F,
-        gather: Gather<'a, A>,
-    ) -> Result<Result<Vec<F::Output>, TaskError>, Gather<'a, A>>
+        collect: Collect<'a, A>,
+    ) -> Result<Result<Vec<F::Output>, TaskError>, Collect<'a, A>>
     where
         F: Task<A, M>,
         A: Payload,
@@ -96,7 +96,7 @@ pub trait Submit: Clone + Send + Sync + 'static {
         M: 'static,
     {
         let _ = task;
-        Err(gather)
+        Err(collect)
     }
 
     /// The largest number of workers that run tasks at the same time.

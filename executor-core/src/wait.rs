@@ -12,7 +12,7 @@ use std::{
 
 use crate::{
     error::WaitTimeout,
-    future::{CompletionSet, TaskFuture, TaskId, Waiter, WaitingHere},
+    future::{BlockingGuard, CompletionSet, TaskFuture, TaskId, Waiter},
     sys,
 };
 
@@ -20,7 +20,7 @@ mod sealed {
     use super::{Arc, CompletionSet};
 
     /// What `wait` needs of a future, whatever its result type.
-    pub trait Waitable {
+    pub trait Subscribe {
         /// Announces `index` in `set` when done; at once if it is.
         fn announce(&self, set: &SetHandle, index: usize) -> Registration;
         fn withdraw(&self, registration: Registration);
@@ -42,9 +42,9 @@ mod sealed {
     }
 }
 
-use sealed::{Registration, SetHandle, Waitable};
+use sealed::{Registration, SetHandle, Subscribe};
 
-impl<T> Waitable for TaskFuture<T> {
+impl<T> Subscribe for TaskFuture<T> {
     fn announce(&self, set: &SetHandle, index: usize) -> Registration {
         match self.subscribe(Waiter::Set(Arc::clone(&set.0), index)) {
             Ok(key) => Registration(Some(key)),
@@ -75,10 +75,10 @@ impl<T> Waitable for TaskFuture<T> {
 }
 
 /// Something that [`wait`] and [`as_completed`] can wait for: a [`TaskFuture`], a reference to one, a boxed one with any
-/// result type (`Box<dyn Completion>`), or a pair of anything and one of these, to keep an item beside its future.
-pub trait Completion {
+/// result type (`Box<dyn Waitable>`), or a pair of anything and one of these, to keep an item beside its future.
+pub trait Waitable {
     #[doc(hidden)]
-    fn waitable(&self) -> &dyn Waitable;
+    fn subscriber(&self) -> &dyn Subscribe;
 
     /// The task.
     fn task_id(&self) -> TaskId;
@@ -90,8 +90,8 @@ pub trait Completion {
     }
 }
 
-impl<T> Completion for TaskFuture<T> {
-    fn waitable(&self) -> &dyn Waitable {
+impl<T> Waitable for TaskFuture<T> {
+    fn subscriber(&self) -> &dyn Subscribe {
         self
     }
 
@@ -104,9 +104,9 @@ impl<T> Completion for TaskFuture<T> {
     }
 }
 
-impl<C: Completion + ?Sized> Completion for &C {
-    fn waitable(&self) -> &dyn Waitable {
-        (**self).waitable()
+impl<C: Waitable + ?Sized> Waitable for &C {
+    fn subscriber(&self) -> &dyn Subscribe {
+        (**self).subscriber()
     }
 
     fn task_id(&self) -> TaskId {
@@ -114,9 +114,9 @@ impl<C: Completion + ?Sized> Completion for &C {
     }
 }
 
-impl<C: Completion + ?Sized> Completion for Box<C> {
-    fn waitable(&self) -> &dyn Waitable {
-        (**self).waitable()
+impl<C: Waitable + ?Sized> Waitable for Box<C> {
+    fn subscriber(&self) -> &dyn Subscribe {
+        (**self).subscriber()
     }
 
     fn task_id(&self) -> TaskId {
@@ -128,9 +128,9 @@ impl<C: Completion + ?Sized> Completion for Box<C> {
     }
 }
 
-impl<K, C: Completion> Completion for (K, C) {
-    fn waitable(&self) -> &dyn Waitable {
-        self.1.waitable()
+impl<K, C: Waitable> Waitable for (K, C) {
+    fn subscriber(&self) -> &dyn Subscribe {
+        self.1.subscriber()
     }
 
     fn task_id(&self) -> TaskId {
@@ -184,17 +184,17 @@ pub struct Waited<F> {
 /// }
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-pub fn wait<F: Completion>(
+pub fn wait<F: Waitable>(
     futures: impl IntoIterator<Item = F>,
     timeout: Option<Duration>,
     return_when: ReturnWhen,
 ) -> Waited<F> {
     let stop: fn(&F) -> bool = match return_when {
         ReturnWhen::FirstCompleted => |_| true,
-        ReturnWhen::FirstError => |future| future.waitable().is_error(),
+        ReturnWhen::FirstError => |future| future.subscriber().is_error(),
         ReturnWhen::AllCompleted => |_| false,
     };
-    wait_until_any(futures, timeout, stop)
+    wait_until(futures, timeout, stop)
 }
 
 /// Like [`wait`], but returns as soon as `stop` says so of a future that is done; otherwise when all are done. For tasks
@@ -203,16 +203,16 @@ pub fn wait<F: Completion>(
 /// # Examples
 ///
 /// ```
-/// use executor_core::{Executor, ThreadPoolExecutor, wait_until_any};
+/// use executor_core::{Executor, ThreadPoolExecutor, wait_until};
 ///
 /// let pool = ThreadPoolExecutor::new(2)?;
 /// let futures = pool.submit_many(|x: u64| x * x, 0..4)?;
 /// let wanted = futures[2].id();
-/// let waited = wait_until_any(futures, None, |future| future.id() == wanted);
+/// let waited = wait_until(futures, None, |future| future.id() == wanted);
 /// assert!(waited.done.iter().any(|future| future.id() == wanted));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-pub fn wait_until_any<F: Completion>(
+pub fn wait_until<F: Waitable>(
     futures: impl IntoIterator<Item = F>,
     timeout: Option<Duration>,
     mut stop: impl FnMut(&F) -> bool,
@@ -232,8 +232,8 @@ pub fn wait_until_any<F: Completion>(
     }
     let (mut done, mut not_done) = (Vec::new(), Vec::new());
     for entry in std::mem::take(&mut pending.entries).into_iter().flatten() {
-        entry.future.waitable().withdraw(entry.registration);
-        if entry.future.waitable().is_done() { done.push(entry.future) } else { not_done.push(entry.future) }
+        entry.future.subscriber().withdraw(entry.registration);
+        if entry.future.subscriber().is_done() { done.push(entry.future) } else { not_done.push(entry.future) }
     }
     Waited { done, not_done }
 }
@@ -246,7 +246,7 @@ struct Entry<F> {
 }
 
 /// Futures in the order in which they are done; see [`as_completed`].
-pub struct AsCompleted<F: Completion> {
+pub struct AsCompleted<F: Waitable> {
     set: SetHandle,
     /// The process in which the futures announce themselves there.
     generation: u64,
@@ -286,7 +286,7 @@ pub struct AsCompleted<F: Completion> {
 /// }
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-pub fn as_completed<F: Completion>(futures: impl IntoIterator<Item = F>, timeout: Option<Duration>) -> AsCompleted<F> {
+pub fn as_completed<F: Waitable>(futures: impl IntoIterator<Item = F>, timeout: Option<Duration>) -> AsCompleted<F> {
     let mut this = AsCompleted {
         set: SetHandle(Arc::new(CompletionSet::new())),
         generation: sys::generation(),
@@ -305,7 +305,7 @@ pub fn as_completed<F: Completion>(futures: impl IntoIterator<Item = F>, timeout
     this
 }
 
-impl<F: Completion> AsCompleted<F> {
+impl<F: Waitable> AsCompleted<F> {
     /// Waits for one more future. A reference to a future that was put in before is ignored. Once the time has run out
     /// nothing more is yielded: what is added then is found by [`into_pending`](Self::into_pending) alone.
     ///
@@ -336,7 +336,7 @@ impl<F: Completion> AsCompleted<F> {
             self.entries.push(None);
             self.entries.len() - 1
         });
-        let registration = future.waitable().announce(&self.set, index);
+        let registration = future.subscriber().announce(&self.set, index);
         self.entries[index] = Some(Entry { number: self.total, future, registration });
         self.total += 1;
         self.unfinished += 1;
@@ -368,7 +368,7 @@ impl<F: Completion> AsCompleted<F> {
         self.free.clear();
         left.sort_unstable_by_key(|entry| entry.number);
         let withdraw = |entry: Entry<F>| {
-            entry.future.waitable().withdraw(entry.registration);
+            entry.future.subscriber().withdraw(entry.registration);
             entry.future
         };
         left.into_iter().map(withdraw).collect()
@@ -381,7 +381,7 @@ impl<F: Completion> AsCompleted<F> {
         self.set = SetHandle(Arc::new(CompletionSet::new()));
         for (index, entry) in self.entries.iter_mut().enumerate() {
             if let Some(entry) = entry {
-                entry.registration = entry.future.waitable().announce(&self.set, index);
+                entry.registration = entry.future.subscriber().announce(&self.set, index);
             }
         }
     }
@@ -398,14 +398,14 @@ impl<F: Completion> AsCompleted<F> {
         if self.deadline.is_some_and(|end| end <= Instant::now()) {
             return self.set.0.try_pop();
         }
-        let here = WaitingHere::begin_or_run(|| {
-            self.entries.iter().flatten().for_each(|entry| entry.future.waitable().run_if_own());
+        let here = BlockingGuard::begin_or_run(|| {
+            self.entries.iter().flatten().for_each(|entry| entry.future.subscriber().run_if_own());
         });
         self.set.0.pop(&here, self.deadline)
     }
 }
 
-impl<F: Completion> Iterator for AsCompleted<F> {
+impl<F: Waitable> Iterator for AsCompleted<F> {
     type Item = Result<F, WaitTimeout>;
 
     fn next(&mut self) -> Option<Self::Item> {
@@ -435,13 +435,13 @@ impl<F: Completion> Iterator for AsCompleted<F> {
     }
 }
 
-impl<F: Completion> Drop for AsCompleted<F> {
+impl<F: Waitable> Drop for AsCompleted<F> {
     fn drop(&mut self) {
         drop(self.withdraw_all());
     }
 }
 
-impl<F: Completion> fmt::Debug for AsCompleted<F> {
+impl<F: Waitable> fmt::Debug for AsCompleted<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("AsCompleted").field("unfinished", &self.unfinished).finish_non_exhaustive()
     }

@@ -12,9 +12,9 @@ use std::{
 };
 
 use executor_core::{
-    Completion, Executor, PoolState, ProcessPoolExecutor, Promise, RayonExecutor, ReturnWhen, SerialExecutor, Shutdown,
-    Submit, SubmitError, TaskError, TaskFuture, TaskOptions, ThreadPoolExecutor, TryMapError, as_completed, partial,
-    wait, wait_until_any,
+    Executor, PoolState, ProcessPoolExecutor, Promise, RayonExecutor, ReturnWhen, SerialExecutor, Shutdown, Submit,
+    SubmitError, TaskError, TaskFuture, TaskOptions, ThreadPoolExecutor, TryMapError, Waitable, as_completed, partial,
+    wait, wait_until,
 };
 
 use pool_kinds::{Kind, on_every_kind_of_pool};
@@ -143,7 +143,7 @@ fn try_map_ends_at_the_first_error_of_either_kind(executor: impl Executor) {
 fn every_kind_of_wait_sees_every_result(executor: impl Executor) {
     let text = executor.submit(|x: u64| x.to_string(), 5).unwrap();
     let number = executor.submit(square, 5).unwrap();
-    let mixed: [Box<dyn Completion + '_>; 3] = [Box::new(&text), Box::new(&number), Box::new(&number)];
+    let mixed: [Box<dyn Waitable + '_>; 3] = [Box::new(&text), Box::new(&number), Box::new(&number)];
     assert_eq!(as_completed(mixed, Some(LONG)).map(Result::unwrap).count(), 2, "a duplicate counts once");
     assert_eq!((text.result().unwrap(), number.result()), ("5".to_owned(), Ok(25)));
     assert_eq!(pollster::block_on(executor.submit(square, 6).unwrap()), Ok(36));
@@ -171,7 +171,7 @@ fn wait_returns_when_it_should(executor: impl Executor) {
     assert!(waited.done.iter().any(|future| future.id() == bad.id()));
     assert_eq!(waited.not_done[0].id(), never.id());
 
-    let found = wait_until_any([&never, &good], Some(LONG), |future| future.id() == good.id());
+    let found = wait_until([&never, &good], Some(LONG), |future| future.id() == good.id());
     assert_eq!(found.done.len(), 1);
 
     assert!(never.cancel());
@@ -239,7 +239,7 @@ fn a_callback_may_end_its_executor(executor: impl Executor + Send + 'static) {
 
 fn a_callback_may_wait_for_the_pool_whose_task_ends_its_executor(executor: impl Executor + Send + 'static) {
     let pool = ThreadPoolExecutor::new(1).unwrap();
-    let core = pool.core().clone();
+    let core = pool.handle().clone();
     let (sender, receiver) = mpsc::channel();
     let future = executor.submit(square, 3).unwrap();
     assert!(future.wait_timeout(LONG));
@@ -650,7 +650,7 @@ mod waits {
     #[test]
     fn a_stand_in_that_leaves_is_not_counted_on() {
         let (rayon, threads) = (RayonExecutor::new(1).unwrap(), ThreadPoolExecutor::new(1).unwrap());
-        let core = rayon.core().clone();
+        let core = rayon.handle().clone();
         let outer = rayon.spawn(move || {
             let ask = move || {
                 let ask = |x: u64| core.submit_task(square, x, TaskOptions::new()).unwrap().result_timeout(LONG);

@@ -175,7 +175,7 @@ fn what_is_cancelled_or_run_in_place_in_a_thread_pool_leaves_next_to_nothing() {
 #[test]
 fn what_a_task_has_cancelled_or_run_in_place_leaves_next_to_nothing() {
     let pool = ThreadPoolExecutor::new(1).unwrap();
-    let core = pool.core().clone();
+    let core = pool.handle().clone();
     let submit = move |x: u64| core.submit_task(|x: u64| x, x, TaskOptions::new()).unwrap();
     let lefts = pool.spawn(move || {
         let cancelled = left_by(MANY, |number| (0..number).for_each(|_| assert!(submit(1).cancel())));

@@ -138,7 +138,7 @@ fn the_pool_lives_on() {
 
 fn a_task_that_waits_without_a_stand_in_runs_what_it_waits_for() {
     let pool = pool(1);
-    let core = pool.core().clone();
+    let core = pool.handle().clone();
     let outer = pool.spawn(move || {
         let crowded = Crowded::new();
         let inner: Vec<_> = (0..5).map(|x| core.submit_task(square, x, TaskOptions::new()).unwrap()).collect();

@@ -104,7 +104,7 @@ fn a_long_task_lets_nobody_be_overtaken() {
 #[test]
 fn what_a_long_task_has_submitted_does_not_wait_for_its_end() {
     let pool = ThreadPoolExecutor::new(2).unwrap();
-    let core = pool.core().clone();
+    let core = pool.handle().clone();
     let ((release, held), ran) = (mpsc::channel::<()>(), Arc::new(AtomicUsize::new(0)));
     let count = Arc::clone(&ran);
     let long = pool.spawn(move || {

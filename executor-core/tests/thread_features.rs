@@ -642,7 +642,7 @@ fn nothing_that_is_queued_begins_after_a_shutdown_that_cancels_it() {
     }
     for round in 0..30 {
         let pool = ThreadPoolExecutor::new(1).unwrap();
-        let core = pool.core().clone();
+        let core = pool.handle().clone();
         let (sender, receiver) = mpsc::channel();
         let submits = pool.spawn(move || {
             let mut kept = Vec::new();
@@ -671,7 +671,7 @@ fn nothing_that_is_queued_begins_after_a_shutdown_that_cancels_it() {
 #[test]
 fn what_was_announced_before_a_shutdown_that_drains_is_run() {
     let pool = ThreadPoolExecutor::new(1).unwrap();
-    let core = pool.core().clone();
+    let core = pool.handle().clone();
     let (sender, receiver) = mpsc::channel::<u64>();
     let (gate, closed) = mpsc::channel::<()>();
     let holds = pool.spawn(move || closed.recv()).unwrap();

@@ -15,7 +15,7 @@ use std::{
 
 use executor_core::{
     BuildError, CancelToken, Executor, ReturnWhen, Shutdown, Submit, SubmitError, TaskError, TaskOptions,
-    ThreadPoolCore, ThreadPoolExecutor, as_completed, wait,
+    ThreadPoolExecutor, ThreadPoolHandle, as_completed, wait,
 };
 
 const LONG: Duration = Duration::from_secs(60);
@@ -247,7 +247,7 @@ fn a_batch_starts_no_more_workers_than_it_has_tasks() {
 
 #[test]
 fn an_initializer_may_wait_for_tasks_of_its_pool() {
-    static CORE: OnceLock<ThreadPoolCore> = OnceLock::new();
+    static CORE: OnceLock<ThreadPoolHandle> = OnceLock::new();
     static ASKED: AtomicBool = AtomicBool::new(false);
     let first = || {
         if !ASKED.swap(true, Ordering::SeqCst) {
@@ -256,7 +256,7 @@ fn an_initializer_may_wait_for_tasks_of_its_pool() {
         }
     };
     let pool = ThreadPoolExecutor::builder().max_workers(2).initializer(first).build().unwrap();
-    assert!(CORE.set(pool.core().clone()).is_ok());
+    assert!(CORE.set(pool.handle().clone()).is_ok());
     assert_eq!(pool.spawn(|| 1).unwrap().result_timeout(LONG).expect("the initializer ends"), Ok(1));
 }
 

@@ -69,7 +69,7 @@ fn a_subscriber_that_panics_takes_no_place_in_a_queue() {
     };
     (0..2).for_each(|_| panics(|| pool.submit_with(|x: u64| x, 1, options)));
     has_its_places();
-    (0..2).for_each(|_| panics(|| pool.core().submit_tasks(|x: u64| x, [1, 2], options)));
+    (0..2).for_each(|_| panics(|| pool.handle().submit_tasks(|x: u64| x, [1, 2], options)));
     has_its_places();
     (0..2).for_each(|_| panics(|| pool.map(|x: u64| x, [1, 2]).into_vec()));
     has_its_places();

@@ -180,9 +180,9 @@ impl Submit for Handle {
 }
 
 impl Executor for ThreadPerTask {
-    type Core = Handle;
+    type Handle = Handle;
 
-    fn core(&self) -> &Handle {
+    fn handle(&self) -> &Handle {
         &self.handle
     }
 

@@ -49,7 +49,7 @@ pub(super) struct Depth {
     has_grown: bool,
     /// How large it is, in multiples of the first.
     times: u8,
-    /// What the thread had at the first look, in pages of 4 KiB; 0 before that, and where nobody says.
+    /// What the thread had at the first spin, in pages of 4 KiB; 0 before that, and where nobody says.
     pages: u32,
 }
 

@@ -21,7 +21,7 @@ use std::{
 };
 
 use super::{
-    host::{WaitingHere, current_pool, run_foreign},
+    pool_context::{BlockingGuard, current_pool, run_user_code},
     state::Completed,
 };
 use crate::{
@@ -101,7 +101,7 @@ pub(crate) fn wait_for_all(pool: u64, end: Option<Instant>) -> usize {
         return now;
     }
     // A callback may be waiting for the pool whose worker this is.
-    let here = WaitingHere::begin();
+    let here = BlockingGuard::begin();
     loop {
         let pending = pending();
         let left = left(&pending);
@@ -130,7 +130,7 @@ impl Job {
     fn run(self) {
         match self {
             Self::Call(callbacks, completed) => callbacks.into_iter().for_each(|callback| callback.run(completed)),
-            Self::Wake(waker) => as_callback_of_no_pool(|| run_foreign(|| waker.wake())),
+            Self::Wake(waker) => as_callback_of_no_pool(|| run_user_code(|| waker.wake())),
             Self::Drop(what) => as_callback_of_no_pool(|| panic::contain(|| drop(what))),
             Self::Run(code) => as_callback_of_no_pool(|| panic::contain(code)),
             #[cfg(all(test, not(loom)))]
@@ -227,7 +227,7 @@ fn start(threads: &'static Threads, mut queue: MutexGuard<'static, Queue>) {
             while let Some(job) = queue.jobs.pop_front() {
                 drop(queue);
                 // It may be a worker, and what it runs may wait for its pool.
-                run_foreign(|| job.run());
+                run_user_code(|| job.run());
                 queue = lock(threads);
             }
         }

@@ -156,7 +156,7 @@ impl Cell {
     }
 
     /// To a final state, by the one who alone may end the task because of what somebody else's lock guards. Nobody is woken
-    /// yet: when this returns `true` somebody waits, and [`wake`](Self::wake) is to be called, where foreign code may run.
+    /// yet: when this returns `true` somebody waits, and [`wake`](Self::wake) is to be called, where the user's code may run.
     pub(crate) fn end(&self, state: State) -> bool {
         debug_assert!(state.is_final(), "a cell ends in a final state");
         let ended = self.change(|state| !state.is_final(), state);

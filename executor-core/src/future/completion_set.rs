@@ -2,7 +2,7 @@
 
 use std::{collections::VecDeque, time::Instant};
 
-use super::host::WaitingHere;
+use super::pool_context::BlockingGuard;
 use crate::sync::{Condvar, Mutex, lock, wait_until};
 
 /// Where the futures of one wait announce that they are done.
@@ -26,7 +26,7 @@ impl CompletionSet {
     }
 
     /// The next index, or `None` once `deadline` has passed.
-    pub(crate) fn pop(&self, here: &WaitingHere, deadline: Option<Instant>) -> Option<usize> {
+    pub(crate) fn pop(&self, here: &BlockingGuard, deadline: Option<Instant>) -> Option<usize> {
         let mut done = lock(&self.done);
         loop {
             if let Some(index) = done.pop_front() {

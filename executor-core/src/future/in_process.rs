@@ -9,7 +9,7 @@ use super::{
     Body, Cell, Slot, State, Stored, Task, TaskFuture, TaskRef, callbacks,
     deadline::{self, Limit, Watch},
     end_if_elsewhere,
-    look::look_at_neighbors,
+    spin::spin_over_neighbors,
     time_keeper,
 };
 use crate::{error::TaskError, panic, task::TaskOptions};
@@ -40,7 +40,7 @@ pub(crate) trait Owner: Send + Sync + 'static {
     fn needs_all_cores(&self) -> bool {
         false
     }
-    /// Foreign code has come back. Where it has forked, and this is the copy, the thread has nothing to go on with.
+    /// The user's code has come back. Where it has forked, and this is the copy, the thread has nothing to go on with.
     fn returned(&self) {
         end_if_elsewhere(self.pool_id());
     }
@@ -241,9 +241,9 @@ where
         claimed
     }
 
-    fn look(task: &Task<Self>, deadline: Option<Instant>) -> bool {
+    fn spin(task: &Task<Self>, deadline: Option<Instant>) -> bool {
         let owner = &task.content().owner;
-        look_at_neighbors(deadline, || owner.needs_all_cores(), || task.cell().state().is_final())
+        spin_over_neighbors(deadline, || owner.needs_all_cores(), || task.cell().state().is_final())
     }
 
     fn expire(task: &Task<Self>, ran_for: Duration) {

@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{callbacks, cell::Cell, look::look, outcome::Stored};
+use super::{callbacks, cell::Cell, outcome::Stored, spin::spin};
 use crate::{error::TaskError, panic};
 
 /// What a task is besides its cell: where its work, its argument or its outcome are kept. All that is told to it comes from
@@ -76,8 +76,8 @@ pub(crate) trait Body: Sized + 'static {
     fn expire_queued(_: &Task<Self::Content>, _: Duration) {}
 
     /// Looks at the task for a while, and does what this thread can do to bring its end nearer; says whether it is done.
-    fn look(task: &Task<Self::Content>, deadline: Option<Instant>) -> bool {
-        look(deadline, || task.cell().state().is_final())
+    fn spin(task: &Task<Self::Content>, deadline: Option<Instant>) -> bool {
+        spin(deadline, || task.cell().state().is_final())
     }
 
     /// Somebody was added to the waiters, and may sleep until the task is done.
@@ -113,7 +113,7 @@ struct VTable {
     fail: unsafe fn(NonNull<Header>, TaskError) -> bool,
     expire: unsafe fn(NonNull<Header>, Duration),
     expire_queued: unsafe fn(NonNull<Header>, Duration),
-    look: unsafe fn(NonNull<Header>, Option<Instant>) -> bool,
+    spin: unsafe fn(NonNull<Header>, Option<Instant>) -> bool,
     wanted: unsafe fn(NonNull<Header>),
     is_unwanted: unsafe fn(NonNull<Header>) -> bool,
     drop: unsafe fn(NonNull<Header>),
@@ -169,7 +169,7 @@ impl<B: Body> Functions<B> {
         fail: forward!(fail(error: TaskError)),
         expire: forward!(expire(ran_for: Duration)),
         expire_queued: forward!(expire_queued(waited: Duration)),
-        look: forward!(look(deadline: Option<Instant>)),
+        spin: forward!(spin(deadline: Option<Instant>)),
         wanted: forward!(wanted()),
         is_unwanted: forward!(is_unwanted()),
         drop: |header| {
@@ -325,9 +325,9 @@ impl TaskRef {
         unsafe { (self.header().vtable.expire_queued)(self.header, waited) }
     }
 
-    pub(crate) fn look(&self, deadline: Option<Instant>) -> bool {
+    pub(crate) fn spin(&self, deadline: Option<Instant>) -> bool {
         // SAFETY: the table is that of this block.
-        unsafe { (self.header().vtable.look)(self.header, deadline) }
+        unsafe { (self.header().vtable.spin)(self.header, deadline) }
     }
 
     #[inline]

@@ -8,7 +8,7 @@ use std::{
 };
 
 use super::{
-    Completed, TaskId, Waiter, WaiterKey, WaitingHere,
+    BlockingGuard, Completed, TaskId, Waiter, WaiterKey,
     callbacks::{self, Callback},
     cell::Cell,
     is_elsewhere, may_run_here,
@@ -310,14 +310,14 @@ impl<T> TaskFuture<T> {
 
     /// Blocks until the task is done or `deadline` has passed; says whether it is done.
     fn block(&self, deadline: Option<Instant>) -> bool {
-        if self.task.look(deadline) {
+        if self.task.spin(deadline) {
             return true;
         }
         let Ok(key) = self.subscribe(Waiter::Thread(crate::sync::current_thread())) else { return true };
         let is_late = || deadline.is_some_and(|end| end <= Instant::now());
         // A look is no wait: nobody has to stand in for this thread.
         if !is_late() {
-            let here = WaitingHere::begin_or_run(|| self.run_if_own());
+            let here = BlockingGuard::begin_or_run(|| self.run_if_own());
             while !self.done() && !is_late() {
                 crate::sync::park_until(here.until(deadline));
             }

@@ -5,7 +5,7 @@ use std::{sync::Arc, task::Waker};
 use super::{
     callbacks::{self, Callback},
     completion_set::CompletionSet,
-    host::run_foreign,
+    pool_context::run_user_code,
     state::Completed,
     time_keeper::keeps_time,
 };
@@ -56,7 +56,7 @@ impl Node {
 }
 
 /// Wakes everybody in the list, in the order in which they came; but first those who are woken by this crate's own code alone, for
-/// others may take their time. Callbacks run elsewhere, and so does a waker, which is foreign code as well, unless `here` says that
+/// others may take their time. Callbacks run elsewhere, and so does a waker, which is the user's code as well, unless `here` says that
 /// this thread can afford it.
 pub(super) fn notify(mut list: Box<Node>, completed: Completed, here: bool) {
     let mut first = None;
@@ -90,7 +90,7 @@ pub(super) fn notify(mut list: Box<Node>, completed: Completed, here: bool) {
     }
     match waker {
         // Contained, because this thread has more to do.
-        Some(waker) if here && !keeps_time() => run_foreign(|| waker.wake()),
+        Some(waker) if here && !keeps_time() => run_user_code(|| waker.wake()),
         Some(waker) => callbacks::wake_elsewhere(waker),
         None => {}
     }

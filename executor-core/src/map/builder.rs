@@ -12,12 +12,12 @@ use std::{
 };
 
 use super::{
+    backend::MapBackend,
+    buffer_pool::BufferPool,
     chunk::{ChunkInput, ChunkOutput},
-    chunks::Chunks,
-    gather::Gather,
+    collect::Collect,
     pull::pull,
     ready::Ready,
-    spare::Spare,
 };
 use crate::{
     error::{SubmitError, TaskError},
@@ -66,10 +66,10 @@ const CHUNKS_PER_WORKER: usize = 4;
 #[must_use = "a map does nothing until it is iterated or started"]
 pub struct Map<C, F, M, I>
 where
-    C: Chunks<F, I::Item, M>,
+    C: MapBackend<F, I::Item, M>,
     I: Iterator,
 {
-    core: C,
+    handle: C,
     task: F,
     input: Option<I>,
     made: Instant,
@@ -88,7 +88,7 @@ where
     under_way: UnderWay<C::Output>,
     ready: Ready<C::Output>,
     /// The vectors of chunks that are done with.
-    spare: Arc<Spare<I::Item, C::Output>>,
+    spare: Arc<BufferPool<I::Item, C::Output>>,
     /// There was no room in the executor's queue before the time was up: some of the input has no answer.
     is_short: bool,
     ended: bool,
@@ -109,13 +109,13 @@ struct Pending<R> {
 
 impl<C, F, M, I> Map<C, F, M, I>
 where
-    C: Chunks<F, I::Item, M>,
+    C: MapBackend<F, I::Item, M>,
     I: Iterator,
 {
-    pub(crate) fn new(core: C, task: F, input: I) -> Self {
-        let spare = Arc::new(Spare::new(core.workers().saturating_mul(CHUNKS_PER_WORKER)));
+    pub(crate) fn new(handle: C, task: F, input: I) -> Self {
+        let spare = Arc::new(BufferPool::new(handle.workers().saturating_mul(CHUNKS_PER_WORKER)));
         Self {
-            core,
+            handle,
             task,
             input: Some(input),
             made: Instant::now(),
@@ -224,16 +224,16 @@ where
             let deadline = self.deadline();
             let input = &mut self.input;
             let (hint, most) = input.as_ref().map_or((0, None), Iterator::size_hint);
-            let gather = Gather {
+            let collect = Collect {
                 hint,
                 most,
                 source: Box::new(|count, items| *input = input.take().map(|input| pull(input, count, items))),
                 chunk_size: self.chunk_size,
                 deadline,
             };
-            match self.core.gather(&self.task, gather) {
+            match self.handle.collect_all(&self.task, collect) {
                 Ok(results) => return results,
-                Err(gather) => drop(gather),
+                Err(collect) => drop(collect),
             }
         }
         let hint = self.input.as_ref().map_or(0, |input| input.size_hint().0);
@@ -270,7 +270,7 @@ where
             let by_time = TARGET_CHUNK_TIME.as_nanos() as f64 / item_time.max(1.0);
             // Towards the end chunks shrink, so that no worker is left with a large one while the others have none.
             let left = self.input.as_ref().map_or(0, |input| input.size_hint().0);
-            let share = left / self.core.workers().saturating_mul(2).max(1);
+            let share = left / self.handle.workers().saturating_mul(2).max(1);
             let limit = if left == 0 { MAX_CHUNK } else { share.clamp(1, MAX_CHUNK) };
             (by_time as usize).clamp(1, limit)
         });
@@ -284,7 +284,7 @@ where
             let buffer = match self.buffer_size {
                 Some(buffer) => buffer,
                 None if whole => usize::MAX,
-                None => chunk.saturating_mul(self.core.workers().saturating_mul(CHUNKS_PER_WORKER)),
+                None => chunk.saturating_mul(self.handle.workers().saturating_mul(CHUNKS_PER_WORKER)),
             };
             let room = buffer.saturating_sub(self.taken).min(chunk);
             // Where tasks run in `submit`, this is where time passes.
@@ -296,7 +296,7 @@ where
                 return;
             }
             let Some(input) = self.input.take() else { return };
-            let spare = Spare::<I::Item, C::Output>::is_for(room).then(|| Arc::clone(&self.spare));
+            let spare = BufferPool::<I::Item, C::Output>::is_for(room).then(|| Arc::clone(&self.spare));
             let mut items = spare.as_ref().map_or_else(Vec::new, |spare| spare.for_items());
             self.input = Some(pull(input, room, &mut items));
             let count = items.len();
@@ -311,7 +311,7 @@ where
                 // A full queue is not waited for any longer than this.
                 options = options.space_timeout(deadline.saturating_duration_since(Instant::now()));
             }
-            match self.core.submit_chunk(&self.task, input, options) {
+            match self.handle.submit_chunk(&self.task, input, options) {
                 Ok(future) => {
                     self.taken += count;
                     match &mut self.under_way {
@@ -399,7 +399,7 @@ where
         loop {
             let yielded = std::mem::take(&mut self.yielding);
             self.taken = self.taken.saturating_sub(yielded);
-            if Spare::<I::Item, C::Output>::is_for(yielded) {
+            if BufferPool::<I::Item, C::Output>::is_for(yielded) {
                 self.spare.give_answers(self.ready.take_vector());
             }
             self.fill(false);
@@ -433,7 +433,7 @@ where
 
 impl<C, F, M, I> Map<C, F, M, I>
 where
-    C: Chunks<F, I::Item, M>,
+    C: MapBackend<F, I::Item, M>,
     I: Iterator,
 {
     fn end(&mut self) {
@@ -453,7 +453,7 @@ where
 
 impl<C, F, M, I> Iterator for Map<C, F, M, I>
 where
-    C: Chunks<F, I::Item, M>,
+    C: MapBackend<F, I::Item, M>,
     I: Iterator,
 {
     type Item = Result<C::Output, TaskError>;
@@ -470,7 +470,7 @@ where
 
 impl<C, F, M, I> Drop for Map<C, F, M, I>
 where
-    C: Chunks<F, I::Item, M>,
+    C: MapBackend<F, I::Item, M>,
     I: Iterator,
 {
     fn drop(&mut self) {
@@ -480,7 +480,7 @@ where
 
 impl<C, F, M, I> fmt::Debug for Map<C, F, M, I>
 where
-    C: Chunks<F, I::Item, M>,
+    C: MapBackend<F, I::Item, M>,
     I: Iterator,
 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

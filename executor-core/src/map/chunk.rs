@@ -9,7 +9,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::spare::Spare;
+use super::buffer_pool::BufferPool;
 use crate::{
     configuration::Bound,
     error::TaskError,
@@ -22,7 +22,7 @@ use crate::{
 pub struct ChunkInput<A, R> {
     pub(super) items: Vec<A>,
     /// Where their vector goes afterwards, and where one for the answers is.
-    pub(super) spare: Option<Arc<Spare<A, R>>>,
+    pub(super) spare: Option<Arc<BufferPool<A, R>>>,
 }
 
 impl<A, R> ChunkInput<A, R> {
@@ -32,7 +32,7 @@ impl<A, R> ChunkInput<A, R> {
         self.into_parts().0
     }
 
-    fn into_parts(mut self) -> (Vec<A>, Option<Arc<Spare<A, R>>>) {
+    fn into_parts(mut self) -> (Vec<A>, Option<Arc<BufferPool<A, R>>>) {
         (std::mem::take(&mut self.items), self.spare.take())
     }
 }
@@ -116,7 +116,7 @@ impl<R> ChunkOutput<R> {
 /// A task that runs another one over many items; each item's panic is its own.
 pub(crate) struct Chunk<F, A, R, M> {
     task: F,
-    spare: Option<Arc<Spare<A, R>>>,
+    spare: Option<Arc<BufferPool<A, R>>>,
     marker: PhantomData<fn() -> M>,
 }
 

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{Chunks, Map};
+use super::{Map, MapBackend};
 use crate::error::TryMapError;
 
 /// A [`Map`] over a task that returns `Result`, which ends at the first error; see
@@ -10,7 +10,7 @@ use crate::error::TryMapError;
 #[must_use = "a map does nothing until it is iterated or started"]
 pub struct TryMap<C, F, M, I>
 where
-    C: Chunks<F, I::Item, M>,
+    C: MapBackend<F, I::Item, M>,
     I: Iterator,
 {
     map: Option<Map<C, F, M, I>>,
@@ -18,7 +18,7 @@ where
 
 impl<C, F, M, I> TryMap<C, F, M, I>
 where
-    C: Chunks<F, I::Item, M>,
+    C: MapBackend<F, I::Item, M>,
     I: Iterator,
 {
     pub(crate) fn new(map: Map<C, F, M, I>) -> Self {
@@ -34,7 +34,7 @@ where
 
 impl<C, F, M, I, T, E> Iterator for TryMap<C, F, M, I>
 where
-    C: Chunks<F, I::Item, M, Output = Result<T, E>>,
+    C: MapBackend<F, I::Item, M, Output = Result<T, E>>,
     I: Iterator,
 {
     type Item = Result<T, TryMapError<E>>;
@@ -53,7 +53,7 @@ where
 
 impl<C, F, M, I> fmt::Debug for TryMap<C, F, M, I>
 where
-    C: Chunks<F, I::Item, M>,
+    C: MapBackend<F, I::Item, M>,
     I: Iterator,
 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

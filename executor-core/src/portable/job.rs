@@ -94,7 +94,7 @@ pub(crate) trait TaskOwner: Send + Sync {
     fn kill(&self, task: &CellTask<ProcessTask>) -> bool;
     fn is_running(&self, task: &CellTask<ProcessTask>) -> bool;
     /// Looks for the task's answer for a while; says whether it is done.
-    fn look(&self, task: &CellTask<ProcessTask>, deadline: Option<Instant>) -> bool;
+    fn spin(&self, task: &CellTask<ProcessTask>, deadline: Option<Instant>) -> bool;
     /// Somebody is about to sleep until the task is done.
     fn want(&self, task: &CellTask<ProcessTask>);
 }
@@ -139,7 +139,7 @@ impl ProcessTask {
 }
 
 /// Ends a task that the pool has just taken out of its queue or off a in_flight, under its lock; `true` when somebody is to be
-/// woken. Only the pool's ledger does this. The span is to be let go where foreign code may run.
+/// woken. Only the pool's ledger does this. The span is to be let go where the user's code may run.
 pub(crate) fn end(job: &Job, outcome: Stored<Answer>) -> (bool, Carried) {
     let state = State::of_outcome(&outcome);
     job.content().location.end();
@@ -215,8 +215,8 @@ impl<D: Decode> Body for Encoded<D> {
         task.content().owner.id
     }
 
-    fn look(task: &CellTask<ProcessTask>, deadline: Option<Instant>) -> bool {
-        task.content().owner.pool.look(task, deadline)
+    fn spin(task: &CellTask<ProcessTask>, deadline: Option<Instant>) -> bool {
+        task.content().owner.pool.spin(task, deadline)
     }
 
     fn wanted(task: &CellTask<ProcessTask>) {

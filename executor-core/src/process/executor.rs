@@ -18,7 +18,7 @@ use crate::{
     cancel::CancelToken,
     error::{BuildError, TaskError},
     executor::Executor,
-    future::WaitingHere,
+    future::BlockingGuard,
     portable::job::Owner,
     shm::flags,
     shutdown::{Shutdown, ShutdownReport, shut_down_and_wait},
@@ -210,7 +210,7 @@ impl ProcessPoolExecutor {
         pool.wake_supervisor();
         drop(state);
         // A worker of a thread pool has a stand-in there, for whom an input or a callback may be waiting.
-        let here = WaitingHere::begin();
+        let here = BlockingGuard::begin();
         state = pool.lock();
         // A pool that is ended by its own supervisor ends when that one goes on.
         while !state.lifecycle.has_ended() && !pool.is_supervisor_here() && end.is_none_or(|end| end > Instant::now()) {
@@ -247,9 +247,9 @@ impl ProcessPoolExecutor {
 }
 
 impl Executor for ProcessPoolExecutor {
-    type Core = ProcessPoolHandle;
+    type Handle = ProcessPoolHandle;
 
-    fn core(&self) -> &ProcessPoolHandle {
+    fn handle(&self) -> &ProcessPoolHandle {
         &self.handle
     }
 

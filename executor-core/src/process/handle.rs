@@ -63,7 +63,7 @@ impl ProcessPoolHandle {
         }
         // A time too long for the clock is no limit.
         let deadline = options.space_timeout.and_then(|timeout| Instant::now().checked_add(timeout));
-        // Not under the lock: it is kept by foreign code.
+        // Not under the lock: it is kept by the user's code.
         let span = span::current();
         let mut state = pool.lock();
         if state.ledger.events.is_behind() {

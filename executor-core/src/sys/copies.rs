@@ -205,7 +205,7 @@ impl<T: Send + Sync> PerProcess<T> {
     }
 }
 
-/// In a copy that was made by a task, or by other foreign code on one of this crate's threads, and that has come back from
+/// In a copy that was made by a task, or by other the user's code on one of this crate's threads, and that has come back from
 /// there: ends it, without running anything else. Its thread has nothing to go on with.
 #[cold]
 pub(crate) fn end_copy() -> ! {

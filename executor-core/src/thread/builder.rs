@@ -2,7 +2,7 @@
 
 use std::{fmt, io, rc::Rc, sync::Arc, time::Duration};
 
-use super::{ThreadPoolExecutor, idle::MOST_WORKERS, pool::Config};
+use super::{ThreadPoolExecutor, pool::Config, sleep::MOST_WORKERS};
 use crate::{error::BuildError, initializer::InitializerResult, stats::Observer, sys};
 
 /// What this crate itself does on a worker's stack has room there, also without optimizations.

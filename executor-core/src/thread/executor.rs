@@ -1,18 +1,18 @@
-//! The handles of a thread pool: [`ThreadPoolExecutor`], which owns it, and [`ThreadPoolCore`], which takes tasks.
+//! The handles of a thread pool: [`ThreadPoolExecutor`], which owns it, and [`ThreadPoolHandle`], which takes tasks.
 
 use std::{fmt, sync::Arc, thread, time::Duration};
 
 use super::{
-    idle::MOST_WORKERS,
     membership::PoolOf,
     pool::{Config, Pool},
+    sleep::MOST_WORKERS,
 };
 use crate::{
     cancel::CancelToken,
     error::{BuildError, SubmitError, TaskError},
     executor::Executor,
     future::{InProcess, TaskFuture},
-    map::{ChunkInput, ChunkOutput, Chunks, Gather, Map},
+    map::{ChunkInput, ChunkOutput, Collect, Map, MapBackend},
     shutdown::{Shutdown, ShutdownReport, shut_down_and_wait},
     span,
     stats::{PoolState, Stats},
@@ -50,22 +50,22 @@ use crate::{
 /// fn square(x: u64) -> u64 { x * x }
 ///
 /// let pool = ThreadPoolExecutor::new(1)?;
-/// let core = pool.core().clone();                     // what a task can take with it
+/// let handle = pool.handle().clone();                     // what a task can take with it
 /// let outer = pool.spawn(move || {
-///     let inner = core.submit_task(square, 5, TaskOptions::new()).expect("the pool is not shut down");
+///     let inner = handle.submit_task(square, 5, TaskOptions::new()).expect("the pool is not shut down");
 ///     inner.result().map(|square| square + 1)
 /// })?;
 /// assert_eq!(outer.result()??, 26);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct ThreadPoolExecutor {
-    core: ThreadPoolCore,
+    handle: ThreadPoolHandle,
 }
 
-/// The part of a [`ThreadPoolExecutor`] that takes tasks ([`Submit`]), for who submits but does not own the pool: its tasks,
+/// A cloneable handle that submits tasks ([`Submit`]) to a [`ThreadPoolExecutor`] without owning the pool: for its tasks,
 /// running maps, other threads. Cloning it is cheap, and it does not keep the pool from shutting down: then it refuses.
 #[derive(Clone)]
-pub struct ThreadPoolCore {
+pub struct ThreadPoolHandle {
     pool: Arc<Pool>,
 }
 
@@ -80,7 +80,7 @@ impl ThreadPoolExecutor {
     }
 
     pub(super) fn from_config(config: Config) -> Self {
-        Self { core: ThreadPoolCore { pool: Pool::new(config) } }
+        Self { handle: ThreadPoolHandle { pool: Pool::new(config) } }
     }
 
     /// Runs any closure in the pool, also one that captures. Waits for space where the queue is bounded.
@@ -92,7 +92,7 @@ impl ThreadPoolExecutor {
         &self,
         work: impl FnOnce() -> R + Send + 'static,
     ) -> Result<TaskFuture<R>, SubmitError> {
-        self.core.enqueue(work, TaskOptions::new())
+        self.handle.enqueue(work, TaskOptions::new())
     }
 
     /// Like [`spawn`](Self::spawn), with options for this task.
@@ -105,11 +105,11 @@ impl ThreadPoolExecutor {
         work: impl FnOnce() -> R + Send + 'static,
         options: TaskOptions,
     ) -> Result<TaskFuture<R>, SubmitError> {
-        self.core.enqueue(work, options)
+        self.handle.enqueue(work, options)
     }
 
-    pub(super) fn scope_core(&self) -> ThreadPoolCore {
-        self.core.clone()
+    pub(super) fn scope_core(&self) -> ThreadPoolHandle {
+        self.handle.clone()
     }
 
     /// Calls `work`, any closure, with each item, and yields the results in the order of the items: [`Executor::map`] for what
@@ -126,14 +126,14 @@ impl ThreadPoolExecutor {
     /// assert_eq!(lengths, [3, 3, 5]);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    pub fn spawn_map<F, A, R, I>(&self, work: F, items: I) -> Map<ClosureCore, Arc<F>, (), I::IntoIter>
+    pub fn spawn_map<F, A, R, I>(&self, work: F, items: I) -> Map<ClosureHandle, Arc<F>, (), I::IntoIter>
     where
         F: Fn(A) -> R + Send + Sync + 'static,
         A: Send + 'static,
         R: Send + 'static,
         I: IntoIterator<Item = A>,
     {
-        Map::new(ClosureCore(self.core.clone()), Arc::new(work), items.into_iter())
+        Map::new(ClosureHandle(self.handle.clone()), Arc::new(work), items.into_iter())
     }
 
     /// Changes the largest number of threads that run tasks at once, for tasks that start from now on. Threads that are too
@@ -147,7 +147,7 @@ impl ThreadPoolExecutor {
         if max_workers == 0 {
             return Err(BuildError::NoWorkers);
         }
-        self.core.pool.resize(max_workers.min(MOST_WORKERS));
+        self.handle.pool.resize(max_workers.min(MOST_WORKERS));
         Ok(())
     }
 
@@ -155,11 +155,11 @@ impl ThreadPoolExecutor {
     /// [`child`](CancelToken::child) to cancel them one by one as well.
     #[must_use]
     pub fn cancel_token(&self) -> CancelToken {
-        self.core.pool.token.clone()
+        self.handle.pool.token.clone()
     }
 }
 
-impl ThreadPoolCore {
+impl ThreadPoolHandle {
     pub(super) fn enqueue<R: Send + 'static>(
         &self,
         work: impl FnOnce() -> R + Send + 'static,
@@ -181,7 +181,7 @@ impl ThreadPoolCore {
     }
 }
 
-impl ThreadPoolCore {
+impl ThreadPoolHandle {
     pub(super) fn id(&self) -> u64 {
         self.pool.id
     }
@@ -228,11 +228,11 @@ impl ThreadPoolCore {
     }
 }
 
-/// The part of a [`ThreadPoolExecutor`] that takes the closures of [`spawn_map`](ThreadPoolExecutor::spawn_map).
+/// The handle of a [`ThreadPoolExecutor`] that takes the closures of [`spawn_map`](ThreadPoolExecutor::spawn_map).
 #[derive(Debug, Clone)]
-pub struct ClosureCore(ThreadPoolCore);
+pub struct ClosureHandle(ThreadPoolHandle);
 
-impl<F, A, R> Chunks<Arc<F>, A, ()> for ClosureCore
+impl<F, A, R> MapBackend<Arc<F>, A, ()> for ClosureHandle
 where
     F: Fn(A) -> R + Send + Sync + 'static,
     A: Send + 'static,
@@ -250,9 +250,13 @@ where
         self.0.enqueue(move || ChunkOutput::compute(input, &*work), options)
     }
 
-    fn gather<'a>(&self, work: &Arc<F>, gather: Gather<'a, A>) -> Result<Result<Vec<R>, TaskError>, Gather<'a, A>> {
+    fn collect_all<'a>(
+        &self,
+        work: &Arc<F>,
+        collect: Collect<'a, A>,
+    ) -> Result<Result<Vec<R>, TaskError>, Collect<'a, A>> {
         let work = Arc::clone(work);
-        Ok(super::gather::gather(&self.0, move |item| work(item), gather))
+        Ok(super::collect::collect_all(&self.0, move |item| work(item), collect))
     }
 
     fn workers(&self) -> usize {
@@ -260,7 +264,7 @@ where
     }
 }
 
-impl Submit for ThreadPoolCore {
+impl Submit for ThreadPoolHandle {
     fn submit_task<F, A, M>(&self, task: F, args: A, options: TaskOptions) -> Result<TaskFuture<F::Output>, SubmitError>
     where
         F: Task<A, M>,
@@ -290,11 +294,11 @@ impl Submit for ThreadPoolCore {
         self.enqueue_many(tasks, options)
     }
 
-    fn gather<'a, F, A, M>(
+    fn collect_all<'a, F, A, M>(
         &self,
         task: &F,
-        gather: Gather<'a, A>,
-    ) -> Result<Result<Vec<F::Output>, TaskError>, Gather<'a, A>>
+        collect: Collect<'a, A>,
+    ) -> Result<Result<Vec<F::Output>, TaskError>, Collect<'a, A>>
     where
         F: Task<A, M>,
         A: Payload,
@@ -302,7 +306,7 @@ impl Submit for ThreadPoolCore {
         M: 'static,
     {
         let task = task.clone();
-        Ok(super::gather::gather(self, move |item| task.call(item), gather))
+        Ok(super::collect::collect_all(self, move |item| task.call(item), collect))
     }
 
     fn max_workers(&self) -> usize {
@@ -311,30 +315,30 @@ impl Submit for ThreadPoolCore {
 }
 
 impl Executor for ThreadPoolExecutor {
-    type Core = ThreadPoolCore;
+    type Handle = ThreadPoolHandle;
 
-    fn core(&self) -> &ThreadPoolCore {
-        &self.core
+    fn handle(&self) -> &ThreadPoolHandle {
+        &self.handle
     }
 
     fn stats(&self) -> Stats {
-        self.core.pool.stats()
+        self.handle.pool.stats()
     }
 
     fn state(&self) -> PoolState {
-        self.core.pool.state()
+        self.handle.pool.state()
     }
 
     fn shutdown(&self, how: Shutdown, deadline: Option<Duration>) -> ShutdownReport {
-        shut_down_and_wait(self.core.pool.id, deadline, || self.core.pool.shut_down(how, deadline))
+        shut_down_and_wait(self.handle.pool.id, deadline, || self.handle.pool.shut_down(how, deadline))
     }
 }
 
 impl Drop for ThreadPoolExecutor {
     fn drop(&mut self) {
-        if self.core.pool.is_elsewhere() {
+        if self.handle.pool.is_elsewhere() {
             // It has handles of threads that are not here.
-            std::mem::forget(Arc::clone(&self.core.pool));
+            std::mem::forget(Arc::clone(&self.handle.pool));
             return;
         }
         let how = if thread::panicking() { Shutdown::CancelQueued } else { Shutdown::Drain };
@@ -348,8 +352,8 @@ impl fmt::Debug for ThreadPoolExecutor {
     }
 }
 
-impl fmt::Debug for ThreadPoolCore {
+impl fmt::Debug for ThreadPoolHandle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ThreadPoolCore").finish_non_exhaustive()
+        f.debug_struct("ThreadPoolHandle").finish_non_exhaustive()
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
-use super::{member::count, pool::Pool, worker::with_worker_of};
+use super::{pool::Pool, worker::with_worker_of, worker_shared::count};
 use crate::{
     future::{Cell, Owner, State as TaskState, TaskRef},
     stats::TaskEnd,
@@ -37,7 +37,7 @@ impl Owner for PoolOf {
                     pool.observe(|observer| observer.task_started(cell.id()));
                     // ORDERING: as in `cancelled`.
                     pool.outside.started.fetch_add(1, Ordering::Release);
-                    pool.bury();
+                    pool.mark_cancelled();
                 }
             }
         });

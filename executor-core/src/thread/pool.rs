@@ -14,19 +14,19 @@ use std::{
 };
 
 use super::{
-    idle::{Announced, Idle},
-    member::{Counters, Member},
+    capacity::Capacity,
     queue::Queues,
-    space::Space,
+    sleep::{Announced, Sleep},
     state,
-    worker::{Seat, Worker, with_worker_of},
+    worker::{Worker, WorkerSlot, with_worker_of},
+    worker_shared::{Counters, WorkerShared},
 };
 use crate::{
     cancel::CancelToken,
     error::{Cause, SubmitError, TaskError},
     future::{
-        self, Cell, Host, State as TaskState, TaskRef, WaitingHere, current_pool, end_if_elsewhere, enter_pool,
-        is_elsewhere, leave_pool, new_pool_id, note_asleep, note_awake,
+        self, BlockingGuard, Cell, PoolContext, State as TaskState, TaskRef, current_pool, end_if_elsewhere,
+        enter_pool, is_elsewhere, leave_pool, new_pool_id, note_asleep, note_awake,
     },
     panic,
     shutdown::{Shutdown, ShutdownReport},
@@ -63,12 +63,12 @@ pub(super) struct Pool {
     pub(super) id: u64,
     pub(super) config: Config,
     pub(super) queues: Queues,
-    pub(super) idle: Idle,
+    pub(super) idle: Sleep,
     pub(super) token: CancelToken,
     /// Only in a pool whose queue is bounded.
-    space: Option<Space>,
-    /// A worker of this pool looks for work without sleeping.
-    looking: AtomicBool,
+    space: Option<Capacity>,
+    /// A worker of this pool spins for work.
+    spinning: AtomicBool,
     /// Workers that have not come to their first task, because they run the initializer.
     pub(super) beginning: AtomicUsize,
     broken: OnceLock<TaskError>,
@@ -122,9 +122,9 @@ struct Threads {
     joining: usize,
     next: u64,
     /// Of workers that have left.
-    seats: Vec<Seat>,
+    slots: Vec<WorkerSlot>,
     /// All that there ever were.
-    members: Vec<Arc<Member>>,
+    members: Vec<Arc<WorkerShared>>,
 }
 
 thread_local! {
@@ -154,10 +154,10 @@ impl Pool {
         let pool = Arc::new(Self {
             id: new_pool_id(),
             queues: Queues::new(),
-            idle: Idle::new(config.max_workers),
+            idle: Sleep::new(config.max_workers),
             token: CancelToken::new(),
-            space: (config.queue_capacity < usize::MAX).then(|| Space::new(config.queue_capacity)),
-            looking: AtomicBool::new(false),
+            space: (config.queue_capacity < usize::MAX).then(|| Capacity::new(config.queue_capacity)),
+            spinning: AtomicBool::new(false),
             beginning: AtomicUsize::new(0),
             broken: OnceLock::new(),
             cancels_queued: AtomicBool::new(false),
@@ -201,7 +201,7 @@ impl Pool {
         match &self.space {
             None => Ok(()),
             // In a broken pool every task gets in, and learns why.
-            Some(space) => match space.enter(options, || self.idle.is_closed()) {
+            Some(space) => match space.acquire(options, || self.idle.is_closed()) {
                 Err(SubmitError::ShutDown) if !self.idle.is_shut() => {
                     space.force();
                     Ok(())
@@ -265,7 +265,7 @@ impl Pool {
 
     /// Calls workers for what is queued, if there is anything.
     pub(super) fn call(self: &Arc<Self>, tasks: usize) {
-        let start = self.idle.call_for(tasks);
+        let start = self.idle.wake_for(tasks);
         if start > 0 {
             self.start(start);
         }
@@ -279,19 +279,19 @@ impl Pool {
             let number = threads.next;
             threads.next += 1;
             threads.handles.retain(|_, thread| !thread.is_gone());
-            let seat = threads.seats.pop().unwrap_or_else(|| {
-                let seat = Seat::new(&self.queues);
-                threads.members.push(Arc::clone(&seat.member));
-                seat
+            let slot = threads.slots.pop().unwrap_or_else(|| {
+                let slot = WorkerSlot::new(&self.queues);
+                threads.members.push(Arc::clone(&slot.member));
+                slot
             });
             let mut builder = thread::Builder::new().name(format!("{}-{number}", self.config.name_prefix));
             if let Some(bytes) = self.config.stack_size {
                 builder = builder.stack_size(bytes);
             }
-            // The thread takes its seat from here: it stays when there is no thread.
-            let offered = Arc::new(Mutex::new(Some(seat)));
+            // The thread takes its slot from here: it stays when there is no thread.
+            let offered = Arc::new(Mutex::new(Some(slot)));
             let (pool, taken) = (Arc::clone(self), Arc::clone(&offered));
-            let take = |offer: &Mutex<Option<Seat>>| offer.lock().unwrap_or_else(PoisonError::into_inner).take();
+            let take = |offer: &Mutex<Option<WorkerSlot>>| offer.lock().unwrap_or_else(PoisonError::into_inner).take();
             let life = Arc::new(());
             let life_there = Arc::clone(&life);
             let serve = move || {
@@ -307,12 +307,12 @@ impl Pool {
                     self.is_short.store(false, Ordering::Relaxed);
                 }
                 Err(error) => {
-                    threads.seats.extend(take(&offered));
+                    threads.slots.extend(take(&offered));
                     // ORDERING: a hint for those who look after it, which comes again when it was missed.
                     self.is_short.store(true, Ordering::Relaxed);
                     // Under the lock: a worker that leaves after this look sees that nobody was called in its place.
                     let alone = threads.live == 0;
-                    (started..workers).for_each(|_| self.idle.call_failed());
+                    (started..workers).for_each(|_| self.idle.note_failed_start());
                     drop(threads);
                     // What was announced until then counts on this call. A task waits for a worker that exists; with none at
                     // all nobody would run it. The next one that comes tries again: there may be threads then.
@@ -328,7 +328,7 @@ impl Pool {
     }
 
     /// The life of a worker's thread.
-    fn serve(self: Arc<Self>, seat: Option<Seat>) {
+    fn serve(self: Arc<Self>, slot: Option<WorkerSlot>) {
         enter_pool(Arc::<Self>::clone(&self));
         // There was none for this thread's sister, perhaps.
         future::deadline::ensure_served();
@@ -349,7 +349,7 @@ impl Pool {
                 self.break_with(TaskError::InitializerFailed { cause });
             }
         };
-        let seat = seat.map(|seat| Worker::serve(Arc::clone(&self), seat, begin));
+        let slot = slot.map(|slot| Worker::serve(Arc::clone(&self), slot, begin));
         if let Some(hook) = &self.config.exit_hook {
             panic::contain(|| hook());
             end_if_elsewhere(self.id);
@@ -358,7 +358,7 @@ impl Pool {
         end_if_elsewhere(self.id);
         self.observe(|observer| observer.worker_ended());
         let mut threads = self.threads();
-        threads.seats.extend(seat);
+        threads.slots.extend(slot);
         threads.live -= 1;
         let was_last = threads.live == 0;
         drop(threads);
@@ -423,18 +423,18 @@ impl Pool {
     fn found_tombs(&self, number: usize) {
         // ORDERING: a count for those who watch.
         self.outside.tombs_found.fetch_add(number as u64, Ordering::Relaxed);
-        (0..number).for_each(|_| self.unearth());
+        (0..number).for_each(|_| self.unmark_cancelled());
     }
 
-    /// Whether the caller may look for work: one at a time.
-    pub(super) fn begin_look(&self) -> bool {
+    /// Whether the caller may spin for work: one at a time.
+    pub(super) fn begin_spin(&self) -> bool {
         // ORDERING: nothing but a courtesy.
-        !self.looking.load(Ordering::Relaxed) && !self.looking.swap(true, Ordering::Relaxed)
+        !self.spinning.load(Ordering::Relaxed) && !self.spinning.swap(true, Ordering::Relaxed)
     }
 
-    pub(super) fn end_look(&self) {
-        // ORDERING: as in `begin_look`.
-        self.looking.store(false, Ordering::Relaxed);
+    pub(super) fn end_spin(&self) {
+        // ORDERING: as in `begin_spin`.
+        self.spinning.store(false, Ordering::Relaxed);
     }
 
     pub(super) fn resize(self: &Arc<Self>, workers: usize) {
@@ -448,7 +448,7 @@ impl Pool {
             self.call(queued.min(workers));
         }
         // Those that are too many find out and leave.
-        self.idle.call_all();
+        self.idle.wake_all();
     }
 
     pub(super) fn shut_down(self: &Arc<Self>, how: Shutdown, deadline: Option<Duration>) -> ShutdownReport {
@@ -469,14 +469,14 @@ impl Pool {
                 self.token.cancel();
             }
         }
-        self.idle.call_all();
+        self.idle.wake_all();
         if let Some(space) = &self.space {
             space.close();
         }
         // A worker that waits for its own end would wait for ever.
         if current_pool() != self.id {
             // One of another pool has a stand-in there, for whom tasks of this one may be waiting.
-            let here = WaitingHere::begin();
+            let here = BlockingGuard::begin();
             loop {
                 // Before the lock: what that starts takes the same lock of another pool, whose shutdown may wait for this one's.
                 let until = here.until(end);
@@ -559,22 +559,22 @@ impl Pool {
     #[inline]
     pub(super) fn give_space_back(&self) {
         if let Some(space) = &self.space {
-            space.leave();
+            space.release();
         }
     }
 
     /// A task is over, or run, and left its entry in the queue.
     #[inline]
-    pub(super) fn bury(&self) {
+    pub(super) fn mark_cancelled(&self) {
         if let Some(space) = &self.space {
-            space.bury();
+            space.mark_cancelled();
         }
     }
 
     /// A task was cancelled or has expired while it was queued. Its entry stays where it is, until there are so many that it costs
     /// each of them no more than a step or two to look for them all: or they would take memory as long as all workers are busy.
     pub(super) fn bury_queued(self: &Arc<Self>) {
-        self.bury();
+        self.mark_cancelled();
         let over = &self.over;
         // ORDERING: numbers that only have to be about right; the last one keeps others away, and hands nothing over.
         let number = over.number.fetch_add(1, Ordering::Relaxed) + 1;
@@ -597,9 +597,9 @@ impl Pool {
 
     /// Such an entry was taken out of the queue.
     #[inline]
-    pub(super) fn unearth(&self) {
+    pub(super) fn unmark_cancelled(&self) {
         if let Some(space) = &self.space {
-            space.unearth();
+            space.unmark_cancelled();
         }
     }
 }
@@ -663,7 +663,7 @@ impl Drop for Pool {
 }
 
 /// A worker's view of its pool.
-impl Host for Pool {
+impl PoolContext for Pool {
     fn pool_id(&self) -> u64 {
         self.id
     }
@@ -676,7 +676,7 @@ impl Host for Pool {
         note_asleep();
         self.idle.begin_wait();
         if self.queues.has_any_work() {
-            let start = self.idle.call_stand_in();
+            let start = self.idle.wake_stand_in();
             if start > 0 {
                 self.start(start);
                 // ORDERING: as where it is set.
@@ -686,7 +686,7 @@ impl Host for Pool {
         true
     }
 
-    fn look_after(self: Arc<Self>) {
+    fn start_stand_ins(self: Arc<Self>) {
         // ORDERING: as where it is set.
         if self.is_short.load(Ordering::Relaxed) && self.queues.has_any_work() {
             self.call(1);
@@ -700,11 +700,11 @@ impl Host for Pool {
         }
     }
 
-    fn begin_foreign(&self) -> bool {
+    fn begin_user_code(&self) -> bool {
         with_worker_of(self.id, |worker| worker.is_some_and(Worker::stop_search))
     }
 
-    fn end_foreign(&self, searched: bool) {
+    fn end_user_code(&self, searched: bool) {
         with_worker_of(self.id, |worker| {
             if let Some(worker) = worker {
                 worker.resume_search(searched);

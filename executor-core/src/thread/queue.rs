@@ -15,7 +15,7 @@ use crossbeam_deque::{Injector, Steal, Stealer, Worker as Deque};
 
 use super::{
     front::{BATCH, Front},
-    member::Member,
+    worker_shared::WorkerShared,
 };
 use crate::future::{State, TaskRef};
 
@@ -145,7 +145,7 @@ impl Line {
 #[derive(Clone)]
 pub(super) struct Neighbor {
     pub(super) deque: Stealer<TaskRef>,
-    pub(super) member: Arc<Member>,
+    pub(super) member: Arc<WorkerShared>,
 }
 
 pub(super) struct Queues {
@@ -174,7 +174,7 @@ impl Queues {
 
     /// A new deque for a worker, from which all others can steal. Its owner takes the task that came last, which is the one
     /// whose data is in its cache and the one that it will wait for first.
-    pub(super) fn new_deque(&self, member: &Arc<Member>) -> Deque<TaskRef> {
+    pub(super) fn new_deque(&self, member: &Arc<WorkerShared>) -> Deque<TaskRef> {
         let deque = Deque::new_lifo();
         let mut neighbors = self.neighbors.write().unwrap_or_else(PoisonError::into_inner);
         neighbors.push(Neighbor { deque: deque.stealer(), member: Arc::clone(member) });

@@ -9,18 +9,18 @@ use std::{
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
 };
 
-use super::{ThreadPoolCore, ThreadPoolExecutor};
+use super::{ThreadPoolExecutor, ThreadPoolHandle};
 use crate::{
     cancel::CancelToken,
     error::{SubmitError, TaskError, TryMapError},
-    future::{TaskFuture, WaitingHere, is_elsewhere},
+    future::{BlockingGuard, TaskFuture, is_elsewhere},
     sync::sleep_until,
     task::TaskOptions,
 };
 
 /// Where tasks that borrow are spawned; see [`ThreadPoolExecutor::scope`] and [`ThreadPoolExecutor::try_scope`].
 pub struct Scope<'scope, 'env: 'scope, E = Infallible> {
-    core: ThreadPoolCore,
+    handle: ThreadPoolHandle,
     state: Mutex<State<E>>,
     token: CancelToken,
     borrows: Arc<Borrows>,
@@ -51,7 +51,7 @@ impl Borrows {
         if *self.lock() == 0 {
             return;
         }
-        let here = WaitingHere::begin();
+        let here = BlockingGuard::begin();
         let mut number = self.lock();
         while *number > 0 {
             number = sleep_until(&self.none, number, here.until(None));
@@ -132,7 +132,7 @@ impl<'scope, E: Send + 'scope> Scope<'scope, '_, E> {
         // SAFETY: only the lifetime changes. `try_scope` does not return before `borrows` are none, and so all these closures
         // gone with what they borrow; the scope itself, which they borrow as well, lives in that frame.
         let work = unsafe { std::mem::transmute::<Box<dyn FnOnce() + Send + 'scope>, Box<dyn FnOnce() + Send>>(work) };
-        let future = self.core.enqueue(work, TaskOptions::new())?;
+        let future = self.handle.enqueue(work, TaskOptions::new())?;
         self.lock().tasks.push(future);
         Ok(())
     }
@@ -247,7 +247,7 @@ impl ThreadPoolExecutor {
     ) -> Result<R, TryMapError<E>> {
         let state = Mutex::new(State { tasks: Vec::new(), error: None });
         let scope = Scope {
-            core: self.scope_core(),
+            handle: self.scope_core(),
             state,
             token: self.cancel_token().child(),
             borrows: Arc::default(),
@@ -255,7 +255,7 @@ impl ThreadPoolExecutor {
             env: PhantomData,
         };
         let outcome: Result<R, Box<dyn Any + Send>> = catch_unwind(AssertUnwindSafe(|| body(&scope)));
-        let error = if is_elsewhere(scope.core.id()) {
+        let error = if is_elsewhere(scope.handle.id()) {
             // `body` has forked, and this is the copy: the threads that have borrowed are not here.
             Some(TryMapError::Task(TaskError::Forked))
         } else {

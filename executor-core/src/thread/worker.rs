@@ -12,12 +12,12 @@ use crossbeam_deque::Worker as Deque;
 
 use super::{
     front::BATCH,
-    idle::Slept,
-    member::{Counters, Member, count},
     pool::{BEARABLE, Pool, let_go},
     queue::{Neighbor, Queues, insist, sort_out},
+    sleep::Slept,
+    worker_shared::{Counters, WorkerShared, count},
 };
-use crate::future::{Cell, TaskRef, end_if_elsewhere, look_for_work, note_asleep, note_awake};
+use crate::future::{Cell, TaskRef, end_if_elsewhere, note_asleep, note_awake, spin_for_work};
 
 /// After so many tasks of its own deque a worker takes one from outside first, so that tasks which keep on submitting do not
 /// starve the others.
@@ -28,26 +28,26 @@ const FAIRNESS: u32 = 61;
 const STUCK: Duration = Duration::from_micros(100);
 
 /// A worker that looks for work does so once in so many turns.
-const TURNS: u32 = 16;
+const SEARCH_ROUNDS: u32 = 16;
 
 /// A worker that has done its tasks waits for so many turns, about a microsecond, before it looks outside again, where tasks
 /// have come in numbers for so many times in a row. Each look takes the queue's cache lines from who submits; one who is left
 /// alone for a moment gets ahead, and submits faster by up to a half.
-const BREATH: u32 = 32;
+const RUNS_BEFORE_LOOK: u32 = 32;
 const BURST: u32 = 4;
 
 /// So many workers sleep, beyond twice as many as may be awake, before one that is done leaves at once.
 const STAND_INS: usize = 16;
 
 /// What a worker leaves to the next one.
-pub(super) struct Seat {
+pub(super) struct WorkerSlot {
     deque: Deque<TaskRef>,
-    pub(super) member: Arc<Member>,
+    pub(super) member: Arc<WorkerShared>,
 }
 
-impl Seat {
+impl WorkerSlot {
     pub(super) fn new(queues: &Queues) -> Self {
-        let member = Arc::new(Member::new());
+        let member = Arc::new(WorkerShared::new());
         Self { deque: queues.new_deque(&member), member }
     }
 }
@@ -55,7 +55,7 @@ impl Seat {
 /// A worker as its own thread sees it.
 pub(super) struct Worker {
     pub(super) pool: Arc<Pool>,
-    seat: Seat,
+    slot: WorkerSlot,
     /// All workers, this one included.
     neighbors: RefCell<Vec<Neighbor>>,
     /// How many tasks each had put into its deque when that was last found empty.
@@ -102,12 +102,12 @@ impl Drop for Serving {
 }
 
 impl Worker {
-    /// The life of a worker between its initializer and its exit hook; gives its seat back.
-    pub(super) fn serve(pool: Arc<Pool>, seat: Seat, begin: impl FnOnce()) -> Seat {
-        seat.member.sleeper.enter();
+    /// The life of a worker between its initializer and its exit hook; gives its slot back.
+    pub(super) fn serve(pool: Arc<Pool>, slot: WorkerSlot, begin: impl FnOnce()) -> WorkerSlot {
+        slot.member.sleeper.enter();
         let worker = Self {
             pool,
-            seat,
+            slot,
             neighbors: RefCell::default(),
             empty_at: RefCell::default(),
             watched: StdCell::new(0),
@@ -126,20 +126,20 @@ impl Worker {
         worker.begin(begin);
         worker.work();
         drop(serving);
-        worker.seat
+        worker.slot
     }
 
     #[inline]
     pub(super) fn counters(&self) -> &Counters {
-        &self.seat.member.counters
+        &self.slot.member.counters
     }
 
     /// Queues a task that this worker's task has submitted.
     #[inline]
     pub(super) fn push(&self, task: TaskRef) {
-        self.seat.deque.push(task);
-        count(&self.seat.member.pushed.0);
-        if self.seat.deque.len() >= self.bearable.get() {
+        self.slot.deque.push(task);
+        count(&self.slot.member.pushed.0);
+        if self.slot.deque.len() >= self.bearable.get() {
             self.sweep();
         }
     }
@@ -147,7 +147,7 @@ impl Worker {
     /// Takes what is over out of this worker's deque, if that may be as many as can still be run.
     #[cold]
     fn sweep(&self) {
-        let (deque, outside) = (&self.seat.deque, &self.pool.outside);
+        let (deque, outside) = (&self.slot.deque, &self.pool.outside);
         let length = deque.len();
         // ORDERING: numbers that stand for themselves.
         let over = [&outside.cancelled, &outside.expired, &self.counters().tombs_made];
@@ -164,12 +164,12 @@ impl Worker {
         left.into_iter().rev().for_each(|task| deque.push(task));
         for _ in &found {
             count(&self.counters().tombs_found);
-            self.pool.unearth();
+            self.pool.unmark_cancelled();
         }
         found.into_iter().for_each(let_go);
         if has_left {
             // As in `take_back`: they were in no queue for a moment.
-            count(&self.seat.member.pushed.0);
+            count(&self.slot.member.pushed.0);
             self.pool.call(1);
         }
     }
@@ -178,10 +178,10 @@ impl Worker {
     /// just submitted.
     #[inline]
     pub(super) fn take_back(&self, cell: &Cell) -> Option<TaskRef> {
-        let last = self.seat.deque.pop()?;
+        let last = self.slot.deque.pop()?;
         if ptr::eq(last.cell(), cell) {
             count(&self.counters().tombs_found);
-            self.pool.unearth();
+            self.pool.unmark_cancelled();
             return Some(last);
         }
         // Counted again, and somebody called: who has looked meanwhile has found the deque empty, and may have lain down.
@@ -239,12 +239,12 @@ impl Worker {
     fn run(&self, task: TaskRef) -> bool {
         self.in_run.set(true);
         let ran = self.pool.run(&task);
-        // Foreign code that has been told of the task may have forked.
+        // The user's code that has been told of the task may have forked.
         end_if_elsewhere(self.pool.id);
         self.in_run.set(false);
         if !ran {
             count(&self.counters().tombs_found);
-            self.pool.unearth();
+            self.pool.unmark_cancelled();
         }
         if !self.searches_early.take() {
             return false;
@@ -266,7 +266,7 @@ impl Worker {
         if self.depth.get() > 0 || !self.in_run.get() {
             // In the place of one that waits for it.
             count(&self.counters().tombs_made);
-            self.pool.bury();
+            self.pool.mark_cancelled();
         } else {
             self.pool.give_space_back();
         }
@@ -281,7 +281,7 @@ impl Worker {
         if self.depth.get() == 0
             && self.in_run.get()
             && !self.searches_early.get()
-            && self.seat.deque.is_empty()
+            && self.slot.deque.is_empty()
             && !self.pool.queues.has_front()
         {
             self.pool.idle.begin_search();
@@ -289,7 +289,7 @@ impl Worker {
         }
     }
 
-    /// Foreign code runs after the task's end, and may wait for a task that nobody comes for as long as this worker counts as one
+    /// The user's code runs after the task's end, and may wait for a task that nobody comes for as long as this worker counts as one
     /// that searches; says whether it did.
     pub(super) fn stop_search(&self) -> bool {
         // What the code runs in place does not begin a search either.
@@ -312,7 +312,7 @@ impl Worker {
     /// The next task, or `None` when there is none; then this worker counts as one that searches.
     fn next(&self, searching: &mut bool, since_outside: &mut u32) -> Option<TaskRef> {
         let queues = &self.pool.queues;
-        let deque = &self.seat.deque;
+        let deque = &self.slot.deque;
         if let Some(task) = queues.pop_urgent() {
             return Some(task);
         }
@@ -337,7 +337,7 @@ impl Worker {
             self.pool.idle.begin_search();
         }
         if self.bursts.get() >= BURST && deque.is_empty() {
-            (0..BREATH).for_each(|_| spin_loop());
+            (0..RUNS_BEFORE_LOOK).for_each(|_| spin_loop());
         }
         self.pop_outside()
             .or_else(|| deque.pop())
@@ -417,29 +417,29 @@ impl Worker {
     /// Looks for a while, sleeps until it is called; `false` when this worker is to end.
     fn rest(&self) -> bool {
         let pool = &*self.pool;
-        let (idle, sleeper) = (&pool.idle, &self.seat.member.sleeper);
+        let (idle, sleeper) = (&pool.idle, &self.slot.member.sleeper);
         // One of the pool looks; the others sleep at once.
-        if pool.begin_look() {
+        if pool.begin_spin() {
             // Not at every turn: each look takes the queue's cache line from who submits, and the later it finds something the
             // more that is.
             let mut turn = 0_u32;
-            let found = look_for_work(|| {
+            let found = spin_for_work(|| {
                 turn += 1;
-                turn.is_multiple_of(TURNS) && (self.has_work() || idle.is_shut())
+                turn.is_multiple_of(SEARCH_ROUNDS) && (self.has_work() || idle.is_shut())
             });
-            pool.end_look();
+            pool.end_spin();
             if found && !idle.is_shut() {
                 return true;
             }
         }
-        idle.lie_down(sleeper);
-        (self.has_work() && idle.get_up(sleeper)) || self.sleep()
+        idle.prepare_to_park(sleeper);
+        (self.has_work() && idle.cancel_park(sleeper)) || self.sleep()
     }
 
     /// Sleeps, having lain down; `false` when this worker is to end.
     fn sleep(&self) -> bool {
         let pool = &*self.pool;
-        let (idle, sleeper) = (&pool.idle, &self.seat.member.sleeper);
+        let (idle, sleeper) = (&pool.idle, &self.slot.member.sleeper);
         // Those that stand in for others stay for a while as well: waits come in numbers, and a thread that starts costs more
         // than one that wakes, and starts on any core.
         if idle.is_shut() || idle.sleeping() > 2 * idle.limit() + STAND_INS {
@@ -454,10 +454,10 @@ impl Worker {
 
     /// Lies down if more workers are awake than may be, and leaves its tasks to them.
     fn step_back(&self) -> bool {
-        while let Some(task) = self.seat.deque.pop() {
+        while let Some(task) = self.slot.deque.pop() {
             self.pool.queues.push(task);
         }
-        let steps_back = self.pool.idle.lie_down_if_over_limit(&self.seat.member.sleeper);
+        let steps_back = self.pool.idle.park_if_over_limit(&self.slot.member.sleeper);
         if steps_back && self.has_work() {
             self.pool.call(1);
         }

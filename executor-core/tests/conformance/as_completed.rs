@@ -2,7 +2,7 @@
 
 use std::{collections::HashSet, time::Duration};
 
-use executor_core::{Completion, Executor, Promise, WaitTimeout, as_completed};
+use executor_core::{Executor, Promise, WaitTimeout, Waitable, as_completed};
 
 use crate::{
     gate::{Gate, pass},
@@ -29,7 +29,7 @@ pub(crate) fn test_future_times_out(kind: impl Kind) {
     assert!(done.wait_timeout(LONG));
     let held = pool.submit(pass, gate.key()).unwrap();
     for timeout in [Duration::ZERO, Duration::from_millis(100)] {
-        let all: [&dyn Completion; 2] = [&held, &done];
+        let all: [&dyn Waitable; 2] = [&held, &done];
         let mut set = as_completed(all, Some(timeout));
         assert_eq!(set.next().unwrap().unwrap().task_id(), done.id());
         assert_eq!(set.next().unwrap().err(), Some(WaitTimeout { unfinished: 1, total: 2 }));

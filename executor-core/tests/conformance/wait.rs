@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use executor_core::{Completion, Executor, ReturnWhen, TaskId, Waited, wait};
+use executor_core::{Executor, ReturnWhen, TaskId, Waitable, Waited, wait};
 
 use crate::{
     gate::{Gate, pass},
@@ -11,20 +11,20 @@ use crate::{
     tasks::{picky, square},
 };
 
-fn ids<C: Completion>(waited: &Waited<C>) -> (Vec<TaskId>, Vec<TaskId>) {
-    let ids = |futures: &[C]| futures.iter().map(Completion::task_id).collect();
+fn ids<C: Waitable>(waited: &Waited<C>) -> (Vec<TaskId>, Vec<TaskId>) {
+    let ids = |futures: &[C]| futures.iter().map(Waitable::task_id).collect();
     (ids(&waited.done), ids(&waited.not_done))
 }
 
 /// Waits, and looks which futures are done and which are not; in the order of the input, because it is kept.
 fn expect(
-    futures: &[&dyn Completion],
+    futures: &[&dyn Waitable],
     timeout: Option<Duration>,
     when: ReturnWhen,
-    done: &[&dyn Completion],
-    not_done: &[&dyn Completion],
+    done: &[&dyn Waitable],
+    not_done: &[&dyn Waitable],
 ) {
-    let expected = [done, not_done].map(|part| part.iter().map(Completion::task_id).collect::<Vec<_>>());
+    let expected = [done, not_done].map(|part| part.iter().map(Waitable::task_id).collect::<Vec<_>>());
     assert_eq!(ids(&wait(futures.iter().copied(), timeout, when)), expected.into());
 }
 
@@ -50,7 +50,7 @@ pub(crate) fn test_first_completed_some_already_completed(kind: impl Kind) {
     let gate = Gate::new();
     let States { cancelled, finished, .. } = States::new();
     let held = pool.submit(pass, gate.key()).unwrap();
-    let all: [&dyn Completion; 3] = [&cancelled, &finished, &held];
+    let all: [&dyn Waitable; 3] = [&cancelled, &finished, &held];
     expect(&all, Some(LONG), ReturnWhen::FirstCompleted, &[&cancelled, &finished], &[&held]);
 }
 
@@ -72,11 +72,11 @@ pub(crate) fn test_first_exception_some_already_complete(kind: impl Kind) {
     let gate = Gate::new();
     let States { cancelled, finished, .. } = States::new();
     let held = pool.submit(pass, gate.key()).unwrap();
-    let all: [&dyn Completion; 3] = [&cancelled, &finished, &held];
+    let all: [&dyn Waitable; 3] = [&cancelled, &finished, &held];
     // Neither a cancelled future nor a finished one ends the wait; both are done.
     expect(&all, Some(Duration::from_millis(100)), ReturnWhen::FirstError, &[&cancelled, &finished], &[&held]);
     let bad = pool.submit(picky, 3).unwrap();
-    let all: [&dyn Completion; 3] = [&cancelled, &bad, &held];
+    let all: [&dyn Waitable; 3] = [&cancelled, &bad, &held];
     expect(&all, Some(LONG), ReturnWhen::FirstError, &[&cancelled, &bad], &[&held]);
 }
 
@@ -92,7 +92,7 @@ pub(crate) fn test_all_completed(kind: impl Kind) {
     let pool = kind.pool(2);
     let States { cancelled, failed, finished, .. } = States::new();
     let (good, bad) = (pool.submit(square, 2).unwrap(), pool.submit(picky, 3).unwrap());
-    let all: [&dyn Completion; 5] = [&cancelled, &failed, &finished, &good, &bad];
+    let all: [&dyn Waitable; 5] = [&cancelled, &failed, &finished, &good, &bad];
     expect(&all, Some(LONG), ReturnWhen::AllCompleted, &all, &[]);
 }
 

@@ -9,7 +9,7 @@ use std::{
 };
 
 use executor_core::{
-    ChunkInput, ChunkOutput, Executor, Gather, Observer, Payload, PoolState, Shutdown, ShutdownReport, Stats, Submit,
+    ChunkInput, ChunkOutput, Collect, Executor, Observer, Payload, PoolState, Shutdown, ShutdownReport, Stats, Submit,
     SubmitError, Task, TaskEnd, TaskError, TaskFuture, TaskId, TaskOptions,
 };
 
@@ -283,26 +283,26 @@ impl Observer for Tally {
 /// An executor whose tasks are counted on their way in.
 pub(super) struct Counted<E: Executor> {
     pub(super) inner: E,
-    core: CountedCore<E::Core>,
+    core: CountedHandle<E::Handle>,
 }
 
 #[derive(Clone)]
-pub(super) struct CountedCore<C> {
+pub(super) struct CountedHandle<C> {
     core: C,
     round: Arc<Round>,
 }
 
 impl<E: Executor> Counted<E> {
     pub(super) fn new(inner: E, round: &Arc<Round>) -> Self {
-        let core = CountedCore { core: inner.core().clone(), round: Arc::clone(round) };
+        let core = CountedHandle { core: inner.handle().clone(), round: Arc::clone(round) };
         Self { inner, core }
     }
 }
 
 impl<E: Executor> Executor for Counted<E> {
-    type Core = CountedCore<E::Core>;
+    type Handle = CountedHandle<E::Handle>;
 
-    fn core(&self) -> &Self::Core {
+    fn handle(&self) -> &Self::Handle {
         &self.core
     }
 
@@ -319,7 +319,7 @@ impl<E: Executor> Executor for Counted<E> {
     }
 }
 
-impl<C: Submit> CountedCore<C> {
+impl<C: Submit> CountedHandle<C> {
     fn count<T>(&self, outcome: Result<T, SubmitError>) -> Result<T, SubmitError> {
         if outcome.is_ok() {
             self.round.count_submitted();
@@ -328,7 +328,7 @@ impl<C: Submit> CountedCore<C> {
     }
 }
 
-impl<C: Submit> Submit for CountedCore<C> {
+impl<C: Submit> Submit for CountedHandle<C> {
     fn submit_task<F, A, M>(&self, task: F, args: A, options: TaskOptions) -> Result<TaskFuture<F::Output>, SubmitError>
     where
         F: Task<A, M>,
@@ -375,18 +375,18 @@ impl<C: Submit> Submit for CountedCore<C> {
         self.count(self.core.submit_chunk(task, input, options))
     }
 
-    fn gather<'a, F, A, M>(
+    fn collect_all<'a, F, A, M>(
         &self,
         task: &F,
-        gather: Gather<'a, A>,
-    ) -> Result<Result<Vec<F::Output>, TaskError>, Gather<'a, A>>
+        collect: Collect<'a, A>,
+    ) -> Result<Result<Vec<F::Output>, TaskError>, Collect<'a, A>>
     where
         F: Task<A, M>,
         A: Payload,
         F::Output: Payload,
         M: 'static,
     {
-        self.core.gather(task, gather)
+        self.core.collect_all(task, collect)
     }
 
     fn max_workers(&self) -> usize {

@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use executor_core::{ReturnWhen, as_completed, wait, wait_until_any};
+use executor_core::{ReturnWhen, as_completed, wait, wait_until};
 use workloads::Random;
 
 use super::{
@@ -55,7 +55,7 @@ impl<S: Subject> Actor<'_, S> {
         let when = [ReturnWhen::FirstCompleted, ReturnWhen::FirstError, ReturnWhen::AllCompleted];
         let when = when[below(random, 3) as usize];
         let waited = match below(random, 4) {
-            0 => wait_until_any(some, timeout, |(expect, _)| expect.argument.is_multiple_of(3)),
+            0 => wait_until(some, timeout, |(expect, _)| expect.argument.is_multiple_of(3)),
             _ => wait(some, timeout, when),
         };
         let (done, not_done) = (waited.done, waited.not_done);

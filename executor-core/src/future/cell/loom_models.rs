@@ -5,7 +5,7 @@ use std::sync::Arc as StdArc;
 use loom::{sync::Arc, thread};
 
 use super::{
-    super::{WaitingHere, outcome::Slot, waiter::Waiter},
+    super::{BlockingGuard, outcome::Slot, waiter::Waiter},
     *,
 };
 use crate::{error::TaskError, future::CompletionSet, sync};
@@ -126,7 +126,7 @@ fn a_set_hears_of_every_cell_once() {
                 set.push(index);
             }
         }
-        let here = WaitingHere::begin();
+        let here = BlockingGuard::begin();
         let mut heard = [set.pop(&here, None), set.pop(&here, None)];
         heard.sort_unstable();
         assert_eq!(heard, [Some(0), Some(1)]);
@@ -161,7 +161,7 @@ fn two_waiters_are_both_woken() {
             set.push(5);
         }
         assert_eq!(task.wait(), Some(Ok(7)));
-        assert_eq!(set.pop(&WaitingHere::begin(), None), Some(5));
+        assert_eq!(set.pop(&BlockingGuard::begin(), None), Some(5));
         worker.join().unwrap();
     });
 }
@@ -294,7 +294,7 @@ fn who_claims_alone_sees_what_those_did_who_have_let_go() {
         assert!(!task.cell.release(), "the handle is there");
         seen
     };
-    meet(3, claim, look, |task, alone, seen| {
+    meet(3, claim, spin, |task, alone, seen| {
         assert_eq!((task.touched(), seen), (u32::from(alone), 0));
     });
 }

@@ -89,7 +89,7 @@ fn a_supervisor_that_panics_leaves_nobody_waiting() {
         let queue_time = TaskOptions::new().queue_timeout(LONG).timeout(LONG);
         futures.extend((0..3).map(|_| pool.submit_with(hang, (), queue_time).unwrap()));
         let pids = pool.worker_pids();
-        let core = pool.core().clone();
+        let core = pool.handle().clone();
         let waits_for_space = thread::spawn(move || core.submit_task(hang, (), TaskOptions::new()));
         if is_shut_down {
             pool.shutdown(Shutdown::Drain, Some(Duration::ZERO));

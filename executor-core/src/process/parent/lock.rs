@@ -1,8 +1,8 @@
 //! The pool's lock, and what may not happen under it.
 //!
-//! Foreign code (destructors of the user's values, serde, `Debug`, observers, wakers) is never called while the lock is held:
+//! The user's code (destructors of the user's values, serde, `Debug`, observers, wakers) is never called while the lock is held:
 //! it may panic, take its time, and use the pool. So what is to be dropped is put aside ([`Spent`]) and dropped by whoever
-//! releases the lock, or, where it is the user's, by a thread that nobody waits for. Debug builds notice foreign code that is
+//! releases the lock, or, where it is the user's, by a thread that nobody waits for. Debug builds notice the user's code that is
 //! run all the same, where this crate calls it ([`panic::contain`](crate::panic::contain) and its like).
 
 use std::{
@@ -14,7 +14,7 @@ use std::{
 };
 
 use super::{spent::Spent, state::State};
-use crate::{foreign::NoForeignCode, sys};
+use crate::{sys, user_code::NoUserCode};
 
 /// [`State`] behind its lock.
 ///
@@ -54,12 +54,12 @@ pub(in crate::process) struct Locked<'a> {
     lock: &'a Lock,
     /// There until it is dropped, or waits.
     guard: Option<MutexGuard<'a, State>>,
-    no_foreign_code: Option<NoForeignCode>,
+    no_user_code: Option<NoUserCode>,
 }
 
 impl<'a> Locked<'a> {
     fn of(lock: &'a Lock, guard: MutexGuard<'a, State>) -> Self {
-        Self { lock, guard: Some(guard), no_foreign_code: Some(NoForeignCode::begin()) }
+        Self { lock, guard: Some(guard), no_user_code: Some(NoUserCode::begin()) }
     }
 
     /// Releases the lock, waits until somebody notifies `condition`, for no longer than `time`, and takes it again. May return
@@ -71,7 +71,7 @@ impl<'a> Locked<'a> {
             return lock.lock();
         }
         let Some(guard) = self.guard.take() else { return lock.lock() };
-        self.no_foreign_code = None;
+        self.no_user_code = None;
         let guard = match time {
             None => condition.wait(guard).unwrap_or_else(PoisonError::into_inner),
             Some(time) => condition.wait_timeout(guard, time).unwrap_or_else(PoisonError::into_inner).0,
@@ -111,7 +111,7 @@ impl Drop for Locked<'_> {
         if thread::panicking() {
             sys::send_if_room(self.lock.doorbell.as_fd(), &[1]);
         }
-        self.no_foreign_code = None;
+        self.no_user_code = None;
         if let Some(spent) = spent {
             spent.into_iter().for_each(Spent::let_go);
         }

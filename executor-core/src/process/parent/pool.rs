@@ -17,7 +17,7 @@ use super::{
 use crate::{
     cancel::CancelToken,
     error::TaskError,
-    future::{Task as CellTask, callbacks, has_time, is_elsewhere, look, new_pool_id},
+    future::{Task as CellTask, callbacks, has_time, is_elsewhere, new_pool_id, spin},
     portable::{
         job::{ProcessTask, TaskOwner},
         location::Location,
@@ -42,7 +42,7 @@ pub(in crate::process) struct PoolShared {
     pub(in crate::process) changed: Condvar,
 }
 
-/// Who looks for an answer lets others run after so many turns, about two microseconds, and then after twice as many each time.
+/// A thread that spins for an answer lets others run after so many turns, about two microseconds, and then after twice as many each time.
 const YIELD: u32 = 32;
 
 /// A thread that uses the pool tells an observer for no longer than this, but for the last thing that it tells.
@@ -282,7 +282,7 @@ impl TaskOwner for PoolShared {
     }
 
     /// Receives answers for a while, until this task is done; says whether it is.
-    fn look(&self, task: &CellTask<ProcessTask>, deadline: Option<Instant>) -> bool {
+    fn spin(&self, task: &CellTask<ProcessTask>, deadline: Option<Instant>) -> bool {
         let is_done = || task.cell().state().is_final();
         if self.is_elsewhere() {
             return is_done();
@@ -300,7 +300,7 @@ impl TaskOwner for PoolShared {
         // Others run for some milliseconds once they are let.
         let may_yield = has_time(deadline);
         let mut turn = 0_u32;
-        let found = look(deadline, || {
+        let found = spin(deadline, || {
             if is_done() {
                 return true;
             }

@@ -12,15 +12,15 @@ use std::{
     },
 };
 
-#[cfg(target_os = "linux")]
-use super::{
-    foreign::{ForeignFiles, close_elsewhere},
-    outgoing::share_frame,
-    socket::ArrivedFile,
-};
 use super::{
     outgoing::Outgoing,
     socket::{READ_SIZE, Source, is_gone},
+};
+#[cfg(target_os = "linux")]
+use super::{
+    outgoing::share_frame,
+    socket::ArrivedFile,
+    untrusted_files::{UntrustedFiles, close_elsewhere},
 };
 #[cfg(target_os = "linux")]
 use crate::shm::{MOST_BLOCKS, Reference, Share};
@@ -66,7 +66,7 @@ pub(in crate::process) struct ControlChannel {
     other: VecDeque<(u8, Vec<u8>)>,
     /// Files that came beside frames of their own.
     #[cfg(target_os = "linux")]
-    files: ForeignFiles,
+    files: UntrustedFiles,
     /// Bytes read.
     received: u64,
     /// Something was read since the transport last looked at its memory: among it there may have been what woke somebody.
@@ -95,7 +95,7 @@ impl ControlChannel {
             data: VecDeque::new(),
             other: VecDeque::new(),
             #[cfg(target_os = "linux")]
-            files: ForeignFiles::default(),
+            files: UntrustedFiles::default(),
             received: 0,
             has_news: false,
             is_kicked: false,

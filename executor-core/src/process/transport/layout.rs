@@ -7,7 +7,7 @@ pub(super) mod requests {
     /// An [`NotifyPolicy`](super::super::NotifyPolicy).
     pub(in super::super) const ALERT: usize = 64;
     /// Whether a core is free on which the worker may wait with its eyes open.
-    pub(in super::super) const MAY_LOOK: usize = 68;
+    pub(in super::super) const MAY_SPIN: usize = 68;
     /// Bytes of the ring of replies that the parent has read.
     pub(in super::super) const CONSUMED: usize = 128;
     /// Changes with every such reading. A worker without room for a reply sleeps on it.

@@ -13,8 +13,6 @@ use crate::shm::{Reference, Share};
 use crate::{codec::Output, portable::bytes::Long, untrusted::Malformed};
 
 mod control;
-#[cfg(target_os = "linux")]
-mod foreign;
 mod kick;
 #[cfg(target_os = "linux")]
 mod layout;
@@ -28,6 +26,8 @@ mod ring_worker;
 mod socket;
 mod socket_parent;
 mod socket_worker;
+#[cfg(target_os = "linux")]
+mod untrusted_files;
 
 #[cfg(all(any(test, fuzzing), not(loom), target_os = "linux"))]
 pub(super) mod hostile;

@@ -47,7 +47,7 @@ pub(in crate::process) fn ring_pair(control: ControlChannel) -> io::Result<(Ring
         oldest_number: 0,
         consumed: 0,
         drained: 0,
-        may_look: false,
+        may_spin: false,
         notify_policy: NotifyPolicy::BeforeSleep,
         scratch: Vec::new(),
         outboxes: Vec::new(),
@@ -76,7 +76,7 @@ pub(in crate::process) struct Rings {
     /// Bytes of replies received.
     consumed: u64,
     drained: u32,
-    may_look: bool,
+    may_spin: bool,
     notify_policy: NotifyPolicy,
     scratch: Vec<u8>,
     /// Memory in which the worker leaves long replies; `None` where it could not be received.
@@ -349,11 +349,11 @@ impl ParentEnd for Rings {
         }
     }
 
-    fn notify(&mut self, look: bool) {
-        if look != self.may_look {
-            self.may_look = look;
+    fn notify(&mut self, may_spin: bool) {
+        if may_spin != self.may_spin {
+            self.may_spin = may_spin;
             // ORDERING: advice that stands for itself.
-            self.requests.word(requests::MAY_LOOK).store(look.into(), Ordering::Relaxed);
+            self.requests.word(requests::MAY_SPIN).store(may_spin.into(), Ordering::Relaxed);
         }
         let published = self.requests.word(requests::PUBLISHED);
         let counts = [std::mem::replace(&mut self.rung, self.published), self.published];

@@ -160,7 +160,7 @@ proptest! {
     fn nothing_is_pushed_that_there_is_no_room_for(asks in vec(ask(), 1..120)) {
         let (control, _socket) = ControlChannel::pair().unwrap();
         let (mut end, _files) = ring_pair(control).unwrap();
-        let mut standing: VecDeque<(RecordOffset, Vec<u8>)> = VecDeque::new();
+        let mut in_flight: VecDeque<(RecordOffset, Vec<u8>)> = VecDeque::new();
         let (mut released, mut pushed) = (0, 0);
         for (which, ask) in asks.iter().enumerate() {
             let which = which as u32;
@@ -169,7 +169,7 @@ proptest! {
             let (bound, bytes) = records(which, ask);
             let define = define(which, &bound);
             while !end.has_room(load(ask, define.as_ref())) {
-                let oldest = standing.pop_front();
+                let oldest = in_flight.pop_front();
                 prop_assert!(oldest.is_some(), "an empty ring has room for everything");
                 let (place, bytes) = oldest.unwrap();
                 prop_assert!(end.bytes(place) == bytes, "what stands in the ring was overwritten");
@@ -184,9 +184,9 @@ proptest! {
                 prop_assert_eq!(place.end - pushed, all as u64, "the load is what is pushed");
             }
             pushed = place.end;
-            standing.push_back((place, bytes));
+            in_flight.push_back((place, bytes));
         }
-        for (place, bytes) in standing {
+        for (place, bytes) in in_flight {
             prop_assert!(end.bytes(place) == bytes, "what stands in the ring was overwritten");
         }
     }

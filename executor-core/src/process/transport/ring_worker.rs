@@ -117,9 +117,9 @@ impl RingWorker {
         if protocol::pass_all(self.replies.word(replies::PASSED), passed, notify_policy) {
             self.kick();
         }
-        let may_look = self.requests.word(requests::MAY_LOOK).load(Ordering::Relaxed) != 0;
+        let may_spin = self.requests.word(requests::MAY_SPIN).load(Ordering::Relaxed) != 0;
         let end = Instant::now() + LOOK;
-        for turn in 1..=if may_look { u32::MAX } else { GLANCE } {
+        for turn in 1..=if may_spin { u32::MAX } else { GLANCE } {
             for _ in 0..16 {
                 if self.published() != passed {
                     return;

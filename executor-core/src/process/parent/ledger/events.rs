@@ -1,6 +1,6 @@
 //! What is to be told to the pool's observer, and noted in the spans of those who submitted.
 //!
-//! All of that is foreign code, so it is kept here as long as the pool's lock is held, and told by whoever releases it, or, where
+//! All of that is the user's code, so it is kept here as long as the pool's lock is held, and told by whoever releases it, or, where
 //! that takes long or is the supervisor, by a thread that nobody waits for. Only one thread tells at a time, and takes what
 //! others leave meanwhile: so it is told in the order in which it happened.
 

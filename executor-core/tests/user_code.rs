@@ -17,8 +17,8 @@ use std::{
 
 use executor_core::{
     CancelHook, Executor, Observer, Promise, Promises, RayonExecutor, ReturnWhen, Shutdown, Submit, SubmitError,
-    TaskEnd, TaskError, TaskFuture, TaskId, TaskOptions, ThreadPoolCore, ThreadPoolExecutor, TryMapError, as_completed,
-    wait, with_worker_state,
+    TaskEnd, TaskError, TaskFuture, TaskId, TaskOptions, ThreadPoolExecutor, ThreadPoolHandle, TryMapError,
+    as_completed, wait, with_worker_state,
 };
 
 const LONG: Duration = Duration::from_secs(60);
@@ -237,14 +237,14 @@ fn threads_that_cannot_be_started_fail_their_tasks_and_the_pool_ends() {
 
 #[test]
 fn an_initializer_may_wait_for_a_task_of_its_pool() {
-    static CORE: OnceLock<ThreadPoolCore> = OnceLock::new();
+    static CORE: OnceLock<ThreadPoolHandle> = OnceLock::new();
     let initializer = || {
         let Some(core) = CORE.get() else { return };
         let future = core.submit_task(|x: u64| x + 1, 1, TaskOptions::new()).unwrap();
         assert_eq!(future.result(), Ok(2));
     };
     let pool = ThreadPoolExecutor::builder().max_workers(2).initializer(initializer).build().unwrap();
-    assert!(CORE.set(pool.core().clone()).is_ok());
+    assert!(CORE.set(pool.handle().clone()).is_ok());
     for x in 0..50 {
         assert_eq!(pool.spawn(move || x).unwrap().result(), Ok(x));
         wait_until_idle(&pool);
@@ -769,7 +769,7 @@ fn the_destructor_of_a_scopes_second_error_may_wait_for_who_spawns() {
 }
 
 /// Waits for a task of its pool when it is told of the first one that starts.
-struct Asks(Mutex<Option<ThreadPoolCore>>);
+struct Asks(Mutex<Option<ThreadPoolHandle>>);
 
 impl Observer for Asks {
     fn task_started(&self, _: TaskId) {
@@ -785,7 +785,7 @@ impl Observer for Asks {
 fn an_observer_may_wait_for_a_task_of_its_pool_before_one_that_waits_for_the_next() {
     let asks = Arc::new(Asks(Mutex::default()));
     let pool = ThreadPoolExecutor::builder().max_workers(1).observer(Arc::clone(&asks)).build().unwrap();
-    *asks.0.lock().unwrap() = Some(pool.core().clone());
+    *asks.0.lock().unwrap() = Some(pool.handle().clone());
     let (promise, resolved) = Promise::new();
     let (running, runs) = mpsc::channel();
     let waits = pool.spawn(move || {

@@ -13,9 +13,9 @@ use crate::{sys, untrusted::Malformed};
 
 /// Files that have come and that nobody has asked for. They leave as what cannot be slow to close, or are closed elsewhere.
 #[derive(Debug, Default)]
-pub(super) struct ForeignFiles(pub(super) VecDeque<ArrivedFile>);
+pub(super) struct UntrustedFiles(pub(super) VecDeque<ArrivedFile>);
 
-impl ForeignFiles {
+impl UntrustedFiles {
     pub(super) fn len(&self) -> usize {
         self.0.len()
     }
@@ -38,7 +38,7 @@ impl ForeignFiles {
     }
 }
 
-impl Drop for ForeignFiles {
+impl Drop for UntrustedFiles {
     fn drop(&mut self) {
         close_elsewhere(self.0.drain(..).flatten());
     }

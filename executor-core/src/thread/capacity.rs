@@ -10,12 +10,12 @@ use std::{
     time::Instant,
 };
 
-use crate::{error::SubmitError, future::WaitingHere, sync::sleep_until, task::TaskOptions};
+use crate::{error::SubmitError, future::BlockingGuard, sync::sleep_until, task::TaskOptions};
 
 /// So many tombstones keep no places in the smallest queue.
-const TOMBS: isize = 64;
+const MOST_TOMBSTONES: isize = 64;
 
-pub(super) struct Space {
+pub(super) struct Capacity {
     capacity: usize,
     used: AtomicUsize,
     /// Entries in the queue that are tombstones. Less than zero for a moment when one is taken out before it is counted.
@@ -28,13 +28,13 @@ pub(super) struct Space {
     changed: Condvar,
 }
 
-impl Space {
+impl Capacity {
     pub(super) fn new(capacity: usize) -> Self {
         Self {
             capacity,
             used: AtomicUsize::new(0),
             tombs: AtomicIsize::new(0),
-            most_tombs: isize::try_from(capacity).unwrap_or(isize::MAX).max(TOMBS),
+            most_tombs: isize::try_from(capacity).unwrap_or(isize::MAX).max(MOST_TOMBSTONES),
             waiting: AtomicUsize::new(0),
             gate: Mutex::new(()),
             changed: Condvar::new(),
@@ -51,7 +51,7 @@ impl Space {
     }
 
     /// Takes a place, and waits for one as the options say.
-    pub(super) fn enter(&self, options: &TaskOptions, is_closed: impl Fn() -> bool) -> Result<(), SubmitError> {
+    pub(super) fn acquire(&self, options: &TaskOptions, is_closed: impl Fn() -> bool) -> Result<(), SubmitError> {
         if self.take() {
             return Ok(());
         }
@@ -59,7 +59,7 @@ impl Space {
             return Err(SubmitError::Full);
         }
         // A task that submits to its own full pool would otherwise wait for itself.
-        let here = WaitingHere::begin();
+        let here = BlockingGuard::begin();
         let deadline = options.space_timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         // Either `leave` sees this, or `take` below sees the place that it gave back: both are SeqCst.
         self.waiting.fetch_add(1, Ordering::SeqCst);
@@ -91,22 +91,22 @@ impl Space {
         self.used.fetch_add(1, Ordering::SeqCst);
     }
 
-    pub(super) fn leave(&self) {
+    pub(super) fn release(&self) {
         self.used.fetch_sub(1, Ordering::SeqCst);
         self.pass_on();
     }
 
     /// A task is over, and its entry still in the queue.
-    pub(super) fn bury(&self) {
+    pub(super) fn mark_cancelled(&self) {
         if self.tombs.fetch_add(1, Ordering::SeqCst) < self.most_tombs {
-            self.leave();
+            self.release();
         }
     }
 
     /// Such an entry was taken out of the queue.
-    pub(super) fn unearth(&self) {
+    pub(super) fn unmark_cancelled(&self) {
         if self.tombs.fetch_sub(1, Ordering::SeqCst) > self.most_tombs {
-            self.leave();
+            self.release();
         }
     }
 

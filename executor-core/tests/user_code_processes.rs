@@ -17,7 +17,7 @@ use std::{
 
 use executor_core::{
     CancelToken, Executor, Observer, ProcessPoolExecutor, Shutdown, TaskEnd, TaskError, TaskId, TaskOptions, in_worker,
-    is_foreign_code_forbidden, partial,
+    is_user_code_forbidden, partial,
 };
 use pool_kinds::{Kind, on_every_kind_of_pool};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
@@ -46,7 +46,7 @@ struct Slow(Duration, Arc<AtomicUsize>);
 
 impl Observer for Slow {
     fn task_ended(&self, _: TaskId, _: TaskEnd) {
-        assert!(!is_foreign_code_forbidden());
+        assert!(!is_user_code_forbidden());
         thread::sleep(self.0);
         self.1.fetch_add(1, Ordering::Relaxed);
     }
@@ -180,7 +180,7 @@ struct Uses(u64);
 
 impl Uses {
     fn use_pool() {
-        assert!(!is_foreign_code_forbidden());
+        assert!(!is_user_code_forbidden());
         let pool = POOL.lock().unwrap().clone();
         if let Some(pool) = pool {
             assert_eq!(pool.submit(square, 5).unwrap().result(), Ok(25));
@@ -264,7 +264,7 @@ fn owners_behind_bytes_cost_nobody() {
     }
     impl Drop for Owner {
         fn drop(&mut self) {
-            assert!(!is_foreign_code_forbidden());
+            assert!(!is_user_code_forbidden());
             match self.1 % 4 {
                 0 => panic!("this panic is part of the test"),
                 1 => thread::sleep(Duration::from_millis(30)),

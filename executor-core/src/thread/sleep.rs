@@ -70,7 +70,7 @@ enum Caller {
     Blocks,
 }
 
-pub(super) struct Idle {
+pub(super) struct Sleep {
     word: AtomicU64,
     /// How many may be awake.
     limit: AtomicU64,
@@ -78,7 +78,7 @@ pub(super) struct Idle {
     sleepers: Mutex<Vec<Asleep>>,
 }
 
-impl Idle {
+impl Sleep {
     pub(super) fn new(limit: usize) -> Self {
         Self { word: AtomicU64::new(0), limit: AtomicU64::new(limit as u64), sleepers: Mutex::new(Vec::new()) }
     }
@@ -154,7 +154,7 @@ impl Idle {
     }
 
     /// As [`announce`](Self::announce), from inside the pool: tasks that are queued are run even after a shutdown.
-    pub(super) fn call_for(&self, tasks: usize) -> usize {
+    pub(super) fn wake_for(&self, tasks: usize) -> usize {
         fence(Ordering::SeqCst);
         self.call(tasks, || true, Caller::GoesOn)
     }
@@ -193,14 +193,14 @@ impl Idle {
         called - woken.len()
     }
 
-    /// As [`call_for`](Self::call_for), for one worker, from one whose task is about to block.
-    pub(super) fn call_stand_in(&self) -> usize {
+    /// As [`wake_for`](Self::wake_for), for one worker, from one whose task is about to block.
+    pub(super) fn wake_stand_in(&self) -> usize {
         fence(Ordering::SeqCst);
         self.call(1, || true, Caller::Blocks)
     }
 
     /// A worker that was called could not be started.
-    pub(super) fn call_failed(&self) {
+    pub(super) fn note_failed_start(&self) {
         self.word.fetch_sub(AWAKE + SEARCHING, Ordering::SeqCst);
         // The pair of the fence in `announce`: who has counted on the call has queued what the caller now finds.
         fence(Ordering::SeqCst);
@@ -222,8 +222,8 @@ impl Idle {
     }
 
     /// To be called by a worker that searches. Afterwards it looks at all queues once more, and then either
-    /// [gets up](Self::get_up) or [sleeps](Self::sleep).
-    pub(super) fn lie_down(&self, me: &Arc<Sleeper>) {
+    /// [gets up](Self::cancel_park) or [sleeps](Self::sleep).
+    pub(super) fn prepare_to_park(&self, me: &Arc<Sleeper>) {
         let mut sleepers = lock(&self.sleepers);
         // ORDERING: only set by those who find it in the list, under the lock.
         me.called.store(false, Ordering::Relaxed);
@@ -236,7 +236,7 @@ impl Idle {
     /// There is work after all: `true` when this worker is awake and searches again. Otherwise somebody else takes care of it:
     /// one who searches, one who has counted a call and is about to make it (perhaps to this worker, which therefore stays on
     /// the list), or as many are awake as may be, one of whom was called since.
-    pub(super) fn get_up(&self, me: &Arc<Sleeper>) -> bool {
+    pub(super) fn cancel_park(&self, me: &Arc<Sleeper>) -> bool {
         let mut sleepers = lock(&self.sleepers);
         let Some(place) = sleepers.iter().rposition(|asleep| Arc::ptr_eq(&asleep.sleeper, me)) else {
             // Called, and counted.
@@ -280,7 +280,7 @@ impl Idle {
     }
 
     /// Calls everybody who sleeps, over the limit if need be, so that they see what has changed.
-    pub(super) fn call_all(&self) {
+    pub(super) fn wake_all(&self) {
         let mut sleepers = lock(&self.sleepers);
         let woken = std::mem::take(&mut *sleepers);
         for Asleep { sleeper, .. } in &woken {
@@ -311,15 +311,15 @@ impl Idle {
         self.awake() > self.limit()
     }
 
-    /// Lets a worker that does not search lie down if more are awake than may be. As after [`lie_down`](Self::lie_down), it
+    /// Lets a worker that does not search lie down if more are awake than may be. As after [`prepare_to_park`](Self::prepare_to_park), it
     /// then looks at all queues; but whatever is there is for others.
-    pub(super) fn lie_down_if_over_limit(&self, me: &Arc<Sleeper>) -> bool {
+    pub(super) fn park_if_over_limit(&self, me: &Arc<Sleeper>) -> bool {
         let mut sleepers = lock(&self.sleepers);
         let mut word = self.word.load(Ordering::Relaxed);
         while (word & AWAKE_MASK) / AWAKE > self.limit() as u64 {
             match self.word.compare_exchange_weak(word, word - AWAKE, Ordering::SeqCst, Ordering::Relaxed) {
                 Ok(_) => {
-                    // ORDERING: as in `lie_down`.
+                    // ORDERING: as in `prepare_to_park`.
                     me.called.store(false, Ordering::Relaxed);
                     sleepers.push(Asleep { sleeper: Arc::clone(me), core: sys::current_core() });
                     drop(sleepers);
@@ -357,7 +357,7 @@ mod loom_models {
     use super::*;
 
     struct Pool {
-        idle: Idle,
+        idle: Sleep,
         queued: AtomicUsize,
         ran: AtomicUsize,
         /// Of workers that a submit has started.
@@ -367,7 +367,7 @@ mod loom_models {
     impl Pool {
         fn new(limit: usize) -> LoomArc<Self> {
             LoomArc::new(Self {
-                idle: Idle::new(limit),
+                idle: Sleep::new(limit),
                 queued: AtomicUsize::new(0),
                 ran: AtomicUsize::new(0),
                 started: Mutex::new(Vec::new()),
@@ -412,7 +412,7 @@ mod loom_models {
             loop {
                 if this.take() {
                     if std::mem::take(&mut searching) && this.idle.end_search() && this.has_work() {
-                        assert_eq!(this.idle.call_for(1), 0, "the model starts one worker");
+                        assert_eq!(this.idle.wake_for(1), 0, "the model starts one worker");
                     }
                     this.ran.fetch_add(1, Ordering::Relaxed);
                     continue;
@@ -422,8 +422,8 @@ mod loom_models {
                     searching = true;
                     continue;
                 }
-                this.idle.lie_down(&me);
-                if this.has_work() && this.idle.get_up(&me) {
+                this.idle.prepare_to_park(&me);
+                if this.has_work() && this.idle.cancel_park(&me) {
                     continue;
                 }
                 if this.idle.is_shut() {
@@ -448,13 +448,13 @@ mod loom_models {
     fn no_task_is_left_with_nobody_to_take_it() {
         check(|| {
             let pool = Pool::new(1);
-            assert_eq!(pool.idle.call_for(1), 1);
+            assert_eq!(pool.idle.wake_for(1), 1);
             let serving = LoomArc::clone(&pool);
             let worker = thread::spawn(move || Pool::serve(&serving));
             assert!(Pool::submit(&pool));
             assert!(Pool::submit(&pool));
             pool.idle.shut();
-            pool.idle.call_all();
+            pool.idle.wake_all();
             worker.join().unwrap();
             assert_eq!((pool.ran.load(Ordering::Relaxed), pool.has_work()), (2, false));
         });
@@ -464,13 +464,13 @@ mod loom_models {
     fn a_worker_that_falls_asleep_is_enough_for_one_task() {
         check(|| {
             let pool = Pool::new(2);
-            assert_eq!(pool.idle.call_for(1), 1);
+            assert_eq!(pool.idle.wake_for(1), 1);
             let serving = LoomArc::clone(&pool);
             let worker = thread::spawn(move || Pool::serve(&serving));
             assert!(Pool::submit(&pool));
             assert!(lock(&pool.started).is_empty(), "a second worker was started in vain");
             pool.idle.shut();
-            pool.idle.call_all();
+            pool.idle.wake_all();
             worker.join().unwrap();
             assert_eq!((pool.ran.load(Ordering::Relaxed), pool.has_work()), (1, false));
         });
@@ -480,15 +480,15 @@ mod loom_models {
     fn a_task_that_comes_with_the_shutdown_is_run_or_refused() {
         check(|| {
             let pool = Pool::new(1);
-            assert_eq!(pool.idle.call_for(1), 1);
+            assert_eq!(pool.idle.wake_for(1), 1);
             let (serving, submitting) = (LoomArc::clone(&pool), LoomArc::clone(&pool));
             let worker = thread::spawn(move || Pool::serve(&serving));
             let submitter = thread::spawn(move || Pool::submit(&submitting));
             pool.idle.shut();
-            pool.idle.call_all();
+            pool.idle.wake_all();
             worker.join().unwrap();
             // As in `Pool::shut_down`: the submitter may not have come to its announcement yet.
-            if pool.idle.awake() == 0 && pool.has_work() && pool.idle.call_for(1) == 1 {
+            if pool.idle.awake() == 0 && pool.has_work() && pool.idle.wake_for(1) == 1 {
                 Pool::serve(&pool);
             }
             let taken = submitter.join().unwrap();

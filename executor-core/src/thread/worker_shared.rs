@@ -5,7 +5,7 @@ use std::sync::{
     atomic::{AtomicU64, Ordering},
 };
 
-use super::idle::Sleeper;
+use super::sleep::Sleeper;
 
 /// What one worker has counted. Only its thread writes; aligned so that no two workers write to the same cache lines.
 #[repr(align(128))]
@@ -33,13 +33,13 @@ pub(super) fn count(counter: &AtomicU64) {
 pub(super) struct Pushed(pub(super) AtomicU64);
 
 /// A worker as others see it.
-pub(super) struct Member {
+pub(super) struct WorkerShared {
     pub(super) counters: Counters,
     pub(super) pushed: Pushed,
     pub(super) sleeper: Arc<Sleeper>,
 }
 
-impl Member {
+impl WorkerShared {
     pub(super) fn new() -> Self {
         Self { counters: Counters::default(), pushed: Pushed::default(), sleeper: Arc::new(Sleeper::new()) }
     }

@@ -7,7 +7,7 @@ pub(crate) type Source<'a, A> = Box<dyn FnMut(usize, &mut Vec<A>) + Send + 'a>;
 
 /// A map that is computed all at once.
 #[doc(hidden)]
-pub struct Gather<'a, A> {
+pub struct Collect<'a, A> {
     /// Moves so many items, or all that are left, into an empty vector.
     pub(crate) source: Source<'a, A>,
     /// At least so many items.
@@ -18,8 +18,8 @@ pub struct Gather<'a, A> {
     pub(crate) deadline: Option<Instant>,
 }
 
-impl<A> fmt::Debug for Gather<'_, A> {
+impl<A> fmt::Debug for Collect<'_, A> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Gather").field("hint", &self.hint).finish_non_exhaustive()
+        f.debug_struct("Collect").field("hint", &self.hint).finish_non_exhaustive()
     }
 }

@@ -245,7 +245,7 @@ fn the_rest_of_a_chunk_that_waits_for_a_worker_can_be_killed() {
         let _ = std::fs::remove_file(name("open"));
         let builder = ProcessPoolExecutor::builder().max_workers(1).transport(transport);
         let pool = builder.initializer(begin, (name("died"), name("open"))).build().unwrap();
-        let chunk = pool.core().submit_chunk(die, vec![name("died"); 3].into(), TaskOptions::new()).unwrap();
+        let chunk = pool.handle().submit_chunk(die, vec![name("died"); 3].into(), TaskOptions::new()).unwrap();
         while pool.stats().died == 0 {
             std::thread::yield_now();
         }

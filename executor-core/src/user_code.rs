@@ -9,9 +9,9 @@ thread_local! {
 }
 
 /// As long as this is kept, this thread holds a lock under which no code of the user may run.
-pub(crate) struct NoForeignCode(());
+pub(crate) struct NoUserCode(());
 
-impl NoForeignCode {
+impl NoUserCode {
     #[inline]
     pub(crate) fn begin() -> Self {
         #[cfg(debug_assertions)]
@@ -20,7 +20,7 @@ impl NoForeignCode {
     }
 }
 
-impl Drop for NoForeignCode {
+impl Drop for NoUserCode {
     #[inline]
     fn drop(&mut self) {
         #[cfg(debug_assertions)]

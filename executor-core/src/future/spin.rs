@@ -1,7 +1,7 @@
-//! A short look before falling asleep.
+//! Adaptive spinning: a short time of polling before falling asleep.
 //!
 //! Waking a sleeping thread costs between 2 and 90 us, and what it waits for is often done in less than one. So who is about
-//! to sleep looks for a while first, but only where a core is free for it, and no longer than has been worth it lately.
+//! to sleep spins for a while first, but only where a core is free for it, and no longer than has been worth it lately.
 
 use std::{
     cell::Cell,
@@ -11,34 +11,34 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::host::current_pool;
+use super::pool_context::current_pool;
 use crate::sys;
 
-/// The longest look of one who waits for a task. Longer than two wake-ups cost, so that of two who wait for one another, and
-/// have both fallen asleep, the first to wake finds the other still looking.
+/// The longest that a thread spins which waits for a task. Longer than two wake-ups cost, so that of two threads that wait for one
+/// another, and have both fallen asleep, the first to wake finds the other still spinning.
 const WAIT: Duration = Duration::from_micros(200);
-/// The longest look of a worker whose task waits for another one. Where that takes longer, the core is better used by the
+/// The longest that a worker spins whose task waits for another one. Where that takes longer, the core is better used by the
 /// worker that stands in for it.
 const WAIT_IN_POOL: Duration = Duration::from_micros(20);
-/// The longest look of a worker for work.
+/// The longest that a worker spins for work.
 const WORK: Duration = Duration::from_micros(50);
-/// A shorter look than this is none: sleeping at once costs less.
+/// To spin for less than this is not worth it: sleeping at once costs less.
 const SHORTEST: Duration = Duration::from_micros(2);
-/// A thread whose looks were in vain looks again, for the full time, after so many waits; then after twice as many, and so on
+/// A thread that has spun in vain spins again, for the full time, after so many waits; then after twice as many, and so on
 /// up to the second number.
 const PROBE: (u32, u32) = (16, 256);
 
-/// Where workers need all cores, who looks yields so many times ...
+/// Where workers need all cores, a thread that spins yields so many times ...
 const YIELDS: u32 = 2;
 /// ... and then naps for so long each time.
 const NAP: Duration = Duration::from_micros(20);
 /// Who has to be back sooner lets nobody run meanwhile: a time slice is some milliseconds long.
-const PATIENCE: Duration = Duration::from_millis(100);
+const LONGEST_YIELDING: Duration = Duration::from_millis(100);
 
-/// Threads of this process that look right now.
-static LOOKING: AtomicUsize = AtomicUsize::new(0);
+/// Threads of this process that spin right now.
+static SPINNING: AtomicUsize = AtomicUsize::new(0);
 
-/// Workers of thread pools of this process that are awake: they run a task or look for one, and do not block in one. Changes only
+/// Workers of thread pools of this process that are awake: they run a task or spin for one, and do not block in one. Changes only
 /// where one falls asleep or wakes up.
 static AWAKE: AtomicUsize = AtomicUsize::new(0);
 
@@ -55,32 +55,32 @@ pub(crate) fn note_asleep() {
 }
 
 thread_local! {
-    /// What this thread has learnt from waiting for tasks, and from looking for work.
-    static HABITS: [Cell<Habit>; 3] =
-        const { [Cell::new(Habit::new(WAIT)), Cell::new(Habit::new(WORK)), Cell::new(Habit::new(WAIT_IN_POOL))] };
+    /// What this thread has learned from waiting for tasks, and from spinning for work.
+    static HABITS: [Cell<SpinBudget>; 3] =
+        const { [Cell::new(SpinBudget::new(WAIT)), Cell::new(SpinBudget::new(WORK)), Cell::new(SpinBudget::new(WAIT_IN_POOL))] };
 }
 
 #[derive(Clone, Copy)]
-struct Habit {
+struct SpinBudget {
     longest: Duration,
-    /// How long it looks.
+    /// How long it spins.
     span: Duration,
-    /// How many waits ago it last looked for the full time, and after how many it does again.
+    /// How many waits ago it last spun for the full time, and after how many it does again.
     since_probe: u32,
     interval: u32,
 }
 
-impl Habit {
+impl SpinBudget {
     const fn new(longest: Duration) -> Self {
         Self { longest, span: longest, since_probe: 0, interval: PROBE.0 }
     }
 
-    /// How long to look this time.
+    /// How long to spin this time.
     fn span(self) -> Duration {
         if self.since_probe >= self.interval { self.longest } else { self.span }
     }
 
-    /// What is learnt from a look of this length.
+    /// What is learned from spinning for so long.
     fn after(self, span: Duration, found: bool) -> Self {
         if found {
             return Self { span: (span * 2).min(self.longest), since_probe: 0, interval: PROBE.0, ..self };
@@ -93,7 +93,7 @@ impl Habit {
     }
 }
 
-/// How many threads may look at the same time: as many as there are cores. That is not one too many: where one waits for a
+/// How many threads may spin at the same time: as many as there are cores. That is not one too many: where one waits for a
 /// task and one for work, the first has just handed the work to the second, which has not yet seen it. On a single core nobody
 /// looks.
 fn limit() -> usize {
@@ -104,53 +104,53 @@ fn limit() -> usize {
 }
 
 /// Calls `done` until it says so or it is time to sleep; returns what it said last.
-pub(crate) fn look(deadline: Option<Instant>, done: impl FnMut() -> bool) -> bool {
-    look_among(habit_of_waiting(), deadline, false, done)
+pub(crate) fn spin(deadline: Option<Instant>, done: impl FnMut() -> bool) -> bool {
+    spin_within(waiting_budget(), deadline, false, done)
 }
 
-/// The same for a task of a pool whose workers may need all cores: then they come first. Who looks lets them run at each turn, and
+/// The same for a task of a pool whose workers may need all cores: then they come first. A thread that spins lets them run at each turn, and
 /// finds more that is done when it comes back. Most yields change nothing while the worker on this core has time left, so soon
 /// it naps instead: to sleep until it is woken would cost the workers a system call for every task. It comes back after as many time
 /// slices as there are workers for each core: so not where it has to be back soon, and not for a task that does not have to wait for
 /// those workers.
-pub(crate) fn look_at_neighbors(
+pub(crate) fn spin_over_neighbors(
     deadline: Option<Instant>,
     needs_all_cores: impl FnOnce() -> bool,
     done: impl FnMut() -> bool,
 ) -> bool {
     // ORDERING: a count that only has to be about right.
     let is_crowded = current_pool() == 0 && AWAKE.load(Ordering::Relaxed) >= sys::available_cpus();
-    look_among(habit_of_waiting(), deadline, is_crowded && has_time(deadline) && needs_all_cores(), done)
+    spin_within(waiting_budget(), deadline, is_crowded && has_time(deadline) && needs_all_cores(), done)
 }
 
 /// Whether who waits until then may let others run meanwhile.
 pub(crate) fn has_time(deadline: Option<Instant>) -> bool {
-    deadline.is_none_or(|end| end.saturating_duration_since(Instant::now()) >= PATIENCE)
+    deadline.is_none_or(|end| end.saturating_duration_since(Instant::now()) >= LONGEST_YIELDING)
 }
 
 /// Looks for work, as a worker does, until `done` says that there is some.
-pub(crate) fn look_for_work(done: impl FnMut() -> bool) -> bool {
-    look_among(1, None, false, done)
+pub(crate) fn spin_for_work(done: impl FnMut() -> bool) -> bool {
+    spin_within(1, None, false, done)
 }
 
-fn habit_of_waiting() -> usize {
+fn waiting_budget() -> usize {
     if current_pool() == 0 { 0 } else { 2 }
 }
 
 /// `lets_run` others at each turn, or spins.
-fn look_among(habit: usize, deadline: Option<Instant>, lets_run: bool, mut done: impl FnMut() -> bool) -> bool {
+fn spin_within(budget: usize, deadline: Option<Instant>, lets_run: bool, mut done: impl FnMut() -> bool) -> bool {
     if done() {
         return true;
     }
-    let span = HABITS.with(|habits| habits[habit].get().span());
-    let learn = |found| HABITS.with(|habits| habits[habit].set(habits[habit].get().after(span, found)));
+    let span = HABITS.with(|habits| habits[budget].get().span());
+    let learn = |found| HABITS.with(|habits| habits[budget].set(habits[budget].get().after(span, found)));
     if span.is_zero() {
         learn(false);
         return false;
     }
     // ORDERING: a count that only has to be about right.
-    if LOOKING.fetch_add(1, Ordering::Relaxed) >= limit() {
-        LOOKING.fetch_sub(1, Ordering::Relaxed);
+    if SPINNING.fetch_add(1, Ordering::Relaxed) >= limit() {
+        SPINNING.fetch_sub(1, Ordering::Relaxed);
         return false;
     }
     let start = Instant::now();
@@ -166,7 +166,7 @@ fn look_among(habit: usize, deadline: Option<Instant>, lets_run: bool, mut done:
             }
             done()
         } else {
-            // The clock costs as much as a few looks, and little beside the others' time slices.
+            // The clock costs as much as a few turns, and little beside the others' time slices.
             (0..8).any(|_| {
                 spin_loop();
                 done()
@@ -176,7 +176,7 @@ fn look_among(habit: usize, deadline: Option<Instant>, lets_run: bool, mut done:
             break seen;
         }
     };
-    LOOKING.fetch_sub(1, Ordering::Relaxed);
+    SPINNING.fetch_sub(1, Ordering::Relaxed);
     learn(found);
     found
 }
@@ -187,9 +187,9 @@ mod tests {
 
     /// Others may run for long meanwhile.
     #[test]
-    fn who_lets_others_run_looks_at_the_clock_after_each_of_them() {
+    fn a_thread_that_lets_others_run_reads_the_clock_after_each_of_them() {
         let mut turns = 0;
-        let found = look_among(0, None, true, || {
+        let found = spin_within(0, None, true, || {
             turns += 1;
             thread::sleep(WAIT);
             false
@@ -199,20 +199,20 @@ mod tests {
     }
 
     #[test]
-    fn looks_in_vain_grow_short_and_then_rare_and_one_that_pays_brings_them_back() {
-        let mut habit = Habit::new(WORK);
-        let (mut looked, mut waits) = (Duration::ZERO, 0);
+    fn spinning_in_vain_gets_short_and_then_rare_and_comes_back_where_it_pays() {
+        let mut budget = SpinBudget::new(WORK);
+        let (mut spun, mut waits) = (Duration::ZERO, 0);
         while waits < 10_000 {
-            let span = habit.span();
-            looked += span;
-            habit = habit.after(span, false);
+            let span = budget.span();
+            spun += span;
+            budget = budget.after(span, false);
             waits += 1;
         }
-        assert!(looked < WORK * 60, "{looked:?}");
-        while habit.span() < WORK {
-            habit = habit.after(habit.span(), false);
+        assert!(spun < WORK * 60, "{spun:?}");
+        while budget.span() < WORK {
+            budget = budget.after(budget.span(), false);
         }
-        habit = habit.after(WORK, true);
-        assert_eq!((habit.span(), habit.interval), (WORK, PROBE.0));
+        budget = budget.after(WORK, true);
+        assert_eq!((budget.span(), budget.interval), (WORK, PROBE.0));
     }
 }

@@ -2,7 +2,7 @@
 
 use super::{
     chunk::{ChunkInput, ChunkOutput},
-    gather::Gather,
+    collect::Collect,
 };
 use crate::{
     error::{SubmitError, TaskError},
@@ -13,7 +13,7 @@ use crate::{
 
 /// What a [`Map`] hands its chunks to: the core of any executor for portable tasks, and that of a thread pool for closures.
 #[doc(hidden)]
-pub trait Chunks<F, A, M>: Clone {
+pub trait MapBackend<F, A, M>: Clone {
     /// What the task gives for an item.
     type Output: Send + 'static;
 
@@ -29,22 +29,22 @@ pub trait Chunks<F, A, M>: Clone {
         options: TaskOptions,
     ) -> Result<TaskFuture<ChunkOutput<Self::Output>>, SubmitError>;
 
-    /// As [`Submit::gather`].
+    /// As [`Submit::collect_all`].
     ///
     /// # Errors
     ///
     /// As there.
-    fn gather<'a>(
+    fn collect_all<'a>(
         &self,
         task: &F,
-        gather: Gather<'a, A>,
-    ) -> Result<Result<Vec<Self::Output>, TaskError>, Gather<'a, A>>;
+        collect: Collect<'a, A>,
+    ) -> Result<Result<Vec<Self::Output>, TaskError>, Collect<'a, A>>;
 
     /// How many run at the same time.
     fn workers(&self) -> usize;
 }
 
-impl<C, F, A, M> Chunks<F, A, M> for C
+impl<C, F, A, M> MapBackend<F, A, M> for C
 where
     C: Submit,
     F: Task<A, M>,
@@ -63,8 +63,12 @@ where
         Submit::submit_chunk(self, task.clone(), input, options)
     }
 
-    fn gather<'a>(&self, task: &F, gather: Gather<'a, A>) -> Result<Result<Vec<F::Output>, TaskError>, Gather<'a, A>> {
-        Submit::gather(self, task, gather)
+    fn collect_all<'a>(
+        &self,
+        task: &F,
+        collect: Collect<'a, A>,
+    ) -> Result<Result<Vec<F::Output>, TaskError>, Collect<'a, A>> {
+        Submit::collect_all(self, task, collect)
     }
 
     fn workers(&self) -> usize {

@@ -1,4 +1,4 @@
-//! [`Spare`]: the vectors of chunks that are done with, for the next chunks of the same map.
+//! [`BufferPool`]: the vectors of chunks that are done with, for the next chunks of the same map.
 //!
 //! One thread fills a vector and another one empties it. An allocator that gets 64 KiB back from a thread that has not asked
 //! for them merges and returns them, and hands out others, which are in no cache. And a thread does best to write where it has
@@ -45,12 +45,12 @@ impl<T> Vectors<T> {
 }
 
 /// What the one who iterates over a map and the workers hand to each other and back.
-pub(super) struct Spare<A, R> {
+pub(super) struct BufferPool<A, R> {
     items: Vectors<A>,
     answers: Vectors<R>,
 }
 
-impl<A, R> Spare<A, R> {
+impl<A, R> BufferPool<A, R> {
     const SAME_LAYOUT: bool = {
         let (item, answer) = (Layout::new::<A>(), Layout::new::<R>());
         item.size() == answer.size() && item.align() == answer.align()
@@ -108,7 +108,7 @@ mod tests {
 
     #[test]
     fn who_has_emptied_a_vector_gets_it_back_where_the_layout_allows() {
-        let spare = Spare::<u64, i64>::new(2);
+        let spare = BufferPool::<u64, i64>::new(2);
         assert_eq!((spare.for_items().capacity(), spare.for_answers().capacity()), (0, 0));
         let items = vec![1; 1000];
         let place = items.as_ptr().addr();
@@ -123,7 +123,7 @@ mod tests {
 
     #[test]
     fn emptied_vectors_of_another_layout_are_for_the_other_side() {
-        let spare = Spare::<u64, [u32; 2]>::new(2);
+        let spare = BufferPool::<u64, [u32; 2]>::new(2);
         spare.give_items(vec![1; 1000]);
         spare.give_answers(vec![[1, 2]; 900]);
         assert_eq!((spare.for_items().capacity(), spare.for_answers().capacity()), (1000, 900));
@@ -131,7 +131,7 @@ mod tests {
 
     #[test]
     fn neither_many_nor_small_vectors_are_kept() {
-        let spare = Spare::<u8, u8>::new(3);
+        let spare = BufferPool::<u8, u8>::new(3);
         (0..10).for_each(|_| spare.give_items(vec![0; SMALL]));
         (0..10).for_each(|_| spare.give_answers(vec![0; SMALL - 1]));
         assert_eq!((lock(&spare.answers.kept).len(), lock(&spare.items.kept).len()), (3, 0));

@@ -41,14 +41,14 @@ fn a_standing_task_can_be_cancelled_until_it_runs(kind: Kind) {
     let running = gate.close(&pool);
     let mark = gate.name("ran");
     let note = |(mark, x): (String, u64)| fs::write(format!("{mark}{x}"), "").is_ok();
-    let standing: Vec<_> = (0..10).map(|x| pool.submit(note, (mark.clone(), x)).unwrap()).collect();
-    for future in standing.iter().step_by(2) {
+    let in_flight: Vec<_> = (0..10).map(|x| pool.submit(note, (mark.clone(), x)).unwrap()).collect();
+    for future in in_flight.iter().step_by(2) {
         assert!(future.cancel() && future.cancelled());
     }
     assert!(!running.cancel(), "it runs");
     gate.open();
     assert_eq!(result(running), Ok(7));
-    for (x, future) in standing.into_iter().enumerate() {
+    for (x, future) in in_flight.into_iter().enumerate() {
         let expected = if x.is_multiple_of(2) { Err(TaskError::Cancelled) } else { Ok(true) };
         assert_eq!(result(future), expected);
         assert_eq!(gate.path(&format!("ran{x}")).exists(), !x.is_multiple_of(2));

@@ -145,7 +145,7 @@ impl<R> Output<R> {
         let filled = std::mem::take(&mut *lock(&self.filled));
         let length = filled.iter().map(|(_, length)| length).sum();
         let Memory { start, capacity } = lock(&self.memory).take();
-        // SAFETY: the memory came from a vector of this capacity. Chunks are given out in order, and the first one that does
+        // SAFETY: the memory came from a vector of this capacity. MapBackend are given out in order, and the first one that does
         // not fit is followed by others that do not, so the filled places are the first ones, without a gap.
         let mut values = unsafe { Vec::from_raw_parts(start, length, capacity) };
         let mut beyond = std::mem::take(&mut *lock(&self.beyond));

@@ -15,7 +15,7 @@ use std::{
 use crate::sys;
 
 /// A pool, as its own workers see it.
-pub(crate) trait Host: Send + Sync {
+pub(crate) trait PoolContext: Send + Sync {
     fn pool_id(&self) -> u64;
 
     /// A worker is about to block. `true` when another one stands in for it meanwhile.
@@ -24,19 +24,19 @@ pub(crate) trait Host: Send + Sync {
     fn end_wait(&self);
 
     /// A worker blocks and nothing happens: where the pool has failed to start a stand-in for it, it tries again.
-    fn look_after(self: Arc<Self>) {}
+    fn start_stand_ins(self: Arc<Self>) {}
 
-    /// A worker is about to run foreign code after the end of its task: a waker. What it says is told to
-    /// [`end_foreign`](Self::end_foreign).
-    fn begin_foreign(&self) -> bool {
+    /// A worker is about to run the user's code after the end of its task: a waker. What it says is told to
+    /// [`end_user_code`](Self::end_user_code).
+    fn begin_user_code(&self) -> bool {
         false
     }
 
-    fn end_foreign(&self, _: bool) {}
+    fn end_user_code(&self, _: bool) {}
 }
 
 thread_local! {
-    static HOST: RefCell<Option<Arc<dyn Host>>> = const { RefCell::new(None) };
+    static HOST: RefCell<Option<Arc<dyn PoolContext>>> = const { RefCell::new(None) };
     /// The host's number, or 0: what every wait asks for first.
     static POOL: Cell<u64> = const { Cell::new(0) };
 }
@@ -60,7 +60,7 @@ pub(crate) fn is_elsewhere(pool: u64) -> bool {
     built != 0 && built != sys::generation() & (u64::MAX >> COUNTED)
 }
 
-/// Ends this process if it is a forked copy that foreign code has made on a thread which works for this pool.
+/// Ends this process if it is a forked copy that the user's code has made on a thread which works for this pool.
 #[inline]
 pub(crate) fn end_if_elsewhere(pool: u64) {
     if is_elsewhere(pool) {
@@ -69,7 +69,7 @@ pub(crate) fn end_if_elsewhere(pool: u64) {
 }
 
 /// The pool that this thread works for, as long as it is there to be told something.
-fn current_host() -> Option<Arc<dyn Host>> {
+fn current_context() -> Option<Arc<dyn PoolContext>> {
     if is_elsewhere(current_pool()) {
         return None;
     }
@@ -78,7 +78,7 @@ fn current_host() -> Option<Arc<dyn Host>> {
 }
 
 /// Makes this thread a worker of `host` until it ends.
-pub(crate) fn enter_pool(host: Arc<dyn Host>) {
+pub(crate) fn enter_pool(host: Arc<dyn PoolContext>) {
     POOL.set(host.pool_id());
     HOST.with_borrow_mut(|current| *current = Some(host));
 }
@@ -103,15 +103,15 @@ pub(crate) fn may_run_here(pool: u64) -> bool {
 }
 
 /// Stands for a worker that blocks; the pool hears of its end when this is dropped.
-pub(crate) struct WaitingHere {
-    host: Option<Arc<dyn Host>>,
+pub(crate) struct BlockingGuard {
+    host: Option<Arc<dyn PoolContext>>,
     /// Whether the pool can do its work while this thread blocks.
     compensated: bool,
 }
 
-impl WaitingHere {
+impl BlockingGuard {
     pub(crate) fn begin() -> Self {
-        let host = current_host();
+        let host = current_context();
         let compensated = host.clone().is_none_or(|host| host.begin_wait());
         Self { host, compensated }
     }
@@ -130,20 +130,20 @@ impl WaitingHere {
 }
 
 /// A worker that blocks looks after its pool once in this time.
-const LOOK_AFTER: Duration = Duration::from_millis(200);
+const STAND_IN_INTERVAL: Duration = Duration::from_millis(200);
 
-impl WaitingHere {
+impl BlockingGuard {
     /// Until when to sleep, at most; to be called before each sleep. Where this thread is a worker, and there was no thread to
     /// stand in for it, its pool tries again.
     pub(crate) fn until(&self, deadline: Option<Instant>) -> Option<Instant> {
         let Some(host) = self.host.clone() else { return deadline };
-        host.look_after();
-        let again = Instant::now().checked_add(LOOK_AFTER);
+        host.start_stand_ins();
+        let again = Instant::now().checked_add(STAND_IN_INTERVAL);
         deadline.into_iter().chain(again).min()
     }
 }
 
-impl Drop for WaitingHere {
+impl Drop for BlockingGuard {
     fn drop(&mut self) {
         if let Some(host) = &self.host {
             host.end_wait();
@@ -151,12 +151,12 @@ impl Drop for WaitingHere {
     }
 }
 
-/// Runs foreign code in the middle of this crate's: if this thread is a worker, its pool does not count on it meanwhile.
-pub(super) fn run_foreign(code: impl FnOnce()) {
-    let host = (current_pool() != 0).then(current_host).flatten();
-    let counted = host.as_ref().is_some_and(|host| host.begin_foreign());
+/// Runs the user's code in the middle of this crate's: if this thread is a worker, its pool does not count on it meanwhile.
+pub(super) fn run_user_code(code: impl FnOnce()) {
+    let host = (current_pool() != 0).then(current_context).flatten();
+    let counted = host.as_ref().is_some_and(|host| host.begin_user_code());
     crate::panic::contain(code);
     if let Some(host) = host {
-        host.end_foreign(counted);
+        host.end_user_code(counted);
     }
 }

@@ -15,11 +15,11 @@ mod output;
 
 use output::{Output, lock};
 
-use super::executor::ThreadPoolCore;
+use super::executor::ThreadPoolHandle;
 use crate::{
     error::{SubmitError, TaskError},
-    future::{WaitingHere, current_pool, end_if_elsewhere},
-    map::{Gather, Source},
+    future::{BlockingGuard, current_pool, end_if_elsewhere},
+    map::{Collect, Source},
     panic,
     task::TaskOptions,
 };
@@ -76,7 +76,7 @@ impl<F, A, R> Work<F, A, R> {
             Ok(input) => input,
             Err(TryLockError::Poisoned(input)) => input.into_inner(),
             Err(TryLockError::WouldBlock) => {
-                let _here = WaitingHere::begin();
+                let _here = BlockingGuard::begin();
                 lock(&self.input)
             }
         }
@@ -211,18 +211,22 @@ impl<F, A, R> Drop for Borrowed<'_, F, A, R> {
 }
 
 /// Calls `call` with each item, in the pool's workers. Returns at the deadline at the latest; what runs then goes on by itself.
-pub(super) fn gather<F, A, R>(core: &ThreadPoolCore, call: F, gather: Gather<'_, A>) -> Result<Vec<R>, TaskError>
+pub(super) fn collect_all<F, A, R>(
+    handle: &ThreadPoolHandle,
+    call: F,
+    collect: Collect<'_, A>,
+) -> Result<Vec<R>, TaskError>
 where
     F: Fn(A) -> R + Send + Sync + 'static,
     A: Send + 'static,
     R: Send + 'static,
 {
-    let Gather { source, hint, most, chunk_size, deadline } = gather;
+    let Collect { source, hint, most, chunk_size, deadline } = collect;
     let is_exact = most == Some(hint);
     // SAFETY: only the lifetime changes. `Borrowed` takes the source away, and drops it, before this function returns, and
     // it is only called under the lock that `Borrowed` takes.
     let source = unsafe { std::mem::transmute::<Source<'_, A>, Source<'static, A>>(source) };
-    let workers = core.workers();
+    let workers = handle.workers();
     let work = Arc::new(Work {
         call,
         input: Mutex::new(Input {
@@ -251,13 +255,13 @@ where
     });
     let mut unfinished = None;
     let futures = match deadline {
-        None => core.enqueue_many(tasks, TaskOptions::new()).map_err(|_| TaskError::ShutDown)?,
+        None => handle.enqueue_many(tasks, TaskOptions::new()).map_err(|_| TaskError::ShutDown)?,
         Some(deadline) => {
             let mut futures = Vec::with_capacity(helpers);
             for task in tasks {
                 // A full queue is not waited for any longer than this.
                 let left = deadline.saturating_duration_since(Instant::now());
-                match core.enqueue(task, TaskOptions::new().space_timeout(left)) {
+                match handle.enqueue(task, TaskOptions::new().space_timeout(left)) {
                     Ok(future) => futures.push(future),
                     Err(SubmitError::Full) => {
                         // Perhaps those that found room have done it all.
