@@ -1,6 +1,6 @@
 //! Where done-callbacks run: threads of their own, so that a slow or panicking one delays no task and no other callback.
 //!
-//! One thread runs callbacks; one stands by. When callbacks wait and none has been taken for [`STALL`], the one standing
+//! One thread runs callbacks; one stands by. When callbacks wait and none has been taken for [`STALLED_AFTER`], the one standing
 //! by joins in and a new one stands by, up to [`MAX_THREADS`]. Threads with nothing to do for [`IDLE`] leave. The wait for
 //! a stall happens only while callbacks are queued, so nothing wakes up in an idle program.
 //!
@@ -112,7 +112,7 @@ pub(crate) fn wait_for_all(pool: u64, end: Option<Instant>) -> usize {
     }
 }
 
-const STALL: Duration = Duration::from_millis(2);
+const STALLED_AFTER: Duration = Duration::from_millis(2);
 const IDLE: Duration = Duration::from_secs(5);
 const MAX_THREADS: usize = 128;
 
@@ -280,11 +280,11 @@ fn serve(threads: &'static Threads) {
         queue = after;
         // Others may be running callbacks: give them the chance to take what is queued before joining in.
         // The arrival of more must not put the end off.
-        let (mut taken, mut end) = (queue.taken, Instant::now() + STALL);
+        let (mut taken, mut end) = (queue.taken, Instant::now() + STALLED_AFTER);
         while !queue.jobs.is_empty() && queue.threads > queue.waiting {
             let now = Instant::now();
             if queue.taken != taken {
-                (taken, end) = (queue.taken, now + STALL);
+                (taken, end) = (queue.taken, now + STALLED_AFTER);
             }
             if now >= end {
                 break;

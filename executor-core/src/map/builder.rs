@@ -15,9 +15,9 @@ use super::{
     backend::MapBackend,
     buffer_pool::BufferPool,
     chunk::{ChunkInput, ChunkOutput},
+    chunk_iter::ChunkIter,
     collect::Collect,
     pull::pull,
-    ready::Ready,
 };
 use crate::{
     error::{SubmitError, TaskError},
@@ -86,7 +86,7 @@ where
     /// How many those are.
     yielding: usize,
     under_way: UnderWay<C::Output>,
-    ready: Ready<C::Output>,
+    ready: ChunkIter<C::Output>,
     /// The vectors of chunks that are done with.
     spare: Arc<BufferPool<I::Item, C::Output>>,
     /// There was no room in the executor's queue before the time was up: some of the input has no answer.
@@ -129,7 +129,7 @@ where
             taken: 0,
             yielding: 0,
             under_way: UnderWay::Ordered(VecDeque::new()),
-            ready: Ready::empty(),
+            ready: ChunkIter::empty(),
             spare,
             is_short: false,
             ended: false,
@@ -365,7 +365,7 @@ where
 
     fn receive(&mut self, items: usize, outcome: ChunkResult<C::Output>) {
         self.yielding = items;
-        self.ready = Ready::new(match outcome {
+        self.ready = ChunkIter::new(match outcome {
             Ok(chunk) => {
                 let time = chunk.ran_for.as_nanos() as f64 / items as f64;
                 // Half of the new, half of the old: follows a change within a few chunks, and shrugs off one odd one.
@@ -386,7 +386,7 @@ where
         if result.is_err() && self.stop_on_error {
             // First, because to drop values is the task's code.
             self.end();
-            self.ready = Ready::empty();
+            self.ready = ChunkIter::empty();
         }
         Some(result)
     }

@@ -4,11 +4,11 @@ mod backend;
 mod buffer_pool;
 mod builder;
 mod chunk;
+#[expect(unsafe_code, reason = "moves values out of a vector that is used again")]
+mod chunk_iter;
 mod collect;
 #[expect(unsafe_code, reason = "writes items to where there is room")]
 mod pull;
-#[expect(unsafe_code, reason = "moves values out of a vector that is used again")]
-mod ready;
 mod try_map;
 
 pub use backend::MapBackend;

@@ -32,7 +32,7 @@ use crate::{
 /// Workers are this program, started again ([`init`](crate::init) must be the first line of `main`), on demand and up to
 /// `max_workers`. Each has one channel to the pool and nothing in common with the others. The pool keeps the queue; a worker
 /// gets its next task when it has answered the last one, so a queued task can be cancelled until the moment it starts, and
-/// [`running`](TaskFuture::running) is true only for tasks that run. When the program ends, however it ends, its workers
+/// [`running`](crate::TaskFuture::running) is true only for tasks that run. When the program ends, however it ends, its workers
 /// end too.
 ///
 /// A task in a worker process may use thread pools. It may not build a process pool: that is

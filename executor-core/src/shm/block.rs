@@ -1,4 +1,4 @@
-//! A holder's view of a piece of shared memory, the same on both sides.
+//! A holder's view of a segment of shared memory, the same on both sides.
 
 use std::{
     cell::RefCell,

@@ -14,7 +14,7 @@ use super::{
     MOST_BLOCKS,
     block::{Block, Made, Reference},
     counts::{self, LOST},
-    loan::{COUNTS, Share},
+    lease::{COUNTS, Share},
     note_use,
 };
 use crate::{
@@ -39,7 +39,7 @@ struct State {
     lost: VecDeque<(u64, &'static str)>,
 }
 
-/// So many pieces are remembered that could not be taken.
+/// So many segments are remembered that could not be taken.
 const MOST_LOST: usize = 2 * MOST_BLOCKS;
 
 /// This process as a borrower: it is one as soon as it has counts. Without them it may not resolve anything, because nobody
@@ -107,7 +107,7 @@ impl Borrower {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What cannot be taken is said in the piece's count: the parent sends it again. Until then tasks that refer to it fail to
+    /// What cannot be taken is said in the segment's count: the parent sends it again. Until then tasks that refer to it fail to
     /// decode their arguments, and say why.
     pub(crate) fn accept(&self, share: Share, file: Option<OwnedFd>) {
         let map = || -> Result<Mapping, &'static str> {
@@ -206,12 +206,12 @@ pub(crate) struct Sealed {
     id: u64,
 }
 
-/// The number of the piece that this process makes next.
+/// The number of the segment that this process makes next.
 static NEXT: AtomicU64 = AtomicU64::new(1);
 
-/// The numbers that other processes give to their pieces are not among those that this one gives: several of them may have a part
-/// in one answer, which refers to pieces by their numbers. `process` is another one for each worker of the program, and for each
-/// fork server, whose pieces are the same in all that were forked from it.
+/// The numbers that other processes give to their segments are not among those that this one gives: several of them may have a part
+/// in one answer, which refers to segments by their numbers. `process` is another one for each worker of the program, and for each
+/// fork server, whose segments are the same in all that were forked from it.
 pub(crate) fn number_pieces_of(process: u32) {
     debug_assert!(process > 0, "no process has this number");
     // ORDERING: before there is another thread that makes any.

@@ -1,4 +1,4 @@
-//! One word for each piece that a worker was lent: how many holders the worker has, and two bits. The steps on it in which
+//! One word for each segment that a worker was lent: how many holders the worker has, and two bits. The steps on it in which
 //! parent and worker can miss one another; the models at the end run these very functions.
 
 use std::sync::atomic::Ordering;
@@ -6,8 +6,8 @@ use std::sync::atomic::Ordering;
 /// The bit that says that the parent waits for the count to become zero.
 pub(super) const WITHDRAWN: u64 = 1 << 63;
 
-/// The bit with which a worker says that it could not take the piece that was lent to it: it had no descriptor or no address
-/// space left. It has no holder then, and what it is sent next has to bring the piece again.
+/// The bit with which a worker says that it could not take the segment that was lent to it: it had no descriptor or no address
+/// space left. It has no holder then, and what it is sent next has to bring the segment again.
 pub(crate) const LOST: u64 = 1 << 62;
 
 /// Such a word.
@@ -56,7 +56,7 @@ pub(super) fn let_go<C: Count>(count: &C) -> bool {
     count.subtract(1, Ordering::AcqRel) == WITHDRAWN | 1
 }
 
-/// In the parent, when nobody there holds the piece: asks to be told when the worker does not either. To be called before
+/// In the parent, when nobody there holds the segment: asks to be told when the worker does not either. To be called before
 /// [`is_released`].
 pub(super) fn withdraw<C: Count>(count: &C) {
     // ORDERING: the count is read after this. It is the same word, so either `is_released` sees the worker's last holder go, or
@@ -86,7 +86,7 @@ mod loom_models {
 
     count!(AtomicU64);
 
-    /// A piece that a worker has, with two holders on two threads. loom finds it if somebody reads while the parent writes.
+    /// A segment that a worker has, with two holders on two threads. loom finds it if somebody reads while the parent writes.
     #[derive(Default)]
     struct Piece {
         count: AtomicU64,

@@ -1,7 +1,7 @@
-//! The life of a piece of shared memory: its states, who may read it, and the one rule that says when it may be written to
+//! The life of a segment of shared memory: its states, who may read it, and the one rule that says when it may be written to
 //! again.
 //!
-//! Everything else that has to do with the matter only counts: holders here, and holders in workers. A piece is somebody's as
+//! Everything else that has to do with the matter only counts: holders here, and holders in workers. A segment is somebody's as
 //! long as one of these is true:
 //!
 //! 1. a `SharedBytes` of this program holds it, or a request, answered or not, that stands somewhere in this program;
@@ -9,10 +9,10 @@
 //!    another one took its number (`process/parent/definitions.rs`);
 //! 3. a worker that lives has a holder of it, which it counts before it answers the request that brought the reference.
 //!
-//! The first two are holders in this process ([`Readers::here`]), the third is what [`Readers::there`] says. `process/parent/loans_model.rs`
+//! The first two are holders in this process ([`Readers::here`]), the third is what [`Readers::there`] says. `process/parent/leases_model.rs`
 //! drives all parties at random.
 
-/// Where in its life a piece is. Changes only under the store's lock.
+/// Where in its life a segment is. Changes only under the store's lock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum State {
     /// Nobody has held it yet, and it has no pages.
@@ -27,7 +27,7 @@ pub(super) enum State {
     Idle,
 }
 
-/// Who may read a piece at one moment.
+/// Who may read a segment at one moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Readers {
     /// Holders in this process.
@@ -36,7 +36,7 @@ pub(super) struct Readers {
     pub(super) there: bool,
 }
 
-/// What becomes of a piece.
+/// What becomes of a segment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Fate {
     /// What it was.
@@ -48,7 +48,7 @@ pub(super) enum Fate {
 }
 
 impl State {
-    /// THE rule: what becomes of a piece whose readers are these. Nothing else lets a piece be written to.
+    /// THE rule: what becomes of a segment whose readers are these. Nothing else lets a segment be written to.
     pub(super) fn fate(self, readers: Readers) -> Fate {
         match self {
             // What nobody was told of has no readers.

@@ -1,6 +1,6 @@
-//! Large values in shared memory: who holds which piece, and when it may be used again. See README.md.
+//! Large values in shared memory: who holds which segment, and when it may be used again. See README.md.
 //!
-//! [`life`] says when a piece may be used again, [`store`] has the pieces that this program made, [`loan`] is what a worker was given of one,
+//! [`life`] says when a segment may be used again, [`store`] has the segments that this program made, [`lease`] is what a worker was given of one,
 //! [`borrowed`] is the worker's side, [`block`] what [`SharedBytes`](crate::SharedBytes) holds on either side, and [`flags`] are cancel
 //! flags.
 
@@ -14,9 +14,9 @@ pub(crate) mod borrowed;
 pub(crate) mod counts;
 pub(crate) mod flags;
 #[cfg(target_os = "linux")]
-mod life;
+pub(crate) mod lease;
 #[cfg(target_os = "linux")]
-pub(crate) mod loan;
+mod life;
 #[cfg(target_os = "linux")]
 mod segment;
 #[cfg(target_os = "linux")]
@@ -31,11 +31,11 @@ pub(crate) use block::{Attached, Block, Made, NO_DESCRIPTOR, Reference, copy, ma
 #[cfg(target_os = "linux")]
 pub(crate) use borrowed::{accept, forget, number_pieces_of, open_counts, wake_on_release};
 #[cfg(target_os = "linux")]
-pub(crate) use loan::Share;
+pub(crate) use lease::Share;
 #[cfg(target_os = "linux")]
 pub(crate) use segment::{Segment, Use};
 #[cfg(target_os = "linux")]
-pub(crate) use store::{blanks, sweep};
+pub(crate) use store::{preallocated, sweep};
 
 #[cfg(target_os = "linux")]
 /// Whether this process has made or received anything in shared memory: until then, nothing that it encodes refers to some.

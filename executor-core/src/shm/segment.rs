@@ -4,7 +4,7 @@ use std::{os::fd::OwnedFd, sync::atomic::AtomicUsize};
 
 use crate::sys::{self, Mapping};
 
-/// What a piece is wanted for.
+/// What a segment is wanted for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Use {
     /// For as long as somebody holds it.
@@ -15,7 +15,7 @@ pub(crate) enum Use {
     Argument,
 }
 
-/// A piece of shared memory.
+/// A segment of shared memory.
 #[derive(Debug)]
 pub(crate) struct Segment {
     pub(super) id: u64,

@@ -1,4 +1,4 @@
-//! The parent's pieces of shared memory: one store for the whole program.
+//! The parent's segments of shared memory: one store for the whole program.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -8,8 +8,8 @@ use std::{
 };
 
 use super::{
+    lease::{COUNTS, Lease, LenderState},
     life::{Fate, Readers, State},
-    loan::{Book, COUNTS, Loan},
     segment::{Segment, Use},
 };
 use crate::{
@@ -25,7 +25,7 @@ const KEPT: usize = 32 << 20;
 const MOST_FILES: usize = 256;
 
 /// While there are so many, files of what workers have made are closed once they are mapped: results that the program keeps
-/// must not take the descriptors of everything else. Such a piece is copied when it is sent on.
+/// must not take the descriptors of everything else. Such a segment is copied when it is sent on.
 const MOST_FILES_OF_RESULTS: usize = 128;
 
 /// What workers have made is all real memory, and is mapped once for each worker that has it. So what is longer than several
@@ -36,9 +36,9 @@ const MOST_RESULTS: u64 = 4;
 const FEW_RESULTS: usize = 1 << 30;
 
 /// Blanks that there are while workers are lent something.
-pub(crate) const BLANKS: usize = 4;
-/// Bytes of a blank, all of them holes. A value that is longer gets a piece of its own.
-const BLANK: usize = 256 << 20;
+pub(crate) const PREALLOCATED: usize = 4;
+/// Bytes of a preallocated segment, all of them holes. A value that is longer gets a segment of its own.
+const PREALLOCATED_BYTES: usize = 256 << 20;
 
 struct Record {
     segment: Arc<Segment>,
@@ -51,11 +51,11 @@ struct Record {
     /// How often this process had been copied when it was last begun.
     forks: u64,
     /// Workers that have it mapped.
-    loans: Vec<Loan>,
+    leases: Vec<Lease>,
 }
 
 impl Record {
-    /// The first holder of a piece that has none, who writes to it.
+    /// The first holder of a segment that has none, who writes to it.
     fn begin(&mut self, length: usize, purpose: Use, capacity: usize) -> Holder {
         // ORDERING: under the lock, as everything here.
         debug_assert!(self.state.may_be_written() && self.segment.holders.load(Ordering::Relaxed) == 0);
@@ -64,7 +64,7 @@ impl Record {
         self.purpose = purpose;
         self.state = State::Fresh;
         self.forks = sys::forks();
-        self.loans.iter().for_each(Loan::renew);
+        self.leases.iter().for_each(Lease::renew);
         self.segment.holders.store(1, Ordering::Relaxed);
         Holder { segment: Arc::clone(&self.segment), length }
     }
@@ -74,7 +74,7 @@ impl Record {
         // ORDERING: under the lock. Who has brought it to zero has read before (`Holder::drop`), and has the lock or will have
         // it; who raises it from zero has the lock.
         let here = self.segment.holders.load(Ordering::Relaxed);
-        Readers { here, there: !self.loans.iter().all(Loan::is_released) }
+        Readers { here, there: !self.leases.iter().all(Lease::is_released) }
     }
 }
 
@@ -86,19 +86,19 @@ struct Store {
     idle: Vec<u64>,
     idle_bytes: usize,
     /// The oldest, which most workers have, comes first.
-    blanks: VecDeque<u64>,
-    /// Bytes of pieces that are in use as arguments.
+    preallocated: VecDeque<u64>,
+    /// Bytes of segments that are in use as arguments.
     argument_bytes: usize,
-    /// Bytes of pieces that workers have made.
+    /// Bytes of segments that workers have made.
     result_bytes: usize,
     /// Files that are open.
     files: usize,
     withdrawn: usize,
     /// Workers that were lent something.
-    books: Vec<Arc<Book>>,
+    lenders: Vec<Arc<LenderState>>,
 }
 
-/// Of each process its own: to a forked copy the pieces are lent by nobody, and it may write to none of them.
+/// Of each process its own: to a forked copy the segments are lent by nobody, and it may write to none of them.
 static STORE: PerProcess<Mutex<Store>> = PerProcess::new(Mutex::default);
 
 fn with_store<R>(f: impl FnOnce(&mut Store) -> R) -> R {
@@ -109,7 +109,7 @@ fn with_store<R>(f: impl FnOnce(&mut Store) -> R) -> R {
 #[must_use]
 struct Freed(Vec<Record>);
 
-/// A piece of at least `length` bytes that nobody else knows of; `None` when there is none to be had.
+/// A segment of at least `length` bytes that nobody else knows of; `None` when there is none to be had.
 pub(crate) fn make(length: usize, purpose: Use) -> Option<Fresh> {
     let capacity = length.checked_next_power_of_two()?.max(crate::shm::SHARED_FROM);
     // Where a worker could not have its counts, it could not be lent anything.
@@ -125,12 +125,12 @@ pub(crate) fn make(length: usize, purpose: Use) -> Option<Fresh> {
         {
             return Some(Found::Warm(holder));
         }
-        // Whoever sends a vector pays for its copy anyway, and most vectors find a warm piece.
+        // Whoever sends a vector pays for its copy anyway, and most vectors find a warm segment.
         if purpose == Use::Shared {
-            let blank = store.take_blank(length, capacity);
+            let preallocated = store.take_preallocated(length, capacity);
             // Also where there was none: from now on somebody needs them.
             store.ask_for_blanks();
-            if let Some(holder) = blank {
+            if let Some(holder) = preallocated {
                 return Some(Found::Blank(holder));
             }
         }
@@ -163,12 +163,12 @@ pub(crate) fn make(length: usize, purpose: Use) -> Option<Fresh> {
     Some(Fresh(holder))
 }
 
-/// The blanks, for workers to be given before anybody needs them; makes those that are missing, if some worker was lent
+/// The preallocated, for workers to be given before anybody needs them; makes those that are missing, if some worker was lent
 /// something. Takes system calls, so no lock may be held.
-pub(crate) fn blanks() -> Vec<Arc<Segment>> {
+pub(crate) fn preallocated() -> Vec<Arc<Segment>> {
     while with_store(|store| store.wants_blank()) && sys::may_have_long_files() {
-        // Without blanks the next value is only handed over later than it could be.
-        let Ok((mapping, file)) = Mapping::create(BLANK, Writable::HereOnly) else { break };
+        // Without preallocated the next value is only handed over later than it could be.
+        let Ok((mapping, file)) = Mapping::create(PREALLOCATED_BYTES, Writable::HereOnly) else { break };
         mapping.leave_out_of_dumps();
         let unneeded = with_store(|store| {
             if !store.wants_blank() {
@@ -176,14 +176,14 @@ pub(crate) fn blanks() -> Vec<Arc<Segment>> {
                 return Some((mapping, file));
             }
             let id = store.insert(|id| Segment::new(id, mapping, Some(file), false)).segment.id;
-            store.blanks.push_back(id);
+            store.preallocated.push_back(id);
             None
         });
         drop(unneeded);
     }
     with_store(|store| {
         let segment = |id| store.records.get(id).map(|record| Arc::clone(&record.segment));
-        store.blanks.iter().filter_map(segment).collect()
+        store.preallocated.iter().filter_map(segment).collect()
     })
 }
 
@@ -212,36 +212,36 @@ pub(crate) fn receive(file: OwnedFd, length: usize) -> Result<Result<Holder, &'s
     Ok(holder)
 }
 
-/// One more holder of a piece that a worker has made, if somebody holds it still.
+/// One more holder of a segment that a worker has made, if somebody holds it still.
 pub(crate) fn receive_again(id: u64, length: usize) -> Option<Holder> {
     with_store(|store| store.hold_again(id, length))
 }
 
-/// Whether there is such a piece.
+/// Whether there is such a segment.
 pub(crate) fn has(id: u64) -> bool {
     with_store(|store| store.records.contains_key(&id))
 }
 
-/// A piece that the worker of this book says it has: only if it was lent to it and never taken back, is nobody's to write to,
+/// A segment that the worker of this lender says it has: only if it was lent to it and never taken back, is nobody's to write to,
 /// and the worker counts a holder. Ends the hold that the worker has handed over.
-pub(crate) fn take_over(id: u64, length: usize, book: &Arc<Book>) -> Option<Holder> {
+pub(crate) fn take_over(id: u64, length: usize, lender: &Arc<LenderState>) -> Option<Holder> {
     with_store(|store| {
-        let loan = store.records.get(&id)?.loans.iter().find(|loan| loan.is_of(book))?.clone();
-        if loan.is_released() {
+        let lease = store.records.get(&id)?.leases.iter().find(|lease| lease.is_of(lender))?.clone();
+        if lease.is_released() {
             return None;
         }
         let holder = store.hold_again(id, length)?;
-        loan.release_one();
+        lease.release_one();
         Some(holder)
     })
 }
 
-/// Notes that a worker is given this piece; `false` when the piece is gone, or is being written to, which it cannot be while
+/// Notes that a worker is given this segment; `false` when the segment is gone, or is being written to, which it cannot be while
 /// a request refers to it.
-pub(crate) fn lend(segment: &Segment, loan: Loan) -> bool {
+pub(crate) fn lend(segment: &Segment, lease: Lease) -> bool {
     with_store(|store| match store.records.get_mut(&segment.id) {
         Some(record) if record.state.may_be_lent() => {
-            record.loans.push(loan);
+            record.leases.push(lease);
             true
         }
         _ => false,
@@ -249,22 +249,22 @@ pub(crate) fn lend(segment: &Segment, loan: Loan) -> bool {
 }
 
 /// A worker was lent something for the first time.
-pub(crate) fn open_book(book: Arc<Book>) {
-    with_store(|store| store.books.push(book));
+pub(crate) fn attach(lender: Arc<LenderState>) {
+    with_store(|store| store.lenders.push(lender));
 }
 
-/// The worker of this book is dead.
-pub(crate) fn close_book(book: &Arc<Book>) {
+/// The worker of this lender is dead.
+pub(crate) fn detach(lender: &Arc<LenderState>) {
     let freed = with_store(|store| {
-        store.books.retain(|other| !Arc::ptr_eq(other, book));
+        store.lenders.retain(|other| !Arc::ptr_eq(other, lender));
         for record in store.records.values_mut() {
-            record.loans.retain(|loan| !loan.is_of(book));
+            record.leases.retain(|lease| !lease.is_of(lender));
         }
         let mut freed = store.sweep();
         // Without workers nobody needs them soon.
-        if store.books.is_empty() {
-            let blanks = std::mem::take(&mut store.blanks);
-            for id in std::mem::take(&mut store.idle).into_iter().chain(blanks) {
+        if store.lenders.is_empty() {
+            let preallocated = std::mem::take(&mut store.preallocated);
+            for id in std::mem::take(&mut store.idle).into_iter().chain(preallocated) {
                 freed.0.extend(store.remove(id));
             }
             store.idle_bytes = 0;
@@ -299,7 +299,7 @@ impl Store {
         record.begin(length, purpose, capacity)
     }
 
-    /// One more holder of a piece that somebody has, here or in a worker.
+    /// One more holder of a segment that somebody has, here or in a worker.
     fn hold_again(&mut self, id: u64, length: usize) -> Option<Holder> {
         let record = self.records.get_mut(&id)?;
         if record.length != length || !record.state.may_be_returned() {
@@ -315,7 +315,7 @@ impl Store {
         if record.state == State::Withdrawn {
             self.withdrawn -= 1;
             record.state = State::Held;
-            record.loans.iter().for_each(Loan::renew);
+            record.leases.iter().for_each(Lease::renew);
         }
         // ORDERING: under the lock that everybody takes who finds that he was the last one.
         record.segment.holders.fetch_add(1, Ordering::Relaxed);
@@ -340,40 +340,40 @@ impl Store {
         }
     }
 
-    /// A piece that nobody has held yet.
+    /// A segment that nobody has held yet.
     fn insert(&mut self, segment: impl FnOnce(u64) -> Segment) -> &mut Record {
         self.next_id += 1;
         let segment = Arc::new(segment(self.next_id));
         self.files += usize::from(segment.file.is_some());
         let (purpose, state) = (Use::Shared, State::Blank);
-        let record = Record { segment, length: 0, capacity: 0, purpose, state, forks: 0, loans: Vec::new() };
+        let record = Record { segment, length: 0, capacity: 0, purpose, state, forks: 0, leases: Vec::new() };
         self.records.entry(self.next_id).insert_entry(record).into_mut()
     }
 
     fn wants_blank(&self) -> bool {
-        !self.books.is_empty() && self.blanks.len() < BLANKS && self.files < MOST_FILES
+        !self.lenders.is_empty() && self.preallocated.len() < PREALLOCATED && self.files < MOST_FILES
     }
 
-    /// Has the supervisors make blanks, and give them to their workers.
+    /// Has the supervisors make preallocated, and give them to their workers.
     fn ask_for_blanks(&self) {
-        let mut asked: Vec<&Book> = Vec::new();
-        for book in &self.books {
-            if !asked.iter().any(|other| other.is_of_same_pool(book)) {
-                book.ring();
-                asked.push(book);
+        let mut asked: Vec<&LenderState> = Vec::new();
+        for lender in &self.lenders {
+            if !asked.iter().any(|other| other.is_of_same_pool(lender)) {
+                lender.ring();
+                asked.push(lender);
             }
         }
     }
 
-    fn take_blank(&mut self, length: usize, capacity: usize) -> Option<Holder> {
-        if length > BLANK {
+    fn take_preallocated(&mut self, length: usize, capacity: usize) -> Option<Holder> {
+        if length > PREALLOCATED_BYTES {
             return None;
         }
-        let id = self.blanks.pop_front()?;
+        let id = self.preallocated.pop_front()?;
         Some(self.records.get_mut(&id)?.begin(length, Use::Shared, capacity))
     }
 
-    /// Takes an idle piece that is not too long for the purpose.
+    /// Takes an idle segment that is not too long for the purpose.
     fn reuse(&mut self, length: usize, capacity: usize, purpose: Use) -> Option<Holder> {
         let fits = |id: &&u64| self.records.get(id).is_some_and(|record| record.capacity == capacity);
         let id = *self.idle.iter().rev().find(fits)?;
@@ -395,7 +395,7 @@ impl Store {
             self.argument_bytes -= record.capacity;
         }
         // All of them, so that each worker that still holds it will say when it does not.
-        record.loans.iter().for_each(Loan::withdraw);
+        record.leases.iter().for_each(Lease::withdraw);
         match record.state.fate(record.readers()) {
             Fate::Stays => Freed(Vec::new()),
             Fate::Waits => {
@@ -414,15 +414,15 @@ impl Store {
         // A copy of this process that was made meanwhile may read it for as long as it lives.
         let is_ours = record.forks == sys::forks();
         let may_be_kept = is_ours && !record.segment.is_sealed && record.purpose != Use::Private;
-        if may_be_kept && !self.books.is_empty() && self.idle_bytes + capacity <= KEPT {
+        if may_be_kept && !self.lenders.is_empty() && self.idle_bytes + capacity <= KEPT {
             record.state = State::Idle;
             self.idle.push(id);
             self.idle_bytes += capacity;
             return Freed(Vec::new());
         }
         let record = self.remove(id);
-        for loan in record.iter().flat_map(|record| &record.loans) {
-            loan.forget(id);
+        for lease in record.iter().flat_map(|record| &record.leases) {
+            lease.forget(id);
         }
         Freed(record.into_iter().collect())
     }
@@ -440,7 +440,7 @@ impl Store {
     }
 }
 
-/// Somebody in this process who reads a piece.
+/// Somebody in this process who reads a segment.
 #[derive(Debug)]
 pub(crate) struct Holder {
     segment: Arc<Segment>,
@@ -453,7 +453,7 @@ impl Holder {
     }
 
     pub(super) fn bytes(&self) -> &[u8] {
-        // SAFETY: it is written to only by the one holder that a fresh piece has; workers cannot write to what this process
+        // SAFETY: it is written to only by the one holder that a fresh segment has; workers cannot write to what this process
         // made, and what a worker made is sealed.
         unsafe { self.segment.mapping.bytes(0, self.length) }
     }
@@ -487,13 +487,13 @@ impl Drop for Holder {
     }
 }
 
-/// A piece with one holder, who may still write to it.
+/// A segment with one holder, who may still write to it.
 #[derive(Debug)]
 pub(crate) struct Fresh(Holder);
 
 impl Fresh {
     pub(crate) fn bytes_mut(&mut self) -> &mut [u8] {
-        // SAFETY: this is the only holder: the piece is `State::Fresh`, so no worker was told of this use of it, and none can
+        // SAFETY: this is the only holder: the segment is `State::Fresh`, so no worker was told of this use of it, and none can
         // return it. Those that had it before hold nothing of it any more. The parent can write to what it made.
         unsafe { self.0.segment.mapping.bytes_mut(0, self.0.length) }
     }

@@ -216,7 +216,7 @@ impl WorkerProcess {
     /// As long as one of the group is left, the group's number is nobody else's; and when the last one is gone, numbers are
     /// given out in a circle, so this one does not come back before the next call has said that nobody is there.
     ///
-    /// The caller has other things to do: what has not ended within [`PATIENCE`] is reaped by a thread that nobody waits for.
+    /// The caller has other things to do: what has not ended within [`LONGEST_REAP`] is reaped by a thread that nobody waits for.
     #[cfg(target_os = "linux")]
     pub(crate) fn reap_group(&mut self) -> WorkerExit {
         if let Some(exit) = self.exit {
@@ -228,7 +228,7 @@ impl WorkerProcess {
         let is_there = self.signal_group(Signal::KILL);
         // It may have left the group.
         let _ = rustix::process::pidfd_send_signal(&self.pidfd, Signal::KILL);
-        let until = Instant::now() + PATIENCE;
+        let until = Instant::now() + LONGEST_REAP;
         let mut own = None;
         // Without a member left the number may be a stranger's, or that of another worker's group.
         let is_there = is_there && !reap_members(self.pid, &mut own, Some(until));
@@ -263,7 +263,7 @@ impl WorkerProcess {
 }
 
 /// So long somebody who has other things to do waits for the end of a process that was killed. Most have ended long before.
-const PATIENCE: Duration = Duration::from_millis(100);
+const LONGEST_REAP: Duration = Duration::from_millis(100);
 
 /// Reaps all children of this program in this process group, and notes how its leader ended. `false` when some are left at that
 /// time; without one it waits for all of them.
@@ -300,7 +300,7 @@ impl Drop for WorkerProcess {
             return;
         }
         let _ = self.kill();
-        if self.try_reap_until(Instant::now() + PATIENCE).is_some() {
+        if self.try_reap_until(Instant::now() + LONGEST_REAP).is_some() {
             return;
         }
         #[cfg(target_os = "linux")]

@@ -30,11 +30,11 @@ const TARGET: Duration = Duration::from_micros(250);
 /// No more items at once: their memory then stays in the first-level cache between being pulled and being used.
 const MOST: usize = 2048;
 
-/// Where an item takes so long, and pulling it at most a [`CHEAP`]th of that, all items are pulled at once if they take no
+/// Where an item takes so long, and pulling it at most a [`PULL_SHARE`]th of that, all items are pulled at once if they take no
 /// more memory than this, and half of the workers begin at the other end: the dearest items are often the first or the last
 /// ones, and whoever comes to them last leaves the others with nothing to do.
-const DEAR: Duration = Duration::from_micros(1);
-const CHEAP: u32 = 16;
+const LONG_ITEM: Duration = Duration::from_micros(1);
+const PULL_SHARE: u32 = 16;
 const MOST_BYTES: usize = 1 << 20;
 
 /// So many workers begin where the input does not say how many items it has.
@@ -151,7 +151,7 @@ where
         let left = self.hint.saturating_sub(input.pulled);
         // Items without a size take time all the same.
         let fits = left.checked_mul(size_of::<A>().max(1)).is_some_and(|bytes| bytes <= MOST_BYTES);
-        if input.rest.is_empty() && fits && input.pull_time * CHEAP <= item_time {
+        if input.rest.is_empty() && fits && input.pull_time * PULL_SHARE <= item_time {
             let mut items = Vec::new();
             input.front = input.pulled;
             // One more shows that the input has ended.
@@ -193,7 +193,7 @@ where
             // Grows step by step: the next items may be dearer than these.
             by_time = ((TARGET.as_nanos() as f64 / item_time.max(1.0)) as usize).clamp(1, (2 * count).min(MOST));
             let item_time = Duration::from_nanos(item_time as u64);
-            if item_time >= DEAR && std::mem::take(&mut may_pull_all) {
+            if item_time >= LONG_ITEM && std::mem::take(&mut may_pull_all) {
                 self.pull_all(item_time);
             }
         }

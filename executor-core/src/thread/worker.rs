@@ -34,7 +34,7 @@ const SEARCH_ROUNDS: u32 = 16;
 /// have come in numbers for so many times in a row. Each look takes the queue's cache lines from who submits; one who is left
 /// alone for a moment gets ahead, and submits faster by up to a half.
 const RUNS_BEFORE_LOOK: u32 = 32;
-const BURST: u32 = 4;
+const BUSY_LOOKS: u32 = 4;
 
 /// So many workers sleep, beyond twice as many as may be awake, before one that is done leaves at once.
 const STAND_INS: usize = 16;
@@ -336,7 +336,7 @@ impl Worker {
         if !std::mem::replace(searching, true) {
             self.pool.idle.begin_search();
         }
-        if self.bursts.get() >= BURST && deque.is_empty() {
+        if self.bursts.get() >= BUSY_LOOKS && deque.is_empty() {
             (0..RUNS_BEFORE_LOOK).for_each(|_| spin_loop());
         }
         self.pop_outside()

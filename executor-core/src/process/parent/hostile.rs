@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, os::unix::net::UnixStream, sync::Arc};
 
-use super::workers::loans::Loans;
+use super::workers::leases::Leases;
 use crate::{
     SharedBytes, TaskError, codec,
     portable::answer::{Answer, Chunk, ChunkAnswer, Decode, Single},
@@ -16,20 +16,20 @@ const MOST_ITEMS: u32 = 64;
 
 /// Takes replies, and decodes each as several types.
 pub(in crate::process) struct Taker {
-    loans: Loans,
+    leases: Leases,
 }
 
 impl Taker {
     /// `None` where the system has no memory to share.
     pub(in crate::process) fn new() -> Option<Self> {
         let doorbell = Arc::new(UnixStream::pair().ok()?.0);
-        Some(Self { loans: Loans::new(doorbell).ok()?.0 })
+        Some(Self { leases: Leases::new(doorbell).ok()?.0 })
     }
 
     pub(in crate::process) fn take(&mut self, reply: Reply<'_>) -> Result<(), Malformed> {
         let mut attached = Attached::new();
         for (reference, file) in reply.attached {
-            self.loans.attach(&mut attached, reference, file)?;
+            self.leases.attach(&mut attached, reference, file)?;
         }
         let bytes = &reply.bytes[..];
         if reply.kind == ReplyKind::Failed {

@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 #[cfg(target_os = "linux")]
-use super::workers::loans::Loans;
+use super::workers::leases::Leases;
 use super::{
     sleep::Attention,
     spent::Spent,
@@ -225,7 +225,7 @@ impl Ledger {
 
     /// Ends a task that gets no answer any more. What has one keeps it: items of a chunk that were done, could not be encoded, or
     /// have ended a worker. Who kills, cancels or shuts down means all of them.
-    pub(super) fn lose(&mut self, job: Job, mut request: Request, error: &TaskError) {
+    pub(super) fn fail_rest_of(&mut self, job: Job, mut request: Request, error: &TaskError) {
         if request.has_answers() && !matches!(error, TaskError::Cancelled | TaskError::ShutDown) {
             request.lose_rest(error.clone());
             return self.end_chunk(job, request);
@@ -287,7 +287,7 @@ impl Ledger {
         in_flight: &mut InFlight,
         reply: Reply<'_>,
         is_killed: bool,
-        #[cfg(target_os = "linux")] loans: &mut Loans,
+        #[cfg(target_os = "linux")] leases: &mut Leases,
     ) -> Result<Attention, Malformed> {
         let (number, front) = in_flight.front_mut().ok_or(Malformed)?;
         if number as u32 != reply.number {
@@ -295,7 +295,7 @@ impl Ledger {
         }
         #[cfg(target_os = "linux")]
         for (reference, file) in reply.attached {
-            loans.attach(front.request.attached(), reference, file)?;
+            leases.attach(front.request.attached(), reference, file)?;
         }
         self.events.started(&front.job);
         if front.request.is_chunk() {

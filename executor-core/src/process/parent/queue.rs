@@ -102,7 +102,7 @@ impl Queue {
             && let Some(at) = self.tasks.find(|queued| !queued.job.content().location().is_begun())
             && let Some(queued) = self.tasks.remove(at)
         {
-            queued.lose(&TaskError::Cancelled, ledger);
+            queued.fail(&TaskError::Cancelled, ledger);
             cancelled += 1;
         }
         cancelled
@@ -112,7 +112,7 @@ impl Queue {
     fn fail_some(&mut self, error: &TaskError, ledger: &mut Ledger) -> bool {
         for _ in 0..AT_ONCE {
             let Some(queued) = self.pop() else { break };
-            queued.lose(error, ledger);
+            queued.fail(error, ledger);
         }
         self.is_empty()
     }
@@ -165,9 +165,9 @@ impl Queue {
 }
 
 impl Queued {
-    fn lose(self, error: &TaskError, ledger: &mut Ledger) {
+    fn fail(self, error: &TaskError, ledger: &mut Ledger) {
         ledger.let_go(Some(self.bytes));
-        ledger.lose(self.job, self.request, error);
+        ledger.fail_rest_of(self.job, self.request, error);
     }
 }
 

@@ -134,7 +134,7 @@ impl State {
             self.ledger.spend_all(worker.channel.control().take_unsent().into_iter().map(Spent::Long));
             for request in worker.take_all() {
                 self.ledger.let_go(request.kept);
-                self.ledger.lose(request.job, request.request, error);
+                self.ledger.fail_rest_of(request.job, request.request, error);
             }
         }
         self.ledger.forget_lost();

@@ -32,7 +32,7 @@ use start::start_workers;
 
 /// What stands behind a task for longer than this is given to another worker, if one is free. An observer is told of a start
 /// within this time.
-const PATIENCE: Duration = Duration::from_millis(1);
+const STUCK_AFTER: Duration = Duration::from_millis(1);
 
 /// The supervisor's life. `doorbell_rx` is the other end of the pool's doorbell.
 pub(in crate::process) fn run(pool: &Arc<PoolShared>, doorbell_rx: &UnixStream) {
@@ -70,7 +70,7 @@ fn supervise(pool: &Arc<PoolShared>, mut doorbell_rx: &UnixStream) -> End {
     let mut look_again = None;
     loop {
         #[cfg(target_os = "linux")]
-        let blanks = crate::shm::blanks();
+        let preallocated = crate::shm::preallocated();
         let mut state = pool.lock();
         let now = Instant::now();
         #[cfg(test)]
@@ -84,7 +84,7 @@ fn supervise(pool: &Arc<PoolShared>, mut doorbell_rx: &UnixStream) -> End {
         keep_deadlines(pool, &mut state, now);
         if state.watches.behind && look_again.is_none_or(|time| time <= now) {
             state.watches.behind = state.steal_from_stuck();
-            look_again = now.checked_add(PATIENCE);
+            look_again = now.checked_add(STUCK_AFTER);
         }
         reap_faulty(pool, &mut state);
         state.keep_claims(now, pool.config.grace);
@@ -101,7 +101,7 @@ fn supervise(pool: &Arc<PoolShared>, mut doorbell_rx: &UnixStream) -> End {
         state.staffing.fork_server = launcher.server_pid();
         state.refill();
         #[cfg(target_os = "linux")]
-        state.workers.iter_mut().for_each(|(_, worker)| worker.exchange_shared(&blanks));
+        state.workers.iter_mut().for_each(|(_, worker)| worker.exchange_shared(&preallocated));
         retire_idle(pool, &mut state, now);
         // The places of those that leave.
         if state.workers.open_held() {
@@ -116,7 +116,7 @@ fn supervise(pool: &Arc<PoolShared>, mut doorbell_rx: &UnixStream) -> End {
             return End::Shutdown;
         }
         let again = state.watches.behind.then(|| look_again.unwrap_or(now));
-        let start = if state.watches.starts { now.checked_add(PATIENCE) } else { None };
+        let start = if state.watches.starts { now.checked_add(STUCK_AFTER) } else { None };
         let refused = state.staffing.refused.map(|refused| refused.again).filter(|again| *again > now);
         let times = [state.next_deadline(), launcher.deadline(), again, start, refused];
         let deadline = times.into_iter().flatten().min();

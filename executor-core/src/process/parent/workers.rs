@@ -17,12 +17,12 @@ use crate::{
 mod definitions;
 pub(in crate::process) mod handle;
 pub(super) mod in_flight;
-pub(super) mod life;
 #[cfg(target_os = "linux")]
-pub(super) mod loans;
+pub(super) mod leases;
 #[cfg(all(test, not(loom), target_os = "linux"))]
 #[expect(clippy::unwrap_used, reason = "a test")]
-mod loans_model;
+mod leases_model;
+pub(super) mod life;
 pub(super) mod peer;
 mod retirement;
 mod sending;

@@ -201,7 +201,7 @@ impl ControlChannel {
 
     /// Sends shared memory. Where the system does not let its file travel, because there are too many of them already, this
     /// program has no descriptor left, or no memory, the worker is told so: it waits for no file, and says that it has lost
-    /// the piece.
+    /// the segment.
     #[cfg(target_os = "linux")]
     pub(super) fn send_share(&mut self, share: Share, file: BorrowedFd<'_>) {
         let frame = share_frame(share, true);

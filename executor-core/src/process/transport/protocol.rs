@@ -102,7 +102,7 @@ pub(super) fn arrived<L: Long>(produced: &L) -> u64 {
 
 /// So often replies are looked for because something was read from the socket: a worker that sends all the time must not keep
 /// the parent there.
-const MOST_LOOKS: usize = 16;
+const MOST_RECEIVES: usize = 16;
 
 /// In the parent: has `take` take the replies up to where there are some. It may read the socket for that, and says whether it
 /// has: then there may have been a kick among it, of a reply that was not there yet when this looked. So the last look comes
@@ -112,7 +112,7 @@ pub(super) fn receive<C, E>(
     arrived: impl Fn(&C) -> u64,
     mut take: impl FnMut(&mut C, u64) -> Result<bool, E>,
 ) -> Result<bool, E> {
-    for _ in 0..MOST_LOOKS {
+    for _ in 0..MOST_RECEIVES {
         let position = arrived(context);
         if !take(context, position)? {
             return Ok(true);

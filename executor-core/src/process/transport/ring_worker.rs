@@ -28,9 +28,9 @@ use crate::{
 };
 
 /// How long a worker waits with its eyes open, where a core is free for it.
-const LOOK: Duration = Duration::from_micros(50);
+const SPIN_TIME: Duration = Duration::from_micros(50);
 /// Elsewhere for so many turns, about a microsecond: falling asleep takes longer than that.
-const GLANCE: u32 = 2;
+const SPINS_WITHOUT_CORE: u32 = 2;
 /// After so many turns, about two microseconds, and then after twice as many each time, it lets others run: the parent may be on
 /// the same core, and have the next request.
 const YIELD: u32 = 4;
@@ -118,8 +118,8 @@ impl RingWorker {
             self.kick();
         }
         let may_spin = self.requests.word(requests::MAY_SPIN).load(Ordering::Relaxed) != 0;
-        let end = Instant::now() + LOOK;
-        for turn in 1..=if may_spin { u32::MAX } else { GLANCE } {
+        let end = Instant::now() + SPIN_TIME;
+        for turn in 1..=if may_spin { u32::MAX } else { SPINS_WITHOUT_CORE } {
             for _ in 0..16 {
                 if self.published() != passed {
                     return;
@@ -265,7 +265,7 @@ impl RingWorker {
         Ok(Some(8))
     }
 
-    /// Room for the next reply, as much of it as there is in one piece; `None` when the parent has to read something first.
+    /// Room for the next reply, as much of it as there is in one segment; `None` when the parent has to read something first.
     pub(super) fn try_room(&self) -> Option<Output<'_>> {
         let mut position = self.produced.get();
         let rest = CAPACITY - offset(position);

@@ -82,7 +82,7 @@ impl State {
         if !taken.job.content().location().is_begun()
             && let Some(waited) = taken.request.overdue()
         {
-            return self.lose_rest(taken, &TaskError::Expired { waited });
+            return self.fail(taken, &TaskError::Expired { waited });
         }
         let InFlightRequest { job, request, place, kept, .. } = taken;
         let mut bytes = match (kept, self.workers.get(number)) {
@@ -181,11 +181,11 @@ impl State {
                 };
             if is_convicted {
                 lost = true;
-                self.lose_rest(taken, error);
+                self.fail(taken, error);
             } else if claimed {
                 lost = true;
                 self.ledger.events.started(&taken.job);
-                self.lose(number, taken, error, stopped);
+                self.fail_running(number, taken, error, stopped);
             } else {
                 self.put_back(number, taken);
             }
@@ -194,13 +194,13 @@ impl State {
     }
 
     /// All of a request gets the error that has no answer.
-    pub(super) fn lose_rest(&mut self, taken: InFlightRequest, error: &TaskError) {
+    pub(super) fn fail(&mut self, taken: InFlightRequest, error: &TaskError) {
         self.ledger.let_go(taken.kept);
-        self.ledger.lose(taken.job, taken.request, error);
+        self.ledger.fail_rest_of(taken.job, taken.request, error);
     }
 
     /// Settles the request that a worker was running when it died.
-    fn lose(&mut self, number: u32, mut taken: InFlightRequest, error: &TaskError, stopped: bool) {
+    fn fail_running(&mut self, number: u32, mut taken: InFlightRequest, error: &TaskError, stopped: bool) {
         let again = !stopped && taken.request.retry();
         if again && !taken.request.is_chunk() {
             taken.job.content().location().set_begun();
@@ -209,13 +209,13 @@ impl State {
         // A time limit is each item's; who kills, or shuts down, means all of them.
         let stopped_whole = stopped && !matches!(error, TaskError::TimedOut { .. });
         if stopped_whole || !taken.request.is_chunk() {
-            return self.lose_rest(taken, error);
+            return self.fail(taken, error);
         }
         // Where all had been answered, it was none of the items.
         if !again && taken.request.items() > 0 {
             taken.request.lose_item(error.clone());
             if taken.request.items() > 0 && self.lifecycle.broken().is_some() {
-                return self.lose_rest(taken, error);
+                return self.fail(taken, error);
             }
         }
         // The other items have not been run, and are not lost.

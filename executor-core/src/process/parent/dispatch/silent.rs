@@ -24,11 +24,11 @@ use crate::{
 };
 
 /// How often the supervisor looks at requests that are not claimed.
-const LOOK: Duration = Duration::from_millis(50);
+const CLAIM_CHECK_INTERVAL: Duration = Duration::from_millis(50);
 /// A request that was first and not claimed at so many looks goes to another worker, if there is one.
-const LOOKS: u32 = 3;
+const CLAIM_CHECKS: u32 = 3;
 /// After so many it does so in any case.
-const MOST_LOOKS: u32 = 200;
+const MOST_CLAIM_CHECKS: u32 = 200;
 /// A worker without a task need not be given less time than this, nor more.
 const GRACE: [Duration; 2] = [Duration::from_millis(500), Duration::from_secs(10)];
 
@@ -39,7 +39,7 @@ impl State {
         if self.watches.claims.is_some() {
             return Attention::None;
         }
-        self.watches.claims = Instant::now().checked_add(LOOK);
+        self.watches.claims = Instant::now().checked_add(CLAIM_CHECK_INTERVAL);
         Attention::by(self.watches.claims)
     }
 
@@ -57,8 +57,8 @@ impl State {
             is_over &= worker.first_unclaimed().is_none() && worker.in_flight().len() < 2;
             let looks = worker.look_whether_claimed();
             let may_fall_silent = worker.is_ready() && !worker.is_stopping();
-            let is_silent = looks >= MOST_LOOKS
-                || looks >= LOOKS && has_other
+            let is_silent = looks >= MOST_CLAIM_CHECKS
+                || looks >= CLAIM_CHECKS && has_other
                 || looks >= 2 && may_fall_silent && worker.is_stopped();
             if is_silent && may_fall_silent {
                 self.take_back(number, usize::MAX);
@@ -66,7 +66,7 @@ impl State {
                 self.end_stopped(number);
             }
         }
-        self.watches.claims = if is_over { None } else { now.checked_add(LOOK) };
+        self.watches.claims = if is_over { None } else { now.checked_add(CLAIM_CHECK_INTERVAL) };
     }
 
     /// Kills a worker that is stopped with a request before it that cannot be taken back in another way.
@@ -104,7 +104,7 @@ impl State {
         }
         if let Some(mut taken) = self.take_revoked(number, first) {
             if std::mem::replace(&mut taken.request.extras().is_missed, true) {
-                self.lose_rest(taken, &TaskError::TimedOut { ran_for });
+                self.fail(taken, &TaskError::TimedOut { ran_for });
             } else {
                 self.put_back(number, taken);
             }

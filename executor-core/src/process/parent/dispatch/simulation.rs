@@ -125,7 +125,7 @@ impl World {
             None,
             None,
             #[cfg(target_os = "linux")]
-            crate::process::parent::workers::loans::Loans::nothing(),
+            crate::process::parent::workers::leases::Leases::nothing(),
         );
         worker.note_ready();
         let mut state = self.core.lock();

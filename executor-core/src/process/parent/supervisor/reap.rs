@@ -33,11 +33,11 @@ pub(super) fn reap_faulty(pool: &PoolShared, state: &mut State) {
 }
 
 /// So often a dead worker is received from; each time it is what one reading takes.
-const LAST_LOOKS: usize = 64;
+const LAST_RECEIVES: usize = 64;
 
 /// Takes all that a dead worker has said and answered, also while it was being killed. A single look may end before the end.
 fn take_last_words(pool: &PoolShared, state: &mut State, number: u32) {
-    for _ in 0..LAST_LOOKS {
+    for _ in 0..LAST_RECEIVES {
         let Some(worker) = state.workers.get_mut(number) else { return };
         let before = worker.channel.taken();
         let mut frames = Vec::new();

@@ -8,7 +8,7 @@ use std::{
 };
 
 #[cfg(target_os = "linux")]
-use crate::process::parent::workers::loans::Loans;
+use crate::process::parent::workers::leases::Leases;
 use crate::{
     codec,
     error::{Cause, TaskError},
@@ -129,9 +129,9 @@ fn start_worker(pool: &PoolShared, launcher: &mut Launcher) -> Result<WorkerHand
     let (process, mut control) = launcher.start()?;
     let table = unless_refused(flags::table_file())?;
     #[cfg(target_os = "linux")]
-    let (loans, counts) = match unless_refused(Loans::new(Arc::clone(&pool.doorbell)))? {
-        Some((loans, counts)) => (loans, Some(counts)),
-        None => (Loans::nothing(), None),
+    let (leases, counts) = match unless_refused(Leases::new(Arc::clone(&pool.doorbell)))? {
+        Some((leases, counts)) => (leases, Some(counts)),
+        None => (Leases::nothing(), None),
     };
     #[cfg(not(target_os = "linux"))]
     let counts: Option<std::os::fd::OwnedFd> = None;
@@ -176,7 +176,7 @@ fn start_worker(pool: &PoolShared, launcher: &mut Launcher) -> Result<WorkerHand
         until,
         pool.config.max_tasks_per_child,
         #[cfg(target_os = "linux")]
-        loans,
+        leases,
     ))
 }
 

@@ -7,7 +7,7 @@ use std::{
 };
 
 #[cfg(target_os = "linux")]
-use super::loans::Loans;
+use super::leases::Leases;
 use super::{
     Retirement,
     definitions::Definitions,
@@ -36,9 +36,9 @@ struct Dying {
 }
 
 /// A process whose end nothing tells of is looked at after this time, and then after twice as long each time ...
-const FIRST_LOOK: Duration = Duration::from_millis(1);
+const FIRST_REAP_PAUSE: Duration = Duration::from_millis(1);
 /// ... up to this.
-const LAST_LOOK: Duration = Duration::from_millis(100);
+const LONGEST_REAP_PAUSE: Duration = Duration::from_millis(100);
 
 /// What the supervisor sleeps on: descriptors of its own, so that it can do so without the lock.
 pub(in crate::process::parent) struct Watched {
@@ -79,7 +79,7 @@ pub(in crate::process) struct WorkerHandle {
     pub(in crate::process::parent) is_out_of_memory: bool,
     /// The shared memory that it was given. Dropped when the process is reaped.
     #[cfg(target_os = "linux")]
-    pub(super) loans: Loans,
+    pub(super) leases: Leases,
 }
 
 /// What has come of receiving from a worker.
@@ -98,12 +98,12 @@ impl WorkerHandle {
         socket: OwnedFd,
         until: Option<Instant>,
         tasks_left: Option<u32>,
-        #[cfg(target_os = "linux")] loans: Loans,
+        #[cfg(target_os = "linux")] leases: Leases,
     ) -> Self {
         let process = peer.watch();
         Self {
             #[cfg(target_os = "linux")]
-            loans,
+            leases,
             peer,
             channel,
             watched: Arc::new(Watched { channel: socket, process }),
@@ -215,12 +215,12 @@ impl WorkerHandle {
             self.kill();
         }
         let exit = self.peer.try_reap();
-        let pause = self.dying.map_or(FIRST_LOOK, |dying| dying.pause);
+        let pause = self.dying.map_or(FIRST_REAP_PAUSE, |dying| dying.pause);
         // A descriptor that is ready too early, as it is where a debugger is to hear of the end first, would be so all the time.
         let process = self.watched.process.as_ref();
         let is_told = exit.is_none() && process.is_some_and(|process| !sys::is_readable(process.as_fd()));
         let look = if is_told { None } else { Instant::now().checked_add(pause) };
-        self.dying = Some(Dying { look, pause: (2 * pause).min(LAST_LOOK) });
+        self.dying = Some(Dying { look, pause: (2 * pause).min(LONGEST_REAP_PAUSE) });
         exit
     }
 
@@ -313,13 +313,13 @@ impl WorkerHandle {
         let is_killed = self.is_killed();
         let mut attention = Attention::None;
         #[cfg(target_os = "linux")]
-        let Self { channel, in_flight, loans, .. } = self;
+        let Self { channel, in_flight, leases, .. } = self;
         #[cfg(not(target_os = "linux"))]
         let Self { channel, in_flight, .. } = self;
         let before = in_flight.len();
         let outcome = channel.receive(&mut |reply| {
             #[cfg(target_os = "linux")]
-            let taken = ledger.take_reply(in_flight, reply, is_killed, loans)?;
+            let taken = ledger.take_reply(in_flight, reply, is_killed, leases)?;
             #[cfg(not(target_os = "linux"))]
             let taken = ledger.take_reply(in_flight, reply, is_killed)?;
             attention |= taken;

@@ -36,9 +36,9 @@ struct Progress {
 }
 
 /// Within a time limit, somebody looks so many times whether an item of a chunk has ended ...
-const LOOKS: u32 = 8;
+const LIMIT_CHECKS: u32 = 8;
 /// ... but not more often than this.
-const LOOK: Duration = Duration::from_millis(1);
+const LEAST_CHECK_INTERVAL: Duration = Duration::from_millis(1);
 
 /// What is in flight at a worker, the oldest first. The first one that is not revoked is what it runs, or will run next.
 #[derive(Default)]
@@ -226,7 +226,11 @@ impl InFlight {
         let (progress, end) = (self.progress?, self.limit()?);
         let limit = self.front()?.1.request.time_limit()?;
         // The last item ends with the chunk.
-        let look = if progress.left < 2 { None } else { progress.looked.checked_add((limit / LOOKS).max(LOOK)) };
+        let look = if progress.left < 2 {
+            None
+        } else {
+            progress.looked.checked_add((limit / LIMIT_CHECKS).max(LEAST_CHECK_INTERVAL))
+        };
         Some(look.map_or(end, |look| end.min(look)))
     }
 }

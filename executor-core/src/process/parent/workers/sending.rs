@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::handle::WorkerHandle;
 #[cfg(target_os = "linux")]
-use super::loans::Loans;
+use super::leases::Leases;
 #[cfg(target_os = "linux")]
 use crate::{
     codec::limits::MAX_ENCODED,
@@ -30,7 +30,7 @@ impl WorkerHandle {
         let function = FunctionId::of(request.entry)?;
         #[cfg(target_os = "linux")]
         if let Some(bound) = &request.bound {
-            let shared = self.loans.share(&bound._pins, &mut *self.channel);
+            let shared = self.leases.share(&bound._pins, &mut *self.channel);
             shared.map_err(|cause| TaskError::encode("configuration", cause))?;
         }
         let number = self.definitions.put(request, self.in_flight.next_number());
@@ -45,7 +45,7 @@ impl WorkerHandle {
     /// Whether the worker has the shared memory of a configuration that it knows.
     #[cfg(target_os = "linux")]
     fn has_all_of(&self, request: &Request) -> bool {
-        request.bound.as_ref().is_none_or(|bound| self.loans.has_all(&bound._pins))
+        request.bound.as_ref().is_none_or(|bound| self.leases.has_all(&bound._pins))
     }
 
     #[cfg(not(target_os = "linux"))]
@@ -72,9 +72,9 @@ impl WorkerHandle {
         #[cfg(target_os = "linux")]
         {
             let pins = request.pins().into_iter().chain(request.bound.as_ref().map(|bound| &bound._pins));
-            load.bare = pins.map(Loans::records_for).sum();
+            load.bare = pins.map(Leases::records_for).sum();
             if request.is_unsettled() {
-                // It becomes a reference to one piece of shared memory, or is long.
+                // It becomes a reference to one segment of shared memory, or is long.
                 load.bare += 1;
                 load.contents[1..].copy_from_slice(&[Some(Reference::ENCODED), Some(MAX_ENCODED)]);
             }
@@ -86,19 +86,19 @@ impl WorkerHandle {
     #[cfg(target_os = "linux")]
     pub(in crate::process::parent) fn share(&mut self, request: &Request) -> Result<(), TaskError> {
         let Some(pins) = request.pins() else { return Ok(()) };
-        self.loans.share(pins, &mut *self.channel).map_err(|cause| TaskError::encode("argument", cause))
+        self.leases.share(pins, &mut *self.channel).map_err(|cause| TaskError::encode("argument", cause))
     }
 
     /// Has it unmap the shared memory that nobody holds any more, and map that which will be needed next. Where it runs
     /// something there is no hurry about the latter.
     #[cfg(target_os = "linux")]
-    pub(in crate::process::parent) fn exchange_shared(&mut self, blanks: &[Arc<Segment>]) {
+    pub(in crate::process::parent) fn exchange_shared(&mut self, preallocated: &[Arc<Segment>]) {
         if !self.is_ready() {
             return;
         }
-        let mut told = self.loans.tell_to_forget(&mut *self.channel);
+        let mut told = self.leases.tell_to_forget(&mut *self.channel);
         if self.in_flight.len() == 0 && self.is_open() {
-            told |= self.loans.offer(blanks, self.in_flight.next_number(), &mut *self.channel);
+            told |= self.leases.offer(preallocated, self.in_flight.next_number(), &mut *self.channel);
         }
         if told {
             self.channel.notify(false);

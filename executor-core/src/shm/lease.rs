@@ -1,4 +1,4 @@
-//! That one worker has one piece of the parent's shared memory.
+//! That one worker has one segment of the parent's shared memory.
 
 use std::{
     io,
@@ -24,12 +24,12 @@ pub(crate) const SLOTS: u32 = 1 << 16;
 /// Bytes of a worker's counts.
 pub(super) const COUNTS: usize = 8 * SLOTS as usize;
 
-/// What is beside a piece that is given to a worker.
+/// What is beside a segment that is given to a worker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Share {
     pub(crate) id: u64,
     pub(crate) slot: u32,
-    /// Bytes of the whole piece.
+    /// Bytes of the whole segment.
     pub(crate) length: u64,
 }
 
@@ -52,9 +52,9 @@ impl Share {
     }
 }
 
-/// Shared by the account of what a worker was lent and the pieces that it was lent.
+/// Shared by the account of what a worker was lent and the segments that it was lent.
 #[derive(Debug)]
-pub(crate) struct Book {
+pub(crate) struct LenderState {
     /// Written by the worker, one for each slot: how many holders it has. It is believed as far as only this worker is
     /// concerned: with a wrong count it reads something else, or keeps memory until it dies.
     pub(super) holds: Mapping,
@@ -64,14 +64,14 @@ pub(crate) struct Book {
     pub(super) doorbell: Arc<UnixStream>,
 }
 
-impl Book {
+impl LenderState {
     /// That of a new worker, and the file of its counts.
     pub(crate) fn new(doorbell: Arc<UnixStream>) -> io::Result<(Self, OwnedFd)> {
         let (holds, file) = Mapping::create(COUNTS, Writable::Everywhere)?;
         Ok((Self { holds, to_forget: Mutex::default(), doorbell }, file))
     }
 
-    /// The ids of pieces that the worker is to unmap.
+    /// The ids of segments that the worker is to unmap.
     pub(crate) fn to_forget(&self) -> MutexGuard<'_, Vec<u64>> {
         self.to_forget.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -91,24 +91,24 @@ impl Book {
     }
 }
 
-/// That a worker has a piece.
+/// That a worker has a segment.
 #[derive(Debug, Clone)]
-pub(crate) struct Loan {
-    pub(super) book: Arc<Book>,
+pub(crate) struct Lease {
+    pub(super) lender: Arc<LenderState>,
     pub(super) slot: u32,
 }
 
-impl Loan {
-    pub(crate) fn new(book: Arc<Book>, slot: u32) -> Self {
-        Self { book, slot }
+impl Lease {
+    pub(crate) fn new(lender: Arc<LenderState>, slot: u32) -> Self {
+        Self { lender, slot }
     }
 
     fn holds(&self) -> &AtomicU64 {
-        self.book.count(self.slot)
+        self.lender.count(self.slot)
     }
 
-    pub(super) fn is_of(&self, book: &Arc<Book>) -> bool {
-        Arc::ptr_eq(&self.book, book)
+    pub(super) fn is_of(&self, lender: &Arc<LenderState>) -> bool {
+        Arc::ptr_eq(&self.lender, lender)
     }
 
     /// Asks to be told when the worker holds it no longer, unless that is so already.
@@ -135,7 +135,7 @@ impl Loan {
 
     /// Has the worker unmap it.
     pub(super) fn forget(&self, id: u64) {
-        self.book.to_forget().push(id);
-        self.book.ring();
+        self.lender.to_forget().push(id);
+        self.lender.ring();
     }
 }

@@ -16,43 +16,43 @@ use crate::{
     shm::{
         Attached, Block, NO_DESCRIPTOR, Reference, Segment,
         counts::LOST,
-        loan::{Book, Loan, SLOTS, Share},
-        store::{self, BLANKS, Holder},
+        lease::{Lease, LenderState, SLOTS, Share},
+        store::{self, Holder, PREALLOCATED},
     },
     untrusted::Malformed,
 };
 
 /// What one worker was given.
-pub(in crate::process) struct Loans {
+pub(in crate::process) struct Leases {
     /// `None` when there was no shared memory to be had for it: then the worker is lent nothing.
-    book: Option<Arc<Book>>,
+    lender: Option<Arc<LenderState>>,
     /// Whether it was lent something.
     is_open: bool,
     /// The slots of what it knows.
     slots: HashMap<u64, u32>,
     free: Vec<u32>,
     next: u32,
-    /// What its next request was when it was last given blanks, and how many since then.
+    /// What its next request was when it was last given preallocated, and how many since then.
     offered: (u64, usize),
     /// What it has made, by its own numbers; among them what is gone since, until there is too much of that.
     received: HashMap<u64, u64>,
     prune_at: usize,
 }
 
-impl Loans {
+impl Leases {
     /// The account of a new worker, and the file of its counts, which comes to it with the first message. So a worker that
-    /// knows of any piece counts what it holds.
+    /// knows of any segment counts what it holds.
     pub(in crate::process) fn new(doorbell: Arc<UnixStream>) -> io::Result<(Self, OwnedFd)> {
-        let (book, file) = Book::new(doorbell)?;
-        let mut loans = Self::nothing();
-        loans.book = Some(Arc::new(book));
-        Ok((loans, file))
+        let (lender, file) = LenderState::new(doorbell)?;
+        let mut leases = Self::nothing();
+        leases.lender = Some(Arc::new(lender));
+        Ok((leases, file))
     }
 
     /// The account of a worker that cannot be lent anything.
     pub(in crate::process) fn nothing() -> Self {
         Self {
-            book: None,
+            lender: None,
             is_open: false,
             slots: HashMap::new(),
             free: Vec::new(),
@@ -78,11 +78,11 @@ impl Loans {
         Ok(())
     }
 
-    /// Gives a worker that has been lent something pieces that nobody has filled yet, so that the first request that refers
+    /// Gives a worker that has been lent something segments that nobody has filled yet, so that the first request that refers
     /// to one of them has nothing to bring; `true` when it was given some. `number` is that of its next request.
     pub(in crate::process) fn offer(
         &mut self,
-        blanks: &[Arc<Segment>],
+        preallocated: &[Arc<Segment>],
         number: u64,
         channel: &mut dyn ParentEnd,
     ) -> bool {
@@ -90,12 +90,13 @@ impl Loans {
             self.offered = (number, 0);
         }
         let mut told = false;
-        for blank in blanks {
-            let is_needed = self.is_open && !self.slots.contains_key(&blank.id());
+        for segment in preallocated {
+            let is_needed = self.is_open && !self.slots.contains_key(&segment.id());
             // A worker that does not take what is sent to it gets no more: files on their way count for all of this user's
             // processes.
-            let may = self.offered.1 < BLANKS && channel.has_room(Load::one(0)) && !channel.control().wants_to_send();
-            if is_needed && may && self.lend(blank, channel).is_ok() {
+            let may =
+                self.offered.1 < PREALLOCATED && channel.has_room(Load::one(0)) && !channel.control().wants_to_send();
+            if is_needed && may && self.lend(segment, channel).is_ok() {
                 self.offered.1 += 1;
                 told = true;
             }
@@ -117,25 +118,25 @@ impl Loans {
     pub(super) fn forge_counts(&self, count: u64) {
         for slot in 0..self.next {
             // ORDERING: one thread.
-            self.book.iter().for_each(|book| book.count(slot).store(count, Ordering::Relaxed));
+            self.lender.iter().for_each(|lender| lender.count(slot).store(count, Ordering::Relaxed));
         }
     }
 
     fn is_lost(&self, slot: u32) -> bool {
         // ORDERING: said before the worker answered the request that it could not understand for that. What it says about
-        // pieces of its own concerns nobody else: at most it is sent something again.
-        self.book.as_ref().is_some_and(|book| book.count(slot).load(Ordering::Relaxed) & LOST != 0)
+        // segments of its own concerns nobody else: at most it is sent something again.
+        self.lender.as_ref().is_some_and(|lender| lender.count(slot).load(Ordering::Relaxed) & LOST != 0)
     }
 
     fn lend(&mut self, segment: &Segment, channel: &mut dyn ParentEnd) -> Result<(), String> {
-        let Some(book) = self.book.clone() else { return Err("the worker has no shared memory".to_owned()) };
+        let Some(lender) = self.lender.clone() else { return Err("the worker has no shared memory".to_owned()) };
         let slot = match self.slots.get(&segment.id()) {
             Some(slot) if self.is_lost(*slot) => *slot,
             Some(_) => return Ok(()),
-            None => self.open_slot(segment, &book)?,
+            None => self.open_slot(segment, &lender)?,
         };
-        // ORDERING: told by the record. The slot's last piece was forgotten, or this one was lost, so nothing is counted there.
-        book.count(slot).store(0, Ordering::Relaxed);
+        // ORDERING: told by the record. The slot's last segment was forgotten, or this one was lost, so nothing is counted there.
+        lender.count(slot).store(0, Ordering::Relaxed);
         let share = Share { id: segment.id(), slot, length: segment.length() as u64 };
         // What has no file is referred to by nothing that travels.
         let file = segment.file().ok_or("the file of the shared memory is closed")?;
@@ -143,7 +144,7 @@ impl Loans {
         Ok(())
     }
 
-    fn open_slot(&mut self, segment: &Segment, book: &Arc<Book>) -> Result<u32, String> {
+    fn open_slot(&mut self, segment: &Segment, lender: &Arc<LenderState>) -> Result<u32, String> {
         let slot = match self.free.pop() {
             Some(slot) => slot,
             None if self.next < SLOTS => {
@@ -152,13 +153,13 @@ impl Loans {
             }
             None => return Err("the worker has too many pieces of shared memory".to_owned()),
         };
-        // ORDERING: as in `lend`. What stands there must not count for the new piece.
-        book.count(slot).store(0, Ordering::Relaxed);
+        // ORDERING: as in `lend`. What stands there must not count for the new segment.
+        lender.count(slot).store(0, Ordering::Relaxed);
         if !self.is_open {
             self.is_open = true;
-            store::open_book(Arc::clone(book));
+            store::attach(Arc::clone(lender));
         }
-        if !store::lend(segment, Loan::new(Arc::clone(book), slot)) {
+        if !store::lend(segment, Lease::new(Arc::clone(lender), slot)) {
             self.free.push(slot);
             return Err("the piece of shared memory is gone".to_owned());
         }
@@ -168,9 +169,9 @@ impl Loans {
 
     /// Tells the worker what to unmap, as far as the transport has room; `true` when it was told something.
     pub(super) fn tell_to_forget(&mut self, channel: &mut dyn ParentEnd) -> bool {
-        let Some(book) = &self.book else { return false };
+        let Some(lender) = &self.lender else { return false };
         let mut told = false;
-        let mut to_forget = book.to_forget();
+        let mut to_forget = lender.to_forget();
         while channel.has_room(Load::one(size_of::<u64>()))
             && let Some(id) = to_forget.pop()
         {
@@ -213,7 +214,7 @@ impl Loans {
                 None => Err(NO_DESCRIPTOR),
             }
         } else {
-            let holder = self.book.as_ref().and_then(|book| store::take_over(reference.id, length, book));
+            let holder = self.lender.as_ref().and_then(|lender| store::take_over(reference.id, length, lender));
             Ok(holder.ok_or(Malformed)?)
         };
         attached.push((reference, holder.map(Block::Held)));
@@ -221,11 +222,11 @@ impl Loans {
     }
 }
 
-impl Drop for Loans {
+impl Drop for Leases {
     /// The worker is dead, and reaped: it reads nothing any more.
     fn drop(&mut self) {
-        if let Some(book) = self.book.as_ref().filter(|_| self.is_open) {
-            store::close_book(book);
+        if let Some(lender) = self.lender.as_ref().filter(|_| self.is_open) {
+            store::detach(lender);
         }
     }
 }
@@ -237,42 +238,42 @@ mod tests {
     use crate::sys::{Mapping, Writable};
 
     fn attach(
-        loans: &mut Loans,
+        leases: &mut Leases,
         from_worker: bool,
         id: u64,
         length: u64,
         file: Option<OwnedFd>,
     ) -> Result<(), Malformed> {
-        loans.attach(&mut Vec::new(), Reference { from_worker, id, length }, file)
+        leases.attach(&mut Vec::new(), Reference { from_worker, id, length }, file)
     }
 
     #[test]
     fn only_sealed_memory_that_is_long_enough_is_taken_from_a_worker() {
-        let mut loans = Loans::new(Arc::new(UnixStream::pair().unwrap().0)).unwrap().0;
+        let mut leases = Leases::new(Arc::new(UnixStream::pair().unwrap().0)).unwrap().0;
         let sparse = |length| Some(Mapping::create_hollow(length).unwrap());
         let sealed = |length| Some(Mapping::create_sealed(length, |bytes| bytes.fill(1)).unwrap().1);
-        assert_eq!(attach(&mut loans, true, 1, 100, sealed(100)), Ok(()));
-        assert_eq!(attach(&mut loans, true, 1, 1 << 40, sparse(1 << 40)), Err(Malformed));
-        assert_eq!(attach(&mut loans, true, 1, 101, sealed(100)), Err(Malformed));
-        assert_eq!(attach(&mut loans, true, 1, u64::MAX, sealed(100)), Err(Malformed));
-        assert_eq!(attach(&mut loans, true, 1, 0, sealed(100)), Err(Malformed));
+        assert_eq!(attach(&mut leases, true, 1, 100, sealed(100)), Ok(()));
+        assert_eq!(attach(&mut leases, true, 1, 1 << 40, sparse(1 << 40)), Err(Malformed));
+        assert_eq!(attach(&mut leases, true, 1, 101, sealed(100)), Err(Malformed));
+        assert_eq!(attach(&mut leases, true, 1, u64::MAX, sealed(100)), Err(Malformed));
+        assert_eq!(attach(&mut leases, true, 1, 0, sealed(100)), Err(Malformed));
         for writable in [Writable::Everywhere, Writable::HereOnly] {
             let file = Mapping::create(100, writable).unwrap().1;
-            assert_eq!(attach(&mut loans, true, 1, 100, Some(file)), Err(Malformed));
+            assert_eq!(attach(&mut leases, true, 1, 100, Some(file)), Err(Malformed));
         }
         let socket = OwnedFd::from(UnixStream::pair().unwrap().0);
-        assert_eq!(attach(&mut loans, true, 1, 100, Some(socket)), Err(Malformed));
+        assert_eq!(attach(&mut leases, true, 1, 100, Some(socket)), Err(Malformed));
     }
 
     #[test]
     fn a_worker_cannot_return_what_it_was_not_lent() {
-        let mut loans = Loans::new(Arc::new(UnixStream::pair().unwrap().0)).unwrap().0;
+        let mut leases = Leases::new(Arc::new(UnixStream::pair().unwrap().0)).unwrap().0;
         let Made::Shared(block) = make(1 << 16, Use::Shared, |bytes| bytes.fill(1)) else {
             panic!("there is shared memory")
         };
         let Reference { id, length, .. } = block.reference();
-        assert_eq!(attach(&mut loans, false, id, length, None), Err(Malformed));
-        assert_eq!(attach(&mut loans, false, u64::MAX, 1, None), Err(Malformed));
+        assert_eq!(attach(&mut leases, false, id, length, None), Err(Malformed));
+        assert_eq!(attach(&mut leases, false, u64::MAX, 1, None), Err(Malformed));
     }
 
     #[test]

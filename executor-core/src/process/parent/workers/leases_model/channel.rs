@@ -8,7 +8,7 @@ use std::{
 use crate::{
     portable::bytes::Long,
     process::transport::{ControlChannel, Load, NotifyPolicy, ParentEnd, Record, RecordOffset, Reply},
-    shm::{Block, Reference, loan::Share},
+    shm::{Block, Reference, lease::Share},
     untrusted::Malformed,
 };
 

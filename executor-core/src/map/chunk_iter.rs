@@ -1,4 +1,4 @@
-//! [`Ready`]: the answers of one chunk, as they are yielded.
+//! [`ChunkIter`]: the answers of one chunk, as they are yielded.
 
 use std::{ptr, time::Duration, vec};
 
@@ -7,7 +7,7 @@ use crate::error::TaskError;
 
 /// Yields values and errors in the order of their items. As `vec::IntoIter`, but what was yielded leaves a vector to be used
 /// again, and an error costs the values before it nothing: `next_value` compares one number.
-pub(super) struct Ready<R> {
+pub(super) struct ChunkIter<R> {
     /// Of length 0: the values from `next` to `total` in its memory are not the vector's but this struct's.
     vector: Vec<R>,
     next: usize,
@@ -19,7 +19,7 @@ pub(super) struct Ready<R> {
     failed: usize,
 }
 
-impl<R> Ready<R> {
+impl<R> ChunkIter<R> {
     pub(super) fn new(chunk: ChunkOutput<R>) -> Self {
         let ChunkOutput { values: mut vector, errors, .. } = chunk;
         let total = vector.len();
@@ -82,7 +82,7 @@ impl<R> Ready<R> {
     }
 }
 
-impl<R> Drop for Ready<R> {
+impl<R> Drop for ChunkIter<R> {
     fn drop(&mut self) {
         self.drop_values();
     }
@@ -94,12 +94,12 @@ mod tests {
 
     use super::*;
 
-    fn chunk<R>(values: Vec<R>, errors: &[usize]) -> Ready<R> {
+    fn chunk<R>(values: Vec<R>, errors: &[usize]) -> ChunkIter<R> {
         let errors = errors.iter().map(|place| (*place, TaskError::Cancelled)).collect();
-        Ready::new(ChunkOutput { values, errors, ran_for: Duration::ZERO })
+        ChunkIter::new(ChunkOutput { values, errors, ran_for: Duration::ZERO })
     }
 
-    fn all(mut ready: Ready<u8>) -> Vec<Option<u8>> {
+    fn all(mut ready: ChunkIter<u8>) -> Vec<Option<u8>> {
         std::iter::from_fn(|| ready.next()).map(Result::ok).collect()
     }
 
@@ -108,7 +108,7 @@ mod tests {
         assert_eq!(all(chunk(vec![1, 2, 3], &[])), [Some(1), Some(2), Some(3)]);
         assert_eq!(all(chunk(vec![1, 2], &[0, 1, 4])), [None, None, Some(1), Some(2), None]);
         assert_eq!(all(chunk(vec![], &[0, 1])), [None, None]);
-        assert_eq!(all(Ready::empty()), []);
+        assert_eq!(all(ChunkIter::empty()), []);
     }
 
     #[test]

@@ -1,5 +1,5 @@
 //! The whole life of shared memory, driven at random: a program, its requests and configurations, and workers that decode late,
-//! keep what they were given, return it, lose files, lie, and die at any step. The store, the loans, the definitions and the
+//! keep what they were given, return it, lose files, lie, and die at any step. The store, the leases, the definitions and the
 //! workers' tables are the real ones, and so is the memory: each piece is full of one byte, and whoever may read it finds that
 //! byte and no other.
 
@@ -13,7 +13,7 @@ mod channel;
 
 use channel::{Channel, LENGTH, Piece, Random, Sent, Told};
 
-use super::{definitions::Definitions, loans::Loans};
+use super::{definitions::Definitions, leases::Leases};
 use crate::{
     configuration::Bound,
     pins::Pins,
@@ -39,7 +39,7 @@ struct InFlightRequest {
 
 struct WorkerHandle {
     // The parent's side.
-    loans: Loans,
+    leases: Leases,
     definitions: Definitions,
     channel: Channel,
     in_flight: VecDeque<InFlightRequest>,
@@ -58,9 +58,9 @@ struct WorkerHandle {
 impl WorkerHandle {
     fn new() -> Self {
         let (control, other) = ControlChannel::pair().unwrap();
-        let (loans, counts) = Loans::new(Arc::new(UnixStream::pair().unwrap().0)).unwrap();
+        let (leases, counts) = Leases::new(Arc::new(UnixStream::pair().unwrap().0)).unwrap();
         Self {
-            loans,
+            leases,
             definitions: Definitions::default(),
             channel: Channel { sent: VecDeque::new(), control, _other: other },
             in_flight: VecDeque::new(),
@@ -183,13 +183,13 @@ impl Model {
             ticket: 0,
             extras: None,
         };
-        worker.loans.share(&pins, &mut worker.channel).unwrap();
-        let has_all = request.bound.as_ref().is_none_or(|bound| worker.loans.has_all(&bound._pins));
+        worker.leases.share(&pins, &mut worker.channel).unwrap();
+        let has_all = request.bound.as_ref().is_none_or(|bound| worker.leases.has_all(&bound._pins));
         let definition = match worker.definitions.find(&request) {
             Some(definition) if has_all => definition,
             _ => {
                 if let Some(bound) = &request.bound {
-                    worker.loans.share(&bound._pins, &mut worker.channel).unwrap();
+                    worker.leases.share(&bound._pins, &mut worker.channel).unwrap();
                 }
                 let definition = worker.definitions.put(&request, worker.next_number);
                 let told = bound.map(|(_, told)| told).unwrap_or_default();
@@ -287,7 +287,7 @@ impl Model {
         // The parent takes it.
         let mut attached = Attached::new();
         for (reference, byte) in references {
-            worker.loans.attach(&mut attached, reference, None).unwrap();
+            worker.leases.attach(&mut attached, reference, None).unwrap();
             let block = attached.last().unwrap().1.clone().unwrap();
             self.counts[2] += 1;
             self.held.push(Piece(block, byte));
@@ -311,11 +311,11 @@ impl Model {
         let worker = &mut self.workers[index];
         let counts = self.random.is(4);
         if !counts {
-            worker.loans.forge_counts(7);
+            worker.leases.forge_counts(7);
         }
         let reference = Reference { from_worker: false, id, length: LENGTH as u64 };
         let mut attached = Attached::new();
-        if worker.loans.attach(&mut attached, reference, None).is_ok() {
+        if worker.leases.attach(&mut attached, reference, None).is_ok() {
             assert!(!is_fresh, "a worker has returned what is being written");
             let block = attached.pop().unwrap().1.unwrap();
             let byte = block.bytes()[0];
@@ -368,10 +368,10 @@ impl Model {
             36 if self.made.is_empty() || self.random.is(2) => store::sweep(),
             36 => store::come_late(self.made[self.random.below(self.made.len())]),
             37 => {
-                let blanks = store::blanks();
+                let preallocated = store::preallocated();
                 let worker = &mut self.workers[index];
-                worker.loans.tell_to_forget(&mut worker.channel);
-                worker.loans.offer(&blanks, worker.next_number, &mut worker.channel);
+                worker.leases.tell_to_forget(&mut worker.channel);
+                worker.leases.offer(&preallocated, worker.next_number, &mut worker.channel);
             }
             38 if self.random.is(8) => self.forge(index),
             38 if self.random.is(4) && self.workers[index].channel.sent.len() < 300 => self.flood(index),
