@@ -8,11 +8,11 @@
 mod cell;
 mod cli;
 mod compare;
+mod contender;
 mod date;
 mod error;
 mod executors;
 mod experiments;
-mod lane;
 mod machine;
 mod noise;
 mod own_input;

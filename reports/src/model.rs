@@ -235,9 +235,10 @@ pub struct OverheadRow {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum OverheadGroup {
-    /// An executor of this project.
-    Ours,
-    /// Somebody else's.
+    /// An executor of executor-core.
+    #[serde(rename = "ours")]
+    Lab,
+    /// An executor of another project.
     Peer,
     /// A bare primitive: what the hardware allows.
     Limit,

@@ -4,9 +4,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use reports::model::{OverheadGroup, Reason};
 
-/// Of an executor of ours: what a peer or a limit does wrong is its own.
+/// Holds for an executor of executor-core; a wrong answer of a peer or a baseline says nothing about it.
 pub(super) fn gave_wrong_answers(group: OverheadGroup, missing: Option<&Reason>) -> bool {
-    group == OverheadGroup::Ours && missing.is_some_and(|reason| reason.is_wrong)
+    group == OverheadGroup::Lab && missing.is_some_and(|reason| reason.is_wrong)
 }
 
 /// From the clock: different from run to run, and recorded with each.
@@ -21,10 +21,10 @@ mod tests {
     #[test]
     fn wrong_answers_of_ours_are_told_from_figures_that_cannot_be_had() {
         let reason = Reason::wrong("the answers of 2 tasks add up to 0 instead of 1");
-        assert!(gave_wrong_answers(OverheadGroup::Ours, Some(&reason)));
-        assert!(gave_wrong_answers(OverheadGroup::Ours, Some(&reason.clone().of("one of several"))));
+        assert!(gave_wrong_answers(OverheadGroup::Lab, Some(&reason)));
+        assert!(gave_wrong_answers(OverheadGroup::Lab, Some(&reason.clone().of("one of several"))));
         assert!(!gave_wrong_answers(OverheadGroup::Peer, Some(&reason)));
-        assert!(!gave_wrong_answers(OverheadGroup::Ours, Some(&"needs two cores".into())));
-        assert!(!gave_wrong_answers(OverheadGroup::Ours, None));
+        assert!(!gave_wrong_answers(OverheadGroup::Lab, Some(&"needs two cores".into())));
+        assert!(!gave_wrong_answers(OverheadGroup::Lab, None));
     }
 }

@@ -3,11 +3,11 @@
 use std::{hint::black_box, thread};
 
 use super::Peer;
-use crate::lane::{Lane, LaneVisit};
+use crate::contender::{Contender, ContenderVisit};
 
 type Job = Box<dyn FnOnce() + Send>;
 
-pub(super) fn with_peer<V: LaneVisit>(peer: Peer, workers: usize, visit: V) -> Result<V::Output, String> {
+pub(super) fn with_peer<V: ContenderVisit>(peer: Peer, workers: usize, visit: V) -> Result<V::Output, String> {
     match peer {
         Peer::Crossbeam => {
             let (sender, receiver) = crossbeam_channel::unbounded::<Job>();
@@ -52,7 +52,7 @@ pub(super) fn with_peer<V: LaneVisit>(peer: Peer, workers: usize, visit: V) -> R
 /// A pool that takes closures, with a oneshot channel per task for the result.
 struct WithOneshot<F>(F);
 
-impl<F: Fn(Job) + Sync> Lane for WithOneshot<F> {
+impl<F: Fn(Job) + Sync> Contender for WithOneshot<F> {
     type Ticket = oneshot::Receiver<u64>;
 
     fn submit(&self, number: u64) -> Option<Self::Ticket> {
@@ -75,7 +75,7 @@ impl<F: Fn(Job) + Sync> Lane for WithOneshot<F> {
 
 struct Tokio(tokio::runtime::Runtime);
 
-impl Lane for Tokio {
+impl Contender for Tokio {
     type Ticket = tokio::task::JoinHandle<u64>;
 
     fn submit(&self, number: u64) -> Option<Self::Ticket> {
@@ -104,7 +104,7 @@ impl Lane for Tokio {
 
 struct Threads;
 
-impl Lane for Threads {
+impl Contender for Threads {
     type Ticket = thread::JoinHandle<u64>;
 
     fn submit(&self, number: u64) -> Option<Self::Ticket> {
@@ -126,7 +126,7 @@ impl Lane for Threads {
 
 struct Procspawn(procspawn::Pool);
 
-impl Lane for Procspawn {
+impl Contender for Procspawn {
     type Ticket = procspawn::JoinHandle<u64>;
 
     fn submit(&self, number: u64) -> Option<Self::Ticket> {

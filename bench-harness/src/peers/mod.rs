@@ -1,4 +1,4 @@
-//! Other people's executors, and the machine's own limits, for the same tables as ours.
+//! Executors of other projects, and what the bare machine can do, for the same tables as those of executor-core.
 
 #[cfg(feature = "peers")]
 mod crates;
@@ -6,7 +6,7 @@ pub(crate) mod limits;
 mod peer;
 mod python;
 
-use crate::lane::LaneVisit;
+use crate::contender::ContenderVisit;
 
 pub(crate) use peer::Peer;
 pub(crate) use python::Python;
@@ -18,7 +18,7 @@ pub(crate) fn init() {
 }
 
 /// Builds a peer, and shows it to `visit`.
-pub(crate) fn with_peer<V: LaneVisit>(peer: Peer, workers: usize, visit: V) -> Result<V::Output, String> {
+pub(crate) fn with_peer<V: ContenderVisit>(peer: Peer, workers: usize, visit: V) -> Result<V::Output, String> {
     #[cfg(feature = "peers")]
     return crates::with_peer(peer, workers, visit);
     #[cfg(not(feature = "peers"))]

@@ -8,7 +8,7 @@ use crate::plot::{Axis, DrawError, HPos, Ink, Pen, Plot, Shape, VPos, bounds, sh
 use crate::table::{Field, Table};
 
 /// Height of a row of letters above the curves, as a share of the axis.
-const LANE: f64 = 0.085;
+const ROW: f64 = 0.085;
 
 /// Two letters closer than this share of the axis would stand on each other.
 const NEAR: f64 = 0.03;
@@ -41,10 +41,10 @@ fn gallery(context: &Context<'_>) -> Result<Gallery, ReportError> {
     };
     let tags = tags(&run.crossings);
     let x = Axis::log("duration of one task when it runs alone", [low, high], format::duration_tick);
-    let lanes = lanes(&tags, &x);
+    let rows_of = rows_of_letters(&tags, &x);
     let highest = points().map(|point| point.efficiency.high).filter(|high| high.is_finite()).fold(1.0, f64::max);
     let floor = highest.min(1.3) + 0.03;
-    let rows = lanes.iter().copied().max().map_or(0, |lane| lane + 1);
+    let rows = rows_of.iter().copied().max().map_or(0, |row| row + 1);
     let ticks = [0.0, 0.25, 0.5, 0.75, 0.9, 1.0].map(|share| (share, format::percent(share))).to_vec();
     let plot = Plot {
         id: "efficiency-curves",
@@ -53,7 +53,7 @@ fn gallery(context: &Context<'_>) -> Result<Gallery, ReportError> {
         size: (2080, 860),
         left: 124,
         x,
-        y: Axis::fixed("efficiency (ideal time / measured time)", 0.0, floor + LANE * f64::from(rows), ticks),
+        y: Axis::fixed("efficiency (ideal time / measured time)", 0.0, floor + ROW * f64::from(rows), ticks),
     };
     let picture = plot.draw(|pen| {
         let (left, right) = plot.x.range();
@@ -64,8 +64,8 @@ fn gallery(context: &Context<'_>) -> Result<Gallery, ReportError> {
         for curve in &run.efficiency {
             draw_curve(pen, curve, context.palette.slot(&curve.executor))?;
         }
-        for ((tag, crossing), lane) in tags.iter().zip(&lanes) {
-            draw_crossing(pen, &plot, tag, crossing, floor + LANE * (f64::from(*lane) + 0.45))?;
+        for ((tag, crossing), row) in tags.iter().zip(&rows_of) {
+            draw_crossing(pen, &plot, tag, crossing, floor + ROW * (f64::from(*row) + 0.45))?;
         }
         Ok(())
     })?;
@@ -118,21 +118,21 @@ fn letter(index: usize) -> String {
 }
 
 /// A row for each letter, so that no two letters stand on each other.
-fn lanes(tags: &[(String, &Crossing)], x: &Axis) -> Vec<u32> {
+fn rows_of_letters(tags: &[(String, &Crossing)], x: &Axis) -> Vec<u32> {
     let (low, _) = x.range();
     let mut used: Vec<Vec<f64>> = Vec::new();
-    let mut lanes = Vec::new();
+    let mut rows_of = Vec::new();
     for (_, crossing) in tags {
         let place = crossing.task_ns.map_or(0.0, |task| x.share(low, task.median));
-        let free = used.iter().position(|lane| lane.iter().all(|other| (other - place).abs() >= NEAR));
-        let lane = free.unwrap_or(used.len());
-        if lane == used.len() {
+        let free = used.iter().position(|row| row.iter().all(|other| (other - place).abs() >= NEAR));
+        let row = free.unwrap_or(used.len());
+        if row == used.len() {
             used.push(Vec::new());
         }
-        used[lane].push(place);
-        lanes.push(lane as u32);
+        used[row].push(place);
+        rows_of.push(row as u32);
     }
-    lanes
+    rows_of
 }
 
 /// The values of a curve, from short to long tasks.
@@ -163,7 +163,7 @@ fn draw_crossing(
     plot: &Plot<'_>,
     tag: &str,
     crossing: &Crossing,
-    lane: f64,
+    row: f64,
 ) -> Result<(), DrawError> {
     let (Some(task), Some(efficiency)) = (&crossing.task_ns, crossing.efficiency) else { return Ok(()) };
     let (x, (left, right)) = (task.median, plot.x.range());
@@ -172,11 +172,11 @@ fn draw_crossing(
         return Ok(());
     }
     // From below the letter to above the ring.
-    pen.line([(x, lane - 0.3 * LANE), (x, plot.y.further(efficiency, 0.015))], Ink::TAG, 2)?;
+    pen.line([(x, row - 0.3 * ROW), (x, plot.y.further(efficiency, 0.015))], Ink::TAG, 2)?;
     pen.level(efficiency, task.low, task.high, Ink::TAG)?;
     pen.ring((x, efficiency), Ink::TAG)?;
-    pen.text((x, lane), (0, 0), tag, Ink::TAG, (HPos::Center, VPos::Center))?;
-    pen.hint((x, lane), &format!("{}: {}", crossing.label, format::estimate(task, format::duration)))
+    pen.text((x, row), (0, 0), tag, Ink::TAG, (HPos::Center, VPos::Center))?;
+    pen.hint((x, row), &format!("{}: {}", crossing.label, format::estimate(task, format::duration)))
 }
 
 /// The list below the picture: every crossing, also those that do not exist.
@@ -234,8 +234,8 @@ mod tests {
         let run = fixture::run();
         let x = Axis::log("t", [100.0, 1e9], format::duration_tick);
         let near = vec![run.crossings[0].clone(); 3];
-        assert_eq!(lanes(&tags(&near), &x), [0, 1, 2]);
-        assert_eq!(lanes(&tags(&run.crossings), &x), [0, 0, 0]);
+        assert_eq!(rows_of_letters(&tags(&near), &x), [0, 1, 2]);
+        assert_eq!(rows_of_letters(&tags(&run.crossings), &x), [0, 0, 0]);
         assert_eq!(letter(27), "B1");
     }
 

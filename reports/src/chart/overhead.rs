@@ -1,4 +1,4 @@
-//! What one task costs: ours, other people's, and what the hardware allows.
+//! What one task costs: on the executors of executor-core, on those of other projects, and on the bare hardware.
 
 use super::gallery::{Context, Figure, Gallery, LegendEntry, SectionSpec};
 use crate::error::ReportError;
@@ -11,7 +11,7 @@ use crate::table::{Field, Table};
 const ROW: u32 = 46;
 
 /// The groups in the order of the page.
-const GROUPS: [OverheadGroup; 3] = [OverheadGroup::Ours, OverheadGroup::Peer, OverheadGroup::Limit];
+const GROUPS: [OverheadGroup; 3] = [OverheadGroup::Lab, OverheadGroup::Peer, OverheadGroup::Limit];
 
 /// The section.
 pub(crate) static SECTION: SectionSpec = SectionSpec {
@@ -86,7 +86,7 @@ fn gallery(context: &Context<'_>) -> Result<Gallery, ReportError> {
 /// The look of a group: differs in shape and filling, not in color only.
 fn look(group: OverheadGroup) -> (Shape, u8, Look) {
     match group {
-        OverheadGroup::Ours => (Shape::Disc, 0, Look::Mark),
+        OverheadGroup::Lab => (Shape::Disc, 0, Look::Mark),
         OverheadGroup::Peer => (Shape::Square, 3, Look::Hollow),
         OverheadGroup::Limit => (Shape::Diamond, 2, Look::Mark),
     }
@@ -94,7 +94,7 @@ fn look(group: OverheadGroup) -> (Shape, u8, Look) {
 
 fn group_title(group: OverheadGroup) -> &'static str {
     match group {
-        OverheadGroup::Ours => "ours",
+        OverheadGroup::Lab => "executor-core",
         OverheadGroup::Peer => "peers",
         OverheadGroup::Limit => "limits of the hardware",
     }
@@ -118,29 +118,29 @@ fn per_task(throughput: &Estimate) -> Option<Estimate> {
 }
 
 /// A line of the picture: a group's title or a row of it.
-enum Lane<'a> {
+enum Entry<'a> {
     Title(OverheadGroup),
     Row(&'a OverheadRow),
 }
 
-impl<'a> Lane<'a> {
+impl<'a> Entry<'a> {
     /// The rows of one side by group, each group under its title. A limit is the limit of one thing, and not missing where
     /// another one is shown.
-    fn all(rows: &'a [OverheadRow], side: &Side) -> Vec<Lane<'a>> {
+    fn all(rows: &'a [OverheadRow], side: &Side) -> Vec<Entry<'a>> {
         let belongs = |row: &OverheadRow| {
             row.group != OverheadGroup::Limit
                 || row.missing.is_some()
                 || (side.dots)(row).iter().any(|dot| dot.estimate.is_some())
         };
-        let mut lanes = Vec::new();
+        let mut entries = Vec::new();
         for group in GROUPS {
             let mut own = rows.iter().filter(|row| row.group == group && belongs(row)).peekable();
             if own.peek().is_some() {
-                lanes.push(Lane::Title(group));
-                lanes.extend(own.map(Lane::Row));
+                entries.push(Entry::Title(group));
+                entries.extend(own.map(Entry::Row));
             }
         }
-        lanes
+        entries
     }
 }
 
@@ -161,10 +161,10 @@ struct Side {
 
 /// Draws one side; `None` when no row has a figure for it.
 fn picture(rows: &[OverheadRow], side: Side) -> Result<Option<String>, ReportError> {
-    let lanes = Lane::all(rows, &side);
-    let estimates: Vec<Estimate> = lanes
+    let entries = Entry::all(rows, &side);
+    let estimates: Vec<Estimate> = entries
         .iter()
-        .filter_map(|lane| if let Lane::Row(row) = lane { Some((side.dots)(row)) } else { None })
+        .filter_map(|entry| if let Entry::Row(row) = entry { Some((side.dots)(row)) } else { None })
         .flatten()
         .filter_map(|dot| dot.estimate)
         .collect();
@@ -173,14 +173,14 @@ fn picture(rows: &[OverheadRow], side: Side) -> Result<Option<String>, ReportErr
     }
     let ends = estimates.iter().flat_map(|estimate| [estimate.low, estimate.median, estimate.high]);
     let Some((low, high)) = bounds(ends.filter(|end| *end > 0.0)) else { return Ok(None) };
-    let label = |lane: &Lane<'_>| match lane {
-        Lane::Title(OverheadGroup::Ours) => "OURS".to_owned(),
-        Lane::Title(OverheadGroup::Peer) => "PEERS".to_owned(),
-        Lane::Title(OverheadGroup::Limit) => "LIMITS".to_owned(),
-        Lane::Row(row) => shorten(&row.name, 30),
+    let label = |entry: &Entry<'_>| match entry {
+        Entry::Title(OverheadGroup::Lab) => "EXECUTOR-CORE".to_owned(),
+        Entry::Title(OverheadGroup::Peer) => "PEERS".to_owned(),
+        Entry::Title(OverheadGroup::Limit) => "LIMITS".to_owned(),
+        Entry::Row(row) => shorten(&row.name, 30),
     };
-    let count = lanes.len();
-    let ticks = lanes.iter().enumerate().map(|(index, lane)| ((count - index) as f64 - 0.5, label(lane))).collect();
+    let count = entries.len();
+    let ticks = entries.iter().enumerate().map(|(index, entry)| ((count - index) as f64 - 0.5, label(entry))).collect();
     let plot = Plot {
         id: side.id,
         title: side.title,
@@ -191,8 +191,8 @@ fn picture(rows: &[OverheadRow], side: Side) -> Result<Option<String>, ReportErr
         y: Axis::fixed(side.title, 0.0, count as f64, ticks),
     };
     let svg = plot.draw(|pen| {
-        for (index, lane) in lanes.iter().enumerate() {
-            if let Lane::Row(row) = lane {
+        for (index, entry) in entries.iter().enumerate() {
+            if let Entry::Row(row) = entry {
                 draw_row(pen, row, (side.dots)(row), (count - index) as f64 - 0.5, plot.x.range().0)?;
             }
         }
@@ -201,19 +201,19 @@ fn picture(rows: &[OverheadRow], side: Side) -> Result<Option<String>, ReportErr
     Ok(Some(svg))
 }
 
-fn draw_row(pen: &Pen<'_, '_>, row: &OverheadRow, dots: Vec<Dot>, lane: f64, left: f64) -> Result<(), DrawError> {
+fn draw_row(pen: &Pen<'_, '_>, row: &OverheadRow, dots: Vec<Dot>, y: f64, left: f64) -> Result<(), DrawError> {
     let (shape, slot, look) = look(row.group);
-    let places: Vec<_> = dots.iter().filter_map(|dot| Some((dot.estimate?.median, lane))).collect();
+    let places: Vec<_> = dots.iter().filter_map(|dot| Some((dot.estimate?.median, y))).collect();
     if places.is_empty() {
         // A reason would be cut.
         let why = if row.missing.is_some() { "not measured: see the table" } else { "not measured" };
-        return pen.text((left, lane), (14, 0), why, Ink::MUTED, (HPos::Left, VPos::Center));
+        return pen.text((left, y), (14, 0), why, Ink::MUTED, (HPos::Left, VPos::Center));
     }
     pen.line(places, Ink::bar(slot), 2)?;
     for dot in dots {
         let Some(estimate) = dot.estimate else { continue };
-        let place = (estimate.median, lane);
-        pen.level(lane, estimate.low, estimate.high, Ink::bar(slot))?;
+        let place = (estimate.median, y);
+        pen.level(y, estimate.low, estimate.high, Ink::bar(slot))?;
         match (dot.tail, look) {
             (true, _) => pen.mark(place, Shape::Stick, Ink::mark(slot))?,
             (false, Look::Hollow) => pen.hollow_mark(place, shape, Ink::mark(slot))?,

@@ -196,7 +196,7 @@ mod tests {
         let figure = Figure {
             measurement: "round-trip".to_owned(),
             subject: "process".to_owned(),
-            group: OverheadGroup::Ours,
+            group: OverheadGroup::Lab,
             quantity: "p50".to_owned(),
             unit: Unit::Nanoseconds,
             estimate,

@@ -200,7 +200,7 @@ pub(super) fn draw_hollow_mark<CT: CoordTranslate>(
     )
 }
 
-/// A text over a value: an element of ours, since the library has none.
+/// A text over a value: an element of this crate, since the library has none.
 struct Hint<'t> {
     at: Value,
     text: &'t str,

@@ -30,7 +30,7 @@ pub(super) fn measure(probe: &Probe) -> Result<Vec<Reading>, Reason> {
         Box::leak(Box::new(ThreadPoolExecutor::new(probe.workers).map_err(|error| chain(&error))?));
     let rayon = rayon_pool(probe.workers)?;
     let leaf = leaf();
-    let ours = |index: u32, cutoff: u32| {
+    let forked = |index: u32, cutoff: u32| {
         forks_per_second(index, cutoff, || {
             let root = pool.spawn(move || by_tasks(pool, index, cutoff)).ok()?;
             root.result().ok()?
@@ -39,24 +39,24 @@ pub(super) fn measure(probe: &Probe) -> Result<Vec<Reading>, Reason> {
     let joined =
         |index: u32, cutoff: u32| forks_per_second(index, cutoff, || Some(rayon.install(|| by_join(index, cutoff))));
     let (whole, cut) = ((probe.effort.fib, 1), (leaf + LEVELS, leaf));
-    let mut ours_whole = || ours(whole.0, whole.1);
-    let mut ours_cut = || ours(cut.0, cut.1);
+    let mut forked_whole = || forked(whole.0, whole.1);
+    let mut forked_cut = || forked(cut.0, cut.1);
     let mut join_whole = || joined(whole.0, whole.1);
     let mut join_cut = || joined(cut.0, cut.1);
     let mut ways = [
-        (NO_CUTOFF, &mut ours_whole as &mut dyn FnMut() -> Result<f64, Reason>),
-        (CUTOFF, &mut ours_cut),
+        (NO_CUTOFF, &mut forked_whole as &mut dyn FnMut() -> Result<f64, Reason>),
+        (CUTOFF, &mut forked_cut),
         (RAYON, &mut join_whole),
         (RAYON, &mut join_cut),
     ];
     let figures = alternate(probe.effort.rounds, probe.seed, &mut ways)?;
-    let [ours_whole, ours_cut, join_whole, join_cut] = figures.try_into().unwrap_or_default();
+    let [forked_whole, forked_cut, join_whole, join_cut] = figures.try_into().unwrap_or_default();
     let whole = format!("fib({})", whole.0);
     let cut = format!("fib({}), serial from fib({}) on", cut.0, cut.1);
     let beside = |name, values| Reading::beside(RAYON, OverheadGroup::Peer, name, Unit::PerSecond, values);
     Ok(vec![
-        Reading::new(probe.subject, NO_CUTOFF, Unit::PerSecond, ours_whole).with_note(&*whole),
-        Reading::new(probe.subject, CUTOFF, Unit::PerSecond, ours_cut).with_note(&*cut),
+        Reading::new(probe.subject, NO_CUTOFF, Unit::PerSecond, forked_whole).with_note(&*whole),
+        Reading::new(probe.subject, CUTOFF, Unit::PerSecond, forked_cut).with_note(&*cut),
         beside(NO_CUTOFF, join_whole).with_note(whole),
         beside(CUTOFF, join_cut).with_note(cut),
     ])

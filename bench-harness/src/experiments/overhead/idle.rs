@@ -10,7 +10,7 @@ use executor_core::Executor;
 use reports::{model::Reason, overhead::Unit};
 
 use super::{
-    lane::Ours,
+    contenders::LabExecutor,
     measurement::{Probe, Reading, Subject},
     throughput::submit_then_collect,
 };
@@ -26,7 +26,7 @@ pub(super) const CPU: &str = "CPU time / time";
 pub(super) const PSS: &str = "PSS per worker";
 
 pub(super) fn measure(probe: &Probe) -> Result<Vec<Reading>, Reason> {
-    let Subject::Ours(kind) = probe.subject else { return Err("has no threads that can be told apart".into()) };
+    let Subject::Lab(kind) = probe.subject else { return Err("has no threads that can be told apart".into()) };
     with_executor(kind, probe.workers, Idle(*probe)).map_err(|error| chain(&error))?
 }
 
@@ -37,7 +37,7 @@ impl Visit for Idle {
 
     fn visit<E: Executor + Sync>(self, executor: &E, pids: &dyn Fn() -> Vec<u32>) -> Self::Output {
         let Probe { subject, effort, .. } = self.0;
-        submit_then_collect(&Ours(executor), 1000)?;
+        submit_then_collect(&LabExecutor(executor), 1000)?;
         // Looking before sleeping is over long before this.
         thread::sleep(effort.idle() / 4);
         let workers = pids();

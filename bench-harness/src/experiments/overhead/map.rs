@@ -15,7 +15,7 @@ use workloads::kernels::{self, Spin};
 
 use super::{
     alternate::alternate,
-    lane::echo,
+    contenders::echo,
     measurement::{Probe, Reading, Subject},
 };
 use crate::{
@@ -33,7 +33,7 @@ pub(super) const SKEWED: &str = "items, into_vec()";
 pub(super) fn measure(probe: &Probe) -> Result<Vec<Reading>, Reason> {
     match probe.subject {
         Subject::PROCESS => {
-            let Subject::Ours(kind) = probe.subject else { return Ok(Vec::new()) };
+            let Subject::Lab(kind) = probe.subject else { return Ok(Vec::new()) };
             with_executor(kind, probe.workers, OnProcesses(*probe)).map_err(|error| chain(&error))?
         }
         _ => on_threads(probe),
@@ -115,7 +115,7 @@ pub(super) fn measure_skewed(probe: &Probe) -> Result<Vec<Reading>, Reason> {
     let pool = ThreadPoolExecutor::new(probe.workers).map_err(|error| chain(&error))?;
     let rayon = rayon_pool(probe.workers)?;
     let expected = sum(items.iter().copied().map(kernels::spin));
-    let mut ours = || {
+    let mut by_pool = || {
         let items = items.clone();
         timed(SKEWED_ITEMS, expected, || pool.map(kernels::spin, items).into_vec())
     };
@@ -123,10 +123,11 @@ pub(super) fn measure_skewed(probe: &Probe) -> Result<Vec<Reading>, Reason> {
         let items = items.clone();
         timed(SKEWED_ITEMS, expected, || Ok(rayon.install(|| items.into_par_iter().map(kernels::spin).collect())))
     };
-    let figures = alternate(probe.effort.rounds * 2, probe.seed, &mut [(SKEWED, &mut ours), (RAYON, &mut by_rayon)])?;
-    let [ours, by_rayon] = figures.try_into().unwrap_or_default();
+    let figures =
+        alternate(probe.effort.rounds * 2, probe.seed, &mut [(SKEWED, &mut by_pool), (RAYON, &mut by_rayon)])?;
+    let [by_pool, by_rayon] = figures.try_into().unwrap_or_default();
     Ok(vec![
-        Reading::new(probe.subject, SKEWED, Unit::PerSecond, ours)
+        Reading::new(probe.subject, SKEWED, Unit::PerSecond, by_pool)
             .with_note(format!("{SKEWED_ITEMS} items, the last one {} ms", DEAREST_MICROS / 1000.0)),
         Reading::beside(RAYON, OverheadGroup::Peer, ITEMS, Unit::PerSecond, by_rayon),
     ])

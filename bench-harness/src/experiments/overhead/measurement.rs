@@ -52,18 +52,18 @@ pub(crate) enum Measurement {
 /// Who is measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Subject {
-    Ours(Kind),
+    Lab(Kind),
     Peer(Peer),
     Limit(Limit),
 }
 
 impl Subject {
-    pub(crate) const THREAD: Self = Self::Ours(Kind::Thread);
-    pub(crate) const PROCESS: Self = Self::Ours(Kind::Process);
+    pub(crate) const THREAD: Self = Self::Lab(Kind::Thread);
+    pub(crate) const PROCESS: Self = Self::Lab(Kind::Process);
 
     pub(crate) fn name(self) -> &'static str {
         match self {
-            Self::Ours(kind) => kind.name(),
+            Self::Lab(kind) => kind.name(),
             Self::Peer(peer) => peer.name(),
             Self::Limit(limit) => limit.name(),
         }
@@ -71,7 +71,7 @@ impl Subject {
 
     pub(crate) fn group(self) -> OverheadGroup {
         match self {
-            Self::Ours(_) => OverheadGroup::Ours,
+            Self::Lab(_) => OverheadGroup::Lab,
             Self::Peer(_) => OverheadGroup::Peer,
             Self::Limit(_) => OverheadGroup::Limit,
         }
@@ -79,7 +79,7 @@ impl Subject {
 
     pub(crate) fn note(self) -> &'static str {
         match self {
-            Self::Ours(kind) => kind.note(),
+            Self::Lab(kind) => kind.note(),
             Self::Peer(peer) => peer.note(),
             Self::Limit(limit) => limit.note(),
         }

@@ -14,7 +14,7 @@ use executor_core::{Executor, Shutdown, TaskFuture};
 use reports::{model::Reason, overhead::Unit};
 
 use super::{
-    lane::echo,
+    contenders::echo,
     measurement::{Probe, Reading, Subject},
 };
 use crate::{
@@ -59,7 +59,7 @@ pub(super) fn measure_depth(probe: &Probe) -> Result<Vec<Reading>, Reason> {
 }
 
 fn with<V: Visit<Output = Result<Vec<Reading>, Reason>>>(probe: &Probe, visit: V) -> V::Output {
-    let Subject::Ours(kind) = probe.subject else { return Err("has no queue that can be looked at".into()) };
+    let Subject::Lab(kind) = probe.subject else { return Err("has no queue that can be looked at".into()) };
     with_executor(kind, probe.workers, visit).map_err(|error| chain(&error))?
 }
 
@@ -118,7 +118,7 @@ impl Visit for Queue {
             Ok(((memory()? - memory_before - list) / count, files / count))
         })?;
         let (beyond, without) =
-            if subject == Subject::Ours(Kind::Process) { (BEYOND_ARGUMENT, WORD) } else { (BEYOND_BOTH, 2.0 * WORD) };
+            if subject == Subject::Lab(Kind::Process) { (BEYOND_ARGUMENT, WORD) } else { (BEYOND_BOTH, 2.0 * WORD) };
         let reading = |name, unit, value| Reading::new(subject, name, unit, vec![value]);
         let note = format!("{} tasks u64 -> u64, malloc's rounding included", self.count);
         Ok(vec![

@@ -18,7 +18,7 @@ use reports::{
 use workloads::kernels::{self, Spin};
 
 use super::{
-    lane::Ours,
+    contenders::LabExecutor,
     measurement::{Probe, Reading, Subject},
     throughput::{speed, submit_then_collect},
 };
@@ -39,7 +39,7 @@ const FIRST: f64 = 4.0;
 const MOST_POINTS: usize = 16;
 
 pub(super) fn measure(probe: &Probe) -> Result<Vec<Reading>, Reason> {
-    let Subject::Ours(kind) = probe.subject else { return Err("does not run kernels".into()) };
+    let Subject::Lab(kind) = probe.subject else { return Err("does not run kernels".into()) };
     with_executor(kind, probe.workers, Sweep(*probe)).map_err(|error| chain(&error))?
 }
 
@@ -60,7 +60,7 @@ impl Visit for Sweep {
         let Probe { subject, effort, workers, seed, .. } = self.0;
         let cores = workers.min(std::thread::available_parallelism().map_or(1, usize::from));
         // Once more with many: the number of tasks should be that of the executor, not of a few tasks at its beginning.
-        let speed = submit_then_collect(&Ours(executor), effort.tasks(speed(&Ours(executor))?))?;
+        let speed = submit_then_collect(&LabExecutor(executor), effort.tasks(speed(&LabExecutor(executor))?))?;
         let tasks = ((speed * SPAN) as u32).clamp(100, 50_000);
         // A power of two, so that all blocks have points at the same amounts of work.
         let first = (FIRST * cores as f64 * kernels::calibrate() * 1e6 / speed) as u64;

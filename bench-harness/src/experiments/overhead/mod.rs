@@ -7,10 +7,10 @@
 //! its blocks' medians, a ratio the median of the blocks' ratios.
 
 mod alternate;
+mod contenders;
 mod effort;
 mod fan_out;
 mod idle;
-mod lane;
 mod map;
 mod measurement;
 mod memory;

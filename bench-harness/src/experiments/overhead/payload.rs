@@ -9,10 +9,10 @@ use std::time::Instant;
 use reports::{model::Reason, overhead::Unit};
 
 use super::{
-    lane::with_lane,
+    contenders::with_contender,
     measurement::{Probe, Reading, Subject},
 };
-use crate::lane::{Lane, LaneVisit};
+use crate::contender::{Contender, ContenderVisit};
 use crate::peers::{
     Peer,
     limits::{Limit, copy::Copy},
@@ -39,7 +39,7 @@ pub(super) fn measure(probe: &Probe) -> Result<Vec<Reading>, Reason> {
         subject => {
             let beside = (subject == Subject::PROCESS && effort.ratios).then(|| Copy::new(LARGE));
             let rounds = Rounds { count: effort.payloads, rounds: effort.rounds, beside };
-            let (speeds, shares) = with_lane(subject, probe.workers, rounds)??;
+            let (speeds, shares) = with_contender(subject, probe.workers, rounds)??;
             let mut readings = vec![reading(speeds)];
             if !shares.is_empty() {
                 readings.push(Reading::new(subject, SHARE, Unit::Ratio, shares));
@@ -55,16 +55,16 @@ struct Rounds {
     beside: Option<Copy>,
 }
 
-impl LaneVisit for Rounds {
+impl ContenderVisit for Rounds {
     type Output = Result<(Vec<f64>, Vec<f64>), Reason>;
 
-    fn visit<L: Lane>(mut self, lane: &L) -> Self::Output {
+    fn visit<C: Contender>(mut self, contender: &C) -> Self::Output {
         // Buffers of the executor's own are made and warm after this.
-        deliver(lane, self.count)?;
+        deliver(contender, self.count)?;
         let (mut speeds, mut shares) = (Vec::new(), Vec::new());
         for _ in 0..self.rounds {
             let bare = self.beside.as_mut().map(|copy| copy.rate(1));
-            let speed = deliver(lane, self.count)?;
+            let speed = deliver(contender, self.count)?;
             speeds.push(speed);
             shares.extend(bare.map(|bare| speed / bare));
         }
@@ -73,11 +73,11 @@ impl LaneVisit for Rounds {
 }
 
 /// Submits `count` megabytes and collects; bytes per second. Making the arguments is not the executor's work.
-fn deliver<L: Lane>(lane: &L, count: u32) -> Result<f64, Reason> {
+fn deliver<C: Contender>(contender: &C, count: u32) -> Result<f64, Reason> {
     let blocks: Vec<Vec<u8>> = (0..count).map(|_| vec![7; MIB]).collect();
     let start = Instant::now();
-    let tickets: Vec<_> = blocks.into_iter().filter_map(|block| lane.submit_bytes(block)).collect();
-    let arrived = lane.wait_all(tickets);
+    let tickets: Vec<_> = blocks.into_iter().filter_map(|block| contender.submit_bytes(block)).collect();
+    let arrived = contender.wait_all(tickets);
     let elapsed = start.elapsed();
     let sent = u64::from(count) * MIB as u64;
     if arrived != sent {

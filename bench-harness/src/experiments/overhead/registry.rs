@@ -60,14 +60,14 @@ fn both() -> Vec<Subject> {
 }
 
 fn pools() -> Vec<Subject> {
-    Kind::pools().map(Subject::Ours).collect()
+    Kind::pools().map(Subject::Lab).collect()
 }
 
 /// All that take tasks, and the limits that they are held against.
 fn everybody(limits: &[Limit]) -> Vec<Subject> {
-    let ours = Kind::ALL.map(Subject::Ours);
+    let lab = Kind::ALL.map(Subject::Lab);
     let limits: Vec<Subject> = limits.iter().map(|limit| Subject::Limit(*limit)).collect();
-    [&ours[..], &Peer::ALL.map(Subject::Peer), &limits].concat()
+    [&lab[..], &Peer::ALL.map(Subject::Peer), &limits].concat()
 }
 
 /// One of the peers may not send so much back.

@@ -14,12 +14,12 @@ use reports::{model::Reason, overhead::Unit};
 
 use super::{
     Effort,
-    lane::with_lane,
+    contenders::with_contender,
     measurement::{Probe, Reading, Subject},
     throughput::speed,
 };
 use crate::{
-    lane::{Lane, LaneVisit},
+    contender::{Contender, ContenderVisit},
     peers::{
         Peer,
         limits::{Limit, PingPong, WARM_UP},
@@ -75,7 +75,9 @@ pub(super) fn measure(probe: &Probe) -> Result<Vec<Reading>, Reason> {
                 note = python.note(&figures.version);
             }
         }
-        subject => with_lane(subject, probe.workers, Trips { effort, reference: &mut reference, into: &mut rounds })??,
+        subject => {
+            with_contender(subject, probe.workers, Trips { effort, reference: &mut reference, into: &mut rounds })??
+        }
     }
     let missing = match &bare {
         Some(Err(error)) => Some(error.as_str()),
@@ -106,7 +108,7 @@ fn on_two_cores(mut trips: impl FnMut() -> Vec<u64>) -> Vec<u64> {
 /// The ping-pong that it is compared with: between processes for who works with processes.
 fn reference(subject: Subject) -> Limit {
     match subject {
-        Subject::Ours(kind) if kind.has_processes() => Limit::SpinProcesses,
+        Subject::Lab(kind) if kind.has_processes() => Limit::SpinProcesses,
         Subject::Peer(peer) if peer.has_processes() => Limit::SpinProcesses,
         Subject::Limit(Limit::SpinProcesses | Limit::FutexProcesses | Limit::PipeProcesses) => Limit::SpinProcesses,
         _ => Limit::SpinThreads,
@@ -119,12 +121,12 @@ struct Trips<'a> {
     into: &'a mut Rounds,
 }
 
-impl LaneVisit for Trips<'_> {
+impl ContenderVisit for Trips<'_> {
     type Output = Result<(), Reason>;
 
-    fn visit<L: Lane>(self, lane: &L) -> Self::Output {
+    fn visit<C: Contender>(self, contender: &C) -> Self::Output {
         // One at a time is no faster than many at once.
-        let count = self.effort.tasks(speed(lane)?).min(self.effort.trips);
+        let count = self.effort.tasks(speed(contender)?).min(self.effort.trips);
         for _ in 0..self.effort.rounds * MORE {
             let bare = (self.reference)(self.effort.trips);
             let mut lost = 0;
@@ -132,7 +134,7 @@ impl LaneVisit for Trips<'_> {
             let warm_up = WARM_UP.min(count);
             let trips = (0..warm_up + count).map(|_| {
                 let start = Instant::now();
-                let answer = lane.submit(1).and_then(|ticket| lane.wait(ticket));
+                let answer = contender.submit(1).and_then(|ticket| contender.wait(ticket));
                 let time = nanos(start.elapsed());
                 lost += u32::from(answer != Some(1));
                 time

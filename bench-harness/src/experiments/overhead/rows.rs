@@ -108,8 +108,8 @@ mod tests {
         };
         let figures = [
             figure("memcpy", OverheadGroup::Limit, payload::QUANTITY, 3.0 * payload::MIB as f64),
-            figure("thread", OverheadGroup::Ours, throughput::QUANTITY, 5.0),
-            figure("thread", OverheadGroup::Ours, round_trip::P50, 7.0),
+            figure("thread", OverheadGroup::Lab, throughput::QUANTITY, 5.0),
+            figure("thread", OverheadGroup::Lab, round_trip::P50, 7.0),
         ];
         let rows = rows(&figures, 2);
         assert_eq!(rows.len(), 2);

@@ -8,10 +8,10 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use super::measurement::Subject;
 use super::{
-    lane::{echo, with_lane},
+    contenders::{echo, with_contender},
     measurement::{Probe, Reading},
 };
-use crate::lane::{Lane, LaneVisit};
+use crate::contender::{Contender, ContenderVisit};
 use crate::{error::chain, executors::Kind, peers::Peer, stats::nanos};
 
 pub(super) const FIRST: &str = "build to first result";
@@ -27,7 +27,7 @@ pub(super) fn measure(probe: &Probe) -> Result<Vec<Reading>, Reason> {
     let reading = |name, values| Reading::new(probe.subject, name, Unit::Nanoseconds, values);
     let times = |first: &dyn Fn() -> Result<f64, Reason>| (0..rounds).map(|_| first()).collect::<Result<Vec<_>, _>>();
     match probe.subject {
-        Subject::Ours(Kind::Process) => {
+        Subject::Lab(Kind::Process) => {
             let build = || ProcessPoolExecutor::new(workers).map_err(|error| chain(&error));
             let first = times(&|| first_result(build))?;
             let all = times(&|| {
@@ -38,11 +38,11 @@ pub(super) fn measure(probe: &Probe) -> Result<Vec<Reading>, Reason> {
             })?;
             Ok(vec![reading(FIRST, first), reading(ALL, all)])
         }
-        Subject::Ours(Kind::Rayon) => {
+        Subject::Lab(Kind::Rayon) => {
             let build = || RayonExecutor::builder().max_workers(workers).build().map_err(|error| chain(&error));
             Ok(vec![reading(FIRST, times(&|| first_result(build))?)])
         }
-        Subject::Ours(_) => {
+        Subject::Lab(_) => {
             let build = || ThreadPoolExecutor::new(workers).map_err(|error| chain(&error));
             Ok(vec![reading(FIRST, times(&|| first_result(build))?)])
         }
@@ -52,7 +52,7 @@ pub(super) fn measure(probe: &Probe) -> Result<Vec<Reading>, Reason> {
             Ok(vec![reading(FIRST, figures.values).with_note(note)])
         }
         subject => {
-            let first = || with_lane(subject, workers, FirstAnswer(Instant::now()))?;
+            let first = || with_contender(subject, workers, FirstAnswer(Instant::now()))?;
             Ok(vec![reading(FIRST, times(&first)?)])
         }
     }
@@ -67,14 +67,14 @@ fn first_result<E: Executor>(build: impl FnOnce() -> Result<E, String>) -> Resul
     Ok(nanos(start.elapsed()) as f64)
 }
 
-/// Made before the lane is.
+/// Holds the time from before the contender is built.
 struct FirstAnswer(Instant);
 
-impl LaneVisit for FirstAnswer {
+impl ContenderVisit for FirstAnswer {
     type Output = Result<f64, Reason>;
 
-    fn visit<L: Lane>(self, lane: &L) -> Self::Output {
-        let answer = lane.submit(1).and_then(|ticket| lane.wait(ticket));
+    fn visit<C: Contender>(self, contender: &C) -> Self::Output {
+        let answer = contender.submit(1).and_then(|ticket| contender.wait(ticket));
         let time = nanos(self.0.elapsed()) as f64;
         if answer == Some(1) { Ok(time) } else { Err(Reason::wrong("the first task gave none")) }
     }

@@ -6,17 +6,17 @@ use reports::{model::Reason, overhead::Unit};
 
 use super::{
     Effort,
-    lane::with_lane,
+    contenders::with_contender,
     measurement::{Probe, Reading},
     throughput::{speed, submit_then_collect},
 };
-use crate::lane::{Lane, LaneVisit};
+use crate::contender::{Contender, ContenderVisit};
 
 const THREADS: u32 = 16;
 pub(super) const QUANTITY: &str = "16 threads / 1 thread, time per task";
 
 pub(super) fn measure(probe: &Probe) -> Result<Vec<Reading>, Reason> {
-    let (one, many) = with_lane(probe.subject, probe.workers, Rounds(probe.effort))??;
+    let (one, many) = with_contender(probe.subject, probe.workers, Rounds(probe.effort))??;
     let per_task = |rates: &[f64]| rates.iter().map(|rate| 1e9 / rate).collect::<Vec<_>>();
     let ratios = one.iter().zip(&many).map(|(one, many)| one / many).collect();
     Ok(vec![
@@ -28,22 +28,22 @@ pub(super) fn measure(probe: &Probe) -> Result<Vec<Reading>, Reason> {
 
 struct Rounds(Effort);
 
-impl LaneVisit for Rounds {
+impl ContenderVisit for Rounds {
     type Output = Result<(Vec<f64>, Vec<f64>), Reason>;
 
-    fn visit<L: Lane>(self, lane: &L) -> Self::Output {
+    fn visit<C: Contender>(self, contender: &C) -> Self::Output {
         let effort = self.0;
         // As many for each thread, and the same number for one.
-        let each = (effort.tasks(speed(lane)?) / THREADS).max(1);
+        let each = (effort.tasks(speed(contender)?) / THREADS).max(1);
         let (mut one, mut many) = (Vec::new(), Vec::new());
         for round in 0..effort.rounds {
             // Who comes first changes from round to round.
             if round % 2 == 0 {
-                one.push(submit_then_collect(lane, each * THREADS)?);
-                many.push(at_once(lane, each)?);
+                one.push(submit_then_collect(contender, each * THREADS)?);
+                many.push(at_once(contender, each)?);
             } else {
-                many.push(at_once(lane, each)?);
-                one.push(submit_then_collect(lane, each * THREADS)?);
+                many.push(at_once(contender, each)?);
+                one.push(submit_then_collect(contender, each * THREADS)?);
             }
         }
         Ok((one, many))
@@ -51,14 +51,14 @@ impl LaneVisit for Rounds {
 }
 
 /// Tasks per second of all threads together. Each collects what it submitted.
-fn at_once<L: Lane>(lane: &L, each: u32) -> Result<f64, Reason> {
+fn at_once<C: Contender>(contender: &C, each: u32) -> Result<f64, Reason> {
     let (start, end) = (Barrier::new(THREADS as usize + 1), Barrier::new(THREADS as usize + 1));
     thread::scope(|scope| {
         let threads: Vec<_> = (0..THREADS)
             .map(|_| {
                 scope.spawn(|| {
                     start.wait();
-                    let outcome = submit_then_collect(lane, each);
+                    let outcome = submit_then_collect(contender, each);
                     end.wait();
                     outcome
                 })

@@ -6,10 +6,10 @@ use reports::{model::Reason, overhead::Unit};
 
 use super::{
     Effort,
-    lane::with_lane,
+    contenders::with_contender,
     measurement::{Probe, Reading, Subject},
 };
-use crate::lane::{Lane, LaneVisit};
+use crate::contender::{Contender, ContenderVisit};
 use crate::peers::{Peer, limits::Limit};
 
 pub(super) const QUANTITY: &str = "tasks";
@@ -25,7 +25,7 @@ pub(super) fn measure(probe: &Probe) -> Result<Vec<Reading>, Reason> {
         }
         Subject::Limit(Limit::Ring) => ring(effort).map(|values| vec![reading(values)]),
         subject => {
-            let values = with_lane(subject, probe.workers, Rounds(effort))??;
+            let values = with_contender(subject, probe.workers, Rounds(effort))??;
             Ok(vec![reading(values)])
         }
     }
@@ -45,31 +45,31 @@ fn ring(_: Effort) -> Result<Vec<f64>, Reason> {
 
 struct Rounds(Effort);
 
-impl LaneVisit for Rounds {
+impl ContenderVisit for Rounds {
     type Output = Result<Vec<f64>, Reason>;
 
-    fn visit<L: Lane>(self, lane: &L) -> Self::Output {
+    fn visit<C: Contender>(self, contender: &C) -> Self::Output {
         let effort = self.0;
-        let tasks = effort.tasks(speed(lane)?);
-        (0..effort.rounds).map(|_| submit_then_collect(lane, tasks)).collect()
+        let tasks = effort.tasks(speed(contender)?);
+        (0..effort.rounds).map(|_| submit_then_collect(contender, tasks)).collect()
     }
 }
 
 /// Tasks per second, roughly, with every path taken and every thread started.
-pub(super) fn speed<L: Lane>(lane: &L) -> Result<f64, Reason> {
-    let first = submit_then_collect(lane, 20)?;
+pub(super) fn speed<C: Contender>(contender: &C) -> Result<f64, Reason> {
+    let first = submit_then_collect(contender, 20)?;
     // Enough for what takes milliseconds, and too few to time what takes less than a microsecond.
-    if first < 5000.0 { Ok(first) } else { submit_then_collect(lane, 200) }
+    if first < 5000.0 { Ok(first) } else { submit_then_collect(contender, 200) }
 }
 
 /// Tasks per second.
-pub(super) fn submit_then_collect<L: Lane>(lane: &L, tasks: u32) -> Result<f64, Reason> {
+pub(super) fn submit_then_collect<C: Contender>(contender: &C, tasks: u32) -> Result<f64, Reason> {
     let (mut sum, mut next) = (0, 0);
     let start = Instant::now();
     while next < tasks {
-        let end = tasks.min(next.saturating_add(lane.in_flight()));
-        let tickets: Vec<_> = (next..end).filter_map(|number| lane.submit(number.into())).collect();
-        sum += lane.wait_all(tickets);
+        let end = tasks.min(next.saturating_add(contender.in_flight()));
+        let tickets: Vec<_> = (next..end).filter_map(|number| contender.submit(number.into())).collect();
+        sum += contender.wait_all(tickets);
         next = end;
     }
     let elapsed = start.elapsed();

@@ -63,7 +63,7 @@ impl Drop for Shared {
     fn drop(&mut self) {
         // SAFETY: the mapping was made with this length, and no reference into it outlives `self`.
         let unmapped = unsafe { munmap(self.lines.as_ptr().cast(), self.count * size_of::<Line>()) };
-        debug_assert!(unmapped.is_ok(), "a mapping of ours can be unmapped");
+        debug_assert!(unmapped.is_ok(), "a mapping of this process can be unmapped");
     }
 }
 

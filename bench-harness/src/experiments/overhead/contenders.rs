@@ -1,36 +1,40 @@
-//! Our executors and all others as lanes.
+//! The executors of executor-core as contenders, beside those of other projects.
 
 use executor_core::{Executor, TaskFuture};
 
 use super::measurement::Subject;
 use crate::{
+    contender::{Contender, ContenderVisit},
     error::chain,
     executors::{Visit, with_executor},
-    lane::{Lane, LaneVisit},
     peers,
 };
 
 /// Builds an executor with its workers ready, and shows it to `visit`.
-pub(super) fn with_lane<V: LaneVisit>(subject: Subject, workers: usize, visit: V) -> Result<V::Output, String> {
+pub(super) fn with_contender<V: ContenderVisit>(
+    subject: Subject,
+    workers: usize,
+    visit: V,
+) -> Result<V::Output, String> {
     match subject {
-        Subject::Ours(kind) => with_executor(kind, workers, AsLane(visit)).map_err(|error| chain(&error)),
+        Subject::Lab(kind) => with_executor(kind, workers, AsContender(visit)).map_err(|error| chain(&error)),
         Subject::Peer(peer) => peers::with_peer(peer, workers, visit),
         Subject::Limit(limit) => Err(format!("{} takes no tasks", limit.name())),
     }
 }
 
-struct AsLane<V>(V);
+struct AsContender<V>(V);
 
-impl<V: LaneVisit> Visit for AsLane<V> {
+impl<V: ContenderVisit> Visit for AsContender<V> {
     type Output = V::Output;
 
     fn visit<E: Executor + Sync>(self, executor: &E, _: &dyn Fn() -> Vec<u32>) -> V::Output {
-        self.0.visit(&Ours(executor))
+        self.0.visit(&LabExecutor(executor))
     }
 }
 
-/// Our executors, by the portable face that all of them have.
-pub(super) struct Ours<'a, E>(pub(super) &'a E);
+/// An executor of executor-core, by the portable interface that all of them have.
+pub(super) struct LabExecutor<'a, E>(pub(super) &'a E);
 
 pub(super) fn echo(number: u64) -> u64 {
     number
@@ -40,7 +44,7 @@ fn length(bytes: Vec<u8>) -> u64 {
     bytes.len() as u64
 }
 
-impl<E: Executor + Sync> Lane for Ours<'_, E> {
+impl<E: Executor + Sync> Contender for LabExecutor<'_, E> {
     type Ticket = TaskFuture<u64>;
 
     fn submit(&self, number: u64) -> Option<Self::Ticket> {

@@ -1,11 +1,11 @@
-//! What every measurement of single tasks needs from an executor, ours or somebody else's.
+//! What every measurement of single tasks needs from an executor, that of executor-core or of another project.
 
-/// Takes a task that returns its argument, and gives the answer back.
-pub(crate) trait Lane: Sync {
+/// An executor under measurement.
+pub(crate) trait Contender: Sync {
     /// A task that was taken.
     type Ticket;
 
-    /// `None` when it was not taken.
+    /// Submits a task that returns its argument; `None` when it was not taken.
     fn submit(&self, number: u64) -> Option<Self::Ticket>;
 
     /// A task that returns the length of its argument; `None` when it was not taken.
@@ -25,8 +25,8 @@ pub(crate) trait Lane: Sync {
     }
 }
 
-/// Something to do with a lane of any type.
-pub(crate) trait LaneVisit {
+/// Something to do with a contender of any type.
+pub(crate) trait ContenderVisit {
     type Output;
-    fn visit<L: Lane>(self, lane: &L) -> Self::Output;
+    fn visit<C: Contender>(self, contender: &C) -> Self::Output;
 }
