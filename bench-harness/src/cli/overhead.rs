@@ -7,7 +7,7 @@ use reports::overhead::Overhead;
 use super::exit::gave_wrong_answers;
 use crate::{
     error::LabError,
-    experiments::overhead::{self, Effort, Measurement, Plan},
+    experiments::overhead::{self, Measurement, Plan, Sizes},
     machine,
     runner::progress::Progress,
     stats::nanos,
@@ -32,15 +32,15 @@ pub(super) fn measure(wanted: Wanted) -> Result<(Overhead, ExitCode), LabError> 
         if quick { " --quick" } else { "" },
         blocks.map_or_else(String::new, |blocks| format!(" --blocks {blocks}")),
     );
-    let mut effort = if quick { Effort::QUICK } else { Effort::FULL };
-    effort.blocks = blocks.unwrap_or(effort.blocks);
+    let mut sizes = if quick { Sizes::QUICK } else { Sizes::FULL };
+    sizes.blocks = blocks.unwrap_or(sizes.blocks);
     let measurements = if only.is_empty() {
         overhead::all()
     } else {
         // Each once, in the order of the table.
         overhead::all().into_iter().filter(|measurement| only.contains(measurement)).collect()
     };
-    let plan = Plan { measurements, workers: workers as usize, effort, seed };
+    let plan = Plan { measurements, workers: workers as usize, sizes, seed };
     let host = machine::look();
     let mut progress = Progress::new(plan.steps() as u64)?;
     let figures = overhead::run(&plan, &mut progress);
@@ -53,7 +53,7 @@ pub(super) fn measure(wanted: Wanted) -> Result<(Overhead, ExitCode), LabError> 
         revision: machine::revision(),
         seed,
         workers,
-        blocks: effort.blocks,
+        blocks: sizes.blocks,
         quick,
         interrupted,
         elapsed_ns: nanos(elapsed),

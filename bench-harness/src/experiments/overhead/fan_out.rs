@@ -38,7 +38,7 @@ pub(super) fn measure(probe: &Probe) -> Result<Vec<Reading>, Reason> {
     };
     let joined =
         |index: u32, cutoff: u32| forks_per_second(index, cutoff, || Some(rayon.install(|| by_join(index, cutoff))));
-    let (whole, cut) = ((probe.effort.fib, 1), (leaf + LEVELS, leaf));
+    let (whole, cut) = ((probe.sizes.fib, 1), (leaf + LEVELS, leaf));
     let mut forked_whole = || forked(whole.0, whole.1);
     let mut forked_cut = || forked(cut.0, cut.1);
     let mut join_whole = || joined(whole.0, whole.1);
@@ -49,7 +49,7 @@ pub(super) fn measure(probe: &Probe) -> Result<Vec<Reading>, Reason> {
         (RAYON, &mut join_whole),
         (RAYON, &mut join_cut),
     ];
-    let figures = alternate(probe.effort.rounds, probe.seed, &mut ways)?;
+    let figures = alternate(probe.sizes.rounds, probe.seed, &mut ways)?;
     let [forked_whole, forked_cut, join_whole, join_cut] = figures.try_into().unwrap_or_default();
     let whole = format!("fib({})", whole.0);
     let cut = format!("fib({}), serial from fib({}) on", cut.0, cut.1);

@@ -36,10 +36,10 @@ impl Visit for Idle {
     type Output = Result<Vec<Reading>, Reason>;
 
     fn visit<E: Executor + Sync>(self, executor: &E, pids: &dyn Fn() -> Vec<u32>) -> Self::Output {
-        let Probe { subject, effort, .. } = self.0;
+        let Probe { subject, sizes, .. } = self.0;
         submit_then_collect(&LabExecutor(executor), 1000)?;
         // Looking before sleeping is over long before this.
-        thread::sleep(effort.idle() / 4);
+        thread::sleep(sizes.idle() / 4);
         let workers = pids();
         let look = || {
             let own = scheduling_of(std::process::id(), true);
@@ -50,9 +50,9 @@ impl Visit for Idle {
             all.ok_or("this system does not tell how its threads are scheduled: needs /proc")
         };
         let before = look()?;
-        thread::sleep(effort.idle());
+        thread::sleep(sizes.idle());
         let after = look()?;
-        let seconds = effort.idle().as_secs_f64();
+        let seconds = sizes.idle().as_secs_f64();
         let switches = after.0.saturating_sub(before.0) as f64 / seconds;
         let cpu = after.1.saturating_sub(before.1) as f64 / 1e9 / seconds;
         let mut readings = vec![

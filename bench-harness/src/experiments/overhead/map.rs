@@ -46,12 +46,12 @@ impl Visit for OnProcesses {
     type Output = Result<Vec<Reading>, Reason>;
 
     fn visit<E: Executor + Sync>(self, executor: &E, _: &dyn Fn() -> Vec<u32>) -> Self::Output {
-        let Probe { effort, subject, seed, .. } = self.0;
-        let items = effort.process_items;
+        let Probe { sizes, subject, seed, .. } = self.0;
+        let items = sizes.process_items;
         let expected = sum(0..items);
         let mut gathered = || timed(items, expected, || executor.map(echo, 0..items).into_vec());
         let mut drained = || timed(items, expected, || drain(items, executor.map(echo, 0..items)));
-        let figures = alternate(effort.rounds, seed, &mut [(INTO_VEC, &mut gathered), (DRAINED, &mut drained)])?;
+        let figures = alternate(sizes.rounds, seed, &mut [(INTO_VEC, &mut gathered), (DRAINED, &mut drained)])?;
         let note = format!("{items} no-op items");
         Ok([INTO_VEC, DRAINED]
             .into_iter()
@@ -67,7 +67,7 @@ fn cheap(x: u64) -> u64 {
 }
 
 fn on_threads(probe: &Probe) -> Result<Vec<Reading>, Reason> {
-    let items = probe.effort.thread_items;
+    let items = probe.sizes.thread_items;
     let pool = ThreadPoolExecutor::new(probe.workers).map_err(|error| chain(&error))?;
     let rayon = rayon_pool(probe.workers)?;
     let expected = sum((0..items).map(cheap));
@@ -82,7 +82,7 @@ fn on_threads(probe: &Probe) -> Result<Vec<Reading>, Reason> {
         (RAYON, &mut by_rayon),
         (SERIAL, &mut serial),
     ];
-    let figures = alternate(probe.effort.rounds, probe.seed, &mut ways)?;
+    let figures = alternate(probe.sizes.rounds, probe.seed, &mut ways)?;
     let [gathered, drained, by_rayon, serial] = figures.try_into().unwrap_or_default();
     let note = format!("{items} cheap items");
     let beside = |name, group, values| Reading::beside(name, group, ITEMS, Unit::PerSecond, values);
@@ -123,8 +123,7 @@ pub(super) fn measure_skewed(probe: &Probe) -> Result<Vec<Reading>, Reason> {
         let items = items.clone();
         timed(SKEWED_ITEMS, expected, || Ok(rayon.install(|| items.into_par_iter().map(kernels::spin).collect())))
     };
-    let figures =
-        alternate(probe.effort.rounds * 2, probe.seed, &mut [(SKEWED, &mut by_pool), (RAYON, &mut by_rayon)])?;
+    let figures = alternate(probe.sizes.rounds * 2, probe.seed, &mut [(SKEWED, &mut by_pool), (RAYON, &mut by_rayon)])?;
     let [by_pool, by_rayon] = figures.try_into().unwrap_or_default();
     Ok(vec![
         Reading::new(probe.subject, SKEWED, Unit::PerSecond, by_pool)

@@ -7,7 +7,7 @@ use reports::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::effort::Effort;
+use super::sizes::Sizes;
 use crate::{
     executors::Kind,
     peers::{Peer, limits::Limit},
@@ -92,7 +92,7 @@ pub(crate) struct Probe {
     pub(crate) measurement: Measurement,
     pub(crate) subject: Subject,
     pub(crate) workers: usize,
-    pub(crate) effort: Effort,
+    pub(crate) sizes: Sizes,
     /// For what a measurement shuffles itself.
     pub(crate) seed: u64,
 }
@@ -163,7 +163,7 @@ impl Measurement {
     }
 
     /// A few take so long that all blocks would take all day.
-    pub(crate) fn blocks(self, effort: &Effort) -> u32 {
-        if self == Self::Depth { effort.blocks.min(3) } else { effort.blocks }
+    pub(crate) fn blocks(self, sizes: &Sizes) -> u32 {
+        if self == Self::Depth { sizes.blocks.min(3) } else { sizes.blocks }
     }
 }

@@ -49,12 +49,12 @@ fn hold() {
 }
 
 pub(super) fn measure(probe: &Probe) -> Result<Vec<Reading>, Reason> {
-    with(probe, Queue { probe: *probe, count: probe.effort.queued })
+    with(probe, Queue { probe: *probe, count: probe.sizes.queued })
 }
 
 pub(super) fn measure_depth(probe: &Probe) -> Result<Vec<Reading>, Reason> {
     let fits = available_memory().map_or(u64::MAX, |bytes| bytes / 2 / AT_MOST);
-    let count = u64::from(probe.effort.depth).min(fits) as u32 / (TENTHS * BATCH) * TENTHS * BATCH;
+    let count = u64::from(probe.sizes.depth).min(fits) as u32 / (TENTHS * BATCH) * TENTHS * BATCH;
     with(probe, Depth { probe: *probe, count })
 }
 

@@ -57,14 +57,14 @@ impl Visit for Sweep {
     type Output = Result<Vec<Reading>, Reason>;
 
     fn visit<E: Executor + Sync>(self, executor: &E, _: &dyn Fn() -> Vec<u32>) -> Self::Output {
-        let Probe { subject, effort, workers, seed, .. } = self.0;
+        let Probe { subject, sizes, workers, seed, .. } = self.0;
         let cores = workers.min(std::thread::available_parallelism().map_or(1, usize::from));
         // Once more with many: the number of tasks should be that of the executor, not of a few tasks at its beginning.
-        let speed = submit_then_collect(&LabExecutor(executor), effort.tasks(speed(&LabExecutor(executor))?))?;
+        let speed = submit_then_collect(&LabExecutor(executor), sizes.tasks(speed(&LabExecutor(executor))?))?;
         let tasks = ((speed * SPAN) as u32).clamp(100, 50_000);
         // A power of two, so that all blocks have points at the same amounts of work.
         let first = (FIRST * cores as f64 * kernels::calibrate() * 1e6 / speed) as u64;
-        let point = |iterations| at(executor, iterations, tasks, cores, effort.rounds);
+        let point = |iterations| at(executor, iterations, tasks, cores, sizes.rounds);
         let points = sweep(first.max(16).next_power_of_two(), point)?;
         let bare = half(&points, seed).map_err(|why| format!("half efficient from tasks of: {why}"))?;
         let note = format!("{tasks} independent tasks, submitted by one thread");

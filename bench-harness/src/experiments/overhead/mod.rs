@@ -8,7 +8,6 @@
 
 mod alternate;
 mod contenders;
-mod effort;
 mod fan_out;
 mod idle;
 mod map;
@@ -20,6 +19,7 @@ mod registry;
 mod round_trip;
 mod rows;
 mod shared_bytes;
+mod sizes;
 mod startup;
 mod submitters;
 mod targets;
@@ -34,10 +34,10 @@ use reports::{
 };
 use workloads::Random;
 
-pub(crate) use effort::Effort;
 pub(crate) use measurement::{Measurement, Probe};
 pub(crate) use registry::{all, measure};
 pub(crate) use rows::PerTask;
+pub(crate) use sizes::Sizes;
 
 use crate::{
     runner::{
@@ -60,7 +60,7 @@ const NO_FIGURE: &str = "-";
 pub(crate) struct Plan {
     pub(crate) measurements: Vec<Measurement>,
     pub(crate) workers: usize,
-    pub(crate) effort: Effort,
+    pub(crate) sizes: Sizes,
     pub(crate) seed: u64,
 }
 
@@ -69,9 +69,9 @@ impl Plan {
     fn schedule(&self) -> Vec<(Slot, Measurement, Subject)> {
         let mut random = Random::new(self.seed);
         let mut all = Vec::new();
-        for place in interleave(self.measurements.len(), self.effort.blocks, self.seed) {
+        for place in interleave(self.measurements.len(), self.sizes.blocks, self.seed) {
             let measurement = self.measurements[place.cell];
-            if place.block >= measurement.blocks(&self.effort) {
+            if place.block >= measurement.blocks(&self.sizes) {
                 continue;
             }
             let subjects = registry::subjects(measurement);
@@ -101,7 +101,7 @@ pub(crate) fn run(plan: &Plan, progress: &mut Progress) -> Vec<Figure> {
         // What has failed once fails again, and may take its whole time limit to do so.
         if !figures.failed(measurement, subject) {
             let seed = plan.seed ^ u64::from(slot.order);
-            let probe = Probe { measurement, subject, workers: plan.workers, effort: plan.effort, seed };
+            let probe = Probe { measurement, subject, workers: plan.workers, sizes: plan.sizes, seed };
             figures.add(slot, measurement, subject, in_new_process(&probe));
         }
         progress.step();
@@ -189,7 +189,7 @@ mod tests {
 
     fn plan() -> Plan {
         let measurements = vec![Measurement::Map, Measurement::Throughput, Measurement::Depth];
-        Plan { measurements, workers: 2, effort: Effort { blocks: 5, ..Effort::QUICK }, seed: 7 }
+        Plan { measurements, workers: 2, sizes: Sizes { blocks: 5, ..Sizes::QUICK }, seed: 7 }
     }
 
     #[test]

@@ -24,21 +24,21 @@ pub(super) const MIB: usize = 1 << 20;
 const LARGE: usize = 256 * MIB;
 
 pub(super) fn measure(probe: &Probe) -> Result<Vec<Reading>, Reason> {
-    let effort = probe.effort;
+    let sizes = probe.sizes;
     let reading = |values| Reading::new(probe.subject, QUANTITY, Unit::BytesPerSecond, values);
     match probe.subject {
         Subject::Limit(limit) => {
-            let (bytes, times) = if limit == Limit::CopyLarge { (LARGE, 1) } else { (MIB, effort.payloads * 4) };
+            let (bytes, times) = if limit == Limit::CopyLarge { (LARGE, 1) } else { (MIB, sizes.payloads * 4) };
             let mut copy = Copy::new(bytes);
-            Ok(vec![reading((0..effort.rounds).map(|_| copy.rate(times)).collect())])
+            Ok(vec![reading((0..sizes.rounds).map(|_| copy.rate(times)).collect())])
         }
         Subject::Peer(Peer::Python(python)) => {
-            let figures = python.measure(probe.workers, "payload", effort.payloads, effort.rounds)?;
+            let figures = python.measure(probe.workers, "payload", sizes.payloads, sizes.rounds)?;
             Ok(vec![reading(figures.values).with_note(python.note(&figures.version))])
         }
         subject => {
-            let beside = (subject == Subject::PROCESS && effort.ratios).then(|| Copy::new(LARGE));
-            let rounds = Rounds { count: effort.payloads, rounds: effort.rounds, beside };
+            let beside = (subject == Subject::PROCESS && sizes.ratios).then(|| Copy::new(LARGE));
+            let rounds = Rounds { count: sizes.payloads, rounds: sizes.rounds, beside };
             let (speeds, shares) = with_contender(subject, probe.workers, rounds)??;
             let mut readings = vec![reading(speeds)];
             if !shares.is_empty() {

@@ -13,7 +13,7 @@ use std::time::Instant;
 use reports::{model::Reason, overhead::Unit};
 
 use super::{
-    Effort,
+    Sizes,
     contenders::with_contender,
     measurement::{Probe, Reading, Subject},
     throughput::speed,
@@ -34,15 +34,15 @@ pub(super) const P99_RATIO: &str = "p99 / ping-pong p99";
 pub(super) const P99_TO_P50: &str = "p99 / ping-pong p50";
 pub(super) const P99_TO_FIVE: &str = "p99 / p99 of five ping-pongs";
 
-/// Rounds for each that the effort asks for: they are short, and the more often they alternate, the better.
+/// Rounds for each that the sizes ask for: they are short, and the more often they alternate, the better.
 const MORE: u32 = 3;
 
 /// Why there is no ping-pong on a busy machine.
 const NO_CORES: &str = "the two parties never had a core each: something else is using them";
 
 pub(super) fn measure(probe: &Probe) -> Result<Vec<Reading>, Reason> {
-    let effort = probe.effort;
-    let mut bare = effort.ratios.then(|| PingPong::new(reference(probe.subject)));
+    let sizes = probe.sizes;
+    let mut bare = sizes.ratios.then(|| PingPong::new(reference(probe.subject)));
     // Where there is none, the trips still have a time.
     let mut reference = |count: u32| match &mut bare {
         Some(Ok(bare)) => on_two_cores(|| bare.trips(count)),
@@ -53,9 +53,9 @@ pub(super) fn measure(probe: &Probe) -> Result<Vec<Reading>, Reason> {
     match probe.subject {
         Subject::Limit(limit) => {
             let mut ping_pong = PingPong::new(limit)?;
-            for _ in 0..effort.rounds * MORE {
-                let bare = reference(effort.trips);
-                let mut trips = || ping_pong.trips(effort.trips);
+            for _ in 0..sizes.rounds * MORE {
+                let bare = reference(sizes.trips);
+                let mut trips = || ping_pong.trips(sizes.trips);
                 let spins = matches!(limit, Limit::SpinThreads | Limit::SpinProcesses);
                 rounds.add(bare, if spins { on_two_cores(trips) } else { trips() });
             }
@@ -64,9 +64,9 @@ pub(super) fn measure(probe: &Probe) -> Result<Vec<Reading>, Reason> {
             }
         }
         Subject::Peer(Peer::Python(python)) => {
-            for _ in 0..effort.rounds.min(2) {
-                let bare = reference(effort.trips);
-                let figures = python.measure(probe.workers, "round-trip", effort.trips / 2, 1)?;
+            for _ in 0..sizes.rounds.min(2) {
+                let bare = reference(sizes.trips);
+                let figures = python.measure(probe.workers, "round-trip", sizes.trips / 2, 1)?;
                 rounds.add_percentiles(
                     bare,
                     figures.values.first().copied().unwrap_or(f64::NAN),
@@ -76,7 +76,7 @@ pub(super) fn measure(probe: &Probe) -> Result<Vec<Reading>, Reason> {
             }
         }
         subject => {
-            with_contender(subject, probe.workers, Trips { effort, reference: &mut reference, into: &mut rounds })??
+            with_contender(subject, probe.workers, Trips { sizes, reference: &mut reference, into: &mut rounds })??
         }
     }
     let missing = match &bare {
@@ -116,7 +116,7 @@ fn reference(subject: Subject) -> Limit {
 }
 
 struct Trips<'a> {
-    effort: Effort,
+    sizes: Sizes,
     reference: &'a mut dyn FnMut(u32) -> Vec<u64>,
     into: &'a mut Rounds,
 }
@@ -126,9 +126,9 @@ impl ContenderVisit for Trips<'_> {
 
     fn visit<C: Contender>(self, contender: &C) -> Self::Output {
         // One at a time is no faster than many at once.
-        let count = self.effort.tasks(speed(contender)?).min(self.effort.trips);
-        for _ in 0..self.effort.rounds * MORE {
-            let bare = (self.reference)(self.effort.trips);
+        let count = self.sizes.tasks(speed(contender)?).min(self.sizes.trips);
+        for _ in 0..self.sizes.rounds * MORE {
+            let bare = (self.reference)(self.sizes.trips);
             let mut lost = 0;
             // As with the ping-pong, the other party wakes up before the first trip that counts.
             let warm_up = WARM_UP.min(count);

@@ -5,7 +5,7 @@ use reports::{
     overhead::Figure,
 };
 
-use super::{Effort, Measurement, Plan, payload, round_trip, throughput};
+use super::{Measurement, Plan, Sizes, payload, round_trip, throughput};
 use crate::{
     error::LabError,
     experiments::experiment::{Experiment, Job},
@@ -20,8 +20,8 @@ fn workers(job: &Job<'_>) -> usize {
 }
 
 fn plan(job: &Job<'_>) -> Plan {
-    let effort = if job.settings.quick { Effort::BENCH_QUICK } else { Effort::BENCH };
-    Plan::for_rows(workers(job), effort, job.settings.seed)
+    let sizes = if job.settings.quick { Sizes::BENCH_QUICK } else { Sizes::BENCH };
+    Plan::for_rows(workers(job), sizes, job.settings.seed)
 }
 
 impl Experiment for PerTask {
@@ -44,9 +44,9 @@ impl Experiment for PerTask {
 
 impl Plan {
     /// What [`rows`] needs, and nothing else.
-    fn for_rows(workers: usize, effort: Effort, seed: u64) -> Self {
+    fn for_rows(workers: usize, sizes: Sizes, seed: u64) -> Self {
         let measurements = vec![Measurement::Throughput, Measurement::RoundTrip, Measurement::Payload];
-        Self { measurements, workers, effort, seed }
+        Self { measurements, workers, sizes, seed }
     }
 }
 

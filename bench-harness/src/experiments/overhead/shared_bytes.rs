@@ -34,7 +34,7 @@ pub(super) fn measure(probe: &Probe) -> Result<Vec<Reading>, Reason> {
     let pool = ProcessPoolExecutor::new(1).map_err(|error| chain(&error))?;
     pool.warm_up().map_err(|error| chain(&error))?;
     let (mut first, mut again) = (Vec::new(), Vec::new());
-    for round in 0..=probe.effort.rounds {
+    for round in 0..=probe.sizes.rounds {
         let large = SharedBytes::with_len(LARGE, |bytes| bytes[LARGE / 2] = 7);
         let small = median(|| {
             let argument = vec![7; 64];

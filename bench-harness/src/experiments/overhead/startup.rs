@@ -23,7 +23,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 pub(super) fn measure(probe: &Probe) -> Result<Vec<Reading>, Reason> {
     let workers = probe.workers;
-    let rounds = probe.effort.rounds;
+    let rounds = probe.sizes.rounds;
     let reading = |name, values| Reading::new(probe.subject, name, Unit::Nanoseconds, values);
     let times = |first: &dyn Fn() -> Result<f64, Reason>| (0..rounds).map(|_| first()).collect::<Result<Vec<_>, _>>();
     match probe.subject {
@@ -89,7 +89,7 @@ pub(super) fn measure_recovery(probe: &Probe) -> Result<Vec<Reading>, Reason> {
     let pool = ProcessPoolExecutor::new(1).map_err(|error| chain(&error))?;
     let ask = || pool.submit(own_pid, ()).ok()?.result().ok();
     let mut times = Vec::new();
-    for _ in 0..probe.effort.rounds * 3 {
+    for _ in 0..probe.sizes.rounds * 3 {
         // The one before may have been killed a moment ago.
         let worker = ask().or_else(ask).ok_or("the worker does not answer")?;
         let pid = i32::try_from(worker).ok().and_then(Pid::from_raw).ok_or("a worker without a process id")?;

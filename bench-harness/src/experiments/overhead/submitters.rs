@@ -5,7 +5,7 @@ use std::{sync::Barrier, thread, time::Instant};
 use reports::{model::Reason, overhead::Unit};
 
 use super::{
-    Effort,
+    Sizes,
     contenders::with_contender,
     measurement::{Probe, Reading},
     throughput::{speed, submit_then_collect},
@@ -16,7 +16,7 @@ const THREADS: u32 = 16;
 pub(super) const QUANTITY: &str = "16 threads / 1 thread, time per task";
 
 pub(super) fn measure(probe: &Probe) -> Result<Vec<Reading>, Reason> {
-    let (one, many) = with_contender(probe.subject, probe.workers, Rounds(probe.effort))??;
+    let (one, many) = with_contender(probe.subject, probe.workers, Rounds(probe.sizes))??;
     let per_task = |rates: &[f64]| rates.iter().map(|rate| 1e9 / rate).collect::<Vec<_>>();
     let ratios = one.iter().zip(&many).map(|(one, many)| one / many).collect();
     Ok(vec![
@@ -26,17 +26,17 @@ pub(super) fn measure(probe: &Probe) -> Result<Vec<Reading>, Reason> {
     ])
 }
 
-struct Rounds(Effort);
+struct Rounds(Sizes);
 
 impl ContenderVisit for Rounds {
     type Output = Result<(Vec<f64>, Vec<f64>), Reason>;
 
     fn visit<C: Contender>(self, contender: &C) -> Self::Output {
-        let effort = self.0;
+        let sizes = self.0;
         // As many for each thread, and the same number for one.
-        let each = (effort.tasks(speed(contender)?) / THREADS).max(1);
+        let each = (sizes.tasks(speed(contender)?) / THREADS).max(1);
         let (mut one, mut many) = (Vec::new(), Vec::new());
-        for round in 0..effort.rounds {
+        for round in 0..sizes.rounds {
             // Who comes first changes from round to round.
             if round % 2 == 0 {
                 one.push(submit_then_collect(contender, each * THREADS)?);

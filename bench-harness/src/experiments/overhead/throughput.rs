@@ -5,7 +5,7 @@ use std::time::Instant;
 use reports::{model::Reason, overhead::Unit};
 
 use super::{
-    Effort,
+    Sizes,
     contenders::with_contender,
     measurement::{Probe, Reading, Subject},
 };
@@ -15,43 +15,43 @@ use crate::peers::{Peer, limits::Limit};
 pub(super) const QUANTITY: &str = "tasks";
 
 pub(super) fn measure(probe: &Probe) -> Result<Vec<Reading>, Reason> {
-    let effort = probe.effort;
+    let sizes = probe.sizes;
     let reading = |values| Reading::new(probe.subject, QUANTITY, Unit::PerSecond, values);
     match probe.subject {
         Subject::Peer(Peer::Python(python)) => {
             // A tenth of a second or so.
-            let figures = python.measure(probe.workers, "throughput", effort.tasks / 20, effort.rounds)?;
+            let figures = python.measure(probe.workers, "throughput", sizes.tasks / 20, sizes.rounds)?;
             Ok(vec![reading(figures.values).with_note(python.note(&figures.version))])
         }
-        Subject::Limit(Limit::Ring) => ring(effort).map(|values| vec![reading(values)]),
+        Subject::Limit(Limit::Ring) => ring(sizes).map(|values| vec![reading(values)]),
         subject => {
-            let values = with_contender(subject, probe.workers, Rounds(effort))??;
+            let values = with_contender(subject, probe.workers, Rounds(sizes))??;
             Ok(vec![reading(values)])
         }
     }
 }
 
 #[cfg(target_os = "linux")]
-fn ring(effort: Effort) -> Result<Vec<f64>, Reason> {
+fn ring(sizes: Sizes) -> Result<Vec<f64>, Reason> {
     let rings = crate::peers::limits::ring::Rings::start()?;
     rings.rate(1000);
-    Ok((0..effort.rounds).map(|_| rings.rate(effort.tasks * 5)).collect())
+    Ok((0..sizes.rounds).map(|_| rings.rate(sizes.tasks * 5)).collect())
 }
 
 #[cfg(not(target_os = "linux"))]
-fn ring(_: Effort) -> Result<Vec<f64>, Reason> {
+fn ring(_: Sizes) -> Result<Vec<f64>, Reason> {
     Err("needs Linux: memfd and futex".into())
 }
 
-struct Rounds(Effort);
+struct Rounds(Sizes);
 
 impl ContenderVisit for Rounds {
     type Output = Result<Vec<f64>, Reason>;
 
     fn visit<C: Contender>(self, contender: &C) -> Self::Output {
-        let effort = self.0;
-        let tasks = effort.tasks(speed(contender)?);
-        (0..effort.rounds).map(|_| submit_then_collect(contender, tasks)).collect()
+        let sizes = self.0;
+        let tasks = sizes.tasks(speed(contender)?);
+        (0..sizes.rounds).map(|_| submit_then_collect(contender, tasks)).collect()
     }
 }
 

@@ -11,7 +11,7 @@ use reports::{model::Reason, overhead::Unit};
 use workloads::Random;
 
 use super::{
-    Effort,
+    Sizes,
     measurement::{Probe, Reading, Subject},
 };
 use crate::{error::chain, stats::nanos};
@@ -74,7 +74,7 @@ struct Stream {
 }
 
 fn streams(pool: &impl Executor, probe: &Probe) -> Result<Vec<Stream>, Reason> {
-    let Effort { rounds, round_ms, .. } = probe.effort;
+    let Sizes { rounds, round_ms, .. } = probe.sizes;
     let mut random = Random::new(probe.seed);
     (0..rounds).map(|_| stream(pool, probe.workers, Duration::from_millis(round_ms.into()) * 4, &mut random)).collect()
 }

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 /// Sizes of all measurements. Every count is one round's.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Effort {
+pub(crate) struct Sizes {
     /// Each block takes every measurement once, in a process of its own.
     pub(crate) blocks: u32,
     /// How often a process repeats its measurement; what is to be compared alternates from round to round.
@@ -34,7 +34,7 @@ pub(crate) struct Effort {
     pub(crate) ratios: bool,
 }
 
-impl Effort {
+impl Sizes {
     /// About ten minutes, with the sizes that the claims name.
     pub(crate) const FULL: Self = Self {
         blocks: 7,
@@ -94,9 +94,9 @@ mod tests {
 
     #[test]
     fn slow_executors_get_fewer_tasks_and_none_gets_more_than_asked_for() {
-        assert_eq!(Effort::FULL.tasks(1e9), 100_000);
-        assert_eq!(Effort::FULL.tasks(10_000.0), 2000);
-        assert_eq!(Effort::FULL.tasks(0.0), 20);
-        assert_eq!(Effort::FULL.tasks(f64::INFINITY), 100_000);
+        assert_eq!(Sizes::FULL.tasks(1e9), 100_000);
+        assert_eq!(Sizes::FULL.tasks(10_000.0), 2000);
+        assert_eq!(Sizes::FULL.tasks(0.0), 20);
+        assert_eq!(Sizes::FULL.tasks(f64::INFINITY), 100_000);
     }
 }
