@@ -438,9 +438,9 @@ fn overhead_gives_every_value_of_every_block_and_says_what_is_missing() {
         assert!(!block.values.is_empty() && figure.estimate.is_some(), "{figure:?}");
     }
     #[cfg(target_os = "linux")]
-    for limit in ["spinning ping-pong, processes", "futex ping-pong, processes", "pipe ping-pong, processes"] {
+    for baseline in ["spinning ping-pong, processes", "futex ping-pong, processes", "pipe ping-pong, processes"] {
         // Two that spin need a core each, which a small or a busy machine does not have; what cannot be measured says why.
-        let found = run.figures.iter().find(|figure| figure.subject == limit).unwrap();
+        let found = run.figures.iter().find(|figure| figure.subject == baseline).unwrap();
         let why = ["needs two cores", "never had a core each"].iter().any(|why| found.note.contains(why));
         assert!(found.estimate.is_some_and(|it| it.median > 0.0) || why, "{found:?}");
     }

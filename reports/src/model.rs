@@ -241,7 +241,8 @@ pub enum OverheadGroup {
     /// An executor of another project.
     Peer,
     /// A bare primitive: what the hardware allows.
-    Limit,
+    #[serde(rename = "limit")]
+    Baseline,
 }
 
 /// Efficiency of one executor against the duration of its tasks.

@@ -48,7 +48,7 @@ pub struct Overhead {
 pub struct Figure {
     /// Name of the measurement, as `--only` takes it.
     pub measurement: String,
-    /// Executor, peer or limit; empty names do not occur.
+    /// Executor, peer or baseline; empty names do not occur.
     pub subject: String,
     /// What the subject is.
     pub group: OverheadGroup,

@@ -8,7 +8,7 @@ use clap::{
 };
 
 #[cfg(target_os = "linux")]
-use crate::peers::limits::Limit;
+use crate::peers::baselines::Baseline;
 use crate::{
     executors::Kind,
     experiments::{overhead::Measurement, stress::Target},
@@ -140,16 +140,16 @@ pub(super) enum Command {
         /// Its settings.
         config: String,
     },
-    /// Takes one measurement of the overhead of one executor, peer or limit, which comes as JSON on standard input.
+    /// Takes one measurement of the overhead of one executor, peer or baseline, which comes as JSON on standard input.
     #[command(hide = true)]
     Probe,
-    /// The second process of a bare limit.
+    /// Internal: peer process of a baseline measurement.
     #[cfg(target_os = "linux")]
     #[command(hide = true)]
-    Limit {
+    Baseline {
         /// Which one.
         #[arg(value_enum)]
-        limit: Limit,
+        baseline: Baseline,
     },
 }
 

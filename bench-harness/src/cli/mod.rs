@@ -91,8 +91,8 @@ pub(crate) fn run(registry: &Registry) -> Result<ExitCode, LabError> {
             print_json(&experiments::overhead::measure(&probe))
         }
         #[cfg(target_os = "linux")]
-        Command::Limit { limit } => {
-            crate::peers::limits::be_partner(limit).map_err(LabError::Output)?;
+        Command::Baseline { baseline } => {
+            crate::peers::baselines::be_partner(baseline).map_err(LabError::Output)?;
             Ok(ExitCode::SUCCESS)
         }
     }

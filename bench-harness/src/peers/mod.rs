@@ -1,8 +1,8 @@
 //! Executors of other projects, and what the bare machine can do, for the same tables as those of executor-core.
 
+pub(crate) mod baselines;
 #[cfg(feature = "peers")]
 mod crates;
-pub(crate) mod limits;
 mod peer;
 mod python;
 

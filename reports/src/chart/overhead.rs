@@ -11,7 +11,7 @@ use crate::table::{Field, Table};
 const ROW: u32 = 46;
 
 /// The groups in the order of the page.
-const GROUPS: [OverheadGroup; 3] = [OverheadGroup::Lab, OverheadGroup::Peer, OverheadGroup::Limit];
+const GROUPS: [OverheadGroup; 3] = [OverheadGroup::Lab, OverheadGroup::Peer, OverheadGroup::Baseline];
 
 /// The section.
 pub(crate) static SECTION: SectionSpec = SectionSpec {
@@ -88,7 +88,7 @@ fn look(group: OverheadGroup) -> (Shape, u8, Look) {
     match group {
         OverheadGroup::Lab => (Shape::Disc, 0, Look::Mark),
         OverheadGroup::Peer => (Shape::Square, 3, Look::Hollow),
-        OverheadGroup::Limit => (Shape::Diamond, 2, Look::Mark),
+        OverheadGroup::Baseline => (Shape::Diamond, 2, Look::Mark),
     }
 }
 
@@ -96,7 +96,7 @@ fn group_title(group: OverheadGroup) -> &'static str {
     match group {
         OverheadGroup::Lab => "executor-core",
         OverheadGroup::Peer => "peers",
-        OverheadGroup::Limit => "limits of the hardware",
+        OverheadGroup::Baseline => "baselines of the hardware",
     }
 }
 
@@ -124,11 +124,11 @@ enum Entry<'a> {
 }
 
 impl<'a> Entry<'a> {
-    /// The rows of one side by group, each group under its title. A limit is the limit of one thing, and not missing where
-    /// another one is shown.
+    /// The rows of one side by group, each group under its title. A baseline is measured for one quantity, and is not
+    /// missing where another one is shown.
     fn all(rows: &'a [OverheadRow], side: &Side) -> Vec<Entry<'a>> {
         let belongs = |row: &OverheadRow| {
-            row.group != OverheadGroup::Limit
+            row.group != OverheadGroup::Baseline
                 || row.missing.is_some()
                 || (side.dots)(row).iter().any(|dot| dot.estimate.is_some())
         };
@@ -176,7 +176,7 @@ fn picture(rows: &[OverheadRow], side: Side) -> Result<Option<String>, ReportErr
     let label = |entry: &Entry<'_>| match entry {
         Entry::Title(OverheadGroup::Lab) => "EXECUTOR-CORE".to_owned(),
         Entry::Title(OverheadGroup::Peer) => "PEERS".to_owned(),
-        Entry::Title(OverheadGroup::Limit) => "LIMITS".to_owned(),
+        Entry::Title(OverheadGroup::Baseline) => "BASELINES".to_owned(),
         Entry::Row(row) => shorten(&row.name, 30),
     };
     let count = entries.len();
@@ -278,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn a_gap_shows_unless_the_row_is_a_limit_of_something_else() {
+    fn a_gap_shows_unless_the_row_is_a_baseline_of_something_else() {
         let without = |group| {
             let mut run = fixture::run();
             let mut rows = run.overhead.iter_mut();
@@ -292,7 +292,7 @@ mod tests {
             (picture.contains(&name), picture.matches("not measured").count())
         };
         assert_eq!(without(OverheadGroup::Peer), (true, 2), "this row, and the one that has a reason");
-        assert_eq!(without(OverheadGroup::Limit), (false, 1), "the one that has a reason");
+        assert_eq!(without(OverheadGroup::Baseline), (false, 1), "the one that has a reason");
     }
 
     #[test]

@@ -19,7 +19,7 @@ impl Overhead {
                 measurements.push(&figure.measurement);
             }
         }
-        let titles = ["", "median [interval]", "against its limit or peer", "reach", "stretch", ""];
+        let titles = ["", "median [interval]", "against its baseline or peer", "reach", "stretch", ""];
         let mut rows = vec![Row::Fields(titles.map(str::to_owned))];
         for measurement in measurements {
             rows.push(Row::Title(measurement));

@@ -19,7 +19,7 @@ pub(super) fn with_contender<V: ContenderVisit>(
     match subject {
         Subject::Lab(kind) => with_executor(kind, workers, AsContender(visit)).map_err(|error| chain(&error)),
         Subject::Peer(peer) => peers::with_peer(peer, workers, visit),
-        Subject::Limit(limit) => Err(format!("{} takes no tasks", limit.name())),
+        Subject::Baseline(baseline) => Err(format!("{} takes no tasks", baseline.name())),
     }
 }
 

@@ -90,7 +90,7 @@ fn on_threads(probe: &Probe) -> Result<Vec<Reading>, Reason> {
         Reading::new(probe.subject, INTO_VEC, Unit::PerSecond, gathered),
         Reading::new(probe.subject, DRAINED, Unit::PerSecond, drained),
         beside(RAYON, OverheadGroup::Peer, by_rayon),
-        beside(SERIAL, OverheadGroup::Limit, serial),
+        beside(SERIAL, OverheadGroup::Baseline, serial),
     ];
     Ok(readings.into_iter().map(|reading| reading.with_note(note.clone())).collect())
 }

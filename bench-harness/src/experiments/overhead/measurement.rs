@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::sizes::Sizes;
 use crate::{
     executors::Kind,
-    peers::{Peer, limits::Limit},
+    peers::{Peer, baselines::Baseline},
 };
 
 /// One kind of cost.
@@ -54,7 +54,7 @@ pub(crate) enum Measurement {
 pub(crate) enum Subject {
     Lab(Kind),
     Peer(Peer),
-    Limit(Limit),
+    Baseline(Baseline),
 }
 
 impl Subject {
@@ -65,7 +65,7 @@ impl Subject {
         match self {
             Self::Lab(kind) => kind.name(),
             Self::Peer(peer) => peer.name(),
-            Self::Limit(limit) => limit.name(),
+            Self::Baseline(baseline) => baseline.name(),
         }
     }
 
@@ -73,7 +73,7 @@ impl Subject {
         match self {
             Self::Lab(_) => OverheadGroup::Lab,
             Self::Peer(_) => OverheadGroup::Peer,
-            Self::Limit(_) => OverheadGroup::Limit,
+            Self::Baseline(_) => OverheadGroup::Baseline,
         }
     }
 
@@ -81,7 +81,7 @@ impl Subject {
         match self {
             Self::Lab(kind) => kind.note(),
             Self::Peer(peer) => peer.note(),
-            Self::Limit(limit) => limit.note(),
+            Self::Baseline(baseline) => baseline.note(),
         }
     }
 }

@@ -15,7 +15,7 @@ use super::{
 use crate::contender::{Contender, ContenderVisit};
 use crate::peers::{
     Peer,
-    limits::{Limit, copy::Copy},
+    baselines::{Baseline, copy::Copy},
 };
 
 pub(super) const QUANTITY: &str = "1 MiB arguments";
@@ -27,8 +27,8 @@ pub(super) fn measure(probe: &Probe) -> Result<Vec<Reading>, Reason> {
     let sizes = probe.sizes;
     let reading = |values| Reading::new(probe.subject, QUANTITY, Unit::BytesPerSecond, values);
     match probe.subject {
-        Subject::Limit(limit) => {
-            let (bytes, times) = if limit == Limit::CopyLarge { (LARGE, 1) } else { (MIB, sizes.payloads * 4) };
+        Subject::Baseline(baseline) => {
+            let (bytes, times) = if baseline == Baseline::CopyLarge { (LARGE, 1) } else { (MIB, sizes.payloads * 4) };
             let mut copy = Copy::new(bytes);
             Ok(vec![reading((0..sizes.rounds).map(|_| copy.rate(times)).collect())])
         }

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     executors::Kind,
-    peers::{Peer, Python, limits::Limit},
+    peers::{Peer, Python, baselines::Baseline},
 };
 
 struct Row {
@@ -30,8 +30,8 @@ const fn row(
 
 /// In the order of the document.
 static TABLE: [Row; 15] = [
-    row(M::Throughput, || everybody(&[Limit::Ring]), throughput::measure),
-    row(M::RoundTrip, || everybody(&Limit::PING_PONGS), round_trip::measure),
+    row(M::Throughput, || all_and(&[Baseline::Ring]), throughput::measure),
+    row(M::RoundTrip, || all_and(&Baseline::PING_PONGS), round_trip::measure),
     row(M::Payload, takers_of_bytes, payload::measure),
     row(M::SharedBytes, process, shared_bytes::measure),
     row(M::Map, both, map::measure),
@@ -63,16 +63,16 @@ fn pools() -> Vec<Subject> {
     Kind::pools().map(Subject::Lab).collect()
 }
 
-/// All that take tasks, and the limits that they are held against.
-fn everybody(limits: &[Limit]) -> Vec<Subject> {
+/// All contenders that take tasks, and the baselines that they are compared with.
+fn all_and(baselines: &[Baseline]) -> Vec<Subject> {
     let lab = Kind::ALL.map(Subject::Lab);
-    let limits: Vec<Subject> = limits.iter().map(|limit| Subject::Limit(*limit)).collect();
-    [&lab[..], &Peer::ALL.map(Subject::Peer), &limits].concat()
+    let baselines: Vec<Subject> = baselines.iter().map(|baseline| Subject::Baseline(*baseline)).collect();
+    [&lab[..], &Peer::ALL.map(Subject::Peer), &baselines].concat()
 }
 
 /// One of the peers may not send so much back.
 fn takers_of_bytes() -> Vec<Subject> {
-    let mut subjects = everybody(&[Limit::CopyOneMebibyte, Limit::CopyLarge]);
+    let mut subjects = all_and(&[Baseline::CopyOneMebibyte, Baseline::CopyLarge]);
     subjects.retain(|subject| *subject != Subject::Peer(Peer::Procspawn));
     subjects
 }

@@ -22,7 +22,7 @@ use crate::{
     contender::{Contender, ContenderVisit},
     peers::{
         Peer,
-        limits::{Limit, PingPong, WARM_UP},
+        baselines::{Baseline, PingPong, WARM_UP},
     },
     stats::{nanos, percentiles},
 };
@@ -51,12 +51,12 @@ pub(super) fn measure(probe: &Probe) -> Result<Vec<Reading>, Reason> {
     let mut rounds = Rounds::default();
     let mut note = probe.subject.note().to_owned();
     match probe.subject {
-        Subject::Limit(limit) => {
-            let mut ping_pong = PingPong::new(limit)?;
+        Subject::Baseline(baseline) => {
+            let mut ping_pong = PingPong::new(baseline)?;
             for _ in 0..sizes.rounds * MORE {
                 let bare = reference(sizes.trips);
                 let mut trips = || ping_pong.trips(sizes.trips);
-                let spins = matches!(limit, Limit::SpinThreads | Limit::SpinProcesses);
+                let spins = matches!(baseline, Baseline::SpinThreads | Baseline::SpinProcesses);
                 rounds.add(bare, if spins { on_two_cores(trips) } else { trips() });
             }
             if rounds.p50.is_empty() {
@@ -106,12 +106,14 @@ fn on_two_cores(mut trips: impl FnMut() -> Vec<u64>) -> Vec<u64> {
 }
 
 /// The ping-pong that it is compared with: between processes for who works with processes.
-fn reference(subject: Subject) -> Limit {
+fn reference(subject: Subject) -> Baseline {
     match subject {
-        Subject::Lab(kind) if kind.has_processes() => Limit::SpinProcesses,
-        Subject::Peer(peer) if peer.has_processes() => Limit::SpinProcesses,
-        Subject::Limit(Limit::SpinProcesses | Limit::FutexProcesses | Limit::PipeProcesses) => Limit::SpinProcesses,
-        _ => Limit::SpinThreads,
+        Subject::Lab(kind) if kind.has_processes() => Baseline::SpinProcesses,
+        Subject::Peer(peer) if peer.has_processes() => Baseline::SpinProcesses,
+        Subject::Baseline(Baseline::SpinProcesses | Baseline::FutexProcesses | Baseline::PipeProcesses) => {
+            Baseline::SpinProcesses
+        }
+        _ => Baseline::SpinThreads,
     }
 }
 

@@ -1,4 +1,4 @@
-//! The figures of a report's overhead table: one row for each executor, peer and limit.
+//! The figures of a report's overhead table: one row for each executor, peer and baseline.
 
 use reports::{
     model::{Estimate, OverheadRow, Run, Skipped},
@@ -107,7 +107,7 @@ mod tests {
             missing: None,
         };
         let figures = [
-            figure("memcpy", OverheadGroup::Limit, payload::QUANTITY, 3.0 * payload::MIB as f64),
+            figure("memcpy", OverheadGroup::Baseline, payload::QUANTITY, 3.0 * payload::MIB as f64),
             figure("thread", OverheadGroup::Lab, throughput::QUANTITY, 5.0),
             figure("thread", OverheadGroup::Lab, round_trip::P50, 7.0),
         ];

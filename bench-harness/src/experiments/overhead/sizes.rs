@@ -30,7 +30,7 @@ pub(crate) struct Sizes {
     pub(crate) idle_ms: u32,
     /// Calls of the recursive fan-out without cutoff: those of the Fibonacci number with this index.
     pub(crate) fib: u32,
-    /// Whether rounds alternate with those of a bare limit, for the ratio. A report shows the limits in rows of their own.
+    /// Whether rounds alternate with those of a baseline, for the ratio. A report shows the baselines in rows of their own.
     pub(crate) ratios: bool,
 }
 

@@ -1,4 +1,4 @@
-//! What should hold: the figures that this project wants to reach, each against the limit or the peer that was measured in
+//! What should hold: the figures that this project wants to reach, each against the baseline or the peer that was measured in
 //! the same block.
 
 use reports::{

@@ -10,7 +10,7 @@ use super::{
     measurement::{Probe, Reading, Subject},
 };
 use crate::contender::{Contender, ContenderVisit};
-use crate::peers::{Peer, limits::Limit};
+use crate::peers::{Peer, baselines::Baseline};
 
 pub(super) const QUANTITY: &str = "tasks";
 
@@ -23,7 +23,7 @@ pub(super) fn measure(probe: &Probe) -> Result<Vec<Reading>, Reason> {
             let figures = python.measure(probe.workers, "throughput", sizes.tasks / 20, sizes.rounds)?;
             Ok(vec![reading(figures.values).with_note(python.note(&figures.version))])
         }
-        Subject::Limit(Limit::Ring) => ring(sizes).map(|values| vec![reading(values)]),
+        Subject::Baseline(Baseline::Ring) => ring(sizes).map(|values| vec![reading(values)]),
         subject => {
             let values = with_contender(subject, probe.workers, Rounds(sizes))??;
             Ok(vec![reading(values)])
@@ -33,7 +33,7 @@ pub(super) fn measure(probe: &Probe) -> Result<Vec<Reading>, Reason> {
 
 #[cfg(target_os = "linux")]
 fn ring(sizes: Sizes) -> Result<Vec<f64>, Reason> {
-    let rings = crate::peers::limits::ring::Rings::start()?;
+    let rings = crate::peers::baselines::ring::Rings::start()?;
     rings.rate(1000);
     Ok((0..sizes.rounds).map(|_| rings.rate(sizes.tasks * 5)).collect())
 }

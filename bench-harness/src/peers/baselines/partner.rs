@@ -10,7 +10,7 @@ use std::{
 use rustix::thread::futex;
 
 use super::{
-    Limit,
+    Baseline,
     shared::{Line, Shared},
 };
 
@@ -32,10 +32,10 @@ pub(super) struct Partner {
 
 impl Partner {
     /// Starts it with so much shared memory.
-    pub(super) fn start(limit: Limit, lines: usize) -> Result<Self, String> {
+    pub(super) fn start(baseline: Baseline, lines: usize) -> Result<Self, String> {
         let start = || -> io::Result<Self> {
             let (shared, file) = Shared::create(lines)?;
-            let child = command(limit)?.stdin(Stdio::from(file)).stdout(Stdio::null()).spawn()?;
+            let child = command(baseline)?.stdin(Stdio::from(file)).stdout(Stdio::null()).spawn()?;
             Ok(Self { child, shared })
         };
         start().map_err(|error| format!("the second process did not start: {error}"))
@@ -63,10 +63,10 @@ impl Drop for Partner {
 }
 
 /// The command line of a partner.
-pub(super) fn command(limit: Limit) -> io::Result<Command> {
+pub(super) fn command(baseline: Baseline) -> io::Result<Command> {
     let mut command = Command::new(std::env::current_exe()?);
-    let name = clap::ValueEnum::to_possible_value(&limit).map(|value| value.get_name().to_owned());
-    command.arg("limit").arg(name.unwrap_or_default());
+    let name = clap::ValueEnum::to_possible_value(&baseline).map(|value| value.get_name().to_owned());
+    command.arg("baseline").arg(name.unwrap_or_default());
     Ok(command)
 }
 

@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Limit, need_two_cores};
+use super::{Baseline, need_two_cores};
 #[cfg(target_os = "linux")]
 use super::{
     partner::{BACK, LINES, Partner, STOP, THERE, ring_bell, wait_until_other},
@@ -36,20 +36,24 @@ enum Parties {
 
 impl PingPong {
     /// Starts the second party, where it is a process.
-    pub(crate) fn new(limit: Limit) -> Result<Self, String> {
-        let parties = match limit {
-            Limit::SpinThreads => need_two_cores().map(|()| Parties::Threads),
+    pub(crate) fn new(baseline: Baseline) -> Result<Self, String> {
+        let parties = match baseline {
+            Baseline::SpinThreads => need_two_cores().map(|()| Parties::Threads),
             #[cfg(target_os = "linux")]
-            Limit::SpinProcesses => need_two_cores().and_then(|()| Partner::start(limit, LINES)).map(Parties::Spin),
+            Baseline::SpinProcesses => {
+                need_two_cores().and_then(|()| Partner::start(baseline, LINES)).map(Parties::Spin)
+            }
             #[cfg(target_os = "linux")]
-            Limit::FutexProcesses => Partner::start(limit, LINES).map(Parties::Futex),
+            Baseline::FutexProcesses => Partner::start(baseline, LINES).map(Parties::Futex),
             #[cfg(target_os = "linux")]
-            Limit::PipeProcesses => Pipes::start().map(Parties::Pipe),
+            Baseline::PipeProcesses => Pipes::start().map(Parties::Pipe),
             #[cfg(not(target_os = "linux"))]
-            Limit::SpinProcesses | Limit::FutexProcesses | Limit::PipeProcesses => {
+            Baseline::SpinProcesses | Baseline::FutexProcesses | Baseline::PipeProcesses => {
                 Err("needs Linux: memfd and futex".to_owned())
             }
-            Limit::Ring | Limit::CopyOneMebibyte | Limit::CopyLarge => Err("is no ping-pong".to_owned()),
+            Baseline::Ring | Baseline::CopyOneMebibyte | Baseline::CopyLarge => {
+                Err("is not a ping-pong baseline".to_owned())
+            }
         };
         parties.map(Self)
     }
@@ -174,7 +178,7 @@ mod tests {
 
     #[test]
     fn threads_answer_each_message_and_can_do_so_again() {
-        let Ok(mut ping_pong) = PingPong::new(Limit::SpinThreads) else { return };
+        let Ok(mut ping_pong) = PingPong::new(Baseline::SpinThreads) else { return };
         for _ in 0..2 {
             let times = ping_pong.trips(20);
             assert!(times.len() == 20 && times.iter().all(|time| *time > 0));

@@ -14,7 +14,7 @@ use std::{
 use rustix::thread::futex;
 
 use super::{
-    Limit,
+    Baseline,
     partner::{BACK, Partner, ring_bell},
     shared::Line,
 };
@@ -110,7 +110,7 @@ pub(crate) struct Rings(Partner);
 
 impl Rings {
     pub(crate) fn start() -> Result<Self, String> {
-        Partner::start(Limit::Ring, LINES).map(Self)
+        Partner::start(Baseline::Ring, LINES).map(Self)
     }
 
     /// Messages per second, each sent there and received back.

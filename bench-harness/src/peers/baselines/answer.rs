@@ -5,7 +5,7 @@
 use std::{io, os::fd::AsFd, sync::atomic::Ordering};
 
 use super::{
-    Limit,
+    Baseline,
     partner::{BACK, CONTROL, LINES, STOP, THERE, ring_bell, wait_until_other},
     ping_pong::Spin,
     pipe, ring,
@@ -13,23 +13,23 @@ use super::{
 };
 
 /// Answers until this process is killed.
-pub(crate) fn be_partner(limit: Limit) -> io::Result<()> {
+pub(crate) fn be_partner(baseline: Baseline) -> io::Result<()> {
     // Whoever started this may be killed at its time limit, and then nobody stops a party that spins.
     rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))?;
-    if limit == Limit::PipeProcesses {
+    if baseline == Baseline::PipeProcesses {
         return pipe::answer();
     }
-    let count = if limit == Limit::Ring { ring::LINES } else { LINES };
+    let count = if baseline == Baseline::Ring { ring::LINES } else { LINES };
     let shared = Shared::open(io::stdin().as_fd(), count)?;
     let lines = shared.lines();
     let mut turn = 0;
     loop {
         turn = wait_until_other(&lines[CONTROL].bell, turn);
-        match limit {
-            Limit::SpinProcesses => spin(lines),
-            Limit::FutexProcesses => answer_by_futex(lines),
-            Limit::Ring => ring::answer(lines),
-            _ => return Err(io::Error::new(io::ErrorKind::InvalidInput, "this limit needs no second process")),
+        match baseline {
+            Baseline::SpinProcesses => spin(lines),
+            Baseline::FutexProcesses => answer_by_futex(lines),
+            Baseline::Ring => ring::answer(lines),
+            _ => return Err(io::Error::new(io::ErrorKind::InvalidInput, "this baseline needs no second process")),
         }
     }
 }

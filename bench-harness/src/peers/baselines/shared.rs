@@ -34,7 +34,7 @@ unsafe impl Sync for Shared {}
 impl Shared {
     /// New memory, all zero, and the file to map it elsewhere.
     pub(super) fn create(count: usize) -> io::Result<(Self, OwnedFd)> {
-        let file = memfd_create("lab-limit", MemfdFlags::CLOEXEC)?;
+        let file = memfd_create("lab-baseline", MemfdFlags::CLOEXEC)?;
         ftruncate(&file, (count * size_of::<Line>()) as u64)?;
         Ok((Self::open(file.as_fd(), count)?, file))
     }

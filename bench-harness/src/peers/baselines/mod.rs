@@ -28,7 +28,7 @@ pub(crate) use ping_pong::{PingPong, WARM_UP};
 
 /// A primitive by name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
-pub(crate) enum Limit {
+pub(crate) enum Baseline {
     SpinThreads,
     SpinProcesses,
     FutexProcesses,
@@ -38,7 +38,7 @@ pub(crate) enum Limit {
     CopyLarge,
 }
 
-impl Limit {
+impl Baseline {
     pub(crate) const PING_PONGS: [Self; 4] =
         [Self::SpinThreads, Self::SpinProcesses, Self::FutexProcesses, Self::PipeProcesses];
 
