@@ -92,7 +92,7 @@ pub(crate) fn run(registry: &Registry) -> Result<ExitCode, LabError> {
         }
         #[cfg(target_os = "linux")]
         Command::Baseline { baseline } => {
-            crate::peers::baselines::be_partner(baseline).map_err(LabError::Output)?;
+            crate::peers::baselines::run_peer(baseline).map_err(LabError::Output)?;
             Ok(ExitCode::SUCCESS)
         }
     }

@@ -6,14 +6,14 @@ use std::{io, os::fd::AsFd, sync::atomic::Ordering};
 
 use super::{
     Baseline,
-    partner::{BACK, CONTROL, LINES, STOP, THERE, ring_bell, wait_until_other},
+    peer_process::{BACK, CONTROL, LINES, STOP, THERE, ring_bell, wait_until_other},
     ping_pong::Spin,
     pipe, ring,
     shared::{Line, Shared},
 };
 
 /// Answers until this process is killed.
-pub(crate) fn be_partner(baseline: Baseline) -> io::Result<()> {
+pub(crate) fn run_peer(baseline: Baseline) -> io::Result<()> {
     // Whoever started this may be killed at its time limit, and then nobody stops a party that spins.
     rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))?;
     if baseline == Baseline::PipeProcesses {

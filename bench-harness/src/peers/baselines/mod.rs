@@ -9,7 +9,7 @@
 mod answer;
 pub(crate) mod copy;
 #[cfg(target_os = "linux")]
-mod partner;
+mod peer_process;
 mod ping_pong;
 #[cfg(target_os = "linux")]
 mod pipe;
@@ -23,7 +23,7 @@ use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
 #[cfg(target_os = "linux")]
-pub(crate) use answer::be_partner;
+pub(crate) use answer::run_peer;
 pub(crate) use ping_pong::{PingPong, WARM_UP};
 
 /// A primitive by name.

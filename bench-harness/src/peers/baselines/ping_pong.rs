@@ -10,7 +10,7 @@ use std::{
 use super::{Baseline, need_two_cores};
 #[cfg(target_os = "linux")]
 use super::{
-    partner::{BACK, LINES, Partner, STOP, THERE, ring_bell, wait_until_other},
+    peer_process::{BACK, LINES, PeerProcess, STOP, THERE, ring_bell, wait_until_other},
     pipe::Pipes,
 };
 use crate::stats::nanos;
@@ -27,9 +27,9 @@ pub(crate) struct PingPong(Parties);
 enum Parties {
     Threads,
     #[cfg(target_os = "linux")]
-    Spin(Partner),
+    Spin(PeerProcess),
     #[cfg(target_os = "linux")]
-    Futex(Partner),
+    Futex(PeerProcess),
     #[cfg(target_os = "linux")]
     Pipe(Pipes),
 }
@@ -41,10 +41,10 @@ impl PingPong {
             Baseline::SpinThreads => need_two_cores().map(|()| Parties::Threads),
             #[cfg(target_os = "linux")]
             Baseline::SpinProcesses => {
-                need_two_cores().and_then(|()| Partner::start(baseline, LINES)).map(Parties::Spin)
+                need_two_cores().and_then(|()| PeerProcess::start(baseline, LINES)).map(Parties::Spin)
             }
             #[cfg(target_os = "linux")]
-            Baseline::FutexProcesses => Partner::start(baseline, LINES).map(Parties::Futex),
+            Baseline::FutexProcesses => PeerProcess::start(baseline, LINES).map(Parties::Futex),
             #[cfg(target_os = "linux")]
             Baseline::PipeProcesses => Pipes::start().map(Parties::Pipe),
             #[cfg(not(target_os = "linux"))]
@@ -63,17 +63,17 @@ impl PingPong {
         match &mut self.0 {
             Parties::Threads => between_threads(count),
             #[cfg(target_os = "linux")]
-            Parties::Spin(partner) => {
-                begin(partner);
-                let (there, back) = (&partner.lines()[THERE].bell, &partner.lines()[BACK].bell);
+            Parties::Spin(peer) => {
+                begin(peer);
+                let (there, back) = (&peer.lines()[THERE].bell, &peer.lines()[BACK].bell);
                 let times = times(count, |number| spin_trip(there, back, number));
                 spin_trip(there, back, STOP);
                 times
             }
             #[cfg(target_os = "linux")]
-            Parties::Futex(partner) => {
-                begin(partner);
-                let (there, back) = (&partner.lines()[THERE].bell, &partner.lines()[BACK].bell);
+            Parties::Futex(peer) => {
+                begin(peer);
+                let (there, back) = (&peer.lines()[THERE].bell, &peer.lines()[BACK].bell);
                 let trip = |number: u32| {
                     let old = back.load(Ordering::Relaxed);
                     there.store(number, Ordering::Release);
@@ -95,13 +95,13 @@ impl PingPong {
     }
 }
 
-/// Both lines as the partner expects them, and then its turn.
+/// Both lines as the peer expects them, and then its turn.
 #[cfg(target_os = "linux")]
-fn begin(partner: &Partner) {
+fn begin(peer: &PeerProcess) {
     // ORDERING: `wake` publishes both.
-    partner.lines()[THERE].bell.store(0, Ordering::Relaxed);
-    partner.lines()[BACK].bell.store(0, Ordering::Relaxed);
-    partner.wake();
+    peer.lines()[THERE].bell.store(0, Ordering::Relaxed);
+    peer.lines()[BACK].bell.store(0, Ordering::Relaxed);
+    peer.wake();
 }
 
 /// Spins, and after a while lets others run: who shares its core with the other party would otherwise keep it from answering

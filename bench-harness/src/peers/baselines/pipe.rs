@@ -7,7 +7,7 @@ use std::{
     process::{Child, Stdio},
 };
 
-use super::{Baseline, partner};
+use super::{Baseline, peer_process};
 
 /// The process at the other end, with both pipes; ended when dropped.
 pub(super) struct Pipes {
@@ -19,7 +19,7 @@ pub(super) struct Pipes {
 impl Pipes {
     pub(super) fn start() -> Result<Self, String> {
         let start = || -> io::Result<Self> {
-            let mut command = partner::command(Baseline::PipeProcesses)?;
+            let mut command = peer_process::command(Baseline::PipeProcesses)?;
             let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
             let (Some(there), Some(back)) = (child.stdin.take(), child.stdout.take()) else {
                 return Err(io::Error::other("a pipe that was asked for is not there"));

@@ -15,7 +15,7 @@ use rustix::thread::futex;
 
 use super::{
     Baseline,
-    partner::{BACK, Partner, ring_bell},
+    peer_process::{BACK, PeerProcess, ring_bell},
     shared::Line,
 };
 
@@ -105,12 +105,12 @@ impl<'a> Ring<'a> {
     }
 }
 
-/// A partner with its two rings.
-pub(crate) struct Rings(Partner);
+/// A peer with its two rings.
+pub(crate) struct Rings(PeerProcess);
 
 impl Rings {
     pub(crate) fn start() -> Result<Self, String> {
-        Partner::start(Baseline::Ring, LINES).map(Self)
+        PeerProcess::start(Baseline::Ring, LINES).map(Self)
     }
 
     /// Messages per second, each sent there and received back.

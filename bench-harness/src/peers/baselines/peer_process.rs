@@ -24,13 +24,13 @@ pub(super) const LINES: usize = BACK + 1;
 /// In place of a number: the turn is over.
 pub(super) const STOP: u32 = u32::MAX;
 
-/// A running partner; ended when dropped.
-pub(super) struct Partner {
+/// A running peer; ended when dropped.
+pub(super) struct PeerProcess {
     child: Child,
     shared: Shared,
 }
 
-impl Partner {
+impl PeerProcess {
     /// Starts it with so much shared memory.
     pub(super) fn start(baseline: Baseline, lines: usize) -> Result<Self, String> {
         let start = || -> io::Result<Self> {
@@ -45,16 +45,16 @@ impl Partner {
         self.shared.lines()
     }
 
-    /// Lets the partner begin a turn.
+    /// Lets the peer begin a turn.
     pub(super) fn wake(&self) {
         let bell = &self.lines()[CONTROL].bell;
-        // ORDERING: Release, so that the partner sees the lines as they were set for this turn.
+        // ORDERING: Release, so that the peer sees the lines as they were set for this turn.
         bell.fetch_add(1, Ordering::Release);
         ring_bell(bell);
     }
 }
 
-impl Drop for Partner {
+impl Drop for PeerProcess {
     fn drop(&mut self) {
         // It holds nothing that could be lost.
         let _ = self.child.kill();
@@ -62,7 +62,7 @@ impl Drop for Partner {
     }
 }
 
-/// The command line of a partner.
+/// The command line of a peer.
 pub(super) fn command(baseline: Baseline) -> io::Result<Command> {
     let mut command = Command::new(std::env::current_exe()?);
     let name = clap::ValueEnum::to_possible_value(&baseline).map(|value| value.get_name().to_owned());
