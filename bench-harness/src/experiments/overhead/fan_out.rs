@@ -9,7 +9,7 @@ use reports::{
 };
 
 use super::{
-    alternate::alternate,
+    interleave::measure_interleaved,
     map::rayon_pool,
     measurement::{Probe, Reading},
 };
@@ -43,13 +43,13 @@ pub(super) fn measure(probe: &Probe) -> Result<Vec<Reading>, Reason> {
     let mut forked_cut = || forked(cut.0, cut.1);
     let mut join_whole = || joined(whole.0, whole.1);
     let mut join_cut = || joined(cut.0, cut.1);
-    let mut ways = [
+    let mut variants = [
         (NO_CUTOFF, &mut forked_whole as &mut dyn FnMut() -> Result<f64, Reason>),
         (CUTOFF, &mut forked_cut),
         (RAYON, &mut join_whole),
         (RAYON, &mut join_cut),
     ];
-    let figures = alternate(probe.sizes.rounds, probe.seed, &mut ways)?;
+    let figures = measure_interleaved(probe.sizes.rounds, probe.seed, &mut variants)?;
     let [forked_whole, forked_cut, join_whole, join_cut] = figures.try_into().unwrap_or_default();
     let whole = format!("fib({})", whole.0);
     let cut = format!("fib({}), serial from fib({}) on", cut.0, cut.1);
@@ -125,7 +125,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn all_ways_give_the_same_number() {
+    fn all_variants_give_the_same_number() {
         let pool: &'static ThreadPoolExecutor = Box::leak(Box::new(ThreadPoolExecutor::new(2).unwrap()));
         for index in [0, 1, 2, 12] {
             assert_eq!(by_tasks(pool, index, 1), Some(fibonacci(index)));

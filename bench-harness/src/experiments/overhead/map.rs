@@ -1,6 +1,6 @@
 //! Maps of many cheap items, and of a few dear ones among them.
 //!
-//! What is compared alternates in one process, each gathers all answers into a vector of its own (so that page faults count
+//! The variants to compare are interleaved in one process; each gathers all answers into a vector of its own (so that page faults count
 //! for all), and the answers are checked when the clock has stopped.
 
 use std::time::Instant;
@@ -14,8 +14,8 @@ use reports::{
 use workloads::kernels::{self, Spin};
 
 use super::{
-    alternate::alternate,
     contenders::echo,
+    interleave::measure_interleaved,
     measurement::{Probe, Reading, Subject},
 };
 use crate::{
@@ -51,7 +51,8 @@ impl Visit for OnProcesses {
         let expected = sum(0..items);
         let mut gathered = || timed(items, expected, || executor.map(echo, 0..items).into_vec());
         let mut drained = || timed(items, expected, || drain(items, executor.map(echo, 0..items)));
-        let figures = alternate(sizes.rounds, seed, &mut [(INTO_VEC, &mut gathered), (DRAINED, &mut drained)])?;
+        let figures =
+            measure_interleaved(sizes.rounds, seed, &mut [(INTO_VEC, &mut gathered), (DRAINED, &mut drained)])?;
         let note = format!("{items} no-op items");
         Ok([INTO_VEC, DRAINED]
             .into_iter()
@@ -61,7 +62,7 @@ impl Visit for OnProcesses {
     }
 }
 
-/// A few instructions, and nothing that a compiler could do for several items at once in one of the ways only.
+/// A few instructions, and nothing that a compiler could do for several items at once in one of the variants only.
 fn cheap(x: u64) -> u64 {
     x.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ (x >> 7)
 }
@@ -76,13 +77,13 @@ fn on_threads(probe: &Probe) -> Result<Vec<Reading>, Reason> {
     let mut by_rayon =
         || timed(items, expected, || Ok(rayon.install(|| (0..items).into_par_iter().map(cheap).collect())));
     let mut serial = || timed(items, expected, || Ok((0..items).map(cheap).collect()));
-    let mut ways = [
+    let mut variants = [
         (INTO_VEC, &mut gathered as &mut dyn FnMut() -> Result<f64, Reason>),
         (DRAINED, &mut drained),
         (RAYON, &mut by_rayon),
         (SERIAL, &mut serial),
     ];
-    let figures = alternate(probe.sizes.rounds, probe.seed, &mut ways)?;
+    let figures = measure_interleaved(probe.sizes.rounds, probe.seed, &mut variants)?;
     let [gathered, drained, by_rayon, serial] = figures.try_into().unwrap_or_default();
     let note = format!("{items} cheap items");
     let beside = |name, group, values| Reading::beside(name, group, ITEMS, Unit::PerSecond, values);
@@ -123,7 +124,8 @@ pub(super) fn measure_skewed(probe: &Probe) -> Result<Vec<Reading>, Reason> {
         let items = items.clone();
         timed(SKEWED_ITEMS, expected, || Ok(rayon.install(|| items.into_par_iter().map(kernels::spin).collect())))
     };
-    let figures = alternate(probe.sizes.rounds * 2, probe.seed, &mut [(SKEWED, &mut by_pool), (RAYON, &mut by_rayon)])?;
+    let figures =
+        measure_interleaved(probe.sizes.rounds * 2, probe.seed, &mut [(SKEWED, &mut by_pool), (RAYON, &mut by_rayon)])?;
     let [by_pool, by_rayon] = figures.try_into().unwrap_or_default();
     Ok(vec![
         Reading::new(probe.subject, SKEWED, Unit::PerSecond, by_pool)

@@ -19,9 +19,9 @@ use crate::{
 pub(crate) enum Measurement {
     /// Submit many empty tasks, then collect them: tasks per second.
     Throughput,
-    /// One empty task at a time; alternates with a bare ping-pong.
+    /// One empty task at a time, interleaved with a bare ping-pong.
     RoundTrip,
-    /// Arguments of 1 MiB, several at a time; alternates with memcpy.
+    /// Arguments of 1 MiB, several at a time, interleaved with memcpy.
     Payload,
     /// `SharedBytes` of 64 MiB against an argument of 64 bytes.
     SharedBytes,

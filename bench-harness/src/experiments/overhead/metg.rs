@@ -3,7 +3,7 @@
 //!
 //! The number of tasks is fixed, and their work, in iterations of a kernel, is halved from where the kernel dominates until
 //! efficiency is below one half. Efficiency is the time of the same kernels in a plain loop, divided by the cores that can
-//! work and by the time on the executor; loop and executor alternate, so that a slower clock cancels out (one that was
+//! work and by the time on the executor; loop and executor are interleaved, so that a slower clock cancels out (one that was
 //! compared with its own best would look the better, the worse that is). Granularity is, as there, wall time times
 //! cores divided by the number of tasks: where efficiency is one half, twice the time of the bare task, which is given as
 //! well. Between neighbors the curve is interpolated in the logarithm of the granularity.

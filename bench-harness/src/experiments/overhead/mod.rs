@@ -3,13 +3,13 @@
 //! A *block* takes every measurement once: the measurements in an order of its own, and within each its subjects in an order
 //! of its own, all by a recorded seed. Each subject is measured in a process that was started for it, so that heap, layout in
 //! memory and whatever else differs between two starts is drawn anew in each block, and so that what hangs or crashes costs
-//! its row and nothing else. Within such a process, what is to be compared alternates in *rounds*. A figure is the median of
+//! its row and nothing else. Within such a process, what is to be compared is interleaved in *rounds*. A figure is the median of
 //! its blocks' medians, a ratio the median of the blocks' ratios.
 
-mod alternate;
 mod contenders;
 mod fan_out;
 mod idle;
+mod interleave;
 mod map;
 mod measurement;
 mod memory;

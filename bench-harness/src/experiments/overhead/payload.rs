@@ -1,6 +1,6 @@
 //! Arguments of 1 MiB, several at a time, as what arrives per second.
 //!
-//! For the process pool, rounds alternate with copies of 256 MiB: what it does cannot be faster than one copy of memory, and
+//! For the process pool, rounds are interleaved with copies of 256 MiB: what it does cannot be faster than one copy of memory, and
 //! the share of that speed is what the claim is about. The speed of copying one megabyte again and again, out of the cache,
 //! is a row as well.
 

@@ -1,6 +1,6 @@
 //! One empty task at a time, from submit to its result.
 //!
-//! Rounds of trips alternate with rounds of a bare spinning ping-pong in the same process, and each is divided by the
+//! Rounds of trips are interleaved with rounds of a bare spinning ping-pong in the same process, and each is divided by the
 //! ping-pong before it: on a machine whose clock and neighbors change, that ratio stands still where both times do not.
 //!
 //! The tail is another matter. Where a core is interrupted every 50 us or so (see `noise`), 1 % of all ping-pongs are hit, and
@@ -34,7 +34,7 @@ pub(super) const P99_RATIO: &str = "p99 / ping-pong p99";
 pub(super) const P99_TO_P50: &str = "p99 / ping-pong p50";
 pub(super) const P99_TO_FIVE: &str = "p99 / p99 of five ping-pongs";
 
-/// Rounds for each that the sizes ask for: they are short, and the more often they alternate, the better.
+/// Rounds for each that the sizes ask for: they are short, and the more often they are interleaved, the better.
 const MORE: u32 = 3;
 
 /// Why there is no ping-pong on a busy machine.

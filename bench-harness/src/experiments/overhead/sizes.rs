@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 pub(crate) struct Sizes {
     /// Each block takes every measurement once, in a process of its own.
     pub(crate) blocks: u32,
-    /// How often a process repeats its measurement; what is to be compared alternates from round to round.
+    /// How often a process repeats its measurement; what is to be compared is interleaved round by round.
     pub(crate) rounds: u32,
     /// Tasks to submit before the first is collected. Slower executors get fewer: see [`tasks`](Self::tasks).
     pub(crate) tasks: u32,
@@ -30,7 +30,7 @@ pub(crate) struct Sizes {
     pub(crate) idle_ms: u32,
     /// Calls of the recursive fan-out without cutoff: those of the Fibonacci number with this index.
     pub(crate) fib: u32,
-    /// Whether rounds alternate with those of a baseline, for the ratio. A report shows the baselines in rows of their own.
+    /// Whether rounds are interleaved with those of a baseline, for the ratio. A report shows the baselines in rows of their own.
     pub(crate) ratios: bool,
 }
 
