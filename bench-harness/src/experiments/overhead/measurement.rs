@@ -34,7 +34,9 @@ pub(crate) enum Measurement {
     /// The longest wait in a stream of tasks of mixed lengths, against an ideal queue's.
     Waits,
     /// Tasks that wait on tasks: recursive Fibonacci, beside rayon's join.
-    FanOut,
+    #[serde(rename = "fan-out")]
+    #[value(name = "fan-out")]
+    ForkJoin,
     /// From `build()` to the first result.
     Startup,
     /// From `kill -9` of a worker to the first result of the one that replaces it.

@@ -7,7 +7,7 @@
 //! its blocks' medians, a ratio the median of the blocks' ratios.
 
 mod contenders;
-mod fan_out;
+mod fork_join;
 mod idle;
 mod interleave;
 mod map;

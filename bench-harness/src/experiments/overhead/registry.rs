@@ -3,7 +3,7 @@
 use reports::model::Reason;
 
 use super::{
-    fan_out, idle, map,
+    fork_join, idle, map,
     measurement::{Measurement as M, Probe, Reading, Subject},
     memory, metg, payload, round_trip, shared_bytes, startup, submitters, throughput, waits,
 };
@@ -38,7 +38,7 @@ static TABLE: [Row; 15] = [
     row(M::SkewedMap, thread, map::measure_skewed),
     row(M::Submitters, || [pools(), vec![Subject::Peer(Peer::Crossbeam)]].concat(), submitters::measure),
     row(M::Waits, both, waits::measure),
-    row(M::FanOut, thread, fan_out::measure),
+    row(M::ForkJoin, thread, fork_join::measure),
     row(M::Startup, starters, startup::measure),
     row(M::Recovery, process, startup::measure_recovery),
     row(M::Memory, both, memory::measure),

@@ -28,7 +28,7 @@ pub(crate) struct Sizes {
     pub(crate) depth: u32,
     /// How long to look at an idle pool, in milliseconds.
     pub(crate) idle_ms: u32,
-    /// Calls of the recursive fan-out without cutoff: those of the Fibonacci number with this index.
+    /// Calls of the recursive fork-join without cutoff: those of the Fibonacci number with this index.
     pub(crate) fib: u32,
     /// Whether rounds are interleaved with those of a baseline, for the ratio. A report shows the baselines in rows of their own.
     pub(crate) ratios: bool,

@@ -7,7 +7,7 @@ use reports::{
 };
 
 use super::{
-    fan_out, idle, map,
+    fork_join, idle, map,
     measurement::{Measurement, Subject},
     memory, metg, payload, round_trip, shared_bytes, startup, submitters, throughput, waits,
 };
@@ -58,7 +58,7 @@ fn targets() -> Vec<Target> {
     let (process, thread) = (Subject::PROCESS, Subject::THREAD);
     let python = Other { subject: Python::ProcessPool.name(), quantity: throughput::QUANTITY };
     let rayon = |quantity| Other { subject: map::RAYON, quantity };
-    let join = |quantity| Other { subject: fan_out::RAYON, quantity };
+    let join = |quantity| Other { subject: fork_join::RAYON, quantity };
     let serial = Other { subject: map::SERIAL, quantity: map::ITEMS };
     let (speed, ratio, time) = (Itself(Unit::PerSecond), Itself(Unit::Ratio), Itself(Unit::Nanoseconds));
     let (bytes, count) = (Itself(Unit::Bytes), Itself(Unit::Count));
@@ -88,8 +88,15 @@ fn targets() -> Vec<Target> {
         target(M::Waits, thread, waits::RATIO, ratio, AtMost(1.1), None),
         target(M::Waits, process, waits::RATIO, ratio, AtMost(1.1), None),
         target(M::Waits, process, waits::SOCKET_RATIO, ratio, AtMost(1.1), None),
-        target(M::FanOut, thread, fan_out::NO_CUTOFF, join(fan_out::NO_CUTOFF), AtLeast(0.25), Some(AtLeast(0.35))),
-        target(M::FanOut, thread, fan_out::CUTOFF, join(fan_out::CUTOFF), AtLeast(0.9), Some(AtLeast(1.0))),
+        target(
+            M::ForkJoin,
+            thread,
+            fork_join::NO_CUTOFF,
+            join(fork_join::NO_CUTOFF),
+            AtLeast(0.25),
+            Some(AtLeast(0.35)),
+        ),
+        target(M::ForkJoin, thread, fork_join::CUTOFF, join(fork_join::CUTOFF), AtLeast(0.9), Some(AtLeast(1.0))),
         target(M::Startup, process, startup::FIRST, time, AtMost(5.0 * MS), Some(AtMost(2.0 * MS))),
         target(M::Recovery, process, startup::REPLACED, time, AtMost(5.0 * MS), Some(AtMost(MS))),
         target(M::Memory, process, memory::BEYOND_ARGUMENT, bytes, AtMost(256.0), Some(AtMost(128.0))),
