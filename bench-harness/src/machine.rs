@@ -7,7 +7,7 @@ use reports::model::{Host, Warning};
 use crate::noise::Noise;
 
 /// Looks at the machine. What it does not tell is left out.
-pub(crate) fn look() -> Host {
+pub(crate) fn inspect() -> Host {
     let cpu = read("/proc/cpuinfo");
     let field = |name: &str| {
         cpu.lines()

@@ -70,7 +70,7 @@ pub(crate) fn run(registry: &Registry) -> Result<ExitCode, LabError> {
         Command::Report { run, out } => report(&run, out),
         Command::Compare { base, new, format } => compare(&base, &new, format),
         Command::Machine { format } => {
-            let host = machine::look();
+            let host = machine::inspect();
             match format {
                 Format::Json => print_json(&host),
                 Format::Text => print(machine_text(&host).as_bytes()),

@@ -41,7 +41,7 @@ pub(super) fn measure(wanted: Wanted) -> Result<(Overhead, ExitCode), LabError> 
         overhead::all().into_iter().filter(|measurement| only.contains(measurement)).collect()
     };
     let plan = Plan { measurements, workers: workers as usize, sizes, seed };
-    let host = machine::look();
+    let host = machine::inspect();
     let mut progress = Progress::new(plan.steps() as u64)?;
     let figures = overhead::run(&plan, &mut progress);
     let elapsed = progress.end();

@@ -21,7 +21,7 @@ use crate::{
 
 /// Measures everything, and makes a run of it.
 pub(crate) fn run(settings: &Settings<'_>, experiments: &[&dyn Experiment]) -> Result<Run, LabError> {
-    let host = machine::look();
+    let host = machine::inspect();
     let speed = kernels::calibrate();
     let start = Instant::now();
     let size = size(settings, host.cores);

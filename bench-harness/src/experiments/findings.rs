@@ -92,7 +92,7 @@ mod tests {
 
     fn run(cells: Vec<Cell>) -> Run {
         Run {
-            host: crate::machine::look(),
+            host: crate::machine::inspect(),
             cells,
             efficiency: vec![EfficiencyCurve { executor: "thread".to_owned(), workers: 2, points: Vec::new() }],
             ..Run::default()
