@@ -92,7 +92,7 @@ pub(super) enum Command {
         /// How long, for each executor.
         #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
         seconds: u64,
-        /// What the actors do follows from it; default: from the clock.
+        /// What the drivers do follows from it; default: from the clock.
         #[arg(long)]
         seed: Option<u64>,
         /// On what.

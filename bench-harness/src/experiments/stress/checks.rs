@@ -84,7 +84,7 @@ pub(super) struct Hazards {
     pub(super) breaks: bool,
 }
 
-/// What all actors of one round share.
+/// What all drivers of one round share.
 #[derive(Debug, Default)]
 pub(super) struct Round {
     pub(super) hazards: Hazards,

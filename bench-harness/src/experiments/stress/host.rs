@@ -21,9 +21,9 @@ use rustix::process::{Resource, Rlimit, Signal, getrlimit, setrlimit};
 use workloads::Random;
 
 use super::{
-    actor::Actor,
     checks::{Counted, Expect, Plan},
     draw::below,
+    driver::Driver,
     signal::signal_child,
     tasks::{self, answer},
 };
@@ -49,8 +49,8 @@ pub(super) fn plugs(x: u64) -> u64 {
 }
 
 /// Stops a worker for a moment, while there is something for it to do, and lets it go on.
-pub(super) fn stop_worker(actor: &mut Actor<'_, Pool>, random: &mut Random) {
-    let pids = actor.pool.inner.worker_pids();
+pub(super) fn stop_worker(driver: &mut Driver<'_, Pool>, random: &mut Random) {
+    let pids = driver.pool.inner.worker_pids();
     if pids.is_empty() {
         return;
     }
@@ -66,10 +66,10 @@ pub(super) fn stop_worker(actor: &mut Actor<'_, Pool>, random: &mut Random) {
             // It may have been killed, and replaced, meanwhile.
             let _ = rustix::process::pidfd_send_signal(&handle, Signal::CONT);
         });
-        let limited = actor.pool.submit_with(tasks::busy, x, options);
-        actor.hold(limited, Expect::new(Plan::Answer, x).timing_out(), false);
-        let free = actor.pool.submit(tasks::quick, x);
-        actor.hold(free, Expect::new(Plan::Answer, x), false);
+        let limited = driver.pool.submit_with(tasks::busy, x, options);
+        driver.hold(limited, Expect::new(Plan::Answer, x).timing_out(), false);
+        let free = driver.pool.submit(tasks::quick, x);
+        driver.hold(free, Expect::new(Plan::Answer, x), false);
     });
 }
 
@@ -78,7 +78,7 @@ const COPY_TAKES: Duration = Duration::from_secs(20);
 
 /// Has a copy of the program use the pool that it finds in its memory. It has to be told that it cannot, soon, and nothing of
 /// that may be noticed here.
-pub(super) fn fork_copy(actor: &mut Actor<'_, Pool>, random: &mut Random) {
+pub(super) fn fork_copy(driver: &mut Driver<'_, Pool>, random: &mut Random) {
     let x = random.next_u64();
     let ends_by_drop = below(random, 2) == 0;
     // SAFETY: the copy calls nothing but the pool, whose promise is just that it may, and leaves by `_exit`.
@@ -86,7 +86,7 @@ pub(super) fn fork_copy(actor: &mut Actor<'_, Pool>, random: &mut Random) {
     let copy = unsafe { fork() };
     match copy {
         Ok(ForkResult::Child) => {
-            let pool = Arc::clone(actor.pool);
+            let pool = Arc::clone(driver.pool);
             let code = match pool.inner.submit(tasks::quick, x).map(|future| future.result()) {
                 Ok(Ok(_)) => 3,
                 Ok(Err(_)) | Err(_) => 0,
@@ -112,11 +112,11 @@ pub(super) fn fork_copy(actor: &mut Actor<'_, Pool>, random: &mut Random) {
                 // It has hung; what it says is of no use any more.
                 let _ = (kill(child, Number::SIGKILL), waitpid(child, None));
             }
-            actor.round.require(matches!(status, Ok(WaitStatus::Exited(_, 0))), || {
+            driver.round.require(matches!(status, Ok(WaitStatus::Exited(_, 0))), || {
                 format!("a forked copy of the program ended with {status:?}; 3: its pool ran a task")
             });
-            let outcome = actor.pool.submit(tasks::quick, x);
-            actor.hold(outcome, Expect::new(Plan::Answer, x), false);
+            let outcome = driver.pool.submit(tasks::quick, x);
+            driver.hold(outcome, Expect::new(Plan::Answer, x), false);
         }
         // No memory, or no process left, for a moment.
         Err(_) => {}

@@ -6,9 +6,9 @@ use executor_core::{Executor, RayonExecutor, SerialExecutor, SubmitError, TaskFu
 use workloads::Random;
 
 use super::{
-    actor::{Actor, Built, Subject},
     checks::{Counted, Expect, Hazards, Plan, Round},
     draw::below,
+    driver::{Built, Driver, Subject},
     tasks::{self, answer},
 };
 use crate::error::LabError;
@@ -24,14 +24,14 @@ impl Subject for Counted<SerialExecutor> {
         Ok(Built { pool, round, tally: None, about: "serial".to_owned() })
     }
 
-    fn special(actor: &mut Actor<'_, Self>, random: &mut Random) {
+    fn special(driver: &mut Driver<'_, Self>, random: &mut Random) {
         let x = random.next_u64();
-        let inner = Arc::clone(actor.pool);
+        let inner = Arc::clone(driver.pool);
         // A task that submits to its own executor.
-        let outcome = actor.pool.inner.spawn(move || {
+        let outcome = driver.pool.inner.spawn(move || {
             inner.submit(tasks::quick, x).map_or_else(|_| answer(x), |future| future.result().unwrap_or_default())
         });
-        hold_spawned(actor, outcome, x);
+        hold_spawned(driver, outcome, x);
     }
 }
 
@@ -45,15 +45,15 @@ impl Subject for Counted<RayonExecutor> {
         Ok(Built { pool, round, tally: None, about: format!("rayon, {workers} workers") })
     }
 
-    fn special(actor: &mut Actor<'_, Self>, random: &mut Random) {
+    fn special(driver: &mut Driver<'_, Self>, random: &mut Random) {
         let (x, depth) = (random.next_u64(), below(random, 5));
         if below(random, 2) == 0 {
-            let outcome = actor.pool.inner.spawn(move || answer(x));
-            hold_spawned(actor, outcome, x);
+            let outcome = driver.pool.inner.spawn(move || answer(x));
+            hold_spawned(driver, outcome, x);
             return;
         }
-        let weak = Arc::downgrade(actor.pool);
-        let outcome = actor.pool.inner.spawn(move || {
+        let weak = Arc::downgrade(driver.pool);
+        let outcome = driver.pool.inner.spawn(move || {
             // Waits, with and without a limit, for tasks of its own pool.
             for number in 0..depth {
                 let Some(pool) = weak.upgrade() else { break };
@@ -67,14 +67,14 @@ impl Subject for Counted<RayonExecutor> {
             }
             answer(x)
         });
-        hold_spawned(actor, outcome, x);
+        hold_spawned(driver, outcome, x);
     }
 }
 
 /// Holds a task that was spawned past the counting.
-fn hold_spawned<S: Subject>(actor: &mut Actor<'_, S>, outcome: Result<TaskFuture<u64>, SubmitError>, x: u64) {
+fn hold_spawned<S: Subject>(driver: &mut Driver<'_, S>, outcome: Result<TaskFuture<u64>, SubmitError>, x: u64) {
     if outcome.is_ok() {
-        actor.round.count_submitted();
+        driver.round.count_submitted();
     }
-    actor.hold(outcome, Expect::new(Plan::Answer, x), false);
+    driver.hold(outcome, Expect::new(Plan::Answer, x), false);
 }

@@ -6,9 +6,9 @@ use executor_core::{Map, Submit, Task, TaskError, TryMapError};
 use workloads::Random;
 
 use super::{
-    actor::Subject,
     checks::{Expect, Plan, Round},
     draw::below,
+    driver::Subject,
     tasks::{self, answer},
 };
 

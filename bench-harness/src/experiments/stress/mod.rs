@@ -1,12 +1,12 @@
-//! A stress program: several actors do random things to one pool until a round ends it in a random way; then nothing may be
+//! A stress program: several drivers do random things to one pool until a round ends it in a random way; then nothing may be
 //! lost, pending or left behind, and the next round builds another pool.
 //!
-//! What each actor does follows from the seed, the executor, the number of the round and that of the actor. When it happens
+//! What each driver does follows from the seed, the executor, the number of the round and that of the driver. When it happens
 //! does not.
 
-mod actor;
 mod checks;
 mod draw;
+mod driver;
 mod foreign;
 #[cfg(unix)]
 mod host;
@@ -35,8 +35,8 @@ use std::{
 use executor_core::{ProcessPoolExecutor, RayonExecutor, SerialExecutor, ThreadPoolExecutor};
 
 use self::{
-    actor::Subject,
     checks::Counted,
+    driver::Subject,
     leaks::{Inventory, Trend},
     outcome::{HANG, Stressed},
     round::play,

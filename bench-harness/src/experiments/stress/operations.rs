@@ -1,4 +1,4 @@
-//! What an actor does, one operation after the other.
+//! What a driver does, one operation after the other.
 
 use std::{
     sync::atomic::Ordering,
@@ -9,9 +9,9 @@ use executor_core::{SubmitError, TaskOptions};
 use workloads::Random;
 
 use super::{
-    actor::{Actor, Held, Subject},
     checks::{Expect, Plan},
     draw::{below, mix, shutdown},
+    driver::{Driver, Held, Subject},
     maps, shared, tasks,
 };
 
@@ -104,7 +104,7 @@ const OPERATIONS: &[Operation] = &[
     O::Special,
     O::Special,
 ];
-impl<S: Subject> Actor<'_, S> {
+impl<S: Subject> Driver<'_, S> {
     /// Does so many operations, or as many as there is time for; what it still holds at the end. Each has random numbers of
     /// its own, so that what happens in one changes nothing in those after it.
     pub(super) fn run(mut self, seed: u64, operations: u64, ends_early: bool, until: Instant) -> Vec<Held> {

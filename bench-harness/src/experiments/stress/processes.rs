@@ -7,9 +7,9 @@ use rustix::process::Signal;
 use workloads::Random;
 
 use super::{
-    actor::{Actor, Built, Subject},
     checks::{Counted, Expect, Hazards, Plan, Round},
     draw::{below, perhaps},
+    driver::{Built, Driver, Subject},
     host,
     signal::signal_child,
     tasks,
@@ -76,45 +76,45 @@ impl Subject for Pool {
         Ok(Built { pool: Self::new(builder.build()?, &round), round, tally: None, about })
     }
 
-    fn special(actor: &mut Actor<'_, Self>, random: &mut Random) {
+    fn special(driver: &mut Driver<'_, Self>, random: &mut Random) {
         let x = random.next_u64();
         let what = below(random, 11);
-        actor.post.step(format!("special {what} of processes"));
+        driver.post.step(format!("special {what} of processes"));
         match what {
             0 => {
-                let outcome = actor.pool.submit(tasks::aborts, x);
-                actor.hold(outcome, Expect::new(Plan::Crash, x), false);
+                let outcome = driver.pool.submit(tasks::aborts, x);
+                driver.hold(outcome, Expect::new(Plan::Crash, x), false);
             }
             1 => {
-                let outcome = actor.pool.submit(tasks::exits, x);
-                actor.hold(outcome, Expect::new(Plan::Crash, x), false);
+                let outcome = driver.pool.submit(tasks::exits, x);
+                driver.hold(outcome, Expect::new(Plan::Crash, x), false);
             }
-            2 => kill_running(actor, random),
+            2 => kill_running(driver, random),
             3 => {
-                if let Err(error) = actor.pool.inner.warm_up() {
+                if let Err(error) = driver.pool.inner.warm_up() {
                     let good = match error {
-                        TaskError::ShutDown => actor.round.is_ending(),
-                        TaskError::PoolBroken { .. } => actor.round.hazards.breaks,
+                        TaskError::ShutDown => driver.round.is_ending(),
+                        TaskError::PoolBroken { .. } => driver.round.hazards.breaks,
                         _ => false,
                     };
-                    actor.round.require(good, || format!("warm_up failed: {error:?}"));
+                    driver.round.require(good, || format!("warm_up failed: {error:?}"));
                 }
             }
-            4 if actor.pool.inner.fork_server_pid().is_some() => {
+            4 if driver.pool.inner.fork_server_pid().is_some() => {
                 // Costs no task.
-                if let Some(pid) = actor.pool.inner.fork_server_pid() {
+                if let Some(pid) = driver.pool.inner.fork_server_pid() {
                     signal_child(pid, Signal::KILL);
                 }
             }
-            5 => host::stop_worker(actor, random),
-            6 if below(random, 4) == 0 => host::fork_copy(actor, random),
+            5 => host::stop_worker(driver, random),
+            6 if below(random, 4) == 0 => host::fork_copy(driver, random),
             7 => {
-                let outcome = actor.pool.submit(host::plugs, x);
-                actor.hold(outcome, Expect::new(Plan::Answer, x), false);
+                let outcome = driver.pool.submit(host::plugs, x);
+                driver.hold(outcome, Expect::new(Plan::Answer, x), false);
             }
             _ => {
-                let pids = actor.pool.inner.worker_pids();
-                if actor.round.hazards.kills && !pids.is_empty() {
+                let pids = driver.pool.inner.worker_pids();
+                if driver.round.hazards.kills && !pids.is_empty() {
                     signal_child(pids[below(random, pids.len() as u64) as usize], Signal::KILL);
                 }
             }
@@ -127,16 +127,16 @@ impl Subject for Pool {
 }
 
 /// Kills a task that probably runs.
-fn kill_running(actor: &mut Actor<'_, Pool>, random: &mut Random) {
+fn kill_running(driver: &mut Driver<'_, Pool>, random: &mut Random) {
     let x = random.next_u64();
-    match actor.pool.submit(tasks::long, x) {
+    match driver.pool.submit(tasks::long, x) {
         Ok(future) => {
             future.wait_timeout(Duration::from_millis(below(random, 10)));
             let mut expect = Expect::new(Plan::Answer, x).cancelled_perhaps();
             expect.is_killed = future.kill();
-            actor.held.push((expect, future));
-            actor.settle_last();
+            driver.held.push((expect, future));
+            driver.settle_last();
         }
-        Err(error) => actor.round.check_refusal(error, false),
+        Err(error) => driver.round.check_refusal(error, false),
     }
 }

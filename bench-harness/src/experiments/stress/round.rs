@@ -1,4 +1,4 @@
-//! One round: a pool is built, several actors work with it, and it ends.
+//! One round: a pool is built, several drivers work with it, and it ends.
 
 use std::{
     sync::{Arc, atomic::Ordering},
@@ -10,9 +10,9 @@ use executor_core::{Shutdown, SubmitError};
 use workloads::Random;
 
 use super::{
-    actor::{Actor, Built, Held, Subject},
     checks::{self, Round},
     draw::{below, mix, shutdown},
+    driver::{Built, Driver, Held, Subject},
     foreign,
     outcome::Settings,
     tasks,
@@ -55,27 +55,27 @@ pub(super) fn play<S: Subject>(
         format!("{prefix}: {}", state.as_deref().unwrap_or("gone"))
     })));
     let post = watch.post("the round");
-    let (actors, operations) = (1 + below(&mut random, 5), 20 + below(&mut random, 150));
+    let (drivers, operations) = (1 + below(&mut random, 5), 20 + below(&mut random, 150));
     let ends_early = below(&mut random, 3) == 0;
     let mut held: Vec<Held> = Vec::new();
     thread::scope(|scope| {
-        let threads: Vec<_> = (0..actors)
+        let threads: Vec<_> = (0..drivers)
             .map(|number| {
-                let post = watch.post(format!("actor {number}"));
-                let actor = Actor { pool: &pool, round: &round, post, held: Vec::new() };
+                let post = watch.post(format!("driver {number}"));
+                let driver = Driver { pool: &pool, round: &round, post, held: Vec::new() };
                 let seed = mix(seed, number);
-                scope.spawn(move || actor.run(seed, operations, ends_early, until))
+                scope.spawn(move || driver.run(seed, operations, ends_early, until))
             })
             .collect();
         for thread in threads {
             match thread.join() {
                 Ok(left) => held.extend(left),
-                Err(_) => round.wrong("an actor panicked"),
+                Err(_) => round.wrong("a driver panicked"),
             }
         }
     });
     let (stats, workers_died) = end(pool, &round, &mut random, &post, tally.as_deref());
-    post.step("asks for what the actors have left");
+    post.step("asks for what the drivers have left");
     for (expect, future) in held {
         // Where the pool was only dropped, a task or a callback may have been the last to hold on to it.
         round.require(future.done() || !stats.is_complete, || {

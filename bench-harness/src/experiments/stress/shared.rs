@@ -9,8 +9,8 @@ use executor_core::{SharedBytes, in_worker};
 use workloads::Random;
 
 use super::{
-    actor::{Actor, Subject},
     draw::below,
+    driver::{Driver, Subject},
     maps,
     tasks::answer,
 };
@@ -56,21 +56,21 @@ fn look((bytes, seed): (SharedBytes, u64)) -> Seen {
     (arrived, unchanged, back)
 }
 
-pub(super) fn round_trip<S: Subject>(actor: &Actor<'_, S>, random: &mut Random) {
+pub(super) fn round_trip<S: Subject>(driver: &Driver<'_, S>, random: &mut Random) {
     let (length, seed) = (1 + below(random, 300_000) as usize, random.next_u64());
     let bytes = made(length, seed);
     let held = (seed % 5 == 0).then(|| bytes.clone());
-    let outcome = actor.pool.submit(look, (bytes, seed));
+    let outcome = driver.pool.submit(look, (bytes, seed));
     drop(held);
     match outcome.map(|future| future.result()) {
         Ok(Ok((arrived, unchanged, back))) => {
-            actor.round.require(arrived, || format!("{length} shared bytes have arrived as others"));
-            actor.round.require(unchanged, || "shared bytes that a worker keeps have changed".to_owned());
-            actor.round.require(back.len() == length && is_right(&back, seed), || {
+            driver.round.require(arrived, || format!("{length} shared bytes have arrived as others"));
+            driver.round.require(unchanged, || "shared bytes that a worker keeps have changed".to_owned());
+            driver.round.require(back.len() == length && is_right(&back, seed), || {
                 format!("{length} shared bytes came back as others")
             });
         }
-        Ok(Err(error)) => maps::check_error(actor.round, &error),
-        Err(error) => actor.round.check_refusal(error, false),
+        Ok(Err(error)) => maps::check_error(driver.round, &error),
+        Err(error) => driver.round.check_refusal(error, false),
     }
 }

@@ -6,15 +6,15 @@ use executor_core::{CancelToken, TaskFuture, TaskOptions, partial};
 use workloads::Random;
 
 use super::{
-    actor::{Actor, Subject},
     checks::{Expect, Plan},
     draw::below,
+    driver::{Driver, Subject},
     foreign::{self, Foreign, Mood},
     maps,
     tasks::{self, answer},
 };
 
-impl<S: Subject> Actor<'_, S> {
+impl<S: Subject> Driver<'_, S> {
     pub(super) fn submit_many(&mut self, random: &mut Random) {
         let first = random.next_u64();
         let count = below(random, 100);

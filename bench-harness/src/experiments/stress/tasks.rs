@@ -1,4 +1,4 @@
-//! What the actors have run. Everything is a function of its argument, so that every answer can be checked.
+//! What the drivers have run. Everything is a function of its argument, so that every answer can be checked.
 
 use std::{
     thread,
@@ -35,7 +35,7 @@ pub(super) fn nap(x: u64) -> u64 {
     answer(x)
 }
 
-/// Longer than any time limit that the actors set.
+/// Longer than any time limit that the drivers set.
 pub(super) fn long(x: u64) -> u64 {
     thread::sleep(Duration::from_millis(60 + x % 60));
     answer(x)

@@ -15,9 +15,9 @@ use executor_core::{
 use workloads::Random;
 
 use super::{
-    actor::{Actor, Built, Subject},
     checks::{Counted, Expect, Hazards, Plan, Round, Tally},
     draw::{below, perhaps},
+    driver::{Built, Driver, Subject},
     tasks::{self, answer},
 };
 use crate::error::LabError;
@@ -47,31 +47,31 @@ impl Subject for Pool {
         Ok(Built { pool: Self::new(builder.build()?, &round), round, tally: Some(tally), about })
     }
 
-    fn special(actor: &mut Actor<'_, Self>, random: &mut Random) {
+    fn special(driver: &mut Driver<'_, Self>, random: &mut Random) {
         let x = random.next_u64();
         let what = below(random, 10);
-        actor.post.step(format!("special {what} of threads"));
+        driver.post.step(format!("special {what} of threads"));
         match what {
             0 => {
                 let text = "captured".repeat(4);
                 let priority = below(random, 3) as i32 - 1;
-                let spawned = actor.pool.inner.spawn_with(
+                let spawned = driver.pool.inner.spawn_with(
                     move || {
                         with_worker_state(|count: &AtomicU64| count.fetch_add(1, Ordering::Relaxed));
                         answer(x) + text.len() as u64 - 32
                     },
                     TaskOptions::new().priority(priority),
                 );
-                actor.hold(spawned, Expect::new(Plan::Answer, x), false);
+                driver.hold(spawned, Expect::new(Plan::Answer, x), false);
             }
-            1 | 2 => tree(actor, below(random, 7), x),
-            3 => chain(actor, below(random, 200)),
-            4 => wait_inside(actor, random),
-            5 => scope(actor, random),
-            6 => failing_scope(actor, random),
-            7 => drop(actor.pool.inner.resize(1 + below(random, 6) as usize)),
-            8 => spawn_map(actor, random),
-            _ => own_end(actor, x),
+            1 | 2 => tree(driver, below(random, 7), x),
+            3 => chain(driver, below(random, 200)),
+            4 => wait_inside(driver, random),
+            5 => scope(driver, random),
+            6 => failing_scope(driver, random),
+            7 => drop(driver.pool.inner.resize(1 + below(random, 6) as usize)),
+            8 => spawn_map(driver, random),
+            _ => own_end(driver, x),
         }
     }
 }
@@ -108,12 +108,12 @@ fn sum(pool: &Weak<Pool>, depth: u64, x: u64) -> Option<u64> {
     Some(left.wrapping_add(right.ok().flatten()?))
 }
 
-fn tree(actor: &Actor<'_, Pool>, depth: u64, x: u64) {
-    let weak = Arc::downgrade(actor.pool);
+fn tree(driver: &Driver<'_, Pool>, depth: u64, x: u64) {
+    let weak = Arc::downgrade(driver.pool);
     let expected = (0..1_u64 << depth).fold(0_u64, |sum, number| sum.wrapping_add(answer(x.wrapping_add(number))));
-    match actor.pool.inner.spawn(move || sum(&weak, depth, x)) {
-        Ok(future) => check_nested(actor.round, expected, future.result()),
-        Err(error) => actor.round.check_refusal(error, false),
+    match driver.pool.inner.spawn(move || sum(&weak, depth, x)) {
+        Ok(future) => check_nested(driver.round, expected, future.result()),
+        Err(error) => driver.round.check_refusal(error, false),
     }
 }
 
@@ -127,17 +127,17 @@ fn count(pool: &Weak<Pool>, depth: u64) -> Option<u64> {
     Some(next.result().ok().flatten()? + 1)
 }
 
-fn chain(actor: &Actor<'_, Pool>, depth: u64) {
-    let weak = Arc::downgrade(actor.pool);
-    match actor.pool.inner.spawn(move || count(&weak, depth)) {
-        Ok(future) => check_nested(actor.round, depth, future.result()),
-        Err(error) => actor.round.check_refusal(error, false),
+fn chain(driver: &Driver<'_, Pool>, depth: u64) {
+    let weak = Arc::downgrade(driver.pool);
+    match driver.pool.inner.spawn(move || count(&weak, depth)) {
+        Ok(future) => check_nested(driver.round, depth, future.result()),
+        Err(error) => driver.round.check_refusal(error, false),
     }
 }
 
 /// A task that waits for many others at once.
-fn wait_inside(actor: &Actor<'_, Pool>, random: &mut Random) {
-    let (weak, x) = (Arc::downgrade(actor.pool), random.next_u64() >> 8);
+fn wait_inside(driver: &Driver<'_, Pool>, random: &mut Random) {
+    let (weak, x) = (Arc::downgrade(driver.pool), random.next_u64() >> 8);
     let (items, way) = (below(random, 20), below(random, 3));
     let work = move || {
         let pool = weak.upgrade()?;
@@ -167,19 +167,19 @@ fn wait_inside(actor: &Actor<'_, Pool>, random: &mut Random) {
         Some(total)
     };
     let expected = (x..x + items).fold(0_u64, |sum, x| sum.wrapping_add(answer(x)));
-    match actor.pool.inner.spawn(work) {
-        Ok(future) => check_nested(actor.round, expected, future.result()),
-        Err(error) => actor.round.check_refusal(error, false),
+    match driver.pool.inner.spawn(work) {
+        Ok(future) => check_nested(driver.round, expected, future.result()),
+        Err(error) => driver.round.check_refusal(error, false),
     }
 }
 
-fn scope(actor: &Actor<'_, Pool>, random: &mut Random) {
+fn scope(driver: &Driver<'_, Pool>, random: &mut Random) {
     let first = random.next_u64() >> 8;
     let mut values: Vec<u64> = (first..first + below(random, 60)).collect();
     let total = AtomicU64::new(0);
     let panics = below(random, 6) == 0 && !values.is_empty();
     let mut refused = false;
-    let outcome = actor.pool.inner.scope(|scope| {
+    let outcome = driver.pool.inner.scope(|scope| {
         for (place, value) in values.iter_mut().enumerate() {
             let total = &total;
             let spawned = scope.spawn(move || {
@@ -200,25 +200,25 @@ fn scope(actor: &Actor<'_, Pool>, random: &mut Random) {
         Ok(()) => {
             let good = values.iter().copied().eq((first..first + values.len() as u64).map(answer));
             let whole = total.load(Ordering::SeqCst) == values.len() as u64;
-            actor.round.require(good && whole && !panics || refused, || "a scope has lost a task".to_owned());
+            driver.round.require(good && whole && !panics || refused, || "a scope has lost a task".to_owned());
         }
         Err(error) => {
             let good = match error {
                 TaskError::Panicked { .. } => panics,
                 // By a shutdown, before it was begun.
-                TaskError::Cancelled => actor.round.may_cancel_queued(),
+                TaskError::Cancelled => driver.round.may_cancel_queued(),
                 _ => false,
             };
-            actor.round.require(good, || format!("a scope failed: {error:?}"));
+            driver.round.require(good, || format!("a scope failed: {error:?}"));
         }
     }
-    actor.round.require(!refused || actor.round.is_ending(), || "a scope was refused".to_owned());
+    driver.round.require(!refused || driver.round.is_ending(), || "a scope was refused".to_owned());
 }
 
-fn failing_scope(actor: &Actor<'_, Pool>, random: &mut Random) {
+fn failing_scope(driver: &Driver<'_, Pool>, random: &mut Random) {
     let (items, bad) = (1 + below(random, 30), below(random, 60));
     let ran = AtomicU64::new(0);
-    let outcome: Result<(), TryMapError<u64>> = actor.pool.inner.try_scope(|scope| {
+    let outcome: Result<(), TryMapError<u64>> = driver.pool.inner.try_scope(|scope| {
         for number in 0..items {
             let ran = &ran;
             // A pool that is shut down takes no more.
@@ -230,17 +230,17 @@ fn failing_scope(actor: &Actor<'_, Pool>, random: &mut Random) {
     });
     let ran = ran.load(Ordering::SeqCst);
     let good = match outcome {
-        Ok(()) => bad >= items && ran == items || actor.round.is_ending(),
+        Ok(()) => bad >= items && ran == items || driver.round.is_ending(),
         Err(TryMapError::Output(number)) => number == bad && ran <= items,
-        Err(TryMapError::Task(TaskError::Cancelled)) => actor.round.may_cancel_queued(),
+        Err(TryMapError::Task(TaskError::Cancelled)) => driver.round.may_cancel_queued(),
         Err(TryMapError::Task(_)) => false,
     };
-    actor.round.require(good, || format!("a scope of {items} with an error in {bad}: {outcome:?}, {ran} ran"));
+    driver.round.require(good, || format!("a scope of {items} with an error in {bad}: {outcome:?}, {ran} ran"));
 }
 
-fn spawn_map(actor: &Actor<'_, Pool>, random: &mut Random) {
+fn spawn_map(driver: &Driver<'_, Pool>, random: &mut Random) {
     let (items, offset) = (below(random, 3000), random.next_u64());
-    let map = actor.pool.inner.spawn_map(move |x: u64| answer(x.wrapping_add(offset)), 0..items);
+    let map = driver.pool.inner.spawn_map(move |x: u64| answer(x.wrapping_add(offset)), 0..items);
     let outcome: Result<Vec<u64>, TaskError> = match below(random, 3) {
         0 => map.into_vec(),
         1 => map.chunk_size(7).unordered().collect::<Result<Vec<u64>, _>>().map(|mut values| {
@@ -255,17 +255,17 @@ fn spawn_map(actor: &Actor<'_, Pool>, random: &mut Random) {
             // One of the three does not keep the order.
             values.sort_unstable();
             expected.sort_unstable();
-            actor.round.require(values == expected, || "spawn_map has a wrong answer".to_owned());
+            driver.round.require(values == expected, || "spawn_map has a wrong answer".to_owned());
         }
-        Err(TaskError::Cancelled | TaskError::ShutDown) if actor.round.is_ending() => {}
-        Err(error) => actor.round.wrong(format!("spawn_map failed: {error:?}")),
+        Err(TaskError::Cancelled | TaskError::ShutDown) if driver.round.is_ending() => {}
+        Err(error) => driver.round.wrong(format!("spawn_map failed: {error:?}")),
     }
 }
 
 /// A pool whose last owner is one of its own tasks.
-fn own_end(actor: &Actor<'_, Pool>, x: u64) {
+fn own_end(driver: &Driver<'_, Pool>, x: u64) {
     let Ok(pool) = ThreadPoolExecutor::builder().max_workers(2).thread_name_prefix("stressed-own").build() else {
-        return actor.round.wrong("a small pool could not be built");
+        return driver.round.wrong("a small pool could not be built");
     };
     let pool = Arc::new(pool);
     let inside = Arc::clone(&pool);
@@ -282,5 +282,5 @@ fn own_end(actor: &Actor<'_, Pool>, x: u64) {
         Ok(Ok(Ok(last))) => last.result() == Ok(answer(x)),
         _ => false,
     };
-    actor.round.require(good, || "a pool that ends in its own task lost one".to_owned());
+    driver.round.require(good, || "a pool that ends in its own task lost one".to_owned());
 }

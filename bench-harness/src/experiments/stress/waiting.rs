@@ -15,12 +15,12 @@ use executor_core::{ReturnWhen, as_completed, wait, wait_until};
 use workloads::Random;
 
 use super::{
-    actor::{Actor, Subject},
     draw::below,
+    driver::{Driver, Subject},
     tasks,
 };
 
-impl<S: Subject> Actor<'_, S> {
+impl<S: Subject> Driver<'_, S> {
     pub(super) fn cancel(&mut self, random: &mut Random) {
         for _ in 0..=below(random, 4) {
             let Some((mut expect, future)) = self.take(random) else { return };

@@ -1,4 +1,4 @@
-//! An actor: one thread that does to an executor what its seed says, and checks what comes of it.
+//! A driver: one thread that does to an executor what its seed says, and checks what comes of it.
 
 use std::sync::Arc;
 
@@ -35,7 +35,7 @@ pub(super) trait Subject: Executor + Send + Sync + Sized + 'static {
     fn build(variant: Self::Variant, random: &mut Random) -> Result<Built<Self>, LabError>;
 
     /// Does something that only this executor can.
-    fn special(actor: &mut Actor<'_, Self>, random: &mut Random);
+    fn special(driver: &mut Driver<'_, Self>, random: &mut Random);
 
     /// More to say of it when it hangs.
     fn details(&self) -> String {
@@ -43,14 +43,14 @@ pub(super) trait Subject: Executor + Send + Sync + Sized + 'static {
     }
 }
 
-pub(super) struct Actor<'a, S: Subject> {
+pub(super) struct Driver<'a, S: Subject> {
     pub(super) pool: &'a Arc<S>,
     pub(super) round: &'a Arc<Round>,
     pub(super) post: Post,
     pub(super) held: Vec<Held>,
 }
 
-impl<S: Subject> Actor<'_, S> {
+impl<S: Subject> Driver<'_, S> {
     pub(super) fn hold(&mut self, outcome: Result<TaskFuture<u64>, SubmitError>, expect: Expect, may_be_full: bool) {
         match outcome {
             Ok(future) => self.held.push((expect, future)),
