@@ -14,8 +14,8 @@ use executor_core::{
 };
 
 use super::{
-    foreign::Mood,
     tasks::{answer, panic_message},
+    user_code::Mood,
 };
 
 /// What a task is expected to do when nobody interferes.
@@ -26,7 +26,7 @@ pub(super) enum Plan {
     /// Ends its worker process.
     Crash,
     /// Has an argument, a result or a configuration that gets in the way on its way to another process.
-    Foreign(Mood),
+    UserCode(Mood),
 }
 
 /// A task, and what was done to it.
@@ -155,7 +155,7 @@ impl Round {
             Ok(value) => {
                 let may_answer = match expect.plan {
                     Plan::Answer => true,
-                    Plan::Foreign(mood) => !self.hazards.processes || mood.crosses(),
+                    Plan::UserCode(mood) => !self.hazards.processes || mood.crosses(),
                     Plan::Panic | Plan::Crash => false,
                 };
                 may_answer && *value == answer(expect.argument)
@@ -168,7 +168,7 @@ impl Round {
 
     /// Whether there is a reason for an error.
     pub(super) fn explains(&self, expect: &Expect, error: &TaskError) -> bool {
-        if let Plan::Foreign(mood) = expect.plan
+        if let Plan::UserCode(mood) = expect.plan
             && self.hazards.processes
             && mood.explains(error)
         {

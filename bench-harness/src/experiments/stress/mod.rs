@@ -7,7 +7,6 @@
 mod checks;
 mod draw;
 mod driver;
-mod foreign;
 #[cfg(unix)]
 mod host;
 mod in_process;
@@ -24,6 +23,7 @@ mod signal;
 mod submitting;
 mod tasks;
 mod threads;
+mod user_code;
 mod waiting;
 mod watch;
 

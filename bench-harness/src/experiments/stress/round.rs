@@ -13,9 +13,8 @@ use super::{
     checks::{self, Round},
     draw::{below, mix, shutdown},
     driver::{Built, Driver, Held, Subject},
-    foreign,
     outcome::Settings,
-    tasks,
+    tasks, user_code,
     watch::{self, Watch},
 };
 use crate::error::LabError;
@@ -44,7 +43,7 @@ pub(super) fn play<S: Subject>(
     let pool = Arc::new(pool);
     let described = Arc::downgrade(&pool);
     let entered = Arc::downgrade(&pool);
-    foreign::set_entrance(Some(Arc::new(move || {
+    user_code::set_entrance(Some(Arc::new(move || {
         if let Some(pool) = entered.upgrade() {
             drop((pool.stats(), pool.try_submit(tasks::quick, 1)));
         }
@@ -87,7 +86,7 @@ pub(super) fn play<S: Subject>(
     let (added, called) = round.callbacks.wait(settings.patience);
     round.require(added == called, || format!("{added} callbacks were added, and {called} called"));
     watch.describe(None);
-    foreign::set_entrance(None);
+    user_code::set_entrance(None);
     let played = Played {
         operations: round.operations.load(Ordering::SeqCst),
         tasks: stats.tasks,

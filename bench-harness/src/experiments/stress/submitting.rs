@@ -9,9 +9,9 @@ use super::{
     checks::{Expect, Plan},
     draw::below,
     driver::{Driver, Subject},
-    foreign::{self, Foreign, Mood},
     maps,
     tasks::{self, answer},
+    user_code::{self, Mood, UserValue},
 };
 
 impl<S: Subject> Driver<'_, S> {
@@ -70,33 +70,33 @@ impl<S: Subject> Driver<'_, S> {
     }
 
     /// An argument that gets in the way.
-    pub(super) fn foreign(&mut self, random: &mut Random) {
+    pub(super) fn user_code_in_argument(&mut self, random: &mut Random) {
         let (x, mood) = (random.next_u64(), Mood::draw(random));
-        let outcome = self.pool.submit(foreign::take, Foreign { x, mood });
-        self.hold(outcome, Expect::new(Plan::Foreign(mood), x), false);
+        let outcome = self.pool.submit(user_code::take, UserValue { x, mood });
+        self.hold(outcome, Expect::new(Plan::UserCode(mood), x), false);
     }
 
     /// A result that gets in the way.
-    pub(super) fn foreign_back(&mut self, random: &mut Random) {
+    pub(super) fn user_code_in_result(&mut self, random: &mut Random) {
         let (x, mood) = (random.next_u64(), Mood::draw(random));
-        match self.pool.submit(foreign::give, (x, mood)).map(TaskFuture::result) {
+        match self.pool.submit(user_code::give, (x, mood)).map(TaskFuture::result) {
             Ok(outcome) => {
-                self.round.check(&Expect::new(Plan::Foreign(mood), x), &outcome.map(|foreign| foreign.x));
+                self.round.check(&Expect::new(Plan::UserCode(mood), x), &outcome.map(|value| value.x));
             }
             Err(error) => self.round.check_refusal(error, false),
         }
     }
 
     /// A configuration that gets in the way, of several tasks; now and then one that ends the workers that read it.
-    pub(super) fn foreign_config(&mut self, random: &mut Random) {
+    pub(super) fn user_code_in_configuration(&mut self, random: &mut Random) {
         let (shift, mut mood) = (random.next_u64(), Mood::draw(random));
         if self.round.hazards.kills && below(random, 4) == 0 {
             mood = Mood::AbortsWhenRead;
         }
-        let task = partial(foreign::configured, Foreign { x: shift, mood });
+        let task = partial(user_code::configured, UserValue { x: shift, mood });
         for x in 0..below(random, 6) {
             let outcome = self.pool.submit(task.clone(), x);
-            self.hold(outcome, Expect::new(Plan::Foreign(mood), x.wrapping_add(shift)), false);
+            self.hold(outcome, Expect::new(Plan::UserCode(mood), x.wrapping_add(shift)), false);
         }
     }
 

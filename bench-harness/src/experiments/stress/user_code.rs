@@ -102,25 +102,25 @@ fn reenter() {
 }
 
 /// An argument, a result or a configuration with a mood.
-pub(super) struct Foreign {
+pub(super) struct UserValue {
     pub(super) x: u64,
     pub(super) mood: Mood,
 }
 
-impl Drop for Foreign {
+impl Drop for UserValue {
     fn drop(&mut self) {
         self.mood.acts();
     }
 }
 
-impl fmt::Debug for Foreign {
+impl fmt::Debug for UserValue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.mood.acts();
         write!(f, "{:?} {}", self.mood, self.x)
     }
 }
 
-impl Serialize for Foreign {
+impl Serialize for UserValue {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         self.mood.acts();
         match self.mood {
@@ -131,7 +131,7 @@ impl Serialize for Foreign {
     }
 }
 
-impl<'de> Deserialize<'de> for Foreign {
+impl<'de> Deserialize<'de> for UserValue {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let (x, mood) = <(u64, Mood)>::deserialize(deserializer)?;
         mood.acts();
@@ -145,16 +145,16 @@ impl<'de> Deserialize<'de> for Foreign {
 }
 
 /// A task with such an argument.
-pub(super) fn take(foreign: Foreign) -> u64 {
-    tasks::quick(foreign.x)
+pub(super) fn take(value: UserValue) -> u64 {
+    tasks::quick(value.x)
 }
 
 /// A task with such a result.
-pub(super) fn give((x, mood): (u64, Mood)) -> Foreign {
-    Foreign { x: answer(x), mood }
+pub(super) fn give((x, mood): (u64, Mood)) -> UserValue {
+    UserValue { x: answer(x), mood }
 }
 
 /// A task with such a configuration.
-pub(super) fn configured(x: u64, config: &Foreign) -> u64 {
+pub(super) fn configured(x: u64, config: &UserValue) -> u64 {
     answer(x.wrapping_add(config.x))
 }
