@@ -8,7 +8,7 @@ use workloads::Random;
 use super::{
     checks::{Expect, Round, Tally},
     draw::below,
-    watch::Post,
+    watchdog::Heartbeat,
 };
 use crate::error::LabError;
 
@@ -46,7 +46,7 @@ pub(super) trait Subject: Executor + Send + Sync + Sized + 'static {
 pub(super) struct Driver<'a, S: Subject> {
     pub(super) pool: &'a Arc<S>,
     pub(super) round: &'a Arc<Round>,
-    pub(super) post: Post,
+    pub(super) heartbeat: Heartbeat,
     pub(super) held: Vec<Held>,
 }
 

@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::watch;
+use super::watchdog;
 use crate::runner::process_tree;
 
 /// Set in the environment of every worker process to the id of the process that the pool is in.
@@ -38,7 +38,7 @@ impl Inventory {
         for entry in entries("/proc/self/task") {
             let Ok(name) = fs::read_to_string(entry.join("comm")) else { continue };
             let name = name.trim();
-            if name == watch::THREAD {
+            if name == watchdog::THREAD {
                 continue;
             }
             if SERVICE.contains(&name) {

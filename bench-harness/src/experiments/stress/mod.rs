@@ -25,7 +25,7 @@ mod tasks;
 mod threads;
 mod user_code;
 mod waiting;
-mod watch;
+mod watchdog;
 
 use std::{
     panic,
@@ -40,7 +40,7 @@ use self::{
     leaks::{Inventory, Trend},
     outcome::{HANG, Stressed},
     round::play,
-    watch::Watch,
+    watchdog::Watchdog,
 };
 use crate::error::LabError;
 
@@ -88,7 +88,7 @@ fn stress<S: Subject>(settings: &Settings, variant: S::Variant) -> Result<Stress
     let mut stressed = Stressed { executor: settings.target.name(), ..Stressed::default() };
     let start = Instant::now();
     let until = start + settings.time;
-    let watch = Watch::default();
+    let watchdog = Watchdog::default();
     let mut trend = Trend::default();
     let mut before = Inventory::take();
     let end_with = |command: String| {
@@ -97,13 +97,13 @@ fn stress<S: Subject>(settings: &Settings, variant: S::Variant) -> Result<Stress
             std::process::exit(i32::from(HANG));
         }
     };
-    watch.start(settings.patience, end_with(command(settings))).map_err(LabError::Output)?;
+    watchdog.start(settings.patience, end_with(command(settings))).map_err(LabError::Output)?;
     while stressed.reproduce.is_none() && (Instant::now() < until || stressed.rounds < 2) {
         let number = settings.round.unwrap_or(stressed.rounds);
         let reproduce = command(&Settings { round: Some(number), ..*settings });
         // The last round has to end as well.
         let round =
-            play::<S>(settings, variant, number, until.max(Instant::now() + Duration::from_millis(200)), &watch)?;
+            play::<S>(settings, variant, number, until.max(Instant::now() + Duration::from_millis(200)), &watchdog)?;
         stressed.rounds += 1;
         stressed.operations += round.operations;
         stressed.tasks += round.tasks;
@@ -121,7 +121,7 @@ fn stress<S: Subject>(settings: &Settings, variant: S::Variant) -> Result<Stress
             stressed.reproduce = Some(reproduce);
         }
     }
-    watch.stop();
+    watchdog.stop();
     if let Some(leak) = trend.leak() {
         stressed.leaks.push(leak);
         stressed.reproduce.get_or_insert_with(|| command(settings));

@@ -116,7 +116,7 @@ impl<S: Subject> Driver<'_, S> {
             let ends = ends_early && below(&mut random, operations * 2) == 0;
             let operation = OPERATIONS[below(&mut random, OPERATIONS.len() as u64) as usize];
             let operation = if ends { O::End } else { operation };
-            self.post.step(format!("operation {number}, {operation:?}"));
+            self.heartbeat.step(format!("operation {number}, {operation:?}"));
             self.perform(operation, &mut random);
             self.round.operations.fetch_add(1, Ordering::Relaxed);
             while self.held.len() > MOST_HELD {

@@ -79,7 +79,7 @@ impl Subject for Pool {
     fn special(driver: &mut Driver<'_, Self>, random: &mut Random) {
         let x = random.next_u64();
         let what = below(random, 11);
-        driver.post.step(format!("special {what} of processes"));
+        driver.heartbeat.step(format!("special {what} of processes"));
         match what {
             0 => {
                 let outcome = driver.pool.submit(tasks::aborts, x);

@@ -15,7 +15,7 @@ use super::{
     driver::{Built, Driver, Held, Subject},
     outcome::Settings,
     tasks, user_code,
-    watch::{self, Watch},
+    watchdog::{self, Watchdog},
 };
 use crate::error::LabError;
 
@@ -35,7 +35,7 @@ pub(super) fn play<S: Subject>(
     variant: S::Variant,
     number: u64,
     until: Instant,
-    watch: &Watch,
+    watchdog: &Watchdog,
 ) -> Result<Played, LabError> {
     let seed = mix(mix(settings.seed, settings.target as u64), number);
     let mut random = Random::new(seed);
@@ -49,19 +49,19 @@ pub(super) fn play<S: Subject>(
         }
     })));
     let prefix = format!("round {number}: {about}");
-    watch.describe(Some(Arc::new(move || {
+    watchdog.describe(Some(Arc::new(move || {
         let state = described.upgrade().map(|pool| format!("{:?} {}", pool.stats(), pool.details()));
         format!("{prefix}: {}", state.as_deref().unwrap_or("gone"))
     })));
-    let post = watch.post("the round");
+    let heartbeat = watchdog.heartbeat("the round");
     let (drivers, operations) = (1 + below(&mut random, 5), 20 + below(&mut random, 150));
     let ends_early = below(&mut random, 3) == 0;
     let mut held: Vec<Held> = Vec::new();
     thread::scope(|scope| {
         let threads: Vec<_> = (0..drivers)
             .map(|number| {
-                let post = watch.post(format!("driver {number}"));
-                let driver = Driver { pool: &pool, round: &round, post, held: Vec::new() };
+                let heartbeat = watchdog.heartbeat(format!("driver {number}"));
+                let driver = Driver { pool: &pool, round: &round, heartbeat, held: Vec::new() };
                 let seed = mix(seed, number);
                 scope.spawn(move || driver.run(seed, operations, ends_early, until))
             })
@@ -73,8 +73,8 @@ pub(super) fn play<S: Subject>(
             }
         }
     });
-    let (stats, workers_died) = end(pool, &round, &mut random, &post, tally.as_deref());
-    post.step("asks for what the drivers have left");
+    let (stats, workers_died) = end(pool, &round, &mut random, &heartbeat, tally.as_deref());
+    heartbeat.step("asks for what the drivers have left");
     for (expect, future) in held {
         // Where the pool was only dropped, a task or a callback may have been the last to hold on to it.
         round.require(future.done() || !stats.is_complete, || {
@@ -82,10 +82,10 @@ pub(super) fn play<S: Subject>(
         });
         round.check(&expect, &future.result());
     }
-    post.step("waits for callbacks");
+    heartbeat.step("waits for callbacks");
     let (added, called) = round.callbacks.wait(settings.patience);
     round.require(added == called, || format!("{added} callbacks were added, and {called} called"));
-    watch.describe(None);
+    watchdog.describe(None);
     user_code::set_entrance(None);
     let played = Played {
         operations: round.operations.load(Ordering::SeqCst),
@@ -111,7 +111,7 @@ fn end<S: Subject>(
     pool: Arc<S>,
     round: &Round,
     random: &mut Random,
-    post: &watch::Post,
+    heartbeat: &watchdog::Heartbeat,
     tally: Option<&checks::Tally>,
 ) -> (End, u64) {
     let mut steps: Vec<(Shutdown, Option<Duration>)> = Vec::new();
@@ -123,7 +123,7 @@ fn end<S: Subject>(
         steps.push((shutdown(random), None));
     }
     for (how, deadline) in &steps {
-        post.step(format!("ends the pool: {how:?}, {deadline:?}"));
+        heartbeat.step(format!("ends the pool: {how:?}, {deadline:?}"));
         round.begin_end(*how);
         let report = pool.shutdown(*how, *deadline);
         round
@@ -140,7 +140,7 @@ fn end<S: Subject>(
         round.require(refused == Err(SubmitError::ShutDown), || format!("after the end: {refused:?}"));
     }
     end.tasks = round.submitted(&stats);
-    post.step("drops the pool");
+    heartbeat.step("drops the pool");
     // Otherwise a callback or a task holds on to it for a moment, and drops it.
     if let Some(pool) = Arc::into_inner(pool) {
         drop(pool);

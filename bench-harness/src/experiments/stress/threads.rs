@@ -50,7 +50,7 @@ impl Subject for Pool {
     fn special(driver: &mut Driver<'_, Self>, random: &mut Random) {
         let x = random.next_u64();
         let what = below(random, 10);
-        driver.post.step(format!("special {what} of threads"));
+        driver.heartbeat.step(format!("special {what} of threads"));
         match what {
             0 => {
                 let text = "captured".repeat(4);

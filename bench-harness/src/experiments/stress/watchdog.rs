@@ -1,4 +1,4 @@
-//! Notices when somebody makes no progress, and says what everybody was doing.
+//! Notices when a thread makes no progress, and reports what each thread was doing.
 
 use std::{
     fmt::Write,
@@ -8,57 +8,58 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// The name of the thread that watches.
-pub(super) const THREAD: &str = "stress-watch";
+/// The name of the watchdog's thread, which fits into the 15 bytes that Linux keeps of one.
+pub(super) const THREAD: &str = "stress-watchdog";
 
-/// Who does what, since when.
+/// What one thread does, and since when.
 #[derive(Debug, Default)]
-struct Doing {
-    who: String,
-    what: Option<(String, Instant)>,
+struct Activity {
+    thread: String,
+    /// `None` before the first step.
+    step: Option<(String, Instant)>,
     steps: u64,
 }
 
-/// What tells the state of the pool of this round.
+/// Describes the state of the pool of this round.
 type Describe = Arc<dyn Fn() -> String + Send + Sync>;
 
 #[derive(Default)]
 struct State {
-    doing: Vec<Arc<Mutex<Doing>>>,
+    activities: Vec<Arc<Mutex<Activity>>>,
     describe: Option<Describe>,
     over: bool,
 }
 
-/// Watches all who have a [`Post`].
+/// Watches all threads that have a [`Heartbeat`].
 #[derive(Clone, Default)]
-pub(super) struct Watch {
+pub(super) struct Watchdog {
     state: Arc<(Mutex<State>, Condvar)>,
 }
 
-/// Where somebody says what they are doing; they are idle when it is dropped.
-pub(super) struct Post {
-    watch: Watch,
-    doing: Arc<Mutex<Doing>>,
+/// By this a thread reports what it does. The watchdog forgets the thread when this is dropped.
+pub(super) struct Heartbeat {
+    watchdog: Watchdog,
+    activity: Arc<Mutex<Activity>>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl Watch {
-    /// Watches from now on. Whoever does one thing for longer than `limit` is hanging, and `hanging` is called with the report.
+impl Watchdog {
+    /// Watches from now on. A thread whose step takes longer than `limit` hangs, and `hanging` is called with the report.
     pub(super) fn start(&self, limit: Duration, hanging: impl Fn(&str) + Send + 'static) -> std::io::Result<()> {
-        let watch = self.clone();
+        let watchdog = self.clone();
         let serve = move || {
-            let (state, changed) = &*watch.state;
+            let (state, changed) = &*watchdog.state;
             let mut guard = lock(state);
             while !guard.over {
                 guard =
                     changed.wait_timeout(guard, Duration::from_millis(500)).unwrap_or_else(PoisonError::into_inner).0;
-                let hangs = |doing: &Arc<Mutex<Doing>>| {
-                    lock(doing).what.as_ref().is_some_and(|(_, since)| since.elapsed() > limit)
+                let hangs = |activity: &Arc<Mutex<Activity>>| {
+                    lock(activity).step.as_ref().is_some_and(|(_, since)| since.elapsed() > limit)
                 };
-                if guard.doing.iter().any(hangs) {
+                if guard.activities.iter().any(hangs) {
                     let report = report(&guard);
                     drop(guard);
                     hanging(&report);
@@ -74,47 +75,47 @@ impl Watch {
         self.state.1.notify_all();
     }
 
-    pub(super) fn post(&self, who: impl Into<String>) -> Post {
-        let doing = Arc::new(Mutex::new(Doing { who: who.into(), ..Doing::default() }));
-        lock(&self.state.0).doing.push(Arc::clone(&doing));
-        Post { watch: self.clone(), doing }
+    pub(super) fn heartbeat(&self, thread: impl Into<String>) -> Heartbeat {
+        let activity = Arc::new(Mutex::new(Activity { thread: thread.into(), ..Activity::default() }));
+        lock(&self.state.0).activities.push(Arc::clone(&activity));
+        Heartbeat { watchdog: self.clone(), activity }
     }
 
     /// How to describe the pool that is under stress now.
     pub(super) fn describe(&self, describe: Option<Describe>) {
         let old = std::mem::replace(&mut lock(&self.state.0).describe, describe);
-        // Outside the lock: it may be the last to hold on to a pool.
+        // Dropped after the lock is released: it may hold the last reference to a pool.
         drop(old);
     }
 }
 
-impl Post {
-    pub(super) fn step(&self, what: impl Into<String>) {
-        let mut doing = lock(&self.doing);
-        doing.steps += 1;
-        doing.what = Some((what.into(), Instant::now()));
+impl Heartbeat {
+    pub(super) fn step(&self, step: impl Into<String>) {
+        let mut activity = lock(&self.activity);
+        activity.steps += 1;
+        activity.step = Some((step.into(), Instant::now()));
     }
 }
 
-impl Drop for Post {
+impl Drop for Heartbeat {
     fn drop(&mut self) {
-        lock(&self.watch.state.0).doing.retain(|doing| !Arc::ptr_eq(doing, &self.doing));
+        lock(&self.watchdog.state.0).activities.retain(|activity| !Arc::ptr_eq(activity, &self.activity));
     }
 }
 
 fn report(state: &State) -> String {
     let mut text = String::new();
-    for doing in &state.doing {
-        let doing = lock(doing);
-        let _ = match &doing.what {
-            Some((what, since)) => {
-                writeln!(text, "{}: step {}, for {:.1?}: {what}", doing.who, doing.steps, since.elapsed())
+    for activity in &state.activities {
+        let activity = lock(activity);
+        let _ = match &activity.step {
+            Some((step, since)) => {
+                writeln!(text, "{}: step {}, for {:.1?}: {step}", activity.thread, activity.steps, since.elapsed())
             }
-            None => writeln!(text, "{}: nothing", doing.who),
+            None => writeln!(text, "{}: nothing", activity.thread),
         };
     }
     if let Some(describe) = state.describe.clone() {
-        // What hangs may hold the very lock that this needs.
+        // The thread that hangs may hold the very lock that `describe` needs.
         let (sender, receiver) = mpsc::channel();
         let asked = thread::Builder::new().spawn(move || drop(sender.send(describe())));
         let answer = asked.ok().and_then(|_| receiver.recv_timeout(Duration::from_secs(2)).ok());
