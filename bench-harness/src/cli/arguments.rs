@@ -11,7 +11,7 @@ use clap::{
 use crate::peers::baselines::Baseline;
 use crate::{
     executors::Kind,
-    experiments::{overhead::Measurement, stress::Target},
+    experiments::{overhead::Measurement, stress::StressTarget},
     own_input,
     registry::Registry,
 };
@@ -96,8 +96,8 @@ pub(super) enum Command {
         #[arg(long)]
         seed: Option<u64>,
         /// On what.
-        #[arg(long, value_enum, default_value_t = Target::All)]
-        executor: Target,
+        #[arg(long, value_enum, default_value_t = StressTarget::All)]
+        executor: StressTarget,
         /// Only this round, again and again: to reproduce what one has shown.
         #[arg(long)]
         round: Option<u64>,

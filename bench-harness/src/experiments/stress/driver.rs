@@ -24,7 +24,7 @@ pub(super) struct Built<S> {
 }
 
 /// An executor under stress.
-pub(super) trait Subject: Executor + Send + Sync + Sized + 'static {
+pub(super) trait StressSubject: Executor + Send + Sync + Sized + 'static {
     /// `submit` runs the task.
     const RUNS_AT_ONCE: bool = false;
 
@@ -43,14 +43,14 @@ pub(super) trait Subject: Executor + Send + Sync + Sized + 'static {
     }
 }
 
-pub(super) struct Driver<'a, S: Subject> {
+pub(super) struct Driver<'a, S: StressSubject> {
     pub(super) pool: &'a Arc<S>,
     pub(super) round: &'a Arc<Round>,
     pub(super) heartbeat: Heartbeat,
     pub(super) held: Vec<Held>,
 }
 
-impl<S: Subject> Driver<'_, S> {
+impl<S: StressSubject> Driver<'_, S> {
     pub(super) fn hold(&mut self, outcome: Result<TaskFuture<u64>, SubmitError>, expect: Expect, may_be_full: bool) {
         match outcome {
             Ok(future) => self.held.push((expect, future)),

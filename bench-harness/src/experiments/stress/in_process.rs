@@ -8,12 +8,12 @@ use workloads::Random;
 use super::{
     checks::{Counted, Expect, Hazards, Plan, Round},
     draw::below,
-    driver::{Built, Driver, Subject},
+    driver::{Built, Driver, StressSubject},
     tasks::{self, answer},
 };
 use crate::error::LabError;
 
-impl Subject for Counted<SerialExecutor> {
+impl StressSubject for Counted<SerialExecutor> {
     const RUNS_AT_ONCE: bool = true;
 
     type Variant = ();
@@ -35,7 +35,7 @@ impl Subject for Counted<SerialExecutor> {
     }
 }
 
-impl Subject for Counted<RayonExecutor> {
+impl StressSubject for Counted<RayonExecutor> {
     type Variant = ();
 
     fn build((): (), random: &mut Random) -> Result<Built<Self>, LabError> {
@@ -72,7 +72,7 @@ impl Subject for Counted<RayonExecutor> {
 }
 
 /// Holds a task that was spawned past the counting.
-fn hold_spawned<S: Subject>(driver: &mut Driver<'_, S>, outcome: Result<TaskFuture<u64>, SubmitError>, x: u64) {
+fn hold_spawned<S: StressSubject>(driver: &mut Driver<'_, S>, outcome: Result<TaskFuture<u64>, SubmitError>, x: u64) {
     if outcome.is_ok() {
         driver.round.count_submitted();
     }

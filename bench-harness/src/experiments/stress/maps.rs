@@ -8,7 +8,7 @@ use workloads::Random;
 use super::{
     checks::{Expect, Plan, Round},
     draw::below,
-    driver::Subject,
+    driver::StressSubject,
     tasks::{self, answer},
 };
 
@@ -106,7 +106,7 @@ fn ends_map(round: &Round, settings: &Settings, error: &TaskError) -> bool {
     }
 }
 
-pub(super) fn in_order<S: Subject>(pool: &Arc<S>, round: &Round, random: &mut Random) {
+pub(super) fn in_order<S: StressSubject>(pool: &Arc<S>, round: &Round, random: &mut Random) {
     let settings = Settings::draw(random).limited(round);
     let results: Vec<_> = if settings.panics {
         settings.apply(pool.map(tasks::panics_at_times, settings.arguments())).take(settings.take).collect()
@@ -128,7 +128,7 @@ pub(super) fn in_order<S: Subject>(pool: &Arc<S>, round: &Round, random: &mut Ra
     round.require(ended || whole, || format!("{} results of {settings:?}", results.len()));
 }
 
-pub(super) fn unordered<S: Subject>(pool: &Arc<S>, round: &Round, random: &mut Random) {
+pub(super) fn unordered<S: StressSubject>(pool: &Arc<S>, round: &Round, random: &mut Random) {
     let settings = Settings::draw(random).limited(round);
     let results: Vec<_> = if settings.panics {
         settings.apply(pool.map(tasks::panics_at_times, settings.arguments()).unordered()).take(settings.take).collect()
@@ -154,7 +154,7 @@ pub(super) fn unordered<S: Subject>(pool: &Arc<S>, round: &Round, random: &mut R
     });
 }
 
-pub(super) fn into_vec<S: Subject>(pool: &Arc<S>, round: &Round, random: &mut Random) {
+pub(super) fn into_vec<S: StressSubject>(pool: &Arc<S>, round: &Round, random: &mut Random) {
     let mut settings = Settings::draw(random).limited(round);
     if below(random, 2) == 0 {
         // The way in which thread pools gather by themselves.
@@ -179,7 +179,7 @@ pub(super) fn into_vec<S: Subject>(pool: &Arc<S>, round: &Round, random: &mut Ra
     }
 }
 
-pub(super) fn try_map<S: Subject>(pool: &Arc<S>, round: &Round, random: &mut Random) {
+pub(super) fn try_map<S: StressSubject>(pool: &Arc<S>, round: &Round, random: &mut Random) {
     let (items, only_even) = (below(random, 60), below(random, 2) == 0);
     let step = if only_even { 2 } else { 1 };
     let mut count = 0;

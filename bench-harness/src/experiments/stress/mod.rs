@@ -36,33 +36,37 @@ use executor_core::{ProcessPoolExecutor, RayonExecutor, SerialExecutor, ThreadPo
 
 use self::{
     checks::Counted,
-    driver::Subject,
+    driver::StressSubject,
     leaks::{Inventory, Trend},
     outcome::{HANG, Stressed},
-    round::play,
+    round::run_round,
     watchdog::Watchdog,
 };
 use crate::error::LabError;
 
-pub(crate) use outcome::{Outcome, Settings, Target, command};
+pub(crate) use outcome::{Outcome, Settings, StressTarget, command};
 
 /// Runs until the time is over or something is wrong. A hang ends the program.
 pub(crate) fn run(settings: &Settings) -> Result<Outcome, LabError> {
     quieten_expected_panics();
     let targets = match settings.target {
-        Target::All => Target::each().collect(),
+        StressTarget::All => StressTarget::each().collect(),
         one => vec![one],
     };
     let mut executors = Vec::new();
     for target in targets {
         let settings = Settings { target, ..*settings };
         let stressed = match target {
-            Target::Thread => stress::<Counted<ThreadPoolExecutor>>(&settings, ())?,
-            Target::Process => stress::<Counted<ProcessPoolExecutor>>(&settings, processes::Variant::SharedMemory)?,
-            Target::Socket => stress::<Counted<ProcessPoolExecutor>>(&settings, processes::Variant::Socket)?,
-            Target::Forkserver => stress::<Counted<ProcessPoolExecutor>>(&settings, processes::Variant::ForkServer)?,
-            Target::Rayon => stress::<Counted<RayonExecutor>>(&settings, ())?,
-            Target::Serial | Target::All => stress::<Counted<SerialExecutor>>(&settings, ())?,
+            StressTarget::Thread => stress::<Counted<ThreadPoolExecutor>>(&settings, ())?,
+            StressTarget::Process => {
+                stress::<Counted<ProcessPoolExecutor>>(&settings, processes::Variant::SharedMemory)?
+            }
+            StressTarget::Socket => stress::<Counted<ProcessPoolExecutor>>(&settings, processes::Variant::Socket)?,
+            StressTarget::Forkserver => {
+                stress::<Counted<ProcessPoolExecutor>>(&settings, processes::Variant::ForkServer)?
+            }
+            StressTarget::Rayon => stress::<Counted<RayonExecutor>>(&settings, ())?,
+            StressTarget::Serial | StressTarget::All => stress::<Counted<SerialExecutor>>(&settings, ())?,
         };
         let is_bad = stressed.reproduce.is_some();
         executors.push(stressed);
@@ -84,7 +88,7 @@ fn quieten_expected_panics() {
     }));
 }
 
-fn stress<S: Subject>(settings: &Settings, variant: S::Variant) -> Result<Stressed, LabError> {
+fn stress<S: StressSubject>(settings: &Settings, variant: S::Variant) -> Result<Stressed, LabError> {
     let mut stressed = Stressed { executor: settings.target.name(), ..Stressed::default() };
     let start = Instant::now();
     let until = start + settings.time;
@@ -102,8 +106,13 @@ fn stress<S: Subject>(settings: &Settings, variant: S::Variant) -> Result<Stress
         let number = settings.round.unwrap_or(stressed.rounds);
         let reproduce = command(&Settings { round: Some(number), ..*settings });
         // The last round has to end as well.
-        let round =
-            play::<S>(settings, variant, number, until.max(Instant::now() + Duration::from_millis(200)), &watchdog)?;
+        let round = run_round::<S>(
+            settings,
+            variant,
+            number,
+            until.max(Instant::now() + Duration::from_millis(200)),
+            &watchdog,
+        )?;
         stressed.rounds += 1;
         stressed.operations += round.operations;
         stressed.tasks += round.tasks;

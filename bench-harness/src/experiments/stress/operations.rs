@@ -11,7 +11,7 @@ use workloads::Random;
 use super::{
     checks::{Expect, Plan},
     draw::{below, mix, shutdown},
-    driver::{Driver, Held, Subject},
+    driver::{Driver, Held, StressSubject},
     maps, shared, tasks,
 };
 
@@ -104,7 +104,7 @@ const OPERATIONS: &[Operation] = &[
     O::Special,
     O::Special,
 ];
-impl<S: Subject> Driver<'_, S> {
+impl<S: StressSubject> Driver<'_, S> {
     /// Does so many operations, or as many as there is time for; what it still holds at the end. Each has random numbers of
     /// its own, so that what happens in one changes nothing in those after it.
     pub(super) fn run(mut self, seed: u64, operations: u64, ends_early: bool, until: Instant) -> Vec<Held> {

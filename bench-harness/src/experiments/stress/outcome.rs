@@ -8,7 +8,7 @@ use serde::Serialize;
 /// What is put under stress.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub(crate) enum Target {
+pub(crate) enum StressTarget {
     /// `ThreadPoolExecutor`.
     Thread,
     /// `ProcessPoolExecutor` over shared memory.
@@ -25,7 +25,7 @@ pub(crate) enum Target {
     All,
 }
 
-impl Target {
+impl StressTarget {
     pub(super) fn each() -> impl Iterator<Item = Self> {
         Self::value_variants().iter().copied().filter(|target| *target != Self::All)
     }
@@ -42,7 +42,7 @@ pub(crate) struct Settings {
     /// For each executor.
     pub(crate) time: Duration,
     pub(crate) seed: u64,
-    pub(crate) target: Target,
+    pub(crate) target: StressTarget,
     /// Only this one, again and again.
     pub(crate) round: Option<u64>,
     /// Who does one thing for longer than this is hanging.

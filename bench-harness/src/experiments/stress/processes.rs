@@ -9,7 +9,7 @@ use workloads::Random;
 use super::{
     checks::{Counted, Expect, Hazards, Plan, Round},
     draw::{below, perhaps},
-    driver::{Built, Driver, Subject},
+    driver::{Built, Driver, StressSubject},
     host,
     signal::signal_child,
     tasks,
@@ -25,7 +25,7 @@ pub(super) enum Variant {
 
 type Pool = Counted<ProcessPoolExecutor>;
 
-impl Subject for Pool {
+impl StressSubject for Pool {
     type Variant = Variant;
 
     fn build(variant: Variant, random: &mut Random) -> Result<Built<Self>, LabError> {

@@ -12,7 +12,7 @@ use workloads::Random;
 use super::{
     checks::{self, Round},
     draw::{below, mix, shutdown},
-    driver::{Built, Driver, Held, Subject},
+    driver::{Built, Driver, Held, StressSubject},
     outcome::Settings,
     tasks, user_code,
     watchdog::{self, Watchdog},
@@ -20,7 +20,7 @@ use super::{
 use crate::error::LabError;
 
 /// One round, over.
-pub(super) struct Played {
+pub(super) struct RoundOutcome {
     pub(super) operations: u64,
     pub(super) tasks: u64,
     pub(super) results: u64,
@@ -30,13 +30,13 @@ pub(super) struct Played {
     pub(super) about: String,
 }
 
-pub(super) fn play<S: Subject>(
+pub(super) fn run_round<S: StressSubject>(
     settings: &Settings,
     variant: S::Variant,
     number: u64,
     until: Instant,
     watchdog: &Watchdog,
-) -> Result<Played, LabError> {
+) -> Result<RoundOutcome, LabError> {
     let seed = mix(mix(settings.seed, settings.target as u64), number);
     let mut random = Random::new(seed);
     let Built { pool, round, tally, about } = S::build(variant, &mut random)?;
@@ -87,7 +87,7 @@ pub(super) fn play<S: Subject>(
     round.require(added == called, || format!("{added} callbacks were added, and {called} called"));
     watchdog.describe(None);
     user_code::set_entrance(None);
-    let played = Played {
+    let outcome = RoundOutcome {
         operations: round.operations.load(Ordering::SeqCst),
         tasks: stats.tasks,
         results: round.results.load(Ordering::SeqCst),
@@ -96,7 +96,7 @@ pub(super) fn play<S: Subject>(
         wrong: round.take_wrong(),
         about: format!("round {number}: {about}"),
     };
-    Ok(played)
+    Ok(outcome)
 }
 
 /// How a pool has ended.
@@ -107,7 +107,7 @@ struct End {
 }
 
 /// Ends the pool in one of the ways, and looks at its numbers.
-fn end<S: Subject>(
+fn end<S: StressSubject>(
     pool: Arc<S>,
     round: &Round,
     random: &mut Random,

@@ -10,7 +10,7 @@ use workloads::Random;
 
 use super::{
     draw::below,
-    driver::{Driver, Subject},
+    driver::{Driver, StressSubject},
     maps,
     tasks::answer,
 };
@@ -56,7 +56,7 @@ fn look((bytes, seed): (SharedBytes, u64)) -> Seen {
     (arrived, unchanged, back)
 }
 
-pub(super) fn round_trip<S: Subject>(driver: &Driver<'_, S>, random: &mut Random) {
+pub(super) fn round_trip<S: StressSubject>(driver: &Driver<'_, S>, random: &mut Random) {
     let (length, seed) = (1 + below(random, 300_000) as usize, random.next_u64());
     let bytes = made(length, seed);
     let held = (seed % 5 == 0).then(|| bytes.clone());

@@ -8,13 +8,13 @@ use workloads::Random;
 use super::{
     checks::{Expect, Plan},
     draw::below,
-    driver::{Driver, Subject},
+    driver::{Driver, StressSubject},
     maps,
     tasks::{self, answer},
     user_code::{self, Mood, UserValue},
 };
 
-impl<S: Subject> Driver<'_, S> {
+impl<S: StressSubject> Driver<'_, S> {
     pub(super) fn submit_many(&mut self, random: &mut Random) {
         let first = random.next_u64();
         let count = below(random, 100);

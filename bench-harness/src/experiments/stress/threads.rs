@@ -17,14 +17,14 @@ use workloads::Random;
 use super::{
     checks::{Counted, Expect, Hazards, Plan, Round, Tally},
     draw::{below, perhaps},
-    driver::{Built, Driver, Subject},
+    driver::{Built, Driver, StressSubject},
     tasks::{self, answer},
 };
 use crate::error::LabError;
 
 type Pool = Counted<ThreadPoolExecutor>;
 
-impl Subject for Pool {
+impl StressSubject for Pool {
     type Variant = ();
 
     fn build((): (), random: &mut Random) -> Result<Built<Self>, LabError> {

@@ -16,11 +16,11 @@ use workloads::Random;
 
 use super::{
     draw::below,
-    driver::{Driver, Subject},
+    driver::{Driver, StressSubject},
     tasks,
 };
 
-impl<S: Subject> Driver<'_, S> {
+impl<S: StressSubject> Driver<'_, S> {
     pub(super) fn cancel(&mut self, random: &mut Random) {
         for _ in 0..=below(random, 4) {
             let Some((mut expect, future)) = self.take(random) else { return };
