@@ -453,7 +453,7 @@ fn overhead_gives_every_value_of_every_block_and_says_what_is_missing() {
     }
     // A claim about something that was measured has a verdict.
     let claim = run.claims.iter().find(|claim| claim.measurement == "shared-bytes").unwrap();
-    assert_ne!(claim.reach.verdict, reports::overhead::Verdict::Unknown, "{claim:?}");
+    assert_ne!(claim.reach.verdict, reports::overhead::TargetStatus::Unknown, "{claim:?}");
 }
 
 #[test]

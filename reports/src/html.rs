@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use askama::Template;
 
-use crate::chart::{Context, Figure, Gallery, LegendEntry, SECTIONS, SectionSpec};
+use crate::chart::{Chart, Context, Gallery, LegendEntry, SECTIONS, SectionSpec};
 use crate::error::ReportError;
 use crate::model::{Cell, Finding, Run, Tone, Verdict};
 use crate::table::Table;
@@ -66,7 +66,7 @@ struct Section {
     title: &'static str,
     intro: &'static str,
     legend: Vec<LegendEntry>,
-    figures: Vec<Figure>,
+    charts: Vec<Chart>,
 }
 
 /// Renders a run as one HTML file that needs no network and no other file.
@@ -88,8 +88,8 @@ pub fn render_html(run: &Run) -> Result<String, ReportError> {
         .into();
     for section in &sections {
         anchors.insert(section.id, section.title.to_owned());
-        let figures = section.figures.iter();
-        anchors.extend(figures.map(|figure| (figure.id.as_str(), format!("{}: {}", section.title, figure.title))));
+        let charts = section.charts.iter();
+        anchors.extend(charts.map(|chart| (chart.id.as_str(), format!("{}: {}", section.title, chart.title))));
     }
     let mut statements = run.findings.iter().map(|finding| statement(finding, &anchors));
     let headline = statements.next().unwrap_or(Statement {
@@ -127,7 +127,7 @@ pub fn render_html(run: &Run) -> Result<String, ReportError> {
 
 fn section(spec: &SectionSpec, gallery: Gallery) -> Section {
     let SectionSpec { id, title, intro, .. } = spec;
-    Section { id, title, intro, legend: gallery.legend, figures: gallery.figures }
+    Section { id, title, intro, legend: gallery.legend, charts: gallery.charts }
 }
 
 /// A finding, linked to its evidence where the page has it.

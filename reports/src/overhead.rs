@@ -129,7 +129,7 @@ pub struct Judged {
     /// The bound.
     pub bound: Bound,
     /// Whether it holds.
-    pub verdict: Verdict,
+    pub verdict: TargetStatus,
 }
 
 /// On which side of a number a figure should be.
@@ -145,7 +145,7 @@ pub enum Bound {
 /// Whether a bound holds, and how sure that is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Verdict {
+pub enum TargetStatus {
     /// For the whole interval.
     Holds,
     /// For the median; the interval crosses the bound, or so few blocks make no interval.
@@ -166,13 +166,13 @@ impl Bound {
             Self::AtLeast(bound) => value >= bound,
             Self::AtMost(bound) => value <= bound,
         };
-        let verdict = estimate.map_or(Verdict::Unknown, |estimate| {
+        let verdict = estimate.map_or(TargetStatus::Unknown, |estimate| {
             let sure = estimate.confidence >= SURE && holds(estimate.low) == holds(estimate.high);
             match (holds(estimate.median), sure) {
-                (true, true) => Verdict::Holds,
-                (true, false) => Verdict::SeemsToHold,
-                (false, false) => Verdict::SeemsToFail,
-                (false, true) => Verdict::Fails,
+                (true, true) => TargetStatus::Holds,
+                (true, false) => TargetStatus::SeemsToHold,
+                (false, false) => TargetStatus::SeemsToFail,
+                (false, true) => TargetStatus::Fails,
             }
         });
         Judged { bound: self, verdict }
@@ -187,11 +187,11 @@ mod tests {
     fn a_verdict_is_sure_only_when_the_whole_interval_agrees() {
         let of = |low, median, high, confidence| Estimate { median, low, high, confidence, n: 7 };
         let judge = |bound: Bound, estimate: Estimate| bound.judge(Some(&estimate)).verdict;
-        assert_eq!(judge(Bound::AtMost(6.0), of(4.0, 5.0, 6.0, 0.98)), Verdict::Holds);
-        assert_eq!(judge(Bound::AtMost(6.0), of(4.0, 5.0, 7.0, 0.98)), Verdict::SeemsToHold);
-        assert_eq!(judge(Bound::AtMost(6.0), of(4.0, 5.0, 5.5, 0.75)), Verdict::SeemsToHold);
-        assert_eq!(judge(Bound::AtLeast(6.0), of(4.0, 5.0, 7.0, 0.98)), Verdict::SeemsToFail);
-        assert_eq!(judge(Bound::AtLeast(6.0), of(4.0, 5.0, 5.5, 0.98)), Verdict::Fails);
-        assert_eq!(Bound::AtLeast(6.0).judge(None).verdict, Verdict::Unknown);
+        assert_eq!(judge(Bound::AtMost(6.0), of(4.0, 5.0, 6.0, 0.98)), TargetStatus::Holds);
+        assert_eq!(judge(Bound::AtMost(6.0), of(4.0, 5.0, 7.0, 0.98)), TargetStatus::SeemsToHold);
+        assert_eq!(judge(Bound::AtMost(6.0), of(4.0, 5.0, 5.5, 0.75)), TargetStatus::SeemsToHold);
+        assert_eq!(judge(Bound::AtLeast(6.0), of(4.0, 5.0, 7.0, 0.98)), TargetStatus::SeemsToFail);
+        assert_eq!(judge(Bound::AtLeast(6.0), of(4.0, 5.0, 5.5, 0.98)), TargetStatus::Fails);
+        assert_eq!(Bound::AtLeast(6.0).judge(None).verdict, TargetStatus::Unknown);
     }
 }

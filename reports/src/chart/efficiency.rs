@@ -1,6 +1,6 @@
 //! Efficiency against the duration of a task: from which size on an executor pays off.
 
-use super::gallery::{Context, Figure, Gallery, Key, LegendEntry, SectionSpec};
+use super::gallery::{Chart, Context, Gallery, Key, LegendEntry, SectionSpec};
 use crate::error::ReportError;
 use crate::format;
 use crate::model::{Crossing, EfficiencyCurve, EfficiencyPoint};
@@ -24,7 +24,7 @@ pub(crate) static SECTION: SectionSpec = SectionSpec {
     gallery,
 };
 
-/// One figure with all curves and crossings.
+/// One chart with all curves and crossings.
 fn gallery(context: &Context<'_>) -> Result<Gallery, ReportError> {
     let run = context.run;
     let title = "Efficiency against the duration of a task";
@@ -35,9 +35,9 @@ fn gallery(context: &Context<'_>) -> Result<Gallery, ReportError> {
         } else {
             format!("No efficiency curves: {} executors were swept, and none has a valid point.", run.efficiency.len())
         };
-        let mut figure = Figure::missing("efficiency-none", title, why);
-        figure.keys = keys(&run.crossings);
-        return Ok(Gallery { legend: Vec::new(), figures: vec![figure] });
+        let mut chart = Chart::missing("efficiency-none", title, why);
+        chart.keys = keys(&run.crossings);
+        return Ok(Gallery { legend: Vec::new(), charts: vec![chart] });
     };
     let tags = tags(&run.crossings);
     let x = Axis::log("duration of one task when it runs alone", [low, high], format::duration_tick);
@@ -69,7 +69,7 @@ fn gallery(context: &Context<'_>) -> Result<Gallery, ReportError> {
         }
         Ok(())
     })?;
-    let figure = Figure {
+    let chart = Chart {
         id: "efficiency-curves".to_owned(),
         title: title.to_owned(),
         caption: "Bands and bars are the intervals of the medians. A ring marks a crossing, the bar through it the \
@@ -89,7 +89,7 @@ fn gallery(context: &Context<'_>) -> Result<Gallery, ReportError> {
             LegendEntry::series(&name, context.palette.slot(&curve.executor))
         })
         .collect::<Result<_, _>>()?;
-    Ok(Gallery { legend, figures: vec![figure] })
+    Ok(Gallery { legend, charts: vec![chart] })
 }
 
 fn drawable(point: &EfficiencyPoint) -> bool {
@@ -221,12 +221,12 @@ mod tests {
     fn every_point_and_every_crossing_is_in_the_picture() {
         let run = fixture::run();
         let gallery = gallery(&Context::new(&run)).unwrap();
-        let figure = &gallery.figures[0];
+        let chart = &gallery.charts[0];
         let points: usize = run.efficiency.iter().map(|curve| curve.points.len()).sum();
-        assert_eq!(figure.pictures[0].matches("class=\"hit\"").count(), points + 3);
-        assert_eq!(figure.keys.len(), run.crossings.len());
-        assert_eq!(figure.keys[3].tag, format::NONE);
-        assert_eq!(figure.table.as_ref().unwrap().rows.len(), points);
+        assert_eq!(chart.pictures[0].matches("class=\"hit\"").count(), points + 3);
+        assert_eq!(chart.keys.len(), run.crossings.len());
+        assert_eq!(chart.keys[3].tag, format::NONE);
+        assert_eq!(chart.table.as_ref().unwrap().rows.len(), points);
     }
 
     #[test]
@@ -246,7 +246,7 @@ mod tests {
             curve.points.clear();
         }
         let gallery = gallery(&Context::new(&run)).unwrap();
-        assert!(gallery.figures[0].missing.contains("none has a valid point"));
-        assert_eq!(gallery.figures[0].keys.len(), 4);
+        assert!(gallery.charts[0].missing.contains("none has a valid point"));
+        assert_eq!(gallery.charts[0].keys.len(), 4);
     }
 }

@@ -1,4 +1,4 @@
-//! What charts are made of: galleries of figures, and groups of cells that belong into one of them.
+//! What charts are made of: galleries of charts, and the groups of cells that one chart shows.
 
 use std::collections::BTreeSet;
 
@@ -9,26 +9,26 @@ use crate::model::{Cell, Run, Verdict};
 use crate::plot::{Look, Palette, Shape, swatch};
 use crate::table::Table;
 
-/// A section of the page: what is said of it, and what draws its figures.
+/// A section of the page: what is said of it, and what draws its charts.
 #[derive(Debug)]
 pub(crate) struct SectionSpec {
     /// Anchor in the page.
     pub(crate) id: &'static str,
     /// Title.
     pub(crate) title: &'static str,
-    /// What stands above the figures.
+    /// What stands above the charts.
     pub(crate) intro: &'static str,
     /// Draws them.
     pub(crate) gallery: fn(&Context<'_>) -> Result<Gallery, ReportError>,
 }
 
-/// The figures of one section and the legend that they share.
+/// The charts of one section and the legend that they share.
 #[derive(Debug, Default)]
 pub(crate) struct Gallery {
     /// What the looks mean.
     pub(crate) legend: Vec<LegendEntry>,
-    /// The figures, first to last.
-    pub(crate) figures: Vec<Figure>,
+    /// The charts, first to last.
+    pub(crate) charts: Vec<Chart>,
 }
 
 /// One line of a legend.
@@ -43,7 +43,7 @@ pub(crate) struct LegendEntry {
 /// A picture, what it says, and the figures behind it.
 #[derive(Debug, Template)]
 #[template(path = "figure.html")]
-pub(crate) struct Figure {
+pub(crate) struct Chart {
     /// Anchor in the page.
     pub(crate) id: String,
     /// Title.
@@ -75,10 +75,10 @@ pub(crate) struct Key {
     pub(crate) note: String,
 }
 
-impl Figure {
-    /// A figure that says in words why there is no picture.
+impl Chart {
+    /// A chart that says in words why there is no picture.
     pub(super) fn missing(id: &str, title: &str, why: String) -> Self {
-        Figure {
+        Chart {
             id: id.to_owned(),
             title: title.to_owned(),
             caption: String::new(),
@@ -120,7 +120,7 @@ impl<'a> Context<'a> {
     }
 }
 
-/// Cells that belong into one figure: one workload with one set of parameters.
+/// Cells that one chart shows: one workload with one set of parameters.
 #[derive(Debug)]
 pub(super) struct Group<'a> {
     pub(super) title: String,
@@ -218,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn cells_with_other_parameters_get_a_figure_of_their_own() {
+    fn cells_with_other_parameters_get_a_chart_of_their_own() {
         let run = fixture::run();
         let titles: Vec<String> = Group::all(&run, "s").into_iter().map(|group| group.title).collect();
         assert_eq!(titles, ["sha256", "fetch", "sqlite", "sha256, payload_bytes 65536"]);

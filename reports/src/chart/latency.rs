@@ -1,9 +1,9 @@
-//! How long single tasks took, from the median to the slowest, one figure per workload.
+//! How long single tasks took, from the median to the slowest, one chart per workload.
 //!
 //! Percentiles of several samples cannot be put together without the tasks behind them, and this crate estimates
 //! nothing. So each cell is shown by one sample that was really measured: the one with the median makespan.
 
-use super::gallery::{Context, Figure, Gallery, Group, LegendEntry, SectionSpec, why_nothing};
+use super::gallery::{Chart, Context, Gallery, Group, LegendEntry, SectionSpec, why_nothing};
 use crate::error::ReportError;
 use crate::format;
 use crate::model::{Cell, Latency, Sample, Verdict};
@@ -32,7 +32,7 @@ pub(crate) static SECTION: SectionSpec = SectionSpec {
     gallery,
 };
 
-/// One figure per workload and set of parameters.
+/// One chart per workload and set of parameters.
 fn gallery(context: &Context<'_>) -> Result<Gallery, ReportError> {
     let run = context.run;
     let groups: Vec<Group<'_>> = Group::all(run, "latency")
@@ -41,8 +41,8 @@ fn gallery(context: &Context<'_>) -> Result<Gallery, ReportError> {
         .collect();
     if groups.is_empty() {
         let cells: Vec<&Cell> = run.cells.iter().collect();
-        let figure = Figure::missing("latency-none", "Latency of single tasks", why_nothing(run, &cells, "latencies"));
-        return Ok(Gallery { legend: Vec::new(), figures: vec![figure] });
+        let chart = Chart::missing("latency-none", "Latency of single tasks", why_nothing(run, &cells, "latencies"));
+        return Ok(Gallery { legend: Vec::new(), charts: vec![chart] });
     }
     let mut names: Vec<&str> = Vec::new();
     for cell in groups.iter().flat_map(|group| &group.cells) {
@@ -52,8 +52,8 @@ fn gallery(context: &Context<'_>) -> Result<Gallery, ReportError> {
     }
     let legend =
         names.iter().map(|name| LegendEntry::series(name, context.palette.slot(name))).collect::<Result<_, _>>()?;
-    let figures = groups.iter().map(|group| figure(context, group)).collect::<Result<_, _>>()?;
-    Ok(Gallery { legend, figures })
+    let charts = groups.iter().map(|group| chart(context, group)).collect::<Result<_, _>>()?;
+    Ok(Gallery { legend, charts })
 }
 
 /// The sample with the median makespan; of an even number the faster of the two in the middle.
@@ -80,17 +80,17 @@ fn drawn<'a>(group: &Group<'a>, cores: u32, waits: bool) -> Vec<(&'a Cell, &'a L
     group.executors().into_iter().filter_map(of).collect()
 }
 
-fn figure(context: &Context<'_>, group: &Group<'_>) -> Result<Figure, ReportError> {
+fn chart(context: &Context<'_>, group: &Group<'_>) -> Result<Chart, ReportError> {
     let workload = group.cells.first().map(|cell| &cell.workload);
     let waits = context.run.inputs.iter().any(|input| Some(&input.workload) == workload && input.waits);
     let cells = drawn(group, context.run.host.cores, waits);
     let values = cells.iter().flat_map(|(_, latency)| PERCENTILES.map(|(_, pick)| pick(latency) as f64));
     let Some((low, high)) = bounds(values.filter(|value| *value > 0.0)) else {
         let why = why_nothing(context.run, &group.cells, "latencies of correct cells");
-        return Ok(Figure {
+        return Ok(Chart {
             wide: false,
             table: Some(table(group)),
-            ..Figure::missing(&group.anchor, &group.title, why)
+            ..Chart::missing(&group.anchor, &group.title, why)
         });
     };
     let ticks = PERCENTILES.iter().enumerate().map(|(index, (name, _))| (index as f64, (*name).to_owned())).collect();
@@ -129,7 +129,7 @@ fn figure(context: &Context<'_>, group: &Group<'_>) -> Result<Figure, ReportErro
             format!("Workers: {}", each.join(", "))
         }
     };
-    Ok(Figure {
+    Ok(Chart {
         id: group.anchor.clone(),
         title: group.title.clone(),
         caption: format!("{workers}. Waiting in the queue is included. The vertical axis is logarithmic."),
@@ -183,11 +183,11 @@ mod tests {
         let context = Context::new(&run);
         let gallery = gallery(&context).unwrap();
         assert_eq!(gallery.legend.len(), 5, "serial has nothing to wait for");
-        let sha = &gallery.figures[0];
+        let sha = &gallery.charts[0];
         assert_eq!(sha.pictures[0].matches("class=\"hit\"").count(), 5 * 5);
         assert!(sha.caption.starts_with("2 workers each"), "{}", sha.caption);
         assert_eq!(sha.table.as_ref().unwrap().rows.len(), 25);
-        let fetch = &gallery.figures[1];
+        let fetch = &gallery.charts[1];
         // One of its cells with 16 failed.
         assert!(fetch.caption.starts_with("Workers: thread 16, process 16,"), "{}", fetch.caption);
         assert!(fetch.caption.contains("Waiting in the queue is included"), "{}", fetch.caption);

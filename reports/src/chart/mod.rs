@@ -1,4 +1,4 @@
-//! The charts of the page: each a gallery of figures, and each figure a picture with the table behind it.
+//! The charts of the page: each section a gallery of charts, and each chart a picture with the table behind it.
 
 mod efficiency;
 mod gallery;
@@ -6,7 +6,7 @@ mod latency;
 mod overhead;
 mod scaling;
 
-pub(crate) use gallery::{Context, Figure, Gallery, LegendEntry, SectionSpec, group_title};
+pub(crate) use gallery::{Chart, Context, Gallery, LegendEntry, SectionSpec, group_title};
 pub(crate) use latency::median_sample;
 
 /// The sections with charts, in the order of the page.
@@ -25,9 +25,9 @@ mod tests {
         let context = Context::new(&run);
         for section in SECTIONS {
             let gallery = (section.gallery)(&context).unwrap();
-            assert_eq!(gallery.figures.len(), 1);
-            assert!(gallery.figures[0].missing.starts_with("No "), "{:?}", gallery.figures[0]);
-            assert!(gallery.figures[0].pictures.is_empty());
+            assert_eq!(gallery.charts.len(), 1);
+            assert!(gallery.charts[0].missing.starts_with("No "), "{:?}", gallery.charts[0]);
+            assert!(gallery.charts[0].pictures.is_empty());
         }
     }
 
@@ -39,7 +39,7 @@ mod tests {
         let context = Context::new(&run);
         let galleries: Vec<Gallery> = SECTIONS.iter().map(|section| (section.gallery)(&context).unwrap()).collect();
         let swatches = galleries.iter().flat_map(|gallery| &gallery.legend).map(|entry| &entry.swatch);
-        let pictures = galleries.iter().flat_map(|gallery| &gallery.figures).flat_map(|figure| &figure.pictures);
+        let pictures = galleries.iter().flat_map(|gallery| &gallery.charts).flat_map(|chart| &chart.pictures);
         let mut seen = BTreeSet::new();
         for svg in swatches.chain(pictures) {
             let lists = svg.split("class=\"").skip(1).map(|rest| rest.split('"').next().unwrap_or_default());

@@ -1,6 +1,6 @@
 //! What one task costs: on the executors of executor-core, on those of other projects, and on the bare hardware.
 
-use super::gallery::{Context, Figure, Gallery, LegendEntry, SectionSpec};
+use super::gallery::{Chart, Context, Gallery, LegendEntry, SectionSpec};
 use crate::error::ReportError;
 use crate::format;
 use crate::model::{Estimate, OverheadGroup, OverheadRow};
@@ -21,14 +21,14 @@ pub(crate) static SECTION: SectionSpec = SectionSpec {
     gallery,
 };
 
-/// One figure with two pictures: many tasks in flight, and one at a time.
+/// One chart with two pictures: many tasks in flight, and one at a time.
 fn gallery(context: &Context<'_>) -> Result<Gallery, ReportError> {
     let title = "Cost of one task";
     let rows = &context.run.overhead;
     if rows.is_empty() {
         let why = "No overhead figures: this run did not measure the cost of an empty task. The job “overhead” does.";
-        let figure = Figure::missing("overhead-none", title, why.to_owned());
-        return Ok(Gallery { legend: Vec::new(), figures: vec![figure] });
+        let chart = Chart::missing("overhead-none", title, why.to_owned());
+        return Ok(Gallery { legend: Vec::new(), charts: vec![chart] });
     }
     let per_task = picture(
         rows,
@@ -59,7 +59,7 @@ fn gallery(context: &Context<'_>) -> Result<Gallery, ReportError> {
     } else {
         String::new()
     };
-    let figure = Figure {
+    let chart = Chart {
         id: "overhead-cost".to_owned(),
         title: title.to_owned(),
         caption: "Empty tasks. Left: submit many, then collect them all. Right: submit one, wait for its result, \
@@ -80,7 +80,7 @@ fn gallery(context: &Context<'_>) -> Result<Gallery, ReportError> {
         })
         .collect::<Result<_, _>>()?;
     legend.push(LegendEntry::other("99th percentile", Shape::Stick, 0, Look::Mark)?);
-    Ok(Gallery { legend, figures: vec![figure] })
+    Ok(Gallery { legend, charts: vec![chart] })
 }
 
 /// The look of a group: differs in shape and filling, not in color only.
@@ -268,13 +268,13 @@ mod tests {
     fn every_figure_has_a_mark_and_every_gap_its_reason() {
         let run = fixture::run();
         let gallery = gallery(&Context::new(&run)).unwrap();
-        let figure = &gallery.figures[0];
-        assert_eq!(figure.pictures.len(), 2);
-        assert_eq!(figure.pictures[0].matches("class=\"hit\"").count(), 9);
-        assert_eq!(figure.pictures[1].matches("class=\"hit\"").count(), 18);
-        assert!(figure.pictures[0].contains("not measured: see the table"));
-        assert!(figure.to_string().contains("not measured: no module of this name"));
-        assert_eq!(figure.table.as_ref().unwrap().rows.len(), run.overhead.len());
+        let chart = &gallery.charts[0];
+        assert_eq!(chart.pictures.len(), 2);
+        assert_eq!(chart.pictures[0].matches("class=\"hit\"").count(), 9);
+        assert_eq!(chart.pictures[1].matches("class=\"hit\"").count(), 18);
+        assert!(chart.pictures[0].contains("not measured: see the table"));
+        assert!(chart.to_string().contains("not measured: no module of this name"));
+        assert_eq!(chart.table.as_ref().unwrap().rows.len(), run.overhead.len());
     }
 
     #[test]
@@ -287,7 +287,7 @@ mod tests {
             // Says what the row is, which is no reason of a gap.
             row.note = "two threads, nobody sleeps".to_owned();
             let name = row.name.clone();
-            let picture = gallery(&Context::new(&run)).unwrap().figures[0].pictures[0].clone();
+            let picture = gallery(&Context::new(&run)).unwrap().charts[0].pictures[0].clone();
             assert!(!picture.contains("nobody sleeps"));
             (picture.contains(&name), picture.matches("not measured").count())
         };
@@ -308,7 +308,7 @@ mod tests {
         let mut run = fixture::run();
         run.overhead.retain(|row| row.throughput.is_none());
         let gallery = gallery(&Context::new(&run)).unwrap();
-        assert!(gallery.figures[0].missing.contains("notes say why"));
-        assert_eq!(gallery.figures[0].table.as_ref().unwrap().rows.len(), 1);
+        assert!(gallery.charts[0].missing.contains("notes say why"));
+        assert_eq!(gallery.charts[0].table.as_ref().unwrap().rows.len(), 1);
     }
 }

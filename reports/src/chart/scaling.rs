@@ -1,6 +1,6 @@
-//! Throughput against the number of workers, one figure per workload.
+//! Throughput against the number of workers, one chart per workload.
 
-use super::gallery::{Context, Figure, Gallery, Group, LegendEntry, SectionSpec, why_nothing};
+use super::gallery::{Chart, Context, Gallery, Group, LegendEntry, SectionSpec, why_nothing};
 use crate::error::ReportError;
 use crate::format;
 use crate::model::{Cell, Estimate, SERIAL, Verdict};
@@ -18,14 +18,14 @@ pub(crate) static SECTION: SectionSpec = SectionSpec {
     gallery,
 };
 
-/// One figure per workload and set of parameters.
+/// One chart per workload and set of parameters.
 fn gallery(context: &Context<'_>) -> Result<Gallery, ReportError> {
     let run = context.run;
     let groups = Group::all(run, "scaling");
     if groups.is_empty() {
         let why = why_nothing(run, &[], "throughput");
-        let figure = Figure::missing("scaling-none", "Throughput against workers", why);
-        return Ok(Gallery { legend: Vec::new(), figures: vec![figure] });
+        let chart = Chart::missing("scaling-none", "Throughput against workers", why);
+        return Ok(Gallery { legend: Vec::new(), charts: vec![chart] });
     }
     let mut names: Vec<&str> = Vec::new();
     for name in groups.iter().flat_map(Group::executors) {
@@ -40,8 +40,8 @@ fn gallery(context: &Context<'_>) -> Result<Gallery, ReportError> {
     if run.cells.iter().any(|cell| matches!(cell.verdict, Verdict::Wrong { .. })) {
         legend.push(LegendEntry::other("WRONG answer, kept out of its line", Shape::Cross, 0, Look::Wrong)?);
     }
-    let figures = groups.iter().map(|group| figure(context, group)).collect::<Result<_, _>>()?;
-    Ok(Gallery { legend, figures })
+    let charts = groups.iter().map(|group| chart(context, group)).collect::<Result<_, _>>()?;
+    Ok(Gallery { legend, charts })
 }
 
 /// The throughput of a cell, if it has one that can be drawn.
@@ -67,14 +67,14 @@ fn base(cells: &[&Cell]) -> Option<(f64, String)> {
     Some((throughput(cell)?.median, cell.executor.clone()))
 }
 
-fn figure(context: &Context<'_>, group: &Group<'_>) -> Result<Figure, ReportError> {
+fn chart(context: &Context<'_>, group: &Group<'_>) -> Result<Chart, ReportError> {
     let drawn: Vec<&Cell> = group.cells.iter().copied().filter(|cell| throughput(cell).is_some()).collect();
     if drawn.is_empty() {
         let why = why_nothing(context.run, &group.cells, "throughput");
-        return Ok(Figure {
+        return Ok(Chart {
             wide: false,
             table: Some(table(group)),
-            ..Figure::missing(&group.anchor, &group.title, why)
+            ..Chart::missing(&group.anchor, &group.title, why)
         });
     }
     let base = base(&group.cells);
@@ -116,7 +116,7 @@ fn figure(context: &Context<'_>, group: &Group<'_>) -> Result<Figure, ReportErro
         }
         None => format!("No ideal line: no executor was measured correctly with one worker.{scale}"),
     };
-    Ok(Figure {
+    Ok(Chart {
         id: group.anchor.clone(),
         title: group.title.clone(),
         caption,
@@ -250,11 +250,10 @@ mod tests {
         let run = fixture::run();
         let context = Context::new(&run);
         let gallery = gallery(&context).unwrap();
-        assert_eq!(gallery.figures.len(), 4);
-        let hits: usize =
-            gallery.figures.iter().map(|figure| figure.pictures[0].matches("class=\"hit\"").count()).sum();
+        assert_eq!(gallery.charts.len(), 4);
+        let hits: usize = gallery.charts.iter().map(|chart| chart.pictures[0].matches("class=\"hit\"").count()).sum();
         assert_eq!(hits, run.cells.iter().filter(|cell| cell.tasks_per_second.is_some()).count());
-        let sqlite = &gallery.figures[2];
+        let sqlite = &gallery.charts[2];
         assert!(sqlite.pictures[0].contains("WRONG"));
         assert!(sqlite.pictures[0].contains("stroke-ideal") && sqlite.pictures[0].contains("2 cores"));
         assert_eq!(sqlite.table.as_ref().unwrap().rows.len(), 26);
@@ -275,6 +274,6 @@ mod tests {
         let mut run = fixture::run();
         run.cells.retain(|cell| cell.tasks_per_second.is_none());
         let gallery = gallery(&Context::new(&run)).unwrap();
-        assert!(gallery.figures[0].missing.contains("1 failed"), "{:?}", gallery.figures[0].missing);
+        assert!(gallery.charts[0].missing.contains("1 failed"), "{:?}", gallery.charts[0].missing);
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::{Bound, Claim, Figure, Judged, Overhead, Unit, Verdict};
+use super::{Bound, Claim, Figure, Judged, Overhead, TargetStatus, Unit};
 use crate::{columns::Columns, format, markdown, model::Estimate};
 
 impl Overhead {
@@ -49,7 +49,9 @@ impl Overhead {
         }));
         let count = |of: fn(&Claim) -> Option<Judged>| {
             let judged: Vec<_> = self.claims.iter().filter_map(of).collect();
-            let held = judged.iter().filter(|judged| matches!(judged.verdict, Verdict::Holds | Verdict::SeemsToHold));
+            let held = judged
+                .iter()
+                .filter(|judged| matches!(judged.verdict, TargetStatus::Holds | TargetStatus::SeemsToHold));
             format!("{} of {}", held.count(), judged.len())
         };
         if !self.claims.is_empty() {
@@ -145,13 +147,13 @@ fn claim_fields(claim: &Claim) -> [String; 6] {
     ]
 }
 
-fn word(verdict: Verdict) -> &'static str {
+fn word(verdict: TargetStatus) -> &'static str {
     match verdict {
-        Verdict::Holds => "yes",
-        Verdict::SeemsToHold => "yes?",
-        Verdict::SeemsToFail => "no?",
-        Verdict::Fails => "no",
-        Verdict::Unknown => format::NONE,
+        TargetStatus::Holds => "yes",
+        TargetStatus::SeemsToHold => "yes?",
+        TargetStatus::SeemsToFail => "no?",
+        TargetStatus::Fails => "no",
+        TargetStatus::Unknown => format::NONE,
     }
 }
 

@@ -188,7 +188,7 @@ pub(super) fn rounds(figure: &Figure) -> Vec<(u32, Vec<f64>)> {
 
 #[cfg(test)]
 mod tests {
-    use reports::overhead::{Block, Verdict};
+    use reports::overhead::{Block, TargetStatus};
 
     use super::{super::registry, *};
 
@@ -228,10 +228,10 @@ mod tests {
         let claims = claims(&figures, &[Measurement::Throughput]);
         let claim = find(&claims, "thread", Peer::Crossbeam.name());
         assert_eq!((claim.blocks.as_slice(), claim.unit), (&[3.0; 6][..], Unit::Ratio));
-        assert_eq!((claim.reach.verdict, claim.stretch.unwrap().verdict), (Verdict::Holds, Verdict::Holds));
-        assert_eq!(find(&claims, "process", "").reach.verdict, Verdict::Fails);
+        assert_eq!((claim.reach.verdict, claim.stretch.unwrap().verdict), (TargetStatus::Holds, TargetStatus::Holds));
+        assert_eq!(find(&claims, "process", "").reach.verdict, TargetStatus::Fails);
         let missing = find(&claims, "process", Python::ProcessPool.name());
-        assert_eq!((missing.reach.verdict, missing.note.as_str()), (Verdict::Unknown, "not measured"));
+        assert_eq!((missing.reach.verdict, missing.note.as_str()), (TargetStatus::Unknown, "not measured"));
     }
 
     #[test]
