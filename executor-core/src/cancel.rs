@@ -19,10 +19,10 @@ use crate::{
 
 /// Tells a task that its result is not wanted any more, for tasks that look.
 ///
-/// Tokens form a tree: cancelling one cancels all below it. A token is an argument like any other, also for a task in a
-/// worker process, where [`is_cancelled`](Self::is_cancelled) reads a flag in shared memory. Cancelling it there is not seen by the
-/// program, but by its clones and by all below it that are made from them in that worker. A copy that a worker keeps for longer
-/// than its task learns of a cancellation as long as the program has the token, or one below it.
+/// Tokens form a tree: cancelling a token cancels all tokens below it. A token is an argument like any other, also for a task in
+/// a worker process, where [`is_cancelled`](Self::is_cancelled) reads a flag in shared memory. A cancellation in the worker is
+/// not seen by the program, but by clones of the token, and by tokens below it, that are made from it in that worker. A copy that
+/// a worker keeps for longer than its task learns of a cancellation as long as the program has the token, or one below it.
 ///
 /// # Examples
 ///
@@ -52,7 +52,7 @@ pub struct CancelToken {
 #[derive(Clone)]
 enum Inner {
     Local(Arc<Node>),
-    /// In a worker: a flag of the program's, and a node of this process alone, which those below it are below as well.
+    /// In a worker: a flag of the program's, and a node of this process alone. Tokens made from this one are below both.
     #[cfg(unix)]
     Remote(RemoteFlag, Arc<Node>),
 }
@@ -60,11 +60,11 @@ enum Inner {
 struct Node {
     cancelled: AtomicBool,
     links: Mutex<Links>,
-    /// The same in a forked copy of the process that has made it, which must not wait for the lock above: a thread that is not in
-    /// the copy may have had it, in the middle of a change.
+    /// The same for a forked copy of the process that has made the node. The copy must not wait for the lock above: a thread that
+    /// is not in the copy may have held it, in the middle of a change.
     links_of_copy: PerProcess<Mutex<Links>>,
     process: u64,
-    /// Keeps the way up alive: a child is cancelled through its parents.
+    /// Keeps the path to the root alive: a child is cancelled through its parents.
     parent: Option<Arc<Node>>,
 }
 
@@ -79,13 +79,13 @@ struct Links {
 }
 
 impl CancelToken {
-    /// A token that nothing has cancelled.
+    /// Creates a token that is not cancelled.
     #[must_use]
     pub fn new() -> Self {
         Self { inner: Inner::Local(Arc::new(Node::new(None))) }
     }
 
-    /// A token below this one: cancelled together with it, or by itself.
+    /// Creates a token below this one, which is cancelled together with this one, or by itself.
     ///
     #[must_use]
     pub fn child(&self) -> Self {
@@ -97,7 +97,7 @@ impl CancelToken {
         Self { inner }
     }
 
-    /// Cancels this token and all below it, for good.
+    /// Cancels this token and all tokens below it, for good.
     pub fn cancel(&self) {
         match &self.inner {
             Inner::Local(node) => node.cancel(),
@@ -106,7 +106,7 @@ impl CancelToken {
         }
     }
 
-    /// Whether the token is cancelled: a few loads of memory, in a worker process too.
+    /// Returns whether the token is cancelled. This takes a few loads of memory, in a worker process too.
     #[must_use]
     pub fn is_cancelled(&self) -> bool {
         match &self.inner {
@@ -115,7 +115,8 @@ impl CancelToken {
             Inner::Remote(flag, node) => {
                 node.is_cancelled()
                     || flag.is_raised() && {
-                        // For good, and for all below: the flag goes with the program's token, and these may be kept for longer.
+                        // Cancels this node and all below it for good: the flag goes with the program's token,
+                        // and these may be kept for longer.
                         node.cancel();
                         true
                     }
@@ -141,13 +142,13 @@ impl Node {
         }
     }
 
-    /// A node below this one.
+    /// Makes a node below this one.
     fn child(self: &Arc<Self>) -> Arc<Self> {
         self.link_up();
         let child = Arc::new(Self::new(Some(Arc::clone(self))));
         let mut links = self.lock();
         links.add(Arc::downgrade(&child));
-        // Under the parent's lock: a cancel either has passed, and is seen here, or will find the child.
+        // Under the parent's lock: a cancellation either has passed, and is seen here, or will find the child.
         // ORDERING: the lock orders it.
         if self.cancelled.load(Ordering::Relaxed) {
             child.cancelled.store(true, Ordering::Relaxed);
@@ -156,7 +157,7 @@ impl Node {
         child
     }
 
-    /// Whether this process is a forked copy of the one that has made it.
+    /// Whether this process is a forked copy of the process that has made the node.
     fn is_inherited(&self) -> bool {
         self.process != sys::generation()
     }
@@ -166,20 +167,22 @@ impl Node {
         links.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether it is cancelled. A copy does not know who was below whom, so those that it has inherited look above themselves.
+    /// Whether the node is cancelled. A copy does not know which node was below which, so nodes that it has inherited look at those
+    /// above themselves.
     fn is_cancelled(&self) -> bool {
-        // ORDERING: Acquire pairs with the Release of `cancel_one`: who sees the cancellation sees what came before it.
+        // ORDERING: Acquire pairs with the Release of `cancel_one`: a thread that sees the cancellation sees what came before it.
         self.cancelled.load(Ordering::Acquire) || self.is_inherited() && self.is_cancelled_above()
     }
 
     #[cold]
     fn is_cancelled_above(&self) -> bool {
-        // ORDERING: as in `is_cancelled`.
+        // ORDERING: Acquire pairs with the Release of `cancel_one`, which sets the flag of each node.
         let mut above = std::iter::successors(self.parent.as_ref(), |node| node.parent.as_ref());
         above.any(|node| node.cancelled.load(Ordering::Acquire))
     }
 
-    /// In a copy: from now on a cancellation from above finds it. From the top down, so that none comes between two steps.
+    /// In a copy: from now on a cancellation from above finds this node. Links from the top down, so that no cancellation falls
+    /// between two steps.
     fn link_up(self: &Arc<Self>) {
         let mut missing = Vec::new();
         let mut node = self;
@@ -202,7 +205,7 @@ impl Node {
         }
     }
 
-    /// The flag that worker processes see; this process's own, where it is a forked copy.
+    /// The flag that worker processes see. A forked copy of the process has its own.
     #[cfg(unix)]
     fn flag(self: &Arc<Self>) -> Result<Arc<Flag>, String> {
         self.link_up();
@@ -219,10 +222,10 @@ impl Node {
         Ok(flag)
     }
 
-    /// Cancels this node alone; gives those below it.
+    /// Cancels this node alone, and returns the nodes below it.
     fn cancel_one(&self) -> Vec<Weak<Self>> {
         let mut links = self.lock();
-        // ORDERING: Release pairs with `is_cancelled`.
+        // ORDERING: Release pairs with the Acquire in `is_cancelled`.
         self.cancelled.store(true, Ordering::Release);
         #[cfg(unix)]
         if let Some(flag) = &links.flag {
@@ -231,7 +234,7 @@ impl Node {
         std::mem::take(&mut links.children)
     }
 
-    /// No recursion: a tree may be deeper than a stack.
+    /// Cancels without recursion: a tree may be deeper than a stack.
     fn cancel(&self) {
         let mut below = self.cancel_one();
         while let Some(child) = below.pop() {
@@ -243,10 +246,10 @@ impl Node {
 }
 
 impl Drop for Node {
-    /// As for `cancel`: a node may be the last to hold on to all those above it.
+    /// Drops without recursion, as `cancel` does: a node may be the last holder of all those above it.
     fn drop(&mut self) {
         if self.is_inherited() {
-            // Half of a change may be all that there is of them.
+            // A thread that is not in this copy may have been in the middle of a change, and half of that change may be here.
             let links = self.links.get_mut().unwrap_or_else(PoisonError::into_inner);
             std::mem::forget(std::mem::take(links));
         }
@@ -258,7 +261,7 @@ impl Drop for Node {
 }
 
 impl Links {
-    /// Those that are gone are only looked for when the list would have to grow, and not before it has doubled.
+    /// Looks for nodes that are gone only when the list would have to grow, and not before it has doubled.
     fn add(&mut self, child: Weak<Node>) {
         if self.children.len() == self.children.capacity() {
             self.children.retain(|child| child.strong_count() > 0);
@@ -275,9 +278,9 @@ impl Serialize for CancelToken {
             let remote = match &self.inner {
                 Inner::Remote(flag, _) => *flag,
                 Inner::Local(node) => {
-                    // The serializer's error is the user's code, and is made without the lock.
+                    // `flag` has released the lock when the error is made, which runs the code of the user's serializer.
                     let flag = node.flag().map_err(S::Error::custom)?;
-                    // The node and not just its flag: it is the node that a cancellation from above has to find.
+                    // Pins the node and not just its flag: a cancellation from above has to find the node.
                     Pins::add(Arc::<Node>::clone(node));
                     flag.remote()
                 }

@@ -8,6 +8,6 @@ use crate::pins::Pins;
 pub struct Bound {
     pub(crate) id: u64,
     pub(crate) bytes: Vec<u8>,
-    /// Kept alive for the workers that read the bytes.
+    /// Keeps alive what the bytes refer to, for the workers that read them.
     pub(crate) _pins: Pins,
 }

@@ -9,9 +9,9 @@ use serde::{Deserialize, Serialize};
 ///
 /// A task's own `Result` is not in here: a task that returns `Err` finished, and its `Err` is its output.
 ///
-/// `Display` says everything but a panic's backtrace, also what a codec or an initializer said. That cause is the error's
-/// [`source`](std::error::Error::source) as well, so who prints the chain of causes has it twice. `Debug` leaves out a backtrace
-/// too, which `{error:#?}` has.
+/// `Display` says everything but a panic's backtrace, including the text of a codec or an initializer. That cause is the error's
+/// [`source`](std::error::Error::source) as well, so code that prints the chain of causes prints it twice. `Debug` leaves out the
+/// backtrace too; `{error:#?}` has it.
 ///
 /// # Examples
 ///
@@ -28,14 +28,14 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum TaskError {
-    /// The task panicked. The worker lives on.
+    /// The task panicked. The worker continues.
     ///
-    /// What is in here is noted by a panic hook, which is set up when the first task runs. It hands on panics of everything
-    /// else to the hook that was there before; those of tasks it keeps, and a program that wants them in its log finds them
-    /// here. A hook that is set later replaces it: then `location` and `backtrace` are unknown. So set your own first.
+    /// A panic hook notes the contents of this error. It is set up when the first task runs. It hands panics of all other code to
+    /// the hook that was there before; it keeps those of tasks, and a program that wants them in its log finds them here. A hook
+    /// that the program sets later replaces it: then `location` and `backtrace` are unknown. So set your own hook first.
     #[error("task panicked at {location}: {message}")]
     Panicked {
-        /// The panic's message, or a placeholder when its payload was not a string.
+        /// The panic's message, or a placeholder if its payload was not a string.
         message: String,
         /// `file:line:column` of the panic.
         location: String,
@@ -43,8 +43,8 @@ pub enum TaskError {
         /// asked for it when the process that ran the task panicked first, as with [`std::backtrace::Backtrace::capture`].
         backtrace: String,
     },
-    /// The task was cancelled before it started, or stopped by [`TaskFuture::kill`](crate::TaskFuture::kill) while it ran.
-    /// (What [`Shutdown::Kill`](crate::Shutdown::Kill) stops while it runs has [`ShutDown`](Self::ShutDown).)
+    /// The task was cancelled before it started, or [`TaskFuture::kill`](crate::TaskFuture::kill) stopped it while it ran.
+    /// (A task that [`Shutdown::Kill`](crate::Shutdown::Kill) stops while it runs has [`ShutDown`](Self::ShutDown).)
     #[error("task was cancelled")]
     Cancelled,
     /// The task ran longer than its time limit. (A *wait* that runs out is not an error of the task.)
@@ -113,12 +113,13 @@ pub enum TaskError {
     /// The whole map's time limit ([`Map::timeout`](crate::Map::timeout)) passed before this item was done.
     #[error("the time limit of the whole map has passed")]
     DeadlineExceeded,
-    /// The executor shut down, or its promise was dropped, before the task had a result. So ends what a worker process runs at
-    /// a [`Shutdown::Kill`](crate::Shutdown::Kill); what had not started is [`Cancelled`](Self::Cancelled).
+    /// The executor shut down, or its promise was dropped, before the task had a result. A task that a worker process runs at a
+    /// [`Shutdown::Kill`](crate::Shutdown::Kill) ends with this; a task that had not started is [`Cancelled`](Self::Cancelled).
     #[error("the executor was shut down before the task had a result")]
     ShutDown,
-    /// This process is a forked copy of the one that has built the executor. The task goes on there; here nobody runs it, and
-    /// nothing will come of it. A copy may build executors of its own; see [the chapter on fork](crate::host#fork).
+    /// This process is a forked copy of the one that has built the executor. The task continues there; no worker of this process
+    /// runs it, and it will have no result here. A copy may build executors of its own; see
+    /// [the chapter on fork](crate::host#fork).
     #[error("this process is a forked copy of the one that built the executor, which has no workers here")]
     Forked,
 }
@@ -153,7 +154,7 @@ impl TaskError {
     }
 }
 
-/// As if derived, but for the backtrace: `main` and `unwrap` would show kilobytes of it in one line.
+/// As if derived, but without the backtrace: `main` and `unwrap` would show kilobytes of it in one line.
 impl fmt::Debug for TaskError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let with_backtrace = f.alternate();
@@ -189,13 +190,13 @@ pub enum WorkerExit {
     Signal(i32),
     /// Ended by itself with this exit code.
     Code(i32),
-    /// The system did not tell.
+    /// The system did not say how.
     Unknown,
 }
 
 impl WorkerExit {
-    /// Whether somebody may have ended it who has nothing to do with what it did: by the signals that people, shells and systems
-    /// send to have a process end.
+    /// Whether the worker may have been ended from outside, for a reason that has nothing to do with its task: by one of the
+    /// signals that people, shells and systems send to end a process.
     #[cfg(unix)]
     pub(crate) fn may_be_from_outside(self) -> bool {
         matches!(self, Self::Signal(SIGHUP | SIGINT | SIGQUIT | SIGKILL | SIGTERM))
@@ -227,7 +228,7 @@ impl fmt::Display for WorkerExit {
     }
 }
 
-/// Only the signals that are likely to end a worker.
+/// Names only the signals that are likely to end a worker.
 fn name_of_signal(number: i32) -> Option<&'static str> {
     Some(match number {
         1 => "SIGHUP",
@@ -248,8 +249,8 @@ fn name_of_signal(number: i32) -> Option<&'static str> {
     })
 }
 
-/// The text of an error that happened elsewhere: in a codec, in an initializer, in another process. Clones share it, as all tasks
-/// of a pool that cannot start share theirs.
+/// The text of an error that happened elsewhere: in a codec, in an initializer, in another process. Clones share the text, for
+/// example among all tasks of a pool that cannot start.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "String", into = "String")]
 pub struct Cause(Arc<str>);
@@ -357,11 +358,11 @@ impl fmt::Debug for BuildError {
     }
 }
 
-/// The variant, its text and its causes: `Debug` is all that is shown of an error that `main` returns or `unwrap` meets.
+/// Writes the variant, its text and its causes: `Debug` is all that is shown of an error that `main` returns or `unwrap` meets.
 fn write_in_full(f: &mut fmt::Formatter<'_>, variant: &str, error: &dyn Error) -> fmt::Result {
     let mut text = format!("{variant}: {error}");
     for cause in iter::successors(error.source(), |&cause| cause.source()).map(ToString::to_string) {
-        // An error of a task says its cause itself.
+        // A task's error has its cause in its own text.
         if !text.ends_with(&cause) {
             text.push_str(": ");
             text.push_str(&cause);
@@ -370,7 +371,7 @@ fn write_in_full(f: &mut fmt::Formatter<'_>, variant: &str, error: &dyn Error) -
     f.write_str(&text)
 }
 
-/// A wait ran out of time. The tasks go on.
+/// A wait ran out of time. The tasks continue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("{unfinished} of {total} futures were not done in time")]
 pub struct WaitTimeout {
@@ -391,7 +392,7 @@ pub enum TryMapError<E> {
     Output(E),
 }
 
-/// A [`Promise`](crate::Promise) was already done; what it holds stays. The value that came too late is in here.
+/// A [`Promise`](crate::Promise) was already done, and keeps its outcome. Holds the value that came too late.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the promise is already done")]
 pub struct AlreadyDone<T>(pub T);

@@ -1,4 +1,4 @@
-//! The portable face of every executor.
+//! The portable interface of every executor.
 
 use std::time::Duration;
 
@@ -12,11 +12,11 @@ use crate::{
     task::{Payload, Task, TaskOptions},
 };
 
-/// Runs tasks somewhere else: in threads, in processes, in rayon, or right here. Code written against this trait runs
+/// Runs tasks on an executor: on threads, in processes, on rayon, or on the calling thread. Code written against this trait runs
 /// unchanged on every executor.
 ///
-/// Dropping an executor waits for all its tasks and their callbacks, like leaving a `with` block in Python; dropping it while the thread
-/// panics cancels those that have not started first.
+/// Dropping an executor waits for all its tasks and their callbacks, like leaving a `with` block in Python. When the dropping
+/// thread is panicking, tasks that have not started are cancelled first.
 ///
 /// # Examples
 ///
@@ -46,10 +46,10 @@ pub trait Executor {
         self.handle()
     }
 
-    /// A snapshot of what the executor does.
+    /// Returns a snapshot of what the executor does.
     fn stats(&self) -> Stats;
 
-    /// Whether the executor takes tasks, and if not, why. It may be another one as soon as this has returned.
+    /// Returns whether the executor takes tasks, and if not, why. The state may have changed by the time this call returns.
     ///
     /// # Examples
     ///
@@ -60,20 +60,20 @@ pub trait Executor {
     /// assert_eq!(pool.state(), PoolState::Active);
     /// pool.shutdown(Shutdown::Drain, None);
     /// assert_eq!(pool.state(), PoolState::Ended);
-    /// let pool = ThreadPoolExecutor::builder().max_workers(1).initializer(|| Err::<(), _>("no licence")).build()?;
+    /// let pool = ThreadPoolExecutor::builder().max_workers(1).initializer(|| Err::<(), _>("no license")).build()?;
     /// assert!(pool.submit(|x: u64| x, 1)?.result().is_err());
     /// assert!(matches!(pool.state(), PoolState::Broken(_)));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     fn state(&self) -> PoolState;
 
-    /// Ends the executor: see [`Shutdown`]. Waits for the end, also that of its tasks' callbacks, at most for `deadline`,
-    /// and returns what was left. It can be called again, also to ask for more: `Drain` with a deadline, then `Kill`.
+    /// Ends the executor: see [`Shutdown`]. Waits for at most `deadline` until the executor and the callbacks of its tasks have
+    /// ended, and returns what was left. It can be called again, also with a stronger kind: `Drain` with a deadline, then `Kill`.
     ///
-    /// Called by one of the executor's own workers it does not wait, because that would be for itself. For the same reason
-    /// it does not wait for callbacks when it is called by one, of whatever executor; and a serial executor does not wait for other
-    /// threads when it is called in a task of any serial executor. A process pool that is ended by its
-    /// observer, on the thread that looks after its workers, does not wait either, and ends soon after.
+    /// A call from one of the executor's own workers does not wait, because it would wait for itself. For the same reason a call
+    /// from a callback, of whatever executor, does not wait for callbacks, and a call on a serial executor does not wait for other
+    /// threads when it is made in a task of any serial executor. When the observer of a process pool ends the pool on the thread
+    /// that looks after its workers, the call does not wait either, and the pool ends soon after.
     ///
     /// # Examples
     ///
@@ -94,7 +94,7 @@ pub trait Executor {
     fn shutdown(&self, how: Shutdown, deadline: Option<Duration>) -> ShutdownReport;
 
     /// Submits `task` to be called with `args`: one value, or a tuple for a function of several parameters. Waits for space
-    /// where the executor's queue is bounded.
+    /// if the executor's queue is bounded and full.
     ///
     /// # Errors
     ///
@@ -154,8 +154,8 @@ pub trait Executor {
         self.submit_with(task, args, TaskOptions::new().refuse_when_full(true))
     }
 
-    /// Waits for at most `timeout` for space in a bounded queue that is full; otherwise like [`submit`](Self::submit). It is no
-    /// limit for the task: that is [`TaskOptions::timeout`].
+    /// Like [`submit`](Self::submit), but waits for at most `timeout` for space in a bounded queue that is full. This is no limit
+    /// for the task: [`TaskOptions::timeout`] is.
     ///
     /// # Errors
     ///
@@ -175,8 +175,8 @@ pub trait Executor {
     ///
     /// # Errors
     ///
-    /// [`SubmitError::ShutDown`] when the executor takes no more tasks; those that it took before are cancelled if they have
-    /// not started.
+    /// [`SubmitError::ShutDown`] when the executor takes no more tasks; tasks of this call that it had taken before are cancelled
+    /// if they have not started.
     ///
     /// # Examples
     ///
@@ -208,7 +208,8 @@ pub trait Executor {
     ///
     /// # Errors
     ///
-    /// As the options say: [`SubmitError::Full`], [`SubmitError::ShutDown`].
+    /// As the options say: [`SubmitError::Full`] when the queue is full, [`SubmitError::ShutDown`] when the executor takes no more
+    /// tasks.
     fn submit_with<F, A, M>(&self, task: F, args: A, options: TaskOptions) -> Result<TaskFuture<F::Output>, SubmitError>
     where
         F: Task<A, M>,
@@ -222,8 +223,8 @@ pub trait Executor {
 
     /// Calls `task` with each item, and yields the results in the order of the items. See [`Map`] for what can be set.
     ///
-    /// Nothing is submitted before the first result is asked for ([`Map::start`] does so at once). When the executor is shut
-    /// down meanwhile, the last thing that is yielded is [`TaskError::ShutDown`](crate::TaskError::ShutDown).
+    /// No task is submitted before the first result is asked for ([`Map::start`] submits at once). When the executor is shut
+    /// down meanwhile, the last item of the iterator is [`TaskError::ShutDown`](crate::TaskError::ShutDown).
     ///
     /// A task of several parameters takes tuples: Python's `map(f, a, b)` is `map(f, a.zip(b))`.
     ///
@@ -250,7 +251,7 @@ pub trait Executor {
         Map::new(self.handle().clone(), task, items.into_iter())
     }
 
-    /// Like [`map`](Self::map) for tasks that return `Result`: ends at the first error of either kind, and cancels what has
+    /// Like [`map`](Self::map) for tasks that return `Result`: ends at the first error of either kind, and cancels tasks that have
     /// not started. Yields [`TryMapError`](crate::TryMapError)s.
     ///
     /// # Examples
@@ -277,7 +278,7 @@ pub trait Executor {
         TryMap::new(self.map(task, items))
     }
 
-    /// The largest number of workers that run tasks at the same time.
+    /// Returns the largest number of workers that run tasks at the same time.
     fn max_workers(&self) -> usize {
         self.handle().max_workers()
     }

@@ -1,4 +1,4 @@
-//! What the initializer of a worker may return, in every pool.
+//! What the initializer of a worker may return, in every kind of pool.
 
 use std::fmt;
 

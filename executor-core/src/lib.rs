@@ -1,8 +1,8 @@
 //! Python's `concurrent.futures` for Rust: one API over threads, processes, rayon and serial execution.
 //!
-//! An [`Executor`] takes tasks and gives [futures](TaskFuture). What runs them is chosen in one line: a
-//! [`ThreadPoolExecutor`], a [`ProcessPoolExecutor`] whose tasks can be killed and may crash without harming anybody else,
-//! a `RayonExecutor` (feature `rayon`), or a [`SerialExecutor`].
+//! An [`Executor`] takes tasks and gives [futures](TaskFuture). One line chooses what runs them: a [`ThreadPoolExecutor`],
+//! a [`ProcessPoolExecutor`] whose tasks can be killed and may crash without harm to the program or to other tasks, a
+//! `RayonExecutor` (feature `rayon`), or a [`SerialExecutor`].
 //!
 //! ```
 //! use executor_core::{Executor, as_completed, partial};
@@ -32,58 +32,57 @@
 //!
 //! # What a task is
 //!
-//! A function item or a closure that captures nothing, and one argument that serde can write and read ([`Task`],
-//! [`Payload`]). That is what a worker process can be told. Threads also take any closure:
+//! A task is a function item or a closure that captures nothing, and one argument that serde can write and read ([`Task`],
+//! [`Payload`]). Such a task can be sent to a worker process. Threads also take any closure:
 //! [`ThreadPoolExecutor::spawn`].
 //!
-//! Large data is a [`SharedBytes`]: workers read it where it is. A `Vec<u8>` that is the whole argument, or the whole result,
-//! crosses by shared memory as well, and so does a `bytes::Bytes` with the feature `bytes`. Inside of something else they
-//! travel with the rest, and want `serde_bytes`, or serde takes them byte by byte. An argument or a result that is longer than
-//! 512 MiB is refused; what crosses by reference does not count.
+//! Large data is passed as [`SharedBytes`]: workers read it where it is. A `Vec<u8>` that is the whole argument, or the whole
+//! result, also crosses in shared memory, and so does a `bytes::Bytes` with the feature `bytes`. Inside of another value, both
+//! are sent with the rest of it, and should use `serde_bytes`, because serde handles them byte by byte otherwise. An argument or
+//! a result that is longer than 512 MiB is refused; what crosses by reference does not count.
 //!
 //! # What can go wrong
 //!
-//! A task's own `Result` is its output. Everything else is a [`TaskError`]: a panic with its place and stack, cancellation,
-//! a time limit, the death of its worker process with signal or exit code, a value that cannot be encoded. Each of these
-//! costs one task. A wait that runs out is not a task's error, and gives the future back.
+//! A task's own `Result` is its output. Every other failure is a [`TaskError`]: a panic with its place and stack, cancellation,
+//! a time limit, the death of the worker process with its signal or exit code, a value that cannot be encoded. Each of these
+//! costs one task. A wait that runs out of time is not an error of the task, and gives the future back.
 //!
 //! # Process pools
 //!
 //! Worker processes are this same program, started again. [`init`] must therefore be the first line of `main`; building a
-//! process pool without it is an error. Under `cargo test` the harness owns `main`; put [`test_worker!`] at the top level
-//! of the test binary instead. Process pools exist on Unix; on Windows the crate builds without
-//! [`ProcessPoolExecutor`], which is not there yet.
+//! process pool without it is an error. Under `cargo test` the test harness owns `main`; put [`test_worker!`] at the top level
+//! of the test binary instead. Process pools exist on Unix. On Windows the crate builds without [`ProcessPoolExecutor`].
 //!
 //! # Seeing what happens
 //!
 //! [`Executor::stats`] tells how many tasks wait, run and have ended; the numbers add up ([`Stats`]). An [`Observer`] of a
 //! thread pool or a process pool is told of every task and worker.
 //!
-//! With the feature `tracing` a task that runs in this process runs in the span that was current where it was submitted. The
-//! span cannot go to a worker process, which has subscribers of its own, if any. There the submitter's span stays open until
-//! the task has ended, and then gets an event `task ended` (level `DEBUG`, with the task's id and how it ended); what the task
-//! itself records is in a span `task` (level `INFO`, with its function's name), for a subscriber that an
-//! [initializer](ProcessPoolBuilder::initializer) has installed in the worker.
+//! With the feature `tracing`, a task that runs in this process runs in the span that was current where it was submitted. The
+//! span cannot go to a worker process, which has its own subscribers, if it has any. For a task of a process pool, the
+//! submitter's span stays open until the task has ended, and then gets an event `task ended` (level `DEBUG`, with the task's id
+//! and how it ended). What the task itself records is in a span `task` (level `INFO`, with the function's name), for a subscriber
+//! that an [initializer](ProcessPoolBuilder::initializer) has installed in the worker.
 //!
 //! # What it costs
 //!
 //! Measured with `cargo lab overhead --blocks 5` on a virtual machine with 2 cores (Xeon, Linux 6.18), two workers, peers and
-//! limits in the same run: medians of four runs. The host of this machine interrupts each core 5000 to 18 000 times a second, for
-//! 2 us; in the worst of these runs that was the tail of the round trips.
+//! baselines in the same run: medians of four runs. The host of this machine interrupts each core 5000 to 18 000 times a second,
+//! for 2 µs; in the worst of these runs these interruptions were the tail of the round trips.
 //!
 //! | process pool | |
 //! |---|---|
 //! | submit, then collect, no-op `u64 -> u64` | 2.2 to 2.5 M tasks/s (194x to 227x CPython's) |
-//! | round trip, one task at a time | p50 3.1x to 3.4x, p99 4.4x to 14x that of two processes that spin on a cache line (0.3 us) |
-//! | 1 MiB `Vec<u8>` arguments | 50 % to 62 % of the speed of memcpy |
-//! | 64 MiB [`SharedBytes`], first delivery to a worker | 14 to 19 us beyond the round trip of 64 bytes |
+//! | round trip, one task at a time | p50 3.1x to 3.4x, p99 4.4x to 14x that of two processes that spin on a cache line (0.3 µs) |
+//! | 1 MiB `Vec<u8>` arguments | 50% to 62% of the speed of memcpy |
+//! | 64 MiB [`SharedBytes`], first delivery to a worker | 14 to 19 µs beyond the round trip of 64 bytes |
 //! | the same, already there | 1.03x to 1.06x the round trip of 64 bytes |
 //! | `map` of no-op items | 40 to 44 M items/s |
 //! | `build()` to the first result | 1.7 to 1.8 ms |
 //! | kill -9 of a worker to its replacement's first result | 1.7 to 1.9 ms |
 //! | a queued task | 160 bytes beyond its argument, no file descriptor |
 //! | an idle pool | no wake-ups, 1.6 MiB for each worker |
-//! | METG(50 %) | 1.4 to 2.2 us |
+//! | METG(50%) | 1.4 to 2.2 µs |
 //!
 //! | thread pool | |
 //! |---|---|
@@ -93,9 +92,9 @@
 //! | `map` of 20 M cheap items, `into_vec()` | 1.03x to 1.07x rayon's parallel iterator |
 //! | the same, drained in order | 0.70x to 0.75x a serial collect |
 //! | `map` over skewed items | 1.02x to 1.04x rayon's |
-//! | tasks that wait for tasks | 0.28x to 0.30x rayon's `join`; 0.94x to 0.97x with a serial cutoff of 2 us |
+//! | tasks that wait for tasks | 0.28x to 0.30x rayon's `join`; 0.94x to 0.97x with a serial cutoff of 2 µs |
 //! | memory of a task | 80 bytes beyond closure and result |
-//! | METG(50 %) | 0.37 to 0.61 us |
+//! | METG(50%) | 0.37 to 0.61 µs |
 #![deny(unsafe_code)]
 #![warn(clippy::unwrap_used)]
 #![cfg_attr(
@@ -135,7 +134,7 @@ mod sync;
 #[cfg(unix)]
 mod sys;
 mod user_code;
-/// As much of it as threads need.
+/// The part of `sys` that threads need.
 #[cfg(not(unix))]
 mod sys {
     #[expect(unsafe_code, reason = "finds out whether this process is a forked copy")]
@@ -183,12 +182,12 @@ pub use thread::{ClosureHandle, Scope, ThreadPoolBuilder, ThreadPoolExecutor, Th
 pub use user_code::is_forbidden as is_user_code_forbidden;
 pub use wait::{AsCompleted, ReturnWhen, Waitable, Waited, as_completed, wait, wait_until};
 
-/// The first line of `main` in every program that uses process pools. There are none on this platform yet, so it does
-/// nothing.
+/// The first line of `main` in every program that uses process pools. This platform has no process pools yet, so the function
+/// does nothing.
 #[cfg(not(unix))]
 pub fn init() {}
 
-/// The README's program is a doc test, so that it cannot rot.
+/// The README's program is a doc test, which keeps it correct.
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]
 struct Readme;

@@ -1,10 +1,10 @@
 //! What a panic in a task leaves behind: message, place and stack, recorded by a panic hook.
 //!
-//! A hook is the only way to learn where a panic happened. It is installed once, keeps the hook that was there, and
-//! hands every panic that is not a task's to it. A task's panic is not printed: it is returned to who asked for the result.
+//! A hook is the only way to learn where a panic happened. It is installed once, keeps the hook that was there, and hands every
+//! panic that is not a task's to that hook. A task's panic is not printed: it is returned to the caller that asks for the result.
 //!
-//! The stack is only captured where `RUST_LIB_BACKTRACE` or `RUST_BACKTRACE` asks for it, as everywhere in Rust, and only
-//! turned into text, which takes most of the time, for a panic that ends its task: not for one that the task catches itself.
+//! The stack is only captured where `RUST_LIB_BACKTRACE` or `RUST_BACKTRACE` asks for it, as everywhere in Rust. It is only
+//! turned into text, which takes most of the time, for a panic that ends its task, and not for one that the task catches itself.
 
 use std::{
     any::Any,
@@ -17,18 +17,18 @@ use std::{
 use crate::{error::TaskError, user_code::is_forbidden};
 
 thread_local! {
-    /// Twice how many tasks run on this thread (tasks nest when one waits for another in place), and one more where the innermost
-    /// code is contained: that is not the task's.
+    /// Twice the number of tasks that run on this thread (tasks nest when one waits for another in place), plus one if the
+    /// innermost code is contained: a panic of such code is not the task's.
     static DEPTH: Cell<usize> = const { Cell::new(0) };
-    /// What the hook noted, and for the task at which depth. Only touched by panics, and empty between them.
+    /// What the hook noted, and the depth of the task for which it did. Only panics touch it, and it is empty between them.
     static RECORDS: RefCell<Vec<(usize, Record)>> = const { RefCell::new(Vec::new()) };
-    /// Whether there is any.
+    /// Whether there are any records.
     static RECORDED: Cell<bool> = const { Cell::new(false) };
 }
 
 struct Record {
     location: String,
-    /// Not resolved yet; empty where nobody asks for it.
+    /// Not turned into text yet; empty if no variable asks for backtraces.
     backtrace: Backtrace,
 }
 
@@ -44,7 +44,7 @@ pub(crate) fn catch<T>(task: impl FnOnce() -> T) -> Result<T, TaskError> {
     catch_boxed(task).map_err(|error| *error)
 }
 
-/// The same with an outcome that is as small as it is kept.
+/// Like [`catch`], with an outcome that is as small as the one that is kept.
 #[inline]
 pub(crate) fn catch_boxed<T>(task: impl FnOnce() -> T) -> Result<T, Box<TaskError>> {
     install_hook();
@@ -53,7 +53,7 @@ pub(crate) fn catch_boxed<T>(task: impl FnOnce() -> T) -> Result<T, Box<TaskErro
     DEPTH.set(2 * depth);
     let outcome = panic::catch_unwind(AssertUnwindSafe(task));
     DEPTH.set(outer);
-    // Also of a task that ended well: it may have caught a panic of its own.
+    // Also for a task that ended well: it may have caught a panic of its own.
     let record = if RECORDED.get() { take_record(depth) } else { None };
     outcome.map_err(|payload| Box::new(panicked(payload, record)))
 }
@@ -82,13 +82,13 @@ fn panicked(payload: Box<dyn Any + Send>, record: Option<Record>) -> TaskError {
     contain(|| drop(payload));
     let (location, backtrace) = match record {
         Some(record) => record.into_texts(),
-        // `resume_unwind` runs no hook, and a program may have replaced ours.
+        // `resume_unwind` runs no hook, and the program may have replaced this crate's hook.
         None => ("an unknown place".to_owned(), String::new()),
     };
     TaskError::Panicked { message, location, backtrace }
 }
 
-/// Runs code of the user that gives nothing back, such as a callback or a destructor. A panic is reported by the program's
+/// Runs the user's code that gives nothing back, such as a callback or a destructor. A panic is reported by the program's
 /// panic hook and goes no further.
 #[inline]
 pub(crate) fn contain(code: impl FnOnce()) {
@@ -96,7 +96,7 @@ pub(crate) fn contain(code: impl FnOnce()) {
     let outer = DEPTH.get();
     DEPTH.set(outer | 1);
     if let Err(payload) = panic::catch_unwind(AssertUnwindSafe(code)) {
-        // A payload's own destructor may panic as well, and that of what it panics with: that is leaked.
+        // A payload's own destructor may panic as well, with a payload whose destructor panics in turn: that payload is leaked.
         if let Err(second) = panic::catch_unwind(AssertUnwindSafe(|| drop(payload))) {
             std::mem::forget(second);
         }
@@ -104,14 +104,14 @@ pub(crate) fn contain(code: impl FnOnce()) {
     DEPTH.set(outer);
 }
 
-/// Drops a value of the user's.
+/// Drops a value of the user's; contains a panic of its destructor.
 pub(crate) fn drop_contained<T>(value: T) {
     if std::mem::needs_drop::<T>() {
         contain(|| drop(value));
     }
 }
 
-/// Drops values of the user's one by one: of the destructors of one vector, the second that panics aborts the program.
+/// Drops values of the user's one by one: if the vector dropped them, the second destructor that panics would abort the program.
 pub(crate) fn drop_each<T>(values: impl IntoIterator<Item = T>) {
     if std::mem::needs_drop::<T>() {
         values.into_iter().for_each(|value| contain(|| drop(value)));
@@ -139,7 +139,7 @@ fn install_hook() {
 
 #[cold]
 fn install_first(install: &Once) {
-    // A thread that unwinds may not set a hook: the next task does, and a panic of this one has no place.
+    // A thread that unwinds may not set a hook: the next task sets it, and a panic of this task has no place.
     if std::thread::panicking() {
         return;
     }
@@ -153,7 +153,7 @@ fn install_first(install: &Once) {
     });
 }
 
-/// Notes a panic if it is a task's; says whether it was.
+/// Notes a panic if it is a task's; returns whether it was.
 fn record(info: &PanicHookInfo<'_>) -> bool {
     let depth = DEPTH.try_with(Cell::get).unwrap_or(0);
     let is_contained = depth % 2 == 1;
@@ -165,7 +165,7 @@ fn record(info: &PanicHookInfo<'_>) -> bool {
     let backtrace = Backtrace::capture();
     let noted = RECORDS.try_with(|records| {
         let mut records = records.borrow_mut();
-        // Of a panic that the task has caught itself: only the last one is ever asked for.
+        // Removes records of panics that the task has caught itself: only the last record is ever asked for.
         let first = first_of(&records, depth);
         records.truncate(first);
         records.push((depth, Record { location, backtrace }));
@@ -213,7 +213,7 @@ mod tests {
         }
         let (sender, receiver) = std::sync::mpsc::channel();
         let thread = std::thread::spawn(move || {
-            // Those that came first end last.
+            // Thread-locals that were set first are destroyed last.
             LATE.set(Some(Late(sender)));
             assert!(catch(|| panic!("early")).is_err());
         });

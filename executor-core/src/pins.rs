@@ -1,4 +1,4 @@
-//! What encoded bytes refer to: collected while they are encoded, and kept for as long as somebody may read them.
+//! What encoded bytes refer to: collected while the bytes are encoded, and kept for as long as a reader may need it.
 
 use std::{any::Any, cell::RefCell, fmt, mem::ManuallyDrop, sync::Arc};
 
@@ -8,14 +8,15 @@ use crate::{
     shm::{Block, MOST_BLOCKS, Reference, SHARED_FROM},
 };
 
-/// What encoded bytes refer to, kept alive for as long as somebody may read them. Most refer to nothing, and then this is one word.
+/// What encoded bytes refer to, kept alive for as long as a reader of the bytes may need it. Most bytes refer to nothing, and then
+/// this is one word.
 #[derive(Default)]
 pub(crate) struct Pins(Option<Box<Pinned>>);
 
 #[derive(Default)]
 struct Pinned {
     things: Vec<Arc<dyn Any + Send + Sync>>,
-    /// Mostly the only one.
+    /// Usually the only piece of shared memory.
     #[cfg(target_os = "linux")]
     block: Option<Block>,
     #[cfg(target_os = "linux")]
@@ -23,14 +24,14 @@ struct Pinned {
 }
 
 thread_local! {
-    /// What is being collected on this thread. It has no destructor, so that also the destructors of other thread-locals can
-    /// encode something.
+    /// What is being collected on this thread. It has no destructor, so that the destructors of other thread-locals can encode
+    /// values as well.
     static COLLECTED: RefCell<Option<ManuallyDrop<Pins>>> = const { RefCell::new(None) };
 }
 
 impl Pins {
-    /// Runs `encode`, and collects what is pinned meanwhile. When `encode` panics nothing stays collected, and whoever
-    /// collected before goes on with what he had.
+    /// Runs `encode`, and collects what is pinned meanwhile. When `encode` panics, what it has pinned is dropped, and an outer
+    /// collection on this thread continues with what it had.
     pub(crate) fn collect<R>(encode: impl FnOnce() -> R) -> (R, Self) {
         struct Collection {
             outer: Option<ManuallyDrop<Pins>>,
@@ -53,7 +54,7 @@ impl Pins {
         (result, pins)
     }
 
-    /// Pins `what` if somebody collects; otherwise it lives as long as its owner.
+    /// Pins `what` if a collection runs on this thread; otherwise `what` lives as long as its owner.
     #[cfg(unix)]
     pub(crate) fn add(what: Arc<dyn Any + Send + Sync>) {
         COLLECTED.with_borrow_mut(|pins| {
@@ -63,7 +64,8 @@ impl Pins {
         });
     }
 
-    /// Pins shared memory; `false` when nobody collects, or there is enough of it: then the bytes themselves have to travel.
+    /// Pins shared memory; `false` when no collection runs on this thread, or it has enough of it: then the bytes themselves have
+    /// to be sent.
     #[cfg(target_os = "linux")]
     pub(crate) fn add_block(block: &Block) -> bool {
         COLLECTED.with_borrow_mut(|pins| {
@@ -83,17 +85,17 @@ impl Pins {
         })
     }
 
-    /// How to tell the other side of a piece of shared memory, which is pinned for whoever encodes; `None` when nobody does, or the
-    /// bytes have to travel themselves.
+    /// The reference by which the other side finds a piece of shared memory, which is pinned for the encoder; `None` when no
+    /// collection runs on this thread, or when the bytes themselves have to be sent.
     #[cfg(target_os = "linux")]
     pub(crate) fn refer(block: &Block) -> Option<Reference> {
         (block.can_be_sent() && Self::add_block(block)).then(|| block.reference())
     }
 
-    /// Whether so many bytes are to be put into shared memory, now that somebody encodes them.
+    /// Whether so many bytes are to be put into shared memory, if a collection runs on this thread.
     #[cfg(target_os = "linux")]
     pub(crate) fn may_share(length: usize) -> bool {
-        // A worker can make no copy that is cheaper than sending the bytes.
+        // A copy that a worker makes is never cheaper than sending the bytes.
         length >= SHARED_FROM && !in_worker() && Self::are_collected()
     }
 
@@ -101,19 +103,19 @@ impl Pins {
         self.0.get_or_insert_default()
     }
 
-    /// Whether somebody collects.
+    /// Whether a collection runs on this thread.
     #[cfg(target_os = "linux")]
     pub(crate) fn are_collected() -> bool {
         COLLECTED.with_borrow(Option::is_some)
     }
 
-    /// The shared memory among them.
+    /// The pinned pieces of shared memory.
     #[cfg(target_os = "linux")]
     pub(crate) fn blocks(&self) -> impl Iterator<Item = &Block> {
         self.0.iter().flat_map(|pinned| pinned.block.iter().chain(&pinned.other_blocks))
     }
 
-    /// The shared memory among them.
+    /// Takes the pinned pieces of shared memory, and lets go of everything else.
     #[cfg(target_os = "linux")]
     pub(crate) fn into_blocks(self) -> impl Iterator<Item = Block> {
         self.0.into_iter().flat_map(|pinned| pinned.block.into_iter().chain(pinned.other_blocks))
@@ -173,7 +175,7 @@ mod tests {
         let (sender, receiver) = std::sync::mpsc::channel();
         let thread = std::thread::spawn(move || {
             LATE.set(Some(Late(sender)));
-            // Registered later, so gone sooner, if it could be gone at all.
+            // `COLLECTED` is used after `LATE`, so it would be destroyed before `LATE`, if it had a destructor.
             let _ = Pins::collect(|| ());
         });
         assert_eq!(receiver.recv(), Ok(true));

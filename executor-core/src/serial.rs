@@ -23,8 +23,8 @@ use crate::{
 
 /// Runs every task at once, on the thread that submits it: the baseline, and the simplest way to debug a task.
 ///
-/// Its end waits for what other threads run in it at that moment; but not where it is ended in a task of a serial executor,
-/// which could be a wait for itself.
+/// A shutdown waits for tasks that other threads run in the executor at that moment, unless it is called in a task of a serial
+/// executor, because it could wait for itself then.
 ///
 /// # Examples
 ///
@@ -49,22 +49,22 @@ pub struct SerialHandle {
 #[derive(Debug)]
 struct Counters {
     id: u64,
-    /// Whether it is shut down, and how many tasks run, each as [`ONE`]. In one word, so that what is refused is never counted: it
-    /// would be a task that runs in an executor that has ended.
+    /// Whether the executor is shut down, and how many tasks run, each as [`ONE`]. Both are in one word, so that a refused task is
+    /// never counted: it would be a task that runs in an executor that has ended.
     life: AtomicU64,
     done: AtomicU64,
     failed: AtomicU64,
-    /// Who has shut down waits here for those that run.
+    /// A thread that has shut the executor down waits here for the tasks that run.
     gate: Mutex<()>,
     at_rest: Condvar,
 }
 
-/// The bit that says that it is shut down; above it are the tasks.
+/// The bit that says that the executor is shut down; above it is the number of tasks.
 const SHUT_DOWN: u64 = 1;
 const ONE: u64 = 2;
 
 thread_local! {
-    /// How many tasks of serial executors this thread runs, one within the other.
+    /// How many tasks of serial executors this thread runs, nested in one another.
     static DEPTH: StdCell<u32> = const { StdCell::new(0) };
 }
 
@@ -82,26 +82,26 @@ impl Default for Counters {
 }
 
 impl Counters {
-    /// Whether a task may run; it counts as one that runs then.
+    /// Whether a task may run; if so, it counts as running.
     fn begin(&self) -> bool {
         let take = |life| (life & SHUT_DOWN == 0).then_some(life + ONE);
-        // ORDERING: one word says both.
+        // ORDERING: both facts are in one word.
         self.life.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).is_ok()
     }
 
     fn end(&self) {
-        // ORDERING: Release, for who sees that nothing runs any more. Either this sees that somebody waits, perhaps, or that one sees the
-        // end.
+        // ORDERING: Release pairs with the Acquire in `life`, for a thread that sees that no task runs any more. The word orders
+        // this end and the shutdown: either this end sees `SHUT_DOWN`, and wakes the thread that may wait, or that thread sees the end.
         if self.life.fetch_sub(ONE, Ordering::Release) & SHUT_DOWN != 0 {
-            // Under the lock, so that nobody is between his look and his sleep.
+            // Under the lock, so that the waiting thread is not between its look at the word and its sleep.
             drop(self.gate.lock().unwrap_or_else(PoisonError::into_inner));
             self.at_rest.notify_all();
         }
     }
 
-    /// Whether it is shut down, and how many tasks run.
+    /// Whether the executor is shut down, and how many tasks run.
     fn life(&self) -> (bool, usize) {
-        // ORDERING: pairs with the Release of each end.
+        // ORDERING: Acquire pairs with the Release of each task's end.
         let life = self.life.load(Ordering::Acquire);
         (life & SHUT_DOWN != 0, usize::try_from(life / ONE).unwrap_or(usize::MAX))
     }
@@ -111,15 +111,15 @@ impl Counters {
     }
 
     fn shut_down(&self, deadline: Option<Duration>) -> ShutdownReport {
-        // ORDERING: one word says both.
+        // ORDERING: one word has both the bit and the number of tasks, so either `begin` sees the bit or this call sees the task.
         self.life.fetch_or(SHUT_DOWN, Ordering::Relaxed);
-        // Of the threads that ran a task when this copy was made, at most one is here.
+        // Of the threads that ran a task when this copy of the process was made, at most one is in the copy.
         if is_elsewhere(self.id) {
             return ShutdownReport::default();
         }
         if DEPTH.get() == 0 && self.running() > 0 {
             let end = deadline.and_then(|deadline| Instant::now().checked_add(deadline));
-            // A task may wait for the pool whose worker this is.
+            // One of the tasks may wait for the pool whose worker this thread is.
             let here = BlockingGuard::begin();
             loop {
                 let until = here.until(end);
@@ -139,30 +139,30 @@ impl Owner for Counters {
         self.id
     }
 
-    /// Counted in `begin`.
+    /// The task was counted in `begin`.
     fn started(&self, _: &Cell) {}
 
     fn ended(&self, _: &Cell, state: State) {
         let ended = if state == State::Failed { &self.failed } else { &self.done };
-        // ORDERING: published by what follows.
+        // ORDERING: the final state that follows publishes the count.
         ended.fetch_add(1, Ordering::Relaxed);
         self.end();
     }
 
     fn cancelled(&self, _: &Cell) {}
 
-    /// The thread is the caller's, also in a copy.
+    /// In a forked copy too: the thread that runs the task is the caller's.
     fn returned(&self) {}
 }
 
 impl SerialExecutor {
-    /// A new one.
+    /// Creates a serial executor.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Runs any closure, at once.
+    /// Runs any closure on the calling thread before it returns.
     ///
     /// # Errors
     ///
@@ -189,7 +189,8 @@ impl SerialHandle {
         let ran = task.run();
         DEPTH.set(DEPTH.get() - 1);
         if !ran {
-            // It had waited for as long as it may before it was begun, and whoever has noticed that is about to say so.
+            // The task's queue time had passed before the task was begun. The thread that has noticed that is about to resolve the
+            // future.
             future.wait_timeout(Duration::MAX);
         }
         Ok(future)
@@ -226,7 +227,7 @@ impl Executor for SerialExecutor {
             workers: 1,
             idle: usize::from(running == 0),
             running,
-            // ORDERING: numbers that stand for themselves.
+            // ORDERING: the numbers are independent of one another.
             done: counters.done.load(Ordering::Relaxed),
             failed: counters.failed.load(Ordering::Relaxed),
             ..Stats::default()

@@ -22,7 +22,7 @@ use crate::{
     sys,
 };
 
-/// Bytes that many holders read and nobody changes, in this process and, without a copy, in worker processes.
+/// Bytes that many holders read and that never change, in this process and, without a copy, in worker processes.
 ///
 /// ```
 /// use executor_core::SharedBytes;
@@ -32,32 +32,32 @@ use crate::{
 /// ```
 ///
 /// As an argument, inside of one, in the configuration of [`partial`](crate::partial), or as a result, only a reference
-/// travels: the worker reads the very memory that the program wrote, and the other way round. A worker is handed the memory
-/// once, and told a number from then on. The memory is freed when the last holder, wherever it is, drops its copy or dies; a
-/// task may keep one, in a static for example, longer than it runs. Inside one process, cloning is counting a reference.
+/// is sent: the worker reads the memory that the program wrote, and the other way round. A worker is handed the memory
+/// once, and told a number from then on. The memory is freed when the last holder, in whatever process, drops its copy or dies. A
+/// task may keep a copy, in a static for example, longer than it runs. Inside one process, a clone only counts a reference.
 ///
-/// What crosses by reference is made by [`with_len`](Self::with_len), or was received. Bytes that come from a vector stay
-/// there, and are copied into shared memory when they are first sent to a worker; a worker sends them back as they are.
-/// Fewer than 64 KiB are always copied. So is everything where there is no shared memory that can be sealed (outside
-/// Linux), or no more of it: each piece takes a file descriptor, and the crate takes no more than 256 of them. When many
-/// results that refer to shared memory are kept, the program closes the files of the later ones and only keeps them mapped;
-/// what is sent on of these is copied. The same is done where memory is refused, or a limit on the size of files
-/// (`RLIMIT_FSIZE`) is in the way.
+/// Bytes cross by reference if they were made by [`with_len`](Self::with_len), or were received. Bytes that come from a vector
+/// stay there, and are copied into shared memory when they are first sent to a worker; a worker sends such bytes back as plain
+/// bytes. Fewer than 64 KiB are always copied. All bytes are copied on systems without shared memory that can be sealed (outside
+/// Linux), and when there is no more of it: each piece takes a file descriptor, and the crate takes no more than 256 of them. When
+/// many results that refer to shared memory are kept, the program closes the files of the later ones and only keeps them mapped;
+/// such a result is copied when it is sent on. The same is done where memory is refused, or where a limit on the size of files
+/// (`RLIMIT_FSIZE`) is too small.
 ///
-/// A worker can map the memory for reading only, and no process can shorten it; a program that trusts no worker can trust
-/// what it reads here. Memory that is shared does not count for a worker's memory limit. A worker that cannot map a piece,
-/// because it has no descriptor left for example, fails the tasks that need it with
-/// [`TaskError::Decode`](crate::TaskError::Decode); the next one brings the piece again.
+/// A worker can map the memory for reading only, and no process can shorten it, so a program that trusts no worker can trust
+/// what it reads here. Shared memory does not count for a worker's memory limit. A worker that cannot map a piece, because it
+/// has no descriptor left for example, fails the tasks that need it with [`TaskError::Decode`](crate::TaskError::Decode); the
+/// next task that needs the piece brings it again.
 ///
 /// # What workers can read
 ///
-/// All workers of all pools are taken for one party: a worker is given the memory of pieces *before* anything is written to
-/// them, so that sending them costs nothing, and pieces are used again. So code in a worker that looks for it can read bytes
-/// that were sent to another worker, or to none. The same goes for `Vec<u8>` arguments of 64 KiB and more. Where tasks must
-/// not read what others get, [`private_with_len`](Self::private_with_len) makes bytes that only those workers can read that
-/// they are sent to.
+/// All workers of all pools count as one party: a worker is given the memory of pieces *before* anything is written to
+/// them, so that sending them costs nothing, and pieces are used again. So code in a worker that looks for them can read bytes
+/// that were sent to another worker, or to none. The same is true of `Vec<u8>` arguments of 64 KiB and more. Where tasks must
+/// not read the data of other tasks, [`private_with_len`](Self::private_with_len) makes bytes that only the workers that they
+/// are sent to can read.
 ///
-/// With a serializer for humans (JSON) this is a plain sequence of bytes.
+/// A human-readable serializer (JSON) writes a plain sequence of bytes.
 ///
 /// # Examples
 ///
@@ -88,7 +88,7 @@ pub struct SharedBytes {
 enum Content {
     Own {
         bytes: Vec<u8>,
-        /// `None` where no copy is to be made that all workers could read.
+        /// `None` if no copy may be made that all workers could read.
         #[cfg(target_os = "linux")]
         copy: Option<SharedCopy>,
     },
@@ -96,13 +96,13 @@ enum Content {
     Shared(Block),
 }
 
-/// A copy of bytes that workers can see, once there was need of one.
+/// A copy of bytes that workers can see, once one was needed.
 #[cfg(target_os = "linux")]
 struct SharedCopy {
     block: OnceLock<Block>,
-    /// Many threads that send the same bytes at once make one copy.
+    /// Held while the copy is made: many threads that send the same bytes at once make one copy.
     making: Mutex<()>,
-    /// The process that makes it.
+    /// The process that makes the copy.
     process: u64,
 }
 
@@ -112,10 +112,11 @@ impl SharedCopy {
         Self { block: OnceLock::new(), making: Mutex::new(()), process: sys::generation() }
     }
 
-    /// How to tell a worker of these bytes. Where there is no memory for them now, the next one who sends them tries again.
+    /// The reference by which a worker finds these bytes. If there is no memory for them now, the next thread that sends them
+    /// tries again.
     fn refer(&self, bytes: &[u8]) -> Option<Reference> {
-        // Another thread of the program may have been making it when this copy of the program was forked, and will never be done
-        // here. Who sends it holds it as long as somebody may read it.
+        // In a forked copy of the program, a thread that is not in the copy may have held the lock `making`, and will never release
+        // it here. So each send makes a copy of the bytes, and its pins hold that copy for as long as it may be read.
         if self.process != sys::generation() {
             return Pins::refer(&shm::copy(bytes, shm::Use::Shared)?);
         }
@@ -131,8 +132,9 @@ impl SharedCopy {
 }
 
 impl SharedBytes {
-    /// Makes `length` bytes in memory that workers can see, and lets `fill` write them: there is no copy that could be
-    /// saved. `fill` gets bytes of any value, left over from what was there before, and has to write all that matter.
+    /// Makes `length` bytes in memory that workers can see, and lets `fill` write them, so that they need not be copied when they
+    /// are sent. The slice that `fill` gets has arbitrary content, left over from earlier uses of the memory; `fill` has to write
+    /// every byte that matters.
     ///
     /// # Examples
     ///
@@ -153,8 +155,8 @@ impl SharedBytes {
         Self::from(bytes)
     }
 
-    /// As [`with_len`](Self::with_len), in memory that no worker can read before it is sent the bytes, and that is used for
-    /// nothing else afterwards. It costs more: about 35 us the first time that each worker is sent them, and new pages.
+    /// Like [`with_len`](Self::with_len), in memory that no worker can read before it is sent the bytes, and that is not used
+    /// again afterwards. It costs more: new pages, and about 35 µs the first time that each worker is sent the bytes.
     ///
     /// # Examples
     ///
@@ -179,7 +181,7 @@ impl SharedBytes {
     fn make(length: usize, purpose: shm::Use, fill: impl FnOnce(&mut [u8])) -> Self {
         match shm::make(length, purpose, fill) {
             Made::Shared(block) => Self { content: Arc::new(Content::Shared(block)) },
-            // It is not copied to where all workers could read it when it is sent.
+            // It is not copied on sending to memory that all workers could read.
             Made::Plain(bytes) if purpose == shm::Use::Private => {
                 Self { content: Arc::new(Content::Own { bytes, copy: None }) }
             }
@@ -187,7 +189,7 @@ impl SharedBytes {
         }
     }
 
-    /// The bytes.
+    /// Returns the bytes as a slice.
     #[must_use]
     pub fn as_slice(&self) -> &[u8] {
         match &*self.content {
@@ -197,12 +199,13 @@ impl SharedBytes {
         }
     }
 
-    /// How to tell a worker of them; `None` when they have to travel themselves.
+    /// The reference by which a worker finds the bytes; `None` when the bytes themselves have to be sent.
     #[cfg(target_os = "linux")]
     fn reference(&self) -> Option<Reference> {
         match &*self.content {
             Content::Shared(block) if block.can_be_sent() => Pins::refer(block),
-            // Its file was closed; who sends it holds a copy as long as somebody may read it.
+            // The file of this piece was closed. The bytes are copied, and the sender's pins hold the copy for as long as it
+            // may be read.
             Content::Shared(block) if Pins::may_share(self.len()) => {
                 Pins::refer(&shm::copy(block.bytes(), shm::Use::Shared)?)
             }
@@ -224,7 +227,7 @@ impl From<Vec<u8>> for SharedBytes {
     }
 }
 
-/// Copies, into memory that workers can see.
+/// Copies the bytes into memory that workers can see.
 impl From<&[u8]> for SharedBytes {
     fn from(bytes: &[u8]) -> Self {
         Self::with_len(bytes.len(), |place| place.copy_from_slice(bytes))
@@ -286,7 +289,7 @@ impl fmt::Debug for SharedBytes {
 const NAME: &str = "SharedBytes";
 const VARIANTS: &[&str] = &["Plain", "Shared"];
 
-/// Bytes as they travel where nothing is shared: all at once, and not one by one as serde has it for slices.
+/// Bytes as they are sent where nothing is shared: all at once, and not one by one as serde writes slices.
 pub(crate) struct Plain<'a>(pub(crate) &'a [u8]);
 
 impl Serialize for Plain<'_> {
@@ -303,7 +306,7 @@ impl Serialize for Blob<'_> {
     }
 }
 
-/// A reference as it travels.
+/// A reference as it is sent.
 #[cfg(target_os = "linux")]
 pub(crate) struct Shared(pub(crate) Reference);
 
@@ -340,7 +343,7 @@ impl<'de> Deserialize<'de> for SharedBytes {
     }
 }
 
-/// Large bytes as they have arrived.
+/// Large bytes as they were received.
 pub(crate) enum Received {
     Plain(Vec<u8>),
     #[cfg(target_os = "linux")]
@@ -348,7 +351,7 @@ pub(crate) enum Received {
 }
 
 impl Received {
-    /// The bytes, copied if they are shared.
+    /// Returns the bytes, copied if they are shared.
     pub(crate) fn into_vec(self) -> Vec<u8> {
         match self {
             Self::Plain(bytes) => bytes,

@@ -1,4 +1,4 @@
-//! How an executor ends, and what that has left behind.
+//! How an executor ends, and what its shutdown leaves behind.
 
 use std::time::{Duration, Instant};
 
@@ -9,12 +9,12 @@ use crate::future::callbacks;
 pub enum Shutdown {
     /// Take no new tasks, and finish all that were submitted. With a deadline of zero this is Python's `wait=False`.
     Drain,
-    /// Take no new tasks, cancel those that have not started, and finish those that run. Over sockets a worker has a task as soon as it
-    /// is sent: one that was sent to a worker that is stopped counts as started.
+    /// Take no new tasks, cancel those that have not started, and finish those that run. Over sockets a worker has a task as soon
+    /// as it is sent: a task that was sent to a stopped worker counts as started.
     CancelQueued,
-    /// Take no new tasks, cancel those that have not started, and stop those that run: worker processes are killed, and what
-    /// they ran resolves with [`TaskError::ShutDown`](crate::TaskError::ShutDown) and counts as failed; threads cannot be, so
-    /// the pool's [`CancelToken`](crate::CancelToken) is cancelled and what still runs is reported.
+    /// Take no new tasks, cancel those that have not started, and stop those that run. Worker processes are killed, and the tasks
+    /// that they ran resolve with [`TaskError::ShutDown`](crate::TaskError::ShutDown) and count as failed. Threads cannot be
+    /// killed, so the pool's [`CancelToken`](crate::CancelToken) is cancelled, and tasks that still run are reported.
     Kill,
 }
 
@@ -26,17 +26,17 @@ pub struct ShutdownReport {
     pub cancelled: usize,
     /// Running tasks that this call told to stop by force.
     pub killed: usize,
-    /// Tasks that still run: the deadline passed, or nothing can stop them.
+    /// Tasks that still run because the deadline has passed, or because nothing can stop them.
     pub running: usize,
-    /// Tasks that still wait for a worker: the deadline passed.
+    /// Tasks that still wait for a worker because the deadline has passed.
     pub queued: usize,
-    /// Callbacks of tasks that have not run to their end: the deadline passed, or this was called from one of them or from
-    /// one of the executor's own tasks, where nobody waits for them.
+    /// Callbacks of tasks that have not run to their end, because the deadline has passed, or because the shutdown was called from
+    /// a callback or from one of the executor's own tasks, where it does not wait for callbacks.
     pub callbacks: usize,
 }
 
 impl ShutdownReport {
-    /// Whether the executor is at rest.
+    /// Returns whether nothing was left: no task runs or waits, and no callback has yet to end.
     #[must_use]
     pub fn is_complete(&self) -> bool {
         self.running == 0 && self.queued == 0 && self.callbacks == 0

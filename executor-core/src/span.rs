@@ -1,5 +1,5 @@
-//! Spans of `tracing` follow a task (feature `tracing`): to the thread that runs it; or, where a worker process does, to its
-//! end.
+//! Spans of `tracing` follow a task (feature `tracing`): to the thread that runs it, or, when a worker process runs it, to the
+//! task's end.
 
 #[cfg(feature = "tracing")]
 mod following {
@@ -10,13 +10,13 @@ mod following {
     #[cfg(unix)]
     use crate::{future::TaskId, stats::TaskEnd};
 
-    /// Work that runs in the span that is current here.
+    /// Wraps work so that it runs in the span that is current here.
     pub(crate) fn carry<R>(work: impl FnOnce() -> R + Send + 'static) -> impl FnOnce() -> R + Send + 'static {
         let span = Span::current();
         move || span.in_scope(work)
     }
 
-    /// The span of who submitted a task. It does not close before it is dropped.
+    /// The span of the thread that submitted a task. The span does not close before this is dropped.
     #[cfg(unix)]
     pub(crate) type Carried = Span;
 
@@ -31,14 +31,14 @@ mod following {
         tracing::debug!(parent: span, task = task.get(), ?end, "task ended");
     }
 
-    /// In a worker process: the span of a task that runs, as long as this is kept.
+    /// In a worker process: the span of a task that runs, for as long as this is kept.
     #[cfg(unix)]
     pub(crate) fn enter_task(function: Option<fn() -> &'static str>) -> EnteredSpan {
         tracing::info_span!("task", function = function.map(|name| name())).entered()
     }
 }
 
-/// Without the feature nothing follows.
+/// Without the feature no span follows a task.
 #[cfg(not(feature = "tracing"))]
 mod following {
     pub(crate) fn carry<W>(work: W) -> W {

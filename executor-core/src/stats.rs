@@ -1,21 +1,22 @@
-//! What an executor is doing: [`Stats`] for those who ask, [`Observer`] for those who want to be told.
+//! What an executor is doing: a program asks with [`Stats`], and is told through an [`Observer`].
 
 use crate::{error::TaskError, future::TaskId};
 
-/// A snapshot of an executor. Counters count from its start. A task whose result somebody has is counted; what happens while
-/// the numbers are read may be in some of them and not in others.
+/// A snapshot of an executor. Counters count from its start. A task whose result has been taken is counted. A change that happens
+/// while the numbers are read may be in some of them and not in others.
 ///
 /// Every task that was taken is in exactly one of `queued`, `running`, `done`, `failed` and `cancelled`, so when nothing
 /// changes they add up to the number of tasks that were submitted ([`submitted`](Self::submitted)). A chunk of a map is one
 /// task. Some cases that may surprise:
 ///
-/// - A task whose argument cannot be encoded, and every task of a broken pool, has failed.
-/// - A task on a thread whose time limit has passed runs until it returns, and then has failed.
-/// - A task whose own output is an `Err`, and one whose result cannot be decoded where somebody asks for it, is done.
-/// - [`Map::into_vec`](crate::Map::into_vec) gives a thread pool a task for each worker. Those that have not started when nothing is
-///   left to do are cancelled.
-/// - What `submit` refuses ([`SubmitError`](crate::SubmitError)) was not taken. Only if it had got into the queue already when
-///   the pool was shut down, or `submit_many` had put it there before it was refused, is it a cancelled one.
+/// - A task whose argument cannot be encoded, and every task of a broken pool, counts as failed.
+/// - A task on a thread whose time limit has passed runs until it returns, and then counts as failed.
+/// - A task whose own output is an `Err` counts as done, and so does a task whose result cannot be decoded by the caller that
+/// asks for it.
+/// - [`Map::into_vec`](crate::Map::into_vec) gives a thread pool one task for each worker. Those that have not started when no
+///   items are left are cancelled.
+/// - A task that `submit` refuses ([`SubmitError`](crate::SubmitError)) was not taken and is not counted. It counts as cancelled
+/// only if it was already in the queue when the pool was shut down, or if `submit_many` had queued it before it was refused.
 ///
 /// # Examples
 ///
@@ -34,11 +35,11 @@ use crate::{error::TaskError, future::TaskId};
 pub struct Stats {
     /// Workers that exist.
     pub workers: usize,
-    /// Workers that have nothing to do.
+    /// Workers that have no task.
     pub idle: usize,
-    /// Tasks that wait for a worker, also those whose worker has died and that are to be run again, or the rest of them.
+    /// Tasks that wait for a worker. They include tasks, and the rest of chunks, that are to be run again after a worker's death.
     pub queued: usize,
-    /// Tasks that run.
+    /// Tasks that are running.
     pub running: usize,
     /// Tasks that ended with a result.
     pub done: u64,
@@ -54,7 +55,7 @@ pub struct Stats {
 }
 
 impl Stats {
-    /// How many tasks the executor has taken, whatever has become of them.
+    /// Returns how many tasks the executor has taken, whatever their outcome.
     #[must_use]
     pub fn submitted(&self) -> u64 {
         self.queued as u64 + self.running as u64 + self.done + self.failed + self.cancelled
@@ -71,7 +72,7 @@ pub enum PoolState {
     Ending,
     /// It was shut down, and nothing of it is left that could run a task.
     Ended,
-    /// It cannot run tasks any more, and every task that it is given resolves with this error. It can still be shut down.
+    /// It cannot run tasks any more, and resolves every task that it is given with this error. It can still be shut down.
     Broken(TaskError),
 }
 
@@ -90,33 +91,36 @@ impl PoolState {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum TaskEnd {
-    /// With a result.
+    /// The task ended with a result.
     Done,
-    /// With an error other than cancellation.
+    /// The task ended with an error other than cancellation.
     Failed,
-    /// It was cancelled before it started, or stopped by [`TaskFuture::kill`](crate::TaskFuture::kill).
+    /// The task was cancelled before it started, or stopped by [`TaskFuture::kill`](crate::TaskFuture::kill).
     Cancelled,
-    /// It waited longer than its queue time allows, and did not run.
+    /// The task waited longer than its queue time allows, and did not run.
     Expired,
 }
 
 /// Is told what happens in a pool; see [`ThreadPoolBuilder::observer`](crate::ThreadPoolBuilder::observer) and
 /// `ProcessPoolBuilder::observer`.
 ///
-/// The methods run on the pool's own threads and on those that submit, cancel and wait, so they have to be quick. What they
-/// panic with is reported by the program's panic hook and harms nothing else.
+/// The methods run on the pool's own threads and on the threads that submit, cancel and wait, so they have to be quick. A panic
+/// of a method is reported by the program's panic hook and does no other harm.
 ///
-/// Of each task it is told that it was queued, perhaps that it has started, and how it ended, in this order.
+/// For each task, the observer is told that it was queued, perhaps that it has started, and how it ended, in this order.
 ///
-/// A thread pool tells on the thread where it happens, at that moment: the end just before the future resolves.
+/// A thread pool calls the observer on the thread where the event happens, at that moment. The end of a task is told just before
+/// its future resolves.
 ///
-/// A process pool tells in this process, one thing after the other and in their order, soon after it has learnt of it; what takes
-/// long is told by a thread of its own, and the end of the pool waits for it. No lock is held meanwhile, so an observer may ask
-/// the pool, or end it. One that is far behind slows submits down. A future may resolve just before the end of its task is told. A worker
-/// does not say that it begins a task: the pool sees it when it looks, which it does about once in a millisecond as long as
-/// there is something to come, or it learns of it by the answer. So `task_started` comes late rather than early, and for a short task right before its end; the time
-/// between the two is no measure of how long the task took. Over sockets a task counts as started when it is sent. One that
-/// is run again, because its worker has died, is told once.
+/// A process pool calls the observer in this process, one event at a time and in their order, soon after it has learned of the
+/// event. If the calls take long, a separate thread makes them, and the end of the pool waits for it. No lock is held during a
+/// call, so an observer may ask the pool for its state, or end it. An observer that is far behind slows submits down. A future may
+/// resolve just before the end of its task is told.
+///
+/// A worker process does not announce that it begins a task. The pool sees it when it looks, about once in a millisecond as long
+/// as replies are expected, or learns of it by the reply. So `task_started` comes late rather than early, and for a short task
+/// right before its end; the time between the two does not measure how long the task took. Over sockets a task counts as started
+/// when it is sent. The start of a task that is run again, because its worker has died, is told once.
 ///
 /// # Examples
 ///
@@ -147,7 +151,7 @@ pub trait Observer: Send + Sync + 'static {
         let _ = task;
     }
 
-    /// A task is about to run, or does already.
+    /// A task is about to run, or is already running.
     fn task_started(&self, task: TaskId) {
         let _ = task;
     }
@@ -157,10 +161,10 @@ pub trait Observer: Send + Sync + 'static {
         let _ = (task, end);
     }
 
-    /// A worker has started: told on its own thread, or when its process is ready for tasks.
+    /// A worker has started: called on the worker's own thread, or when its process is ready for tasks.
     fn worker_started(&self) {}
 
-    /// A worker that had started ends: told on its own thread, or when its process is gone.
+    /// A worker that had started ends: called on the worker's own thread, or when its process is gone.
     fn worker_ended(&self) {}
 }
 

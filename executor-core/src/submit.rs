@@ -7,14 +7,15 @@ use crate::{
     task::{Payload, Task, TaskOptions},
 };
 
-/// A handle that submits tasks without owning the executor: cheap to clone, and does not keep the executor from shutting down.
+/// A handle that submits tasks without owning the executor. It is cheap to clone, and does not keep the executor from shutting
+/// down.
 pub trait Submit: Clone + Send + Sync + 'static {
     /// Submits one task.
     ///
     /// # Errors
     ///
-    /// [`SubmitError`] when the executor does not take it. Everything else, such as an argument that cannot be encoded, is
-    /// told by the future.
+    /// [`SubmitError`] when the executor does not take the task. Every other error, such as an argument that cannot be encoded,
+    /// is in the future.
     fn submit_task<F, A, M>(
         &self,
         task: F,
@@ -31,7 +32,7 @@ pub trait Submit: Clone + Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// As [`submit_task`](Self::submit_task); what was submitted before is cancelled then.
+    /// As for [`submit_task`](Self::submit_task); tasks of this call that were submitted before the error are cancelled.
     fn submit_tasks<F, A, M>(
         &self,
         task: F,
@@ -61,7 +62,7 @@ pub trait Submit: Clone + Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// As [`submit_task`](Self::submit_task).
+    /// As for [`submit_task`](Self::submit_task).
     fn submit_chunk<F, A, M>(
         &self,
         task: F,
@@ -82,7 +83,7 @@ pub trait Submit: Clone + Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// The outer one holds the map; the inner one is the first item's.
+    /// The outer error holds the map; the inner error is that of the first item that failed.
     #[doc(hidden)]
     fn collect_all<'a, F, A, M>(
         &self,
@@ -99,6 +100,6 @@ pub trait Submit: Clone + Send + Sync + 'static {
         Err(collect)
     }
 
-    /// The largest number of workers that run tasks at the same time.
+    /// Returns the largest number of workers that run tasks at the same time.
     fn max_workers(&self) -> usize;
 }

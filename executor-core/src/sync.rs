@@ -1,4 +1,4 @@
-//! The synchronisation types that the protocols use: std's, or loom's when the models are checked (`--cfg loom`).
+//! The synchronization types that the protocols use: std's, or loom's when the models are checked (`--cfg loom`).
 //!
 //! Poisoning is ignored throughout: no user code runs under any of these locks, so none of them can be left half changed.
 
@@ -27,17 +27,17 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Locks `mutex`, whatever happened to those who held it before.
+/// Locks `mutex`, even if a thread has panicked while it held the lock.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Waits on `condvar`; may wake for no reason, as every condition variable does.
+/// Waits on `condvar`. May wake spuriously, as with every condition variable.
 pub(crate) fn wait<'a, T>(condvar: &Condvar, guard: MutexGuard<'a, T>) -> MutexGuard<'a, T> {
     condvar.wait(guard).unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The same until `deadline` at the latest; `None` waits for ever.
+/// Like [`wait`], until `deadline` at the latest; `None` waits for ever.
 pub(crate) fn wait_until<'a, T>(
     condvar: &Condvar,
     guard: MutexGuard<'a, T>,
@@ -55,7 +55,7 @@ pub(crate) fn wait_until<'a, T>(
     }
 }
 
-/// As [`wait_until`] for a lock that is in no model.
+/// Like [`wait_until`], for a lock that is in no loom model.
 pub(crate) fn sleep_until<'a, T>(
     condvar: &std::sync::Condvar,
     guard: std::sync::MutexGuard<'a, T>,
@@ -68,7 +68,7 @@ pub(crate) fn sleep_until<'a, T>(
     }
 }
 
-/// Blocks until this thread is unparked, for no reason, or at the latest at `deadline`.
+/// Blocks until this thread is unparked, or until `deadline` at the latest. May wake spuriously.
 #[cfg(not(loom))]
 pub(crate) fn park_until(deadline: Option<Instant>) {
     match deadline {
@@ -77,17 +77,17 @@ pub(crate) fn park_until(deadline: Option<Instant>) {
     }
 }
 
-/// loom has no time: nothing ever runs out.
+/// loom has no time: no deadline passes.
 #[cfg(loom)]
 pub(crate) fn park_until(_: Option<Instant>) {
     park();
 }
 
-/// Memory that a protocol hands from one thread to the next; loom checks that no two have it at the same time.
+/// Memory that a protocol hands from one thread to the next. loom checks that no two threads access it at the same time.
 #[cfg(loom)]
 pub(crate) use loom::cell::UnsafeCell;
 
-/// Memory that a protocol hands from one thread to the next, with the interface of loom's.
+/// Memory that a protocol hands from one thread to the next, with the interface of loom's type.
 #[cfg(not(loom))]
 #[derive(Debug)]
 pub(crate) struct UnsafeCell<T>(std::cell::UnsafeCell<T>);
@@ -98,18 +98,18 @@ impl<T> UnsafeCell<T> {
         Self(std::cell::UnsafeCell::new(value))
     }
 
-    /// Shows the memory to `look`; whether it may be read is for the caller to know.
+    /// Shows the memory to `look`. The caller ensures that no other thread writes it meanwhile.
     pub(crate) fn with<R>(&self, look: impl FnOnce(*const T) -> R) -> R {
         look(self.0.get())
     }
 
-    /// Shows the memory to `change`; whether it may be written is for the caller to know.
+    /// Shows the memory to `change`. The caller ensures that no other thread accesses it meanwhile.
     pub(crate) fn with_mut<R>(&self, change: impl FnOnce(*mut T) -> R) -> R {
         change(self.0.get())
     }
 }
 
-/// Parking as std has it. loom's own takes an unpark for a wake-up from whatever the thread waits for, be it a join.
+/// Parking as std has it. loom's own park is woken by an unpark whatever the thread waits for, even a join.
 #[cfg(loom)]
 mod parking {
     use std::sync::Arc;

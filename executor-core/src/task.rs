@@ -22,29 +22,30 @@ use crate::{
     error::TaskError,
 };
 
-/// A value that may cross a process border. Implemented for everything that serde can write and read back, and that owns its
-/// data: of `&str` the compiler says that `Deserialize` is not general enough, and `String` is what can be sent.
+/// A value that can be sent to another process. Implemented for every type that serde can write and read back, and that owns its
+/// data. For `&str` the compiler says that `Deserialize` is not general enough; send a `String` instead.
 ///
 /// The wire format is [postcard](https://docs.rs/postcard), which does not describe itself: `#[serde(flatten)]`,
 /// `#[serde(tag)]`, `#[serde(untagged)]` and `#[serde(skip_serializing_if)]` do not survive it.
 ///
-/// What a type's own `Serialize` or `Deserialize` says is in the [`TaskError`] of the task. A field that
-/// `skip_serializing_if` leaves out is such an error, and so is a sequence or a map with another number of elements than its
-/// `Serialize` has said, or that its `Deserialize` does not read to the end.
+/// An error of a type's own `Serialize` or `Deserialize` is in the [`TaskError`] of the task. A field that
+/// `skip_serializing_if` leaves out is such an error. So is a sequence or a map whose number of elements differs from what its
+/// `Serialize` has announced, or that its `Deserialize` does not read to the end.
 ///
-/// What the two sides of a type do not agree about is not seen, and may give *another value*. serde's derive counts fields and
-/// variants differently on the two sides where they are skipped: `#[serde(skip_serializing)]` or `#[serde(skip_deserializing)]`
-/// alone on a field, and `#[serde(skip)]` on a variant with others behind it, which are then read as the one behind them. Use
-/// `#[serde(skip)]` on fields, and put variants that are skipped last.
+/// If the two sides of a type disagree in another way, the crate does not see it, and the task may get *another value*. serde's
+/// derive counts fields and variants differently on the two sides where they are skipped: `#[serde(skip_serializing)]` or
+/// `#[serde(skip_deserializing)]` alone on a field, and `#[serde(skip)]` on a variant that is followed by others, which are then
+/// read as the next variant. Use `#[serde(skip)]` on fields, and put skipped variants last.
 ///
-/// A value may be nested as deep as there is stack to write and to read it: the thread's own, and a second one, which is as large
-/// for writing, and three times as large for reading. Beyond that, a task resolves with [`TaskError::Encode`] or [`TaskError::Decode`]. A list of boxes may have some ten
-/// thousands of links on a thread with 2 MiB. Whoever has such a value needs stack to drop it as well.
+/// A value may be nested as deep as there is stack to write and to read it: the thread's own stack, and a second one, which is as
+/// large for writing, and three times as large for reading. A task with a deeper value resolves with [`TaskError::Encode`] or
+/// [`TaskError::Decode`]. A list of boxes may have some ten thousands of links on a thread with 2 MiB. A thread that has such a
+/// value needs stack to drop it as well.
 ///
 /// To and from a worker process, a value may be at most 512 MiB long in that format: otherwise its task resolves with
-/// [`TaskError::Encode`]. What is in [`SharedBytes`](crate::SharedBytes) does not count, where these cross by reference. Elements
-/// that take no bytes, as those of `Vec<()>`, may be 2^20, all together: with more of them the other side resolves the task with
-/// [`TaskError::Decode`].
+/// [`TaskError::Encode`]. The content of [`SharedBytes`](crate::SharedBytes) does not count where these cross by reference. A
+/// value may have at most 2^20 elements that take no bytes, such as those of `Vec<()>`, in total: with more of them the
+/// receiving side resolves the task with [`TaskError::Decode`].
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot travel to a worker process",
     label = "serde cannot write it and read it back",
@@ -68,13 +69,13 @@ impl<T: Serialize + DeserializeOwned + Send + 'static> Payload for T {}
 /// A closure's parameter needs its type written out where the body has to know it, to call a method for example: `|x| x + 1u64`
 /// builds, `|text| text.len()` does not, and `|text: String| text.len()` does.
 ///
-/// # Values of no size that prove something
+/// # Zero-sized values that prove something
 ///
-/// In a worker process the task is made anew from its type: it has no bytes that could travel. That is a copy like any other
-/// for functions and for closures that capture nothing. A closure that captures a `Copy` value *of no size* is copied with it.
-/// If that value is a token which proves that something has happened, such as that a library was initialised, then it has
-/// happened in the program and not in the worker, and code that relies on it without looking is wrong there; with `unsafe`
-/// inside, undefined. So a condition of sending a closure to another process is that no token in it stands for the state of
+/// In a worker process the task is made anew from its type, since it has no bytes that could be sent. For functions and for
+/// closures that capture nothing this is a copy like any other. A closure that captures a `Copy` value *of size zero* is copied
+/// with it. If that value is a token which proves that something has happened, such as that a library was initialized, then it has
+/// happened in the program and not in the worker. Code that relies on the token is then wrong in the worker, and undefined if it
+/// has `unsafe` inside. So a condition of sending a closure to another process is that no token in it stands for the state of
 /// *this* process. Pass what a task needs as its argument, make such tokens neither `Copy` nor zero-sized, or have the worker do
 /// the same with [`initializer`](crate::ProcessPoolBuilder::initializer). Executors of this process are not concerned.
 ///
@@ -168,7 +169,8 @@ pub struct Partial<F, C> {
 
 struct Binding<C> {
     config: C,
-    /// Once that has succeeded. Nobody waits for anybody here, for it is the user's code that encodes: it may submit.
+    /// The encoded configuration, once encoding has succeeded. No thread waits for another one here: encoding runs the user's code,
+    /// which may submit.
     encoded: OnceLock<Arc<Bound>>,
 }
 
@@ -252,7 +254,7 @@ where
         if let Some(encoded) = self.binding.encoded.get() {
             return Some(Ok(Arc::clone(encoded)));
         }
-        // Whoever comes first is kept. A failure is not: it may have been one of the moment.
+        // The first encoding to be stored is kept. A failure is not stored, because its cause may be a temporary one.
         Some(encode().map(|fresh| Arc::clone(self.binding.encoded.get_or_init(|| fresh))))
     }
 
@@ -265,7 +267,8 @@ where
     fn restore(bound: &[u8]) -> Result<Self, TaskError> {
         const { assert!(size_of::<F>() == 0) };
         let config = codec::decode(bound).map_err(|cause| TaskError::decode("configuration", cause))?;
-        // SAFETY: as for functions above.
+        // SAFETY: `F` has no bytes that could be wrong, and is `Copy`: the program that sent the task, which is this one, had a
+        // value of it. That a token in it proves nothing about this process is a condition of `Task`.
         let function = unsafe { std::ptr::NonNull::<F>::dangling().read() };
         Ok(Self { function, binding: Arc::new(Binding { config, encoded: OnceLock::new() }) })
     }
@@ -295,61 +298,62 @@ pub struct TaskOptions {
 }
 
 impl TaskOptions {
-    /// No time limit of its own; a full queue is waited for.
+    /// Returns options without time limits and with priority 0. A submit with them waits while the queue is full.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// The longest that the task may run, counted from its start. A process pool really stops it then; on threads, where
-    /// nothing can, its future resolves with [`TaskError::TimedOut`] and the worker is busy until the task returns by itself;
-    /// so does dropping the pool wait for it.
+    /// Sets the longest time that the task may run, counted from its start. A process pool stops the task when it has passed.
+    /// On threads, which cannot be stopped, the future resolves with [`TaskError::TimedOut`] and the worker is busy until the
+    /// task returns by itself; dropping the pool waits for it.
     pub fn timeout(mut self, limit: Duration) -> Self {
         self.timeout = Some(limit);
         self
     }
 
-    /// Whether a full queue refuses the task ([`SubmitError::Full`](crate::SubmitError::Full)) instead of waiting for space.
+    /// Sets whether a full queue refuses the task ([`SubmitError::Full`](crate::SubmitError::Full)) instead of waiting for
+    /// space.
     pub fn refuse_when_full(mut self, refuse: bool) -> Self {
         self.refuse_when_full = refuse;
         self
     }
 
-    /// The longest that a submit waits for space in a full queue, before it is refused with
-    /// [`SubmitError::Full`](crate::SubmitError::Full). Default: without limit.
+    /// Sets the longest time that a submit waits for space in a full queue before it is refused with
+    /// [`SubmitError::Full`](crate::SubmitError::Full). Default: no limit.
     pub fn space_timeout(mut self, limit: Duration) -> Self {
         self.space_timeout = Some(limit);
         self
     }
 
-    /// The longest that the task may wait to be started. When that has passed it will not run, and its future resolves with
-    /// [`TaskError::Expired`].
+    /// Sets the longest time that the task may wait to be started. When it has passed, the task will not run, and its future
+    /// resolves with [`TaskError::Expired`].
     pub fn queue_timeout(mut self, limit: Duration) -> Self {
         self.queue_timeout = Some(limit);
         self
     }
 
-    /// Tasks with a higher priority start first, and among equals those that came first. Default: 0. A task that runs is not
-    /// interrupted.
+    /// Sets the priority: tasks with a higher one start first, and among equals those that were submitted first. Default: 0. A
+    /// running task is not interrupted.
     ///
-    /// A thread pool keeps this order for all tasks that are submitted from outside of it. What a task submits to its own pool
-    /// without a priority belongs to its worker, where the last one starts first; it comes before tasks from outside with
-    /// priority 0, but for one after 61.
+    /// A thread pool keeps this order for all tasks that are submitted from outside of it. A task that another task submits to
+    /// its own pool without a priority belongs to that worker, where the last one submitted starts first. Such tasks come before
+    /// tasks from outside with priority 0, except that one from outside is taken after 61 of them.
     ///
-    /// A process pool keeps it until it has seen that tasks are short (less than a millisecond). Then a worker gets some 0.4 ms of
-    /// work at once, which is not taken back for a task that comes later, and given back after a millisecond or two if the first
-    /// of it takes longer than that.
+    /// A process pool keeps this order until it has seen that tasks are short (less than a millisecond). From then on a worker
+    /// gets some 0.4 ms of work at once. This work is not taken back for a task that comes later; it is given back after a
+    /// millisecond or two if its first task takes longer than that.
     pub fn priority(mut self, priority: i32) -> Self {
         self.priority = priority;
         self
     }
 
-    /// How long the task may run, if that was set.
+    /// Returns how long the task may run, if that was set.
     #[must_use]
     pub fn time_limit(&self) -> Option<Duration> {
         self.timeout
     }
 
-    /// Whether a full queue refuses the task.
+    /// Returns whether a full queue refuses the task.
     #[must_use]
     pub fn refuses_when_full(&self) -> bool {
         self.refuse_when_full

@@ -21,7 +21,7 @@ mod sealed {
 
     /// What `wait` needs of a future, whatever its result type.
     pub trait Subscribe {
-        /// Announces `index` in `set` when done; at once if it is.
+        /// Announces `index` in `set` when the future is done; at once if it is done already.
         fn announce(&self, set: &SetHandle, index: usize) -> Registration;
         fn withdraw(&self, registration: Registration);
         fn is_done(&self) -> bool;
@@ -74,16 +74,16 @@ impl<T> Subscribe for TaskFuture<T> {
     }
 }
 
-/// Something that [`wait`] and [`as_completed`] can wait for: a [`TaskFuture`], a reference to one, a boxed one with any
-/// result type (`Box<dyn Waitable>`), or a pair of anything and one of these, to keep an item beside its future.
+/// A value that [`wait`] and [`as_completed`] can wait for: a [`TaskFuture`], a reference to one, a boxed one with any result
+/// type (`Box<dyn Waitable>`), or a pair of any value and one of these, which keeps an item beside its future.
 pub trait Waitable {
     #[doc(hidden)]
     fn subscriber(&self) -> &dyn Subscribe;
 
-    /// The task.
+    /// Returns the id of the task.
     fn task_id(&self) -> TaskId;
 
-    /// Whether another value may stand for the same task, as references do; a future has its task for itself.
+    /// Whether another value may stand for the same task, as with references. A future is the only one of its task.
     #[doc(hidden)]
     fn may_be_repeated(&self) -> bool {
         true
@@ -145,16 +145,16 @@ impl<K, C: Waitable> Waitable for (K, C) {
 /// When [`wait`] returns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ReturnWhen {
-    /// As soon as one future is done; cancelled counts as done.
+    /// As soon as one future is done. A cancelled future counts as done.
     FirstCompleted,
     /// As soon as one future is done with a [`TaskError`](crate::TaskError) other than cancellation; otherwise when all are done.
-    /// To know that, results of worker processes are decoded here, on the thread that waits, and kept for who asks for them.
+    /// To know that, the waiting thread decodes results of worker processes, and keeps them until they are asked for.
     FirstError,
-    /// When all are done.
+    /// When all futures are done.
     AllCompleted,
 }
 
-/// What [`wait`] hands back: everything that was put in, in its order.
+/// What [`wait`] hands back: all futures that were put in, in their order.
 #[derive(Debug)]
 pub struct Waited<F> {
     /// The futures that are done.
@@ -165,8 +165,8 @@ pub struct Waited<F> {
 
 /// Waits for many futures at once, of any result type and any executor.
 ///
-/// The clock starts at the call. A future that appears twice counts once. A cancelled future is done and wakes the waiter.
-/// Running out of time is not an error: look at [`Waited::not_done`].
+/// The clock starts at the call. A future that appears twice counts once. A cancelled future is done and wakes the waiting
+/// thread. Running out of time is not an error: look at [`Waited::not_done`].
 ///
 /// # Examples
 ///
@@ -197,8 +197,8 @@ pub fn wait<F: Waitable>(
     wait_until(futures, timeout, stop)
 }
 
-/// Like [`wait`], but returns as soon as `stop` says so of a future that is done; otherwise when all are done. For tasks
-/// that return `Result`, whose `Err` is plain output and not a [`TaskError`](crate::TaskError), and for any other condition.
+/// Like [`wait`], but returns as soon as `stop` returns `true` for a future that is done; otherwise when all are done. Use it for
+/// tasks that return `Result`, whose `Err` is plain output and not a [`TaskError`](crate::TaskError), and for any other condition.
 ///
 /// # Examples
 ///
@@ -223,7 +223,7 @@ pub fn wait_until<F: Waitable>(
         match pending.next_index() {
             Some(index) => {
                 pending.unfinished -= 1;
-                // Done futures stay in their place, so that the order of the input survives.
+                // Done futures stay in their place, which keeps the order of the input.
                 stopped =
                     pending.unfinished == 0 || pending.entries[index].as_ref().is_some_and(|entry| stop(&entry.future));
             }
@@ -239,33 +239,33 @@ pub fn wait_until<F: Waitable>(
 }
 
 struct Entry<F> {
-    /// How many were put in before.
+    /// How many futures were put in before this one.
     number: usize,
     future: F,
     registration: Registration,
 }
 
-/// Futures in the order in which they are done; see [`as_completed`].
+/// An iterator over futures in the order in which they are done; see [`as_completed`].
 pub struct AsCompleted<F: Waitable> {
     set: SetHandle,
-    /// The process in which the futures announce themselves there.
+    /// The process in which the futures announce themselves in the set.
     generation: u64,
     entries: Vec<Option<Entry<F>>>,
-    /// The places of those that were yielded, for others.
+    /// The places of futures that were yielded, to be used again.
     free: Vec<usize>,
-    /// The tasks that another future may stand for.
+    /// The tasks for which another value may stand as well.
     seen: HashSet<TaskId>,
-    /// How many there ever were.
+    /// How many futures were put in, in total.
     total: usize,
     unfinished: usize,
     deadline: Option<Instant>,
     timed_out: bool,
 }
 
-/// Yields futures as they are done.
+/// Yields futures in the order in which they are done.
 ///
-/// Those that are done already come first. The clock starts at this call; when it runs out the iterator yields one
-/// [`WaitTimeout`] and ends, and [`into_pending`](AsCompleted::into_pending) has what is left. More futures may be
+/// Futures that are already done come first. The clock starts at this call. When it runs out, the iterator yields one
+/// [`WaitTimeout`] and ends, and [`into_pending`](AsCompleted::into_pending) has the futures that are left. More futures may be
 /// [added](AsCompleted::add) at any time. A future that appears twice is yielded once.
 ///
 /// # Examples
@@ -295,7 +295,7 @@ pub fn as_completed<F: Waitable>(futures: impl IntoIterator<Item = F>, timeout: 
         seen: HashSet::new(),
         total: 0,
         unfinished: 0,
-        // A timeout too large for the clock is no timeout.
+        // A timeout too long for the clock is none.
         deadline: timeout.and_then(|timeout| Instant::now().checked_add(timeout)),
         timed_out: false,
     };
@@ -306,8 +306,8 @@ pub fn as_completed<F: Waitable>(futures: impl IntoIterator<Item = F>, timeout: 
 }
 
 impl<F: Waitable> AsCompleted<F> {
-    /// Waits for one more future. A reference to a future that was put in before is ignored. Once the time has run out
-    /// nothing more is yielded: what is added then is found by [`into_pending`](Self::into_pending) alone.
+    /// Waits for one more future. A reference to a future that was put in before is ignored. Once the time has run out, no more
+    /// futures are yielded: a future that is added then is only found by [`into_pending`](Self::into_pending).
     ///
     /// # Examples
     ///
@@ -342,13 +342,13 @@ impl<F: Waitable> AsCompleted<F> {
         self.unfinished += 1;
     }
 
-    /// How many futures have not been yielded.
+    /// Returns how many futures have not been yielded.
     #[must_use]
     pub fn unfinished(&self) -> usize {
         self.unfinished
     }
 
-    /// The futures that have not been yielded, in the order in which they were put in.
+    /// Returns the futures that have not been yielded, in the order in which they were put in.
     #[must_use]
     pub fn into_pending(mut self) -> Vec<F> {
         self.withdraw_all()
@@ -374,7 +374,7 @@ impl<F: Waitable> AsCompleted<F> {
         left.into_iter().map(withdraw).collect()
     }
 
-    /// In a forked copy of the process, where nobody announces what was under way: asks each future anew.
+    /// In a forked copy of the process, where tasks that were under way are not announced: asks each future anew.
     #[cold]
     fn begin_again(&mut self) {
         self.generation = sys::generation();
@@ -386,7 +386,7 @@ impl<F: Waitable> AsCompleted<F> {
         }
     }
 
-    /// The next future that is done, or `None` when the time is up. There must be an unfinished one.
+    /// The next future that is done, or `None` when the time is up. The caller ensures that there is an unfinished one.
     fn next_index(&mut self) -> Option<usize> {
         if self.generation != sys::generation() {
             self.begin_again();
@@ -394,7 +394,7 @@ impl<F: Waitable> AsCompleted<F> {
         if let Some(index) = self.set.0.try_pop() {
             return Some(index);
         }
-        // A look is no wait: nobody has to stand in for this thread.
+        // A look is no wait: no stand-in is needed for this thread.
         if self.deadline.is_some_and(|end| end <= Instant::now()) {
             return self.set.0.try_pop();
         }
@@ -429,7 +429,7 @@ impl<F: Waitable> Iterator for AsCompleted<F> {
         match self.deadline {
             _ if self.timed_out => (0, Some(0)),
             None => (self.unfinished, Some(self.unfinished)),
-            // As many as are done in time, and then an error for the others.
+            // Those that are done in time, and then one error for the others.
             Some(_) => (self.unfinished.min(1), Some(self.unfinished)),
         }
     }
