@@ -7,8 +7,8 @@ use std::sync::{
 
 use crate::sys;
 
-/// Set for a worker process: what `process/wire/birth.rs` says. A task's own child processes inherit it, which is why its presence alone proves
-/// nothing.
+/// Set for a worker process: what `process/wire/birth.rs` says. A task's own child processes inherit it, which is why its presence
+/// alone proves nothing.
 pub(crate) const WORKER_VARIABLE: &str = "EXECUTOR_CORE_WORKER_OF";
 
 /// [`init`](crate::process::init) was called, so this program can be started as a worker.
@@ -80,8 +80,8 @@ pub(crate) fn is_copy() -> bool {
     worker != 0 && worker != sys::generation()
 }
 
-/// Whether a task has made a copy of this process, by `fork`, is known once it has come back: then this may be the copy, and ends here.
-/// It has the worker's socket and the memory in which answers are written, and must not write to either; the worker itself
+/// Whether a task has made a copy of this process, by `fork`, is known once it has come back: then this may be the copy, and ends
+/// here. It has the worker's socket and the memory in which answers are written, and must not write to either; the worker itself
 /// does. Called when the user's code has returned, before anything of that is written, and before anything is told.
 pub(crate) fn end_if_copy() {
     if is_copy() {

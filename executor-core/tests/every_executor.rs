@@ -574,8 +574,8 @@ mod waits {
         assert_eq!(rayon.stats().done, 400);
     }
 
-    /// Joins in a pool of rayon's: the second part runs on another thread, and ends when it is told to. The first one ends when the second
-    /// runs, so that this thread waits for it in rayon.
+    /// Joins in a pool of rayon's: the second part runs on another thread, and ends when it is told to. The first one ends when the
+    /// second runs, so that this thread waits for it in rayon.
     fn join_and_wait(second: impl FnOnce() + Send) {
         let (runs, begun) = mpsc::channel();
         let second = move || {
@@ -585,7 +585,8 @@ mod waits {
         ::rayon::join(move || begun.recv_timeout(LONG).unwrap(), second);
     }
 
-    /// Starts a task that is `busy` with rayon's operations, and then one that waits for it, when no other thread of the pool is left.
+    /// Starts a task that is `busy` with rayon's operations, and then one that waits for it, when no other thread of the pool is
+    /// left.
     fn is_waited_for_while_busy(
         threads: usize,
         busy: impl FnOnce(mpsc::Sender<()>, mpsc::Receiver<()>) + Send + 'static,

@@ -111,7 +111,8 @@ fn keep_until_cancelled(token: CancelToken) {
     KEPT.set([token, child]).unwrap();
 }
 
-/// Of a token, the one below it, the one below that, a clone, and one that is made later: whether they are cancelled when one has been.
+/// Of a token, the one below it, the one below that, a clone, and one that is made later: whether they are cancelled when one has
+/// been.
 fn cancel_one_of_a_tree((token, which): (CancelToken, usize)) -> Vec<bool> {
     let child = token.child();
     let mut tree = vec![token.clone(), child.clone(), child.child(), token.clone()];

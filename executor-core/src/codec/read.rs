@@ -15,8 +15,8 @@ use super::{
 
 type Result<T> = std::result::Result<T, CodecError>;
 
-/// So many elements of sequences and maps may take no bytes, all together. A few bytes can promise 2^64 of them, and reading them would take
-/// years.
+/// So many elements of sequences and maps may take no bytes, all together. A few bytes can promise 2^64 of them, and reading them
+/// would take years.
 const MOST_UNITS: usize = 1 << 20;
 
 /// Reads a value from the beginning of `bytes`; gives the rest as well.

@@ -18,8 +18,8 @@ pub(crate) enum Bytes {
     Long(LongBytes),
 }
 
-/// All that a task has is moved several times on its way: aligned, this moves in whole words, and the bytes begin where a word does.
-/// At odd places each move would have to wait for the one before it.
+/// All that a task has is moved several times on its way: aligned, this moves in whole words, and the bytes begin where a word
+/// does. At odd places each move would have to wait for the one before it.
 #[derive(Debug, Default)]
 #[repr(C, align(8))]
 pub(crate) struct FewBytes {

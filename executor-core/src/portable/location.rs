@@ -1,5 +1,5 @@
-//! One word of a task: where its pool has it, and once it has ended, what was kept of its result. A pool may have millions of tasks,
-//! and needs never both.
+//! One word of a task: where its pool has it, and once it has ended, what was kept of its result. A pool may have millions of
+//! tasks, and needs never both.
 //!
 //! | the word | means | who writes it |
 //! |---|---|---|
@@ -37,7 +37,8 @@ const NUMBER: u32 = 1;
 const WORKER: u32 = NUMBER + 32;
 /// The bit that says that an observer was told of its start.
 const STARTED: u64 = 1 << 61;
-/// The bit that says that the task has been running and is to go on, or to be run again: then it can neither be cancelled nor expire.
+/// The bit that says that the task has been running and is to go on, or to be run again: then it can neither be cancelled nor
+/// expire.
 const BEGUN: u64 = 1 << 62;
 /// The bit that says that somebody may sleep until the task is done.
 const WANTED: u64 = 1 << 63;

@@ -1,4 +1,4 @@
-//! What can be set on a process pool.
+//! The settings of a process pool.
 
 use std::{ffi::OsString, fmt, path::PathBuf, time::Duration};
 
@@ -66,7 +66,7 @@ pub struct ProcessPoolBuilder {
 }
 
 impl ProcessPoolExecutor {
-    /// For everything that can be set.
+    /// A builder, on which everything about the pool can be set.
     pub fn builder() -> ProcessPoolBuilder {
         ProcessPoolBuilder::new()
     }
@@ -124,10 +124,10 @@ impl ProcessPoolBuilder {
         self
     }
 
-    /// Runs once in the fork server, before any worker is forked from it; a portable task like any other. What it puts into
-    /// statics is there in every worker, and its memory is shared until somebody writes to it. It runs again when the fork
-    /// server had to be started again. With [`StartMethod::Spawn`] there is nobody to share with, and it runs in each worker,
-    /// before the initializer.
+    /// Runs once in the fork server, before any worker is forked from it; a portable task like any other. What it puts into statics
+    /// is there in every worker, and its memory is shared until a process writes to it. It runs again when the fork server had to
+    /// be started again. With [`StartMethod::Spawn`] there is no process to share with, and it runs in each worker, before the
+    /// initializer.
     ///
     /// When it panics or returns an error the pool is broken, as with the [`initializer`](Self::initializer).
     pub fn preload<F, A, M>(mut self, task: F, args: A) -> Self
@@ -145,8 +145,8 @@ impl ProcessPoolBuilder {
     ///
     /// What counts is private memory that can be written to, touched or not, with the stacks of threads (`RLIMIT_DATA`). An
     /// allocation beyond it is refused. In Rust that ends the process: the task that was running resolves with
-    /// [`TaskError::MemoryLimit`], and the worker is replaced. A task that asks with `try_reserve` is told, and may go on; a
-    /// thread that cannot be started is a panic of who starts it. In an initializer it breaks the pool.
+    /// [`TaskError::MemoryLimit`], and the worker is replaced. A task that asks with `try_reserve` is told, and may go on; where a
+    /// thread cannot be started, the code that starts it panics. In an initializer it breaks the pool.
     ///
     /// A worker knows this by its handler for SIGABRT. Where the program replaces that, the task resolves with
     /// [`TaskError::WorkerDied`].
@@ -163,7 +163,7 @@ impl ProcessPoolBuilder {
         self
     }
 
-    /// What the death of a worker costs. Default: [`OnWorkerDeath::FailTask`].
+    /// What fails when a worker dies. Default: [`OnWorkerDeath::FailTask`].
     pub fn on_worker_death(mut self, policy: OnWorkerDeath) -> Self {
         self.on_worker_death = policy;
         self
@@ -175,9 +175,9 @@ impl ProcessPoolBuilder {
         self
     }
 
-    /// A worker that has grown beyond so many bytes is replaced when it has done what it has. What counts is its proportional
-    /// set size: memory that it shares with others counts in part. It is looked at now and then between two tasks. Default:
-    /// never.
+    /// A worker that has grown beyond so many bytes is replaced when it has finished the tasks that are in flight at it. What
+    /// counts is its proportional set size: memory that it shares with others counts in part. It is measured now and then between
+    /// two tasks. Default: never.
     ///
     /// Linux only: elsewhere [`build`](Self::build) says [`BuildError::Unsupported`].
     pub fn recycle_above(mut self, bytes: u64) -> Self {
@@ -185,8 +185,8 @@ impl ProcessPoolBuilder {
         self
     }
 
-    /// How often a task is run again whose worker has died; of a chunk of a map, what has no answer yet. Only for tasks that
-    /// may be run more than once. Tasks that were stopped, by a time limit or by [`kill`](crate::TaskFuture::kill), are not
+    /// How often a task whose worker has died is run again; of a chunk of a map, the items that have no answer yet. Only for tasks
+    /// that may be run more than once. Tasks that were stopped, by a time limit or by [`kill`](crate::TaskFuture::kill), are not
     /// run again. Default: 0.
     ///
     /// A task that waits to be run again has begun: [`running`](crate::TaskFuture::running) says so, it can be killed and not
@@ -209,22 +209,22 @@ impl ProcessPoolBuilder {
         self
     }
 
-    /// The longest that any task, and any item of a map, may run, unless its own options say otherwise. Its worker is ended
-    /// then (SIGTERM, the grace time, SIGKILL) and replaced, and the task or item resolves with [`TaskError::TimedOut`]; the
-    /// other items of its chunk go on. Default: no limit.
+    /// The longest that any task, and any item of a map, may run, unless its own options say otherwise. Its worker is then ended
+    /// (SIGTERM, the grace time, SIGKILL) and replaced, and the task or item resolves with [`TaskError::TimedOut`]; the other items
+    /// of its chunk go on. Default: no limit.
     ///
-    /// The time includes that in which a worker wakes up. A worker that has not begun the task when it is over, because it was
-    /// stopped by a signal for example, loses it to another one, once.
+    /// The time includes that in which a worker wakes up. Where a worker has not begun the task when the time is over, because it
+    /// was stopped by a signal for example, the task goes to another worker, once.
     ///
-    /// An item that is not the first of its chunk may run for an eighth longer, because that is how often somebody looks
-    /// which item runs.
+    /// An item that is not the first of its chunk may run for an eighth longer, because that is how often the pool looks which item
+    /// runs.
     pub fn task_timeout(mut self, limit: Duration) -> Self {
         self.task_timeout = Some(limit);
         self
     }
 
-    /// How long a worker has between SIGTERM and SIGKILL. A worker that runs nothing and is told to go, or does not take what
-    /// it is given, has as long, but at most a minute. Default: 1 s.
+    /// How long a worker has between SIGTERM and SIGKILL. A worker that runs nothing and is told to exit, or does not claim the
+    /// requests that it is sent, has as long, but at most a minute. Default: 1 s.
     pub fn grace(mut self, grace: Duration) -> Self {
         self.grace = grace;
         self
@@ -253,16 +253,16 @@ impl ProcessPoolBuilder {
     /// Whether the processes that tasks have started end with their worker. Default: yes.
     ///
     /// Each worker leads a process group, and what its tasks start is in it unless it leaves (`setpgid`, `setsid`, as daemons and
-    /// interactive shells do). SIGTERM, where a task is stopped, goes to the whole group; and when the worker has ended, whatever the
-    /// reason was (a time limit, [`kill`](crate::TaskFuture::kill), a crash, [`Shutdown`](crate::Shutdown), the end of its
-    /// use, the death of the program), what is left of the group gets SIGKILL. With `false` all that is for the worker alone, and what
+    /// interactive shells do). SIGTERM, where a task is stopped, goes to the whole group; and when the worker has ended, whatever
+    /// the reason was (a time limit, [`kill`](crate::TaskFuture::kill), a crash, [`Shutdown`](crate::Shutdown), the end of its use,
+    /// the death of the program), what is left of the group gets SIGKILL. With `false` all that is for the worker alone, and what
     /// its tasks have started lives on.
     pub fn kill_process_group(mut self, kill: bool) -> Self {
         self.kill_process_group = kill;
         self
     }
 
-    /// Is told of every task and every worker; see [`Observer`] for when. Default: nobody.
+    /// Sets the observer, which is told of every task and every worker; see [`Observer`] for when. Default: none.
     pub fn observer(mut self, observer: impl Observer) -> Self {
         self.observer = Some(Box::new(observer));
         self

@@ -1,4 +1,4 @@
-//! How a process pool is set up.
+//! The configuration of a process pool.
 
 use std::{ffi::OsString, path::PathBuf, time::Duration};
 
@@ -37,7 +37,7 @@ impl Default for Transport {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum StartMethod {
-    /// The program is started again for each worker: nothing is shared, and nothing is left over from before.
+    /// The program is started again for each worker, which inherits no state: its statics are as at any start of the program.
     #[default]
     Spawn,
     /// The program is started again once, as a helper that runs the pool's [`preload`](super::ProcessPoolBuilder::preload) and
@@ -60,7 +60,7 @@ pub enum StartMethod {
     ForkServer,
 }
 
-/// What the death of a worker costs.
+/// What fails when a worker dies.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum OnWorkerDeath {
@@ -72,7 +72,7 @@ pub enum OnWorkerDeath {
     BreakPool,
 }
 
-/// More workers than this nobody means.
+/// No program means more workers than this.
 pub(super) const MOST_WORKERS: usize = 1 << 20;
 
 pub(super) struct Config {

@@ -1,4 +1,4 @@
-//! The owner of a process pool: builds it, looks at it, ends it.
+//! The owner of a process pool, which builds it, inspects it and ends it.
 
 use std::{
     fmt,
@@ -26,8 +26,7 @@ use crate::{
     sys,
 };
 
-/// Runs tasks in worker processes: they can be killed, and when one crashes it takes nothing with it but the task that it
-/// was running.
+/// Runs tasks in worker processes. They can be killed, and when a worker crashes, only the task that it was running fails.
 ///
 /// Workers are this program, started again ([`init`](crate::init) must be the first line of `main`), on demand and up to
 /// `max_workers`. Each has one channel to the pool and nothing in common with the others. The pool keeps the queue; a worker
@@ -74,7 +73,8 @@ impl ProcessPoolExecutor {
     pub(super) fn from_config(config: Config) -> Result<Self, BuildError> {
         let system = |action| move |cause| BuildError::System { action, cause };
         let identity = Identity::of_this_program().map_err(system("identify the program's own file"))?;
-        // What stays for the program's lifetime is there from the first pool on. Where there is none for now, each start tries again.
+        // The shared memory that stays for the program's lifetime is there from the first pool on. Where there is none for now,
+        // each start tries again.
         let _ = flags::table_file();
         let (doorbell, doorbell_rx) = UnixStream::pair().map_err(system("make a socket pair"))?;
         sys::be_quiet(&doorbell).map_err(system("make a socket pair"))?;
@@ -96,10 +96,10 @@ impl ProcessPoolExecutor {
     ///
     /// # Errors
     ///
-    /// [`TaskError::InitializerFailed`] or [`TaskError::NoWorker`] when they cannot be had; where that is because the system has
-    /// no room for them at the moment, or because workers that were ready have died again and again for as long as one may take
-    /// to start ([`startup_timeout`](crate::ProcessPoolBuilder::startup_timeout)), it can be tried again.
-    /// [`TaskError::ShutDown`] after a shutdown.
+    /// [`TaskError::InitializerFailed`] or [`TaskError::NoWorker`] when they cannot be started; where that is because the system
+    /// has no room for them at the moment, or because workers that were ready have died again and again for as long as one may take
+    /// to start ([`startup_timeout`](crate::ProcessPoolBuilder::startup_timeout)), it can be tried again. [`TaskError::ShutDown`]
+    /// after a shutdown.
     pub fn warm_up(&self) -> Result<(), TaskError> {
         let pool = &self.handle.shared;
         if pool.is_elsewhere() {
@@ -138,7 +138,7 @@ impl ProcessPoolExecutor {
         self.handle.shared.lock().workers.iter().map(WorkerHandle::pid).collect()
     }
 
-    /// Process id of the process that workers are forked from, while there is one; none after the end.
+    /// Process id of the fork server, from which workers are forked, while there is one; `None` after the end of the pool.
     #[must_use]
     pub fn fork_server_pid(&self) -> Option<u32> {
         if self.handle.shared.is_elsewhere() {
@@ -147,8 +147,8 @@ impl ProcessPoolExecutor {
         self.handle.shared.lock().staffing.fork_server
     }
 
-    /// Ends all workers by SIGTERM, and by SIGKILL those that are there after the grace time; cancels what is queued. Same
-    /// as `shutdown(Shutdown::Kill, None)`.
+    /// Ends all workers by SIGTERM, and by SIGKILL those that still live after the grace time; cancels what is queued. Same as
+    /// `shutdown(Shutdown::Kill, None)`.
     pub fn terminate_workers(&self) -> ShutdownReport {
         self.end(Shutdown::Kill, None, self.handle.shared.config.grace)
     }
@@ -187,7 +187,7 @@ impl ProcessPoolExecutor {
                 if cancelled == 0 {
                     break;
                 }
-                // A long queue does not keep others from the pool.
+                // The lock is released between turns, so a long queue does not keep other threads from the pool.
                 pool.conclude(state);
                 state = pool.lock();
             }
@@ -209,16 +209,16 @@ impl ProcessPoolExecutor {
         pool.changed.notify_all();
         pool.wake_supervisor();
         drop(state);
-        // A worker of a thread pool has a stand-in there, for whom an input or a callback may be waiting.
+        // A worker of a thread pool has a stand-in meanwhile, since an input or a callback may be waiting for that worker.
         let here = BlockingGuard::begin();
         state = pool.lock();
-        // A pool that is ended by its own supervisor ends when that one goes on.
+        // A pool that is ended by its own supervisor ends when the supervisor goes on.
         while !state.lifecycle.has_ended() && !pool.is_supervisor_here() && end.is_none_or(|end| end > Instant::now()) {
             // The pool of this thread has a worker, which is this thread: nothing of the user's is run there under this lock.
             let left = here.until(end).map(|until| until.saturating_duration_since(Instant::now()));
             state = state.wait(&pool.changed, left);
         }
-        // The last that there is to tell.
+        // Wait until the last events are told.
         while state.lifecycle.has_ended()
             && !state.ledger.events.is_told()
             && !pool.is_supervisor_here()
@@ -239,7 +239,7 @@ impl ProcessPoolExecutor {
             && !pool.is_supervisor_here()
             && let Some(supervisor) = self.supervisor.lock().unwrap_or_else(PoisonError::into_inner).take()
         {
-            // It has nothing left to do. What it may have panicked with is told by the pool's tasks.
+            // The supervisor has nothing left to do. If it has panicked, the outcomes of the pool's tasks say so.
             let _ = supervisor.join();
         }
         report

@@ -25,17 +25,17 @@ use crate::{
     task::{Payload, Task, TaskOptions},
 };
 
-/// A cloneable handle that submits tasks ([`Submit`]) to a [`ProcessPoolExecutor`](crate::ProcessPoolExecutor) without owning it: for
-/// running maps, callbacks, other threads. Cloning it is cheap, and it does not keep the pool from shutting down: then it refuses.
-/// It cannot be sent to a worker.
+/// A cloneable handle that submits tasks ([`Submit`]) to a [`ProcessPoolExecutor`](crate::ProcessPoolExecutor) without owning it:
+/// for running maps, callbacks, other threads. Cloning it is cheap, and it does not keep the pool from shutting down: then it
+/// refuses. It cannot be sent to a worker.
 #[derive(Clone)]
 pub struct ProcessPoolHandle {
     pub(super) shared: Arc<PoolShared>,
-    /// The same, as tasks hold on to it.
+    /// The same pool, in the form in which tasks keep it.
     pub(super) owner: Arc<Owner>,
 }
 
-/// Where arguments are encoded: memory that each submitting thread keeps.
+/// The buffer in which a submitting thread encodes arguments; each thread keeps its own.
 fn with_scratch<R>(encode: impl FnOnce(&mut Vec<u8>) -> R) -> R {
     thread_local! {
         static SCRATCH: std::cell::Cell<Vec<u8>> = const { std::cell::Cell::new(Vec::new()) };
@@ -63,7 +63,7 @@ impl ProcessPoolHandle {
         }
         // A time too long for the clock is no limit.
         let deadline = options.space_timeout.and_then(|timeout| Instant::now().checked_add(timeout));
-        // Not under the lock: it is kept by the user's code.
+        // Not under the lock, since making the span calls the user's code.
         let span = span::current();
         let mut state = pool.lock();
         if state.ledger.events.is_behind() {
@@ -79,7 +79,7 @@ impl ProcessPoolHandle {
             };
             if let Some(error) = error {
                 let (promise, future) = Promise::new();
-                // Nobody can see it before it is counted: its handle is here.
+                // No other thread can see the task before it is counted: its only handle is here.
                 let _ = promise.set_error(error.clone());
                 state.ledger.refuse(future.cell());
                 pool.conclude(state);
@@ -88,7 +88,7 @@ impl ProcessPoolHandle {
             if pool.config.queue_capacity == usize::MAX || state.waiting() < pool.config.queue_capacity {
                 break;
             }
-            // There may be answers that nobody has received, and with them space.
+            // There may be answers that no thread has received yet, and receiving them makes space.
             state.receive_all();
             state.refill();
             if state.waiting() < pool.config.queue_capacity {

@@ -1,8 +1,8 @@
-//! [`ProcessPoolExecutor`]: tasks in worker processes that can be killed and may crash. See README.md for who owns what, and
+//! [`ProcessPoolExecutor`]: tasks in worker processes that can be killed and may crash. See README.md for which part owns what, and
 //! why no task is lost.
 //!
-//! The folder says which process runs a file: [`parent`] the program that has the pool, [`worker`] its children. What both mean by a task
-//! is in [`portable`](crate::portable), what they say to one another in [`wire`], and how it travels in [`transport`].
+//! The folder says which process runs a file: [`parent`] the program that has the pool, [`worker`] its children. What both mean by
+//! a task is in [`portable`](crate::portable), what they say to one another in [`wire`], and how it travels in [`transport`].
 
 mod builder;
 mod config;
@@ -26,8 +26,8 @@ pub use worker::init;
 /// Makes process pools work in a test binary, where the test harness owns `main`: put it once at the top level of the
 /// binary (`tests/name.rs`, or `lib.rs` for unit tests under `#[cfg(test)]`).
 ///
-/// It adds a test named `executor_core_worker`, which passes, and in a worker process is where the worker's life takes
-/// place. In worker processes of a test binary standard output goes nowhere, because the harness writes to it.
+/// It adds a test named `executor_core_worker`, which passes, and in a worker process is where the worker runs its tasks. In worker
+/// processes of a test binary standard output goes to `/dev/null`, because the harness writes to it.
 ///
 /// Binaries with `harness = false`, examples and doc tests have a `main` of their own, and call [`init`] there.
 ///

@@ -108,7 +108,8 @@ impl Flag {
         Ok(Self { word, remote: RemoteFlag { slot, generation }, process: sys::generation() })
     }
 
-    /// Whether this process is a forked copy of the one to which the flag is known. Then it is not this one's to raise, nor to free.
+    /// Whether this process is a forked copy of the one to which the flag is known. Then it is not this one's to raise, nor to
+    /// free.
     fn is_elsewhere(&self) -> bool {
         self.process != sys::generation()
     }

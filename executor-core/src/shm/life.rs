@@ -9,8 +9,8 @@
 //!    another one took its number (`process/parent/definitions.rs`);
 //! 3. a worker that lives has a holder of it, which it counts before it answers the request that brought the reference.
 //!
-//! The first two are holders in this process ([`Readers::here`]), the third is what [`Readers::there`] says. `process/parent/leases_model.rs`
-//! drives all parties at random.
+//! The first two are holders in this process ([`Readers::here`]), the third is what [`Readers::there`] says.
+//! `process/parent/leases_model.rs` drives all parties at random.
 
 /// Where in its life a segment is. Changes only under the store's lock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,8 +1,8 @@
 //! Large values in shared memory: who holds which segment, and when it may be used again. See README.md.
 //!
-//! [`life`] says when a segment may be used again, [`store`] has the segments that this program made, [`lease`] is what a worker was given of one,
-//! [`borrowed`] is the worker's side, [`block`] what [`SharedBytes`](crate::SharedBytes) holds on either side, and [`flags`] are cancel
-//! flags.
+//! [`life`] says when a segment may be used again, [`store`] has the segments that this program made, [`lease`] is what a worker
+//! was given of one, [`borrowed`] is the worker's side, [`block`] what [`SharedBytes`](crate::SharedBytes) holds on either side,
+//! and [`flags`] are cancel flags.
 
 #[cfg(target_os = "linux")]
 mod block;

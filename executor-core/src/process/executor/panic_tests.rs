@@ -1,4 +1,4 @@
-//! What a panic with the pool's lock, or of its supervisor, costs.
+//! A panic under the pool's lock, or of its supervisor: which tasks fail, and that no thread hangs.
 
 use super::*;
 use crate::{submit::Submit, task::TaskOptions};
@@ -14,7 +14,7 @@ fn hang((): ()) {
     }
 }
 
-/// A panic with the pool's lock, by a thread that has something in its hands.
+/// A panic of a thread that has the pool's lock and owns something.
 fn panic_with<T>(shared: &PoolShared, take: impl FnOnce(&mut crate::process::parent::state::State) -> T) {
     let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
         let mut state = shared.lock();
@@ -25,7 +25,7 @@ fn panic_with<T>(shared: &PoolShared, take: impl FnOnce(&mut crate::process::par
 }
 
 #[test]
-fn a_thread_that_panics_with_the_lock_leaves_nobody_waiting() {
+fn a_panic_with_the_lock_leaves_no_thread_waiting() {
     for takes_what_is_to_wake in [false, true] {
         let pool = ProcessPoolExecutor::builder().max_workers(1).grace(LONG).build().unwrap();
         let running = pool.submit(hang, ()).unwrap();
@@ -61,7 +61,7 @@ fn a_thread_that_panics_with_the_lock_leaves_nobody_waiting() {
     }
 }
 
-/// The thread that wakes others may be through with a task before this one lets go of it.
+/// The thread that wakes the waiters may be finished with a task before this thread drops it.
 #[test]
 fn what_a_panic_with_the_lock_loses_is_not_dropped_with_the_lock() {
     // One time in two or three is early enough.
@@ -80,7 +80,7 @@ fn what_a_panic_with_the_lock_loses_is_not_dropped_with_the_lock() {
 }
 
 #[test]
-fn a_supervisor_that_panics_leaves_nobody_waiting() {
+fn a_panic_of_the_supervisor_leaves_no_thread_waiting() {
     for (is_shut_down, panics) in [(false, 1), (true, 1), (false, 2), (true, 2)] {
         let builder = ProcessPoolExecutor::builder().max_workers(1).queue_capacity(3).grace(LONG);
         let pool = builder.build().unwrap();

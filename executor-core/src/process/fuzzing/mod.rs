@@ -1,4 +1,4 @@
-//! What `fuzz/` drives: the functions that read what another process has written, as they ship. It is there where a fuzzer
+//! The functions that `fuzz/` drives: those that read what another process has written, as they ship. It is there where a fuzzer
 //! builds the crate (`--cfg fuzzing`), and promises nothing; and in tests, which run the corpus.
 //!
 //! Each function takes any bytes and returns; what it asserts is in its name or its text.
@@ -20,7 +20,7 @@ pub use values::{chunks, values};
 /// So many steps are taken of one input.
 const MOST_STEPS: usize = 200;
 
-/// A list that the bytes stand for.
+/// The list that these bytes encode.
 fn list<T: for<'a> Arbitrary<'a>>(bytes: &[u8]) -> Vec<T> {
     let mut bytes = Unstructured::new(bytes);
     let mut list = Vec::new();
@@ -46,7 +46,7 @@ pub fn socket(bytes: &[u8]) {
 }
 
 /// Any bytes are the same frames however they are cut, and written again they are the bytes that they were read from. The first
-/// byte says how they are cut. A process that was told anything about its birth says the same of it.
+/// byte says how they are cut. Any text that is a `Birth` gives the same one when that is written and read again.
 pub fn frames(bytes: &[u8]) {
     if let Some(birth) = std::str::from_utf8(bytes).ok().and_then(|text| Birth::read(text.as_ref())) {
         assert_eq!(Birth::read(birth.variable().as_ref()), Some(birth));
@@ -93,7 +93,7 @@ mod tests {
 
     type Target = fn(&[u8]);
 
-    /// What fuzzers have found before is found without one.
+    /// Inputs that fuzzers have found before are run without a fuzzer.
     #[test]
     fn the_corpus_is_as_it_should_be() {
         let targets: [(_, Target); 7] = [

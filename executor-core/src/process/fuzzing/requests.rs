@@ -10,7 +10,7 @@ use crate::process::transport::{
     SocketTransport, SocketWorker, WorkerEnd, ring_pair,
 };
 
-/// What is asked for may take so many bytes: more than a record may have in a ring, and less than fits into a socket.
+/// A request may take so many bytes: more than a record may have in a ring, and less than fits into a socket.
 const LONGEST: usize = 70_000;
 /// More than that goes over the socket.
 const LONG: usize = 60_000;
@@ -53,7 +53,7 @@ enum Ask {
     },
 }
 
-/// What the worker has to find next.
+/// The records that the worker has to find next.
 #[derive(Debug, PartialEq)]
 enum Expected {
     Define { definition: u32, function: (u64, u64), bound: Option<Vec<u8>> },
@@ -136,7 +136,10 @@ impl<P: ParentEnd, W: WorkerEnd> Link<P, W> {
         if let Some((number, is_revoked)) = waiting.nth(index) {
             // A transport that is a socket takes nothing back.
             *is_revoked = self.parent.revoke(number);
-            assert!(*is_revoked || self.parent.depth() == 1, "a worker has claimed what it was not told of");
+            assert!(
+                *is_revoked || self.parent.depth() == 1,
+                "a worker has claimed a request that it was not notified of"
+            );
         }
     }
 

@@ -15,7 +15,7 @@ use crate::{
     shm::{Reference, Share},
 };
 
-/// Something of everything that the codec can read.
+/// A value with every kind of content that the codec can read.
 #[derive(Debug, Serialize, Deserialize)]
 enum Value {
     Unit,

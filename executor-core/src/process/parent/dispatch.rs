@@ -48,7 +48,7 @@ trait Source {
     /// Takes them out, or copies them where they are few.
     fn keep(&mut self) -> Bytes;
 
-    /// Takes them out as those that several may own: they are long.
+    /// Takes them out as shared bytes, which several may own: they are long.
     fn take_long(&mut self) -> LongBytes;
 }
 
@@ -66,7 +66,7 @@ impl Source for Bytes {
     }
 }
 
-/// Where an argument was encoded: memory that its thread uses again.
+/// The buffer in which an argument was encoded, which its thread uses again.
 impl Source for Vec<u8> {
     fn slice(&self) -> &[u8] {
         self
@@ -81,7 +81,7 @@ impl Source for Vec<u8> {
     }
 }
 
-/// What an argument's thread gives away rather than have it copied.
+/// The memory of an argument that its thread gives away, so that it need not be copied.
 const SCRATCH: usize = 4096;
 
 impl State {
@@ -101,7 +101,7 @@ impl State {
         }
         let bytes = bytes.keep();
         self.queue.push(Queued { job, request, bytes });
-        // Where there is nothing to look for, the supervisor starts workers.
+        // The supervisor starts a worker, unless there are as many as there may be.
         if !self.staffing.is_full {
             self.sleep.call();
         }
@@ -128,7 +128,7 @@ impl State {
     /// How many requests may be in flight at a worker.
     fn depth(&self) -> usize {
         match self.ledger.task_time() {
-            // Nothing is known yet, or they are long.
+            // The length of tasks is not known yet, or they are long.
             0.0 | LONG_TASK_NS.. => 1,
             time => ((IN_FLIGHT_NS / time) as usize).max(2),
         }
@@ -227,18 +227,19 @@ impl State {
             self.watches.behind = true;
             attention = Attention::Now;
         }
-        // Also what is behind something: when that is answered, nothing else begins to watch.
+        // Claims are watched also where this request is behind another one: when that one is answered, no other event begins the
+        // watch.
         attention |= self.watch_claims();
         self.sleep.attend(attention);
     }
 
-    /// Tells a worker of what was sent to it.
+    /// Notifies a worker of what was sent to it.
     fn notify(&mut self, number: u32) {
-        // The caller has something to do as well.
+        // The worker may spin only if a core is free: the calling thread needs one as well.
         let may_spin = self.workers.busy() < sys::available_cpus();
         if let Some(worker) = self.workers.get_mut(number) {
             worker.channel.notify(may_spin);
-            // What did not fit into the socket is sent there.
+            // The supervisor sends what did not fit into the socket.
             if worker.channel.control().wants_to_send() {
                 self.sleep.call();
             }
@@ -256,7 +257,7 @@ impl State {
             if !self.set_notify_policy() {
                 return;
             }
-            // Workers may have answered before they could see the new policy; then it is for this thread to notice.
+            // Workers may have answered before they could see the new policy; then this thread has to notice.
             self.receive_all();
         }
     }
@@ -298,7 +299,7 @@ impl State {
         self.workers.set_notify_policy(self.ledger.notify_policy(self.queue.is_empty()))
     }
 
-    /// A thread begins to spin for answers, and workers need not wake any.
+    /// A thread begins to spin for answers, and workers need not wake any thread.
     pub(in crate::process) fn begin_spin(&mut self) {
         self.ledger.begin_spin();
         self.set_notify_policy();

@@ -1,4 +1,4 @@
-//! What the parent does with a reply of a worker that may have written anything, up to the value that somebody asks for.
+//! What the parent does with a reply of a worker that may have written anything, up to the value that the caller asks for.
 
 use std::{collections::BTreeMap, os::unix::net::UnixStream, sync::Arc};
 

@@ -1,8 +1,8 @@
 //! A queue with priorities: what has a higher one comes first, and of one priority what was added first.
 //!
-//! An entry is taken out wherever it is in a few steps, however many there are: its owner knows its place, which stays the same as
-//! long as it waits, and every place knows its neighbors. So nothing that was cancelled stays behind, and no search is ever
-//! as long as the queue.
+//! An entry is removed in a few steps from wherever it is, however many there are: its owner knows its place, which stays the same
+//! as long as it waits, and every place knows its neighbors. So nothing that was cancelled stays behind, and no search is ever as
+//! long as the queue.
 
 use std::{cmp::Reverse, collections::BTreeMap};
 
@@ -31,14 +31,14 @@ type Page<T> = Box<[Place<T>]>;
 /// The memory of a queue.
 pub(super) type Pages<T> = Vec<Page<T>>;
 
-/// What says where something belongs: among those of its priority, in the order of tickets. A task that comes back gets its
-/// old place.
+/// The order of entries: among those of its priority, an entry belongs where its ticket says. A task that comes back gets its old
+/// place.
 pub(super) trait Ranked {
     fn priority(&self) -> i32;
     fn ticket(&self) -> u64;
 }
 
-/// A queue of anything: the tests put numbers into it.
+/// A queue with any type of content: the tests put numbers into it.
 pub(super) struct Lanes<T> {
     pages: Vec<Page<T>>,
     /// The first place without content.
@@ -158,7 +158,7 @@ impl<T: Ranked> Lanes<T> {
         })
     }
 
-    /// The memory of an empty queue that was long, to be dropped where nobody waits for it.
+    /// The memory of an empty queue that was long, to be dropped where no thread waits for it.
     #[inline]
     pub(super) fn take_spent(&mut self) -> Option<Pages<T>> {
         if self.length > 0 || self.pages.len() <= KEPT {

@@ -1,5 +1,5 @@
-//! What the pool knows of all its tasks together: who waits for them, how long they take, how they have ended; and what is to be
-//! done about that once the pool's lock is released.
+//! The pool's account of all its tasks together: how many are waited for, how long they take, how they have ended; and what is to
+//! be done about that once the pool's lock is released.
 
 use std::time::{Duration, Instant};
 
@@ -88,7 +88,7 @@ impl ToWake {
     pub(in crate::process) fn wake_elsewhere(mut self) {
         for job in std::mem::take(&mut self.0) {
             job.cell().wake_elsewhere();
-            // The thread that was woken may be through with the task before this one lets go of it.
+            // The thread that was woken may be finished with the task before this thread drops it.
             job.let_go_elsewhere();
         }
     }
@@ -99,7 +99,7 @@ impl Ledger {
         Self { events: Events::new(is_observed), ..Self::default() }
     }
 
-    /// A ledger without tasks, for those who wait and will count back.
+    /// A ledger without tasks, in which the threads that still wait will count themselves off.
     pub(super) fn emptied(&self) -> Self {
         let Self { spinners, waiting_for_space, .. } = *self;
         Self { spinners, waiting_for_space, ..Self::default() }
@@ -185,7 +185,7 @@ impl Ledger {
         Stats { done: self.done, failed: self.failed, cancelled: self.cancelled, ..Stats::default() }
     }
 
-    /// The task ends when it has waited for so long and no worker has begun it.
+    /// The task ends when it has waited for this long and no worker has begun it.
     pub(super) fn expire_after(&mut self, limit: Duration, job: &Job, request: &mut Request) -> Attention {
         self.expiries.add(limit, job, request)
     }
@@ -206,12 +206,12 @@ impl Ledger {
         self.expiries.are_sound()
     }
 
-    /// Lets go of tasks that are done, and that were to be come across later. Each holds on to the pool.
+    /// Drops tasks that are done and whose entries would only be met later. Each of them keeps the pool alive.
     pub(super) fn forget_done(&mut self) {
         self.expiries.clear();
     }
 
-    /// No task is left. What is lost in the hands of a thread that has panicked may have been counted.
+    /// No task is left. A task that was lost with a thread that has panicked may have been counted.
     pub(super) fn forget_lost(&mut self) {
         self.wanted = 0;
         self.forget_done();
@@ -224,7 +224,7 @@ impl Ledger {
     }
 
     /// Ends a task that gets no answer any more. What has one keeps it: items of a chunk that were done, could not be encoded, or
-    /// have ended a worker. Who kills, cancels or shuts down means all of them.
+    /// have ended a worker. A kill, a cancellation or a shutdown means all of them.
     pub(super) fn fail_rest_of(&mut self, job: Job, mut request: Request, error: &TaskError) {
         if request.has_answers() && !matches!(error, TaskError::Cancelled | TaskError::ShutDown) {
             request.lose_rest(error.clone());
@@ -241,7 +241,7 @@ impl Ledger {
         }
     }
 
-    /// Takes out of a request what is not to be dropped here; nobody begins it any more.
+    /// Takes out of a request what is not to be dropped here; no worker begins it any more.
     fn strip(&mut self, request: &mut Request) {
         Spent::strip(request, &mut self.spent);
         self.expiries.remove(request);
@@ -263,7 +263,7 @@ impl Ledger {
         if has_waiters {
             self.to_wake.push(job);
         } else if let Some(last) = job.let_go() {
-            // What is left of it may be large, or the user's: who waited for it may have decoded its result, and gone.
+            // What is left of it may be large, or the user's: the thread that waited for it may have decoded its result, and gone.
             self.to_wake.push(last);
         }
     }
@@ -347,6 +347,6 @@ fn end_of(error: Option<&TaskError>) -> TaskEnd {
 }
 
 fn decode_error(bytes: &[u8]) -> TaskError {
-    // Not a type of the user's, so there is nothing to be caught.
+    // Decoding this type calls no user code, so there is no panic to catch.
     codec::decode_uncaught(bytes).unwrap_or_else(|cause| TaskError::decode("error", cause))
 }

@@ -1,9 +1,9 @@
 //! The pool's lock, and what may not happen under it.
 //!
-//! The user's code (destructors of the user's values, serde, `Debug`, observers, wakers) is never called while the lock is held:
-//! it may panic, take its time, and use the pool. So what is to be dropped is put aside ([`Spent`]) and dropped by whoever
-//! releases the lock, or, where it is the user's, by a thread that nobody waits for. Debug builds notice the user's code that is
-//! run all the same, where this crate calls it ([`panic::contain`](crate::panic::contain) and its like).
+//! The user's code (destructors of the user's values, serde, `Debug`, observers, wakers) is never called while the lock is held: it
+//! may panic, take its time, and use the pool. So what is to be dropped is put aside ([`Spent`]) and dropped by the thread that
+//! releases the lock, or, where it is the user's, by a thread that no other one waits for. Debug builds notice the user's code that
+//! is run all the same, where this crate calls it ([`panic::contain`](crate::panic::contain) and its like).
 
 use std::{
     ops::{Deref, DerefMut},
@@ -18,8 +18,8 @@ use crate::{sys, user_code::NoUserCode};
 
 /// [`State`] behind its lock.
 ///
-/// Who panics with the lock, which nothing but a fault of this crate makes, may have left anything there. Others go on with it, and
-/// the supervisor is woken, breaks the pool and ends all that is in it ([`State::give_up`]).
+/// A thread that panics with the lock, which only a fault of this crate can cause, may have left the state wrong. Other threads go
+/// on with it, and the supervisor is woken, breaks the pool and ends all that is in it ([`State::give_up`]).
 pub(super) struct Lock {
     state: Mutex<State>,
     /// Wakes the supervisor.
@@ -31,7 +31,7 @@ impl Lock {
         Self { state: Mutex::new(state), doorbell }
     }
 
-    /// Whether somebody has panicked with the lock.
+    /// Whether a thread has panicked with the lock.
     pub(in crate::process) fn is_poisoned(&self) -> bool {
         self.state.is_poisoned()
     }
@@ -62,8 +62,8 @@ impl<'a> Locked<'a> {
         Self { lock, guard: Some(guard), no_user_code: Some(NoUserCode::begin()) }
     }
 
-    /// Releases the lock, waits until somebody notifies `condition`, for no longer than `time`, and takes it again. May return
-    /// for no reason.
+    /// Releases the lock, waits until another thread notifies `condition`, for no longer than `time`, and takes it again. May
+    /// return for no reason.
     pub(in crate::process) fn wait(mut self, condition: &Condvar, time: Option<Duration>) -> Self {
         let lock = self.lock;
         if self.ledger.has_spent() {

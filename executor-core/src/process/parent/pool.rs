@@ -36,13 +36,14 @@ pub(in crate::process) struct PoolShared {
     me: OnceLock<Weak<Self>>,
     /// Wakes the supervisor; a byte already there is enough.
     pub(in crate::process) doorbell: Arc<UnixStream>,
-    /// Submitters wait here for space in a bounded queue.
+    /// The condition on which submitters wait for space in a bounded queue.
     pub(in crate::process) space: Condvar,
-    /// Waits here: `shutdown` for the end, `warm_up` for workers.
+    /// The condition on which `shutdown` waits for the end, and `warm_up` for workers.
     pub(in crate::process) changed: Condvar,
 }
 
-/// A thread that spins for an answer lets others run after so many turns, about two microseconds, and then after twice as many each time.
+/// A thread that spins for an answer yields to others after so many turns, about two microseconds, and then after twice as many
+/// each time.
 const YIELD: u32 = 32;
 
 /// A thread that uses the pool tells an observer for no longer than this, but for the last thing that it tells.
@@ -81,7 +82,7 @@ impl PoolShared {
         callbacks::wait_for_none_here();
     }
 
-    /// Whether this is the supervisor's thread, on which nobody may wait for the pool.
+    /// Whether this is the supervisor's thread, on which no code may wait for the pool.
     pub(in crate::process) fn is_supervisor_here(&self) -> bool {
         self.supervisor.get().is_some_and(|supervisor| *supervisor == thread::current().id())
     }
@@ -91,7 +92,7 @@ impl PoolShared {
         self.state.lock()
     }
 
-    /// Whether somebody has panicked with the lock, and what it guards may be wrong.
+    /// Whether a thread has panicked with the lock, and what it guards may be wrong.
     pub(in crate::process) fn is_poisoned(&self) -> bool {
         self.state.is_poisoned()
     }
@@ -115,14 +116,14 @@ impl PoolShared {
         sys::send_if_room(self.doorbell.as_fd(), &[1]);
     }
 
-    /// Releases the lock, tells what has happened, and wakes whom it has to: waiters of tasks that are done, submitters, the
-    /// supervisor.
+    /// Releases the lock, tells what has happened, and wakes the threads that have to know: waiters of tasks that are done,
+    /// submitters, the supervisor.
     pub(in crate::process) fn conclude(&self, mut state: Locked<'_>) {
         let to_wake = state.take_to_wake();
         #[cfg(debug_assertions)]
         if !self.is_poisoned() {
             assert!(state.queue.len() > 64 || state.is_consistent(), "a task is lost, or in two places, or miscounted");
-            assert!(state.is_sleep_covered(), "nobody has told the supervisor of something that will be due");
+            assert!(state.is_sleep_covered(), "the supervisor was not told of something that will be due");
         }
         let is_called = state.sleep.take_call();
         let has_untold = state.ledger.events.has_untold();
@@ -139,8 +140,8 @@ impl PoolShared {
         } else {
             to_wake.wake();
         }
-        // Last, for an observer may take its time; and what was woken may have ended the pool, and waited until all was told:
-        // so nobody else may be kept from telling until here.
+        // Last, for an observer may take its time; and what was woken may have ended the pool, and waited until all was told: so no
+        // other thread may be kept from telling until here.
         if has_untold {
             let untold = self.lock().ledger.events.begin_telling();
             untold.into_iter().for_each(|untold| self.tell(untold));
@@ -158,8 +159,9 @@ impl PoolShared {
         self.space.notify_all();
     }
 
-    /// Tells what has happened: this thread for a short time, and then one that nobody waits for, which goes on with what
-    /// happens meanwhile. So nobody tells for all others, and the supervisor, who keeps time limits, for nobody.
+    /// Tells what has happened: this thread for a short time, and then one that no other thread waits for, which goes on with what
+    /// happens meanwhile. So no thread of the user tells for all others, and the supervisor, which keeps time limits, tells nothing
+    /// itself.
     #[cold]
     fn tell(&self, mut untold: Untold) {
         let end = Instant::now() + LONGEST_TELLING;
@@ -189,7 +191,7 @@ impl PoolShared {
         }
     }
 
-    /// For those who wait until it was told.
+    /// For threads that wait until all was told.
     fn note_told(&self) {
         self.changed.notify_all();
     }
@@ -226,7 +228,7 @@ impl TaskOwner for PoolShared {
         let mut state = self.lock();
         let cancelled = state.cancel(task);
         if cancelled {
-            // What it took up may be what others wait for.
+            // Other tasks may wait for the room that this one had.
             state.refill();
         }
         // The supervisor may have been waiting for just this one.
@@ -246,7 +248,7 @@ impl TaskOwner for PoolShared {
         state.receive_all();
         let mut stopped = state.kill(task);
         if !stopped && let Location::Worker(number, request) = task.content().location().get() {
-            // Begun meanwhile, so that there may be an answer to what stood before it.
+            // Begun meanwhile, so that there may be an answer to the request before it.
             state.receive(number);
             let front =
                 state.workers.get(number).and_then(|worker| worker.in_flight().find(request)).map(|(front, _)| front);
@@ -266,7 +268,8 @@ impl TaskOwner for PoolShared {
         }
         let mut state = self.lock();
         state.receive_all();
-        // Who takes the last answer of a worker gives it something to do: the worker will not say any more that it has none.
+        // The thread that takes the last answer of a worker gives it something to do: the worker will not say again that it has
+        // none.
         state.refill();
         let running = match task.content().location().get() {
             Location::Nowhere => false,
@@ -297,7 +300,7 @@ impl TaskOwner for PoolShared {
         state.begin_spin();
         let is_crowded = state.workers.busy() >= sys::available_cpus();
         self.conclude(state);
-        // Others run for some milliseconds once they are let.
+        // Other threads run for some milliseconds once this one yields.
         let may_yield = has_time(deadline);
         let mut turn = 0_u32;
         let found = spin(deadline, || {
@@ -310,7 +313,7 @@ impl TaskOwner for PoolShared {
             if may_yield && (is_crowded || turn >= YIELD && turn.is_power_of_two()) {
                 thread::yield_now();
             }
-            // Who has the lock receives as well, or gives somebody something to do.
+            // The thread that has the lock receives as well, or gives a worker something to do.
             if let Some(mut state) = self.state.try_lock() {
                 state.receive_all();
                 if !state.queue.is_empty() {
@@ -326,7 +329,7 @@ impl TaskOwner for PoolShared {
         found || is_done()
     }
 
-    /// Somebody is about to sleep until the task is done.
+    /// A thread is about to sleep until the task is done.
     fn want(&self, task: &CellTask<ProcessTask>) {
         if self.is_elsewhere() {
             return;

@@ -11,7 +11,7 @@ use crate::{
     portable::{bytes::Bytes, job::Job, location::Location, request::Request},
 };
 
-/// So many tasks are ended under the lock before others get their turn.
+/// So many tasks are ended under the lock before other threads can have it.
 pub(super) const AT_ONCE: usize = 512;
 
 /// A task in the queue.
@@ -44,7 +44,7 @@ impl Ranked for Queued {
 }
 
 impl Queue {
-    /// An empty queue, for the shutdowns that are still cancelling and will count back.
+    /// An empty queue, in which the shutdowns that are still cancelling will count themselves off.
     pub(super) fn emptied(&self) -> Self {
         Self { closing: self.closing, ..Self::default() }
     }

@@ -1,9 +1,9 @@
-//! What the supervisor sleeps for, and who wakes it.
+//! What the supervisor sleeps for, and which threads wake it.
 //!
-//! The rule: what makes something due says so in an [`Attention`], which whoever has the [`Sleep`] must give to it. What
-//! can become due is: the limit of a task that becomes the first in flight, wherever that happens; the end of a grace time; the
-//! end of a wait in the queue; a worker that has been idle for long enough; and all that is to be done at once. The parts of the
-//! pool's state know nothing of the supervisor: their methods return what it has to know.
+//! The rule: what makes something due says so in an [`Attention`], which the code that has the [`Sleep`] must give to it. What can
+//! become due is: the limit of a task that becomes the first in flight, wherever that happens; the end of a grace time; the end of
+//! a wait in the queue; a worker that has been idle for long enough; and all that is to be done at once. The parts of the pool's
+//! state know nothing of the supervisor: their methods return what it has to know.
 //!
 //! Kept by an assertion wherever the pool's lock is released: the supervisor [covers](Sleep::covers) the earliest time that a
 //! walk over everything finds.
@@ -69,7 +69,7 @@ enum Until {
 }
 
 impl Sleep {
-    /// Sees to it that the supervisor is awake when it has to be.
+    /// Makes sure that the supervisor is awake when it has to be.
     #[inline]
     pub(in crate::process) fn attend(&mut self, attention: Attention) {
         match attention {
@@ -101,7 +101,7 @@ impl Sleep {
         self.until == Until::Awake
     }
 
-    /// For who releases the lock: whether the supervisor is to be woken.
+    /// For the thread that releases the lock: whether the supervisor is to be woken.
     #[must_use]
     pub(super) fn take_call(&mut self) -> bool {
         std::mem::take(&mut self.is_called)

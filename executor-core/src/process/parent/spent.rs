@@ -1,4 +1,4 @@
-//! What may not be dropped under the pool's lock: the user's, or large. Whoever releases the lock drops it.
+//! What may not be dropped under the pool's lock: the user's, or large. The thread that releases the lock drops it.
 
 use std::sync::Arc;
 

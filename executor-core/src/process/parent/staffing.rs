@@ -1,4 +1,4 @@
-//! How many workers there should be, how many there have been, and what keeps them from being had.
+//! How many workers there should be, how many there have been, and what keeps new ones from starting.
 
 use std::time::{Duration, Instant};
 
@@ -13,7 +13,7 @@ pub(super) struct Refused {
     pub(super) pause: Duration,
     /// When it asks again.
     pub(super) again: Instant,
-    /// It was a new worker that has said so. Then others that start are no better off, and are tried one at a time.
+    /// A new worker has reported the shortage. Then others that start would meet the same one, and are tried one at a time.
     pub(super) by_worker: bool,
 }
 
@@ -50,7 +50,7 @@ pub(in crate::process) struct Staffing {
 }
 
 impl Staffing {
-    /// Without workers, for the threads that wait for them and will count back.
+    /// Without workers; the threads that wait for them will count themselves off.
     pub(super) fn emptied(&self) -> Self {
         let warm_up = self.warm_up.as_ref().map(|warm_up| WarmUp { failure: None, ..*warm_up });
         Self { warm_up, ..Self::default() }
@@ -100,7 +100,7 @@ impl Staffing {
         self.warm_up.as_ref().is_some_and(|warm_up| warm_up.failure.is_none())
     }
 
-    /// Those who wait for all workers wait no more.
+    /// The threads that wait for all workers wait no more.
     pub(super) fn fail_warm_up(&mut self, error: TaskError) {
         if let Some(warm_up) = &mut self.warm_up {
             warm_up.failure = Some(error);
@@ -137,7 +137,7 @@ impl Staffing {
         self.died += 1;
     }
 
-    /// The next workers that are started come in the place of so many that have died.
+    /// The next workers that are started replace so many that have died.
     pub(super) fn replace(&mut self, workers: usize) {
         self.to_replace += workers;
     }

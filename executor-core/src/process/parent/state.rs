@@ -35,7 +35,7 @@ pub(in crate::process) struct State {
     pub(in crate::process) lifecycle: Lifecycle,
     pub(in crate::process) sleep: Sleep,
     pub(super) watches: Watches,
-    /// For tests of what a panic of the supervisor costs: so many it has.
+    /// For tests of panics of the supervisor: so many it has.
     #[cfg(test)]
     pub(in crate::process) panics: usize,
 }
@@ -50,7 +50,7 @@ impl State {
         self.ledger.take_to_wake()
     }
 
-    /// What whoever releases the lock is to drop, if there is anything.
+    /// What the thread that releases the lock is to drop, if there is anything.
     #[inline]
     pub(super) fn take_spent(&mut self) -> Option<Vec<Spent>> {
         if let Some(pages) = self.queue.take_spent() {
@@ -124,8 +124,8 @@ impl State {
         idle.filter_map(|worker| worker.idle_since().checked_add(limit)).min()
     }
 
-    /// Nothing will run here any more, and nothing looks after the workers: ends them, and all tasks. What was under way in the
-    /// hands of a thread that has panicked is lost.
+    /// Nothing will run here any more, and nothing looks after the workers: ends them, and all tasks. What a thread that has
+    /// panicked was in the middle of is lost.
     pub(super) fn give_up(&mut self, error: &TaskError) {
         #[cfg(test)]
         assert!(self.panics < 2, "a test asks for it");
@@ -143,13 +143,13 @@ impl State {
         self.sleep.wake_up();
     }
 
-    /// Not even that is possible, whatever is wrong. What is returned is to be dropped without the lock: that ends the workers, and
-    /// all tasks.
+    /// For when even that has failed, for whatever reason. What is returned is to be dropped without the lock: that ends the
+    /// workers, and all tasks.
     pub(super) fn abandon(&mut self, error: &TaskError) -> (ToWake, Self) {
         let mut old = std::mem::take(self);
         let mut lifecycle = old.lifecycle.clone();
         lifecycle.end(Some(error));
-        // Those who are counted will count back.
+        // The threads that are counted will count themselves off.
         *self = Self {
             queue: old.queue.emptied(),
             ledger: old.ledger.emptied(),

@@ -1,8 +1,7 @@
-//! The pool's one thread: keeps time limits, receives answers when nobody else does, and looks after the lives of the
-//! workers.
+//! The pool's one thread: keeps time limits, receives answers when no other thread does, and starts, watches and reaps workers.
 //!
-//! Everything it knows is in [`State`](super::state::State), under the pool's lock. Futures are woken after the lock is released, because that
-//! may run somebody else's code.
+//! Everything it knows is in [`State`](super::state::State), under the pool's lock. Futures are woken after the lock is released,
+//! because that may run the user's code.
 
 use std::{
     io::Read,
@@ -30,8 +29,8 @@ use descriptors::{Fds, Ready};
 use reap::reap_faulty;
 use start::start_workers;
 
-/// What stands behind a task for longer than this is given to another worker, if one is free. An observer is told of a start
-/// within this time.
+/// A request that is in flight behind a task for longer than this is given to another worker, if one is free. An observer is told
+/// of a start within this time.
 const STUCK_AFTER: Duration = Duration::from_millis(1);
 
 /// The supervisor's life. `doorbell_rx` is the other end of the pool's doorbell.
@@ -42,7 +41,7 @@ pub(in crate::process) fn run(pool: &Arc<PoolShared>, doorbell_rx: &UnixStream) 
         Ok(End::Poisoned) => Cause::new("a thread has panicked with the pool's lock"),
         Err(panic) => Cause::new(panic),
     };
-    // Nobody waits for what will not come.
+    // No thread is left waiting for what will not come.
     let error = TaskError::NoWorker { cause };
     let give_up = || {
         let mut state = pool.lock();
@@ -61,7 +60,7 @@ pub(in crate::process) fn run(pool: &Arc<PoolShared>, doorbell_rx: &UnixStream) 
 enum End {
     /// With the pool.
     Shutdown,
-    /// Somebody has panicked with the pool's lock.
+    /// A thread has panicked with the pool's lock.
     Poisoned,
 }
 
@@ -94,7 +93,7 @@ fn supervise(pool: &Arc<PoolShared>, mut doorbell_rx: &UnixStream) -> End {
         if let Some(error) = state.lifecycle.broken().cloned()
             && !state.workers.iter().any(WorkerHandle::is_open)
         {
-            // What the last workers have left behind.
+            // Values that the last workers have left behind.
             state.doom_queue(&error);
         }
         state.end_doomed();

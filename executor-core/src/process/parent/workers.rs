@@ -35,7 +35,7 @@ use retirement::Retirement;
 pub(in crate::process) struct Workers {
     table: BTreeMap<u32, WorkerHandle>,
     next_number: u32,
-    /// Those at which nothing is in flight; the one used last, whose caches are warm, comes last.
+    /// Workers at which nothing is in flight; the one used last, whose caches are warm, comes last.
     idle: Vec<u32>,
     /// The one that was given something last.
     current: u32,
@@ -103,7 +103,7 @@ impl Workers {
         self.table.iter_mut().map(|(number, worker)| (*number, worker))
     }
 
-    /// The numbers of those that are like this.
+    /// The numbers of the workers for which this holds.
     pub(super) fn numbers(&self, is: impl Fn(&WorkerHandle) -> bool) -> Vec<u32> {
         self.table.iter().filter_map(|(number, worker)| is(worker).then_some(*number)).collect()
     }
@@ -291,7 +291,7 @@ impl Workers {
         attention
     }
 
-    /// No more tasks will come: who becomes idle is to leave.
+    /// No more tasks will come: each worker that becomes idle is to leave.
     pub(in crate::process) fn note_end(&mut self) -> Attention {
         self.retirement.begin_end()
     }

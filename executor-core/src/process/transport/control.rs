@@ -31,7 +31,7 @@ use crate::{
     untrusted::Malformed,
 };
 
-/// Files that may have come before anybody asked for them: those of one reply, and what comes by while it is read.
+/// Files that may have come before they were asked for: those of one reply, and what comes by while it is read.
 #[cfg(target_os = "linux")]
 const MOST_FILES: usize = MOST_BLOCKS + 64;
 
@@ -43,7 +43,7 @@ type AttachedFile = (Reference, Option<OwnedFd>);
 /// there.
 pub(super) const MOST_BYTES: usize = 16 * READ_SIZE;
 
-/// A worker sends few frames that are none of the transport's. More than this at a time are no worker's.
+/// A worker sends few frames that are not the transport's. More than this at a time violate the protocol.
 const MOST_OTHERS: usize = 16;
 
 /// The parent's end. Nothing in it blocks.
@@ -69,9 +69,9 @@ pub(in crate::process) struct ControlChannel {
     files: UntrustedFiles,
     /// Bytes read.
     received: u64,
-    /// Something was read since the transport last looked at its memory: among it there may have been what woke somebody.
+    /// Bytes were read since the transport last looked at its memory: the kick that woke this process may have been among them.
     has_news: bool,
-    /// A kick was read, and not received: by somebody who looked for something else.
+    /// A kick was read, and not received: by a thread that looked for something else.
     is_kicked: bool,
     /// The process that has made it. In a copy of it that was forked, the socket is not to be touched.
     maker: u32,
@@ -163,7 +163,7 @@ impl ControlChannel {
         self.delivered += count as u64;
     }
 
-    /// The worker is gone. The system says only once that it has not read everything, to whoever reads or writes next.
+    /// The worker is gone. The system says only once that it has not read everything, to the next read or write.
     fn cut(&mut self, error: &io::Error) {
         self.is_cut = true;
         self.note_left(error);
@@ -237,7 +237,7 @@ impl ControlChannel {
                 }
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) if is_gone(&error) => return self.cut(&error),
-                // As in `send`.
+                // What the system has no memory for at this moment is kept, and sent later.
                 Err(_) => return,
             }
         }
@@ -304,7 +304,7 @@ impl ControlChannel {
         self.has_news
     }
 
-    /// There is more to be looked for: somebody has to come again.
+    /// There may be more: a thread has to come again.
     #[cfg(target_os = "linux")]
     pub(super) fn come_again(&mut self) {
         self.is_kicked = true;
@@ -389,7 +389,7 @@ impl ControlChannel {
         while self.incoming.begun().is_none_or(|(kind, length)| length <= frame::longest(kind)) {
             let Some((kind, body)) = self.incoming.next()? else { return Ok(()) };
             match kind {
-                // It did its work by coming; or somebody else has to do it.
+                // It did its work by coming; or another thread has to do it.
                 frame::KICK => self.is_kicked = true,
                 frame::DATA => self.data.push_back(body.to_vec()),
                 // The file came before it, or with it; or it says that there is none.
@@ -476,7 +476,7 @@ impl ControlChannel {
 
 #[cfg(target_os = "linux")]
 impl Drop for ControlChannel {
-    /// What lies in the socket would be closed by whoever closes it, wherever that is.
+    /// Files that lie in the socket would be closed by the thread that closes the socket, wherever that is.
     fn drop(&mut self) {
         if self.maker != std::process::id() {
             return;

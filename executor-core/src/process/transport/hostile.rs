@@ -1,5 +1,5 @@
-//! A worker that may write anything, anywhere it can, as a list of steps: whatever it does, the parent gets replies or an error, and
-//! what the parent has pushed stays what it was. Tests make the steps at random, and the fuzzer makes them out of bytes.
+//! A worker that may write anything, anywhere it can, as a list of steps: whatever it does, the parent gets replies or an error,
+//! and what the parent has pushed stays what it was. Tests make the steps at random, and the fuzzer makes them out of bytes.
 
 use std::{
     io::Write,
@@ -27,7 +27,7 @@ use crate::{
     untrusted::Malformed,
 };
 
-/// Something that either side does.
+/// A step of either side.
 #[derive(Debug, Clone, Arbitrary)]
 pub(in crate::process) enum Step {
     /// The parent pushes a request with so many bytes.
@@ -71,14 +71,14 @@ pub(in crate::process) struct Answer {
     pub(in crate::process) references: Vec<(bool, u8, u32)>,
 }
 
-/// What a worker sends in place of memory.
+/// A file that a worker sends in place of memory.
 #[derive(Debug, Clone, Copy, Arbitrary)]
 pub(in crate::process) enum File {
     /// The memory of its replies, which both can write to.
     Rings,
-    /// What nobody can map.
+    /// A file that cannot be mapped.
     Socket,
-    /// What a result may refer to.
+    /// Segments that a result may refer to.
     Sealed,
 }
 
@@ -215,7 +215,7 @@ impl Worker {
 
 type Receiver<'a> = dyn FnMut(Reply<'_>) -> Result<(), Malformed> + 'a;
 
-/// The parent's end of the rings, and what stands there.
+/// The parent's end of the rings, and the requests in it.
 struct Parent {
     rings: Rings,
     pushed: Vec<(RecordOffset, Vec<u8>)>,
@@ -227,7 +227,7 @@ struct Parent {
 impl Parent {
     fn push(&mut self, length: u32) {
         let length = length as usize % (INLINE + 100);
-        // A longer one goes over the socket, which nobody reads here.
+        // A longer one goes over the socket, which no thread reads here.
         if self.rings.has_room(Load::one(length)) && (length <= INLINE || self.requests < 4) {
             let bytes: Vec<u8> = (0..length).map(|index| (index + self.pushed.len()) as u8).collect();
             let place = self.rings.push(Record::Run { definition: 1, items: 0, bytes: &bytes });

@@ -77,7 +77,7 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// What the worker does, with a look of the parent's at it after each.
+/// The worker's steps; after each of them the parent receives.
 fn sent() -> impl Strategy<Value = Vec<Step>> {
     vec((step(), Just(Step::Receive)), 1..20)
         .prop_map(|steps| steps.into_iter().flat_map(|(step, look)| [step, look]).collect())

@@ -19,7 +19,7 @@ pub(in crate::process) fn sending() -> MutexGuard<'static, ()> {
     SENDING.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The worker's way to its parent.
+/// The worker's socket, over which it can wake its parent.
 #[cfg(target_os = "linux")]
 static TO_PARENT: OnceLock<UnixStream> = OnceLock::new();
 

@@ -1,4 +1,4 @@
-//! Where everything stands in the two shared mappings of a worker. README.md says who writes what.
+//! The layout of the two shared mappings of a worker. README.md says which side writes which part.
 
 /// The mapping that only the parent can write to: its words, then the ring of requests.
 pub(super) mod requests {
@@ -6,7 +6,7 @@ pub(super) mod requests {
     pub(in super::super) const PUBLISHED: usize = 0;
     /// An [`NotifyPolicy`](super::super::NotifyPolicy).
     pub(in super::super) const ALERT: usize = 64;
-    /// Whether a core is free on which the worker may wait with its eyes open.
+    /// Whether a core is free on which the worker may spin.
     pub(in super::super) const MAY_SPIN: usize = 68;
     /// Bytes of the ring of replies that the parent has read.
     pub(in super::super) const CONSUMED: usize = 128;
@@ -32,7 +32,7 @@ pub(super) mod replies {
     pub(in super::super) const SLEEPS_AT: usize = 128;
     /// Records of the ring of requests that the worker has passed; only written when it has passed all.
     pub(in super::super) const PASSED: usize = 132;
-    /// One for each request that may stand in the ring; the only words that both sides write to.
+    /// One for each request that the ring may hold; the only words that both sides write to.
     pub(in super::super) const CLAIMS: usize = 4096;
     /// The ring.
     pub(in super::super) const RING: usize = CLAIMS + 8 * super::SLOTS;
@@ -42,7 +42,7 @@ pub(super) mod replies {
 
 /// Bytes in each ring.
 pub(super) const CAPACITY: usize = 256 * 1024;
-/// Requests that may stand in a ring at the same time.
+/// Requests that a ring may hold at the same time.
 pub(super) const SLOTS: usize = 1024;
 /// Every record begins with so many bytes, and at a multiple of them.
 pub(super) const HEADER: usize = 16;
@@ -73,10 +73,10 @@ pub(super) mod kind {
     pub(in super::super) const PAD: u32 = 32;
     /// The content comes over the socket.
     pub(in super::super) const SPILLED: u32 = 128;
-    /// The content is in an outbox, whose index and length stand here. The file of a new one comes over the socket.
+    /// The content is in an outbox, whose index and length are here. The file of a new one comes over the socket.
     pub(in super::super) const OUT: u32 = 64;
-    /// At the end of the content stand references to shared memory, and their number. The files of those that the worker
-    /// has made come over the socket.
+    /// The content ends with references to shared memory, and their number. The files of those that the worker has made come over
+    /// the socket.
     pub(in super::super) const ATTACHED: u32 = 8;
 }
 
@@ -120,7 +120,7 @@ pub(super) fn record_length(content: usize) -> usize {
     HEADER + content.next_multiple_of(HEADER)
 }
 
-/// How much of a content stands in the ring itself: all of it, or nothing where it goes over the socket.
+/// How much of a content is in the ring itself: all of it, or nothing where it goes over the socket.
 pub(super) fn in_ring(content: usize) -> usize {
     if content > INLINE { 0 } else { content }
 }
@@ -141,12 +141,13 @@ pub(super) fn offset(position: u64) -> usize {
     (position % CAPACITY as u64) as usize
 }
 
-/// What stands in a claim word: who got the request with this number. Whatever else stands there is from an earlier lap.
+/// The value of a claim word when the worker has claimed the request with this number. A value with another number is from an
+/// earlier lap.
 pub(super) fn claimed(number: u64) -> u64 {
     number << 2 | 1
 }
 
-/// As [`claimed`].
+/// The value of a claim word when the parent has revoked the request with this number.
 pub(super) fn revoked(number: u64) -> u64 {
     number << 2 | 2
 }

@@ -1,8 +1,8 @@
 //! How requests and answers travel between the parent and one worker: the seam between the pool and a transport.
 //!
-//! A transport moves whole records, in order, each at most once. What it took from a worker that has died since is still
-//! delivered. It knows nothing of tasks but that each request is answered, and that a worker claims a request before it
-//! runs it. See README.md for the shared-memory transport; the one over sockets is portable, and the oracle for it.
+//! A transport moves whole records, in order, each at most once. Replies of a worker that has died since are still delivered. A
+//! transport knows nothing of tasks but that each request is answered, and that a worker claims a request before it runs it. See
+//! README.md for the shared-memory transport; the one over sockets is portable, and the oracle for it.
 
 #[cfg(target_os = "linux")]
 use std::os::fd::{BorrowedFd, OwnedFd};
@@ -44,7 +44,7 @@ pub(super) use ring_worker::RingWorker;
 pub(super) use socket_parent::SocketRequests;
 pub(super) use socket_worker::{SocketTransport, SocketWorker};
 
-/// Something for a worker to do, in order with everything else.
+/// A record for a worker, in order with all others.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Record<'a> {
     /// Run a task. `items` is 0 for a single one, and otherwise how many items of a chunk follow one another in `bytes`,
@@ -74,7 +74,7 @@ impl Record<'_> {
     }
 }
 
-/// Bytes that stand for a function in its definition.
+/// Bytes that name a function in its definition.
 pub(super) const FUNCTION: usize = 16;
 
 /// Records that are going to be pushed one after the other, with nothing between them: there is room for all of them or they
@@ -101,7 +101,7 @@ impl Load {
     }
 }
 
-/// Where a request stands in its transport.
+/// The place of a request in its transport.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct RecordOffset {
     /// Up to where the transport's memory is taken when this request is the last one.
@@ -142,7 +142,7 @@ pub(super) enum ReplyKind {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u32)]
 pub(super) enum NotifyPolicy {
-    /// When it is about to sleep with answers that nobody has received.
+    /// When it is about to sleep with answers that the parent has not received.
     #[default]
     BeforeSleep = 0,
     /// When it has nothing left to do.
@@ -153,7 +153,7 @@ pub(super) enum NotifyPolicy {
 
 /// The parent's end. Nothing in it blocks. What the worker can write to is believed only as far as it was checked.
 pub(super) trait ParentEnd: Send {
-    /// The most requests that may stand here at the same time.
+    /// The most requests that may be in flight here at the same time.
     fn depth(&self) -> usize;
 
     /// Whether there is room for all of these records.
@@ -165,16 +165,17 @@ pub(super) trait ParentEnd: Send {
         self.push_with(record, None)
     }
 
-    /// The same; the content of the record goes on with `long`, which is more than [`LONGEST_COPY`](crate::portable::bytes::LONGEST_COPY) and is not copied.
+    /// The same; the content of the record goes on with `long`, which is more than
+    /// [`LONGEST_COPY`](crate::portable::bytes::LONGEST_COPY) and is not copied.
     fn push_with(&mut self, record: Record<'_>, long: Option<Long>) -> RecordOffset;
 
-    /// Tells the worker of everything that was pushed. `may_spin` says whether a core is free on which it may spin for more.
+    /// Notifies the worker of everything that was pushed. `may_spin` says whether a core is free on which it may spin for more.
     fn notify(&mut self, may_spin: bool);
 
     /// All requests up to this one are answered: their memory can be used again.
     fn release(&mut self, number: u64, place: RecordOffset);
 
-    /// No request stands here that is not answered or revoked. Says whether the worker has passed all that was pushed.
+    /// Every request that was pushed is answered or revoked. Says whether the worker has passed all that was pushed.
     fn release_all(&mut self) -> bool;
 
     /// Whether the worker has claimed this request.
@@ -234,7 +235,7 @@ pub(super) struct Request<'a> {
     pub(super) waited: bool,
 }
 
-/// What goes with the bytes of a reply.
+/// The header of a reply, which goes with its bytes.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct ReplyHeader {
     pub(super) number: u32,

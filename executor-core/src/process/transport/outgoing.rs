@@ -1,4 +1,4 @@
-//! What waits for room in a worker's socket. All of it is sent in the order in which it was put here.
+//! Bytes and files that wait for room in a worker's socket. All of it is sent in the order in which it was put here.
 
 use std::{
     collections::VecDeque,
@@ -23,7 +23,7 @@ pub(super) struct Outgoing {
     pieces: VecDeque<Piece>,
     /// So many bytes of the first one have gone.
     sent: usize,
-    /// Long contents that have gone, or never will: who has the pool's lock does not free them.
+    /// Long contents that have gone, or never will: a thread that has the pool's lock does not free them.
     spent: Vec<Long>,
 }
 
@@ -91,7 +91,7 @@ impl Outgoing {
             };
             let has_file = !sent.as_ref().is_err_and(is_refused);
             let count = if has_file { sent? } else { 0 };
-            // The file goes with the first byte; where it is refused, as in `send_share`.
+            // The file goes with the first byte; where the system refuses it, a frame that says so goes in its place.
             *first = Piece::Bytes(share_frame(*share, has_file));
             return Ok(count);
         }
@@ -147,7 +147,7 @@ mod tests {
     };
     use crate::portable::bytes::LongBytes;
 
-    /// Who reads all the time makes room all the time; yet others get the lock between two turns.
+    /// A worker that reads all the time makes room all the time; yet other threads get the lock between two turns.
     #[test]
     fn no_turn_sends_more_than_it_may() {
         let length = 32 * MOST_BYTES;
@@ -180,7 +180,7 @@ mod tests {
         assert!(all.ends_with(&content));
     }
 
-    /// What stands behind a long content, or before it, is sent in its order; and what is not sent is not freed either.
+    /// Bytes behind a long content, or before it, are sent in their order; and what is not sent is not freed either.
     #[test]
     fn pieces_are_sent_in_their_order() {
         let (socket, mut worker) = std::os::unix::net::UnixStream::pair().unwrap();

@@ -1,5 +1,5 @@
-//! The few steps on shared words in which parent and worker can miss one another. README.md says why they do not, and the
-//! models at the end of this file check these very functions, with loom's atomics in place of the shared memory.
+//! The few steps on shared words in which parent and worker could miss one another's changes. README.md says why they do not, and
+//! the models at the end of this file check these very functions, with loom's atomics in place of the shared memory.
 
 use std::sync::atomic::Ordering;
 
@@ -14,7 +14,7 @@ pub(super) trait Word {
     fn store(&self, value: u32, ordering: Ordering);
     /// Sleeps while the word has this value; may wake for no reason.
     fn sleep_while(&self, value: u32);
-    /// Wakes who sleeps on it.
+    /// Wakes the thread that sleeps on it.
     fn wake(&self);
     /// A fence of the strongest kind.
     fn fence();
@@ -28,8 +28,8 @@ pub(super) trait Long {
     fn compare_exchange(&self, old: u64, new: u64, ordering: Ordering) -> Result<u64, u64>;
 }
 
-/// Changes a word from `old` to `new`, and wakes the worker if it sleeps because the word was `old`. If it sleeps because of
-/// what the word was before that, whoever changed it then has woken it, and it only has not got up yet.
+/// Changes a word from `old` to `new`, and wakes the worker if it sleeps because the word was `old`. If it sleeps because of what
+/// the word was before that, the earlier change has woken it, and it only does not run yet.
 pub(super) fn change_and_wake<W: Word>(word: &W, [old, new]: [u32; 2], sleeps_at: &W) {
     // ORDERING: Release publishes what the word stands for. The fence, with the one in `sleep_until_changed`: of a worker that
     // falls asleep and a parent that changes the word, one sees what the other did.
@@ -40,11 +40,12 @@ pub(super) fn change_and_wake<W: Word>(word: &W, [old, new]: [u32; 2], sleeps_at
     }
 }
 
-/// Sleeps while `word` is `value`. Before each sleep calls `before`, which sees to it that somebody will change the word.
+/// Sleeps while `word` is `value`. Before each sleep calls `before`, which makes sure that the other side will change the word.
 pub(super) fn sleep_until_changed<W: Word>(word: &W, value: u32, sleeps_at: &W, mut before: impl FnMut()) {
     // It stays there afterwards: the word changes from this value only once.
     sleeps_at.store(value, Ordering::Relaxed);
-    // ORDERING: as in `change_and_wake`.
+    // ORDERING: Acquire sees what the change of the word has published. The fence, with the one in `change_and_wake`: of a worker
+    // that falls asleep and a parent that changes the word, one sees what the other did.
     W::fence();
     while word.load(Ordering::Acquire) == value {
         before();
@@ -56,8 +57,8 @@ pub(super) fn sleep_until_changed<W: Word>(word: &W, value: u32, sleeps_at: &W, 
 pub(super) fn claim<L: Long>(word: &L, number: u64) -> bool {
     let mut now = word.load(Ordering::Relaxed);
     while now != revoked(number) {
-        // ORDERING: the one word decides who has the request, and nothing else is concluded from it; its bytes were published
-        // by another word, and are the parent's own.
+        // ORDERING: the one word decides which side has the request, and nothing else is concluded from it; its bytes were
+        // published by another word, and are the parent's own.
         match word.compare_exchange(now, claimed(number), Ordering::AcqRel) {
             Ok(_) => return true,
             Err(other) => now = other,
@@ -68,14 +69,14 @@ pub(super) fn claim<L: Long>(word: &L, number: u64) -> bool {
 
 /// In the parent: takes a request back, unless the worker has claimed it.
 ///
-/// A swap, and no loop until a comparison holds: a worker that writes to the word all the time could hold that up. What a
-/// worker writes there itself takes work from nobody else.
+/// A swap, and no loop until a comparison holds: a worker that writes to the word all the time could hold that up. By what it
+/// writes there itself, a worker takes no work from others.
 pub(super) fn revoke<L: Long>(word: &L, number: u64) -> bool {
-    // ORDERING: as in `claim`.
+    // ORDERING: the one word decides which side has the request, and nothing else is concluded from it.
     if word.swap(revoked(number), Ordering::AcqRel) != claimed(number) {
         return true;
     }
-    // The worker has it, and does not look here again. Only this side does, under the pool's lock.
+    // The worker has it, and does not read this word again. Only this side does, under the pool's lock.
     word.store(claimed(number), Ordering::Relaxed);
     false
 }
@@ -90,23 +91,25 @@ pub(super) fn publish_reply<W: Word, L: Long>(produced: &L, position: u64, notif
 
 /// In the parent: says when it has to be woken. Only replies that it looks for after this can be relied on.
 pub(super) fn set_notify_policy<W: Word>(word: &W, notify_policy: NotifyPolicy) {
-    // ORDERING: as in `publish_reply`.
+    // ORDERING: SeqCst, as the accesses of the worker that publishes: of a worker that publishes and then looks for the policy, and
+    // a parent that sets it and then looks for replies, one sees what the other did.
     word.store(notify_policy as u32, Ordering::SeqCst);
 }
 
 /// In the parent: up to where there are replies.
 pub(super) fn arrived<L: Long>(produced: &L) -> u64 {
-    // ORDERING: as in `publish_reply`; Acquire pairs with its Release.
+    // ORDERING: SeqCst, so that a reply that was published before the worker saw the new policy is found here. Acquire pairs with
+    // the Release of `publish_reply`: the replies are complete.
     produced.load(Ordering::SeqCst)
 }
 
-/// So often replies are looked for because something was read from the socket: a worker that sends all the time must not keep
-/// the parent there.
+/// So often the parent looks for replies because it has read from the socket: a worker that sends all the time must not keep the
+/// parent there.
 const MOST_RECEIVES: usize = 16;
 
-/// In the parent: has `take` take the replies up to where there are some. It may read the socket for that, and says whether it
-/// has: then there may have been a kick among it, of a reply that was not there yet when this looked. So the last look comes
-/// after the last reading. `false` when that is not so: somebody has to come again.
+/// In the parent: has `take` take the replies up to where there are some. It may read the socket for that, and says whether it has:
+/// then there may have been a kick among it, of a reply that was not there yet when this looked. So the last look comes after the
+/// last reading. `false` when that is not so: a thread has to come again.
 pub(super) fn receive<C, E>(
     context: &mut C,
     arrived: impl Fn(&C) -> u64,
@@ -131,7 +134,8 @@ pub(super) fn pass_all<W: Word>(word: &W, passed: u32, notify_policy: &W) -> boo
 
 /// In the parent: how many records the worker had passed when it had last passed all.
 pub(super) fn passed<W: Word>(word: &W) -> u32 {
-    // ORDERING: as in `pass_all`; Acquire pairs with its Release.
+    // ORDERING: SeqCst, so that a worker that has passed all before it saw the new policy is found here. Acquire pairs with the
+    // Release of `pass_all`: it reads nothing before this any more.
     word.load(Ordering::SeqCst)
 }
 

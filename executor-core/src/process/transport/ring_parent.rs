@@ -32,7 +32,7 @@ use crate::{
 pub(in crate::process) fn ring_pair(control: ControlChannel) -> io::Result<(Rings, [OwnedFd; 2])> {
     let (requests, requests_file) = Mapping::create(requests::LENGTH, Writable::HereOnly)?;
     let (replies, replies_file) = Mapping::create(replies::LENGTH, Writable::Everywhere)?;
-    // Or the first lap of each ring faults on every page, on both sides.
+    // Otherwise the first lap of each ring faults on every page, on both sides.
     requests.populate(requests::LENGTH);
     replies.populate(replies::LENGTH);
     let rings = Rings {
@@ -71,7 +71,7 @@ pub(in crate::process) struct Rings {
     /// Requests before this position are not needed any more.
     free_from: u64,
     next_number: u64,
-    /// The oldest request that may still stand in the ring.
+    /// The oldest request that may still be in the ring.
     oldest_number: u64,
     /// Bytes of replies received.
     consumed: u64,
@@ -81,20 +81,20 @@ pub(in crate::process) struct Rings {
     scratch: Vec<u8>,
     /// Memory in which the worker leaves long replies; `None` where it could not be received.
     outboxes: Vec<Option<OwnedFd>>,
-    /// Something was pushed for which there was no room. It is not there, so nothing behind it means anything: this is the end
-    /// of the worker.
+    /// Something was pushed for which there was no room. It is not in the ring, so no record behind it can be understood: this is
+    /// the end of the worker.
     is_overfull: bool,
 }
 
 impl Rings {
-    /// Bytes that nothing stands in; `None` if more stood in the ring than it holds.
+    /// Free bytes; `None` if there were more in the ring than it holds.
     fn free(&self) -> Option<usize> {
         let taken = self.position.checked_sub(self.free_from)?;
         CAPACITY.checked_sub(usize::try_from(taken).ok()?)
     }
 
-    /// Adds a record, where there is room for it. That was made sure of before: this looks again because it is the last one
-    /// who can, before what another record still stands in is overwritten.
+    /// Adds a record, where there is room for it. The caller has made sure of that: this checks again because it is the last place
+    /// that can, before bytes of another record are overwritten.
     pub(super) fn put(&mut self, header: Header, content: [&[u8]; 2]) -> RecordOffset {
         let length = content[0].len() + content[1].len();
         let needed = record_length(length);
@@ -114,8 +114,8 @@ impl Rings {
         let start = offset(self.position);
         let mut at = requests::RING + start + HEADER;
         for part in content {
-            // SAFETY: the mapping is the parent's own; the worker reads these bytes once `PUBLISHED` says so, and has passed
-            // what stood here before, or it would not be free.
+            // SAFETY: the mapping is the parent's own; the worker reads these bytes once `PUBLISHED` says so, and has passed the
+            // record that was here before, or the place would not be free.
             unsafe { self.requests.write(at, part) };
             at += part.len();
         }
@@ -184,7 +184,7 @@ impl Rings {
             };
             let reply_kind = if is_lost && header.items == 0 { ReplyKind::Failed } else { reply_kind };
             if is_lost && header.kind & kind::ATTACHED != 0 {
-                // Nobody knows which of the files that follow are its own.
+                // It is not known which of the files that follow are its own.
                 return Err(Malformed);
             }
             let attached = if header.kind & kind::ATTACHED == 0 {
@@ -227,7 +227,7 @@ impl Rings {
     }
 }
 
-/// What came of a look into an outbox.
+/// The outcome of a look into an outbox.
 enum Out {
     Bytes(Vec<u8>),
     /// The file of a new one has not come yet.
@@ -294,7 +294,7 @@ impl Rings {
     }
 }
 
-/// Who gets replies.
+/// The receiver of replies.
 type Receiver<'a> = dyn FnMut(Reply<'_>) -> Result<(), Malformed> + 'a;
 
 impl ParentEnd for Rings {
@@ -312,8 +312,8 @@ impl ParentEnd for Rings {
     }
 
     fn push_with(&mut self, record: Record<'_>, long: Option<Long>) -> RecordOffset {
-        const { assert!(INLINE == LONGEST_COPY, "what is long spills, and what spills is long or nearly so") };
-        debug_assert!(long.as_ref().is_none_or(|long| long.as_slice().len() > LONGEST_COPY), "what is long is long");
+        const { assert!(INLINE == LONGEST_COPY, "a long content spills, and one that spills is long or nearly so") };
+        debug_assert!(long.as_ref().is_none_or(|long| long.as_slice().len() > LONGEST_COPY), "a long content is long");
         let spills = long.is_some() || record.content() > INLINE;
         match record {
             Record::Run { definition, items, bytes } => {
@@ -368,8 +368,8 @@ impl ParentEnd for Rings {
     }
 
     fn release_all(&mut self) -> bool {
-        // Of what was revoked last, the worker may not have passed the headers yet. What it says about that concerns nobody
-        // but itself: it alone would read something else.
+        // Of what was revoked last, the worker may not have passed the headers yet. What it says about that concerns no other
+        // process: it alone would read something else.
         // ORDERING: Acquire pairs with the worker's Release: it has read what it has passed.
         let has_passed_all = protocol::passed(self.replies.word(replies::PASSED)) == self.published;
         if has_passed_all {
@@ -380,7 +380,7 @@ impl ParentEnd for Rings {
     }
 
     fn has_passed_all(&self) -> bool {
-        // ORDERING: as in `release_all`.
+        // ORDERING: Acquire pairs with the worker's Release: it has read what it has passed.
         self.replies.word(replies::PASSED).load(Ordering::Acquire) == self.published
     }
 

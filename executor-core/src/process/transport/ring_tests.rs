@@ -29,7 +29,7 @@ struct Ask {
     answer: usize,
     /// It is taken back at once, if the worker has not claimed it.
     is_revoked: bool,
-    /// The worker is told at once.
+    /// The worker is notified at once.
     is_rung: bool,
 }
 
@@ -53,7 +53,7 @@ fn ask() -> impl Strategy<Value = Ask> {
     )
 }
 
-/// Many short requests, whose answers fill the other ring before anybody reads them.
+/// Many short requests, whose answers fill the other ring before the parent reads them.
 fn short_ask() -> impl Strategy<Value = Ask> {
     (ask(), 0..200_usize).prop_map(|(ask, length)| Ask { bare: [0, 0], bound: None, length, ..ask })
 }
@@ -120,14 +120,14 @@ fn push(end: &mut Rings, which: u32, ask: &Ask, define: Option<Record<'_>>, byte
     end.push(Record::Run { definition: which, items: 0, bytes })
 }
 
-/// What stands with the worker: its number, its place, and which one it is; `None` once it was revoked.
+/// A request in flight at the worker: its number, its place, and which one it is; `None` once it was revoked.
 type InFlight = VecDeque<(u64, RecordOffset, Option<u32>)>;
 
 /// Takes what has come, and gives back what was answered.
 fn receive(end: &mut impl ParentEnd, in_flight: &mut InFlight, asks: &[Ask]) -> usize {
     let (mut answered, mut released) = (0, None);
     end.control().flush();
-    // As the supervisor does, whom the socket wakes: the worker waits there with what neither ring nor outboxes have room for.
+    // As the supervisor does, which the socket wakes: the worker waits there with what neither ring nor outboxes have room for.
     assert!(end.control().receive_frames(&mut |_, _| {}).is_ok());
     let outcome = end.receive(&mut |reply| {
         while let Some((number, place, which)) = in_flight.pop_front() {
@@ -155,7 +155,7 @@ fn receive(end: &mut impl ParentEnd, in_flight: &mut InFlight, asks: &[Ask]) -> 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 60, ..ProptestConfig::default() })]
 
-    /// The ring is as full as it may be all the time. `put` asserts that there is room; and what stands there stays what it was.
+    /// The ring is as full as it may be all the time. `put` asserts that there is room; and the bytes in it stay what they were.
     #[test]
     fn nothing_is_pushed_that_there_is_no_room_for(asks in vec(ask(), 1..120)) {
         let (control, _socket) = ControlChannel::pair().unwrap();
@@ -164,7 +164,7 @@ proptest! {
         let (mut released, mut pushed) = (0, 0);
         for (which, ask) in asks.iter().enumerate() {
             let which = which as u32;
-            // What spills needs a socket that somebody reads.
+            // A content that spills needs a socket with a reader.
             let ask = &Ask { bound: ask.bound.map(|length| length.min(INLINE - 16)), length: ask.length.min(INLINE), ..ask.clone() };
             let (bound, bytes) = records(which, ask);
             let define = define(which, &bound);

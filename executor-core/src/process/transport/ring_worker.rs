@@ -27,12 +27,12 @@ use crate::{
     sys::{Mapping, Writable},
 };
 
-/// How long a worker waits with its eyes open, where a core is free for it.
+/// How long a worker spins, where a core is free for it.
 const SPIN_TIME: Duration = Duration::from_micros(50);
-/// Elsewhere for so many turns, about a microsecond: falling asleep takes longer than that.
+/// Elsewhere it spins for so many turns, about a microsecond: falling asleep takes longer than that.
 const SPINS_WITHOUT_CORE: u32 = 2;
-/// After so many turns, about two microseconds, and then after twice as many each time, it lets others run: the parent may be on
-/// the same core, and have the next request.
+/// After so many turns, about two microseconds, and then after twice as many each time, it yields to other threads: the parent may
+/// be on the same core, and have the next request.
 const YIELD: u32 = 4;
 
 /// Two rings in shared memory; what is in the cells is known to this process alone.
@@ -110,7 +110,7 @@ impl RingWorker {
         self.control.borrow_mut().kick();
     }
 
-    /// Sleeps, or waits with open eyes, until there is a record that has not been passed.
+    /// Spins or sleeps until there is a record that has not been passed.
     fn wait_for_more(&self) {
         let passed = self.passed.get();
         let notify_policy = self.requests.word(requests::ALERT);
@@ -140,7 +140,7 @@ impl RingWorker {
     fn sleep(&self, at: usize, value: u32) {
         let word = self.requests.word(at);
         protocol::sleep_until_changed(word, value, self.replies.word(replies::SLEEPS_AT), || {
-            // There may be nobody who looks for the replies.
+            // There may be no thread that looks for the replies.
             if self.requests.long(requests::CONSUMED).load(Ordering::SeqCst) != self.produced.get() {
                 self.kick();
             }
@@ -178,7 +178,7 @@ impl RingWorker {
         Ok(())
     }
 
-    /// Puts a record off if that is a definition or stands behind one, and takes it otherwise.
+    /// Puts a record off if that is a definition or comes behind one, and takes it otherwise.
     fn put_off(&self, position: u64, header: Header, body: &mut Vec<u8>) -> io::Result<()> {
         let mut put_off = self.put_off.borrow_mut();
         if !is_definition(header) && put_off.is_empty() {
@@ -299,16 +299,16 @@ impl RingWorker {
         // ORDERING: Acquire pairs with the parent's Release: it has copied what it has consumed.
         let consumed = self.requests.long(requests::CONSUMED).load(Ordering::Acquire);
         let position = self.produced.get();
-        // Never more than the ring holds: `publish` sees to it.
+        // Never more than the ring holds: `publish` makes sure of it.
         CAPACITY.saturating_sub((position - consumed) as usize).min(CAPACITY - offset(position))
     }
 }
 
 impl WorkerEnd for RingWorker {
-    /// A definition, whose content may be long, is taken on behalf of a request: not before that one is claimed, so that what
-    /// it costs, this process for example, is the request's cost. What stands behind a definition and also comes over the
-    /// socket is put off with it, for the socket has one order. Where no request comes that could be claimed, it is taken
-    /// all the same: the socket has to become free, and so has the ring.
+    /// A definition, whose content may be long, is taken on behalf of a request: not before that one is claimed, so that a failure
+    /// of it, such as the end of this process, is the failure of the request. A record that comes behind a definition and also over
+    /// the socket is put off with it, for the socket has one order. Where no request comes that could be claimed, it is taken all
+    /// the same: the socket has to become free, and so has the ring.
     fn next<'a>(&'a self, body: &'a mut Vec<u8>) -> io::Result<Option<Request<'a>>> {
         let mut waited = false;
         let (position, header, number) = loop {

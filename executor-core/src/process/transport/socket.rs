@@ -1,5 +1,5 @@
-//! What both ends of a socket know. Frames over a Unix socket pair are beside every transport, and a transport by themselves,
-//! portable, and the oracle for the faster one.
+//! What both ends of a socket have in common. Frames over a Unix socket pair are beside every transport, and a transport by
+//! themselves, portable, and the oracle for the faster one.
 
 #[cfg(target_os = "linux")]
 use std::{
@@ -14,12 +14,12 @@ use std::{
 #[cfg(target_os = "linux")]
 use crate::sys;
 
-/// The bit in a reply's kind that says that references stand at the end of its content.
+/// The bit in a reply's kind that says that its content ends with references.
 pub(super) const ATTACHED: u8 = 8;
 
 pub(super) const READ_SIZE: usize = 64 * 1024;
 
-/// A file that has come; `None` when this process had no descriptor left for it, or the other one was not let send it.
+/// A file that has come; `None` when this process had no descriptor left for it, or the system did not let the other one send it.
 #[cfg(target_os = "linux")]
 pub(super) type ArrivedFile = Option<OwnedFd>;
 

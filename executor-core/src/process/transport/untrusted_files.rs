@@ -1,5 +1,5 @@
-//! Files that a worker has sent. To close one may take as long as its owner likes: a connection that lingers, or a file system
-//! that asks a process. So nobody closes one who has something else to do, least of all under the pool's lock.
+//! Files that a worker has sent. To close one may take as long as its owner likes: a connection that lingers, or a file system that
+//! asks a process. So no thread that has other work closes one, least of all under the pool's lock.
 
 use std::{
     collections::VecDeque,
@@ -11,7 +11,7 @@ use std::{
 use super::socket::ArrivedFile;
 use crate::{sys, untrusted::Malformed};
 
-/// Files that have come and that nobody has asked for. They leave as what cannot be slow to close, or are closed elsewhere.
+/// Files that have come and were not asked for. They leave as memory, which is never slow to close, or are closed elsewhere.
 #[derive(Debug, Default)]
 pub(super) struct UntrustedFiles(pub(super) VecDeque<ArrivedFile>);
 
@@ -20,7 +20,7 @@ impl UntrustedFiles {
         self.0.len()
     }
 
-    /// One was not let travel. So many have come that were sent after it.
+    /// The system refused to send one. So many have come that were sent after it.
     pub(super) fn miss(&mut self, after: usize) {
         let at = self.0.len().saturating_sub(after);
         self.0.insert(at, None);
@@ -55,7 +55,7 @@ struct Closer {
 
 static CLOSER: Mutex<Closer> = Mutex::new(Closer { files: Vec::new(), threads: 0 });
 
-/// Has files closed by a thread that nobody waits for.
+/// Has files closed by a thread that no other one waits for.
 pub(super) fn close_elsewhere(files: impl IntoIterator<Item = OwnedFd>) {
     let mut files = files.into_iter().peekable();
     if files.peek().is_none() {
@@ -66,7 +66,7 @@ pub(super) fn close_elsewhere(files: impl IntoIterator<Item = OwnedFd>) {
     if closer.threads < MOST_THREADS {
         closer.threads += 1;
         let started = thread::Builder::new().name("executor-closer".to_owned()).spawn(close_all);
-        // Where there is no thread to be had, they stay until there is one for the next files.
+        // Where no thread can be started, they stay until there is one for the next files.
         closer.threads -= usize::from(started.is_err());
     }
 }

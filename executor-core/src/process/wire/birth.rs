@@ -1,18 +1,18 @@
-//! What a process knows of who has started it, before anybody tells it anything.
+//! What a process knows of the process that has started it, before it has read any message.
 
 use std::{
     ffi::OsStr,
     hash::{BuildHasher, RandomState},
 };
 
-/// The code with which a worker ends that was refused something for a moment before it was ready, such as a thread: it says that
-/// another one may have more luck. Others have a process and no thread left, so the program has not noticed the lack itself.
+/// The code with which a worker exits that was refused a resource for a moment before it was ready, such as a thread: it says that
+/// another worker may get it. Others have a process and no thread left, so the program has not noticed the lack itself.
 pub(in crate::process) const TRY_AGAIN: i32 = 75;
 
 /// Handed to a worker, or a fork server, in a variable of its environment.
 ///
-/// All that the worker's tasks start inherits the variable. So the token stands in the socket as well, before the process is
-/// started: it is a worker that finds its own token as the first thing there.
+/// All that the worker's tasks start inherits the variable. So the token is in the socket as well, before the process is started:
+/// it is a worker that finds its own token as the first thing there.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::process) struct Birth {
     /// The process that has started it.

@@ -15,13 +15,13 @@ pub(in crate::process) const MAX_FRAME: usize = 1 << 30;
 /// Well below the longest frame, of which a header and what is before it take some.
 const _: () = assert!(MAX_ENCODED <= MAX_FRAME / 2);
 
-/// How many functions, each with its configuration, a worker keeps; when another comes, the oldest gives its place.
+/// How many functions, each with its configuration, a worker keeps; when another comes, it takes the place of the oldest.
 pub(in crate::process) const DEFINITIONS: usize = 64;
 
 /// Rises with every change of this file or of a transport.
 pub(super) const PROTOCOL: u32 = 4;
 
-/// Parent to worker: who the parent is, and the initializer (a postcard `Hello`); files come beside it.
+/// Parent to worker: the parent's identity, and the initializer (a postcard `Hello`); files come beside it.
 pub(in crate::process) const HELLO: u8 = 1;
 /// Parent to worker, where the socket is the transport: run a task.
 pub(in crate::process) const RUN: u8 = 2;
@@ -36,7 +36,7 @@ pub(in crate::process) const SHARE: u8 = 6;
 #[cfg(target_os = "linux")]
 pub(in crate::process) const FORGET: u8 = 7;
 
-/// Parent to fork server, in place of `HELLO`: who the parent is, and the preload.
+/// Parent to fork server, in place of `HELLO`: the parent's identity, and the preload.
 pub(in crate::process) const FORK_SERVER: u8 = 4;
 /// Parent to fork server: fork a worker, whose end of a socket comes beside it.
 pub(in crate::process) const FORK: u8 = 5;
@@ -158,7 +158,7 @@ impl FrameBuffer {
         Some((*rest.first()?, u32::from_le_bytes(*length) as usize))
     }
 
-    /// Whether [`next`](Self::next) has something to say.
+    /// Whether [`next`](Self::next) has a frame or an error to return.
     pub(in crate::process) fn has_frame(&self) -> bool {
         self.rest().split_first_chunk::<4>().is_some_and(|(length, rest)| {
             let length = u32::from_le_bytes(*length) as usize;

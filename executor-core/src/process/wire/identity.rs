@@ -23,13 +23,13 @@ pub(in crate::process) struct Identity {
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 enum Build {
-    /// Its file is the one that this process runs, and nobody can write to such a file.
+    /// Its file is the one that this process runs, and no process can write to such a file.
     Running,
     Id(Vec<u8>),
     Changed(i64, i64),
 }
 
-/// The file that this crate's code was loaded from, and what else there is to tell it by.
+/// The file that this crate's code was loaded from, and what else identifies it.
 #[cfg(target_os = "linux")]
 fn own_file() -> io::Result<(fs::Metadata, Build)> {
     use crate::sys::Image;
@@ -49,7 +49,7 @@ fn own_file() -> io::Result<(fs::Metadata, Build)> {
 
 #[cfg(target_os = "linux")]
 fn name_proc(error: io::Error) -> io::Error {
-    io::Error::new(error.kind(), format!("/proc/self/exe cannot be looked at ({error}): is /proc mounted?"))
+    io::Error::new(error.kind(), format!("/proc/self/exe cannot be inspected ({error}): is /proc mounted?"))
 }
 
 #[cfg(not(target_os = "linux"))]
@@ -62,7 +62,7 @@ fn own_file() -> io::Result<(fs::Metadata, Build)> {
 impl Identity {
     pub(in crate::process) fn of_this_program() -> io::Result<Self> {
         let (file, build) = own_file()?;
-        // Any function of this crate does that stands in another file than the anchor.
+        // Any function of this crate serves that is in another file than the anchor.
         let function = role::in_worker as fn() -> bool as usize;
         Ok(Self {
             version: env!("CARGO_PKG_VERSION").to_owned(),

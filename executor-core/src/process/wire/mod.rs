@@ -1,4 +1,4 @@
-//! What both sides say to one another.
+//! The messages between parent and worker.
 
 pub(super) mod birth;
 pub(super) mod frame;

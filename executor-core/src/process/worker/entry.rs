@@ -34,7 +34,7 @@ where
         run_items: |task, mut items, output, item_done| {
             let task = Self::task(task);
             loop {
-                // One net for many items: it is put up again only after one has fallen.
+                // One `catch_unwind` for many items: it is entered again only after an item has panicked.
                 let mut start = output.len();
                 let outcome = panic::catch(|| {
                     for item in items.by_ref() {

@@ -27,7 +27,7 @@ use crate::{
 /// How long threads that the preload has joined may take to be really gone.
 const THREADS_LIMIT: Duration = Duration::from_secs(1);
 
-/// The life of a fork server: gets ready, and forks workers until the program has no more use for it.
+/// The life of a fork server: gets ready, and forks workers until the program closes the socket.
 pub(in crate::process) fn serve(control: UnixStream, parent: Parent, birth: &Birth) -> io::Result<()> {
     let outcome = fork_on_request(&control, &parent);
     match outcome {
@@ -45,7 +45,7 @@ pub(in crate::process) fn serve(control: UnixStream, parent: Parent, birth: &Bir
 
 /// Returns in the fork server when it has nothing more to do, and in each new worker with its socket.
 fn fork_on_request(control: &UnixStream, parent: &Parent) -> io::Result<Option<UnixStream>> {
-    // The preload may run for long, and no thread may watch the program meanwhile.
+    // The preload may run for long, and this process may have no thread that watches the program meanwhile.
     sys::die_with_parent()?;
     if parent.has_ended() || sys::is_hung_up(control.as_fd())? {
         return Ok(None);
@@ -89,7 +89,7 @@ fn frame(kind: u8, body: &[u8]) -> io::Result<Vec<u8>> {
     Ok(frame)
 }
 
-/// Handshake and preload. `None` when the program was told that nothing will come of it.
+/// Handshake and preload. `None` when the program was told that it failed.
 fn get_ready(control: &UnixStream) -> io::Result<Option<Alone>> {
     let mut first = [0; 4096];
     let sys::Received { bytes: count, mut files, .. } = sys::receive_with_fds(control.as_fd(), &mut first)?;

@@ -14,11 +14,11 @@ use crate::{
     sys,
 };
 
-/// The first line of `main` in every program that uses process pools.
+/// Turns a process that a pool has started into a worker; must be the first line of `main` in every program that uses process
+/// pools.
 ///
-/// Worker processes are this program, started again. In one of them this call never returns: it runs tasks until the pool
-/// has no more, and exits. In the program itself it returns at once. What stands before it in `main` runs in every worker
-/// as well.
+/// Worker processes are this program, started again. In one of them this call never returns: it runs tasks until the pool has no
+/// more, and exits. In the program itself it returns at once. Code before it in `main` runs in every worker as well.
 ///
 /// # Examples
 ///

@@ -48,7 +48,7 @@ pub(super) fn give_up(error: &io::Error) -> ! {
     end_with(if sys::is_for_a_moment(error) { TRY_AGAIN } else { 70 }, &error.to_string())
 }
 
-/// The life of a worker whose socket somebody else watches.
+/// The life of a worker whose socket another thread watches.
 pub(in crate::process) fn live(socket: UnixStream) -> ! {
     leave(serve(socket))
 }
@@ -66,22 +66,22 @@ pub(super) fn watch_parent(parent: sys::Parent, socket: &UnixStream, ends_group:
     Ok(())
 }
 
-/// Waits for the end of the program, and ends this process: nobody will read what the task that runs may still do.
+/// Waits for the end of the program, and ends this process: no process will read the result of the task that runs.
 pub(super) fn end_with_parent(parent: &sys::Parent, socket: &UnixStream, ends_group: bool) -> ! {
     parent.wait_for_end(socket.as_fd());
     if ends_group { sys::exit_with_group() } else { sys::exit_now() }
 }
 
-/// When a program that is gone has long been noticed by who watches it.
+/// After this time the thread that watches the program has long noticed that it is gone.
 const LONG_GONE: Duration = Duration::from_secs(5);
 
 /// The life of a worker from its handshake on. Another thread watches the program already.
 pub(super) fn serve(socket: UnixStream) -> io::Result<()> {
     let own = socket.try_clone()?;
     let outcome = serve_requests(socket);
-    // The program is gone, killed in the middle of something. How that ends, and with whom, is for the thread that watches it:
-    // an exit from here would leave behind what tasks have started, and words in a terminal where nobody asked for them. Where
-    // the other end is open, it is this end that a task has closed.
+    // The program is gone, killed in the middle of something. How this process ends, and whether its group ends with it, is for the
+    // thread that watches the program to decide: an exit from here would leave behind what tasks have started, and an error text in
+    // the terminal. Where the other end is open, a task has closed this end.
     if outcome.as_ref().is_err_and(is_hang_up) && sys::is_hung_up(own.as_fd())? {
         thread::sleep(LONG_GONE);
     }
@@ -125,7 +125,7 @@ fn serve_requests(socket: UnixStream) -> io::Result<()> {
     }
 }
 
-/// Bytes of a request's content for which memory is kept. What is longer never stands in a ring.
+/// Bytes of a request's content for which memory is kept. A longer one is never in a ring.
 const KEPT_BODY: usize = 64 * 1024;
 
 /// Runs tasks until no more come.
@@ -169,7 +169,7 @@ fn run_tasks(parent: &impl WorkerEnd, recycle_above: Option<u64>) -> io::Result<
     Ok(())
 }
 
-/// What comes of the handshake.
+/// The outcome of the handshake.
 struct Greeting {
     /// Whether tasks may come.
     is_ready: bool,
@@ -223,7 +223,7 @@ fn limit_memory(_: u64, _: &SocketWorker) -> io::Result<()> {
     Err(io::ErrorKind::Unsupported.into())
 }
 
-/// What an earlier task was refused, and coped with, says nothing of how this one ends.
+/// Memory that an earlier task was refused, and did without, says nothing of how this one ends.
 fn forget_refused_allocations() {
     #[cfg(target_os = "linux")]
     // ORDERING: set before any task runs.
@@ -250,14 +250,14 @@ pub(super) fn initialize((function, bound, argument): &Call) -> Result<(), Cause
 /// Every so many tasks that follow one another without a wait, one is timed: the clock costs as much as a small task.
 const TIMED: u32 = 16;
 
-/// What a number of the parent's means.
+/// The definition behind a number of the parent's.
 #[derive(Default)]
 enum Known {
     #[default]
     Nothing,
-    /// Nobody has needed it. Decoding a configuration is the user's code, which may end this process, or never end: it is
-    /// done on behalf of a task, which this worker has claimed, so that it costs that task, counts for its time limit, and is
-    /// stopped with it.
+    /// No task has needed it yet. Decoding a configuration is the user's code, which may end this process, or never end: it is done
+    /// on behalf of a task that this worker has claimed, so that only that task fails, and so that it counts for its time limit and
+    /// is stopped with it.
     Encoded(FunctionId, Vec<u8>),
     Restored(&'static Entry, Box<dyn Any + Send>),
 }
@@ -277,8 +277,8 @@ impl Known {
         }
     }
 
-    /// Drops it where a configuration's destructor, which is the user's code as well, panics and takes its time at nobody
-    /// else's cost.
+    /// Drops it where a configuration's destructor, which is the user's code as well, panics and takes its time at no other task's
+    /// cost.
     fn let_go(self) {
         if let Self::Restored(_, task) = self {
             // Most have no configuration.
@@ -354,7 +354,7 @@ impl Tasks {
                     let sent = parent.send(full, header(ReplyKind::Part, done, 0)).and_then(|()| parent.room());
                     match sent {
                         Ok(room) => *output = room,
-                        // The parent is gone, and nobody wants the rest.
+                        // The parent is gone, and the rest is of no use.
                         Err(_) => sys::exit_now(),
                     }
                     done = 0;
@@ -404,7 +404,7 @@ impl Growth {
         Self { limit, look_again: Instant::now() }
     }
 
-    /// Looks, if it is time to: the kernel counts pages for that, and more than a hundredth of the time must not go into it.
+    /// Measures, if it is time to: the kernel counts pages for that, and more than a hundredth of the time must not go into it.
     fn is_too_large(&mut self) -> bool {
         let start = Instant::now();
         if start < self.look_again {

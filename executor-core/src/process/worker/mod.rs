@@ -1,4 +1,4 @@
-//! A worker's side: how it begins, and its life. A fork server is what workers are before they are told apart.
+//! A worker's side: how it begins, and its life. A fork server begins in the same way, and its first frame says that it is one.
 
 pub(super) mod entry;
 #[cfg(target_os = "linux")]

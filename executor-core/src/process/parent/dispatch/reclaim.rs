@@ -75,8 +75,8 @@ impl State {
         }
     }
 
-    /// Puts what was in flight at a worker where it belongs in the queue. Items of a chunk that have an answer are not run again: the
-    /// worker may have sent some, and then died, or said that it had begun none.
+    /// Puts what was in flight at a worker where it belongs in the queue. Items of a chunk that have an answer are not run again:
+    /// the worker may have sent some, and then died, or said that it had begun none.
     pub(super) fn put_back(&mut self, number: u32, taken: InFlightRequest) {
         // Its time may have been over when it could not be taken back, as over a socket.
         if !taken.job.content().location().is_begun()
@@ -102,8 +102,8 @@ impl State {
         self.queue.push(Queued { job, request, bytes });
     }
 
-    /// When a worker has nothing to do, and there is nothing in the queue: takes half of what stands with the one that has
-    /// most, if that is worth it.
+    /// When a worker has nothing to do, and there is nothing in the queue: takes half of what is in flight at the worker with the
+    /// most requests, if that is worth it.
     pub(in crate::process) fn rebalance(&mut self) {
         if !self.queue.is_empty() {
             return;
@@ -114,7 +114,7 @@ impl State {
             self.take_back(number, in_flight / 2);
             self.workers.prefer(free);
         }
-        // Less is not worth it, unless the first of them takes longer than it should, and then somebody watches.
+        // Less is not worth it, unless the first of them takes longer than it should, and that is watched by the supervisor.
     }
 
     /// Looks after requests that are in flight behind others. What is behind one that has not ended since the last time goes back
@@ -158,25 +158,26 @@ impl State {
         let mut lost = false;
         let left: Vec<u64> = worker.in_flight().live_from_the_back().collect();
         let front = left.last().copied();
-        // Nothing is known where the program has its children reaped by others: then it is no proof either.
+        // Where other code of the program reaps its children, the exit status is not known, and then it is no proof either.
         let was_killed = matches!(error, TaskError::WorkerDied { exit, .. }
             if exit.may_be_from_outside() || *exit == WorkerExit::Unknown);
         for request in left {
             let Some(worker) = self.workers.get_mut(number) else { break };
-            // The process is gone, so nobody claims anything any more. Of what it has claimed, all but the first one has been
-            // answered, unless it was insane: then it may have run anything that it says.
+            // The process is gone, so no request is claimed any more. Of the requests that it has claimed, all but the first have
+            // been answered, unless it has violated the protocol: then it may have run any that it says.
             let claimed = worker.has_begun(request);
             let Some((mut taken, attention)) = self.workers.take_out(number, request) else { continue };
             self.sleep.attend(attention);
             let is_first = !claimed && Some(request) == front;
-            // Something is done for a request before it is claimed. What ends every worker there would go on for ever.
-            // And who was told to stop was told so because of this one. As in `miss`, time may be over once without a run.
+            // A worker does some work for a request before it claims it. A request that ends every worker there would otherwise go
+            // on for ever. And a worker that was told to stop was told so because of this request. As in `miss`, its time may be
+            // over once without a run.
             let is_convicted = is_first
                 && if stopped {
                     !matches!(error, TaskError::TimedOut { .. })
                         || std::mem::replace(&mut taken.request.extras().is_missed, true)
                 } else {
-                    // Where the memory was too little for what is received with the request, it always will be.
+                    // Where the memory was not enough to receive the request, it never will be.
                     *error == TaskError::MemoryLimit || taken.request.suspect(was_killed)
                 };
             if is_convicted {
@@ -206,7 +207,7 @@ impl State {
             taken.job.content().location().set_begun();
             return self.put_back(number, taken);
         }
-        // A time limit is each item's; who kills, or shuts down, means all of them.
+        // A time limit is each item's; a kill or a shutdown means all of them.
         let stopped_whole = stopped && !matches!(error, TaskError::TimedOut { .. });
         if stopped_whole || !taken.request.is_chunk() {
             return self.fail(taken, error);

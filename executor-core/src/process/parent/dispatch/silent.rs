@@ -1,13 +1,13 @@
-//! Workers that do not claim what they are given: stopped by a signal, or stuck in something that belongs to no task.
+//! Workers that do not claim the requests that they are sent: stopped by a signal, or stuck in code that belongs to no task.
 //!
-//! A worker claims a request within microseconds of being told of it. So while the first request in flight is not claimed,
-//! the supervisor looks now and then, and when that stays so, or the time limit of the request is over, all that stands there
-//! goes to others and the worker is *silent*: it gets nothing until it has passed what was taken back, and is killed if it does
-//! not within the grace time. It has nothing to run meanwhile, so that costs no task.
+//! A worker claims a request within microseconds of being told of it. So while the first request in flight is not claimed, the
+//! supervisor looks now and then, and when that stays so, or the time limit of the request is over, all requests in flight at that
+//! worker go to others and the worker is *silent*: it gets nothing until it has passed what was taken back, and is killed if it
+//! does not within the grace time. It has nothing to run meanwhile, so killing it fails no task.
 //!
 //! Over a socket a request cannot be taken back, but it can be known that it was not read. A worker that is stopped before it has
-//! read its request has not begun it, and is killed; and what a dead worker has not begun goes to others. Only who has it go on
-//! again in the very moment between the look and the kill costs that task.
+//! read its request has not begun it, and is killed; and what a dead worker has not begun goes to others. Only where the worker is
+//! continued in the very moment between the look and the kill does that task fail.
 
 use std::time::{Duration, Instant};
 
@@ -43,7 +43,7 @@ impl State {
         Attention::by(self.watches.claims)
     }
 
-    /// For the supervisor: looks at what is not claimed, and after workers that are silent.
+    /// For the supervisor: checks requests that are not claimed, and workers that are silent.
     pub(in crate::process) fn keep_claims(&mut self, now: Instant, grace: Duration) {
         self.attend_silent(now);
         if self.watches.claims.is_none_or(|due| due > now) {
@@ -73,7 +73,7 @@ impl State {
     fn end_stopped(&mut self, number: u32) {
         let Some(worker) = self.workers.get_mut(number) else { return };
         if worker.first_unclaimed().is_some_and(|first| worker.is_stopped_before(first)) {
-            // As below, once it is reaped.
+            // It gets nothing more from here on; what is in flight at it is settled once it is reaped.
             worker.leave_by(None);
             worker.kill();
         }
@@ -91,8 +91,8 @@ impl State {
         self.sleep.call();
     }
 
-    /// The time limit of the first request in flight is over, and its worker has not claimed it. It goes to another one; but not for
-    /// ever: its time is over the second time, too. `false` when it was claimed.
+    /// The time limit of the first request in flight is over, and its worker has not claimed it. It goes to another one; but not
+    /// for ever: its time is over the second time, too. `false` when it was claimed.
     pub(in crate::process) fn miss(&mut self, number: u32, now: Instant, ran_for: Duration, grace: Duration) -> bool {
         let Some(worker) = self.workers.get(number) else { return false };
         let Some(first) = worker.first_unclaimed() else { return false };

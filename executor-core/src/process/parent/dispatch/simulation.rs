@@ -1,6 +1,7 @@
-//! All parties of a pool in every order: who submits, who takes answers, the workers, and the supervisor, who sleeps meanwhile.
-//! Each takes its steps by the functions that the pool uses, and after each step the supervisor must be about to wake up in
-//! time for whatever is due. No time passes here: limits are hours, and what counts is which one comes first.
+//! All parties of a pool in every order: the thread that submits, the thread that receives replies, the workers, and the
+//! supervisor, which sleeps meanwhile. Each takes its steps by the functions that the pool uses, and after each step the supervisor
+//! must be about to wake up in time for whatever is due. No time passes here: limits are hours, and what counts is which one comes
+//! first.
 
 use std::{
     os::unix::net::UnixStream,
@@ -95,7 +96,7 @@ struct World {
     core: Arc<PoolShared>,
     sides: Vec<Arc<Mutex<Side>>>,
     futures: Vec<(TypedRef<ProcessTask>, TaskFuture<u8>)>,
-    /// Somebody has woken the supervisor.
+    /// The supervisor was woken.
     is_rung: bool,
 }
 
@@ -113,7 +114,7 @@ impl World {
 
     fn add_worker(&mut self) {
         let (control, other) = ControlChannel::pair().unwrap();
-        // Nobody is there who could hang up.
+        // No peer is there that could close the other end.
         std::mem::forget(other);
         let socket = control.fd().try_clone_to_owned().unwrap();
         let side = Arc::default();
@@ -206,8 +207,8 @@ impl World {
         self.is_rung |= state.sleep.take_call();
         assert!(state.is_consistent());
         let due = state.next_deadline();
-        assert!(state.sleep.covers(due), "nobody has told the supervisor of what is due at {due:?}: {:?}", state.sleep);
-        assert!(self.is_rung || !state.sleep.is_awake(), "it was called, and nobody wakes it");
+        assert!(state.sleep.covers(due), "the supervisor was not told of what is due at {due:?}: {:?}", state.sleep);
+        assert!(self.is_rung || !state.sleep.is_awake(), "it was called, and no thread wakes it");
         let to_wake = state.take_to_wake();
         drop(state);
         to_wake.wake();
@@ -283,7 +284,7 @@ fn items_of_a_chunk_that_have_an_answer_are_neither_lost_nor_run_again() {
     }
 }
 
-/// What is done under the lock with a long argument takes as long as with a short one only if nobody copies it: the worker is sent
+/// What is done under the lock with a long argument takes as long as with a short one only if it is not copied: the worker is sent
 /// what was encoded, or the argument itself; and that is what another one is sent when the first one has died.
 #[test]
 fn a_long_argument_is_owned_once_by_all_that_need_it() {
@@ -349,7 +350,7 @@ fn a_long_argument_is_owned_once_by_all_that_need_it() {
     }
 }
 
-/// Who waits for a task may have decoded its result, and gone, before the supervisor lets go of it.
+/// The thread that waits for a task may have decoded its result, and gone, before the supervisor drops the task.
 #[test]
 fn the_supervisor_drops_nothing_of_the_users() {
     #[derive(serde::Serialize, serde::Deserialize)]
@@ -374,7 +375,7 @@ fn the_supervisor_drops_nothing_of_the_users() {
     state.ledger.end(Job::new(task), request, Ok(Answer::Single(Vec::new().into())));
     let to_wake = state.take_to_wake();
     drop(state);
-    // Who looks for the first error has to decode what is no error.
+    // The search for the first error has to decode what is no error.
     let (promise, other) = crate::Promise::<Value>::new();
     let waited = crate::wait([future, other], Some(Duration::ZERO), crate::ReturnWhen::FirstError);
     assert_eq!((waited.done.len(), waited.not_done.len()), (1, 1));
@@ -395,7 +396,7 @@ fn the_supervisor_wakes_in_time_in_every_order_of_the_parties() {
             world.step();
             world.check();
         }
-        // Every task holds on to the pool, and the pool to those that it has.
+        // Every task keeps the pool alive, and the pool keeps the tasks that it has.
         let mut state = world.core.lock();
         state.fail_queue(&TaskError::Cancelled);
         state.ledger.forget_lost();

@@ -1,4 +1,4 @@
-//! What an observer is told of the starts of tasks.
+//! How an observer is told of the starts of tasks.
 
 use super::State;
 

@@ -1,4 +1,4 @@
-//! Stopping tasks that run.
+//! How running tasks are stopped.
 
 use std::time::Duration;
 
@@ -51,13 +51,13 @@ impl State {
         self.ledger.wanted() >= tasks
     }
 
-    /// For tests of what a panic costs: what a thread has in its hands.
+    /// For tests of panics: values that a thread owns at that moment.
     #[cfg(test)]
     pub(in crate::process) fn take_one(&mut self) -> Option<crate::process::parent::queue::Queued> {
         self.queue.pop()
     }
 
-    /// The pool's end is near, and those who run nothing do not wait for it.
+    /// The pool is about to end, and workers that run nothing do not wait for that.
     pub(in crate::process) fn stop_rest(&mut self, grace: Duration) {
         let rest = self.workers.numbers(|worker| !worker.is_stopping() && worker.is_idle() && !worker.is_dying());
         for number in rest {

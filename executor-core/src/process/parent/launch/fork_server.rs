@@ -28,12 +28,12 @@ use crate::{
 pub(super) const HOPELESS: u32 = 100;
 /// One that ended by itself: three are enough.
 const ENDED: u32 = 34;
-/// One that was killed, or was refused something for a moment, which may have had nothing to do with it.
+/// A fork server that was killed, or was refused a resource for a moment; the cause may have been elsewhere.
 pub(super) const KILLED: u32 = 1;
 
-/// An answer takes some 0.1 ms. When it takes so long, or a multiple of that, somebody may have stopped the fork server, and then
-/// it is of no use. But the machine may be busy as well, and a fork takes the longer the more memory the preload has filled: as
-/// long as it runs, it has as much time as a worker has to start.
+/// An answer takes some 0.1 ms. When it takes so long, or a multiple of that, the fork server may have been stopped by a signal,
+/// and then it is of no use. But the machine may be busy as well, and a fork takes the longer the more memory the preload has
+/// filled: as long as it runs, it has as much time as a worker has to start.
 const ANSWER_TIME: Duration = Duration::from_secs(2);
 
 /// A fork server. Dropping it ends it, and every worker that it has made and not told of.
@@ -78,7 +78,7 @@ pub(super) struct Ended {
     pub(super) weight: u32,
 }
 
-/// Whether forking is refused for good, and not for lack of something.
+/// Whether forking is refused for good, and not because a resource is short for the moment.
 pub(super) fn is_forbidden(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::ENOSYS | libc::EPERM | libc::EINVAL))
 }
@@ -166,7 +166,7 @@ impl ForkServer {
             worker.and_then(|worker| worker.map(|worker| (worker, control)).ok_or(ErrorKind::NotFound.into()))
         });
         match &self.answer {
-            // There is no such child: it lies.
+            // There is no such child: the fork server has violated the protocol.
             Some(Err(error)) if error.kind() == ErrorKind::NotFound => Err(Malformed),
             _ => Ok(()),
         }

@@ -1,4 +1,4 @@
-//! How worker processes come to be: spawned one by one, or forked from a helper. README.md tells what each side may do, and
+//! How worker processes are started: spawned one by one, or forked from a fork server. README.md says what each side may do, and
 //! why no process is left behind when one of them is killed at any instruction.
 
 #[cfg(target_os = "linux")]
@@ -54,8 +54,8 @@ impl Launcher {
         Self { settings, server: None, answer: None, failures: None }
     }
 
-    /// Starts a worker; the other end of the socket is its own. Where a fork server has to be asked, nobody waits for it here:
-    /// the first call asks, and a later one has the answer.
+    /// Starts a worker; the other end of the socket is its own. Where a fork server has to be asked, this does not wait for it: the
+    /// first call asks, and a later one has the answer.
     pub(in crate::process) fn start(&mut self) -> Result<(WorkerProcess, ControlChannel), LaunchError> {
         match self.answer.take() {
             Some(Ok(forked)) => return Ok(forked),
@@ -77,7 +77,7 @@ impl Launcher {
         Err(LaunchError::NotYet)
     }
 
-    /// Ends a forked worker for which there is no use any more.
+    /// Ends a forked worker that is no longer needed.
     pub(in crate::process) fn end_unwanted(&mut self) {
         self.answer = None;
     }
@@ -104,7 +104,8 @@ impl Launcher {
         if self.is_hopeless(ended.weight) { Err(ended.error) } else { Ok(()) }
     }
 
-    /// Whether one more end is too many. Somebody who kills fork servers ends some time: they have as long as one may take.
+    /// Whether one more end is too many. What kills fork servers from outside will stop some time: they may fail for as long as one
+    /// may take to start.
     fn is_hopeless(&mut self, weight: u32) -> bool {
         let (sum, since) = self.failures.get_or_insert_with(|| (0, Instant::now()));
         *sum += weight;

@@ -28,7 +28,7 @@ pub(in crate::process) struct Settings {
 }
 
 impl Settings {
-    /// This program, started again, with `socket` to tell it what for, of which `control` is the other end.
+    /// This program, started again, with `socket`, over which it is told what to do; `control` is the other end of that.
     pub(super) fn spawn(&self, control: &ControlChannel, socket: UnixStream) -> io::Result<WorkerProcess> {
         let birth = Birth::new(self.ends_group);
         // A new socket has room for it.

@@ -1,8 +1,8 @@
-//! What is to be told to the pool's observer, and noted in the spans of those who submitted.
+//! What is to be told to the pool's observer, and noted in the spans in which tasks were submitted.
 //!
-//! All of that is the user's code, so it is kept here as long as the pool's lock is held, and told by whoever releases it, or, where
-//! that takes long or is the supervisor, by a thread that nobody waits for. Only one thread tells at a time, and takes what
-//! others leave meanwhile: so it is told in the order in which it happened.
+//! All of that is the user's code, so it is kept here as long as the pool's lock is held, and told by the thread that releases it,
+//! or, where that takes long or the thread is the supervisor, by a thread that no other one waits for. Only one thread tells at a
+//! time, and takes what others leave meanwhile: so events are told in the order in which they happened.
 
 use std::{cell, collections::VecDeque, time::Instant};
 
@@ -13,7 +13,7 @@ use crate::{
     stats::{Observer, TaskEnd},
 };
 
-/// Something that has happened.
+/// An event of a task or a worker.
 enum Event {
     Queued(TaskId),
     Started(TaskId),
@@ -30,7 +30,7 @@ pub(in crate::process) struct Events {
     /// Whether there is an observer: without one nothing is kept.
     is_observed: bool,
     untold: Vec<Event>,
-    /// Somebody tells, and will come back for more.
+    /// A thread tells events, and will come back for more.
     is_telling: bool,
 }
 
@@ -80,7 +80,7 @@ impl Events {
         self.note(|| Event::Ended(cell.id(), end));
     }
 
-    /// Lets the submitter's span know, and go.
+    /// Notes the outcome in the submitter's span, and drops the span.
     #[cfg(feature = "tracing")]
     pub(super) fn leave(&mut self, span: span::Carried, cell: &Cell, end: TaskEnd) {
         if !span.is_none() {
@@ -109,18 +109,18 @@ impl Events {
         Some(Untold(std::mem::take(&mut self.untold).into()))
     }
 
-    /// What has happened while the caller told the last events.
+    /// The events that have happened while the caller told the last ones.
     pub(in crate::process) fn more(&mut self) -> Option<Untold> {
         self.is_telling = !self.untold.is_empty();
         self.is_telling.then(|| Untold(std::mem::take(&mut self.untold).into()))
     }
 
-    /// Whether there is something to tell, and nobody who does.
+    /// Whether there is something to tell, and no thread tells it.
     pub(in crate::process) fn has_untold(&self) -> bool {
         !self.untold.is_empty() && !self.is_telling
     }
 
-    /// Whether so much is untold that who adds to it should wait.
+    /// Whether so much is untold that a thread that adds to it should wait.
     pub(in crate::process) fn is_behind(&self) -> bool {
         self.untold.len() > BEHIND
     }

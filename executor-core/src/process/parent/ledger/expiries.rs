@@ -59,7 +59,7 @@ impl Expiries {
         self.tasks.clear();
     }
 
-    /// Whether each of them is somewhere.
+    /// Whether each of them is in the queue or in flight.
     #[cfg(any(test, debug_assertions))]
     pub(super) fn are_sound(&self) -> bool {
         self.tasks.values().all(|(job, _)| job.content().location().get() != Location::Nowhere)

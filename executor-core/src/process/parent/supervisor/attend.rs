@@ -1,4 +1,4 @@
-//! What is done when the socket or the process of a worker has something to tell.
+//! What is done when the socket or the process of a worker has become ready.
 
 use std::os::fd::AsFd;
 
@@ -8,12 +8,13 @@ use crate::{
     sys,
 };
 
-/// Attends to the workers whose frames were read by somebody who looked for answers: the socket does not tell of them again.
+/// Attends to the workers whose frames were read by a thread that received replies: the socket does not become readable for them
+/// again.
 pub(super) fn attend_pending_frames(pool: &PoolShared, state: &mut State) {
     let workers = state.workers.iter_mut().filter(|(_, worker)| !worker.is_dying());
-    let unheard: Vec<u32> =
+    let pending: Vec<u32> =
         workers.filter_map(|(number, worker)| worker.has_pending_frames().then_some(number)).collect();
-    for number in unheard {
+    for number in pending {
         attend(pool, state, number);
     }
 }

@@ -1,4 +1,4 @@
-//! What a worker says beside its replies.
+//! The frames that a worker sends beside its replies.
 
 use crate::{
     error::{Cause, TaskError},
@@ -9,7 +9,7 @@ use crate::{
     untrusted::Malformed,
 };
 
-/// Takes one frame from a worker, which is not trusted: what makes no sense is an error, and the end of that worker.
+/// Takes one frame from a worker, which is not trusted: a frame that violates the protocol is an error, and the end of that worker.
 pub(super) fn take_frame(
     pool: &PoolShared,
     state: &mut State,

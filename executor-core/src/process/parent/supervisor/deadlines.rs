@@ -39,7 +39,7 @@ pub(super) fn retire_idle(pool: &PoolShared, state: &mut State, now: Instant) {
     }
 }
 
-/// Stops what has run, started or said good-bye for too long.
+/// Stops workers that have run a task, started, or left for too long.
 pub(super) fn keep_deadlines(pool: &PoolShared, state: &mut State, now: Instant) {
     let is_late = |worker: &WorkerHandle| worker.next_deadline().is_some_and(|deadline| deadline <= now);
     for number in state.workers.numbers(is_late) {
@@ -63,7 +63,7 @@ pub(super) fn keep_deadlines(pool: &PoolShared, state: &mut State, now: Instant)
                 worker.forget_deadline();
                 reap(pool, state, number);
             }
-            // The supervisor looks at those that are silent by itself.
+            // `keep_claims` attends to workers that are silent.
             Life::Silent(_) => {}
             Life::Held | Life::Open => {
                 worker.note_progress(now);

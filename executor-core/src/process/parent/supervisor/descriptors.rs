@@ -15,7 +15,7 @@ use crate::{
     sys,
 };
 
-/// Who is ready to be attended to.
+/// The workers and other sources that are ready to be attended to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Ready {
     Doorbell,
@@ -26,7 +26,7 @@ pub(super) enum Ready {
 /// What the supervisor sleeps on.
 pub(super) struct Fds(Vec<(u32, Arc<Watched>, Interest)>);
 
-/// What there is to be heard of a worker.
+/// What is polled for a worker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Interest {
     Frames,
@@ -60,7 +60,7 @@ impl Fds {
         )
     }
 
-    /// Waits until a worker has something to say, somebody rings, or `deadline` has passed. No lock is held.
+    /// Waits until a worker has sent something, the doorbell was written to, or `deadline` has passed. No lock is held.
     pub(super) fn wait(&self, doorbell_rx: &UnixStream, launcher: &Launcher, deadline: Option<Instant>) -> Vec<Ready> {
         let mut fds = vec![(doorbell_rx.as_fd(), false)];
         let mut who = vec![Ready::Doorbell];

@@ -35,13 +35,14 @@ pub(super) fn reap_faulty(pool: &PoolShared, state: &mut State) {
 /// So often a dead worker is received from; each time it is what one reading takes.
 const LAST_RECEIVES: usize = 64;
 
-/// Takes all that a dead worker has said and answered, also while it was being killed. A single look may end before the end.
+/// Takes all frames and answers of a dead worker, also those from while it was being killed. A single reading may stop before the
+/// last one.
 fn take_last_words(pool: &PoolShared, state: &mut State, number: u32) {
     for _ in 0..LAST_RECEIVES {
         let Some(worker) = state.workers.get_mut(number) else { return };
         let before = worker.channel.taken();
         let mut frames = Vec::new();
-        // What makes no sense is of no interest any more.
+        // Violations of the protocol do not matter any more.
         let _ = worker.channel.control().receive_frames(&mut |kind, body| frames.push((kind, body.to_vec())));
         for (kind, body) in frames {
             let _ = take_frame(pool, state, number, kind, &body);
@@ -63,8 +64,8 @@ fn successors(life: &Life, shut_down: bool) -> usize {
     }
 }
 
-/// A worker is dead, or as good as dead: reaps it, and settles what it was doing. Where its process takes its time to end, that
-/// is done when it has, and its successor comes meanwhile.
+/// A worker is dead, or being killed: reaps it, and settles what it was doing. Where its process takes its time to end, that is
+/// done when it has, and its successor comes meanwhile.
 pub(super) fn reap(pool: &PoolShared, state: &mut State, number: u32) {
     let Some(worker) = state.workers.get_mut(number) else { return };
     let pid = worker.pid();
@@ -131,11 +132,11 @@ fn cause_of_death(worker: &WorkerHandle, stop: Option<&Stop>, exit: WorkerExit) 
 /// A worker has ended before it was ready.
 fn note_failed_start(pool: &PoolShared, state: &mut State, worker: &mut WorkerHandle, exit: WorkerExit) {
     if exit == WorkerExit::Code(TRY_AGAIN) && worker.startup_error.is_none() {
-        // It has not had anything to do since it was started.
+        // It has had no task since it was started.
         let started = Some(worker.idle_since());
         return be_refused(pool, state, &"a new one has found no thread or no memory", true, started);
     }
-    // One that sends nonsense was killed for that.
+    // A worker that violated the protocol was killed for that.
     let is_hopeless = if exit.may_be_from_outside() && !worker.violated_protocol {
         let (count, since) = state.staffing.note_killed_start();
         count >= KILLED && since.elapsed() >= pool.config.startup_timeout
@@ -157,7 +158,7 @@ fn note_failed_start(pool: &PoolShared, state: &mut State, worker: &mut WorkerHa
     pool.break_pool(state, error);
 }
 
-/// A worker that was ready has died. Those who wait for all of them do not wait for ever where some die before the last one is
+/// A worker that was ready has died. Threads that wait for all of them do not wait for ever where some die before the last one is
 /// ready, over and over.
 fn give_up_warming(pool: &PoolShared, state: &mut State, pid: u32, exit: WorkerExit) {
     let Some((since, replaced)) = state.staffing.replaced_in_warm_up() else { return };

@@ -1,4 +1,4 @@
-//! How workers come to be, and what happens where the system has none to give.
+//! How workers are started, and what happens where the system lacks the resources for one.
 
 use std::{
     fmt, io,
@@ -44,7 +44,7 @@ pub(super) fn start_workers(pool: &PoolShared, launcher: &mut Launcher, state: &
     // Those that leave have nothing to do any more, and those that die do nothing any more. What is used up still runs something,
     // and its successor waits for its place.
     let going = state.workers.count(|worker| worker.is_leaving() || worker.is_succeeded() || worker.is_dying());
-    // Those that leave may take their time, but are no crowd.
+    // Workers that leave may take their time, but there may only be so many of them.
     let is_full = |state: &State| state.workers.len() - going >= most || state.workers.len() >= most.saturating_mul(2);
     state.staffing.is_full = is_full(state);
     if state.lifecycle.broken().is_some() || state.lifecycle.is_shut_down() && state.queue.is_empty() {
@@ -86,7 +86,8 @@ pub(super) fn start_workers(pool: &PoolShared, launcher: &mut Launcher, state: &
     }
 }
 
-/// The system has refused a worker. Workers that exist go on without it. `started`: when one was started that has said so.
+/// The system has refused a worker. Workers that exist go on without it. `started`: when a worker was started that has itself
+/// reported the shortage.
 pub(super) fn be_refused(
     pool: &PoolShared,
     state: &mut State,
@@ -101,8 +102,8 @@ pub(super) fn be_refused(
         return pool.break_pool(state, no_worker);
     }
     let now = Instant::now();
-    // A pool that has some workers does without others, and may ask again much later, when it has none any more. That is another
-    // lack, which begins then.
+    // A pool that has some workers does without others, and may ask again much later, when it has no worker any more. That is
+    // another shortage, which begins then.
     let tried = started.unwrap_or(now);
     let last = state.staffing.refused.filter(|last| tried.saturating_duration_since(last.again) < SHORTAGE);
     let pause = last.map_or(FIRST_PAUSE, |last| last.pause);
@@ -112,7 +113,7 @@ pub(super) fn be_refused(
     state.staffing.refused =
         Some(Refused { since, pause: (2 * pause).min(SHORTAGE / 4), again: now + pause, by_worker });
     if is_alone && is_lasting {
-        // It is what waits that pays for it. Who comes later may have more luck.
+        // Only the tasks that wait now fail. Tasks that come later may get a worker.
         state.doom_queue(&no_worker);
         state.staffing.refused = None;
         state.staffing.want_no_more_than(0);

@@ -1,9 +1,9 @@
 //! The functions that one worker knows, and the configurations that it may still decode.
 //!
-//! A worker decodes a configuration when it comes, or when the first task runs that needs it. So what the bytes refer to is
-//! pinned from before the definition is sent until the worker has passed the place where another definition takes its number:
-//! after that it has the old bytes no more. It says so by answering a request that stands behind that place, or by having
-//! passed all. Requests cannot do the pinning: they may be cancelled while the definition stands in the ring.
+//! A worker decodes a configuration when it comes, or when the first task runs that needs it. So what the bytes refer to is pinned
+//! from before the definition is sent until the worker has passed the place where another definition takes its number: after that
+//! it has dropped the old bytes. It says so by answering a request that was sent behind that place, or by having passed all.
+//! Requests cannot do the pinning: they may be cancelled while the definition is still in the ring.
 
 use std::{collections::VecDeque, sync::Arc};
 
@@ -57,7 +57,7 @@ impl Definitions {
         number as u32
     }
 
-    /// The worker has answered this request: it has passed all that stood before it.
+    /// The worker has answered this request: it has passed all records before it.
     pub(in crate::process) fn passed(&mut self, request_number: u64) {
         while self.retired.front().is_some_and(|(behind, _)| *behind <= request_number) {
             self.retired.pop_front();

@@ -35,7 +35,7 @@ struct Dying {
     pause: Duration,
 }
 
-/// A process whose end nothing tells of is looked at after this time, and then after twice as long each time ...
+/// A process whose end no descriptor tells of is looked at after this time, and then after twice as long each time ...
 const FIRST_REAP_PAUSE: Duration = Duration::from_millis(1);
 /// ... up to this.
 const LONGEST_REAP_PAUSE: Duration = Duration::from_millis(100);
@@ -71,7 +71,7 @@ pub(in crate::process) struct WorkerHandle {
     idle_since: Instant,
     /// Why it could not begin, if it said so.
     pub(in crate::process::parent) startup_error: Option<TaskError>,
-    /// It has sent what no worker sends.
+    /// It has violated the protocol.
     pub(in crate::process::parent) violated_protocol: bool,
     /// It was killed, or has ended, and is not reaped yet.
     dying: Option<Dying>,
@@ -216,7 +216,7 @@ impl WorkerHandle {
         }
         let exit = self.peer.try_reap();
         let pause = self.dying.map_or(FIRST_REAP_PAUSE, |dying| dying.pause);
-        // A descriptor that is ready too early, as it is where a debugger is to hear of the end first, would be so all the time.
+        // A descriptor that is ready too early, as where a debugger is told of the end first, would be ready all the time.
         let process = self.watched.process.as_ref();
         let is_told = exit.is_none() && process.is_some_and(|process| !sys::is_readable(process.as_fd()));
         let look = if is_told { None } else { Instant::now().checked_add(pause) };
@@ -308,7 +308,7 @@ impl WorkerHandle {
         self.life = Life::Leaving { kill_at };
     }
 
-    /// Takes the answers that have arrived. What makes no sense is the end of a worker.
+    /// Takes the answers that have arrived. A violation of the protocol is the end of a worker.
     pub(super) fn receive(&mut self, ledger: &mut Ledger, retirement: &Retirement) -> Received {
         let is_killed = self.is_killed();
         let mut attention = Attention::None;
@@ -459,7 +459,7 @@ impl WorkerHandle {
 
     fn end(&mut self, grace: Duration) -> Option<Instant> {
         if grace == Duration::ZERO {
-            // Now, for the supervisor may be late; and it sees to the rest.
+            // It is killed at once, for the supervisor may be late; the supervisor does the rest.
             self.kill();
             Some(Instant::now())
         } else {

@@ -35,7 +35,7 @@ struct Progress {
     looked: Instant,
 }
 
-/// Within a time limit, somebody looks so many times whether an item of a chunk has ended ...
+/// Within a time limit, the pool looks so many times whether an item of a chunk has ended ...
 const LIMIT_CHECKS: u32 = 8;
 /// ... but not more often than this.
 const LEAST_CHECK_INTERVAL: Duration = Duration::from_millis(1);
@@ -52,7 +52,7 @@ pub(in crate::process) struct InFlight {
     live: usize,
     /// If the front has a time limit: how far it is.
     progress: Option<Progress>,
-    /// Up to where everything was taken out, since somebody last asked.
+    /// Up to where everything was taken out, since this was last asked for.
     released: Option<(u64, RecordOffset)>,
 }
 
@@ -183,7 +183,7 @@ impl InFlight {
         Some((request, attention))
     }
 
-    /// Whoever makes a task the front starts its clock, and has the supervisor keep the time.
+    /// The method that makes a task the front starts its clock, and has the supervisor keep the time.
     fn note_front(&mut self) -> Attention {
         if self.progress.is_none()
             && let Some((_, front)) = self.front()

@@ -1,4 +1,4 @@
-//! What one worker was given of the parent's shared memory.
+//! The leases of one worker: which segments of the parent it has, and which of its own it has sent.
 
 use std::{
     collections::HashMap,
@@ -22,11 +22,11 @@ use crate::{
     untrusted::Malformed,
 };
 
-/// What one worker was given.
+/// The leases of one worker.
 pub(in crate::process) struct Leases {
-    /// `None` when there was no shared memory to be had for it: then the worker is lent nothing.
+    /// `None` when the system had no shared memory for it: then the worker gets no leases.
     lender: Option<Arc<LenderState>>,
-    /// Whether it was lent something.
+    /// Whether it has ever got a lease.
     is_open: bool,
     /// The slots of what it knows.
     slots: HashMap<u64, u32>,
@@ -49,7 +49,7 @@ impl Leases {
         Ok((leases, file))
     }
 
-    /// The account of a worker that cannot be lent anything.
+    /// The account of a worker that cannot get a lease.
     pub(in crate::process) fn nothing() -> Self {
         Self {
             lender: None,
@@ -78,8 +78,8 @@ impl Leases {
         Ok(())
     }
 
-    /// Gives a worker that has been lent something segments that nobody has filled yet, so that the first request that refers
-    /// to one of them has nothing to bring; `true` when it was given some. `number` is that of its next request.
+    /// Gives a worker that has got leases preallocated segments, which are not filled yet, so that the first request that refers to
+    /// one of them has no segment to bring; `true` when it was given some. `number` is that of its next request.
     pub(in crate::process) fn offer(
         &mut self,
         preallocated: &[Arc<Segment>],
@@ -113,7 +113,7 @@ impl Leases {
         })
     }
 
-    /// Writes to all counts what a worker that lies might write.
+    /// Writes to all counts what a malicious worker might write.
     #[cfg(all(test, not(loom)))]
     pub(super) fn forge_counts(&self, count: u64) {
         for slot in 0..self.next {
@@ -123,8 +123,8 @@ impl Leases {
     }
 
     fn is_lost(&self, slot: u32) -> bool {
-        // ORDERING: said before the worker answered the request that it could not understand for that. What it says about
-        // segments of its own concerns nobody else: at most it is sent something again.
+        // ORDERING: said before the worker answered the request that it could not understand for that. What it says about segments
+        // of its own concerns no other worker: at most it is sent something again.
         self.lender.as_ref().is_some_and(|lender| lender.count(slot).load(Ordering::Relaxed) & LOST != 0)
     }
 
@@ -153,7 +153,7 @@ impl Leases {
             }
             None => return Err("the worker has too many pieces of shared memory".to_owned()),
         };
-        // ORDERING: as in `lend`. What stands there must not count for the new segment.
+        // ORDERING: told by the record. The count that is there must not count for the new segment.
         lender.count(slot).store(0, Ordering::Relaxed);
         if !self.is_open {
             self.is_open = true;
@@ -223,7 +223,7 @@ impl Leases {
 }
 
 impl Drop for Leases {
-    /// The worker is dead, and reaped: it reads nothing any more.
+    /// The worker is dead and reaped: it reads no segment any more.
     fn drop(&mut self) {
         if let Some(lender) = self.lender.as_ref().filter(|_| self.is_open) {
             store::detach(lender);

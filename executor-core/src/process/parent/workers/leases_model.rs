@@ -1,7 +1,7 @@
 //! The whole life of shared memory, driven at random: a program, its requests and configurations, and workers that decode late,
-//! keep what they were given, return it, lose files, lie, and die at any step. The store, the leases, the definitions and the
-//! workers' tables are the real ones, and so is the memory: each piece is full of one byte, and whoever may read it finds that
-//! byte and no other.
+//! keep what they were given, return it, lose files, violate the protocol, and die at any step. The store, the leases, the
+//! definitions and the workers' tables are the real ones, and so is the memory: each segment is full of one byte, and each process
+//! that may read it finds that byte and no other.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -50,7 +50,7 @@ struct WorkerHandle {
     /// What the request that it runs has decoded, and its number.
     running: Option<(u64, Vec<Piece>)>,
     kept: Vec<Piece>,
-    /// Pieces whose file it could not take when they came last, and at which step.
+    /// Segments whose file it could not take when they came last, and at which step.
     lost: HashMap<u64, usize>,
     asleep_until: usize,
 }
@@ -74,7 +74,8 @@ impl WorkerHandle {
         }
     }
 
-    /// Resolves what it was told, and looks at it. What it cannot resolve it has lost, and nobody knew when it was told.
+    /// Resolves what it was told, and looks at it. What it cannot resolve it has lost, and the parent did not know that when it
+    /// sent the request.
     fn decode(&self, told: &Told, told_at: usize) -> Vec<Piece> {
         let decode = |(reference, byte): &(Reference, u8)| match self.borrower.find(*reference) {
             Ok(block) => {
@@ -101,7 +102,7 @@ struct Model {
     configurations: Vec<(Arc<Bound>, Told)>,
     workers: Vec<WorkerHandle>,
     counts: [usize; 6],
-    /// All pieces that were made.
+    /// All segments that were made.
     made: Vec<u64>,
 }
 
@@ -147,8 +148,8 @@ impl Model {
         (0..self.random.below(3).min(all)).map(|_| self.held[self.random.below(all)].clone()).collect()
     }
 
-    /// A worker does nothing for a while, everything that stands with it is cancelled, and so many configurations come that
-    /// the numbers of all that it was told are taken by others before it has read them.
+    /// A worker does nothing for a while, everything in flight at it is cancelled, and so many configurations come that the numbers
+    /// of all that it was told are taken by others before it has read them.
     fn flood(&mut self, index: usize) {
         self.workers[index].asleep_until = self.step + 300;
         for _ in 0..=DEFINITIONS {
@@ -395,7 +396,7 @@ impl Model {
 }
 
 #[test]
-fn whoever_may_read_a_piece_finds_what_was_written_for_him() {
+fn a_reader_of_a_segment_finds_what_was_written_for_it() {
     let mut counts = [0; 6];
     for seed in 1..=6_u64 {
         let mut model = Model::new(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15));
@@ -406,9 +407,10 @@ fn whoever_may_read_a_piece_finds_what_was_written_for_him() {
         let tried = model.counts;
         drop(model);
         store::sweep();
-        assert!(made.into_iter().all(store::is_free), "a piece that nobody holds is not free");
+        assert!(made.into_iter().all(store::is_free), "a segment without a holder is not free");
         counts.iter_mut().zip(tried).for_each(|(all, one)| *all += one);
     }
-    // What it is meant to try has happened: losses, decodings, returns, lies, lies about what is being written, deaths.
+    // What it is meant to try has happened: losses, decodings, returns, false returns, false returns of what is being written,
+    // deaths.
     assert!(counts.iter().all(|count| *count > 0), "{counts:?}");
 }

@@ -1,5 +1,5 @@
-//! What runs the tasks of a worker. Today that is a child process; a [handle](super::handle::WorkerHandle) knows no more of it than
-//! this, and speaks to it over its [channel](crate::process::transport::ParentEnd).
+//! The party that runs the tasks of a worker. Today that is a child process; a [handle](super::handle::WorkerHandle) knows no more
+//! of it than this, and speaks to it over its [channel](crate::process::transport::ParentEnd).
 
 use std::os::fd::OwnedFd;
 
@@ -10,7 +10,7 @@ use crate::{
 
 /// The other side of a worker's channel: how to see whether it lives, and how to end it. Dropping it ends it.
 pub(in crate::process::parent) trait WorkerPeer: Send {
-    /// What errors and users know it by.
+    /// The process id, by which errors and users know it.
     fn pid(&self) -> u32;
 
     /// Readable once it has ended; `None` where only the end of its channel tells of that.

@@ -1,4 +1,4 @@
-//! What a worker is told before a request: the function, its configuration, and the shared memory that both refer to.
+//! What a worker is sent before a request: the function, its configuration, and the shared memory that both refer to.
 
 use std::sync::Arc;
 
@@ -89,8 +89,8 @@ impl WorkerHandle {
         self.leases.share(pins, &mut *self.channel).map_err(|cause| TaskError::encode("argument", cause))
     }
 
-    /// Has it unmap the shared memory that nobody holds any more, and map that which will be needed next. Where it runs
-    /// something there is no hurry about the latter.
+    /// Has it unmap the shared memory that has no holder any more, and map that which will be needed next. Where it runs something
+    /// there is no hurry about the latter.
     #[cfg(target_os = "linux")]
     pub(in crate::process::parent) fn exchange_shared(&mut self, preallocated: &[Arc<Segment>]) {
         if !self.is_ready() {

@@ -1,5 +1,5 @@
-//! Every interleaving of the functions of the protocol, by loom. What the parent waits for is a socket, and is a flag with a condition
-//! variable here; so is the futex.
+//! Every interleaving of the functions of the protocol, by loom. What the parent waits for is a socket, and is a flag with a
+//! condition variable here; so is the futex.
 
 use loom::{
     sync::{
@@ -80,7 +80,7 @@ impl Long for AtomicU64 {
     }
 }
 
-/// What the worker kicks: bytes in a socket.
+/// Where the worker sends kicks: bytes in a socket.
 #[derive(Default)]
 struct Socket {
     bytes: Mutex<bool>,
@@ -166,7 +166,7 @@ fn a_worker_that_sleeps_on_one_word_is_woken_for_it_although_the_other_one_chang
 
 #[test]
 fn a_request_is_claimed_or_revoked_and_never_both() {
-    // What stands in the word from an earlier lap makes no difference.
+    // The value that the word has from an earlier lap makes no difference.
     for before in [0, claimed(5), revoked(5)] {
         check(move |_| {
             let word = Arc::new(AtomicU64::new(before));
@@ -237,7 +237,7 @@ fn a_parent_that_reads_a_kick_finds_its_reply() {
     });
 }
 
-/// What was revoked is given back when the worker has passed all; a parent that needs the room wants to be told.
+/// The memory of revoked requests is given back when the worker has passed all; a parent that needs the room wants to be told.
 #[test]
 fn a_parent_that_waits_for_everything_to_be_passed_is_woken_for_it() {
     check(|memory| {

@@ -1,4 +1,4 @@
-//! A worker without a process: what it has been sent, what it answers, and a peer that no signal reaches.
+//! A worker without a process: the requests that it has been sent, its replies, and a peer that no signal reaches.
 
 use std::{
     collections::{HashSet, VecDeque},
@@ -17,7 +17,7 @@ use crate::{
     untrusted::Malformed,
 };
 
-/// What a worker process and its rings have between them.
+/// The state that a worker process and its rings have together.
 #[derive(Default)]
 pub(super) struct Side {
     pub(super) waiting: VecDeque<u64>,
@@ -115,7 +115,7 @@ impl ParentEnd for End {
                 number: number as u32,
                 kind: ReplyKind::Done,
                 items: 0,
-                // Short, so that several stand with a worker.
+                // Short, so that several are in flight at a worker.
                 elapsed: 100_000,
                 bytes: [0][..].into(),
                 #[cfg(target_os = "linux")]

@@ -1,4 +1,4 @@
-//! What the model sends over, and what it sends: records that are kept, and pieces that are full of one byte.
+//! What the model sends over, and what it sends: records that are kept, and segments that are full of one byte.
 
 use std::{
     collections::VecDeque,
@@ -12,7 +12,7 @@ use crate::{
     untrusted::Malformed,
 };
 
-/// Bytes of a piece.
+/// Bytes of a segment.
 pub(super) const LENGTH: usize = 64 * 1024;
 
 /// Numbers that are the same each time.
@@ -31,7 +31,7 @@ impl Random {
     }
 }
 
-/// A piece, and the byte that it is full of.
+/// A segment, and the byte that it is full of.
 #[derive(Clone)]
 pub(super) struct Piece(pub(super) Block, pub(super) u8);
 
@@ -39,15 +39,15 @@ impl Piece {
     pub(super) fn check(&self) {
         let bytes = self.0.bytes();
         for at in [0, 4096, LENGTH / 2, LENGTH - 1] {
-            assert_eq!(bytes[at], self.1, "a piece has changed under a reader");
+            assert_eq!(bytes[at], self.1, "a segment has changed under a reader");
         }
     }
 }
 
-/// What is told of a piece in encoded bytes: the reference, and what it is to be full of.
+/// What encoded bytes say of a segment: the reference, and the byte that it is to be full of.
 pub(super) type Told = Vec<(Reference, u8)>;
 
-/// What stands in a worker's ring.
+/// A record in a worker's ring.
 pub(super) enum Sent {
     Share(Share, OwnedFd),
     Forget(u64),
