@@ -18,7 +18,7 @@ use output::{Output, lock};
 use super::executor::ThreadPoolHandle;
 use crate::{
     error::{SubmitError, TaskError},
-    future::{BlockingGuard, current_pool, end_if_elsewhere},
+    future::{BlockingGuard, TaskFuture, current_pool, end_if_elsewhere},
     map::{Collect, Source},
     panic,
     task::TaskOptions,
@@ -210,6 +210,43 @@ impl<F, A, R> Drop for Borrowed<'_, F, A, R> {
     }
 }
 
+/// Submits so many helpers; with a deadline as many as find room in the queue by then, and an error where that is not all of them.
+fn submit_helpers<F, A, R>(
+    handle: &ThreadPoolHandle,
+    helpers: usize,
+    work: &Arc<Work<F, A, R>>,
+    deadline: Option<Instant>,
+) -> Result<(Vec<TaskFuture<()>>, Option<TaskError>), TaskError>
+where
+    F: Fn(A) -> R + Send + Sync + 'static,
+    A: Send + 'static,
+    R: Send + 'static,
+{
+    let tasks = (0..helpers).map(|index| {
+        let work = Arc::clone(work);
+        move || work.help(index % 2 == 1)
+    });
+    let Some(deadline) = deadline else {
+        let futures = handle.enqueue_many(tasks, TaskOptions::new()).map_err(|_| TaskError::ShutDown)?;
+        return Ok((futures, None));
+    };
+    let mut futures = Vec::with_capacity(helpers);
+    for task in tasks {
+        // A full queue is not waited for any longer than this.
+        let left = deadline.saturating_duration_since(Instant::now());
+        match handle.enqueue(task, TaskOptions::new().space_timeout(left)) {
+            Ok(future) => futures.push(future),
+            // Perhaps those that found room do it all.
+            Err(SubmitError::Full) => return Ok((futures, Some(TaskError::DeadlineExceeded))),
+            Err(_) => {
+                futures.iter().for_each(|future| _ = future.cancel());
+                return Err(TaskError::ShutDown);
+            }
+        }
+    }
+    Ok((futures, None))
+}
+
 /// Calls `call` with each item, in the pool's workers. Returns at the deadline at the latest; what runs then goes on by itself.
 pub(super) fn collect_all<F, A, R>(
     handle: &ThreadPoolHandle,
@@ -249,34 +286,7 @@ where
     // Without a word of how many items there are, there may be some for each worker.
     let most = if is_exact { hint } else { hint.max(most.unwrap_or(usize::MAX).min(UNPROMISED_HELPERS)) };
     let helpers = workers.min(most.div_ceil(chunk_size.unwrap_or(1)).max(1));
-    let tasks = (0..helpers).map(|index| {
-        let work = Arc::clone(&work);
-        move || work.help(index % 2 == 1)
-    });
-    let mut unfinished = None;
-    let futures = match deadline {
-        None => handle.enqueue_many(tasks, TaskOptions::new()).map_err(|_| TaskError::ShutDown)?,
-        Some(deadline) => {
-            let mut futures = Vec::with_capacity(helpers);
-            for task in tasks {
-                // A full queue is not waited for any longer than this.
-                let left = deadline.saturating_duration_since(Instant::now());
-                match handle.enqueue(task, TaskOptions::new().space_timeout(left)) {
-                    Ok(future) => futures.push(future),
-                    Err(SubmitError::Full) => {
-                        // Perhaps those that found room have done it all.
-                        unfinished = Some(TaskError::DeadlineExceeded);
-                        break;
-                    }
-                    Err(_) => {
-                        futures.iter().for_each(|future| _ = future.cancel());
-                        return Err(TaskError::ShutDown);
-                    }
-                }
-            }
-            futures
-        }
-    };
+    let (futures, mut unfinished) = submit_helpers(handle, helpers, &work, deadline)?;
     let mut is_over = false;
     let mut futures = futures.into_iter();
     while let Some(future) = futures.next() {

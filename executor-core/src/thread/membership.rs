@@ -69,7 +69,7 @@ impl Owner for PoolOf {
             // ORDERING: as in `cancelled`.
             pool.outside.refused.fetch_add(1, Ordering::Release);
             pool.observe(|observer| observer.task_ended(cell.id(), TaskEnd::Failed));
-            pool.give_space_back();
+            pool.release_capacity();
         }
     }
 
@@ -78,7 +78,7 @@ impl Owner for PoolOf {
             // ORDERING: Release, with the Acquire in `stats`.
             pool.outside.cancelled.fetch_add(1, Ordering::Release);
             pool.observe(|observer| observer.task_ended(cell.id(), TaskEnd::Cancelled));
-            pool.bury_queued();
+            pool.mark_queued_cancelled();
         }
     }
 
@@ -87,7 +87,7 @@ impl Owner for PoolOf {
             // ORDERING: as in `cancelled`.
             pool.outside.expired.fetch_add(1, Ordering::Release);
             pool.observe(|observer| observer.task_ended(cell.id(), TaskEnd::Expired));
-            pool.bury_queued();
+            pool.mark_queued_cancelled();
         }
     }
 

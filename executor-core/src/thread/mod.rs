@@ -14,6 +14,7 @@ mod queue;
 mod scope;
 mod sleep;
 mod state;
+mod threads;
 #[expect(unsafe_code, reason = "a worker's thread keeps a pointer to its worker, which lives in its frame")]
 mod worker;
 mod worker_shared;

@@ -2,39 +2,39 @@
 
 use std::{
     any::Any,
-    cell::Cell as StdCell,
     collections::HashMap,
     rc::Rc,
     sync::{
         Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, Weak,
         atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
-    thread::{self, JoinHandle},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use super::{
     capacity::Capacity,
     queue::Queues,
     sleep::{Announced, Sleep},
-    state,
-    worker::{Worker, WorkerSlot, with_worker_of},
-    worker_shared::{Counters, WorkerShared},
+    threads::Threads,
+    worker::{Worker, with_worker_of},
+    worker_shared::Counters,
 };
 use crate::{
     cancel::CancelToken,
     error::{Cause, SubmitError, TaskError},
     future::{
-        self, BlockingGuard, Cell, PoolContext, State as TaskState, TaskRef, current_pool, end_if_elsewhere,
-        enter_pool, is_elsewhere, leave_pool, new_pool_id, note_asleep, note_awake,
+        Cell, PoolContext, State as TaskState, TaskRef, current_pool, end_if_elsewhere, is_elsewhere, new_pool_id,
+        note_asleep, note_awake,
     },
     panic,
-    shutdown::{Shutdown, ShutdownReport},
     stats::{Observer, PoolState, Stats},
-    sync::sleep_until,
     sys::PerProcess,
     task::TaskOptions,
 };
+
+mod ending;
+mod life;
+mod tombstones;
 
 type Initializer = Arc<dyn Fn() -> Result<(), Cause> + Send + Sync>;
 pub(super) type MakeState = Box<dyn Fn() -> Rc<dyn Any> + Send + Sync>;
@@ -66,7 +66,7 @@ pub(super) struct Pool {
     pub(super) idle: Sleep,
     pub(super) token: CancelToken,
     /// Only in a pool whose queue is bounded.
-    space: Option<Capacity>,
+    capacity: Option<Capacity>,
     /// A worker of this pool spins for work.
     spinning: AtomicBool,
     /// Workers that have not come to their first task, because they run the initializer.
@@ -97,7 +97,7 @@ pub(super) struct Outside {
     pub(super) started: AtomicU64,
     pub(super) done: AtomicU64,
     pub(super) failed: AtomicU64,
-    tombs_found: AtomicU64,
+    tombstones_found: AtomicU64,
 }
 
 /// So many tasks that are over may stand in the queues, or as many as others stand there, before they are looked for.
@@ -113,38 +113,6 @@ struct Over {
     is_looked_for: AtomicBool,
 }
 
-#[derive(Default)]
-struct Threads {
-    /// Threads that exist.
-    live: usize,
-    handles: HashMap<u64, Thread>,
-    /// Threads that have left the pool, and that somebody joins at the moment.
-    joining: usize,
-    next: u64,
-    /// Of workers that have left.
-    slots: Vec<WorkerSlot>,
-    /// All that there ever were.
-    members: Vec<Arc<WorkerShared>>,
-}
-
-thread_local! {
-    /// Held until the destructors of all other thread-locals have run.
-    static LIFE: StdCell<Option<Arc<()>>> = const { StdCell::new(None) };
-}
-
-/// A worker's thread, to be joined.
-struct Thread {
-    handle: JoinHandle<()>,
-    life: Arc<()>,
-}
-
-impl Thread {
-    /// Whether there is nothing left of it to wait for; std says that of one whose thread-locals are yet to be dropped.
-    fn is_gone(&self) -> bool {
-        Arc::strong_count(&self.life) == 1
-    }
-}
-
 /// All pools, so that a task finds its own by its number. Only needed where a task is told something by somebody who is no
 /// worker, and cheaper than a counted reference in each task.
 static POOLS: PerProcess<RwLock<HashMap<u64, Weak<Pool>>>> = PerProcess::new(RwLock::default);
@@ -156,7 +124,7 @@ impl Pool {
             queues: Queues::new(),
             idle: Sleep::new(config.max_workers),
             token: CancelToken::new(),
-            space: (config.queue_capacity < usize::MAX).then(|| Capacity::new(config.queue_capacity)),
+            capacity: (config.queue_capacity < usize::MAX).then(|| Capacity::new(config.queue_capacity)),
             spinning: AtomicBool::new(false),
             beginning: AtomicUsize::new(0),
             broken: OnceLock::new(),
@@ -198,12 +166,12 @@ impl Pool {
         if self.idle.is_shut() {
             return Err(SubmitError::ShutDown);
         }
-        match &self.space {
+        match &self.capacity {
             None => Ok(()),
             // In a broken pool every task gets in, and learns why.
-            Some(space) => match space.acquire(options, || self.idle.is_closed()) {
+            Some(capacity) => match capacity.acquire(options, || self.idle.is_closed()) {
                 Err(SubmitError::ShutDown) if !self.idle.is_shut() => {
-                    space.force();
+                    capacity.force();
                     Ok(())
                 }
                 outcome => outcome,
@@ -271,107 +239,6 @@ impl Pool {
         }
     }
 
-    /// Starts workers, which count as awake and searching already.
-    #[cold]
-    fn start(self: &Arc<Self>, workers: usize) {
-        for started in 0..workers {
-            let mut threads = self.threads();
-            let number = threads.next;
-            threads.next += 1;
-            threads.handles.retain(|_, thread| !thread.is_gone());
-            let slot = threads.slots.pop().unwrap_or_else(|| {
-                let slot = WorkerSlot::new(&self.queues);
-                threads.members.push(Arc::clone(&slot.member));
-                slot
-            });
-            let mut builder = thread::Builder::new().name(format!("{}-{number}", self.config.name_prefix));
-            if let Some(bytes) = self.config.stack_size {
-                builder = builder.stack_size(bytes);
-            }
-            // The thread takes its slot from here: it stays when there is no thread.
-            let offered = Arc::new(Mutex::new(Some(slot)));
-            let (pool, taken) = (Arc::clone(self), Arc::clone(&offered));
-            let take = |offer: &Mutex<Option<WorkerSlot>>| offer.lock().unwrap_or_else(PoisonError::into_inner).take();
-            let life = Arc::new(());
-            let life_there = Arc::clone(&life);
-            let serve = move || {
-                // Before all other thread-locals, because those that came first end last.
-                LIFE.set(Some(life_there));
-                pool.serve(take(&taken));
-            };
-            match builder.spawn(serve) {
-                Ok(handle) => {
-                    threads.live += 1;
-                    threads.handles.insert(number, Thread { handle, life });
-                    // ORDERING: as below.
-                    self.is_short.store(false, Ordering::Relaxed);
-                }
-                Err(error) => {
-                    threads.slots.extend(take(&offered));
-                    // ORDERING: a hint for those who look after it, which comes again when it was missed.
-                    self.is_short.store(true, Ordering::Relaxed);
-                    // Under the lock: a worker that leaves after this look sees that nobody was called in its place.
-                    let alone = threads.live == 0;
-                    (started..workers).for_each(|_| self.idle.note_failed_start());
-                    drop(threads);
-                    // What was announced until then counts on this call. A task waits for a worker that exists; with none at
-                    // all nobody would run it. The next one that comes tries again: there may be threads then.
-                    if alone {
-                        let cause = Cause::new(format!("failed to start a thread: {error}"));
-                        self.fail_all(&TaskError::NoWorker { cause });
-                    }
-                    self.ended.notify_all();
-                    return;
-                }
-            }
-        }
-    }
-
-    /// The life of a worker's thread.
-    fn serve(self: Arc<Self>, slot: Option<WorkerSlot>) {
-        enter_pool(Arc::<Self>::clone(&self));
-        // There was none for this thread's sister, perhaps.
-        future::deadline::ensure_served();
-        let begin = || {
-            self.observe(|observer| observer.worker_started());
-            let prepare = || {
-                if let Some(initializer) = &self.config.initializer {
-                    initializer()?;
-                }
-                if let Some(make) = &self.config.state {
-                    state::keep(make());
-                }
-                Ok(())
-            };
-            let prepared = panic::catch(prepare).unwrap_or_else(|error| Err(Cause::new(error)));
-            end_if_elsewhere(self.id);
-            if let Err(cause) = prepared {
-                self.break_with(TaskError::InitializerFailed { cause });
-            }
-        };
-        let slot = slot.map(|slot| Worker::serve(Arc::clone(&self), slot, begin));
-        if let Some(hook) = &self.config.exit_hook {
-            panic::contain(|| hook());
-            end_if_elsewhere(self.id);
-        }
-        panic::contain(state::drop_it);
-        end_if_elsewhere(self.id);
-        self.observe(|observer| observer.worker_ended());
-        let mut threads = self.threads();
-        threads.slots.extend(slot);
-        threads.live -= 1;
-        let was_last = threads.live == 0;
-        drop(threads);
-        // Somebody has failed to start a worker, and counted on this one.
-        if was_last && self.idle.awake() == 0 && self.queues.has_any_work() {
-            self.call(1);
-        }
-        self.ended.notify_all();
-        // Of a pool whose handle has been dropped by its own task this may be the last holder.
-        leave_pool();
-        drop(self);
-    }
-
     /// Why no task is run here, if so.
     pub(super) fn broken(&self) -> Option<TaskError> {
         self.broken.get().cloned()
@@ -396,36 +263,6 @@ impl Pool {
         false
     }
 
-    /// The initializer failed: nothing will run here any more.
-    fn break_with(&self, error: TaskError) {
-        self.broken.get_or_init(|| error);
-        self.idle.break_off();
-        self.fail_queued();
-        if let Some(space) = &self.space {
-            space.close();
-        }
-    }
-
-    fn fail_queued(&self) {
-        if let Some(error) = self.broken() {
-            self.fail_all(&error);
-        }
-    }
-
-    fn fail_all(&self, error: &TaskError) {
-        for task in self.queues.drain() {
-            if !task.fail(error.clone()) {
-                self.found_tombs(1);
-            }
-        }
-    }
-
-    fn found_tombs(&self, number: usize) {
-        // ORDERING: a count for those who watch.
-        self.outside.tombs_found.fetch_add(number as u64, Ordering::Relaxed);
-        (0..number).for_each(|_| self.unmark_cancelled());
-    }
-
     /// Whether the caller may spin for work: one at a time.
     pub(super) fn begin_spin(&self) -> bool {
         // ORDERING: nothing but a courtesy.
@@ -435,81 +272,6 @@ impl Pool {
     pub(super) fn end_spin(&self) {
         // ORDERING: as in `begin_spin`.
         self.spinning.store(false, Ordering::Relaxed);
-    }
-
-    pub(super) fn resize(self: &Arc<Self>, workers: usize) {
-        if self.is_elsewhere() {
-            return;
-        }
-        self.idle.set_limit(workers);
-        // No more than can be of use: threads start here, one after the other.
-        let queued = self.queues.len();
-        if queued > 0 {
-            self.call(queued.min(workers));
-        }
-        // Those that are too many find out and leave.
-        self.idle.wake_all();
-    }
-
-    pub(super) fn shut_down(self: &Arc<Self>, how: Shutdown, deadline: Option<Duration>) -> ShutdownReport {
-        if self.is_elsewhere() {
-            return ShutdownReport::default();
-        }
-        let end = deadline.and_then(|deadline| Instant::now().checked_add(deadline));
-        self.idle.shut();
-        let mut report = ShutdownReport::default();
-        if how != Shutdown::Drain {
-            // ORDERING: as in `run`.
-            self.cancels_queued.store(true, Ordering::Relaxed);
-            let queue = self.queues.drain();
-            report.cancelled = queue.iter().filter(|task| task.cancel()).count();
-            self.found_tombs(queue.len());
-            drop(queue);
-            if how == Shutdown::Kill {
-                self.token.cancel();
-            }
-        }
-        self.idle.wake_all();
-        if let Some(space) = &self.space {
-            space.close();
-        }
-        // A worker that waits for its own end would wait for ever.
-        if current_pool() != self.id {
-            // One of another pool has a stand-in there, for whom tasks of this one may be waiting.
-            let here = BlockingGuard::begin();
-            loop {
-                // Before the lock: what that starts takes the same lock of another pool, whose shutdown may wait for this one's.
-                let until = here.until(end);
-                let mut threads = self.threads();
-                // A submit that was first may not have called anybody yet: its task is seen here, because `shut` came before.
-                if threads.live == 0 && self.idle.awake() == 0 {
-                    if self.queues.has_any_work() {
-                        drop(threads);
-                        self.call(1);
-                        continue;
-                    }
-                    if !threads.handles.is_empty() {
-                        let leaving = Leaving::take(self, &mut threads);
-                        drop(threads);
-                        leaving.join(end.is_some());
-                        continue;
-                    }
-                    if threads.joining == 0 {
-                        break;
-                    }
-                }
-                if end.is_some_and(|end| end <= Instant::now()) {
-                    break;
-                }
-                drop(sleep_until(&self.ended, threads, until));
-            }
-        }
-        // ORDERING: as in `run`. Once a worker has ended its count is seen, by the lock.
-        report.cancelled += self.cancelled_late.swap(0, Ordering::Relaxed);
-        let stats = self.stats();
-        report.running = stats.running;
-        report.queued = stats.queued;
-        report
     }
 
     pub(super) fn state(&self) -> PoolState {
@@ -535,13 +297,14 @@ impl Pool {
         let outside = |counter: fn(&Outside) -> &AtomicU64| counter(&self.outside).load(Ordering::Acquire);
         let done = sum(|counters| &counters.done) + outside(|outside| &outside.done);
         let failed = sum(|counters| &counters.failed) + outside(|outside| &outside.failed);
-        let tombs_found = sum(|counters| &counters.tombs_found) + outside(|outside| &outside.tombs_found);
+        let tombstones_found =
+            sum(|counters| &counters.tombstones_found) + outside(|outside| &outside.tombstones_found);
         let started_outside = outside(|outside| &outside.started);
         let started = sum(|counters| &counters.started) + started_outside;
         let cancelled = outside(|outside| &outside.cancelled);
         let expired = outside(|outside| &outside.expired);
-        let tombs_made = sum(|counters| &counters.tombs_made) + started_outside + cancelled + expired;
-        let tombs = tombs_made.saturating_sub(tombs_found);
+        let tombstones_made = sum(|counters| &counters.tombstones_made) + started_outside + cancelled + expired;
+        let tombs = tombstones_made.saturating_sub(tombstones_found);
         let entries = self.queues.len();
         Stats {
             workers: threads.live,
@@ -554,54 +317,6 @@ impl Pool {
             ..Stats::default()
         }
     }
-
-    /// A task was taken out of the queue, and is run or failed.
-    #[inline]
-    pub(super) fn give_space_back(&self) {
-        if let Some(space) = &self.space {
-            space.release();
-        }
-    }
-
-    /// A task is over, or run, and left its entry in the queue.
-    #[inline]
-    pub(super) fn mark_cancelled(&self) {
-        if let Some(space) = &self.space {
-            space.mark_cancelled();
-        }
-    }
-
-    /// A task was cancelled or has expired while it was queued. Its entry stays where it is, until there are so many that it costs
-    /// each of them no more than a step or two to look for them all: or they would take memory as long as all workers are busy.
-    pub(super) fn bury_queued(self: &Arc<Self>) {
-        self.mark_cancelled();
-        let over = &self.over;
-        // ORDERING: numbers that only have to be about right; the last one keeps others away, and hands nothing over.
-        let number = over.number.fetch_add(1, Ordering::Relaxed) + 1;
-        if number < BEARABLE.max(over.others.load(Ordering::Relaxed))
-            || over.is_looked_for.swap(true, Ordering::Relaxed)
-        {
-            return;
-        }
-        over.number.store(0, Ordering::Relaxed);
-        let mut found = Vec::new();
-        self.idle.begin_search();
-        over.others.store(self.queues.sweep(&mut found), Ordering::Relaxed);
-        over.is_looked_for.store(false, Ordering::Relaxed);
-        if self.idle.end_search() && self.queues.has_any_work() {
-            self.call(1);
-        }
-        self.found_tombs(found.len());
-        found.into_iter().for_each(let_go);
-    }
-
-    /// Such an entry was taken out of the queue.
-    #[inline]
-    pub(super) fn unmark_cancelled(&self) {
-        if let Some(space) = &self.space {
-            space.unmark_cancelled();
-        }
-    }
 }
 
 /// Lets go of a task that is over. Where that drops its result, which is the user's, it is left to another thread: this one is in
@@ -611,41 +326,6 @@ pub(super) fn let_go(task: TaskRef) {
         && task.is_unwanted()
     {
         task.drop_elsewhere();
-    }
-}
-
-/// Threads that have left the pool; joining them waits for the destructors of their thread-locals. When this is dropped, all who
-/// shut the pool down are told.
-struct Leaving {
-    pool: Arc<Pool>,
-    handles: HashMap<u64, Thread>,
-    number: usize,
-}
-
-impl Leaving {
-    fn take(pool: &Arc<Pool>, threads: &mut Threads) -> Self {
-        let handles = std::mem::take(&mut threads.handles);
-        let number = handles.len();
-        threads.joining += number;
-        Self { pool: Arc::clone(pool), handles, number }
-    }
-
-    /// `elsewhere` when the caller has a deadline: a join has none. Where no thread can be started for it, nobody joins.
-    fn join(mut self, elsewhere: bool) {
-        if elsewhere {
-            let _ = thread::Builder::new().name("executor-join".to_owned()).spawn(move || self.join(false));
-            return;
-        }
-        for (_, thread) in self.handles.drain() {
-            let _ = thread.handle.join();
-        }
-    }
-}
-
-impl Drop for Leaving {
-    fn drop(&mut self) {
-        self.pool.threads().joining -= self.number;
-        self.pool.ended.notify_all();
     }
 }
 

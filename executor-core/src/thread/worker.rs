@@ -8,14 +8,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crossbeam_deque::Worker as Deque;
 
 use super::{
     front::BATCH,
     pool::{BEARABLE, Pool, let_go},
-    queue::{Neighbor, Queues, insist, sort_out},
+    queue::{Neighbor, insist, sort_out},
     sleep::Slept,
-    worker_shared::{Counters, WorkerShared, count},
+    threads::WorkerSlot,
+    worker_shared::{Counters, count},
 };
 use crate::future::{Cell, TaskRef, end_if_elsewhere, note_asleep, note_awake, spin_for_work};
 
@@ -38,19 +38,6 @@ const BUSY_LOOKS: u32 = 4;
 
 /// So many workers sleep, beyond twice as many as may be awake, before one that is done leaves at once.
 const STAND_INS: usize = 16;
-
-/// What a worker leaves to the next one.
-pub(super) struct WorkerSlot {
-    deque: Deque<TaskRef>,
-    pub(super) member: Arc<WorkerShared>,
-}
-
-impl WorkerSlot {
-    pub(super) fn new(queues: &Queues) -> Self {
-        let member = Arc::new(WorkerShared::new());
-        Self { deque: queues.new_deque(&member), member }
-    }
-}
 
 /// A worker as its own thread sees it.
 pub(super) struct Worker {
@@ -150,7 +137,7 @@ impl Worker {
         let (deque, outside) = (&self.slot.deque, &self.pool.outside);
         let length = deque.len();
         // ORDERING: numbers that stand for themselves.
-        let over = [&outside.cancelled, &outside.expired, &self.counters().tombs_made];
+        let over = [&outside.cancelled, &outside.expired, &self.counters().tombstones_made];
         let over: u64 = over.iter().map(|counter| counter.load(Ordering::Relaxed)).sum();
         if over - self.over_before.get() < length as u64 / 2 {
             self.bearable.set(2 * length);
@@ -163,7 +150,7 @@ impl Worker {
         let has_left = !left.is_empty();
         left.into_iter().rev().for_each(|task| deque.push(task));
         for _ in &found {
-            count(&self.counters().tombs_found);
+            count(&self.counters().tombstones_found);
             self.pool.unmark_cancelled();
         }
         found.into_iter().for_each(let_go);
@@ -180,7 +167,7 @@ impl Worker {
     pub(super) fn take_back(&self, cell: &Cell) -> Option<TaskRef> {
         let last = self.slot.deque.pop()?;
         if ptr::eq(last.cell(), cell) {
-            count(&self.counters().tombs_found);
+            count(&self.counters().tombstones_found);
             self.pool.unmark_cancelled();
             return Some(last);
         }
@@ -243,7 +230,7 @@ impl Worker {
         end_if_elsewhere(self.pool.id);
         self.in_run.set(false);
         if !ran {
-            count(&self.counters().tombs_found);
+            count(&self.counters().tombstones_found);
             self.pool.unmark_cancelled();
         }
         if !self.searches_early.take() {
@@ -265,10 +252,10 @@ impl Worker {
     pub(super) fn begins(&self) {
         if self.depth.get() > 0 || !self.in_run.get() {
             // In the place of one that waits for it.
-            count(&self.counters().tombs_made);
+            count(&self.counters().tombstones_made);
             self.pool.mark_cancelled();
         } else {
-            self.pool.give_space_back();
+            self.pool.release_capacity();
         }
         self.depth.set(self.depth.get() + 1);
     }

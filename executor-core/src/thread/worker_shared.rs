@@ -15,8 +15,8 @@ pub(super) struct Counters {
     pub(super) done: AtomicU64,
     pub(super) failed: AtomicU64,
     /// Entries in a queue whose task is run elsewhere: made by this worker, and found by it.
-    pub(super) tombs_made: AtomicU64,
-    pub(super) tombs_found: AtomicU64,
+    pub(super) tombstones_made: AtomicU64,
+    pub(super) tombstones_found: AtomicU64,
 }
 
 /// Adds one, on the only thread that writes.

@@ -294,7 +294,7 @@ fn who_claims_alone_sees_what_those_did_who_have_let_go() {
         assert!(!task.cell.release(), "the handle is there");
         seen
     };
-    meet(3, claim, spin, |task, alone, seen| {
+    meet(3, claim, look, |task, alone, seen| {
         assert_eq!((task.touched(), seen), (u32::from(alone), 0));
     });
 }

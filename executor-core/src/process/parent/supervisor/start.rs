@@ -3,7 +3,6 @@
 use std::{
     fmt, io,
     os::fd::{AsFd, BorrowedFd},
-    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -130,7 +129,7 @@ fn start_worker(pool: &PoolShared, launcher: &mut Launcher) -> Result<WorkerHand
     let (process, mut control) = launcher.start()?;
     let table = unless_refused(flags::table_file())?;
     #[cfg(target_os = "linux")]
-    let (leases, counts) = match unless_refused(Leases::new(Arc::clone(&pool.doorbell)))? {
+    let (leases, counts) = match unless_refused(Leases::new(std::sync::Arc::clone(&pool.doorbell)))? {
         Some((leases, counts)) => (leases, Some(counts)),
         None => (Leases::nothing(), None),
     };
