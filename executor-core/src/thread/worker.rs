@@ -8,7 +8,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-
 use super::{
     front::BATCH,
     pool::{BEARABLE, Pool, let_go},
