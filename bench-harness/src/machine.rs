@@ -47,7 +47,7 @@ pub(crate) fn inspect() -> Host {
     if steal > 1.0 {
         warnings.push(Warning::Stolen { percent: steal });
     }
-    fact("steal since boot", format!("{steal:.2} %"));
+    fact("steal since boot", format!("{steal:.2}%"));
     let noise = Noise::watch();
     fact("interruptions of a core", noise.fact());
     warnings.extend(noise.warning());
@@ -87,7 +87,7 @@ fn chosen(text: &str) -> String {
 fn pressure(text: &str) -> String {
     text.strip_prefix("some avg10=")
         .and_then(|rest| rest.split_whitespace().next()?.parse().ok())
-        .map_or_else(String::new, |percent: f64| format!("{percent:.0} % of the last 10 s"))
+        .map_or_else(String::new, |percent: f64| format!("{percent:.0}% of the last 10 s"))
 }
 
 /// From the first line of `/proc/stat`: user nice system idle iowait irq softirq steal.
@@ -124,7 +124,7 @@ mod tests {
     #[test]
     fn pressure_is_that_of_the_last_ten_seconds() {
         let text = "some avg10=90.41 avg60=49.02 avg300=58.19 total=16505032780\nfull avg10=0.00";
-        assert_eq!(pressure(text), "90 % of the last 10 s");
+        assert_eq!(pressure(text), "90% of the last 10 s");
         assert_eq!(pressure(""), "");
     }
 

@@ -2,7 +2,7 @@
 //!
 //! A thread that does nothing but read the clock sees a gap wherever it was interrupted, as `osnoise` of the Linux tracer and
 //! `sysjitter` do it. The kernel does not count what the host of a virtual machine takes for a few microseconds at a time, but
-//! a tail of short tasks is made of it: two cores that are interrupted 15 000 times a second each do so to 3 % of all tasks
+//! a tail of short tasks is made of it: two cores that are interrupted 15,000 times a second each do so to 3% of all tasks
 //! that take both of them a microsecond.
 
 use std::time::{Duration, Instant};
@@ -86,7 +86,7 @@ mod tests {
         assert_eq!(noise, Noise { per_second: 18_000.0, length_ns: 2400 });
         let warning = noise.warning().unwrap().to_string();
         assert!(
-            warning.contains("18000 times a second, for 2.4 µs") && warning.contains("4 % of all tasks of 1 µs"),
+            warning.contains("18000 times a second, for 2.4 µs") && warning.contains("4% of all tasks of 1 µs"),
             "{warning}"
         );
     }

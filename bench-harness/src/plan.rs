@@ -23,7 +23,7 @@ impl Size {
         } else {
             (doubling(4 * cores).collect(), doubling(32).chain([50]).collect())
         };
-        // Six samples are the fewest whose range covers the median with 95 %.
+        // Six samples are the fewest whose range covers the median with 95%.
         Self { repetitions: if quick { 3 } else { 6 }, cpu_workers, io_workers }
     }
 }

@@ -113,16 +113,16 @@ pub fn count(value: u64) -> String {
     text
 }
 
-/// A share as a percentage with at most one decimal: `95 %`, `93.8 %`.
+/// A share as a percentage with at most one decimal: `95%`, `93.8%`.
 pub fn percent(share: f64) -> String {
     if !share.is_finite() {
         return NONE.to_owned();
     }
     let text = format!("{:.1}", share * 100.0);
-    format!("{} %", text.strip_suffix(".0").unwrap_or(&text))
+    format!("{}%", text.strip_suffix(".0").unwrap_or(&text))
 }
 
-/// A ratio: `1.234x`; its third decimal is where a 0.1 % change shows.
+/// A ratio: `1.234x`; its third decimal is where a 0.1% change shows.
 pub fn ratio(value: f64) -> String {
     if value.is_finite() { format!("{value:.3}x") } else { NONE.to_owned() }
 }
@@ -136,7 +136,7 @@ pub fn interval(low: f64, high: f64, format: fn(f64) -> String) -> String {
     }
 }
 
-/// What is known about an estimate besides its median: `1.20 to 1.31 µs, 95 %, n 12`.
+/// What is known about an estimate besides its median: `1.20 to 1.31 µs, 95%, n 12`.
 pub fn spread(estimate: &Estimate, format: fn(f64) -> String) -> String {
     if estimate.confidence > 0.0 {
         format!("{}, {}, n {}", interval(estimate.low, estimate.high, format), percent(estimate.confidence), estimate.n)
@@ -145,7 +145,7 @@ pub fn spread(estimate: &Estimate, format: fn(f64) -> String) -> String {
     }
 }
 
-/// An estimate in one line: `1.23 µs (1.20 to 1.31 µs, 95 %, n 12)`.
+/// An estimate in one line: `1.23 µs (1.20 to 1.31 µs, 95%, n 12)`.
 pub fn estimate(estimate: &Estimate, format: fn(f64) -> String) -> String {
     format!("{} ({})", format(estimate.median), spread(estimate, format))
 }
@@ -206,8 +206,8 @@ mod tests {
         assert_eq!(bytes(1024 * 1024 - 1), "1.00 MiB");
         assert_eq!(count(1_234_567), "1,234,567");
         assert_eq!(count(12), "12");
-        assert_eq!(percent(0.95), "95 %");
-        assert_eq!(percent(0.9375), "93.8 %");
+        assert_eq!(percent(0.95), "95%");
+        assert_eq!(percent(0.9375), "93.8%");
         assert_eq!(ratio(1.0234), "1.023x");
     }
 
@@ -220,7 +220,7 @@ mod tests {
     #[test]
     fn an_estimate_says_what_its_interval_covers() {
         let reached = Estimate { median: 1_230.0, low: 1_200.0, high: 1_310.0, confidence: 0.9375, n: 5 };
-        assert_eq!(estimate(&reached, duration), "1.23 µs (1.20 to 1.31 µs, 93.8 %, n 5)");
+        assert_eq!(estimate(&reached, duration), "1.23 µs (1.20 to 1.31 µs, 93.8%, n 5)");
         let alone = Estimate { median: 1_230.0, low: 1_230.0, high: 1_230.0, confidence: 0.0, n: 1 };
         assert_eq!(estimate(&alone, duration), "1.23 µs (no interval, n 1)");
     }

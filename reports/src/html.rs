@@ -334,11 +334,8 @@ mod tests {
 
     #[test]
     fn a_figure_stays_with_its_unit() {
-        let text = "From 2.25 ms (95 % CI 845 µs to 5.40 ms) on, with 2 workers.";
-        assert_eq!(
-            with_units(text),
-            "From 2.25\u{a0}ms (95\u{a0}% CI 845\u{a0}µs to 5.40\u{a0}ms) on, with 2 workers."
-        );
+        let text = "From 2.25 ms (95% CI 845 µs to 5.40 ms) on, with 2 workers.";
+        assert_eq!(with_units(text), "From 2.25\u{a0}ms (95% CI 845\u{a0}µs to 5.40\u{a0}ms) on, with 2 workers.");
         assert_eq!(with_units("  two  spaces "), "  two  spaces ");
     }
 

@@ -270,7 +270,7 @@ pub struct EfficiencyPoint {
 pub struct Crossing {
     /// Unique in the run: `thread-vs-process`, `process-50`.
     pub id: String,
-    /// In words: `process pool reaches 50 % efficiency`.
+    /// In words: `process pool reaches 50% efficiency`.
     pub label: String,
     /// Task duration at the crossing, with its interval; `None` when the curves do not meet in the measured range.
     pub task_ns: Option<Estimate>,

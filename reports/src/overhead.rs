@@ -11,7 +11,7 @@ use crate::model::{Estimate, Host, OverheadGroup, Reason};
 /// The version of this document's schema.
 pub const SCHEMA_VERSION: u32 = 1;
 
-/// Below this coverage an interval says too little to be sure of a verdict: two blocks give 50 %, five 94 %.
+/// Below this coverage an interval says too little to be sure of a verdict: two blocks give 50%, five 94%.
 const SURE: f64 = 0.9;
 
 /// One run of `lab overhead`.

@@ -2,7 +2,7 @@
 //!
 //! Efficiency is the time that the serial executor needs for the tasks, divided by the workers that can run at the
 //! same time and by the time that the executor needs. Both are measured in the same block, so that a slower clock cancels
-//! out. Where it reaches one half is the METG(50 %) of Slaughter et al., "Task Bench" (SC20).
+//! out. Where it reaches one half is the METG(50%) of Slaughter et al., "Task Bench" (SC20).
 
 use std::path::PathBuf;
 
@@ -208,7 +208,7 @@ fn crossings(curves: &[(Kind, Curve)], seed: u64) -> Vec<Crossing> {
         for percent in [50, 90] {
             let threshold = f64::from(percent) / 100.0;
             // A single point above it may be noise.
-            let label = format!("{kind} reaches {percent} % efficiency and stays above it");
+            let label = format!("{kind} reaches {percent}% efficiency and stays above it");
             found.push(describe(
                 format!("{kind}-{percent}"),
                 label,
@@ -224,7 +224,7 @@ fn crossings(curves: &[(Kind, Curve)], seed: u64) -> Vec<Crossing> {
         });
         let ratio = Curve { points: points.collect() };
         let at = stats::crossing(&ratio, EVEN, seed);
-        let label = "processes come within 5 % of threads".to_owned();
+        let label = "processes come within 5% of threads".to_owned();
         // The mark stands on the curve of the processes.
         let height = at.ok().and_then(|at: Estimate| {
             let nearest = process
@@ -261,8 +261,8 @@ fn break_even(run: &Run) -> Vec<Finding> {
     let even = task(EVEN);
     let texts = [
         match found(EVEN).and_then(|crossing| crossing.task_ns) {
-            Some(_) => format!("Processes are within 5 % of threads once CPU-bound tasks last {even}."),
-            None => format!("How long CPU-bound tasks must last for processes to be within 5 % of threads: {even}."),
+            Some(_) => format!("Processes are within 5% of threads once CPU-bound tasks last {even}."),
+            None => format!("How long CPU-bound tasks must last for processes to be within 5% of threads: {even}."),
         },
         format!(
             "How long CPU-bound tasks must last for a pool to be half efficient: of processes, {}; of threads, {}.",

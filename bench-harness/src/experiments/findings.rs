@@ -124,9 +124,9 @@ mod tests {
         assert_eq!(
             headlines(all),
             [
-                "Processes are within 5 % of threads once CPU-bound tasks last 2.00 ms (95 % CI 1.00 ms to 4.00 ms).",
-                "How long CPU-bound tasks must last for a pool to be half efficient: of processes, 50.0 µs (95 % CI 25.0 µs \
-                 to 100 µs); of threads, 3.00 µs (95 % CI 1.50 µs to 6.00 µs)."
+                "Processes are within 5% of threads once CPU-bound tasks last 2.00 ms (95% CI 1.00 ms to 4.00 ms).",
+                "How long CPU-bound tasks must last for a pool to be half efficient: of processes, 50.0 µs (95% CI 25.0 µs \
+                 to 100 µs); of threads, 3.00 µs (95% CI 1.50 µs to 6.00 µs)."
             ]
         );
         let some = vec![
@@ -137,8 +137,8 @@ mod tests {
         assert_eq!(
             headlines(some),
             [
-                "How long CPU-bound tasks must last for processes to be within 5 % of threads: too uncertain to say.",
-                "How long CPU-bound tasks must last for a pool to be half efficient: of processes, 50.0 µs (95 % CI 25.0 µs \
+                "How long CPU-bound tasks must last for processes to be within 5% of threads: too uncertain to say.",
+                "How long CPU-bound tasks must last for a pool to be half efficient: of processes, 50.0 µs (95% CI 25.0 µs \
                  to 100 µs); of threads, less than 500 ns, the shortest that was measured."
             ]
         );

@@ -122,7 +122,7 @@ mod tests {
         assert_eq!(crossing(&split(5, 0.0), 0.5, 1), Err(NoCrossing::Unknown));
         assert_eq!(
             NoCrossing::AtMost(2000.0).to_string(),
-            "at most 2.00 µs (95 % CI; its lower end is shorter than all that was measured)"
+            "at most 2.00 µs (95% CI; its lower end is shorter than all that was measured)"
         );
     }
 

@@ -3,7 +3,7 @@
 use reports::model::Estimate;
 use workloads::Random;
 
-/// The median of `samples` with the narrowest symmetric interval of order statistics that covers the true median with 95 %
+/// The median of `samples` with the narrowest symmetric interval of order statistics that covers the true median with 95%
 /// probability, or with the most that so few samples can reach (Conover, "Practical Nonparametric Statistics", 3.2).
 pub(crate) fn estimate(samples: &[f64]) -> Option<Estimate> {
     let mut sorted: Vec<f64> = samples.iter().copied().filter(|sample| sample.is_finite()).collect();
@@ -50,7 +50,7 @@ pub(crate) fn median(samples: &[f64]) -> f64 {
     if sorted.is_empty() { f64::NAN } else { median_of_sorted(&sorted) }
 }
 
-/// The ratio of the medians of two independent sets of samples, new to base, with a 95 % interval by bootstrap (percentiles
+/// The ratio of the medians of two independent sets of samples, new to base, with a 95% interval by bootstrap (percentiles
 /// of 2000 resamples of each set; Efron and Tibshirani, "An Introduction to the Bootstrap", 13).
 pub(crate) fn ratio_of_medians(base: &[f64], new: &[f64], seed: u64) -> Option<(f64, f64, f64)> {
     if base.is_empty() || new.is_empty() {

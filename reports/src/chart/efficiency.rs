@@ -17,7 +17,7 @@ const NEAR: f64 = 0.03;
 pub(crate) static SECTION: SectionSpec = SectionSpec {
     id: "efficiency",
     title: "Efficiency and break-even",
-    intro: "How much of the machine is kept busy with tasks of a given duration; 100 % is perfect. \
+    intro: "How much of the machine is kept busy with tasks of a given duration; 100% is perfect. \
                           Where a curve crosses a threshold or another curve, the choice of the executor changes. \
                           The interval of a crossing is a bootstrap over blocks; where it reaches beyond the durations \
                           that were measured, only its other end is given.",

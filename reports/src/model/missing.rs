@@ -76,10 +76,10 @@ pub enum NoCrossing {
     #[error("more than {}, the longest that was measured", duration(*.0))]
     Above(f64),
     /// Only the upper end of its interval is known.
-    #[error("at most {} (95 % CI; its lower end is shorter than all that was measured)", duration(*.0))]
+    #[error("at most {} (95% CI; its lower end is shorter than all that was measured)", duration(*.0))]
     AtMost(f64),
     /// Only the lower end of its interval is known.
-    #[error("at least {} (95 % CI; its upper end is longer than all that was measured)", duration(*.0))]
+    #[error("at least {} (95% CI; its upper end is longer than all that was measured)", duration(*.0))]
     AtLeast(f64),
     /// Neither end is known.
     #[error("too uncertain to say")]

@@ -58,11 +58,11 @@ impl fmt::Display for Warning {
             }
             Self::Busy { load, cores } => write!(f, "the machine is busy: load {load} on {cores} cores"),
             Self::Stolen { percent } => {
-                write!(f, "{percent:.1} % of the CPU time since boot was taken by the host")
+                write!(f, "{percent:.1}% of the CPU time since boot was taken by the host")
             }
             Self::Interrupted { per_second, length_ns, share } => write!(
                 f,
-                "a core is interrupted {per_second:.0} times a second, for {:.1} µs (median): about {:.0} % of all tasks of \
+                "a core is interrupted {per_second:.0} times a second, for {:.1} µs (median): about {:.0}% of all tasks of \
                  1 µs on two cores are hit, so their 99th percentile is the machine's",
                 *length_ns as f64 / 1e3,
                 100.0 * share
@@ -73,7 +73,7 @@ impl fmt::Display for Warning {
             Self::Unoptimized => f.write_str("this lab was built without optimization: use --release"),
             Self::OtherSpeed { percent } => write!(
                 f,
-                "one core computed {:.0} % {} at the end of the run than at its start: something else was using it, or its \
+                "one core computed {:.0}% {} at the end of the run than at its start: something else was using it, or its \
                  clock changed",
                 percent.abs(),
                 if *percent > 0.0 { "faster" } else { "slower" }

@@ -28,8 +28,8 @@ use crate::{
     stats::{self, Curve},
 };
 
-pub(super) const METG: &str = "METG(50 %)";
-const BARE: &str = "bare task at METG(50 %)";
+pub(super) const METG: &str = "METG(50%)";
+const BARE: &str = "bare task at METG(50%)";
 const HALF: f64 = 0.5;
 
 /// Time of all tasks of a point if they were empty, in seconds.
@@ -141,7 +141,7 @@ mod tests {
 
     #[test]
     fn an_overhead_of_so_many_nanoseconds_is_found_whether_the_sweep_begins_above_or_below() {
-        // One iteration is one nanosecond, and each task costs 1 us more than its work.
+        // One iteration is one nanosecond, and each task costs 1 µs more than its work.
         let model = |iterations: u64| {
             let task_ns = iterations as f64;
             Ok(Point { iterations, task_ns, efficiency: task_ns / (task_ns + 1000.0) })

@@ -3,7 +3,7 @@
 //! Rounds of trips are interleaved with rounds of a bare spinning ping-pong in the same process, and each is divided by the
 //! ping-pong before it: on a machine whose clock and neighbors change, that ratio stands still where both times do not.
 //!
-//! The tail is another matter. Where a core is interrupted every 50 us or so (see `noise`), 1 % of all ping-pongs are hit, and
+//! The tail is another matter. Where a core is interrupted every 50 µs or so (see `noise`), 1% of all ping-pongs are hit, and
 //! three times as many trips, which take three times as long: the ping-pong's p99 is a bare ping-pong or an interruption by
 //! chance, and the ratio to it 10 or 0.1. So the trip's p99 is also divided by that of as many ping-pongs in a row as it may
 //! cost: they are exposed to the machine for as long as it may be.

@@ -20,7 +20,7 @@ pub(super) fn quick(x: u64) -> u64 {
     answer(x)
 }
 
-/// Up to 200 us of computation.
+/// Up to 200 µs of computation.
 pub(super) fn busy(x: u64) -> u64 {
     let end = Instant::now() + Duration::from_micros(x % 200);
     while Instant::now() < end {
