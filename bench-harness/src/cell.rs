@@ -146,13 +146,15 @@ mod tests {
     #[test]
     fn an_item_without_an_answer_is_a_failed_task_on_every_executor() {
         let folder = tempfile::tempdir().unwrap();
-        let spec = sqlite::Spec { databases: vec![folder.path().join("missing.db")], repeats: 3, ..Default::default() };
+        let broken = folder.path().join("broken.db");
+        std::fs::write(&broken, "this text is not a database").unwrap();
+        let spec = sqlite::Spec { databases: vec![broken], repeats: 3, ..Default::default() };
         for executor in [Kind::Serial, Kind::Thread, Kind::Rayon] {
             let work = Work::new(&spec).unwrap();
             let cell = CellSpec { work, executor, workers: 2, data: folder.path().into(), input: None };
             let measured = measure::<sqlite::Spec>(&cell).unwrap();
             assert_eq!((measured.tasks, measured.failed_tasks), (3, 3), "{executor}");
-            assert!(measured.first_error.unwrap().contains("missing.db"));
+            assert!(measured.first_error.unwrap().contains("broken.db"));
         }
     }
 
