@@ -1,5 +1,5 @@
 //! Notes which compiler builds the lab, and from which revision: runs by different compilers are not comparable, and the folder
-//! that the lab runs in later says nothing about where it comes from.
+//! in which the lab runs later does not say from which sources it was built.
 
 use std::{path::Path, process::Command};
 
@@ -15,8 +15,8 @@ fn main() {
     }
 }
 
-/// The revision of the checkout that has this crate in it, with `-dirty` when it has changes. A copy of the sources in somebody
-/// else's repository is not one of its files.
+/// The revision of the checkout that has this crate in it, with `-dirty` when it has changes. A copy of the sources in the
+/// repository of another project has none, since it is not one of that repository's files.
 fn revision() -> Option<String> {
     git(&["ls-files", "--error-unmatch", "Cargo.toml"])?;
     // A commit moves the branch that HEAD names, and a checkout HEAD itself.
@@ -33,7 +33,7 @@ fn revision() -> Option<String> {
     git(&["describe", "--always", "--dirty", "--abbrev=12"])
 }
 
-/// What a command of git's says, in one line.
+/// The output of a git command, in one line.
 fn git(arguments: &[&str]) -> Option<String> {
     let output = Command::new("git").args(arguments).output().ok()?;
     let text = String::from_utf8(output.stdout).ok()?;

@@ -15,7 +15,7 @@ use crate::{
     work::Work,
 };
 
-/// A cell as the child process is told of it.
+/// A cell, as it is sent to the child process.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct CellSpec {
     pub(crate) work: Work,
@@ -23,7 +23,7 @@ pub(crate) struct CellSpec {
     pub(crate) workers: u32,
     /// Where made input is kept.
     pub(crate) data: PathBuf,
-    /// Fingerprint of the input that was planned for: what changes while it is measured makes no answer wrong.
+    /// Fingerprint of the planned input: an input that changes during the run is an error, and not a wrong answer.
     pub(crate) input: Option<String>,
 }
 
@@ -45,18 +45,18 @@ pub(crate) fn measure<W: Workload>(cell: &CellSpec) -> Result<Measured, LabError
     let prepared = workload.prepare(&Place { data: &cell.data, again: true })?;
     if cell.input.as_ref().is_some_and(|planned| *planned != prepared.fingerprint) {
         return Err(LabError::Sample(format!(
-            "the input has changed since the run began (now {}): measure on files that nobody writes",
+            "the input has changed since the run began (now {}): measure files that do not change",
             prepared.description
         )));
     }
     let before = counters::of_this_process_tree();
     let timed = Timed { workload, items: prepared.items };
     let mut measured = with_executor(cell.executor, cell.workers as usize, timed)?;
-    // The executor is gone, and its worker processes with it: only now do their counters show here. Starting them is in
-    // them as well; it is not in the makespan.
+    // The executor is gone, and its worker processes with it: their counters show here only now. These include the start
+    // of the workers, which the makespan does not.
     measured.counters = counters::of_this_process_tree().since(&before);
     if cell.executor == Kind::Serial {
-        // It runs tasks in `submit`, so that nobody waits for a result.
+        // The serial executor runs tasks in `submit`, so that no thread waits for a result.
         measured.latency = None;
     }
     Ok(measured)
@@ -94,7 +94,7 @@ impl<W: Workload> Visit for Timed<W> {
 
         let (mut digest, mut failed_tasks, mut first_error) = (Digest::new(), 0, None);
         for answer in &answers {
-            // An item without an answer has failed, whether its task was lost or says so itself.
+            // An item without an answer has failed, whether its task was lost or reports the failure.
             let error = match answer {
                 Some(Ok(answer)) => {
                     self.workload.add_to(&mut digest, answer);

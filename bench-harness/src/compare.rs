@@ -7,24 +7,26 @@ use reports::{
 
 use crate::{error::LabError, stats};
 
-/// Within this, a change is not worth a word.
+/// A smaller change is not reported.
 const EVEN: f64 = 0.03;
 
 /// Compares `new` with `base`, cell by cell.
 ///
 /// # Errors
 ///
-/// [`LabError::NotComparable`] when they were measured on different hosts or inputs: then the ratio would say nothing about
-/// the code.
+/// [`LabError::NotComparable`] when they were measured on different hosts or inputs, since their ratio would then say nothing
+/// about the code.
 pub(crate) fn compare(base: &Run, new: &Run) -> Result<Comparison, LabError> {
     if base.host.fingerprint != new.host.fingerprint {
         return Err(LabError::NotComparable(format!(
-            "they are from different hosts, \"{}\" and \"{}\"; measure both on one",
+            "they are from different hosts, \"{}\" and \"{}\"; measure both on one host",
             base.host.fingerprint, new.host.fingerprint
         )));
     }
     if base.quick != new.quick {
-        return Err(LabError::NotComparable("one is quick and the other is not; measure both alike".to_owned()));
+        return Err(LabError::NotComparable(
+            "one is quick and the other is not; measure both with or both without --quick".to_owned(),
+        ));
     }
     for input in &base.inputs {
         let other = new.inputs.iter().find(|other| other.workload == input.workload);
@@ -62,7 +64,7 @@ fn row(id: &str, base: Option<&Cell>, new: Option<&Cell>, seed: u64) -> Comparis
     let ratio = stats::ratio_of_medians(&samples(base), &samples(new), seed);
     let verdict = match (ratio, base, new) {
         _ if bad(new) => Change::Bad,
-        // The time of a wrong answer is nothing to be measured against.
+        // A time at which an answer was wrong cannot be compared with.
         _ if bad(base) => Change::BadBase,
         (_, None, _) => Change::Added,
         (_, _, None) => Change::Gone,

@@ -2,16 +2,16 @@
 
 /// An executor under measurement.
 pub(crate) trait Contender: Sync {
-    /// A task that was taken.
+    /// A task that the contender has taken.
     type Ticket;
 
     /// Submits a task that returns its argument; `None` when it was not taken.
     fn submit(&self, number: u64) -> Option<Self::Ticket>;
 
-    /// A task that returns the length of its argument; `None` when it was not taken.
+    /// Submits a task that returns the length of its argument; `None` when it was not taken.
     fn submit_bytes(&self, bytes: Vec<u8>) -> Option<Self::Ticket>;
 
-    /// `None` when the task failed.
+    /// The task's answer; `None` when it failed.
     fn wait(&self, ticket: Self::Ticket) -> Option<u64>;
 
     /// The sum of the answers.
@@ -19,13 +19,13 @@ pub(crate) trait Contender: Sync {
         tickets.into_iter().filter_map(|ticket| self.wait(ticket)).sum()
     }
 
-    /// The most tasks that it can be asked to hold.
+    /// The most tasks that it can hold at the same time.
     fn in_flight(&self) -> u32 {
         u32::MAX
     }
 }
 
-/// Something to do with a contender of any type.
+/// An action on a contender of any type.
 pub(crate) trait ContenderVisit {
     type Output;
     fn visit<C: Contender>(self, contender: &C) -> Self::Output;

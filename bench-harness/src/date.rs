@@ -2,12 +2,12 @@
 
 use std::time::{Duration, UNIX_EPOCH};
 
-/// As RFC 3339 has it.
+/// A time in RFC 3339.
 pub(crate) fn rfc3339(since_epoch: Duration) -> String {
     humantime::format_rfc3339_seconds(UNIX_EPOCH + since_epoch).to_string()
 }
 
-/// For names of files.
+/// A time in a form that suits names of files.
 pub(crate) fn compact(since_epoch: Duration) -> String {
     rfc3339(since_epoch).replace(['-', ':'], "")
 }

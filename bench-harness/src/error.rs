@@ -1,8 +1,8 @@
-//! What can go wrong in the lab, and with which code it exits.
+//! The errors of the lab, and the code with which it exits for each.
 
 use std::{error::Error, io, path::PathBuf, process::ExitCode};
 
-/// Something went wrong before, after or around measuring. What goes wrong in a cell is that cell's verdict.
+/// An error before, after or around the measuring. An error in a cell is that cell's verdict.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum LabError {
     #[error("failed to {action} {}", path.display())]
@@ -20,7 +20,7 @@ pub(crate) enum LabError {
     Build(#[from] executor_core::BuildError),
     #[error("{0}")]
     Sample(String),
-    /// What clap cannot see: arguments that are good by themselves and make no sense together.
+    /// A mistake that clap cannot see: arguments that are valid by themselves and not together.
     #[error("{0}")]
     Usage(String),
     #[error("these runs cannot be compared: {0}")]

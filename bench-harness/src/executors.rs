@@ -21,7 +21,7 @@ use crate::error::LabError;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Kind {
-    /// Every task at once, where it is submitted.
+    /// `SerialExecutor`: each task runs at once, in `submit`.
     Serial,
     /// `ThreadPoolExecutor`.
     Thread,
@@ -35,18 +35,18 @@ pub(crate) enum Kind {
     ProcessPerTask,
 }
 
-/// What the lab knows of an executor.
+/// The properties of an executor in the lab.
 struct Row {
     kind: Kind,
     name: &'static str,
-    /// What to know about its figures.
+    /// A note on its figures for the reader of a table.
     note: &'static str,
-    /// Whether it keeps its workers from task to task, so that its overhead is worth a closer look.
+    /// Whether it keeps its workers from task to task, so that its overhead is measured in detail.
     is_pool: bool,
     has_processes: bool,
 }
 
-/// The one table of executors under test, in the order of reports; every list of them derives from it.
+/// The one table of executors under test, in the order of reports; every list of executors derives from it.
 static TABLE: [Row; 6] = [
     Row {
         kind: Kind::Serial,
@@ -75,13 +75,13 @@ impl Kind {
         all
     };
 
-    /// Those that keep their workers.
+    /// The executors that keep their workers.
     pub(crate) fn pools() -> impl Iterator<Item = Self> {
         TABLE.iter().filter(|row| row.is_pool).map(|row| row.kind)
     }
 
     fn row(self) -> &'static Row {
-        // INVARIANT: the table is in the order of the enum; a test looks.
+        // INVARIANT: the table is in the order of the enum; a test checks it.
         &TABLE[self as usize]
     }
 
@@ -104,13 +104,13 @@ impl fmt::Display for Kind {
     }
 }
 
-/// Something to do with an executor of any type.
+/// An action on an executor of any type.
 pub(crate) trait Visit {
     type Output;
     fn visit<E: Executor + Sync>(self, executor: &E, pids: &dyn Fn() -> Vec<u32>) -> Self::Output;
 }
 
-/// Builds an executor with its workers ready, and shows it to `visit`. `pids` are its worker processes.
+/// Builds an executor with its workers ready, and passes it to `visit`. `pids` returns its worker processes.
 pub(crate) fn with_executor<V: Visit>(kind: Kind, workers: usize, visit: V) -> Result<V::Output, LabError> {
     let none: &dyn Fn() -> Vec<u32> = &Vec::new;
     Ok(match kind {
@@ -127,7 +127,7 @@ pub(crate) fn with_executor<V: Visit>(kind: Kind, workers: usize, visit: V) -> R
     })
 }
 
-/// Starts something new for each task, with at most so many at the same time: what people write without a pool.
+/// Starts a new thread or process for each task, with at most `workers` at the same time: what a program without a pool does.
 pub(crate) struct PerTask {
     core: PerTaskHandle,
 }
@@ -145,7 +145,7 @@ struct Slots {
 }
 
 impl Slots {
-    /// Waits until no more than `limit` are in use; takes one if `take`.
+    /// Waits until at most `limit` places are in use; takes one more if `take`.
     fn wait(&self, limit: usize, take: bool) {
         let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
         while *used > limit {

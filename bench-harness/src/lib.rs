@@ -1,7 +1,7 @@
 //! The lab as a library: it plans, measures, analyzes, and hands the run to `reports`.
 //!
-//! The `lab` binary is [`Lab::new`] and its [`run`](Lab::run), and nothing else. A program of yours with workloads of its own
-//! is the same with a [`with`](Lab::with) for each of them.
+//! The `lab` binary is [`Lab::new`] and its [`run`](Lab::run), and nothing else. A program with workloads of its own calls
+//! [`with`](Lab::with) for each of them in between.
 #![deny(unsafe_code)]
 #![warn(clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr)]
 
@@ -34,15 +34,15 @@ use registry::Registry;
 
 /// The lab, with the workloads that it knows.
 ///
-/// Its samples are taken in processes of their own, which are the same program started again: `main` is to be
-/// [`run`](Lab::run) and nothing before it.
+/// Its samples are taken in processes of their own, which are the same program started again: `main` must call
+/// [`run`](Lab::run) and do nothing before it.
 ///
 /// ```no_run
 /// use bench_harness::Lab;
 /// use serde::{Deserialize, Serialize};
 /// use workloads::{JobSize, Place, PrepareError, Prepared, Workload};
 ///
-/// /// Sums of so many numbers.
+/// /// Sums of `numbers` numbers each.
 /// #[derive(Debug, Clone, Serialize, Deserialize)]
 /// struct Sums {
 ///     numbers: u64,
@@ -76,20 +76,20 @@ pub struct Lab {
 }
 
 impl Lab {
-    /// With the workloads of the lab itself.
+    /// A lab with the built-in workloads.
     #[must_use]
     pub fn new() -> Self {
         Self { registry: Registry::built_in() }
     }
 
-    /// With one more, which all commands know from now on. One of a name that is known takes its place.
+    /// Adds a workload, which all commands know from now on. It replaces a workload of the same name.
     #[must_use]
     pub fn with<W: Workload>(mut self) -> Self {
         self.registry.visit::<W>();
         self
     }
 
-    /// Does what the command line says, and tells what went wrong. In a worker process it does not return.
+    /// Runs the command of the command line, and reports errors on standard error. In a worker process it does not return.
     #[must_use]
     pub fn run(self) -> ExitCode {
         executor_core::init();

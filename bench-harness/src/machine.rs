@@ -1,4 +1,4 @@
-//! What host this is, and whether it is fit to measure.
+//! The host, and whether it is quiet enough to benchmark.
 
 use std::{collections::BTreeMap, fs};
 
@@ -6,7 +6,7 @@ use reports::model::{Host, Warning};
 
 use crate::noise::Noise;
 
-/// Looks at the machine. What it does not tell is left out.
+/// Inspects the machine. Facts that it does not provide are left out.
 pub(crate) fn inspect() -> Host {
     let cpu = read("/proc/cpuinfo");
     let field = |name: &str| {
@@ -51,7 +51,7 @@ pub(crate) fn inspect() -> Host {
     let noise = Noise::watch();
     fact("interruptions of a core", noise.fact());
     warnings.extend(noise.warning());
-    // One word of the kernel's: "notsupported", "notimplemented".
+    // The kernel answers in one word: "notsupported", "notimplemented".
     fact("SMT", read("/sys/devices/system/cpu/smt/control").replacen("not", "not ", 1));
     fact("turbo disabled", read("/sys/devices/system/cpu/intel_pstate/no_turbo"));
     fact("transparent huge pages", chosen(&read("/sys/kernel/mm/transparent_hugepage/enabled")));
@@ -83,14 +83,14 @@ fn chosen(text: &str) -> String {
         .map_or_else(String::new, |(word, _)| word.to_owned())
 }
 
-/// From the first line of `/proc/pressure/cpu`: `some avg10=90.41 avg60=...`.
+/// Reads the first line of `/proc/pressure/cpu`: `some avg10=90.41 avg60=...`.
 fn pressure(text: &str) -> String {
     text.strip_prefix("some avg10=")
         .and_then(|rest| rest.split_whitespace().next()?.parse().ok())
         .map_or_else(String::new, |percent: f64| format!("{percent:.0}% of the last 10 s"))
 }
 
-/// From the first line of `/proc/stat`: user nice system idle iowait irq softirq steal.
+/// Reads the first line of `/proc/stat`: user nice system idle iowait irq softirq steal.
 fn steal_percent(stat: &str) -> f64 {
     let times: Vec<f64> = stat
         .lines()
@@ -106,7 +106,7 @@ fn steal_percent(stat: &str) -> f64 {
 }
 
 /// Revision of the sources that this lab was built from, with `-dirty` when they had changes; `None` where they were in no
-/// checkout. (The folder that it runs in may be that of anything.)
+/// checkout. (The folder in which the lab runs may belong to another project.)
 pub(crate) fn revision() -> Option<String> {
     option_env!("LAB_REVISION").map(ToOwned::to_owned)
 }

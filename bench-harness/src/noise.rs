@@ -1,9 +1,9 @@
-//! What somebody else takes of a core: the host of a virtual machine, interrupts, other programs.
+//! How much of a core is taken away: by the host of a virtual machine, by interrupts, by other programs.
 //!
-//! A thread that does nothing but read the clock sees a gap wherever it was interrupted, as `osnoise` of the Linux tracer and
-//! `sysjitter` do it. The kernel does not count what the host of a virtual machine takes for a few microseconds at a time, but
-//! a tail of short tasks is made of it: two cores that are interrupted 15,000 times a second each do so to 3% of all tasks
-//! that take both of them a microsecond.
+//! A thread that does nothing but read the clock sees a gap wherever it was interrupted; `osnoise` of the Linux tracer and
+//! `sysjitter` use the same method. The kernel does not count the few microseconds that the host of a virtual machine takes
+//! at a time, but the tail of short tasks consists of them: where two cores are interrupted 15,000 times a second each, 3% of
+//! all tasks that take both cores for a microsecond are hit.
 
 use std::time::{Duration, Instant};
 
@@ -11,18 +11,18 @@ use reports::model::Warning;
 
 use crate::stats::nanos;
 
-/// Long enough for hundreds of interruptions where they matter.
+/// How long a core is watched: long enough for hundreds of interruptions where they matter.
 const WATCH: Duration = Duration::from_millis(50);
-/// A gap is at least so long, and so many times as long as the clock usually takes.
+/// A gap is at least this long, and this many times as long as the clock usually takes.
 const SHORTEST_NS: u64 = 500;
 const USUAL: u64 = 10;
-/// Where this share of tasks is interrupted, it is their 99th percentile.
+/// Where this share of tasks is interrupted, the 99th percentile is that of interrupted tasks.
 const TAIL: f64 = 0.01;
-/// What the share is told for: a short task on two cores.
+/// The task that the share is reported for: a short one on two cores.
 const TASK_SECONDS: f64 = 1e-6;
 const TASK_CORES: f64 = 2.0;
 
-/// Interruptions of one core that has nothing else to do.
+/// Interruptions of one core that is otherwise idle.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Noise {
     per_second: f64,
@@ -56,7 +56,7 @@ impl Noise {
         Self { per_second: gaps.len() as f64 * 1e9 / watched_ns as f64, length_ns: median(gaps) }
     }
 
-    /// Of all short tasks, how many are interrupted.
+    /// The share of all short tasks that is interrupted.
     fn share(self) -> f64 {
         (self.per_second * TASK_SECONDS * TASK_CORES).min(1.0)
     }

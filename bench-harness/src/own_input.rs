@@ -1,4 +1,4 @@
-//! The user's own input, as `lab sweep` takes it: the options of all workloads, of which those of one make sense.
+//! The user's own input, as `lab sweep` takes it: the options of all workloads, of which those of the named one apply.
 
 use std::path::PathBuf;
 
@@ -11,12 +11,12 @@ use crate::{
 
 /// The options of all workloads.
 pub(crate) fn add_options(registry: &Registry, command: Command) -> Command {
-    // Each of them would put the text about its options there.
+    // Each workload would put the text about its options there.
     let about = command.get_about().cloned().unwrap_or_default();
     registry.iter().fold(command, |command, workload| workload.own_options(command)).about(about)
 }
 
-/// Those of one.
+/// The options of one workload.
 fn options_of(workload: &dyn AnyWorkload) -> Vec<Arg> {
     workload.own_options(Command::new("own")).get_arguments().cloned().collect()
 }
@@ -25,7 +25,7 @@ fn was_given(option: &Arg, matches: &ArgMatches) -> bool {
     matches.value_source(option.get_id().as_str()) == Some(ValueSource::CommandLine)
 }
 
-/// As on the command line, with a space before it.
+/// The options as on the command line, with a space before each.
 pub(crate) fn words(registry: &Registry, paths: &[PathBuf], matches: &ArgMatches) -> String {
     let mut words: String = paths.iter().map(|path| format!(" {}", quoted(&workloads::shown(path)))).collect();
     for option in registry.iter().flat_map(options_of).filter(|option| was_given(option, matches)) {
@@ -37,7 +37,7 @@ pub(crate) fn words(registry: &Registry, paths: &[PathBuf], matches: &ArgMatches
     words
 }
 
-/// What is given for another workload than `own` would change nothing.
+/// Refuses options of other workloads than `own`, which would change nothing.
 pub(crate) fn refuse_others(
     registry: &Registry,
     own: &dyn AnyWorkload,
@@ -65,7 +65,7 @@ pub(crate) fn refuse_others(
     Ok(())
 }
 
-/// As a shell takes it for one word.
+/// Quotes a word for a shell.
 fn quoted(word: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/._-=:@%+,".contains(&byte);
     if !word.is_empty() && word.bytes().all(plain) {

@@ -1,4 +1,4 @@
-//! How a run is called, and where its files are.
+//! The name of a run, and the places of its files.
 
 use std::{
     path::{Path, PathBuf},
@@ -7,18 +7,19 @@ use std::{
 
 use crate::{date::compact, stats::nanos};
 
-/// A name that no other run has, on this machine or beside it: the second says when, and the end who.
+/// A name that no other run has, on this machine or on another one that shares the folder: it begins with the second in which the
+/// run started, and its end depends on the process too.
 pub(crate) fn name(started: Duration, kind: &str) -> String {
     let mut random = workloads::Random::new(nanos(started) ^ (u64::from(std::process::id()) << 32));
     format!("{}-{kind}-{:04x}", compact(started), random.next_u64() >> 48)
 }
 
-/// Where a run's files go by default.
+/// The default folder of a run's files.
 pub(crate) fn default_folder(id: &str) -> PathBuf {
     Path::new("reports").join("out").join(id)
 }
 
-/// Where made input is kept between runs.
+/// The folder in which made input is kept between runs.
 pub(crate) fn default_data() -> PathBuf {
     Path::new("target").join("lab-data")
 }

@@ -1,4 +1,4 @@
-//! What is measured: the grid of cells, and what is left out of it and why.
+//! The plan of a job: the grid of cells, and which cells are left out and why.
 
 use std::path::Path;
 
@@ -62,7 +62,7 @@ impl Plan {
                 data: data.to_path_buf(),
                 input: planned.clone(),
             };
-            // The serial run is what the others' answers and speeds are compared with.
+            // The answers and speeds of all others are compared with the serial run.
             plan.cells.push(cell(Kind::Serial, 1));
             for &executor in executors.iter().filter(|executor| **executor != Kind::Serial) {
                 let workers = if work.waits() { &size.io_workers } else { &size.cpu_workers };

@@ -1,4 +1,4 @@
-//! The workloads that this lab knows, of whatever type.
+//! The workloads that this lab knows, behind one type.
 
 use std::{any::Any, io, marker::PhantomData, path::Path, path::PathBuf, process, process::ExitCode};
 
@@ -13,34 +13,34 @@ use crate::{
     work::Work,
 };
 
-/// A workload whose type nobody has to know.
+/// A workload without its type.
 pub(crate) trait AnyWorkload: Send + Sync {
     fn name(&self) -> &'static str;
     fn alias(&self) -> Option<&'static str>;
 
     /// Whether a sweep takes paths without an option before them.
     fn takes_paths(&self) -> bool;
-    /// What helps where it does not.
+    /// What to say where it does not.
     fn instead_of_paths(&self) -> &'static str;
 
-    /// As the lab's jobs measure it.
+    /// The workload as the lab's jobs measure it.
     fn of_job(&self, job: &JobSize) -> Result<Work, LabError>;
     /// Adds the options of the user's own input.
     fn own_options(&self, command: Command) -> Command;
     /// The same work on the user's own input.
     fn with_own(&self, work: &Work, paths: &[PathBuf], matches: &ArgMatches) -> Result<Work, LabError>;
-    /// Starts what its tasks need beside them, until the value is dropped.
+    /// Starts the server that its tasks need, if any, until the value is dropped.
     fn begin(&self, work: &mut Work) -> Result<Option<Box<dyn Any>>, LabError>;
-    /// What the program does that was started so.
+    /// Runs that server: the program was started again for it.
     fn beside(&self, config: &str) -> io::Result<()>;
-    /// Makes its input, and describes it and what is left out of it.
+    /// Makes its input, and describes it and the items that are left out.
     fn input(&self, work: &Work, data: &Path) -> Result<(Input, Vec<Skipped>), LabError>;
     /// Runs a cell once.
     fn measure(&self, cell: &CellSpec) -> Result<Measured, LabError>;
 
-    /// Its command of `lab run`.
+    /// Its subcommand of `lab run`.
     fn command(&self) -> Command;
-    /// Does it.
+    /// Runs that subcommand.
     fn run(&self, matches: &ArgMatches, data: &Path) -> Result<ExitCode, LabError>;
 }
 
@@ -114,11 +114,11 @@ impl<W: Workload> AnyWorkload for Of<W> {
     }
 }
 
-/// This program again, to do what a workload needs beside its tasks.
+/// This program, started again as the server that a workload needs.
 fn beside<W: Workload>(config: &str) -> io::Result<process::Command> {
     let mut command = process::Command::new(std::env::current_exe()?);
     command.args(["beside", W::NAME, config]);
-    // Ctrl-C is for the lab, which ends what it has started.
+    // Ctrl-C is for the lab, which ends the processes that it has started.
     #[cfg(unix)]
     std::os::unix::process::CommandExt::process_group(&mut command, 0);
     Ok(command)
@@ -129,7 +129,7 @@ fn beside<W: Workload>(config: &str) -> io::Result<process::Command> {
 pub(crate) struct Registry(Vec<Box<dyn AnyWorkload>>);
 
 impl Registry {
-    /// Those of the lab itself.
+    /// The built-in workloads.
     pub(crate) fn built_in() -> Self {
         let mut registry = Self::default();
         workloads::each(&mut registry);
@@ -142,7 +142,7 @@ impl Registry {
 
     /// # Errors
     ///
-    /// [`LabError::Usage`] when there is none of this name.
+    /// [`LabError::Usage`] when there is no workload of this name.
     pub(crate) fn find(&self, name: &str) -> Result<&dyn AnyWorkload, LabError> {
         self.iter()
             .find(|workload| workload.name() == name || workload.alias() == Some(name))
@@ -151,7 +151,7 @@ impl Registry {
 }
 
 impl VisitWorkload for Registry {
-    /// Another one of the same name takes the place of the first.
+    /// Adds a workload; it replaces a workload of the same name.
     fn visit<W: Workload>(&mut self) {
         let added: Box<dyn AnyWorkload> = Box::new(Of::<W>(PhantomData));
         match self.0.iter_mut().find(|known| known.name() == W::NAME) {

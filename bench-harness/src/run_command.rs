@@ -1,6 +1,6 @@
 //! `lab run`: one cell on the user's own input, with the answers on standard output.
 //!
-//! Every item has a name, and what becomes of it is told under that name: an answer, a failure, or a skip. In JSON each line
+//! Every item has a name, and its outcome is printed under that name: an answer, a failure, or a skip. In JSON each line
 //! is an object whose `kind` is `answer`, `failed`, `skipped` or, of the last one, `summary`.
 
 use std::{
@@ -22,19 +22,19 @@ use crate::{
     tell::tell,
 };
 
-/// Which executor, and how to print.
+/// The executor, and the form of the output.
 #[derive(Debug, Args)]
 struct Common {
-    /// What runs the tasks.
+    /// The executor that runs the tasks.
     #[arg(long, short, value_enum, default_value_t = Kind::Thread)]
     executor: Kind,
-    /// Number of workers; default: one per CPU.
+    /// Number of workers [default: one per CPU].
     #[arg(long, short, value_parser = clap::value_parser!(u32).range(1..=4096))]
     workers: Option<u32>,
-    /// How the answers are printed.
+    /// Form of the answers.
     #[arg(long, default_value = "text")]
     format: String,
-    /// Exit with 1 also when something that was not named itself was skipped, such as a socket in a folder.
+    /// Exit with 1 also when an item was skipped that was not named itself, such as a socket in a folder.
     #[arg(long)]
     strict: bool,
 }
@@ -44,17 +44,17 @@ impl Common {
         match self.format.as_str() {
             "text" => Format::Text,
             "json" => Format::Json,
-            // Clap has let nothing else through.
+            // Clap accepts no other value.
             _ => Format::Own,
         }
     }
 }
 
-/// The command of one workload.
+/// The subcommand of one workload.
 pub(crate) fn command<W: Workload>() -> Command {
     let command = Command::new(W::NAME).aliases(W::ALIAS);
     let formats = ["text", "json"].into_iter().chain(W::OWN_FORMAT);
-    // The text about it comes last: options bring their own.
+    // `about` comes last: the options of a workload set one of their own.
     Common::augment_args(W::run_options(command))
         .about(W::ABOUT)
         .mut_arg("format", |format| format.value_parser(PossibleValuesParser::new(formats)))
@@ -64,11 +64,11 @@ pub(crate) fn command<W: Workload>() -> Command {
 pub(crate) fn run<W: Workload>(matches: &ArgMatches, data: &Path, start: Start<'_>) -> Result<ExitCode, LabError> {
     let common = Common::from_arg_matches(matches).map_err(|error| LabError::Usage(error.to_string()))?;
     let mut workload = W::from_run(matches)?;
-    // Lives until the last answer is here.
+    // The server lives until the last answer is here.
     let _beside = workload.begin(start)?;
     tell_made(workload.made_without(), data);
     let prepared = match workload.prepare(&Place { data, again: false }) {
-        // Each is named with its reason, also when nothing else is left.
+        // Each skipped item is named with its reason, also when no other is left.
         Err(PrepareError::AllSkipped { skipped }) => {
             let left_out = tell_skipped(common.format(), &skipped, workload.named())?;
             let error = PrepareError::AllSkipped { skipped };
@@ -92,7 +92,7 @@ pub(crate) fn run<W: Workload>(matches: &ArgMatches, data: &Path, start: Start<'
     Ok(if is_bad { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
-/// Whatever the current folder is, the made files are in it: whoever starts the lab elsewhere looks for them there.
+/// Says where the made files are: their folder is in the current one, so a lab that is started elsewhere makes new ones.
 fn tell_made(option: Option<&str>, data: &Path) {
     if let Some(option) = option {
         let place = std::path::absolute(data).unwrap_or_else(|_| data.to_path_buf());
@@ -100,11 +100,11 @@ fn tell_made(option: Option<&str>, data: &Path) {
     }
 }
 
-/// What was left out.
+/// Numbers of the items that were left out.
 #[derive(Debug, Clone, Copy, Default)]
 struct LeftOut {
     all: usize,
-    /// Of them, what the user has named: as bad as a failure.
+    /// How many of them the user has named, which is as bad as a failure.
     named: usize,
 }
 
@@ -146,7 +146,7 @@ fn line(value: &Value) -> Vec<u8> {
     format!("{value}\n").into_bytes()
 }
 
-/// The last line of JSON, whatever was run and whatever became of it.
+/// The last line of JSON: the summary of any run.
 fn summary(tasks: usize, failed: usize, skipped: usize, makespan_ns: u64, digest: &str) -> Vec<u8> {
     line(&json!({
         "kind": "summary",
@@ -158,9 +158,9 @@ fn summary(tasks: usize, failed: usize, skipped: usize, makespan_ns: u64, digest
     }))
 }
 
-/// Prints the answers of a workload as they come.
+/// Prints the answers of a workload as they arrive.
 struct Answers<W: Workload> {
-    /// Names and items are in step.
+    /// The names of the items, in their order.
     names: Vec<ItemName>,
     items: Vec<W::Input>,
     format: Format,
@@ -176,7 +176,7 @@ impl<W: Workload> Visit for Answers<W> {
         let (mut failed, mut digest) = (0, Digest::new());
         let start = Instant::now();
         let mut answers = executor.map(W::run, self.items);
-        // By the names and not by the answers: each name has one line, whatever came back for it.
+        // The loop goes over the names and not over the answers: each name has one line, also where no answer came back.
         for name in &self.names {
             let shown = match answers.next() {
                 Some(Ok(answer)) => {
@@ -184,7 +184,7 @@ impl<W: Workload> Visit for Answers<W> {
                     W::show(name, answer, self.format)
                 }
                 Some(Err(error)) => {
-                    // Answers without one of them are not those of fewer items.
+                    // A lost answer must not make the digest that of fewer items.
                     digest.add(&"lost");
                     Shown::Failed(lost(&error))
                 }
@@ -192,7 +192,7 @@ impl<W: Workload> Visit for Answers<W> {
             };
             failed += usize::from(matches!(shown, Shown::Failed(_)));
             match output.write_all(&printed(name, shown, self.format)) {
-                // Whoever reads has seen enough, as in `lab run ... | head`.
+                // The reader has closed the pipe, as in `lab run ... | head`.
                 Err(error) if error.kind() == ErrorKind::BrokenPipe => return Ok(failed),
                 written => written.map_err(LabError::Output)?,
             }
@@ -213,7 +213,7 @@ impl<W: Workload> Visit for Answers<W> {
     }
 }
 
-/// What is printed for an item; a failure is told besides.
+/// The output for an item. A failure goes to standard error as well.
 fn printed(name: &ItemName, shown: Shown, format: Format) -> Vec<u8> {
     match shown {
         Shown::Nothing => Vec::new(),
@@ -233,7 +233,7 @@ fn tell_summary(count: usize, failed: usize, elapsed: Duration, digest: &str) {
     tell!("{count} {tasks} in {time}, {rate:.0} tasks/s, {failed} failed, digest {}", &digest[..16]);
 }
 
-/// Why a task gave nothing back, and what helps those who do not write the program.
+/// Why a task has no result, with a remedy for a user who does not write the program.
 fn lost(error: &TaskError) -> String {
     match error {
         TaskError::Encode { what, .. } if what == "result" && chain(error).contains("512 MiB") => {
@@ -250,7 +250,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_answer_that_is_too_long_has_a_cure_for_those_who_write_no_programs() {
+    fn an_answer_that_is_too_long_has_a_cure_for_users_who_write_no_programs() {
         let error = |cause: &str| TaskError::Encode { what: "result".to_owned(), cause: cause.to_owned().into() };
         let told = lost(&error("it is longer than 512 MiB: use SharedBytes::with_len"));
         assert!(told.contains("--executor thread") && !told.contains("SharedBytes"), "{told}");

@@ -1,4 +1,4 @@
-//! A workload with its settings, of whatever type: as it travels to the process that takes a sample.
+//! A workload with its settings, without its type: the form that is sent to the process that takes a sample.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -6,7 +6,7 @@ use workloads::Workload;
 
 use crate::error::LabError;
 
-/// What a cell runs.
+/// The work of a cell.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Work {
     name: String,
@@ -20,10 +20,10 @@ impl Work {
         Ok(Self { name: W::NAME.to_owned(), waits: W::WAITS, settings })
     }
 
-    /// The workload that this was made of.
+    /// Reads the workload back.
     pub(crate) fn open<W: Workload>(&self) -> Result<W, LabError> {
         W::deserialize(&self.settings)
-            .map_err(|error| LabError::Sample(format!("the settings of {} make no sense: {error}", W::NAME)))
+            .map_err(|error| LabError::Sample(format!("invalid settings of {}: {error}", W::NAME)))
     }
 
     pub(crate) fn name(&self) -> &str {

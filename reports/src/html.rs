@@ -190,7 +190,7 @@ fn badges(run: &Run) -> Vec<Badge> {
         badge("✓", format!("{correct} of {} cells correct", run.cells.len()), "good", "#cells");
     }
     match run.host.warnings.len() {
-        0 => badge("✓", "machine fit to measure".to_owned(), "good", "#machine"),
+        0 => badge("✓", "no machine warnings".to_owned(), "good", "#machine"),
         1 => badge("▲", "1 warning about the machine".to_owned(), "care", "#machine"),
         many => badge("▲", format!("{many} warnings about the machine"), "care", "#machine"),
     }

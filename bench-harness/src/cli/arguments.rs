@@ -1,4 +1,4 @@
-//! The command line. What belongs to single workloads is put in by those.
+//! The command line. Each workload adds its own options.
 
 use std::path::PathBuf;
 
@@ -16,14 +16,15 @@ use crate::{
     registry::Registry,
 };
 
-/// Measures executors on real work, and shows when process overhead beats thread overhead.
+/// Measures executors on real work, and shows from which task duration a process pool outperforms a thread pool.
 #[derive(Debug, Parser)]
 #[command(
     name = "lab",
     version,
-    after_help = "Exit codes: 0 done; 1 something went wrong, or an item failed or was named and skipped (--strict: or was \
-                  skipped at all); 2 wrong usage; 4 the runs cannot be compared; 5 an executor gave wrong answers; 6 one hangs and 7 one leaks (both: \
-                  stress); 130 stopped by Ctrl-C, with the report of what was measured (a second Ctrl-C: at once, without)."
+    after_help = "Exit codes: 0 done; 1 an error occurred, an item failed, or an item that was named was skipped (--strict: \
+                  any item was skipped); 2 wrong usage; 4 the runs cannot be compared; 5 an executor gave wrong answers; 6 an \
+                  executor hangs and 7 an executor leaks (both: stress); 130 stopped by Ctrl-C, with a report of the cells \
+                  that were measured (a second Ctrl-C stops at once, without a report)."
 )]
 pub(super) struct Cli {
     #[command(subcommand)]
@@ -32,29 +33,29 @@ pub(super) struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
-    /// The main job: all workloads on all executors, as one HTML report.
+    /// Measure all workloads on all executors, and write one HTML report: the main job.
     Bench {
-        /// About a minute instead of about five.
+        /// Take about one minute instead of about five.
         #[arg(long)]
         quick: bool,
         #[command(flatten)]
         where_to: WhereTo,
     },
-    /// One workload over executors and worker counts, as an HTML report; on made input, or on your own.
+    /// Measure one workload over executors and worker counts, on made input or on your own, and write an HTML report.
     Sweep {
-        /// What to run.
+        /// The workload to run.
         #[arg(index = 1)]
         workload: String,
-        /// On what; all of them by default. Serial, which the others are compared with, is always there.
+        /// Executors to measure [default: all]. Serial is always measured, since the others are compared with it.
         #[arg(long, value_enum, value_delimiter = ',', value_name = "NAME,...")]
         executors: Vec<Kind>,
-        /// With how many workers each; default: 1, 2, 4, ... to four per core, and to 50 for those that wait.
+        /// Worker counts [default: 1, 2, 4, ... to four per core; to 50 for workloads that wait].
         #[arg(long, value_delimiter = ',', value_name = "N,...", value_parser = clap::value_parser!(u32).range(1..=4096))]
         workers: Vec<u32>,
-        /// How many samples of each cell; default: 6, and 3 with --quick.
+        /// Number of samples of each cell [default: 6, with --quick 3].
         #[arg(long, value_parser = clap::value_parser!(u32).range(1..=10_000))]
         reps: Option<u32>,
-        /// Small input.
+        /// Use small input and fewer samples.
         #[arg(long)]
         quick: bool,
         /// Files, folders or databases, for the workloads that take them.
@@ -63,59 +64,59 @@ pub(super) enum Command {
         #[command(flatten)]
         where_to: WhereTo,
     },
-    /// One workload on one executor, with your own input; the answers go to standard output.
+    /// Run one workload on one executor, with your own input; the answers go to standard output.
     Run,
-    /// What one task costs on each executor, on its peers, and on the bare machine, and which figures are reached.
+    /// Measure the cost of one task on each executor, on its peers, and on the bare machine, and check performance targets.
     Overhead {
-        /// What to measure; all of it by default, in about ten minutes.
+        /// Measurements to take [default: all, in about ten minutes].
         #[arg(long, value_enum, value_delimiter = ',', value_name = "NAME,...")]
         only: Vec<Measurement>,
         /// Number of workers.
         #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=4096))]
         workers: u32,
-        /// Fewer blocks and smaller sizes: to see whether it works.
+        /// Use fewer blocks and smaller sizes, to check that the measurements work.
         #[arg(long)]
         quick: bool,
-        /// How often everything is measured, each time in new processes; default: 7, and 3 with --quick.
+        /// Repetitions of everything, each in new processes [default: 7, with --quick 3].
         #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1000))]
         blocks: Option<u32>,
-        /// Seed of the order of measuring.
+        /// Seed of the order of measuring [default: from the clock].
         #[arg(long)]
         seed: Option<u64>,
-        /// Text has all figures, Markdown what they are held against, JSON every value of every block.
+        /// Output format: text has all figures, Markdown the targets, JSON every value of every block.
         #[arg(long, value_enum, default_value_t = TableFormat::Text)]
         format: TableFormat,
     },
-    /// Does random things to executors from several threads at once, and checks every answer. Looks for hangs, lost tasks,
+    /// Perform random operations on executors from several threads at once, and check every answer. Detects hangs, lost tasks,
     /// and threads, processes, files and memory that pools leave behind.
     Stress {
-        /// How long, for each executor.
+        /// Duration for each executor, in seconds.
         #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
         seconds: u64,
-        /// What the drivers do follows from it; default: from the clock.
+        /// Seed of the operations [default: from the clock].
         #[arg(long)]
         seed: Option<u64>,
-        /// On what.
+        /// The executor to test.
         #[arg(long, value_enum, default_value_t = StressTarget::All)]
         executor: StressTarget,
-        /// Only this round, again and again: to reproduce what one has shown.
+        /// Repeat only this round, to reproduce a failure that it has shown.
         #[arg(long)]
         round: Option<u64>,
-        /// After so many seconds without progress something hangs.
+        /// Seconds without progress after which a thread counts as hanging.
         #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
         patience: u64,
         #[arg(long, value_enum, default_value_t = Format::Text)]
         format: Format,
     },
-    /// Renders the report of an earlier run again.
+    /// Render the report of an earlier run again.
     Report {
-        /// Its run.json.
+        /// Path to run.json, or to its folder.
         run: PathBuf,
-        /// Where to; default: beside it.
+        /// Output folder [default: the folder of run.json].
         #[arg(long)]
         out: Option<PathBuf>,
     },
-    /// Compares two runs of the same machine and input, cell by cell.
+    /// Compare two runs on the same machine and input, cell by cell.
     Compare {
         /// The run.json to compare with.
         base: PathBuf,
@@ -124,30 +125,30 @@ pub(super) enum Command {
         #[arg(long, value_enum, default_value_t = TableFormat::Text)]
         format: TableFormat,
     },
-    /// What host this is, and whether it is fit to measure.
+    /// Describe the machine, and check whether it is quiet enough to benchmark.
     Machine {
         #[arg(long, value_enum, default_value_t = Format::Text)]
         format: Format,
     },
-    /// Takes one sample: a cell comes as JSON on standard input.
+    /// Internal: takes one sample of a cell, which comes as JSON on standard input.
     #[command(hide = true)]
     Sample,
-    /// What a workload needs beside its tasks: a server.
+    /// Internal: runs the server that a workload needs.
     #[command(hide = true)]
     Beside {
-        /// Whose.
+        /// Name of the workload.
         workload: String,
-        /// Its settings.
+        /// Settings of the server.
         config: String,
     },
-    /// Takes one measurement of the overhead of one executor, peer or baseline, which comes as JSON on standard input.
+    /// Internal: takes one measurement of one executor, peer or baseline; its description comes as JSON on standard input.
     #[command(hide = true)]
     Probe,
     /// Internal: peer process of a baseline measurement.
     #[cfg(target_os = "linux")]
     #[command(hide = true)]
     Baseline {
-        /// Which one.
+        /// The baseline.
         #[arg(value_enum)]
         baseline: Baseline,
     },
@@ -155,14 +156,14 @@ pub(super) enum Command {
 
 #[derive(Debug, clap::Args)]
 pub(super) struct WhereTo {
-    /// Folder for index.html and run.json. A run that is in it is replaced; files of these names that are no run are not, and
-    /// the lab refuses to begin. Default: reports/out, in a folder of the run.
+    /// Folder for index.html and run.json [default: a folder of the run in reports/out]. An earlier run in it is replaced; the
+    /// lab refuses to begin where it holds files of these names that are not a run.
     #[arg(long)]
     pub(super) out: Option<PathBuf>,
-    /// Seed of the order of measuring; default: from the clock.
+    /// Seed of the order of measuring [default: from the clock].
     #[arg(long)]
     pub(super) seed: Option<u64>,
-    /// How the findings and the places of both files are printed.
+    /// Format in which the findings and the paths of both files are printed.
     #[arg(long, value_enum, default_value_t = Format::Text)]
     pub(super) format: Format,
 }

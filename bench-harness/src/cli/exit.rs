@@ -1,15 +1,15 @@
-//! Exit codes and seeds, of which several commands have the same.
+//! Exit codes and seeds that several commands share.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use reports::model::{OverheadGroup, Reason};
 
-/// Holds for an executor of executor-core; a wrong answer of a peer or a baseline says nothing about it.
+/// Whether an executor of executor-core gave wrong answers; those of a peer or a baseline say nothing about it.
 pub(super) fn gave_wrong_answers(group: OverheadGroup, missing: Option<&Reason>) -> bool {
     group == OverheadGroup::Lab && missing.is_some_and(|reason| reason.is_wrong)
 }
 
-/// From the clock: different from run to run, and recorded with each.
+/// A seed from the clock: it differs from run to run, and is recorded with each.
 pub(super) fn fresh_seed() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(1, |since| since.as_secs())
 }

@@ -1,4 +1,4 @@
-//! `lab bench` and `lab sweep`: a run is measured, told, and kept.
+//! `lab bench` and `lab sweep`: a run is measured, printed, and saved.
 
 use std::{
     path::{Path, PathBuf},
@@ -23,7 +23,7 @@ use crate::{
     tell::tell,
 };
 
-/// All workloads on all executors.
+/// Measures all workloads on all executors.
 pub(super) fn bench(registry: &Registry, quick: bool, where_to: &WhereTo) -> Result<ExitCode, LabError> {
     let seed = where_to.seed.unwrap_or_else(fresh_seed);
     let settings = Settings {
@@ -43,7 +43,7 @@ pub(super) fn bench(registry: &Registry, quick: bool, where_to: &WhereTo) -> Res
     measure("bench", where_to, experiments::ALL, settings)
 }
 
-/// What a sweep goes over.
+/// The arguments of a sweep.
 pub(super) struct Sweep<'a> {
     pub(super) workload: &'a str,
     pub(super) executors: Vec<Kind>,
@@ -55,7 +55,7 @@ pub(super) struct Sweep<'a> {
     pub(super) options: &'a ArgMatches,
 }
 
-/// One workload over executors and worker counts.
+/// Measures one workload over executors and worker counts.
 pub(super) fn sweep(registry: &Registry, sweep: Sweep<'_>, where_to: &WhereTo) -> Result<ExitCode, LabError> {
     let Sweep { workload, executors, workers, reps, quick, paths, options } = sweep;
     let workload = registry.find(workload)?;
@@ -101,22 +101,22 @@ fn measure(
     settings.started = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     settings.id = place::name(settings.started, kind);
     let folder = where_to.out.clone().unwrap_or_else(|| place::default_folder(&settings.id));
-    // Minutes of measuring must not end at a folder that cannot be written, or that belongs to somebody else.
+    // Minutes of measuring must not end at a folder that cannot be written, or that another run uses.
     let _claim = reports::claim(&folder)?;
     if where_to.out.is_some()
         && let Ok(earlier) = reports::load(&folder)
     {
-        // Before the measuring, when it can still be kept.
+        // This is said before the measuring, while the earlier run can still be kept.
         tell!("replaces the run of {} in {}", earlier.started_at, folder.display());
     }
     let run = bench::run(&settings, experiments).inspect_err(|error| {
         if let LabError::Prepare(workloads::PrepareError::AllSkipped { skipped }) = error {
             skipped.iter().for_each(|skipped| tell!("skipped {skipped}"));
         }
-        // Nothing is in it that could be missed: a folder with something in it is not removed.
+        // Only an empty folder is removed.
         let _ = where_to.out.is_none().then(|| std::fs::remove_dir(&folder));
     })?;
-    // What was found goes out before anything else can fail: it cannot be made again.
+    // The findings are printed before anything else can fail, since they cannot be made again.
     if let Format::Text = where_to.format {
         let text: String = run.findings.iter().map(|finding| finding.in_full() + "\n").collect();
         print(text.as_bytes())?;
@@ -141,7 +141,7 @@ fn measure(
     Ok(if problem.is_some() && !is_wrong(&run) { ExitCode::FAILURE } else { exit_code(&run) })
 }
 
-/// Writes the report where it should be, or where there is room for it; and what went wrong.
+/// Writes the report to its folder, or else to a temporary one. Returns where it is, and the error of the first attempt.
 fn save(run: &Run, folder: &Path) -> (Option<reports::Written>, Option<String>) {
     let error = match reports::write(run, folder) {
         Ok(written) => return (Some(written), None),
@@ -164,7 +164,7 @@ fn save(run: &Run, folder: &Path) -> (Option<reports::Written>, Option<String>) 
     }
 }
 
-/// Without repetitions, in the given order: a cell that is named twice is one cell.
+/// Removes repetitions and keeps the order: a cell that is named twice is one cell.
 fn each_once<T: PartialEq>(given: Vec<T>) -> Vec<T> {
     given.into_iter().fold(Vec::new(), |mut unique, value| {
         if !unique.contains(&value) {

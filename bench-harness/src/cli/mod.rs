@@ -99,7 +99,7 @@ pub(crate) fn run(registry: &Registry) -> Result<ExitCode, LabError> {
 }
 
 fn stress(settings: &stress::Settings, format: Format) -> Result<ExitCode, LabError> {
-    // Before anything can go wrong; not to standard output, where JSON may be expected.
+    // This comes before anything can fail, and not to standard output, where JSON may be expected.
     tell!("seed {}\nreproduce: {}", settings.seed, stress::command(settings));
     let outcome = stress::run(settings)?;
     match format {
@@ -140,7 +140,7 @@ fn machine_text(host: &reports::model::Host) -> String {
         text.push_str(&format!("{name}: {value}\n"));
     }
     if host.warnings.is_empty() {
-        text.push_str("fit to measure\n");
+        text.push_str("no machine warnings\n");
     }
     for warning in &host.warnings {
         text.push_str(&format!("CAUTION: {warning}\n"));

@@ -10,8 +10,7 @@ use crate::error::LabError;
 pub(super) fn read_json<T: serde::de::DeserializeOwned>() -> Result<T, LabError> {
     let mut text = String::new();
     io::stdin().read_to_string(&mut text).map_err(LabError::file("read", "standard input"))?;
-    serde_json::from_str(&text)
-        .map_err(|error| LabError::Sample(format!("standard input is not what was expected: {error}")))
+    serde_json::from_str(&text).map_err(|error| LabError::Sample(format!("invalid standard input: {error}")))
 }
 
 pub(super) fn print_json<T: serde::Serialize>(value: &T) -> Result<ExitCode, LabError> {
@@ -19,7 +18,7 @@ pub(super) fn print_json<T: serde::Serialize>(value: &T) -> Result<ExitCode, Lab
     print(format!("{text}\n").as_bytes())
 }
 
-/// To standard output; a reader that has seen enough is no error.
+/// Writes to standard output; a pipe that its reader has closed is not an error.
 pub(super) fn print(bytes: &[u8]) -> Result<ExitCode, LabError> {
     match io::stdout().write_all(bytes) {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(LabError::Output(error)),

@@ -13,7 +13,7 @@ use crate::{
     stats::nanos,
 };
 
-/// What the user wants.
+/// The arguments of the command.
 pub(super) struct Wanted {
     pub(super) only: Vec<Measurement>,
     pub(super) workers: u32,
@@ -22,7 +22,7 @@ pub(super) struct Wanted {
     pub(super) seed: u64,
 }
 
-/// Measures, and holds the figures against what should be.
+/// Measures, and compares the figures with their targets.
 pub(super) fn measure(wanted: Wanted) -> Result<(Overhead, ExitCode), LabError> {
     let Wanted { only, workers, quick, blocks, seed } = wanted;
     let names = only.iter().map(|measurement| measurement.name()).collect::<Vec<_>>().join(",");
@@ -37,7 +37,7 @@ pub(super) fn measure(wanted: Wanted) -> Result<(Overhead, ExitCode), LabError> 
     let measurements = if only.is_empty() {
         overhead::all()
     } else {
-        // Each once, in the order of the table.
+        // Each measurement once, in the order of the table.
         overhead::all().into_iter().filter(|measurement| only.contains(measurement)).collect()
     };
     let plan = Plan { measurements, workers: workers as usize, sizes, seed };

@@ -1,4 +1,4 @@
-//! A run: all of its experiments one after the other, and what they say together.
+//! A run: all of its experiments one after the other, and the findings of all of them.
 
 use std::time::Instant;
 
@@ -19,7 +19,7 @@ use crate::{
     stats::nanos,
 };
 
-/// Measures everything, and makes a run of it.
+/// Measures everything, and returns it as a run.
 pub(crate) fn run(settings: &Settings<'_>, experiments: &[&dyn Experiment]) -> Result<Run, LabError> {
     let host = machine::inspect();
     let speed = kernels::calibrate();
@@ -32,7 +32,7 @@ pub(crate) fn run(settings: &Settings<'_>, experiments: &[&dyn Experiment]) -> R
         if let (true, Some((paths, options))) = (is_chosen, &settings.own) {
             work = workload.with_own(&work, paths, options)?;
         }
-        // Until the last sample, and in every run: one of a single workload meets the same machine as one of all.
+        // Noise is watched until the last sample, and in every run: a run of one workload meets the same machine as one of all.
         beside.extend(workload.begin(&mut work)?);
         if is_chosen {
             works.push(Chosen { workload, work });
@@ -73,7 +73,7 @@ pub(crate) fn run(settings: &Settings<'_>, experiments: &[&dyn Experiment]) -> R
     Ok(run)
 }
 
-/// How much is measured, as the user wants it.
+/// How much is measured, as the user asks for it.
 fn size(settings: &Settings<'_>, cores: u32) -> Size {
     let mut size = Size::of_bench(settings.quick, cores);
     if !settings.workers.is_empty() {

@@ -24,7 +24,7 @@ use crate::{
     work::Work,
 };
 
-/// Within this share of the threads' efficiency, processes count as even.
+/// Processes that come within this share of the threads' efficiency count as even.
 const EVEN: f64 = 0.95;
 
 /// Task durations in microseconds.
@@ -37,7 +37,7 @@ fn repetitions(quick: bool) -> u32 {
     if quick { 7 } else { 9 }
 }
 
-/// The overhead of a pool, told by the task that outweighs it.
+/// The overhead of a pool, shown by the task that outweighs it.
 pub(crate) struct BreakEven;
 
 impl Experiment for BreakEven {
@@ -61,12 +61,12 @@ impl Experiment for BreakEven {
     }
 }
 
-/// What was found.
+/// The curves and crossings that were found.
 #[derive(Debug, Default)]
 struct Outcome {
     efficiency: Vec<EfficiencyCurve>,
     crossings: Vec<Crossing>,
-    /// Samples that failed or had wrong answers, which are in no curve.
+    /// Samples that failed or had wrong answers; no curve includes them.
     bad: Vec<Skipped>,
 }
 
@@ -80,7 +80,8 @@ fn measure(job: &Job<'_>, progress: &mut Progress) -> Result<Outcome, LabError> 
     samples.drop_wrong(&kinds, &grid);
     let curves = samples.curves(&kinds, workers);
     if curves.iter().all(|(_, curve)| curve.points.is_empty()) {
-        // Stopped before, or every sample failed: a run without curves says so, curves without points would say nonsense.
+        // The run was stopped before, or every sample failed: a run without curves says so, and curves without points would be
+        // misleading.
         return Ok(Outcome { bad: samples.bad, ..Outcome::default() });
     }
     let shown = curves.iter().map(|(kind, curve)| EfficiencyCurve {
@@ -98,12 +99,12 @@ fn measure(job: &Job<'_>, progress: &mut Progress) -> Result<Outcome, LabError> 
     Ok(Outcome { efficiency: shown.collect(), crossings, bad: samples.bad })
 }
 
-/// For each duration, a cell for each executor.
+/// The cells: one for each duration and executor.
 fn cells(grid: &[f64], kinds: &[Kind], workers: u32) -> Result<Vec<CellSpec>, LabError> {
     let speed = kernels::calibrate();
     let mut cells = Vec::new();
     for micros in grid {
-        // About 20 ms of work for each worker, but enough tasks to share, and not so many that submitting takes all day.
+        // About 20 ms of work for each worker, but enough tasks to share, and not so many that submitting takes minutes.
         let tasks = (20_000.0 * f64::from(workers) / micros).clamp(8.0 * f64::from(workers), 5000.0) as u32;
         let work = Work::new(&SpinTasks { tasks, iterations: (micros * speed).max(1.0) as u64 })?;
         let cell = |executor: &Kind| CellSpec {
@@ -118,7 +119,7 @@ fn cells(grid: &[f64], kinds: &[Kind], workers: u32) -> Result<Vec<CellSpec>, La
     Ok(cells)
 }
 
-/// What was measured, by cell and block; a sample that failed is missing.
+/// The samples by cell and block; a sample that failed is missing.
 struct Samples {
     digests: Vec<Vec<Option<String>>>,
     /// Makespan in nanoseconds, and number of tasks.
@@ -162,7 +163,7 @@ impl Samples {
         samples
     }
 
-    /// The serial answers are the right ones; without one of them nothing of the row counts.
+    /// The serial answers are the right ones; a row without them does not count.
     fn drop_wrong(&mut self, kinds: &[Kind], grid: &[f64]) {
         for (row, micros) in grid.iter().enumerate() {
             let first = row * kinds.len();
@@ -184,8 +185,8 @@ impl Samples {
     fn curves(&self, kinds: &[Kind], workers: u32) -> Vec<(Kind, Curve)> {
         let mut curves: Vec<(Kind, Curve)> = kinds[1..].iter().map(|kind| (*kind, Curve::default())).collect();
         for row in self.makespans.chunks(kinds.len()) {
-            // Blocks in which every executor gave a sample: the curves stay in step, so that they can be compared in pairs
-            // and drawn together.
+            // Only blocks in which every executor gave a sample count, so that the curves can be compared in pairs and drawn
+            // together.
             let whole: Vec<usize> =
                 (0..row[0].len()).filter(|block| row.iter().all(|cell| cell[*block].is_some())).collect();
             let of = |cell: &[Option<(f64, f64)>]| whole.iter().filter_map(|block| cell[*block]).collect::<Vec<_>>();
@@ -244,13 +245,13 @@ fn describe(id: String, label: String, found: Result<Estimate, NoCrossing>, effi
     Crossing { id, label, task_ns, efficiency: task_ns.and(efficiency), note, missing: found.err() }
 }
 
-/// When process overhead beats thread overhead: the headline, and what it rests on.
+/// From which task duration a process pool outperforms a thread pool: the headline, and its evidence.
 fn break_even(run: &Run) -> Vec<Finding> {
     if run.efficiency.is_empty() {
         return Vec::new();
     }
     let found = |id: &str| run.crossings.iter().find(|crossing| crossing.id == id);
-    // One that was not found has, instead of a figure, what can be said about it.
+    // A crossing that was not found has its reason in place of a figure.
     let task = |id: &str| match found(id) {
         Some(Crossing { task_ns: Some(task), .. }) => interval(task),
         Some(Crossing { note, .. }) => note.clone(),
@@ -273,7 +274,7 @@ fn break_even(run: &Run) -> Vec<Finding> {
     let mut findings = texts.map(|text| finding(text, Evidence::section("efficiency"), Tone::Neutral));
     let missing = |id: &str| found(id).and_then(|crossing| crossing.missing);
     let is_unknown = |id: &&str| missing(id) == Some(NoCrossing::Unknown);
-    // Once is enough, at the first that needs it. A headline that knows only one end says little more than one that knows none.
+    // The first headline that needs the note has it. One that knows only one end says little more than one that knows none.
     let uncertain = match missing(EVEN) {
         Some(NoCrossing::AtLeast(_) | NoCrossing::AtMost(_) | NoCrossing::Unknown) => Some(0),
         _ => HALF.iter().any(is_unknown).then_some(1),
@@ -284,17 +285,21 @@ fn break_even(run: &Run) -> Vec<Finding> {
     findings.into()
 }
 
-/// What most likely makes a run uncertain, and the cure.
+/// The most likely cause of a run's uncertainty, and the remedy.
 fn cause(run: &Run) -> String {
     let busy = run.host.warnings.iter().find_map(|warning| match warning {
         Warning::Busy { load, cores } => Some(format!("load {load} on {cores} cores")),
         _ => None,
     });
     match busy {
-        _ if run.interrupted => "The run was stopped early: let it come to its end.".to_owned(),
-        Some(load) if run.quick => format!("The machine was busy ({load}): repeat it idle, and without --quick."),
-        Some(load) => format!("The machine was busy ({load}): repeat it idle."),
+        _ if run.interrupted => "The run was stopped early: let it finish.".to_owned(),
+        Some(load) if run.quick => {
+            format!("The machine was busy ({load}): repeat the run on an idle machine, and without --quick.")
+        }
+        Some(load) => format!("The machine was busy ({load}): repeat the run on an idle machine."),
         None if run.quick => "A quick run has few samples: repeat it without --quick.".to_owned(),
-        None => "The samples differ too much: see what the machine's warnings say, and repeat it idle.".to_owned(),
+        None => {
+            "The samples differ too much: see the machine's warnings, and repeat the run on an idle machine.".to_owned()
+        }
     }
 }

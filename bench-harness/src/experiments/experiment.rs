@@ -1,36 +1,36 @@
-//! What an experiment is.
+//! The trait of experiments.
 
 use reports::model::{Finding, Run, Skipped};
 
 use super::settings::Settings;
 use crate::{error::LabError, plan::Plan, runner::progress::Progress};
 
-/// What all experiments of one run know.
+/// The job that all experiments of one run share.
 pub(crate) struct Job<'a> {
     pub(crate) settings: &'a Settings<'a>,
     /// Cells of the grid, with their input.
     pub(crate) plan: &'a Plan,
-    /// How many samples of each of these.
+    /// Number of samples of each of these.
     pub(crate) repetitions: u32,
     pub(crate) cores: u32,
 }
 
 /// A part of a run: it measures something, and fills its own field of the run.
 pub(crate) trait Experiment: Sync {
-    /// Its name, which is that of the section of the report with its figures.
+    /// Its name, which is also that of its section in the report.
     fn id(&self) -> &'static str;
 
-    /// How many samples it takes, for the progress.
+    /// Number of samples that it takes, for the progress.
     fn steps(&self, job: &Job<'_>) -> usize;
 
-    /// Measures, as far as the user lets it; the samples that were bad, which are in no figure.
+    /// Measures until the end or until the user stops it. Returns the bad samples, which no figure includes.
     ///
     /// # Errors
     ///
-    /// What makes the whole run worthless. What goes wrong with a sample is a part of the result.
+    /// An error that makes the whole run worthless. An error in a sample is a part of the result.
     fn run(&self, job: &Job<'_>, progress: &mut Progress, run: &mut Run) -> Result<Vec<Skipped>, LabError>;
 
-    /// What its figures say.
+    /// Its findings.
     fn findings(&self, _: &Run) -> Vec<Finding> {
         Vec::new()
     }

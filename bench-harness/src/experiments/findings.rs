@@ -1,4 +1,4 @@
-//! What the figures say, in words. The first finding is the headline.
+//! Findings: sentences about the figures. The first finding is the headline.
 
 use reports::model::{Evidence, Finding, Run, Skipped, Tone, Verdict};
 
@@ -7,8 +7,8 @@ use super::{experiment::Experiment, words::finding};
 /// The experiment whose findings come first.
 const HEADLINE: &str = "efficiency";
 
-/// All that can be said about a run; what is wrong comes first. `bad_samples` are those of each experiment
-/// that are in no figure.
+/// All findings of a run; failures come first. `bad_samples` are the samples of each experiment that no figure
+/// includes.
 pub(super) fn of(run: &Run, experiments: &[&dyn Experiment], bad_samples: &[(&str, Vec<Skipped>)]) -> Vec<Finding> {
     let mut findings = Vec::new();
     findings.extend(bad(run, |verdict| match verdict {
@@ -34,7 +34,7 @@ pub(super) fn of(run: &Run, experiments: &[&dyn Experiment], bad_samples: &[(&st
             .iter()
             .map(|warning| finding(warning.to_string(), Evidence::section("machine"), Tone::Caution)),
     );
-    // Always there: what serial cannot have.
+    // The first entry is always there: serial has no worker counts.
     if run.skipped.len() > 1 {
         let text = format!("{} paths of the input were left out, each with its reason.", run.skipped.len() - 1);
         findings.push(finding(text, Evidence::section("cells"), Tone::Caution));
@@ -52,7 +52,7 @@ pub(super) fn of(run: &Run, experiments: &[&dyn Experiment], bad_samples: &[(&st
     findings
 }
 
-/// One finding for all bad cells of a kind, with the first of them: the report lists all, with all they have to say.
+/// One finding for all bad cells of a kind, with the text of the first; the report lists each of them in full.
 fn bad(run: &Run, what: impl Fn(&Verdict) -> Option<String>) -> Option<Finding> {
     const LONGEST: usize = 160;
     let mut cells = run.cells.iter().filter_map(|cell| Some(format!("{} {}", cell.id, what(&cell.verdict)?)));
@@ -157,9 +157,12 @@ mod tests {
         let busy = [Warning::VirtualMachine, Warning::Busy { load: 5.12, cores: 2 }];
         assert_eq!(
             note(&busy, true, unknown),
-            "The machine was busy (load 5.12 on 2 cores): repeat it idle, and without --quick."
+            "The machine was busy (load 5.12 on 2 cores): repeat the run on an idle machine, and without --quick."
         );
-        assert_eq!(note(&busy, false, unknown), "The machine was busy (load 5.12 on 2 cores): repeat it idle.");
+        assert_eq!(
+            note(&busy, false, unknown),
+            "The machine was busy (load 5.12 on 2 cores): repeat the run on an idle machine."
+        );
         assert_eq!(note(&[], true, unknown), "A quick run has few samples: repeat it without --quick.");
         for half in [NoCrossing::AtLeast(12e3), NoCrossing::AtMost(12e3)] {
             assert!(note(&busy, true, Err(half)).starts_with("The machine was busy"), "{half}");

@@ -1,4 +1,4 @@
-//! The grid: every workload on every executor with every number of workers, and what its cells say.
+//! The grid: every workload on every executor with every number of workers, and the findings about its cells.
 
 use reports::model::{Cell, Evidence, Finding, Run, Sample, Skipped, Tone, Verdict};
 
@@ -18,7 +18,7 @@ use crate::{
     stats,
 };
 
-/// How far beyond what is possible a speed-up may lie by mere noise.
+/// How far a speed-up may lie beyond the possible by noise alone.
 const NOISE: f64 = 1.05;
 
 /// Throughput and latency.
@@ -29,7 +29,7 @@ impl Experiment for Grid {
         "scaling"
     }
 
-    /// Once more for each cell, to look at its memory.
+    /// One more sample of each cell, for its memory.
     fn steps(&self, job: &Job<'_>) -> usize {
         job.plan.cells.len() * (job.repetitions as usize + 1)
     }
@@ -48,7 +48,7 @@ impl Experiment for Grid {
                 add_sample(cell, slot, child::sample(spec));
             }
             progress.step();
-            // Once per cell: memory is much the same each time, and looking at it takes a run of its own.
+            // Once per cell: memory hardly differs from sample to sample, and measuring it takes a run of its own.
             if slot.block == 0 {
                 if let Some(sample) = cell.samples.last_mut().filter(|_| !progress.interrupted()) {
                     sample.peak_pss_bytes = child::peak_memory(spec);
@@ -109,9 +109,9 @@ fn add_sample(cell: &mut Cell, slot: Slot, measured: Result<Measured, String>) {
     });
 }
 
-/// Estimates, and whether each cell's answers are those of the serial one.
+/// Computes the estimates, and whether each cell's answers equal those of the serial cell.
 fn judge(cells: &mut [Cell]) {
-    // The answers of a serial cell that has failed are no answers that others could be held against.
+    // The answers of a failed serial cell cannot be compared with.
     let expected: Vec<(String, Result<String, &'static str>)> = cells
         .iter()
         .filter(|cell| cell.executor == Kind::Serial.name())
@@ -126,7 +126,7 @@ fn judge(cells: &mut [Cell]) {
         .collect();
     for cell in cells {
         if matches!(cell.verdict, Verdict::Failed { .. }) || cell.samples.is_empty() {
-            // How fast something fails is no figure.
+            // The time of a failure is not a figure.
             continue;
         }
         let of = |value: fn(&Sample) -> f64| cell.samples.iter().map(value).collect::<Vec<_>>();
@@ -187,7 +187,7 @@ fn best(run: &Run, workload: &str) -> Option<Finding> {
     Some(finding(text, Evidence::chart("scaling", workload), tone))
 }
 
-/// Where worker processes are faster than as many threads: where the intervals do not overlap, and are worth something.
+/// Cells in which worker processes are faster than as many threads: the intervals do not overlap, and rest on enough samples.
 fn processes_win(run: &Run) -> Vec<Finding> {
     let correct = |kind: Kind| {
         run.cells.iter().filter(move |cell| cell.executor == kind.name() && cell.verdict == Verdict::Correct)

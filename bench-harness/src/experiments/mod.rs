@@ -1,4 +1,4 @@
-//! One file per experiment: what it measures, and what its figures say.
+//! One file per experiment: its measurements, and its findings.
 
 pub(crate) mod bench;
 mod breakeven;
@@ -12,8 +12,8 @@ mod words;
 
 pub(crate) use experiment::Experiment;
 
-/// All that the main job measures, in this order.
+/// The experiments of the main job, in this order.
 pub(crate) static ALL: &[&dyn Experiment] = &[&grid::Grid, &breakeven::BreakEven, &overhead::PerTask];
 
-/// Those that are about one workload each: a sweep.
+/// The experiments of a sweep: those about a single workload.
 pub(crate) static SWEEP: &[&dyn Experiment] = &[&grid::Grid];

@@ -1,4 +1,4 @@
-//! What one run of the lab is asked for.
+//! The settings of one run of the lab.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -6,11 +6,11 @@ use clap::ArgMatches;
 
 use crate::{executors::Kind, registry::Registry};
 
-/// What the user may choose.
+/// The choices of the user.
 pub(crate) struct Settings<'a> {
     pub(crate) quick: bool,
     pub(crate) seed: u64,
-    /// All that this lab knows.
+    /// All workloads that this lab knows.
     pub(crate) registry: &'a Registry,
     /// Only this workload, by name.
     pub(crate) workload: Option<&'static str>,
@@ -19,7 +19,7 @@ pub(crate) struct Settings<'a> {
     pub(crate) repetitions: Option<u32>,
     /// The user's own input: paths, and the options of the command.
     pub(crate) own: Option<(Vec<PathBuf>, ArgMatches)>,
-    /// Name of the run, and when it began.
+    /// Name of the run, and the time of its start.
     pub(crate) id: String,
     pub(crate) started: Duration,
     /// The command that repeats the run.

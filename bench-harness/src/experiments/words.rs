@@ -1,8 +1,8 @@
-//! What findings are made of.
+//! Parts of findings.
 
 use reports::model::{Estimate, Evidence, Finding, Tone};
 
-/// One without a note.
+/// A finding without a note.
 pub(super) fn finding(text: String, evidence: Evidence, tone: Tone) -> Finding {
     Finding { text, evidence, note: String::new(), tone }
 }
@@ -11,7 +11,7 @@ pub(super) fn workers(count: u32) -> String {
     if count == 1 { "1 worker".to_owned() } else { format!("{count} workers") }
 }
 
-/// Worded as in the report's tables.
+/// A duration in the words of the report's tables.
 pub(super) fn interval(estimate: &Estimate) -> String {
     use reports::format::{duration, percent};
     if estimate.confidence == 0.0 {

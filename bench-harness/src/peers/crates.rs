@@ -1,4 +1,4 @@
-//! The peers that are crates.
+//! Peers that are Rust crates.
 
 use std::{hint::black_box, thread};
 
@@ -57,7 +57,7 @@ impl<F: Fn(Job) + Sync> Contender for WithOneshot<F> {
 
     fn submit(&self, number: u64) -> Option<Self::Ticket> {
         let (sender, receiver) = oneshot::channel();
-        // The receiver is there until the answer is.
+        // The receiver lives until the answer has arrived.
         (self.0)(Box::new(move || drop(sender.send(black_box(number)))));
         Some(receiver)
     }
@@ -91,7 +91,7 @@ impl Contender for Tokio {
     }
 
     fn wait_all(&self, tickets: Vec<Self::Ticket>) -> u64 {
-        // As its users collect: inside the runtime, which is entered once.
+        // Results are collected as tokio's users do: inside the runtime, which is entered once.
         self.0.block_on(async {
             let mut sum = 0;
             for ticket in tickets {
@@ -144,7 +144,8 @@ impl Contender for Procspawn {
     }
 
     fn in_flight(&self) -> u32 {
-        // Each queued task holds file descriptors. Joined in the order of submission, because in any other it can hang.
+        // Each queued task holds file descriptors. Tasks are joined in the order of submission, since procspawn can hang in
+        // any other.
         100
     }
 }

@@ -11,13 +11,13 @@ use crate::contender::ContenderVisit;
 pub(crate) use peer::Peer;
 pub(crate) use python::Python;
 
-/// To be called first in `main`: one of the peers starts this program again as well.
+/// Must be called first in `main`: procspawn, one of the peers, also starts this program again.
 pub(crate) fn init() {
     #[cfg(feature = "peers")]
     procspawn::init();
 }
 
-/// Builds a peer, and shows it to `visit`.
+/// Builds a peer, and passes it to `visit`.
 pub(crate) fn with_peer<V: ContenderVisit>(peer: Peer, workers: usize, visit: V) -> Result<V::Output, String> {
     #[cfg(feature = "peers")]
     return crates::with_peer(peer, workers, visit);

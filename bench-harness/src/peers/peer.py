@@ -16,7 +16,7 @@ def make(name, workers):
     return getattr(concurrent.futures, name)(workers)
 
 
-# The tasks are functions of a module, because what stands in this script cannot be found by a worker that is started afresh.
+# The tasks are functions of a module, since a worker process that is newly started cannot import this script.
 
 
 def throughput(pool, count):

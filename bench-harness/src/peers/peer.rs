@@ -1,10 +1,10 @@
-//! Other people's executors by name.
+//! Executors of other projects, by name.
 
 use serde::{Deserialize, Serialize};
 
 use super::Python;
 
-/// Somebody else's executor.
+/// An executor of another project.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Peer {
     Crossbeam,
@@ -55,7 +55,7 @@ impl Peer {
             Self::ThreadSpawn => "a thread per task; arguments are moved, not copied",
             Self::Procspawn => "at most 100 tasks in flight",
             Self::Python(_) => "measured by Python's own clock",
-            // Or their rate with 1 MiB arguments would look like a copy's.
+            // Without the note, their rate with 1 MiB arguments would look like that of a copy.
             Self::Threadpool | Self::RayonSpawn | Self::TokioBlocking => "arguments are moved, not copied",
         }
     }

@@ -26,7 +26,7 @@ impl Python {
         }
     }
 
-    /// As the script knows it.
+    /// Its name in the script.
     fn class(self) -> &'static str {
         match self {
             Self::ThreadPool => "ThreadPoolExecutor",
@@ -35,13 +35,13 @@ impl Python {
         }
     }
 
-    /// What to know about its figures.
+    /// A note on its figures.
     pub(crate) fn note(self, version: &str) -> String {
         let moved = if self == Self::ThreadPool { "; arguments are passed by reference, not copied" } else { "" };
         format!("Python {version}, by its own clock{moved}")
     }
 
-    /// Runs the script: `what` is measured `rounds` times with so many tasks each.
+    /// Runs the script, which measures `what` `rounds` times with `tasks` tasks each.
     pub(crate) fn measure(self, workers: usize, what: &str, count: u32, rounds: u32) -> Result<PythonFigures, String> {
         let mut command = Command::new("python3");
         command.args(["-", self.class(), &workers.to_string(), what, &count.to_string(), &rounds.to_string()]);
@@ -54,16 +54,16 @@ impl Python {
             }
             () => error,
         })?;
-        serde_json::from_slice(&output).map_err(|error| format!("the script's answer makes no sense: {error}"))
+        serde_json::from_slice(&output).map_err(|error| format!("invalid output of the script: {error}"))
     }
 }
 
-/// What the script answers: one value per round, and the interpreter's version.
+/// The output of the script: one value per round, and the interpreter's version.
 #[derive(Debug, Clone, Deserialize)]
 pub(crate) struct PythonFigures {
     pub(crate) version: String,
     pub(crate) values: Vec<f64>,
-    /// Of round trips only.
+    /// Set for round trips only.
     #[serde(default)]
     pub(crate) p99: Vec<f64>,
 }

@@ -1,4 +1,4 @@
-//! A sample in a process of its own: nothing that an earlier sample left behind (memory layout, caches, threads) can reach it.
+//! A sample in a process of its own: no state of an earlier sample (memory layout, caches, threads) can affect it.
 
 use std::{
     io::{self, Read, Write},
@@ -17,20 +17,20 @@ use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, wa
 use super::process_tree;
 use crate::cell::{CellSpec, Measured};
 
-/// A sample that takes longer is stopped, and its cell has failed.
+/// The longest that a sample may take; then it is stopped, and its cell has failed.
 const LIMIT: Duration = Duration::from_secs(120);
 
-/// From one look at a sample's memory to the next, not counting the looking. Shorter than a worker process that lives for one
-/// task.
+/// The pause between two readings of a sample's memory. It is shorter than the life of a worker process that is started for
+/// one task.
 const LOOK: Duration = Duration::from_millis(1);
 
-/// Takes one sample. The error is for people.
+/// Takes one sample. The error is a message for people.
 pub(crate) fn sample(cell: &CellSpec) -> Result<Measured, String> {
     take(cell, None)
 }
 
 /// The highest memory of all processes of a sample together, as it was seen from outside: the kernel keeps no peak of it. The
-/// sample is taken for this alone, because looking takes time from its tasks. `None` where the system does not tell.
+/// sample is taken for this alone, because the readings take time from its tasks. `None` where the system has no such figure.
 pub(crate) fn peak_memory(cell: &CellSpec) -> Option<u64> {
     let mut peak = None;
     take(cell, Some(&mut |pid| peak = peak.max(process_tree::memory(pid)))).ok()?;
@@ -40,21 +40,21 @@ pub(crate) fn peak_memory(cell: &CellSpec) -> Option<u64> {
 fn take(cell: &CellSpec, watch: Option<Watch<'_>>) -> Result<Measured, String> {
     let input = serde_json::to_vec(cell).map_err(|error| error.to_string())?;
     let output = talk(lab("sample")?, &input, LIMIT, watch)?;
-    serde_json::from_slice(&output).map_err(|error| format!("its answer makes no sense: {error}"))
+    serde_json::from_slice(&output).map_err(|error| format!("invalid output: {error}"))
 }
 
-/// What is done with the process again and again while it runs.
+/// An action that is repeated while the process runs.
 type Watch<'a> = &'a mut dyn FnMut(u32);
 
-/// Process groups that run for this process. Who starts or reaps a leader holds the lock: a number in here belongs to nobody
-/// else.
+/// Process groups that run for this process. The thread that starts or reaps a leader holds the lock, so that a number in
+/// here is never that of another group.
 static GROUPS: Mutex<Vec<u32>> = Mutex::new(Vec::new());
 
 fn groups() -> MutexGuard<'static, Vec<u32>> {
     GROUPS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Runs a hidden command of this binary with `input`, for at most `limit`. Whatever it has started ends with it.
+/// Runs a hidden command of this binary with `input`, for at most `limit`. All processes that it has started end with it.
 pub(crate) fn run_lab(command: &str, input: &[u8], limit: Duration) -> Result<Vec<u8>, String> {
     talk(lab(command)?, input, limit, None)
 }
@@ -64,13 +64,13 @@ fn lab(command: &str) -> Result<(Command, Group), String> {
     let program = std::env::current_exe().map_err(|error| error.to_string())?;
     let mut command_line = Command::new(program);
     command_line.arg(command);
-    // Ctrl-C is for the lab, which then keeps what it has.
+    // Ctrl-C is for the lab, which then keeps the samples that it has.
     #[cfg(unix)]
     std::os::unix::process::CommandExt::process_group(&mut command_line, 0);
     Ok((command_line, Group::Own))
 }
 
-/// Runs a command with `input`, for at most `limit`; its standard output, or what went wrong with the end of its standard
+/// Runs a command with `input`, for at most `limit`; its standard output, or the failure with the end of its standard
 /// error.
 pub(crate) fn run_command(command: Command, input: &[u8], limit: Duration) -> Result<Vec<u8>, String> {
     talk((command, Group::Same), input, limit, None)
@@ -97,7 +97,7 @@ fn talk(
         child
     };
     if let Some(mut stdin) = child.stdin.take() {
-        // A child that does not read says why on its standard error.
+        // A child that does not read its input says why on its standard error.
         let _ = stdin.write_all(input);
     }
     let read = |stream: Option<Box<dyn Read + Send>>| {
@@ -137,11 +137,11 @@ fn talk(
     Err(format!("{status}: {}", tail.into_iter().rev().collect::<Vec<_>>().join(" | ")))
 }
 
-/// Waits for the child, and ends what it leaves behind in its group.
+/// Waits for the child, and ends the processes that it leaves behind in its group.
 fn end(child: &mut Child) -> io::Result<ExitStatus> {
     #[cfg(unix)]
     if let Some(pid) = pid(child.id()) {
-        // Not reaped yet, so that the number stays its own. Without the lock: this may take long.
+        // The child is not reaped yet, so that its number is not used again. The lock is not held, since this may take long.
         let _ = waitid(WaitId::Pid(pid), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT);
     }
     let mut groups = groups();
@@ -151,20 +151,21 @@ fn end(child: &mut Child) -> io::Result<ExitStatus> {
     child.wait()
 }
 
-/// Ends this program, and everything that runs for it.
+/// Ends this program, and all processes that run for it.
 pub(crate) fn exit_at_once(code: i32) -> ! {
-    // The lock is kept: nothing new can be started.
+    // The lock is kept, so that no new process can be started.
     let groups = groups();
     for &leader in groups.iter() {
         kill(leader);
-        // The kernel has told its worker processes, which are no part of the group, before it is seen to have ended.
+        // Its worker processes are not part of the group; the kernel has signaled them before the leader is seen to have ended.
         #[cfg(unix)]
         let _ = pid(leader).map(|pid| waitid(WaitId::Pid(pid), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT));
     }
     std::process::exit(code)
 }
 
-/// For the other side: a lab that was killed reads no answer, and who measures next is not to be disturbed.
+/// Called in the child process: it ends with the lab, since a lab that was killed reads no answer, and the child would disturb
+/// the next measurement.
 pub(crate) fn end_with_the_lab() {
     #[cfg(target_os = "linux")]
     let _ = rustix::process::set_parent_process_death_signal(Some(Signal::KILL));
@@ -177,7 +178,7 @@ fn pid(number: u32) -> Option<Pid> {
 
 #[cfg(unix)]
 fn kill(leader: u32) {
-    // Fails only where nobody is left.
+    // This fails only where the lab is gone already.
     let _ = pid(leader).map(|pid| kill_process_group(pid, Signal::KILL));
 }
 

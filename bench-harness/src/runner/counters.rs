@@ -1,4 +1,4 @@
-//! What the kernel counts: CPU time, context switches, page faults, memory.
+//! Counters of the kernel: CPU time, context switches, page faults, memory.
 
 use serde::{Deserialize, Serialize};
 
@@ -14,7 +14,7 @@ pub(crate) struct Counters {
 }
 
 impl Counters {
-    /// What has been added since `before`.
+    /// The increase since `before`.
     pub(crate) fn since(&self, before: &Self) -> Self {
         Self {
             user_cpu_ns: self.user_cpu_ns.saturating_sub(before.user_cpu_ns),
@@ -63,12 +63,12 @@ pub(crate) fn proportional_memory_of(pid: u32) -> Option<u64> {
 
 /// Resident memory of this process.
 pub(crate) fn resident_memory() -> Option<u64> {
-    // Exact, unlike the figure in `status`, which the kernel gathers from each CPU only now and then.
+    // Exact, unlike the figure in `status`, which the kernel collects from each CPU only now and then.
     let text = std::fs::read_to_string("/proc/self/smaps_rollup").ok()?;
     Some(number_after(&text, "Rss:") * 1024)
 }
 
-/// Memory that could be had without swapping.
+/// Memory that can be allocated without swapping.
 pub(crate) fn available_memory() -> Option<u64> {
     let text = std::fs::read_to_string("/proc/meminfo").ok()?;
     Some(number_after(&text, "MemAvailable:") * 1024)
@@ -82,7 +82,7 @@ pub(crate) fn scheduling_of(pid: u32, without_main: bool) -> Option<(u64, u64)> 
         if without_main && thread.file_name().to_str() == Some(&pid.to_string()) {
             continue;
         }
-        // A thread that has ended meanwhile has nothing to tell.
+        // A thread that has ended meanwhile has no counters.
         let Ok(status) = std::fs::read_to_string(thread.path().join("status")) else { continue };
         let times = std::fs::read_to_string(thread.path().join("schedstat")).unwrap_or_default();
         sum.0 += number_after(&status, "voluntary_ctxt_switches:");

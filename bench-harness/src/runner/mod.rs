@@ -1,4 +1,4 @@
-//! Running cells: in which order, each in a fresh process, with clocks and counters.
+//! Runs cells: in a random order, each in a new process, with clocks and counters.
 
 pub(crate) mod child;
 pub(crate) mod counters;

@@ -1,4 +1,4 @@
-//! A process and all below it, as `/proc` shows them.
+//! A process and all its descendants, as `/proc` shows them.
 
 use std::{fs, path::Path};
 
@@ -12,7 +12,7 @@ pub(crate) fn parent_of(process: &Path) -> Option<(String, u32)> {
     Some((fields.next()?.to_owned(), fields.next()?.parse().ok()?))
 }
 
-/// Proportional set size of the process `root` and all below it right now, or `None` where the system does not tell.
+/// Proportional set size of the process `root` and all its descendants now, or `None` where the system does not report it.
 pub(crate) fn memory(root: u32) -> Option<u64> {
     let mut sum = counters::proportional_memory_of(root)?;
     let processes = fs::read_dir("/proc").ok()?.flatten().filter_map(|entry| {
@@ -26,9 +26,9 @@ pub(crate) fn memory(root: u32) -> Option<u64> {
     while let Some(&parent) = tree.get(next) {
         let its_own = command_line(parent);
         for &(child, _) in processes.iter().filter(|(_, other)| *other == parent) {
-            // One that has not begun its program yet runs in its parent's memory (vfork), which has been counted.
+            // A process that has not begun its program yet runs in its parent's memory (vfork), which has been counted.
             if command_line(child) != its_own {
-                // One that has ended meanwhile has none.
+                // A process that has ended meanwhile has none.
                 sum += counters::proportional_memory_of(child).unwrap_or(0);
             }
             tree.push(child);
@@ -47,7 +47,7 @@ mod tests {
     #[test]
     fn children_and_their_children_are_counted() {
         let this = std::process::id();
-        // Holds 16 MiB in a variable, says so, and waits for the end of its input.
+        // The script holds 16 MiB in a variable, says so, and waits for the end of its input.
         let script = "x=$(head -c 16777216 /dev/zero | tr '\\0' x); echo ready; read -r _";
         let mut child = Command::new("sh")
             .args(["-c", "sh -c \"$0\"; true", script])

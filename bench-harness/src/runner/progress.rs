@@ -1,4 +1,4 @@
-//! How far the measuring has come: a bar with the time left, or plain lines where standard error is no terminal.
+//! The progress of the measuring: a bar with the time left, or plain lines where standard error is no terminal.
 
 use std::{
     io::IsTerminal,
@@ -24,12 +24,12 @@ pub(crate) struct Progress {
 }
 
 impl Progress {
-    /// Also takes over Ctrl-C: from here on the first asks for an early end, and a second one ends everything at once.
+    /// Also takes over Ctrl-C: from here on the first one asks for an early end, and a second one ends everything at once.
     pub(crate) fn new(total: u64) -> Result<Self, LabError> {
         let stop = Arc::new(AtomicBool::new(false));
         let asked = Arc::clone(&stop);
         ctrlc::set_handler(move || {
-            // ORDERING: a flag that stands for itself.
+            // ORDERING: the flag publishes no other data.
             if asked.swap(true, Ordering::Relaxed) {
                 tell!("\nstopped; nothing is kept");
                 child::exit_at_once(130);
@@ -45,7 +45,7 @@ impl Progress {
 
     /// Whether the user has asked for an early end.
     pub(crate) fn interrupted(&self) -> bool {
-        // ORDERING: as above.
+        // ORDERING: the flag publishes no other data.
         self.stop.load(Ordering::Relaxed)
     }
 

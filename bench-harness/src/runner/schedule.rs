@@ -1,7 +1,7 @@
-//! In which order samples are taken.
+//! The order in which samples are taken.
 //!
-//! Blocks: each has one sample of every cell, in an order of its own. What drifts over minutes (clock speed, neighbors on
-//! the same host) then meets all cells alike, and samples of one block can be compared in pairs.
+//! Blocks: each has one sample of every cell, in an order of its own. A drift over minutes (clock speed, neighbors on
+//! the same host) then affects all cells alike, and samples of one block can be compared in pairs.
 
 use workloads::Random;
 
@@ -19,7 +19,7 @@ pub(crate) fn interleave(cells: usize, repetitions: u32, seed: u64) -> Vec<Slot>
     let mut slots = Vec::with_capacity(cells * repetitions as usize);
     for block in 0..repetitions {
         let mut order: Vec<usize> = (0..cells).collect();
-        // Fisher and Yates; the remainder's bias is below 2^-50 for any grid that can be measured.
+        // The shuffle of Fisher and Yates; the remainder's bias is below 2^-50 for any grid that can be measured.
         for last in (1..cells).rev() {
             order.swap(last, (random.next_u64() % (last as u64 + 1)) as usize);
         }

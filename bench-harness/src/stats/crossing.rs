@@ -1,4 +1,4 @@
-//! Where a rising curve reaches a threshold, and how sure that is.
+//! The point where a rising curve reaches a threshold, and its interval.
 
 use reports::model::{Estimate, NoCrossing};
 use workloads::Random;
@@ -17,11 +17,11 @@ const RESAMPLES: usize = 1000;
 ///
 /// The medians are made monotone by isotonic regression (pool adjacent violators; Barlow et al., "Statistical Inference under
 /// Order Restrictions", 1972), and interpolated linearly in the logarithm of `x`. The interval is that of a bootstrap over
-/// blocks: whole blocks are drawn, because values of one block share the machine's mood.
+/// blocks: whole blocks are drawn, because values of one block were measured under the same conditions.
 ///
 /// # Errors
 ///
-/// An interval that reaches beyond what was measured has no figure; what can be said instead is the error.
+/// An interval that reaches beyond the measured durations has no figure; the error says what is known instead.
 pub(crate) fn crossing(curve: &Curve, threshold: f64, seed: u64) -> Result<Estimate, NoCrossing> {
     let blocks = curve.points.iter().map(|(_, values)| values.len()).min().unwrap_or(0);
     let ([(first, _), ..], [.., (last, _)], true) = (&curve.points[..], &curve.points[..], blocks > 0) else {
@@ -49,7 +49,7 @@ pub(crate) fn crossing(curve: &Curve, threshold: f64, seed: u64) -> Result<Estim
     }
 }
 
-/// Minus infinity where the curve is there before its first point, infinity where it does not get there.
+/// Minus infinity where the curve is above the threshold from its first point on, infinity where it never reaches it.
 fn root(curve: &Curve, blocks: &[usize], threshold: f64) -> f64 {
     let xs: Vec<f64> = curve.points.iter().map(|(x, _)| x.ln()).collect();
     let medians: Vec<f64> = curve
@@ -112,7 +112,7 @@ mod tests {
         assert_eq!(crossing(&curve(1e12, 0.02), 0.5, 1), Err(NoCrossing::Above(last)));
         assert_eq!(crossing(&curve(1.0, 0.02), 0.5, 1), Err(NoCrossing::Below(1000.0)));
         assert_eq!(crossing(&Curve::default(), 0.5, 1), Err(NoCrossing::NotMeasured));
-        // Of nine blocks, four or five say that it is there from the first point on.
+        // In four or five of the nine blocks the curve is above the threshold from the first point on.
         let split = |early: usize, then: f64| {
             let blocks = |late: f64| (0..9).map(|block| if block < early { 1.0 } else { late }).collect();
             Curve { points: vec![(1000.0, blocks(0.0)), (4000.0, blocks(then))] }

@@ -1,10 +1,10 @@
-//! How long single tasks took.
+//! Latencies of single tasks.
 
 use std::time::Duration;
 
 use reports::model::Latency;
 
-/// Saturates, after half a millennium.
+/// Nanoseconds; saturates after half a millennium.
 pub(crate) fn nanos(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }

@@ -1,7 +1,7 @@
 //! Figures that were taken in blocks of rounds, and ratios of two of them.
 //!
-//! The block is the unit: rounds of one block share a process, its layout in memory and the mood of the machine, so they are
-//! no independent samples. Each block gives one value, the median of its rounds, and intervals are taken over blocks.
+//! The block is the unit: rounds of one block share a process, its layout in memory and the state of the machine, so they are
+//! not independent samples. Each block gives one value, the median of its rounds, and intervals are taken over blocks.
 
 use super::order::median;
 

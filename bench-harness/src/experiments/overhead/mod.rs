@@ -118,7 +118,7 @@ fn in_new_process(probe: &Probe) -> Result<Vec<Reading>, Reason> {
     let input = serde_json::to_vec(probe).map_err(|error| error.to_string())?;
     let output = child::run_lab("probe", &input, LIMIT)?;
     let answer: Result<Vec<Reading>, Reason> =
-        serde_json::from_slice(&output).map_err(|error| format!("its answer makes no sense: {error}"))?;
+        serde_json::from_slice(&output).map_err(|error| format!("invalid output: {error}"))?;
     answer
 }
 

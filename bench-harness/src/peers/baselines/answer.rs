@@ -1,6 +1,6 @@
-//! What the second process of a ping-pong or ring does: the hidden command.
+//! The peer process of a ping-pong or ring: the hidden command `lab baseline`.
 //!
-//! Between two turns it sleeps on the control line's bell, so that it takes no core from what is measured meanwhile.
+//! Between two turns it sleeps on the control line's bell, so that it takes no core from other measurements.
 
 use std::{io, os::fd::AsFd, sync::atomic::Ordering};
 
@@ -14,7 +14,7 @@ use super::{
 
 /// Answers until this process is killed.
 pub(crate) fn run_peer(baseline: Baseline) -> io::Result<()> {
-    // Whoever started this may be killed at its time limit, and then nobody stops a party that spins.
+    // The parent may be killed at its time limit, and then nothing else would stop a peer that spins.
     rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))?;
     if baseline == Baseline::PipeProcesses {
         return pipe::answer();
@@ -57,7 +57,7 @@ fn answer_by_futex(lines: &[Line]) {
     let mut seen = 0;
     while seen != STOP {
         seen = wait_until_other(&lines[THERE].bell, seen);
-        // ORDERING: as for `spin`.
+        // ORDERING: Release as a message would need; nothing but the number is passed.
         lines[BACK].bell.store(seen, Ordering::Release);
         ring_bell(&lines[BACK].bell);
     }

@@ -1,8 +1,8 @@
-//! Copying memory: no argument can reach another process faster, unless it does not move.
+//! Copying memory: no argument can reach another process faster, unless it is not copied at all.
 
 use std::{hint::black_box, time::Instant};
 
-/// Two blocks of memory, all pages of which are there.
+/// Two blocks of memory, all pages of which are present.
 pub(crate) struct Copy {
     from: Vec<u8>,
     to: Vec<u8>,
@@ -10,7 +10,7 @@ pub(crate) struct Copy {
 
 impl Copy {
     pub(crate) fn new(bytes: usize) -> Self {
-        // Written, so that no page fault is measured.
+        // Both blocks are written, so that no page fault is measured.
         let mut copy = Self { from: vec![7; bytes], to: vec![1; bytes] };
         copy.rate(1);
         copy

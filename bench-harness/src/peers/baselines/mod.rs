@@ -1,5 +1,5 @@
-//! Bare primitives: what the machine allows. They are measured beside the executors, so that a ratio compares two things that
-//! met the same machine in the same mood.
+//! Baselines: bare primitives that show what the machine allows. They are measured beside the executors, so that both terms
+//! of a ratio were taken under the same conditions.
 //!
 //! - `ping_pong`: one message there and one back, at a time: by spinning, by futex, by pipe.
 //! - `ring`: many messages under way between two processes.
@@ -16,7 +16,7 @@ mod pipe;
 #[cfg(target_os = "linux")]
 pub(crate) mod ring;
 #[cfg(target_os = "linux")]
-#[expect(unsafe_code, reason = "maps memory that two processes see; all that is done with it is atomic")]
+#[expect(unsafe_code, reason = "maps memory that two processes see; all accesses to it are atomic")]
 mod shared;
 
 use clap::ValueEnum;
@@ -56,17 +56,17 @@ impl Baseline {
 
     pub(crate) fn note(self) -> &'static str {
         match self {
-            Self::SpinThreads | Self::SpinProcesses => "one cache line each way, nobody sleeps",
+            Self::SpinThreads | Self::SpinProcesses => "one cache line each way, no sleeping",
             Self::FutexProcesses => "both sleep for each message",
             Self::PipeProcesses => "one byte each way",
-            Self::Ring => "there and back, pipelined; looks 20 µs before it sleeps",
+            Self::Ring => "there and back, pipelined; spins for 20 µs before it sleeps",
             Self::CopyOneMebibyte => "the same megabyte again and again, out of the cache",
             Self::CopyLarge => "from memory to memory",
         }
     }
 }
 
-/// Two parties that spin need a core each; on one, a trip takes as long as the scheduler lets the other spin.
+/// Two peers that spin need a core each; on one core, a trip takes as long as the scheduler lets the other one spin.
 fn need_two_cores() -> Result<(), String> {
     if std::thread::available_parallelism().map_or(1, usize::from) < 2 {
         return Err("needs two cores, and this process may use one: see taskset and the container's limits".to_owned());

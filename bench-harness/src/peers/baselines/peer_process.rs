@@ -1,4 +1,4 @@
-//! The second process of a ping-pong or ring, as the first one holds it: this program again, by a hidden command, with the
+//! The peer process of a ping-pong or ring, as its parent holds it: this program, started again by a hidden command, with the
 //! shared memory as its standard input.
 
 use std::{
@@ -14,24 +14,24 @@ use super::{
     shared::{Line, Shared},
 };
 
-/// The control line, then one line each way; a ring has its own after these.
+/// Indices of the control line and of one line each way; a ring has its own lines after these.
 pub(super) const CONTROL: usize = 0;
 pub(super) const THERE: usize = 1;
 pub(super) const BACK: usize = 2;
-/// As many lines as a ping-pong needs.
+/// The number of lines that a ping-pong needs.
 pub(super) const LINES: usize = BACK + 1;
 
-/// In place of a number: the turn is over.
+/// Sent in place of a number: the turn is over.
 pub(super) const STOP: u32 = u32::MAX;
 
-/// A running peer; ended when dropped.
+/// A running peer process, which is killed on drop.
 pub(super) struct PeerProcess {
     child: Child,
     shared: Shared,
 }
 
 impl PeerProcess {
-    /// Starts it with so much shared memory.
+    /// Starts it with `lines` lines of shared memory.
     pub(super) fn start(baseline: Baseline, lines: usize) -> Result<Self, String> {
         let start = || -> io::Result<Self> {
             let (shared, file) = Shared::create(lines)?;
@@ -56,13 +56,13 @@ impl PeerProcess {
 
 impl Drop for PeerProcess {
     fn drop(&mut self) {
-        // It holds nothing that could be lost.
+        // The peer holds no data that could be lost.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-/// The command line of a peer.
+/// The command that starts a peer.
 pub(super) fn command(baseline: Baseline) -> io::Result<Command> {
     let mut command = Command::new(std::env::current_exe()?);
     let name = clap::ValueEnum::to_possible_value(&baseline).map(|value| value.get_name().to_owned());
@@ -70,7 +70,7 @@ pub(super) fn command(baseline: Baseline) -> io::Result<Command> {
     Ok(command)
 }
 
-/// Sleeps until `bell` shows something else than `old`; what it shows then.
+/// Sleeps until `bell` differs from `old`, and returns its value.
 pub(super) fn wait_until_other(bell: &AtomicU32, old: u32) -> u32 {
     loop {
         // ORDERING: Acquire, for what was written before the bell was rung.
@@ -78,13 +78,14 @@ pub(super) fn wait_until_other(bell: &AtomicU32, old: u32) -> u32 {
         if now != old {
             return now;
         }
-        // Whatever it returns for, the bell is looked at again. Not a private futex: the other is another process.
+        // The loop reads the bell again whatever the reason of the return. The futex is not a private one, since the other
+        // side is another process.
         let _ = futex::wait(bell, futex::Flags::empty(), old, None);
     }
 }
 
-/// Wakes who sleeps on `bell`.
+/// Wakes the thread that sleeps on `bell`.
 pub(super) fn ring_bell(bell: &AtomicU32) {
-    // It can fail only for an address that is none.
+    // This fails only for an invalid address.
     let _ = futex::wake(bell, futex::Flags::empty(), 1);
 }

@@ -15,11 +15,11 @@ use super::{
 };
 use crate::stats::nanos;
 
-/// Trips before the first that counts: the other party has to wake up.
+/// Trips before the first that counts, in which the peer wakes up.
 pub(crate) const WARM_UP: u32 = 50;
 
-/// On a machine with no core to spare, a trip can take milliseconds: then there are fewer.
-const PATIENCE: Duration = Duration::from_millis(200);
+/// The longest that the trips may take: where no core is free, a trip can take milliseconds, and fewer are made.
+const LONGEST: Duration = Duration::from_millis(200);
 
 /// A ping-pong that can be measured again and again, and takes no CPU time in between.
 pub(crate) struct PingPong(Parties);
@@ -88,14 +88,14 @@ impl PingPong {
             Parties::Pipe(pipes) => {
                 let mut whole = true;
                 let times = times(count, |_| whole &= pipes.trip());
-                // A pipe that breaks has no figure, rather than that of an error's return.
+                // A broken pipe has no figure: its times would be those of a call that fails.
                 if whole { times } else { Vec::new() }
             }
         }
     }
 }
 
-/// Both lines as the peer expects them, and then its turn.
+/// Sets both lines to the values that the peer expects, and begins its turn.
 #[cfg(target_os = "linux")]
 fn begin(peer: &PeerProcess) {
     // ORDERING: `wake` publishes both.
@@ -104,8 +104,8 @@ fn begin(peer: &PeerProcess) {
     peer.wake();
 }
 
-/// Spins, and after a while lets others run: who shares its core with the other party would otherwise keep it from answering
-/// until the scheduler comes by. Where each has a core, no trip takes as long as that.
+/// Spins, and yields after every 1000 turns: a thread that shares its core with the peer would otherwise keep it from answering
+/// until the end of its time slice. Where each has a core of its own, no trip takes that long.
 #[derive(Default)]
 pub(super) struct Spin(u32);
 
@@ -122,7 +122,7 @@ impl Spin {
 
 fn times(count: u32, mut trip: impl FnMut(u32)) -> Vec<u64> {
     (1..=WARM_UP).for_each(&mut trip);
-    let end = Instant::now() + PATIENCE;
+    let end = Instant::now() + LONGEST;
     let mut times = Vec::with_capacity(count as usize);
     for number in WARM_UP + 1..=WARM_UP + count {
         let start = Instant::now();
@@ -155,7 +155,7 @@ fn between_threads(count: u32) -> Vec<u64> {
             let mut seen = 0;
             let mut patience = Spin::default();
             while seen != END {
-                // ORDERING: as for `spin_trip`.
+                // ORDERING: Acquire and Release as a message would need; nothing but the number is passed.
                 let now = there.0.load(Ordering::Acquire);
                 if now == seen {
                     patience.turn();

@@ -9,7 +9,7 @@ use std::{
 
 use super::{Baseline, peer_process};
 
-/// The process at the other end, with both pipes; ended when dropped.
+/// The process at the other end, with both pipes. It is killed on drop.
 pub(super) struct Pipes {
     child: Child,
     there: File,
@@ -38,7 +38,7 @@ impl Pipes {
 
 impl Drop for Pipes {
     fn drop(&mut self) {
-        // It holds nothing that could be lost.
+        // The peer holds no data that could be lost.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -46,7 +46,7 @@ impl Drop for Pipes {
 
 /// The other end: every byte comes back, until the pipe is closed.
 pub(super) fn answer() -> io::Result<()> {
-    // Past the buffers and locks of std's own handles.
+    // Files of their own avoid the buffers and locks of std's handles.
     let mut input = File::from(io::stdin().as_fd().try_clone_to_owned()?);
     let mut output = File::from(io::stdout().as_fd().try_clone_to_owned()?);
     let mut byte = [0];

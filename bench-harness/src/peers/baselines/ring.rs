@@ -1,9 +1,9 @@
-//! Two rings between two processes, one there and one back, with as many messages under way as fit: what a process pool could
-//! do if a task were one word, without a future, and without anybody who may die.
+//! Two rings between two processes, one there and one back, with as many messages under way as fit: the speed that a process
+//! pool could reach if a task were one word, had no future, and no process could die.
 //!
-//! Who finds nothing looks for a while and then sleeps. No wake-up is lost: the sleeper says that it sleeps, then looks again,
-//! then sleeps; the writer writes, then looks whether anybody sleeps. Between write and look stands a full fence on both
-//! sides, so that at least one of them sees the other.
+//! A reader that finds its ring empty spins for a while and then sleeps. No wake-up is lost: the reader announces that it
+//! sleeps, then checks the ring again, then sleeps; the writer writes, then checks whether the reader sleeps. A full fence
+//! stands between write and check on both sides, so that at least one side sees the other's write.
 
 use std::{
     hint::spin_loop,
@@ -24,41 +24,42 @@ const CAPACITY: u64 = 4096;
 const PER_LINE: u64 = 8;
 const SLOTS: usize = (CAPACITY / PER_LINE) as usize;
 
-/// Of each ring: the writer's line, the reader's line, and the slots.
+/// Lines of each ring: the writer's, the reader's, and the slots.
 const RING: usize = 2 + SLOTS;
 const FIRST: usize = BACK + 1;
 pub(super) const LINES: usize = FIRST + 2 * RING;
 
-/// How long to look before sleeping.
-const LOOK: Duration = Duration::from_micros(20);
+/// How long the reader spins before it sleeps.
+const SPIN: Duration = Duration::from_micros(20);
 
-/// In place of a message: the turn is over.
+/// Sent in place of a message: the turn is over.
 const END: u64 = u64::MAX;
 
 struct Ring<'a> {
-    /// `words[0]`: how many were written. Written by the writer.
+    /// `words[0]`: the number of messages written so far. Only the writer changes it.
     head: &'a Line,
     /// `bell`: 1 while the reader sleeps or is about to.
     reader: &'a Line,
     slots: &'a [Line],
-    /// How many this side has written or read.
+    /// The number of messages that this side has written or read.
     count: u64,
 }
 
 impl<'a> Ring<'a> {
     fn new(lines: &'a [Line], index: usize) -> Self {
         let lines = &lines[FIRST + index * RING..][..RING];
-        // ORDERING: set by the turn before this one, which has ended.
+        // ORDERING: Acquire; the count was set by the turn before this one, which has ended.
         let count = lines[0].words[0].load(Ordering::Acquire);
         Self { head: &lines[0], reader: &lines[1], slots: &lines[2..], count }
     }
 
-    /// The caller makes sure that there is room.
+    /// Writes a message. The caller makes sure that there is room.
     fn write(&mut self, message: u64) {
         let slot = self.count % CAPACITY;
         self.slots[(slot / PER_LINE) as usize].words[(slot % PER_LINE) as usize].store(message, Ordering::Relaxed);
         self.count += 1;
-        // ORDERING: Release, for the slot; then the fence of the module's text.
+        // ORDERING: Release publishes the slot. The fence stands between this write and the check of the reader's bell, as
+        // the module's documentation says.
         self.head.words[0].store(self.count, Ordering::Release);
         fence(Ordering::SeqCst);
         if self.reader.bell.load(Ordering::Relaxed) == 1 && self.reader.bell.swap(0, Ordering::Relaxed) == 1 {
@@ -67,7 +68,7 @@ impl<'a> Ring<'a> {
     }
 
     fn try_read(&mut self) -> Option<u64> {
-        // ORDERING: Acquire, for the slot.
+        // ORDERING: Acquire; the slot was written before the count.
         if self.head.words[0].load(Ordering::Acquire) == self.count {
             return None;
         }
@@ -84,7 +85,7 @@ impl<'a> Ring<'a> {
                     return message;
                 }
                 let now = Instant::now();
-                if now >= *until.get_or_insert(now + LOOK) {
+                if now >= *until.get_or_insert(now + SPIN) {
                     break;
                 }
                 spin_loop();
@@ -95,17 +96,18 @@ impl<'a> Ring<'a> {
 
     fn sleep(&self, bell: &AtomicU32) {
         bell.store(1, Ordering::Relaxed);
-        // ORDERING: the fence of the module's text.
+        // ORDERING: the fence stands between the write of the bell and the check of the ring, as the module's documentation
+        // says.
         fence(Ordering::SeqCst);
         if self.head.words[0].load(Ordering::Acquire) == self.count {
-            // Whatever it returns for, the ring is looked at again.
+            // The caller checks the ring again whatever the reason of the return.
             let _ = futex::wait(bell, futex::Flags::empty(), 1, None);
         }
         bell.store(0, Ordering::Relaxed);
     }
 }
 
-/// A peer with its two rings.
+/// A peer process with its two rings.
 pub(crate) struct Rings(PeerProcess);
 
 impl Rings {
@@ -143,11 +145,11 @@ impl Rings {
     }
 }
 
-/// One turn of the second process.
+/// One turn of the peer process.
 pub(super) fn answer(lines: &[Line]) {
-    // The reader of one and the writer of the other: both have as many messages behind them as were written.
+    // This side reads one ring and writes the other; the counts of both say how many messages were written.
     let (mut there, mut back) = (Ring::new(lines, 0), Ring::new(lines, 1));
-    // What has been sent since this process was woken counts as well; the first process began with equal counts.
+    // Messages that were sent since this process was woken count as well; the parent began with equal counts.
     there.count = back.count;
     loop {
         let message = there.read();

@@ -1,4 +1,4 @@
-//! Memory that two processes see: lines of atomic words, and nothing else.
+//! Memory that two processes share: lines of atomic words, and nothing else.
 
 use std::{
     io,
@@ -12,7 +12,7 @@ use rustix::{
     mm::{MapFlags, ProtFlags, mmap, munmap},
 };
 
-/// Two cache lines, because they are fetched in pairs: who writes to one `Line` disturbs nobody who looks at another.
+/// Two cache lines, since these are fetched in pairs: a write to one `Line` does not disturb a reader of another one.
 #[repr(C, align(128))]
 pub(super) struct Line {
     /// A word that can be slept on.
@@ -28,7 +28,7 @@ pub(super) struct Shared {
 
 // SAFETY: the memory is only reached as shared references to atomics.
 unsafe impl Send for Shared {}
-// SAFETY: as above.
+// SAFETY: the memory is only reached as shared references to atomics, which may be shared among threads.
 unsafe impl Sync for Shared {}
 
 impl Shared {
