@@ -10,7 +10,7 @@ use crate::{
     peers,
 };
 
-/// Builds an executor with its workers ready, and shows it to `visit`.
+/// Builds an executor with its workers ready, and passes it to `visit`.
 pub(super) fn with_contender<V: ContenderVisit>(
     subject: Subject,
     workers: usize,

@@ -19,13 +19,13 @@ pub(super) const NO_CUTOFF: &str = "forks, no cutoff";
 pub(super) const CUTOFF: &str = "forks, cutoff at about 2 µs";
 pub(super) const RAYON: &str = "rayon join";
 
-/// What a leaf should take with a cutoff.
+/// The time that a leaf should take with a cutoff.
 const LEAF_NANOS: f64 = 2000.0;
-/// How many levels of forks stand above the leaves with a cutoff: 17,711 of them.
+/// Levels of forks above the leaves with a cutoff, of which there are 17,711.
 const LEVELS: u32 = 20;
 
 pub(super) fn measure(probe: &Probe) -> Result<Vec<Reading>, Reason> {
-    // Leaked, so that tasks can hold on to it without keeping count; this process is there for nothing else.
+    // The pool is leaked, so that tasks can hold a reference without counting it; this process measures nothing else.
     let pool: &'static ThreadPoolExecutor =
         Box::leak(Box::new(ThreadPoolExecutor::new(probe.workers).map_err(|error| chain(&error))?));
     let rayon = rayon_pool(probe.workers)?;
@@ -66,7 +66,7 @@ fn serial(index: u32) -> u64 {
     if index < 2 { index.into() } else { serial(index - 1) + serial(index - 2) }
 }
 
-/// `None` when a task failed or was not taken.
+/// The Fibonacci number; `None` when a task failed or was not taken.
 fn by_tasks(pool: &'static ThreadPoolExecutor, index: u32, cutoff: u32) -> Option<u64> {
     if index <= cutoff {
         return Some(serial(index));
@@ -84,7 +84,7 @@ fn by_join(index: u32, cutoff: u32) -> u64 {
     a + b
 }
 
-/// How often the recursion forks.
+/// The number of forks of the recursion.
 fn forks(index: u32, cutoff: u32) -> u64 {
     let (mut before, mut last) = (0_u64, 0_u64);
     for _ in cutoff..index {

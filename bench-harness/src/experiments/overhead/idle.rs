@@ -1,5 +1,5 @@
-//! A pool that has worked and has nothing to do now: how often its threads and workers wake up, how long they run, and what
-//! each worker weighs.
+//! A pool that has worked and is idle now: how often its threads and workers wake up, how long they run, and how much
+//! memory each worker takes.
 //!
 //! The thread that measures sleeps meanwhile, and is not counted. Context switches alone would not show a thread that spins,
 //! and CPU time alone would not show one that wakes up for a moment.
@@ -38,7 +38,7 @@ impl Visit for Idle {
     fn visit<E: Executor + Sync>(self, executor: &E, pids: &dyn Fn() -> Vec<u32>) -> Self::Output {
         let Probe { subject, sizes, .. } = self.0;
         submit_then_collect(&LabExecutor(executor), 1000)?;
-        // Looking before sleeping is over long before this.
+        // Workers stop spinning and sleep long before this.
         thread::sleep(sizes.idle() / 4);
         let workers = pids();
         let look = || {
@@ -47,7 +47,7 @@ impl Visit for Idle {
                 let (sum, one) = (sum?, one?);
                 Some((sum.0 + one.0, sum.1 + one.1))
             });
-            all.ok_or("this system does not tell how its threads are scheduled: needs /proc")
+            all.ok_or("this system does not report how its threads are scheduled: needs /proc")
         };
         let before = look()?;
         thread::sleep(sizes.idle());

@@ -1,7 +1,7 @@
-//! Maps of many cheap items, and of a few dear ones among them.
+//! Maps of many cheap items, and maps with a few expensive items among them.
 //!
-//! The variants to compare are interleaved in one process; each gathers all answers into a vector of its own (so that page faults count
-//! for all), and the answers are checked when the clock has stopped.
+//! The variants to compare are interleaved in one process; each gathers all answers into a vector of its own (so that page
+//! faults count for all), and the answers are checked when the clock has stopped.
 
 use std::time::Instant;
 
@@ -62,7 +62,7 @@ impl Visit for OnProcesses {
     }
 }
 
-/// A few instructions, and nothing that a compiler could do for several items at once in one of the variants only.
+/// A few instructions that a compiler cannot vectorize in one of the variants only.
 fn cheap(x: u64) -> u64 {
     x.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ (x >> 7)
 }
@@ -96,12 +96,12 @@ fn on_threads(probe: &Probe) -> Result<Vec<Reading>, Reason> {
     Ok(readings.into_iter().map(|reading| reading.with_note(note.clone())).collect())
 }
 
-/// Items of the skewed map, and the part of all work that its dearest item is: one over the harmonic number.
+/// Items of the skewed map. The most expensive item is one over the harmonic number of all work.
 const SKEWED_ITEMS: u64 = 2000;
-/// Work of the dearest item, in microseconds: all together are about eight times that.
+/// Work of the most expensive item, in microseconds: all items together take about eight times that.
 const DEAREST_MICROS: f64 = 4000.0;
 
-/// Zipf's law: the item of rank k costs 1/k of the dearest. The dearest comes last, where it hurts most.
+/// Zipf's law: the item of rank k costs 1/k of the most expensive one, which comes last, where it delays the map most.
 fn skewed(iterations_per_micro: f64) -> Vec<Spin> {
     (0..SKEWED_ITEMS)
         .map(|index| {
@@ -138,7 +138,7 @@ pub(super) fn rayon_pool(workers: usize) -> Result<rayon::ThreadPool, Reason> {
     rayon::ThreadPoolBuilder::new().num_threads(workers).build().map_err(|error| error.to_string().into())
 }
 
-/// What one thread does that takes the results one after the other, into a vector that is large enough.
+/// Takes the results one after the other on one thread, into a vector that is large enough.
 fn drain(items: u64, results: impl Iterator<Item = Result<u64, TaskError>>) -> Result<Vec<u64>, TaskError> {
     let mut all = Vec::with_capacity(items as usize);
     for result in results {
@@ -147,7 +147,7 @@ fn drain(items: u64, results: impl Iterator<Item = Result<u64, TaskError>>) -> R
     Ok(all)
 }
 
-/// Items per second; an error when the answers are not what a serial loop gives.
+/// Items per second; an error when the answers differ from those of a serial loop.
 fn timed(items: u64, expected: u64, work: impl FnOnce() -> Result<Vec<u64>, TaskError>) -> Result<f64, Reason> {
     let start = Instant::now();
     let answers = work().map_err(|error| chain(&error))?;
@@ -158,7 +158,7 @@ fn timed(items: u64, expected: u64, work: impl FnOnce() -> Result<Vec<u64>, Task
     Ok(items as f64 / elapsed.as_secs_f64())
 }
 
-/// Depends on the order of the values.
+/// A sum that depends on the order of the values.
 fn sum(values: impl Iterator<Item = u64>) -> u64 {
     values.fold(0, |sum: u64, value| sum.rotate_left(1) ^ value)
 }

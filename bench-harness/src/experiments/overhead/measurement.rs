@@ -1,4 +1,4 @@
-//! The measurements by name, who can be measured, and what a measuring process answers.
+//! The measurements by name, the subjects that can be measured, and the output of a measuring process.
 
 use clap::ValueEnum;
 use reports::{
@@ -27,7 +27,7 @@ pub(crate) enum Measurement {
     SharedBytes,
     /// A map of cheap items: on processes, and on threads beside rayon and a serial loop.
     Map,
-    /// A map of items of which few are dear, the dearest last; beside rayon.
+    /// A map with a few expensive items, the most expensive one last; beside rayon.
     SkewedMap,
     /// 16 threads that submit at once against one.
     Submitters,
@@ -43,15 +43,15 @@ pub(crate) enum Measurement {
     Recovery,
     /// Memory and file descriptors of a queued task.
     Memory,
-    /// Millions of queued tasks: whether `submit` slows down, and memory grows in step.
+    /// Millions of queued tasks: whether `submit` slows down, and whether memory grows in proportion.
     Depth,
-    /// What a pool does that has nothing to do, and what its workers weigh.
+    /// Wake-ups and CPU time of an idle pool, and the memory of its workers.
     Idle,
     /// The shortest task for which an executor is half efficient.
     Metg,
 }
 
-/// Who is measured.
+/// The subject of a measurement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Subject {
     Lab(Kind),
@@ -88,14 +88,14 @@ impl Subject {
     }
 }
 
-/// What one process is asked to measure.
+/// The description of one measurement, as it is sent to its process.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub(crate) struct Probe {
     pub(crate) measurement: Measurement,
     pub(crate) subject: Subject,
     pub(crate) workers: usize,
     pub(crate) sizes: Sizes,
-    /// For what a measurement shuffles itself.
+    /// Seed of the orders that a measurement draws itself.
     pub(crate) seed: u64,
 }
 
@@ -127,7 +127,7 @@ impl Reading {
         }
     }
 
-    /// Of something that stands beside the subject in the same process.
+    /// A reading of another subject that is measured in the same process.
     pub(crate) fn beside(name: &str, group: OverheadGroup, quantity: &str, unit: Unit, values: Vec<f64>) -> Self {
         Self {
             subject: name.to_owned(),
@@ -141,7 +141,7 @@ impl Reading {
         }
     }
 
-    /// In place of figures.
+    /// A reading that says why there are no figures.
     pub(crate) fn missing(subject: Subject, quantity: &str, reason: Reason) -> Self {
         let reading = Self::new(subject, quantity, Unit::Count, Vec::new()).with_note(note_of(&reason));
         Self { missing: Some(reason), ..reading }
@@ -159,12 +159,12 @@ impl Reading {
 }
 
 impl Measurement {
-    /// As `--only` takes it.
+    /// The name, as `--only` takes it.
     pub(crate) fn name(self) -> String {
         self.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
     }
 
-    /// A few take so long that all blocks would take all day.
+    /// Number of blocks; a measurement that takes long has fewer.
     pub(crate) fn blocks(self, sizes: &Sizes) -> u32 {
         if self == Self::Depth { sizes.blocks.min(3) } else { sizes.blocks }
     }

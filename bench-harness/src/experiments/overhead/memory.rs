@@ -1,7 +1,7 @@
-//! What a task costs that waits in a queue: memory, file descriptors, and the time to put it there.
+//! The cost of a task that waits in a queue: memory, file descriptors, and the time to submit it.
 //!
-//! All workers are kept busy by tasks that wait, so that the others stay queued. Memory is what this process grows by. Pages
-//! of memory that is shared with workers count; the caller's own list of futures does not.
+//! All workers are kept busy by tasks that wait, so that the others stay queued. The figure is the growth of this process.
+//! It includes pages that are shared with workers, and not the caller's own list of futures.
 
 use std::{
     fs,
@@ -25,9 +25,9 @@ use crate::{
 };
 
 pub(super) const PER_TASK: &str = "memory per queued task";
-/// Without the argument, which waits with the task.
+/// The same without the argument, which waits with the task.
 pub(super) const BEYOND_ARGUMENT: &str = "memory beyond the argument";
-/// Without the closure, which is the argument, and the space for the result.
+/// The same without the closure, which holds the argument, and without the space for the result.
 pub(super) const BEYOND_BOTH: &str = "memory beyond closure and result";
 pub(super) const FILES: &str = "fds per queued task";
 pub(super) const SUBMIT: &str = "submit, last tenth / first tenth";
@@ -35,14 +35,14 @@ pub(super) const GROWTH: &str = "memory, second half / first half";
 
 const WORD: f64 = size_of::<u64>() as f64;
 
-/// A queued task certainly takes no more than this, so that the machine is not made to swap.
+/// More memory than any queued task takes: so many tasks are queued that the machine does not swap.
 const AT_MOST: u64 = 512;
 
 static RELEASE: AtomicBool = AtomicBool::new(false);
 
-/// Keeps a worker busy without using its CPU. In a worker process nobody ever lets it go: it is killed.
+/// Keeps a worker busy without using its CPU. In a worker process it never ends: the worker is killed.
 fn hold() {
-    // ORDERING: a flag that stands for itself.
+    // ORDERING: the flag publishes no other data.
     while !RELEASE.load(Ordering::Relaxed) {
         thread::sleep(Duration::from_millis(1));
     }
@@ -59,7 +59,7 @@ pub(super) fn measure_depth(probe: &Probe) -> Result<Vec<Reading>, Reason> {
 }
 
 fn with<V: Visit<Output = Result<Vec<Reading>, Reason>>>(probe: &Probe, visit: V) -> V::Output {
-    let Subject::Lab(kind) = probe.subject else { return Err("has no queue that can be looked at".into()) };
+    let Subject::Lab(kind) = probe.subject else { return Err("has no queue that can be inspected".into()) };
     with_executor(kind, probe.workers, visit).map_err(|error| chain(&error))?
 }
 
@@ -75,7 +75,7 @@ fn while_busy<E: Executor, T>(executor: &E, measure: impl FnOnce() -> Result<T, 
         thread::sleep(Duration::from_millis(1));
     }
     let outcome = measure();
-    // ORDERING: as in `hold`.
+    // ORDERING: the flag publishes no other data.
     RELEASE.store(true, Ordering::Relaxed);
     executor.shutdown(Shutdown::Kill, Some(Duration::from_secs(10)));
     drop(held);
@@ -87,7 +87,7 @@ fn open_files() -> Result<usize, Reason> {
 }
 
 fn memory() -> Result<f64, Reason> {
-    let bytes = resident_memory().ok_or("this system does not tell how much memory a process has: needs /proc")?;
+    let bytes = resident_memory().ok_or("this system does not report the memory of a process: needs /proc")?;
     Ok(bytes as f64)
 }
 
@@ -130,7 +130,7 @@ impl Visit for Queue {
 }
 
 const TENTHS: u32 = 10;
-/// Submits that are timed together: short against the time that the scheduler gives to one thread.
+/// Number of submits that are timed together: they are short against a time slice of the scheduler.
 const BATCH: u32 = 1000;
 const SLOWEST: &str = "slowest 1000 submits";
 
@@ -156,7 +156,7 @@ impl Visit for Depth {
                     submit(executor, &mut futures, BATCH)?;
                     batches.push(start.elapsed().as_nanos() as f64 / f64::from(BATCH));
                 }
-                // The usual batch: one in which something else had the core says nothing about the queue.
+                // The median batch counts: a batch in which another program had the core says nothing about the queue.
                 times.push(stats::median(&batches));
                 slowest = batches.into_iter().fold(slowest, f64::max);
                 sizes.push(memory()?);
@@ -168,7 +168,7 @@ impl Visit for Depth {
         let mut readings = vec![
             reading(SUBMIT, Unit::Ratio, slower).with_note(format!("{} tasks queued", self.count)),
             reading(GROWTH, Unit::Ratio, growth),
-            // Also whoever took the core away shows here, so that nothing is held against it.
+            // Interruptions by other programs show here as well, so that there is no target for it.
             reading(SLOWEST, Unit::Nanoseconds, slowest * f64::from(BATCH)),
         ];
         for (tenth, time) in times.into_iter().enumerate() {

@@ -3,10 +3,10 @@
 //!
 //! The number of tasks is fixed, and their work, in iterations of a kernel, is halved from where the kernel dominates until
 //! efficiency is below one half. Efficiency is the time of the same kernels in a plain loop, divided by the cores that can
-//! work and by the time on the executor; loop and executor are interleaved, so that a slower clock cancels out (one that was
-//! compared with its own best would look the better, the worse that is). Granularity is, as there, wall time times
-//! cores divided by the number of tasks: where efficiency is one half, twice the time of the bare task, which is given as
-//! well. Between neighbors the curve is interpolated in the logarithm of the granularity.
+//! work and by the time on the executor; loop and executor are interleaved, so that a slower clock cancels out (an executor
+//! that was compared with its own best time would look the better, the worse that time is). Granularity is, as there, wall
+//! time times cores divided by the number of tasks: where efficiency is one half, twice the time of the bare task, which is
+//! given as well. Between neighbors the curve is interpolated in the logarithm of the granularity.
 
 use std::{hint::black_box, time::Instant};
 
@@ -34,7 +34,7 @@ const HALF: f64 = 0.5;
 
 /// Time of all tasks of a point if they were empty, in seconds.
 const SPAN: f64 = 0.01;
-/// The sweep begins with tasks so many times as long as an empty one takes, per core.
+/// The sweep begins with tasks that take this many times as long as an empty one, per core.
 const FIRST: f64 = 4.0;
 const MOST_POINTS: usize = 16;
 
@@ -59,7 +59,7 @@ impl Visit for Sweep {
     fn visit<E: Executor + Sync>(self, executor: &E, _: &dyn Fn() -> Vec<u32>) -> Self::Output {
         let Probe { subject, sizes, workers, seed, .. } = self.0;
         let cores = workers.min(std::thread::available_parallelism().map_or(1, usize::from));
-        // Once more with many: the number of tasks should be that of the executor, not of a few tasks at its beginning.
+        // The speed is measured once more with many tasks: it should be that of the executor, and not of its first few tasks.
         let speed = submit_then_collect(&LabExecutor(executor), sizes.tasks(speed(&LabExecutor(executor))?))?;
         let tasks = ((speed * SPAN) as u32).clamp(100, 50_000);
         // A power of two, so that all blocks have points at the same amounts of work.
@@ -83,11 +83,11 @@ impl Visit for Sweep {
 /// Points by rising work, around where efficiency is one half.
 fn sweep(first: u64, mut point: impl FnMut(u64) -> Result<Point, Reason>) -> Result<Vec<Point>, Reason> {
     let mut points = vec![point(first)?];
-    // Upwards until the kernel dominates, which shows that the rest is set up well.
+    // Upward until the kernel dominates, which shows that the measurement is set up well.
     while points.len() < MOST_POINTS && points.last().is_some_and(|point| point.efficiency < 0.6) {
         points.push(point(first << points.len())?);
     }
-    // Downwards until well below one half: where two points agree on that, it is no hiccup.
+    // Downward until well below one half: two points in a row rule out a hiccup.
     let mut iterations = first / 2;
     while points.len() < 2 * MOST_POINTS && iterations > 0 {
         let below = points.iter().filter(|point| point.efficiency < 0.4).count();
@@ -106,7 +106,7 @@ fn half(points: &[Point], seed: u64) -> Result<f64, NoCrossing> {
     stats::crossing(&curve, HALF, seed).map(|estimate| estimate.median)
 }
 
-/// Measures one point: the medians of so many rounds.
+/// Measures one point: the medians of `rounds` rounds.
 fn at<E: Executor>(executor: &E, iterations: u64, tasks: u32, cores: usize, rounds: u32) -> Result<Point, Reason> {
     let (mut bare, mut efficiency) = (Vec::new(), Vec::new());
     for _ in 0..rounds {

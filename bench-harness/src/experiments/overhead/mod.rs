@@ -2,8 +2,8 @@
 //!
 //! A *block* takes every measurement once: the measurements in an order of its own, and within each its subjects in an order
 //! of its own, all by a recorded seed. Each subject is measured in a process that was started for it, so that heap, layout in
-//! memory and whatever else differs between two starts is drawn anew in each block, and so that what hangs or crashes costs
-//! its row and nothing else. Within such a process, what is to be compared is interleaved in *rounds*. A figure is the median of
+//! memory and all else that differs between two starts is drawn anew in each block, and so that a hang or a crash costs only
+//! the row of its subject. Within such a process, the variants to compare are interleaved in *rounds*. A figure is the median of
 //! its blocks' medians, a ratio the median of the blocks' ratios.
 
 mod contenders;
@@ -52,10 +52,10 @@ use measurement::{Reading, Subject};
 /// The longest that one process may measure.
 const LIMIT: Duration = Duration::from_secs(90);
 
-/// In place of a quantity, where there is none.
+/// Stands in place of a quantity where there is none.
 const NO_FIGURE: &str = "-";
 
-/// What to measure.
+/// The measurements to take.
 #[derive(Debug, Clone)]
 pub(crate) struct Plan {
     pub(crate) measurements: Vec<Measurement>,
@@ -75,7 +75,7 @@ impl Plan {
                 continue;
             }
             let subjects = registry::subjects(measurement);
-            // Those of one measurement next to each other, because they are compared.
+            // The subjects of one measurement follow each other, because they are compared.
             for slot in interleave(subjects.len(), 1, random.next_u64()) {
                 let order = all.len() as u32;
                 all.push((Slot { block: place.block, order, ..slot }, measurement, subjects[slot.cell]));
@@ -84,7 +84,7 @@ impl Plan {
         all
     }
 
-    /// How many processes it takes.
+    /// Number of processes that the plan starts.
     pub(crate) fn steps(&self) -> usize {
         self.schedule().len()
     }
@@ -98,7 +98,7 @@ pub(crate) fn run(plan: &Plan, progress: &mut Progress) -> Vec<Figure> {
             break;
         }
         progress.begin(&format!("{}: {}", measurement.name(), subject.name()));
-        // What has failed once fails again, and may take its whole time limit to do so.
+        // A subject that has failed once fails again, and may take its whole time limit to do so.
         if !figures.failed(measurement, subject) {
             let seed = plan.seed ^ u64::from(slot.order);
             let probe = Probe { measurement, subject, workers: plan.workers, sizes: plan.sizes, seed };
@@ -109,7 +109,7 @@ pub(crate) fn run(plan: &Plan, progress: &mut Progress) -> Vec<Figure> {
     figures.finish(&plan.measurements)
 }
 
-/// Holds what was measured against what should be.
+/// Compares the figures with their targets.
 pub(crate) fn claims(figures: &[Figure], plan: &Plan) -> Vec<Claim> {
     targets::claims(figures, &plan.measurements)
 }
@@ -122,7 +122,7 @@ fn in_new_process(probe: &Probe) -> Result<Vec<Reading>, Reason> {
     answer
 }
 
-/// Figures as they grow.
+/// The figures that were measured so far.
 #[derive(Debug, Default)]
 struct Figures(Vec<Figure>);
 
@@ -160,7 +160,7 @@ impl Figures {
         })
     }
 
-    /// Estimates, and the order of the plan instead of that of measuring.
+    /// Computes the estimates, and sorts the figures by the plan instead of by the order of measuring.
     fn finish(self, measurements: &[Measurement]) -> Vec<Figure> {
         let mut figures = self.0;
         for figure in &mut figures {
@@ -171,7 +171,7 @@ impl Figures {
             let measurement = measurements.iter().find(|measurement| measurement.name() == figure.measurement);
             let subjects = measurement.map(|measurement| registry::subjects(*measurement)).unwrap_or_default();
             let measurement = measurements.iter().position(|measurement| measurement.name() == figure.measurement);
-            // What stands beside a subject comes after all of them.
+            // Subjects that are measured beside others come after all of these.
             let subject =
                 subjects.iter().position(|subject| subject.name() == figure.subject).unwrap_or(subjects.len());
             (measurement, subject)

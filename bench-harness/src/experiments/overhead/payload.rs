@@ -1,8 +1,8 @@
-//! Arguments of 1 MiB, several at a time, as what arrives per second.
+//! Arguments of 1 MiB, several at a time: the bytes that arrive per second.
 //!
-//! For the process pool, rounds are interleaved with copies of 256 MiB: what it does cannot be faster than one copy of memory, and
-//! the share of that speed is what the claim is about. The speed of copying one megabyte again and again, out of the cache,
-//! is a row as well.
+//! For the process pool, rounds are interleaved with copies of 256 MiB: a process pool cannot be faster than one copy of
+//! memory, and the target is a share of that speed. The speed of copying one megabyte again and again, out of the cache, is
+//! a row as well.
 
 use std::time::Instant;
 
@@ -59,7 +59,7 @@ impl ContenderVisit for Rounds {
     type Output = Result<(Vec<f64>, Vec<f64>), Reason>;
 
     fn visit<C: Contender>(mut self, contender: &C) -> Self::Output {
-        // Buffers of the executor's own are made and warm after this.
+        // After this, the executor's own buffers are allocated and warm.
         deliver(contender, self.count)?;
         let (mut speeds, mut shares) = (Vec::new(), Vec::new());
         for _ in 0..self.rounds {

@@ -1,4 +1,4 @@
-//! The one table of measurements: who is measured in each, and by which file.
+//! The one table of measurements: the subjects of each, and the function that measures them.
 
 use reports::model::Reason;
 
@@ -14,9 +14,9 @@ use crate::{
 
 struct Row {
     measurement: M,
-    /// Each in a process of its own.
+    /// The subjects, each of which is measured in a process of its own.
     subjects: fn() -> Vec<Subject>,
-    /// Measures in this process, which was started for it.
+    /// Takes the measurement in this process, which was started for it.
     measure: fn(&Probe) -> Result<Vec<Reading>, Reason>,
 }
 
@@ -28,7 +28,7 @@ const fn row(
     Row { measurement, subjects, measure }
 }
 
-/// In the order of the document.
+/// The table, in the order of the document.
 static TABLE: [Row; 15] = [
     row(M::Throughput, || all_and(&[Baseline::Ring]), throughput::measure),
     row(M::RoundTrip, || all_and(&Baseline::PING_PONGS), round_trip::measure),
@@ -70,14 +70,14 @@ fn all_and(baselines: &[Baseline]) -> Vec<Subject> {
     [&lab[..], &Peer::ALL.map(Subject::Peer), &baselines].concat()
 }
 
-/// One of the peers may not send so much back.
+/// The subjects of the payload measurement: procspawn cannot send so much back.
 fn takers_of_bytes() -> Vec<Subject> {
     let mut subjects = all_and(&[Baseline::CopyOneMebibyte, Baseline::CopyLarge]);
     subjects.retain(|subject| *subject != Subject::Peer(Peer::Procspawn));
     subjects
 }
 
-/// Those that have something to start.
+/// The subjects that have workers to start.
 fn starters() -> Vec<Subject> {
     let python = [Python::ThreadPool, Python::ProcessPool, Python::Loky].map(Peer::Python);
     let peers = [Peer::Procspawn].into_iter().chain(python).map(Subject::Peer);
@@ -88,17 +88,17 @@ fn find(measurement: M) -> Option<&'static Row> {
     TABLE.iter().find(|row| row.measurement == measurement)
 }
 
-/// All of them.
+/// All measurements.
 pub(crate) fn all() -> Vec<M> {
     TABLE.iter().map(|row| row.measurement).collect()
 }
 
-/// Who is measured.
+/// The subjects of a measurement.
 pub(super) fn subjects(measurement: M) -> Vec<Subject> {
     find(measurement).map(|row| (row.subjects)()).unwrap_or_default()
 }
 
-/// Measures in this process.
+/// Takes a measurement in this process.
 pub(crate) fn measure(probe: &Probe) -> Result<Vec<Reading>, Reason> {
     let row = find(probe.measurement)
         .ok_or_else(|| Reason::from(format!("nothing measures {}", probe.measurement.name())))?;

@@ -1,12 +1,12 @@
 //! One empty task at a time, from submit to its result.
 //!
 //! Rounds of trips are interleaved with rounds of a bare spinning ping-pong in the same process, and each is divided by the
-//! ping-pong before it: on a machine whose clock and neighbors change, that ratio stands still where both times do not.
+//! ping-pong before it: on a machine whose clock and neighbors change, that ratio is stable where both times are not.
 //!
-//! The tail is another matter. Where a core is interrupted every 50 µs or so (see `noise`), 1% of all ping-pongs are hit, and
-//! three times as many trips, which take three times as long: the ping-pong's p99 is a bare ping-pong or an interruption by
-//! chance, and the ratio to it 10 or 0.1. So the trip's p99 is also divided by that of as many ping-pongs in a row as it may
-//! cost: they are exposed to the machine for as long as it may be.
+//! The tail needs another comparison. Where a core is interrupted about every 50 µs (see `noise`), 1% of all ping-pongs are
+//! hit, and three times as many trips, which take three times as long: chance decides whether the ping-pong's p99 is a bare
+//! ping-pong or an interruption, and whether the ratio to it is 10 or 0.1. So the trip's p99 is also divided by the p99 of as
+//! many ping-pongs in a row as a trip may cost: these are exposed to interruptions for as long as the trip may be.
 
 use std::time::Instant;
 
@@ -43,7 +43,7 @@ const NO_CORES: &str = "the two parties never had a core each: something else is
 pub(super) fn measure(probe: &Probe) -> Result<Vec<Reading>, Reason> {
     let sizes = probe.sizes;
     let mut bare = sizes.ratios.then(|| PingPong::new(reference(probe.subject)));
-    // Where there is none, the trips still have a time.
+    // The trips have a time even where there is no ping-pong.
     let mut reference = |count: u32| match &mut bare {
         Some(Ok(bare)) => on_two_cores(|| bare.trips(count)),
         _ => Vec::new(),
@@ -90,11 +90,11 @@ pub(super) fn measure(probe: &Probe) -> Result<Vec<Reading>, Reason> {
     Ok(rounds.readings(probe.subject).into_iter().map(|reading| reading.with_note(note.clone())).collect())
 }
 
-/// Above this the two parties share a core, and pass it to each other by the scheduler: that is not what they are here for, and
-/// every executor would look good beside it.
+/// In a round above this time, the two peers share a core, and the scheduler passes it from one to the other: this is no
+/// baseline, since every executor would look good beside it.
 const SHARED_CORE_NS: u64 = 2000;
 
-/// Trips of a round in which each party had a core, or none after a few attempts.
+/// Trips of a round in which each peer had a core; empty after a few attempts without one.
 fn on_two_cores(mut trips: impl FnMut() -> Vec<u64>) -> Vec<u64> {
     for _ in 0..5 {
         let times = trips();
@@ -105,7 +105,7 @@ fn on_two_cores(mut trips: impl FnMut() -> Vec<u64>) -> Vec<u64> {
     Vec::new()
 }
 
-/// The ping-pong that it is compared with: between processes for who works with processes.
+/// The ping-pong that a subject is compared with: between processes for a subject with worker processes.
 fn reference(subject: Subject) -> Baseline {
     match subject {
         Subject::Lab(kind) if kind.has_processes() => Baseline::SpinProcesses,
@@ -132,7 +132,7 @@ impl ContenderVisit for Trips<'_> {
         for _ in 0..self.sizes.rounds * MORE {
             let bare = (self.reference)(self.sizes.trips);
             let mut lost = 0;
-            // As with the ping-pong, the other party wakes up before the first trip that counts.
+            // As in the ping-pong, the worker wakes up before the first trip that counts.
             let warm_up = WARM_UP.min(count);
             let trips = (0..warm_up + count).map(|_| {
                 let start = Instant::now();
@@ -152,7 +152,7 @@ impl ContenderVisit for Trips<'_> {
     }
 }
 
-/// A trip is to cost no more than so many ping-pongs.
+/// A trip should cost at most this many ping-pongs.
 const IN_A_ROW: usize = 5;
 
 /// Percentiles of each round, and their ratios to the ping-pong's.

@@ -34,7 +34,7 @@ impl Experiment for PerTask {
     }
 
     fn run(&self, job: &Job<'_>, progress: &mut Progress, run: &mut Run) -> Result<Vec<Skipped>, LabError> {
-        // Rows without any figure would only say that there was no time for them.
+        // A row without any figure would only say that there was no time for it.
         if !progress.interrupted() {
             run.overhead = rows(&super::run(&plan(job), progress), workers(job));
         }
@@ -43,7 +43,7 @@ impl Experiment for PerTask {
 }
 
 impl Plan {
-    /// What [`rows`] needs, and nothing else.
+    /// A plan of the measurements that [`rows`] needs.
     fn for_rows(workers: usize, sizes: Sizes, seed: u64) -> Self {
         let measurements = vec![Measurement::Throughput, Measurement::RoundTrip, Measurement::Payload];
         Self { measurements, workers, sizes, seed }

@@ -2,7 +2,7 @@
 //!
 //! On a process pool of one worker, round by round: some round trips of 64 bytes; one of a *new* value of 64 MiB whose task
 //! reads a byte ([`FIRST`] is its time less that of 64 bytes); and some with the same value again ([`AGAIN`] is their time
-//! divided by that of 64 bytes). Of several round trips the median counts. Making the value is not measured.
+//! divided by that of 64 bytes). The median of several round trips counts. Making the value is not measured.
 
 use std::time::Instant;
 

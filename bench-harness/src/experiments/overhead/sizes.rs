@@ -1,15 +1,15 @@
-//! How much is measured.
+//! The sizes of the measurements.
 
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-/// Sizes of all measurements. Every count is one round's.
+/// Sizes of all measurements. Every count is that of one round.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Sizes {
     /// Each block takes every measurement once, in a process of its own.
     pub(crate) blocks: u32,
-    /// How often a process repeats its measurement; what is to be compared is interleaved round by round.
+    /// How often a process repeats its measurement; variants to compare are interleaved round by round.
     pub(crate) rounds: u32,
     /// Tasks to submit before the first is collected. Slower executors get fewer: see [`tasks`](Self::tasks).
     pub(crate) tasks: u32,
@@ -24,9 +24,9 @@ pub(crate) struct Sizes {
     pub(crate) thread_items: u64,
     /// Tasks to queue when their memory is measured.
     pub(crate) queued: u32,
-    /// Tasks to queue when it is measured whether the queue's depth matters.
+    /// Tasks to queue for the measurement of whether the queue's depth matters.
     pub(crate) depth: u32,
-    /// How long to look at an idle pool, in milliseconds.
+    /// How long an idle pool is observed, in milliseconds.
     pub(crate) idle_ms: u32,
     /// Calls of the recursive fork-join without cutoff: those of the Fibonacci number with this index.
     pub(crate) fib: u32,
@@ -35,7 +35,7 @@ pub(crate) struct Sizes {
 }
 
 impl Sizes {
-    /// About ten minutes, with the sizes that the claims name.
+    /// Takes about ten minutes, with the sizes that the targets name.
     pub(crate) const FULL: Self = Self {
         blocks: 7,
         rounds: 3,
@@ -52,7 +52,7 @@ impl Sizes {
         ratios: true,
     };
 
-    /// To see whether it works.
+    /// Small sizes, which check that the measurements work.
     pub(crate) const QUICK: Self = Self {
         blocks: 3,
         rounds: 2,
@@ -69,14 +69,14 @@ impl Sizes {
         ratios: true,
     };
 
-    /// As a part of `lab bench --quick`.
+    /// Sizes for `lab bench --quick`.
     pub(crate) const BENCH_QUICK: Self =
         Self { rounds: 1, round_ms: 30, trips: 300, payloads: 8, ratios: false, ..Self::QUICK };
 
-    /// As a part of `lab bench`.
+    /// Sizes for `lab bench`.
     pub(crate) const BENCH: Self = Self { blocks: 7, rounds: 1, ratios: false, ..Self::QUICK };
 
-    /// How many tasks of an executor that takes `per_second`: no more than fit into a round's time.
+    /// Number of tasks of a round for an executor that takes `per_second`: at most as many as fit into the round's time.
     pub(crate) fn tasks(&self, per_second: f64) -> u32 {
         let fit = per_second * f64::from(self.round_ms) / 1000.0;
         // The cast saturates.

@@ -1,4 +1,4 @@
-//! How long until a pool gives its first result: a new one, and one whose worker was killed.
+//! The time until the first result of a new pool, and of a pool whose worker was killed.
 
 use std::time::{Duration, Instant};
 
@@ -18,8 +18,8 @@ pub(super) const FIRST: &str = "build to first result";
 pub(super) const ALL: &str = "build to all workers ready";
 pub(super) const REPLACED: &str = "kill -9 to replacement's first result";
 
-/// What takes longer is not being replaced.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// A worker that is not replaced within this time will not be.
+const LONGEST: Duration = Duration::from_secs(10);
 
 pub(super) fn measure(probe: &Probe) -> Result<Vec<Reading>, Reason> {
     let workers = probe.workers;
@@ -63,7 +63,7 @@ fn first_result<E: Executor>(build: impl FnOnce() -> Result<E, String>) -> Resul
     let pool = build()?;
     let future = pool.submit(echo, 1).map_err(|error| chain(&error))?;
     future.result().map_err(|error| chain(&error))?;
-    // The end of the pool is not its beginning.
+    // The shutdown of the pool does not belong to its start.
     Ok(nanos(start.elapsed()) as f64)
 }
 
@@ -84,25 +84,25 @@ fn own_pid() -> u32 {
     std::process::id()
 }
 
-/// A pool of one worker, so that nobody else can answer in its place.
+/// A pool of one worker, so that no other worker can answer in its place.
 pub(super) fn measure_recovery(probe: &Probe) -> Result<Vec<Reading>, Reason> {
     let pool = ProcessPoolExecutor::new(1).map_err(|error| chain(&error))?;
     let ask = || pool.submit(own_pid, ()).ok()?.result().ok();
     let mut times = Vec::new();
     for _ in 0..probe.sizes.rounds * 3 {
-        // The one before may have been killed a moment ago.
+        // The worker before it may have been killed a moment ago.
         let worker = ask().or_else(ask).ok_or("the worker does not answer")?;
         let pid = i32::try_from(worker).ok().and_then(Pid::from_raw).ok_or("a worker without a process id")?;
         let start = Instant::now();
         kill_process(pid, Signal::KILL).map_err(|error| format!("the worker cannot be killed: {error}"))?;
-        // A task may reach the worker before the signal does, or die with it: that one fails, and is asked again.
+        // A task may reach the worker before the signal does, and dies with it then: it fails, and the next one is tried.
         while ask().is_none_or(|pid| pid == worker) {
-            if start.elapsed() > PATIENCE {
-                return Err(format!("no worker took the killed one's place within {} s", PATIENCE.as_secs()).into());
+            if start.elapsed() > LONGEST {
+                return Err(format!("no worker took the killed one's place within {} s", LONGEST.as_secs()).into());
             }
         }
         times.push(nanos(start.elapsed()) as f64);
     }
-    let note = "a pool of one worker, so that nobody else can answer";
+    let note = "a pool of one worker, so that no other worker can answer";
     Ok(vec![Reading::new(probe.subject, REPLACED, Unit::Nanoseconds, times).with_note(note)])
 }

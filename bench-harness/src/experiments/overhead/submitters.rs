@@ -1,4 +1,4 @@
-//! 16 threads that submit at once against one: what contention adds to a task.
+//! 16 threads that submit at once, against one thread: the cost of contention for a task.
 
 use std::{sync::Barrier, thread, time::Instant};
 
@@ -33,11 +33,11 @@ impl ContenderVisit for Rounds {
 
     fn visit<C: Contender>(self, contender: &C) -> Self::Output {
         let sizes = self.0;
-        // As many for each thread, and the same number for one.
+        // Equally many tasks for each thread, and their sum for the one thread.
         let each = (sizes.tasks(speed(contender)?) / THREADS).max(1);
         let (mut one, mut many) = (Vec::new(), Vec::new());
         for round in 0..sizes.rounds {
-            // Who comes first changes from round to round.
+            // The order changes from round to round.
             if round % 2 == 0 {
                 one.push(submit_then_collect(contender, each * THREADS)?);
                 many.push(at_once(contender, each)?);
@@ -50,7 +50,7 @@ impl ContenderVisit for Rounds {
     }
 }
 
-/// Tasks per second of all threads together. Each collects what it submitted.
+/// Tasks per second of all threads together. Each thread collects the results of its own tasks.
 fn at_once<C: Contender>(contender: &C, each: u32) -> Result<f64, Reason> {
     let (start, end) = (Barrier::new(THREADS as usize + 1), Barrier::new(THREADS as usize + 1));
     thread::scope(|scope| {

@@ -1,5 +1,5 @@
-//! What should hold: the figures that this project wants to reach, each against the baseline or the peer that was measured in
-//! the same block.
+//! Performance targets: the figures that this project wants to reach, each against the baseline or the peer that was measured
+//! in the same block.
 
 use reports::{
     model::OverheadGroup,
@@ -16,10 +16,10 @@ use crate::{
     stats,
 };
 
-/// What a figure is divided by.
+/// The figure by which a figure is divided.
 #[derive(Debug, Clone, Copy)]
 enum Against {
-    /// Nothing: the figure stands for itself, in this unit, or is a ratio already.
+    /// No other figure: it is compared by itself, in this unit, or is a ratio already.
     Itself(Unit),
     /// A figure of the same measurement.
     Other { subject: &'static str, quantity: &'static str },
@@ -68,11 +68,11 @@ fn targets() -> Vec<Target> {
         target(M::Throughput, process, throughput::QUANTITY, python, AtLeast(100.0), Some(AtLeast(250.0))),
         target(M::Throughput, thread, throughput::QUANTITY, highest, AtLeast(1.0), Some(AtLeast(1.5))),
         target(M::RoundTrip, process, round_trip::P50_RATIO, ratio, AtMost(6.0), Some(AtMost(3.0))),
-        // The stricter of two readings: against the ping-pong's median, not its tail.
+        // The stricter of two readings: against the ping-pong's median, and not against its tail.
         target(M::RoundTrip, process, round_trip::P99_TO_P50, ratio, AtMost(20.0), Some(AtMost(6.0))),
         target(M::RoundTrip, thread, round_trip::P50_RATIO, ratio, AtMost(5.0), None),
         target(M::RoundTrip, thread, round_trip::P99_RATIO, ratio, AtMost(5.0), None),
-        // The same where the machine does not let the tail of a single ping-pong be told.
+        // The same for machines on which the tail of a single ping-pong cannot be measured.
         target(M::RoundTrip, thread, round_trip::P99_TO_FIVE, ratio, AtMost(1.0), None),
         target(M::RoundTrip, thread, round_trip::P50, lowest, AtMost(1.0), Some(AtMost(0.3))),
         target(M::RoundTrip, thread, round_trip::P99, lowest, AtMost(1.0), Some(AtMost(0.3))),
@@ -113,7 +113,7 @@ fn targets() -> Vec<Target> {
     ]
 }
 
-/// Holds the figures against what should be, for the measurements that were taken.
+/// Compares the figures with their targets, for the measurements that were taken.
 pub(super) fn claims(figures: &[Figure], taken: &[Measurement]) -> Vec<Claim> {
     targets().iter().filter(|target| taken.contains(&target.measurement)).map(|target| claim(target, figures)).collect()
 }
@@ -146,7 +146,7 @@ fn claim(target: &Target, figures: &[Figure]) -> Claim {
     let note = if estimate.is_some() {
         String::new()
     } else {
-        // Whichever is missing has said why in a row of its own.
+        // The row of the missing subject says why it is missing.
         let reason = |name: &str| {
             let row = figures.iter().find(|figure| {
                 figure.measurement == measurement && figure.subject == name && figure.estimate.is_none()
@@ -170,7 +170,7 @@ fn claim(target: &Target, figures: &[Figure]) -> Claim {
     }
 }
 
-/// Peers with processes are no measure for threads.
+/// The best peer with threads: peers with processes cannot be compared with a thread pool.
 fn best_peer<'a>(figures: &'a [Figure], measurement: &str, quantity: &str, highest: bool) -> Option<&'a Figure> {
     let threads: Vec<&str> = Peer::ALL.into_iter().filter(|peer| !peer.has_processes()).map(Peer::name).collect();
     figures

@@ -19,7 +19,7 @@ pub(super) fn measure(probe: &Probe) -> Result<Vec<Reading>, Reason> {
     let reading = |values| Reading::new(probe.subject, QUANTITY, Unit::PerSecond, values);
     match probe.subject {
         Subject::Peer(Peer::Python(python)) => {
-            // A tenth of a second or so.
+            // This takes about a tenth of a second.
             let figures = python.measure(probe.workers, "throughput", sizes.tasks / 20, sizes.rounds)?;
             Ok(vec![reading(figures.values).with_note(python.note(&figures.version))])
         }
@@ -58,7 +58,7 @@ impl ContenderVisit for Rounds {
 /// Tasks per second, roughly, with every path taken and every thread started.
 pub(super) fn speed<C: Contender>(contender: &C) -> Result<f64, Reason> {
     let first = submit_then_collect(contender, 20)?;
-    // Enough for what takes milliseconds, and too few to time what takes less than a microsecond.
+    // 20 tasks are enough where a task takes milliseconds, and too few to time tasks of less than a microsecond.
     if first < 5000.0 { Ok(first) } else { submit_then_collect(contender, 200) }
 }
 
@@ -74,7 +74,7 @@ pub(super) fn submit_then_collect<C: Contender>(contender: &C, tasks: u32) -> Re
     }
     let elapsed = start.elapsed();
     let expected = u64::from(tasks) * u64::from(tasks - 1) / 2;
-    // A task that was lost must not make the others look fast.
+    // A lost task must not make the others look fast.
     if sum != expected {
         return Err(Reason::wrong(format!("the answers of {tasks} tasks add up to {sum} instead of {expected}")));
     }

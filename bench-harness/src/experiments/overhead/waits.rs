@@ -1,5 +1,5 @@
-//! How long the unluckiest task of a stream of mixed lengths waits, against a queue from which whoever is free takes the task
-//! that came first.
+//! The longest wait of a task in a stream of mixed lengths, against that of an ideal queue, from which the next free worker takes
+//! the oldest task.
 
 use std::{
     thread,
@@ -21,11 +21,12 @@ pub(super) const SOCKET_RATIO: &str = "longest wait / ideal queue's, over socket
 const WAIT: &str = "longest wait";
 const SOCKET_WAIT: &str = "longest wait, over sockets";
 
-/// Of so many tasks one takes as long as said, in microseconds. They sleep: what is measured is the queue and not the cores.
+/// Pairs of n and a length in microseconds: one task in n has this length. Tasks sleep, so that the queue is measured and not the
+/// cores.
 const LENGTHS: [(u64, u64); 3] = [(16, 10_000), (8, 1000), (3, 100)];
 
-/// Tasks come so many at a time, and so often that the workers have something to do for this part of the time: all of it, and
-/// what each task costs would add up to a wait of its own.
+/// Tasks come in bursts of this size, as often as keeps the workers busy for this share of the time. With a share of 100%, the
+/// overhead of each task would add up to a wait of its own.
 const BURST: u32 = 100;
 const LOAD_PERCENT: u64 = 70;
 
@@ -58,7 +59,7 @@ fn clock() -> u64 {
     SystemTime::UNIX_EPOCH.elapsed().map_or(0, nanos)
 }
 
-/// When it began and ended.
+/// Sleeps, and returns the times of its start and its end.
 fn nap(micros: u64) -> (u64, u64) {
     let begun = clock();
     if micros > 0 {
@@ -107,7 +108,7 @@ fn stream(pool: &impl Executor, workers: usize, duration: Duration, random: &mut
     Ok(Stream { longest: longest as f64, ideal: ideal as f64 })
 }
 
-/// The longest wait where whoever is free takes the task that came first, and each takes as long as it took.
+/// The longest wait of an ideal queue: the next free worker takes the oldest task, and each task takes as long as it did.
 fn ideal_wait(runs: &[(u64, u64, u64)], workers: usize) -> u64 {
     let mut free = vec![0; workers.max(1)];
     let mut longest = 0;
@@ -125,8 +126,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_ideal_queue_gives_the_first_task_to_the_first_who_is_free() {
-        // Two at once for 10 and 3, then one that waits for the second of them, and one that comes when nobody waits.
+    fn the_ideal_queue_gives_the_first_task_to_the_first_free_worker() {
+        // Two at once for 10 and 3, then one that waits for the second of them, and one that comes when no other waits.
         let runs = [(0, 0, 10), (0, 5, 8), (1, 100, 101), (20, 20, 21)];
         assert_eq!(ideal_wait(&runs, 2), 2);
         assert_eq!(ideal_wait(&runs, 1), 12);
