@@ -336,7 +336,7 @@ mod tests {
     }
 
     #[test]
-    fn cancelling_reaches_all_below_and_nobody_else() {
+    fn cancelling_reaches_all_tokens_below_and_no_others() {
         let root = CancelToken::new();
         let branches = [root.child(), root.child(), root.child()];
         let leaves: Vec<_> = branches.iter().flat_map(|branch| [branch.child(), branch.child()]).collect();

@@ -277,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn a_panic_with_the_lock_leaves_nobody_waiting() {
+    fn a_panic_with_the_lock_leaves_no_thread_waiting() {
         let executor = RayonExecutor::new(1).unwrap();
         let shared = Arc::clone(&executor.handle.shared);
         shared.change(|state| state.jobs += 1);

@@ -91,7 +91,8 @@ impl Counters {
 
     fn end(&self) {
         // ORDERING: Release pairs with the Acquire in `life`, for a thread that sees that no task runs any more. The word orders
-        // this end and the shutdown: either this end sees `SHUT_DOWN`, and wakes the thread that may wait, or that thread sees the end.
+        // this end and the shutdown: either this end sees `SHUT_DOWN`, and wakes the thread that may wait, or that thread sees the
+        // end.
         if self.life.fetch_sub(ONE, Ordering::Release) & SHUT_DOWN != 0 {
             // Under the lock, so that the waiting thread is not between its look at the word and its sleep.
             drop(self.gate.lock().unwrap_or_else(PoisonError::into_inner));

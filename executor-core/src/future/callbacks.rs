@@ -1,15 +1,15 @@
-//! Where done-callbacks run: threads of their own, so that a slow or panicking one delays no task and no other callback.
+//! Where done-callbacks run: on threads of their own, so that a slow or panicking one delays no task and no other callback.
 //!
-//! One thread runs callbacks; one stands by. When callbacks wait and none has been taken for [`STALLED_AFTER`], the one standing
-//! by joins in and a new one stands by, up to [`MAX_THREADS`]. Threads with nothing to do for [`IDLE`] leave. The wait for
-//! a stall happens only while callbacks are queued, so nothing wakes up in an idle program.
+//! One thread runs callbacks; one stands by. When callbacks wait and none has been taken for [`STALLED_AFTER`], the thread that
+//! stands by joins in and a new one stands by, up to [`MAX_THREADS`]. Threads with nothing to do for [`IDLE`] leave. The wait for
+//! a stall happens only while callbacks are queued, so no thread wakes up in an idle program.
 //!
-//! Other such threads call wakers and observers, and drop what belongs to the user, where that would hold up a thread that others
-//! rely on. Those are not the same ones, because a callback may wait for as long as it likes: for a task, say, whose time limit
-//! somebody has to be told of first.
+//! A second set of such threads calls wakers and observers, and drops the user's values, where that would hold up a thread that
+//! other threads rely on. The sets are separate because a callback may wait for as long as it likes: for example for a task whose
+//! time limit an observer has to be told of first.
 //!
-//! An executor that ends waits until the callbacks of its tasks have run, or a program would lose the last ones. It does not
-//! where that could be a wait for itself: in a callback, and in one of its own workers, for which a callback may be waiting.
+//! An executor that ends waits until the callbacks of its tasks have run, or a program would lose the last ones. It does not wait
+//! where it could wait for itself: in a callback, and in one of its own workers, for which a callback may be waiting.
 
 use std::{
     cell::Cell,
@@ -30,19 +30,19 @@ use crate::{
     sys::{self, PerProcess},
 };
 
-/// Counted from when it is added until it has run.
+/// A callback of a pool, counted from when it is added until it has run.
 pub(crate) struct Callback {
     pool: u64,
     call: Option<Box<dyn FnOnce(Completed) + Send>>,
 }
 
-/// Callbacks of each pool that have not run; those of promises belong to none.
+/// How many callbacks of each pool have not run. Callbacks of promises without a pool are not counted.
 static PENDING: PerProcess<Pending> = PerProcess::new(Pending::default);
 
 #[derive(Default)]
 struct Pending {
     count: Mutex<BTreeMap<u64, usize>>,
-    /// A pool has no callbacks left.
+    /// Notified when a pool has no callbacks left.
     all_run: Condvar,
 }
 
@@ -66,7 +66,7 @@ impl Callback {
     fn run(mut self, completed: Completed) {
         let outer = RUNNING.replace(Some(self.pool));
         if let Some(call) = self.call.take() {
-            // The next callback and the thread go on.
+            // Contained, so that the next callback and the thread continue.
             panic::contain(|| call(completed));
         }
         RUNNING.set(outer);
@@ -89,10 +89,10 @@ impl Drop for Callback {
     }
 }
 
-/// Waits until the callbacks of a pool's tasks have run, no longer than until `end`; returns how many have not.
+/// Waits until the callbacks of a pool's tasks have run, at the latest until `end`; returns how many have not.
 pub(crate) fn wait_for_all(pool: u64, end: Option<Instant>) -> usize {
     let own = RUNNING.get();
-    // The one that has called this will be over, too.
+    // The callback that makes this call is about to end, and does not count.
     let left = |pending: &BTreeMap<u64, usize>| {
         pending.get(&pool).copied().unwrap_or(0).saturating_sub((own == Some(pool)).into())
     };
@@ -100,7 +100,7 @@ pub(crate) fn wait_for_all(pool: u64, end: Option<Instant>) -> usize {
     if now == 0 || own.is_some() || current_pool() == pool || thread::panicking() {
         return now;
     }
-    // A callback may be waiting for the pool whose worker this is.
+    // A callback may be waiting for the pool whose worker this thread is.
     let here = BlockingGuard::begin();
     loop {
         let pending = pending();
@@ -121,7 +121,7 @@ enum Job {
     Wake(Waker),
     Drop(Box<dyn Send>),
     Run(Box<dyn FnOnce() + Send>),
-    /// A fault of this crate.
+    /// Stands for a fault of this crate.
     #[cfg(all(test, not(loom)))]
     Panic,
 }
@@ -139,19 +139,19 @@ impl Job {
     }
 }
 
-/// Where this ends an executor, there is no wait for callbacks.
+/// Runs code that may end an executor: that executor then does not wait for callbacks.
 fn as_callback_of_no_pool(run: impl FnOnce()) {
     let outer = RUNNING.replace(Some(0));
     run();
     RUNNING.set(outer);
 }
 
-/// Whether this thread runs what is meant for the threads of the callbacks.
+/// Whether this thread is running a job of the callback threads.
 pub(super) fn is_running_here() -> bool {
     RUNNING.get().is_some()
 }
 
-/// For a thread that others rely on: until it ends it never waits for callbacks, whatever it ends.
+/// For a thread that other threads rely on: until it ends, it never waits for callbacks, whatever it ends.
 pub(crate) fn wait_for_none_here() {
     RUNNING.set(Some(0));
 }
@@ -159,18 +159,18 @@ pub(crate) fn wait_for_none_here() {
 #[derive(Default)]
 struct Queue {
     jobs: VecDeque<Job>,
-    /// Jobs taken so far; stands still while every running callback is a slow one.
+    /// Jobs taken so far. The number does not change while every running callback is a slow one.
     taken: u64,
     threads: usize,
     waiting: usize,
 }
 
-/// Of each process its own: in a forked copy there is no thread that would run what was queued before.
+/// Each process has its own: a forked copy has no thread that would run what was queued before.
 type Threads = PerProcess<Calls>;
 
-/// Those of the callbacks.
+/// The threads of the callbacks.
 static CALLS: Threads = PerProcess::new(Calls::default);
-/// Those of everything else.
+/// The threads of everything else.
 static OTHERS: Threads = PerProcess::new(Calls::default);
 
 #[derive(Default)]
@@ -188,19 +188,20 @@ pub(super) fn dispatch(callbacks: Vec<Callback>, completed: Completed) {
     push(&CALLS, Job::Call(callbacks, completed));
 }
 
-/// Calls a waker where it delays nobody; for threads that others rely on.
+/// Calls a waker on another thread, where it delays no work of this crate; for threads that other threads rely on.
 pub(super) fn wake_elsewhere(waker: Waker) {
     push(&OTHERS, Job::Wake(waker));
 }
 
-/// Drops something of the user's where its destructor delays nobody; for threads that others rely on.
+/// Drops a value of the user's on another thread, where its destructor delays no work of this crate; for threads that other threads
+/// rely on.
 pub(crate) fn drop_elsewhere<T: Send + 'static>(what: T) {
     if std::mem::needs_drop::<T>() {
         push(&OTHERS, Job::Drop(Box::new(what)));
     }
 }
 
-/// Runs what may call the user's code where it delays nobody.
+/// Runs code that may call the user's code on another thread, where it delays no work of this crate.
 pub(crate) fn run_elsewhere(code: impl FnOnce() + Send + 'static) {
     push(&OTHERS, Job::Run(Box::new(code)));
 }
@@ -220,13 +221,13 @@ fn start(threads: &'static Threads, mut queue: MutexGuard<'static, Queue>) {
     drop(queue);
     let started = thread::Builder::new().name("executor-callback".to_owned()).spawn(move || serve(threads));
     if started.is_err() {
-        // Out of threads. Whoever asked runs what is queued, for a callback must not be lost.
+        // The system has no more threads. A callback must not be lost, so the calling thread runs what is queued.
         let mut queue = lock(threads);
         queue.threads -= 1;
         if queue.threads == 0 {
             while let Some(job) = queue.jobs.pop_front() {
                 drop(queue);
-                // It may be a worker, and what it runs may wait for its pool.
+                // This thread may be a worker, and the job may wait for its pool.
                 run_user_code(|| job.run());
                 queue = lock(threads);
             }
@@ -234,7 +235,7 @@ fn start(threads: &'static Threads, mut queue: MutexGuard<'static, Queue>) {
     }
 }
 
-/// A thread that is counted. Where it ends by a panic, which is a fault of this crate, another one takes its place.
+/// A thread that is counted. If it ends by a panic, which is a fault of this crate, another one takes its place.
 struct Serving {
     threads: &'static Threads,
     is_waiting: bool,
@@ -259,7 +260,7 @@ fn serve(threads: &'static Threads) {
         if let Some(job) = queue.jobs.pop_front() {
             queue.taken += 1;
             if !queue.jobs.is_empty() && queue.waiting == 0 && queue.threads < MAX_THREADS {
-                // Somebody has to notice if this job is a slow one.
+                // Another thread has to notice if this job is a slow one.
                 start(threads, queue);
             } else {
                 if !queue.jobs.is_empty() {
@@ -278,8 +279,8 @@ fn serve(threads: &'static Threads) {
         serving.is_waiting = true;
         let (after, timeout) = calls.changed.wait_timeout(queue, IDLE).unwrap_or_else(PoisonError::into_inner);
         queue = after;
-        // Others may be running callbacks: give them the chance to take what is queued before joining in.
-        // The arrival of more must not put the end off.
+        // Other threads may be running callbacks: they get the chance to take what is queued before this one joins in.
+        // The arrival of more jobs must not put the end off.
         let (mut taken, mut end) = (queue.taken, Instant::now() + STALLED_AFTER);
         while !queue.jobs.is_empty() && queue.threads > queue.waiting {
             let now = Instant::now();
@@ -296,7 +297,7 @@ fn serve(threads: &'static Threads) {
         if queue.jobs.is_empty() && timeout.timed_out() {
             queue.threads -= 1;
             drop(queue);
-            // Counted out already: who pushes from now on does not count on this thread.
+            // The thread is counted out already: a push from now on does not count on it.
             std::mem::forget(serving);
             return;
         }

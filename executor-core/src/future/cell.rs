@@ -11,26 +11,26 @@ use crate::sync::{AtomicU32, Ordering, UnsafeCell, yield_now};
 
 /// The list of waiters is not empty.
 const WAITING: u32 = 0b0_1000;
-/// Somebody has the list of waiters, for a few instructions.
+/// A thread has the list of waiters, for a few instructions.
 const LOCKED: u32 = 0b1_0000;
 
-/// A task's state, its waiters, and how many hold on to it.
+/// A task's state, its waiters, and the number of its holders.
 pub(crate) struct Cell {
     word: AtomicU32,
     holders: AtomicU32,
-    /// The last waiter that came; only touched by who has set `LOCKED`.
+    /// The waiter that was added last. Only the thread that has set `LOCKED` touches it.
     waiters: UnsafeCell<Option<Box<Node>>>,
-    /// 0 until somebody asks.
+    /// 0 until the id is first asked for.
     id: AtomicU64,
 }
 
 // SAFETY: the list is only touched under the `LOCKED` bit, and what is in it may be sent to other threads.
 unsafe impl Send for Cell {}
-// SAFETY: as above.
+// SAFETY: the list is only touched under the `LOCKED` bit, and what is in it may be sent to other threads.
 unsafe impl Sync for Cell {}
 
 impl Cell {
-    /// A pending cell that so many hold on to.
+    /// Makes a pending cell with so many holders.
     #[inline]
     pub(crate) fn new(holders: u32) -> Self {
         Self {
@@ -41,10 +41,10 @@ impl Cell {
         }
     }
 
-    /// The task's name; given when somebody first asks, because most tasks are never asked.
+    /// The task's id. It is given out when it is first asked for, because most tasks are never asked.
     pub(crate) fn id(&self) -> TaskId {
         use std::sync::atomic::Ordering::Relaxed;
-        // ORDERING: the number stands for itself.
+        // ORDERING: the number publishes no other memory.
         if let Some(id) = TaskId::of(self.id.load(Relaxed)) {
             return id;
         }
@@ -57,18 +57,19 @@ impl Cell {
 
     #[inline]
     pub(crate) fn hold(&self) {
-        // ORDERING: who makes a new holder is one already, so the count cannot fall to zero meanwhile.
+        // ORDERING: the calling thread is a holder, so the count cannot fall to zero meanwhile.
         let holders = self.holders.fetch_add(1, Ordering::Relaxed);
         if holders > u32::MAX / 2 {
-            // Only forgotten handles get here; going on would free memory that is in use.
+            // Only leaked handles lead here; continuing would free memory that is in use.
             std::process::abort();
         }
     }
 
-    /// Lets go; `true` for the last one, which has the cell to itself.
+    /// Lets go of the cell; `true` for the last holder, which has the cell to itself.
     #[inline]
     pub(crate) fn release(&self) -> bool {
-        // ORDERING: Acquire, as below. A sole holder stays one: a second one is only made by a first one.
+        // ORDERING: Acquire pairs with the Release of the holders that have let go. A sole holder stays the only one, since only a
+        // holder makes another one.
         if self.holders.load(Ordering::Acquire) == 1 {
             return true;
         }
@@ -76,32 +77,32 @@ impl Cell {
         self.holders.fetch_sub(1, Ordering::AcqRel) == 1
     }
 
-    /// Lets go unless that would be the end of the cell; says whether it has. For who may not drop what is left there and then.
+    /// Lets go unless this is the last holder; returns whether it has. For callers that may not drop what is left in the cell.
     #[inline]
     pub(crate) fn release_unless_last(&self) -> bool {
         let others = |holders| (holders > 1).then(|| holders - 1);
-        // ORDERING: Release, as in `release`; who lets go last acquires it there.
+        // ORDERING: Release pairs with the Acquire of the last holder in `release`.
         self.holders.fetch_update(Ordering::Release, Ordering::Relaxed, others).is_ok()
     }
 
-    /// Whether the one who asks is the only holder, and will have to drop what is left.
+    /// Whether the caller is the only holder, which will have to drop what is left.
     #[inline]
     pub(crate) fn is_held_once(&self) -> bool {
-        // ORDERING: who drops it synchronises in `release`.
+        // ORDERING: the thread that drops it synchronizes in `release`.
         self.holders.load(Ordering::Relaxed) == 1
     }
 
-    /// For a thread that holds on to the cell twice: lets go of one, and says whether it now has the cell to itself, pending
-    /// and without waiters. Then the work is the caller's as after [`claim`](Self::claim), and no outcome has to be written:
-    /// nobody else can ever look.
+    /// For a thread that holds two references to the cell: lets go of one, and returns whether it now has the cell to itself,
+    /// pending and without waiters. In that case the caller has the work, as after [`claim`](Self::claim), and need not write an
+    /// outcome: no other thread can ever look at it.
     #[inline]
     pub(crate) fn claim_alone(&self) -> bool {
-        // ORDERING: Acquire pairs with the Release of those who let go before.
+        // ORDERING: Acquire pairs with the Release of the holders that let go before.
         if self.holders.load(Ordering::Acquire) != 2 {
             self.holders.fetch_sub(1, Ordering::Release);
             return false;
         }
-        // ORDERING: both holders are this thread, so nobody else reads or writes here any more.
+        // ORDERING: both references are this thread's, so no other thread reads or writes here any more.
         self.holders.store(1, Ordering::Relaxed);
         let alone = self.word.load(Ordering::Relaxed) == State::Pending as u32;
         if alone {
@@ -112,17 +113,17 @@ impl Cell {
 
     #[inline]
     pub(crate) fn state(&self) -> State {
-        // ORDERING: Acquire pairs with the Release in `finish`: who sees a final state sees the outcome.
+        // ORDERING: Acquire pairs with the Release in `finish`: a thread that sees a final state sees the outcome.
         State::of(self.word.load(Ordering::Acquire))
     }
 
-    /// Pending -> Running. Who gets `true` is the only one who may run the task.
+    /// Pending -> Running. Only the caller that gets `true` may run the task.
     #[inline]
     pub(crate) fn claim(&self) -> bool {
         self.change(|state| state == State::Pending, State::Running).is_ok()
     }
 
-    /// Pending or Running -> Settling. Who gets `true` writes the outcome, and then calls [`finish`](Self::finish).
+    /// Pending or Running -> Settling. The caller that gets `true` writes the outcome, and then calls [`finish`](Self::finish).
     pub(crate) fn settle(&self) -> bool {
         self.change(|state| matches!(state, State::Pending | State::Running), State::Settling).is_ok()
     }
@@ -132,7 +133,7 @@ impl Cell {
         self.cancel_and(|| {})
     }
 
-    /// The same; whoever has done it does something before anybody is woken.
+    /// Like [`cancel`](Self::cancel); the call that cancels runs `first` before any waiter is woken.
     pub(crate) fn cancel_and(&self, first: impl FnOnce()) -> bool {
         match self.change(|state| state == State::Pending, State::Cancelled) {
             Ok(word) => {
@@ -144,8 +145,8 @@ impl Cell {
         }
     }
 
-    /// To a final state, by the one who has settled the cell, or who has claimed it where nobody else can settle it. The
-    /// outcome has been written.
+    /// Changes to a final state. Called by the thread that has settled the cell, or that has claimed it where no other thread can
+    /// settle it. The outcome has been written.
     #[inline]
     pub(crate) fn finish(&self, state: State) {
         debug_assert!(state.is_final(), "a cell ends in a final state");
@@ -155,8 +156,9 @@ impl Cell {
         }
     }
 
-    /// To a final state, by the one who alone may end the task because of what somebody else's lock guards. Nobody is woken
-    /// yet: when this returns `true` somebody waits, and [`wake`](Self::wake) is to be called, where the user's code may run.
+    /// Changes to a final state. Called by a thread that alone may end the task, because of another structure's lock. No waiter is
+    /// woken yet: when this returns `true` there are waiters, and the caller calls [`wake`](Self::wake) where the user's code may
+    /// run.
     pub(crate) fn end(&self, state: State) -> bool {
         debug_assert!(state.is_final(), "a cell ends in a final state");
         let ended = self.change(|state| !state.is_final(), state);
@@ -164,12 +166,12 @@ impl Cell {
         ended.is_ok_and(|word| word & (WAITING | LOCKED) != 0)
     }
 
-    /// Wakes all who wait for a cell that was [ended](Self::end).
+    /// Wakes all waiters of a cell that was [ended](Self::end).
     pub(crate) fn wake(&self) {
         self.notify(WAITING, self.state());
     }
 
-    /// The same for a thread that others rely on: wakers are called by another one.
+    /// Like [`wake`](Self::wake), for a thread that other threads rely on: another thread calls the wakers.
     pub(crate) fn wake_elsewhere(&self) {
         self.notify_all(self.state(), false);
     }
@@ -177,13 +179,14 @@ impl Cell {
     /// Changes the state if `allowed`, and leaves the other bits alone; returns the word that was there.
     #[inline]
     fn change(&self, allowed: impl Fn(State) -> bool, to: State) -> Result<u32, u32> {
-        // ORDERING: Acquire, to see what those did who changed the word before; a failure concludes nothing but that.
+        // ORDERING: Acquire, to see what the threads did that changed the word before; a failure concludes nothing but that.
         let mut word = self.word.load(Ordering::Acquire);
         loop {
             if !allowed(State::of(word)) {
                 return Err(word);
             }
-            // ORDERING: Release publishes what this thread did before (the outcome, above all), Acquire as above.
+            // ORDERING: Release publishes what this thread did before (the outcome, above all); Acquire takes what the threads did
+            // that changed the word before.
             let changed = word & !STATE | to as u32;
             match self.word.compare_exchange_weak(word, changed, Ordering::AcqRel, Ordering::Acquire) {
                 Ok(word) => return Ok(word),
@@ -192,10 +195,10 @@ impl Cell {
         }
     }
 
-    /// Wakes all who wait; `word` is what the final state replaced.
+    /// Wakes all waiters; `word` is what the final state replaced.
     #[inline]
     fn notify(&self, word: u32, state: State) {
-        // Who holds the lock now may be about to add a waiter, having seen the state before.
+        // A thread that holds the lock now may be about to add a waiter, because it has seen the state before this one.
         if word & (WAITING | LOCKED) != 0 {
             self.notify_all(state, true);
         }
@@ -212,7 +215,7 @@ impl Cell {
         }
     }
 
-    /// Takes the list of waiters; says what the state was then.
+    /// Locks the list of waiters; returns the state at that moment.
     fn lock(&self) -> State {
         let mut word = self.word.load(Ordering::Relaxed);
         loop {
@@ -223,7 +226,7 @@ impl Cell {
                     Err(other) => word = other,
                 }
             } else {
-                // The holder is a few instructions from letting go, unless it was preempted: let it run.
+                // The holder is a few instructions from unlocking, unless it was preempted: let it run.
                 yield_now();
                 word = self.word.load(Ordering::Relaxed);
             }
@@ -231,11 +234,11 @@ impl Cell {
     }
 
     fn unlock(&self, empty: bool) {
-        // ORDERING: Release pairs with the Acquire of `lock`. Others change the state meanwhile, but not these two bits.
+        // ORDERING: Release pairs with the Acquire of `lock`. Other threads change the state meanwhile, but not these two bits.
         if empty {
             self.word.fetch_and(!(LOCKED | WAITING), Ordering::Release);
         } else {
-            // One change, so that nobody finds the list unlocked and not marked.
+            // One change of the word, so that no thread sees the list unlocked and not marked.
             let mut word = self.word.load(Ordering::Relaxed);
             while let Err(other) =
                 self.word.compare_exchange_weak(word, word & !LOCKED | WAITING, Ordering::Release, Ordering::Relaxed)
@@ -245,20 +248,20 @@ impl Cell {
         }
     }
 
-    /// Shows the list of waiters to `change`, unless the cell is done. Nothing foreign may be called or dropped in there.
+    /// Shows the list of waiters to `change`, unless the cell is done. `change` must not call or drop the user's code.
     fn with_waiters<R>(&self, change: impl FnOnce(&mut Option<Box<Node>>) -> R) -> Option<R> {
         if self.state().is_final() {
             return None;
         }
-        // The state at the moment of locking decides: who makes it final later sees the bit, and comes for the list.
+        // The state at the moment of locking decides: a thread that makes it final later sees the bit, and takes the list.
         if self.lock().is_final() {
-            // The one who made it final may be waiting for the lock, with the list still full.
+            // The thread that made the state final may be waiting for the lock, with the list still full.
             // SAFETY: this thread has set `LOCKED`.
             let empty = self.waiters.with(|list| unsafe { (*list).is_none() });
             self.unlock(empty);
             return None;
         }
-        // SAFETY: this thread has set `LOCKED`, and lets go only below.
+        // SAFETY: this thread has set `LOCKED`, and unlocks only below.
         let (result, empty) = self.waiters.with_mut(|list| unsafe {
             let list = &mut *list;
             (change(list), list.is_none())
@@ -267,7 +270,7 @@ impl Cell {
         Some(result)
     }
 
-    /// Registers a waiter; it comes back when the cell is already done and nobody would ever wake it.
+    /// Registers a waiter. Gives it back when the cell is already done, because no thread would wake it any more.
     pub(crate) fn subscribe(&self, waiter: Waiter) -> Result<WaiterKey, Waiter> {
         // Allocated before the lock is taken.
         let mut node = Some(Node::new(waiter));
@@ -287,7 +290,7 @@ impl Cell {
 
     /// Removes a waiter that is still registered.
     pub(crate) fn unsubscribe(&self, key: WaiterKey) {
-        // Dropped outside the lock: a waker's destructor is somebody else's code.
+        // Dropped outside the lock: a waker's destructor is the user's code.
         drop(self.with_waiters(|list| Node::remove(list, |node| node.key() == key)));
     }
 
@@ -305,10 +308,10 @@ impl Cell {
         old.is_some()
     }
 
-    /// Whether there may be a waker to be removed.
+    /// Whether there may be a waker that has to be removed.
     #[inline]
     pub(crate) fn may_have_waker(&self) -> bool {
-        // ORDERING: the handle's own polls have set the bit, if anybody has.
+        // ORDERING: only polls of this handle register a waker, so this thread has set the bit, if it is set.
         self.word.load(Ordering::Relaxed) & WAITING != 0
     }
 
@@ -318,7 +321,7 @@ impl Cell {
         drop(self.with_waiters(|list| Node::remove(list, Node::is_waker)));
     }
 
-    /// Calls `callback` off this thread once the cell is done; soon, when it is.
+    /// Calls `callback` on another thread once the cell is done; soon, if it is done already.
     pub(crate) fn add_callback(&self, callback: Callback) {
         if let Err(Waiter::Callback(callback)) = self.subscribe(Waiter::Callback(callback)) {
             super::callbacks::dispatch(vec![callback], Completed::new(self.id(), self.state()));

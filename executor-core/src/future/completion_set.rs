@@ -1,11 +1,11 @@
-//! Where many futures say which of them are done.
+//! A set to which many futures announce that they are done.
 
 use std::{collections::VecDeque, time::Instant};
 
 use super::pool_context::BlockingGuard;
 use crate::sync::{Condvar, Mutex, lock, wait_until};
 
-/// Where the futures of one wait announce that they are done.
+/// The set in which the futures of one wait announce that they are done.
 pub(crate) struct CompletionSet {
     done: Mutex<VecDeque<usize>>,
     changed: Condvar,

@@ -1,5 +1,5 @@
 //! Time limits of tasks that run in this process: one thread that sleeps until the next limit, and only while there is one. It
-//! runs none of the user's code: wakers, observers and destructors are left to the threads of the callbacks.
+//! runs none of the user's code: the callback threads run wakers, observers and destructors.
 
 use std::{
     collections::BTreeMap,
@@ -20,24 +20,24 @@ struct Watched {
     what: Limit,
 }
 
-/// What is limited.
+/// What a limit is for.
 #[derive(Clone, Copy)]
 pub(crate) enum Limit {
-    /// How long the task runs.
+    /// How long the task may run.
     Running,
-    /// How long it waits to be started.
+    /// How long it may wait to be started.
     Queued,
 }
 
 #[derive(Default)]
 struct Deadlines {
-    /// By time, and by a number that makes equal times different.
+    /// Ordered by time, and by a number that tells equal times apart.
     queue: BTreeMap<(Instant, u64), Watched>,
     next: u64,
     serving: bool,
 }
 
-/// Of each process its own: in a forked copy there is no thread that would keep the limits that were watched before.
+/// Each process has its own: a forked copy has no thread that would keep the limits that were watched before.
 static CLOCK: PerProcess<Clock> = PerProcess::new(Clock::default);
 
 #[derive(Default)]
@@ -50,12 +50,12 @@ fn lock() -> MutexGuard<'static, Deadlines> {
     CLOCK.get().deadlines.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Ends the watch when dropped.
+/// A limit that is being watched, until this is dropped.
 pub(crate) struct Watch(Option<(Instant, u64)>);
 
-/// Ends the task by its time limit when that has passed, unless the watch is dropped before.
+/// Ends the task by its time limit when that has passed, unless the returned watch is dropped before.
 pub(crate) fn watch(who: TaskRef, what: Limit, limit: Duration) -> Watch {
-    // A limit too large for the clock is none.
+    // A limit too long for the clock is none.
     let Some(end) = Instant::now().checked_add(limit) else { return Watch(None) };
     let mut deadlines = lock();
     let key = (end, deadlines.next);
@@ -70,12 +70,12 @@ pub(crate) fn watch(who: TaskRef, what: Limit, limit: Duration) -> Watch {
     Watch(Some(key))
 }
 
-/// Without a thread to watch, a limit is not kept until there is one, but the task itself is not harmed.
+/// Starts the thread that watches. While no thread can be started, limits are not kept, but the tasks themselves run.
 fn begin_serving(deadlines: &mut Deadlines) {
     deadlines.serving = thread::Builder::new().name("executor-deadline".to_owned()).spawn(serve).is_ok();
 }
 
-/// Where a thread has just been started there may be one for what could not be watched so far.
+/// Called where a thread has just been started: now there may be one for limits that could not be watched so far.
 pub(crate) fn ensure_served() {
     let mut deadlines = lock();
     if !deadlines.serving && !deadlines.queue.is_empty() {
@@ -87,13 +87,13 @@ impl Drop for Watch {
     fn drop(&mut self) {
         if let Some(key) = self.0 {
             let watched = lock().queue.remove(&key);
-            // Outside the lock: it may be the last to hold on to the task.
+            // Dropped outside the lock, because it may be the last holder of the task.
             drop(watched);
         }
     }
 }
 
-/// Where the thread ends by a panic, which is a fault of this crate, the limits that are left get another one.
+/// Guards the thread: if it ends by a panic, which is a fault of this crate, the limits that are left get another thread.
 struct Serving;
 
 impl Drop for Serving {
@@ -122,9 +122,9 @@ fn serve() {
             #[cfg(all(test, not(loom)))]
             assert!(watched.limit != tests::PANICS, "a test asks for it");
             drop(deadlines);
-            // A bug in there would be ours, and must not cost the other limits.
+            // A bug in this crate must not cost the other limits.
             panic::contain(|| expire(watched, key.0));
-            // Where no other thread could be started this one has run a waker, which may have forked.
+            // Where no other thread could be started, this one has run a waker, which may have forked.
             if sys::generation() != generation {
                 sys::end_copy();
             }
@@ -147,7 +147,7 @@ mod tests {
     use super::*;
     use crate::{Executor, TaskError, TaskOptions, ThreadPoolExecutor};
 
-    /// The thread that keeps this limit panics.
+    /// A limit with which the thread that keeps it panics.
     pub(super) const PANICS: Duration = Duration::from_nanos(12_345_678);
 
     #[test]

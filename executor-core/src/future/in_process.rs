@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{error::TaskError, panic, task::TaskOptions};
 
-/// The executor that a task belongs to, as the task knows it; hears of every change, wherever it comes from.
+/// The executor that a task belongs to, as the task knows it. It is told of every change of the task, by whatever thread.
 pub(crate) trait Owner: Send + Sync + 'static {
     fn pool_id(&self) -> u64;
     /// A queued task was claimed.
@@ -23,29 +23,29 @@ pub(crate) trait Owner: Send + Sync + 'static {
     fn ended(&self, cell: &Cell, state: State);
     /// A queued task was cancelled.
     fn cancelled(&self, cell: &Cell);
-    /// A queued task has waited for too long, and has failed.
+    /// A queued task has waited longer than its queue time, and has failed.
     fn expired(&self, cell: &Cell) {
         self.failed(cell);
     }
-    /// Whether the user's code is told of what happens to a task.
+    /// Whether an observer, which is the user's code, is told of what happens to a task.
     fn is_observed(&self) -> bool {
         false
     }
-    /// A task that was queued has failed, and will not run.
+    /// A queued task has failed, and will not run.
     fn failed(&self, cell: &Cell) {
         self.started(cell);
         self.ended(cell, State::Failed);
     }
-    /// Whether its threads need all cores, and each of them no more than a few others.
+    /// Whether the executor's threads need all cores, with no more than a few of them on each.
     fn needs_all_cores(&self) -> bool {
         false
     }
-    /// The user's code has come back. Where it has forked, and this is the copy, the thread has nothing to go on with.
+    /// The user's code has returned. If it has forked and this is the copy, the thread must not continue.
     fn returned(&self) {
         end_if_elsewhere(self.pool_id());
     }
-    /// The task is about to run in the place of one that waits for it: takes it out of the queue where that is easy, and
-    /// gives what the queue held on to.
+    /// The task is about to run in place, on the thread that waits for it. Takes it out of the queue where that is easy, and
+    /// returns the queue's reference.
     fn take_back(&self, _: &Cell) -> Option<TaskRef> {
         None
     }
@@ -73,17 +73,17 @@ impl<O: Owner> Owner for std::sync::Arc<O> {
     }
 }
 
-/// Closure and owner of a task.
+/// The closure and the owner of a task.
 pub(crate) struct InProcess<T, W, O> {
     owner: O,
-    /// Most tasks have none.
+    /// `None` for most tasks.
     limits: Option<Box<Limits>>,
     slot: Slot<W, T>,
 }
 
 struct Limits {
     running: Option<Duration>,
-    /// Ends when the task is started or cancelled.
+    /// The watch of the queue time, which ends when the task is started or cancelled.
     queued: Mutex<Option<Watch>>,
 }
 
@@ -100,7 +100,7 @@ where
     W: FnOnce() -> T + Send + 'static,
     O: Owner,
 {
-    /// A task for the owner's queue, and its future. `tell` hears of it before anything can happen to it.
+    /// Makes a task for the owner's queue, and its future. `tell` sees the cell before any other thread can.
     pub(crate) fn task(owner: O, options: &TaskOptions, work: W, tell: impl FnOnce(&Cell)) -> (TaskRef, TaskFuture<T>) {
         if options.timeout.is_none() && options.queue_timeout.is_none() {
             let (task, future) = TaskRef::allocate::<Self>(Self { owner, limits: None, slot: Slot::new(work) });
@@ -122,23 +122,23 @@ where
         self.limits.as_ref()?.running
     }
 
-    /// The task is not queued any more.
+    /// Ends the watch of the queue time: the task is not queued any more.
     fn stop_waiting(&self) {
         if let Some(limits) = &self.limits {
             limits.stop_waiting();
         }
     }
 
-    /// Whether an outcome may be written by who has claimed the task: not after its time limit has ended it.
+    /// Whether the thread that has claimed the task may write an outcome: not after the time limit has ended the task.
     fn may_complete(task: &Task<Self>) -> bool {
-        // Without a time limit nobody but the one who runs the task can settle it.
+        // Without a time limit only the thread that runs the task can settle it.
         task.content().run_limit().is_none() || task.cell().settle()
     }
 
     /// Ends a task whose work was taken, and that may be completed.
     fn complete(task: &Task<Self>, outcome: Stored<T>) {
         let state = State::of_outcome(&outcome);
-        // SAFETY: only this thread has the right to finish the cell, and whoever claimed it has taken the work.
+        // SAFETY: only this thread has the right to finish the cell, and the thread that claimed it has taken the work.
         unsafe { task.content().slot.put(outcome) };
         task.cell().finish(state);
     }
@@ -154,7 +154,7 @@ where
     type Output = T;
 
     fn take(task: &Task<Self>) -> Option<Stored<T>> {
-        // SAFETY: only the handle takes.
+        // SAFETY: the one handle of the task makes this call, and only the handle takes the outcome.
         unsafe { task.content().slot.take_outcome(task.cell()) }
     }
 
@@ -163,13 +163,13 @@ where
     }
 
     fn error_kind(task: &Task<Self>) -> Option<&'static str> {
-        // SAFETY: only the handle asks, and only the handle takes.
+        // SAFETY: the one handle of the task makes this call, and only the handle takes the outcome.
         unsafe { task.content().slot.error_kind(task.cell()) }
     }
 
     fn cancel(task: &Task<Self>) -> bool {
         let mut work = None;
-        // Counted before anybody is woken, so that who was woken finds it counted.
+        // Counted before any waiter is woken, so that a woken thread finds the task counted.
         let cancelled = task.cell().cancel_and(|| {
             // SAFETY: this call has taken the cell out of Pending.
             work = Some(unsafe { task.content().slot.take_work() });
@@ -198,14 +198,14 @@ where
         body.owner.returned();
         drop(limit);
         if !Self::may_complete(task) {
-            // Nobody gets it, and its destructor is the task's code: it may take its time, or wait for another task. So the task
-            // has not ended before.
+            // No thread gets the outcome, and its destructor is the task's code: it may take its time, or wait for another task. So
+            // the task has not ended before the destructor has run.
             panic::contain(|| drop(outcome));
             body.owner.returned();
             body.owner.ended(task.cell(), State::Failed);
             return true;
         }
-        // Before the future resolves, so that who saw it done finds it counted.
+        // Counted before the future resolves, so that a thread that has seen it done finds it counted.
         body.owner.ended(task.cell(), if outcome.is_ok() { State::Finished } else { State::Failed });
         Self::complete(task, outcome);
         true
@@ -213,7 +213,7 @@ where
 
     fn run_here(task: &Task<Self>) -> Option<Stored<T>> {
         let body = task.content();
-        // Only `run` keeps limits.
+        // Only `run` keeps time limits.
         if body.limits.is_some() || !body.owner.take_back(task.cell()).is_some_and(TaskRef::claim_alone) {
             Self::run(task);
             return None;
@@ -256,7 +256,7 @@ where
     }
 
     fn expire_queued(task: &Task<Self>, waited: Duration) {
-        // Where there are no other threads it comes back here, and is told then.
+        // If there are no other threads, the call comes back to this thread, and the observer is told then.
         if time_keeper::keeps_time() && !callbacks::is_running_here() && task.content().owner.is_observed() {
             let task = task.to_ref();
             return callbacks::run_elsewhere(move || task.expire_queued(waited));
@@ -267,20 +267,20 @@ where
             let work = unsafe { body.slot.take_work() };
             body.owner.expired(task.cell());
             Self::complete(task, Err(Box::new(TaskError::Expired { waited })));
-            // This thread keeps the time limits of all tasks.
+            // This thread keeps the time limits of all tasks, and must not run a destructor of the user's.
             callbacks::drop_elsewhere(work);
         }
     }
 
     fn is_unwanted(task: &Task<Self>) -> bool {
-        // SAFETY: nobody else holds on to the task, so nobody takes its outcome now.
+        // SAFETY: no other holder is left, so no thread takes the outcome now.
         std::mem::needs_drop::<T>()
             && task.cell().is_held_once()
             && unsafe { task.content().slot.has_outcome(task.cell()) }
     }
 
     fn clear(content: &mut Self, cell: &Cell) {
-        // SAFETY: this is the end of the task, and the work is taken by who takes the cell out of Pending.
+        // SAFETY: this is the end of the task, and the thread that takes the cell out of Pending has taken the work.
         unsafe { content.slot.clear(cell, true) };
     }
 }

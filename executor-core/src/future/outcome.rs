@@ -1,14 +1,14 @@
-//! Where a task keeps what it needs until it runs, and then what came of it.
+//! Where a task keeps its work until it runs, and its outcome afterwards.
 
 use std::mem::{ManuallyDrop, MaybeUninit};
 
 use super::{cell::Cell, state::State};
 use crate::{error::TaskError, sync::UnsafeCell};
 
-/// A result as it is kept: an error is rare and large.
+/// A result as it is stored. The error is boxed, because errors are rare and large.
 pub(crate) type Stored<T> = Result<T, Box<TaskError>>;
 
-/// Large enough for either; both begin where it begins.
+/// Has room for either; both begin at the same address.
 #[repr(C)]
 union Content<W, T> {
     work: ManuallyDrop<W>,
@@ -18,16 +18,16 @@ union Content<W, T> {
 /// The work of a pending task and the outcome of a finished one, in the same place. Which of them is there follows from the
 /// state of the cell:
 ///
-/// | state | content | who may touch it |
+/// | state | content | which thread may touch it |
 /// |---|---|---|
-/// | Pending | the work | nobody |
-/// | Running, Settling, Cancelled | the work, until it is taken | the one who entered this state |
-/// | Finished, Failed | the outcome | the one handle |
+/// | Pending | the work | none |
+/// | Running, Settling, Cancelled | the work, until it is taken | the thread that entered this state |
+/// | Finished, Failed | the outcome | the one with the handle |
 pub(crate) struct Slot<W, T>(UnsafeCell<MaybeUninit<Content<W, T>>>);
 
-// SAFETY: what is inside is handed from thread to thread and never used by two at once.
+// SAFETY: the content is handed from thread to thread, and no two threads use it at once.
 unsafe impl<W: Send, T: Send> Send for Slot<W, T> {}
-// SAFETY: as above.
+// SAFETY: the content is handed from thread to thread, and no two threads use it at once.
 unsafe impl<W: Send, T: Send> Sync for Slot<W, T> {}
 
 impl<W, T> Slot<W, T> {
@@ -47,7 +47,7 @@ impl<W, T> Slot<W, T> {
         })
     }
 
-    /// Writes the outcome, before the cell is finished. What is cancelled holds nothing: nothing would drop it.
+    /// Writes the outcome, before the cell is finished. A cancelled cell has none: it would not be dropped.
     ///
     /// # Safety
     ///
@@ -62,7 +62,7 @@ impl<W, T> Slot<W, T> {
         });
     }
 
-    /// Takes the outcome of a cell that is done; `None` when it was taken before.
+    /// Takes the outcome of a cell that is done; `None` if it was taken before.
     ///
     /// # Safety
     ///
@@ -86,7 +86,7 @@ impl<W, T> Slot<W, T> {
     /// The cell is finished, and its outcome is not taken for as long as the result is used.
     pub(crate) unsafe fn peek(&self) -> Option<&T> {
         self.0.with(|content| {
-            // SAFETY: a finished cell has its outcome, which nobody changes now.
+            // SAFETY: a finished cell has its outcome, and the caller ensures that it is not taken meanwhile.
             let outcome = unsafe { &*content.cast::<Option<Stored<T>>>() };
             outcome.as_ref()?.as_ref().ok()
         })
@@ -96,27 +96,27 @@ impl<W, T> Slot<W, T> {
     ///
     /// # Safety
     ///
-    /// Nobody takes the outcome meanwhile.
+    /// No thread takes the outcome meanwhile.
     pub(crate) unsafe fn has_outcome(&self, cell: &Cell) -> bool {
         matches!(cell.state(), State::Finished | State::Failed)
             && self.0.with(|content| {
-                // SAFETY: a cell in these states has its outcome, which nobody changes now.
+                // SAFETY: a cell in these states has its outcome, and the caller ensures that it is not taken meanwhile.
                 let outcome = unsafe { &*content.cast::<Option<Stored<T>>>() };
                 outcome.is_some()
             })
     }
 
-    /// The kind of error that `cell` has failed with; `None` when it was taken.
+    /// The kind of error that `cell` has failed with; `None` if it was taken.
     ///
     /// # Safety
     ///
-    /// This slot belongs to `cell`, and meanwhile nobody takes the outcome.
+    /// This slot belongs to `cell`, and no thread takes the outcome meanwhile.
     pub(crate) unsafe fn error_kind(&self, cell: &Cell) -> Option<&'static str> {
         if cell.state() != State::Failed {
             return None;
         }
         self.0.with(|content| {
-            // SAFETY: a failed cell has its outcome, which nobody changes now.
+            // SAFETY: a failed cell has its outcome, and the caller ensures that it is not taken meanwhile.
             let outcome = unsafe { &*content.cast::<Option<Stored<T>>>() };
             outcome.as_ref()?.as_ref().err().map(|error| error.kind())
         })
@@ -126,7 +126,7 @@ impl<W, T> Slot<W, T> {
     ///
     /// # Safety
     ///
-    /// Nobody else holds on to `cell`, to which this slot belongs, and `has_work` says whether the work of a cell that is
+    /// The caller is the only holder of `cell`, to which this slot belongs, and `has_work` says whether the work of a cell that is
     /// not done is still there.
     pub(crate) unsafe fn clear(&mut self, cell: &Cell, has_work: bool) {
         self.0.with_mut(|content| match cell.state() {

@@ -1,7 +1,7 @@
 //! What a pool's worker thread knows about itself, so that a task may wait for its own pool's tasks.
 //!
-//! A task that waits for a task of its own pool which nobody has started runs it in place. Where it has to block all the
-//! same, its pool is told, and may let another worker stand in for it.
+//! A task that waits for an unstarted task of its own pool runs it in place. If it has to block all the same, its pool is told,
+//! and may let another worker stand in for it.
 
 use std::{
     cell::{Cell, RefCell},
@@ -18,15 +18,15 @@ use crate::sys;
 pub(crate) trait PoolContext: Send + Sync {
     fn pool_id(&self) -> u64;
 
-    /// A worker is about to block. `true` when another one stands in for it meanwhile.
+    /// A worker is about to block. Returns `true` when another worker stands in for it meanwhile.
     fn begin_wait(self: Arc<Self>) -> bool;
 
     fn end_wait(&self);
 
-    /// A worker blocks and nothing happens: where the pool has failed to start a stand-in for it, it tries again.
+    /// A worker blocks and its wait does not end: if the pool has failed to start a stand-in for it, the pool tries again.
     fn start_stand_ins(self: Arc<Self>) {}
 
-    /// A worker is about to run the user's code after the end of its task: a waker. What it says is told to
+    /// A worker is about to run the user's code after the end of its task: a waker. The return value is passed to
     /// [`end_user_code`](Self::end_user_code).
     fn begin_user_code(&self) -> bool {
         false
@@ -37,14 +37,14 @@ pub(crate) trait PoolContext: Send + Sync {
 
 thread_local! {
     static HOST: RefCell<Option<Arc<dyn PoolContext>>> = const { RefCell::new(None) };
-    /// The host's number, or 0: what every wait asks for first.
+    /// The host's number, or 0. Every wait asks for it first.
     static POOL: Cell<u64> = const { Cell::new(0) };
 }
 
-/// The bits of a pool's number that count; those above say in which process it was built.
+/// The number of bits that count pools; the bits above say in which process the pool was built.
 const COUNTED: u32 = 40;
 
-/// A number for a new pool. It is that of a pool in this process, and in no forked copy of it ([`is_elsewhere`]).
+/// A number for a new pool. It stands for a pool of this process, and of no forked copy of it ([`is_elsewhere`]).
 pub(crate) fn new_pool_id() -> u64 {
     static NEXT: AtomicU64 = AtomicU64::new(1);
     // ORDERING: only uniqueness matters.
@@ -52,15 +52,15 @@ pub(crate) fn new_pool_id() -> u64 {
     sys::generation() << COUNTED | number & ((1 << COUNTED) - 1)
 }
 
-/// Whether the pool was built by a process of which this one is a forked copy: nobody here works for it, and nothing of it may
-/// be touched. Never for a promise.
+/// Whether the pool was built by a process of which this one is a forked copy: no thread of this process works for it, and none
+/// of its state may be touched. Never true for a promise.
 #[inline]
 pub(crate) fn is_elsewhere(pool: u64) -> bool {
     let built = pool >> COUNTED;
     built != 0 && built != sys::generation() & (u64::MAX >> COUNTED)
 }
 
-/// Ends this process if it is a forked copy that the user's code has made on a thread which works for this pool.
+/// Ends this process if it is a forked copy that the user's code has made on a thread that works for this pool.
 #[inline]
 pub(crate) fn end_if_elsewhere(pool: u64) {
     if is_elsewhere(pool) {
@@ -68,12 +68,12 @@ pub(crate) fn end_if_elsewhere(pool: u64) {
     }
 }
 
-/// The pool that this thread works for, as long as it is there to be told something.
+/// The pool that this thread works for, while it exists and can be told of a wait.
 fn current_context() -> Option<Arc<dyn PoolContext>> {
     if is_elsewhere(current_pool()) {
         return None;
     }
-    // A destructor of a thread-local may come here when the host is gone already.
+    // A destructor of a thread-local may make this call when the host is gone already.
     HOST.try_with(|host| host.borrow().clone()).ok().flatten()
 }
 
@@ -83,7 +83,7 @@ pub(crate) fn enter_pool(host: Arc<dyn PoolContext>) {
     HOST.with_borrow_mut(|current| *current = Some(host));
 }
 
-/// Lets go of the host, of which this thread may be the last holder; what that destroys is the user's code, and would abort the
+/// Lets go of the host, of which this thread may be the last holder. Dropping it runs the user's code, which would abort the
 /// program if it panicked among the destructors of thread-locals. This thread still counts as one of its pool.
 pub(crate) fn leave_pool() {
     let host = HOST.with_borrow_mut(Option::take);
@@ -102,7 +102,7 @@ pub(crate) fn may_run_here(pool: u64) -> bool {
     pool != 0 && pool == current_pool()
 }
 
-/// Stands for a worker that blocks; the pool hears of its end when this is dropped.
+/// Stands for a worker that blocks; the pool is told of the wait's end when this is dropped.
 pub(crate) struct BlockingGuard {
     host: Option<Arc<dyn PoolContext>>,
     /// Whether the pool can do its work while this thread blocks.
@@ -116,8 +116,9 @@ impl BlockingGuard {
         Self { host, compensated }
     }
 
-    /// The same for who can `run` what he waits for. That is done where this worker would block with nobody in its place, for what
-    /// it waits for may need it; but not within the wait: what runs may wait as well, and each worker counts once.
+    /// Like [`begin`](Self::begin), for a caller that can `run` the task that it waits for. The task is run if this worker would
+    /// block without a stand-in, because the task may need this worker. It runs outside of the wait: it may wait as well, and each
+    /// worker counts once.
     pub(crate) fn begin_or_run(run: impl FnOnce()) -> Self {
         let here = Self::begin();
         if here.compensated {
@@ -129,12 +130,12 @@ impl BlockingGuard {
     }
 }
 
-/// A worker that blocks looks after its pool once in this time.
+/// A blocked worker looks after its pool once in this time.
 const STAND_IN_INTERVAL: Duration = Duration::from_millis(200);
 
 impl BlockingGuard {
-    /// Until when to sleep, at most; to be called before each sleep. Where this thread is a worker, and there was no thread to
-    /// stand in for it, its pool tries again.
+    /// The time until which to sleep at most; to be called before each sleep. If this thread is a worker, and there was no thread
+    /// to stand in for it, its pool tries again.
     pub(crate) fn until(&self, deadline: Option<Instant>) -> Option<Instant> {
         let Some(host) = self.host.clone() else { return deadline };
         host.start_stand_ins();

@@ -1,4 +1,4 @@
-//! The writing side of a future, for people who build executors of their own.
+//! The writing side of a future, for programs that build their own executors.
 
 use std::{
     fmt,
@@ -14,7 +14,7 @@ use crate::{
     panic,
 };
 
-/// A task that nobody here runs.
+/// A task that no executor of this crate runs.
 struct Promised<T> {
     slot: Slot<(), T>,
     promises: Option<Promises>,
@@ -25,14 +25,14 @@ impl<T: Send + 'static> Body for Promised<T> {
     type Output = T;
 
     fn take(task: &Task<Self>) -> Option<Stored<T>> {
-        // SAFETY: only the handle takes.
+        // SAFETY: the one handle of the task makes this call, and only the handle takes the outcome.
         unsafe { task.content().slot.take_outcome(task.cell()) }
     }
 
     fn cancel(task: &Task<Self>) -> bool {
         let cancelled = task.cell().cancel();
         if cancelled && let Some(promises) = &task.content().promises {
-            // Who waits for it has been woken: the hook's panic is reported, and nobody else's.
+            // The waiters have been woken: a panic of the hook is reported, and reaches no other code.
             panic::contain(|| promises.0.hook.cancelled(task.cell().id()));
         }
         cancelled
@@ -52,12 +52,12 @@ impl<T: Send + 'static> Body for Promised<T> {
     }
 
     fn error_kind(task: &Task<Self>) -> Option<&'static str> {
-        // SAFETY: only the handle asks, and only the handle takes.
+        // SAFETY: the one handle of the task makes this call, and only the handle takes the outcome.
         unsafe { task.content().slot.error_kind(task.cell()) }
     }
 
     fn clear(content: &mut Self, cell: &Cell) {
-        // SAFETY: this is the end of the task; its work is nothing.
+        // SAFETY: this is the end of the task, and a promise has no work.
         unsafe { content.slot.clear(cell, false) }
     }
 }
@@ -65,7 +65,7 @@ impl<T: Send + 'static> Body for Promised<T> {
 /// The writing side of a [`TaskFuture`].
 ///
 /// The first value set stays; a second one comes back as an error. A promise that is dropped without a value resolves
-/// its future with [`TaskError::ShutDown`], so nobody waits for ever.
+/// its future with [`TaskError::ShutDown`], so no thread waits for ever.
 ///
 /// # Examples
 ///
@@ -84,7 +84,7 @@ pub struct Promise<T: Send + 'static> {
 }
 
 impl<T: Send + 'static> Promise<T> {
-    /// A promise and the future that it resolves.
+    /// Creates a promise and the future that it resolves.
     pub fn new() -> (Self, TaskFuture<T>) {
         Self::of(None)
     }
@@ -94,21 +94,22 @@ impl<T: Send + 'static> Promise<T> {
         (Self { task }, future)
     }
 
-    /// The task that this promise stands for.
+    /// Returns the id of the task that this promise stands for.
     #[must_use]
     pub fn id(&self) -> TaskId {
         self.task.cell().id()
     }
 
-    /// To be called before the work begins: `true` means "run it", `false` means that it was cancelled (or is already
-    /// running or done) and must not run.
+    /// Marks the task as running; to be called before the work begins. Returns `true` if the work may run, and `false` if the task
+    /// was cancelled, or is already running or done, and must not run.
     #[must_use]
     pub fn set_running_or_cancelled(&self) -> bool {
         self.task.cell().claim()
     }
 
-    /// Runs the work of this promise unless it was cancelled, which is `None`. A panic is caught, and reported by the program's panic
-    /// hook. The future is not resolved yet: an executor counts the task first, and then calls [`set_outcome`](Self::set_outcome).
+    /// Runs the work of this promise and returns its outcome, or `None` if the task was cancelled. A panic is caught, and is the
+    /// [`TaskError::Panicked`] of the outcome; the program's panic hook does not see it. The future is not resolved yet: an
+    /// executor counts the task first, and then calls [`set_outcome`](Self::set_outcome).
     ///
     /// # Examples
     ///
@@ -158,7 +159,7 @@ impl<T: Send + 'static> Promise<T> {
         }
     }
 
-    /// The outcome comes back when there is one already.
+    /// Sets the outcome, or gives it back if there is one already.
     fn complete(&self, outcome: Stored<T>) -> Result<(), Stored<T>> {
         let cell = self.task.cell();
         if !cell.settle() {
@@ -174,7 +175,7 @@ impl<T: Send + 'static> Promise<T> {
 
 impl<T: Send + 'static> Drop for Promise<T> {
     fn drop(&mut self) {
-        // Losing the race against a cancel is fine: then the future is done already.
+        // If a cancellation comes first, the future is done already.
         let _ = self.complete(Err(Box::new(TaskError::ShutDown)));
     }
 }
@@ -186,29 +187,29 @@ impl<T: Send + 'static> fmt::Debug for Promise<T> {
     }
 }
 
-/// What an executor does when somebody wants one of its tasks ended; see [`Promises`].
+/// What an executor does when one of its tasks is to be ended; see [`Promises`].
 ///
-/// It is called by the thread that cancels, which holds no lock of this crate.
+/// The thread that cancels calls it, and holds no lock of this crate meanwhile.
 pub trait CancelHook: Send + Sync + 'static {
-    /// A task was cancelled before it was begun. Its future is done, and the executor may forget it.
+    /// A task was cancelled before it was begun. Its future is done, and the executor may forget the task.
     fn cancelled(&self, task: TaskId) {
         let _ = task;
     }
 
-    /// A task that runs, or is about to, is to be stopped by force. Says whether it will be: then the executor resolves its promise with
-    /// [`TaskError::Cancelled`] once it has really stopped.
+    /// A task that runs, or is about to run, is to be stopped by force. Returns whether the executor will stop it. In that case the
+    /// executor resolves the promise with [`TaskError::Cancelled`] once the task has really stopped.
     fn kill(&self, task: TaskId) -> bool {
         let _ = task;
         false
     }
 }
 
-/// Nothing is done.
+/// Ignores every call.
 impl CancelHook for () {}
 
-/// The promises of one executor, which make it one of the first class: it learns of cancellations, [`TaskFuture::kill`] reaches it, its
-/// shutdown can wait for the callbacks of its tasks, and in a forked copy of the program its tasks fail with [`TaskError::Forked`]
-/// instead of being waited for.
+/// The promises of one executor. They give it what the executors of this crate have: it is told of cancellations,
+/// [`TaskFuture::kill`] reaches it, its shutdown can wait for the callbacks of its tasks, and in a forked copy of the program its
+/// tasks fail with [`TaskError::Forked`] instead of being waited for.
 ///
 /// `examples/own_executor` is a whole executor that is built in this way.
 ///
@@ -243,22 +244,22 @@ struct Shared {
 }
 
 impl Promises {
-    /// Those of a new executor.
+    /// Creates the promises of a new executor, with the hook that its cancellations call.
     #[must_use]
     pub fn new(hook: impl CancelHook) -> Self {
         Self(Arc::new(Shared { pool: new_pool_id(), hook: Box::new(hook) }))
     }
 
-    /// A promise and the future that it resolves.
+    /// Creates a promise and the future that it resolves.
     pub fn promise<T: Send + 'static>(&self) -> (Promise<T>, TaskFuture<T>) {
         Promise::of(Some(self.clone()))
     }
 
-    /// Waits until all callbacks that the futures of these promises have been given have run, at most for `timeout`, and returns how many
-    /// have not. An executor that ends resolves its promises first: the callbacks of a task that is not done are waited for as well. A
-    /// callback that calls this does not wait.
+    /// Waits until all callbacks that were added to the futures of these promises have run, for at most `timeout`, and returns how
+    /// many have not. Callbacks of a task that is not done are waited for as well, so an executor that ends resolves its promises
+    /// first. A call from a callback does not wait.
     pub fn wait_for_callbacks(&self, timeout: Option<Duration>) -> usize {
-        // A time too long for the clock is no limit.
+        // A timeout too long for the clock is none.
         callbacks::wait_for_all(self.0.pool, timeout.and_then(|timeout| Instant::now().checked_add(timeout)))
     }
 }

@@ -1,7 +1,7 @@
 //! Adaptive spinning: a short time of polling before falling asleep.
 //!
-//! Waking a sleeping thread costs between 2 and 90 us, and what it waits for is often done in less than one. So who is about
-//! to sleep spins for a while first, but only where a core is free for it, and no longer than has been worth it lately.
+//! Waking a sleeping thread costs between 2 and 90 µs, and the event that it waits for often takes less than one. So a thread that
+//! is about to sleep spins for a while first, but only if a core is free for it, and no longer than has been worth it lately.
 
 use std::{
     cell::Cell,
@@ -14,41 +14,41 @@ use std::{
 use super::pool_context::current_pool;
 use crate::sys;
 
-/// The longest that a thread spins which waits for a task. Longer than two wake-ups cost, so that of two threads that wait for one
-/// another, and have both fallen asleep, the first to wake finds the other still spinning.
+/// The longest that a thread spins while it waits for a task. Longer than two wake-ups cost: if two threads wait for one another,
+/// and both have fallen asleep, the first to wake finds the other still spinning.
 const WAIT: Duration = Duration::from_micros(200);
-/// The longest that a worker spins whose task waits for another one. Where that takes longer, the core is better used by the
-/// worker that stands in for it.
+/// The longest that a worker spins while its task waits for another one. If that takes longer, the worker that stands in for it
+/// makes better use of the core.
 const WAIT_IN_POOL: Duration = Duration::from_micros(20);
 /// The longest that a worker spins for work.
 const WORK: Duration = Duration::from_micros(50);
-/// To spin for less than this is not worth it: sleeping at once costs less.
+/// Spinning for less than this is not worth it: sleeping at once costs less.
 const SHORTEST: Duration = Duration::from_micros(2);
 /// A thread that has spun in vain spins again, for the full time, after so many waits; then after twice as many, and so on
 /// up to the second number.
 const PROBE: (u32, u32) = (16, 256);
 
-/// Where workers need all cores, a thread that spins yields so many times ...
+/// Where workers need all cores, a spinning thread first yields this many times ...
 const YIELDS: u32 = 2;
-/// ... and then naps for so long each time.
+/// ... and then naps for this long at each turn.
 const NAP: Duration = Duration::from_micros(20);
-/// Who has to be back sooner lets nobody run meanwhile: a time slice is some milliseconds long.
+/// A thread whose deadline is sooner does not yield: a time slice is some milliseconds long.
 const LONGEST_YIELDING: Duration = Duration::from_millis(100);
 
-/// Threads of this process that spin right now.
+/// Threads of this process that are spinning.
 static SPINNING: AtomicUsize = AtomicUsize::new(0);
 
 /// Workers of thread pools of this process that are awake: they run a task or spin for one, and do not block in one. Changes only
-/// where one falls asleep or wakes up.
+/// when a worker falls asleep or wakes up.
 static AWAKE: AtomicUsize = AtomicUsize::new(0);
 
-/// A worker wakes up.
+/// Notes that a worker wakes up.
 pub(crate) fn note_awake() {
     // ORDERING: a count that only has to be about right.
     AWAKE.fetch_add(1, Ordering::Relaxed);
 }
 
-/// A worker falls asleep, or its task blocks.
+/// Notes that a worker falls asleep, or that its task blocks.
 pub(crate) fn note_asleep() {
     // ORDERING: a count that only has to be about right.
     AWAKE.fetch_sub(1, Ordering::Relaxed);
@@ -63,9 +63,9 @@ thread_local! {
 #[derive(Clone, Copy)]
 struct SpinBudget {
     longest: Duration,
-    /// How long it spins.
+    /// How long to spin.
     span: Duration,
-    /// How many waits ago it last spun for the full time, and after how many it does again.
+    /// How many waits ago the last spin for the full time was, and after how many the next one is.
     since_probe: u32,
     interval: u32,
 }
@@ -80,7 +80,7 @@ impl SpinBudget {
         if self.since_probe >= self.interval { self.longest } else { self.span }
     }
 
-    /// What is learned from spinning for so long.
+    /// The budget after a spin of this length.
     fn after(self, span: Duration, found: bool) -> Self {
         if found {
             return Self { span: (span * 2).min(self.longest), since_probe: 0, interval: PROBE.0, ..self };
@@ -93,9 +93,9 @@ impl SpinBudget {
     }
 }
 
-/// How many threads may spin at the same time: as many as there are cores. That is not one too many: where one waits for a
-/// task and one for work, the first has just handed the work to the second, which has not yet seen it. On a single core nobody
-/// looks.
+/// How many threads may spin at the same time: as many as there are cores. That is not one too many: if one thread waits for a
+/// task and another one for work, the first has just handed the work to the second, which has not yet seen it. On a single core
+/// no thread spins.
 fn limit() -> usize {
     match sys::available_cpus() {
         1 => 0,
@@ -103,16 +103,16 @@ fn limit() -> usize {
     }
 }
 
-/// Calls `done` until it says so or it is time to sleep; returns what it said last.
+/// Calls `done` until it returns `true` or it is time to sleep; returns what it returned last.
 pub(crate) fn spin(deadline: Option<Instant>, done: impl FnMut() -> bool) -> bool {
     spin_within(waiting_budget(), deadline, false, done)
 }
 
-/// The same for a task of a pool whose workers may need all cores: then they come first. A thread that spins lets them run at each turn, and
-/// finds more that is done when it comes back. Most yields change nothing while the worker on this core has time left, so soon
-/// it naps instead: to sleep until it is woken would cost the workers a system call for every task. It comes back after as many time
-/// slices as there are workers for each core: so not where it has to be back soon, and not for a task that does not have to wait for
-/// those workers.
+/// Like [`spin`], for a task of a pool whose workers may need all cores: they have precedence. The spinning thread lets them run at
+/// each turn, and finds more done when it comes back. Most yields change nothing while the worker on this core has time left, so
+/// soon the thread naps instead: sleeping until a wake-up would cost the workers a system call for every task. The thread comes
+/// back after as many time slices as there are workers for each core. So it does not do this if it has to be back soon, or if the
+/// task does not have to wait for those workers.
 pub(crate) fn spin_over_neighbors(
     deadline: Option<Instant>,
     needs_all_cores: impl FnOnce() -> bool,
@@ -123,12 +123,12 @@ pub(crate) fn spin_over_neighbors(
     spin_within(waiting_budget(), deadline, is_crowded && has_time(deadline) && needs_all_cores(), done)
 }
 
-/// Whether who waits until then may let others run meanwhile.
+/// Whether a thread that waits until then may let other threads run meanwhile.
 pub(crate) fn has_time(deadline: Option<Instant>) -> bool {
     deadline.is_none_or(|end| end.saturating_duration_since(Instant::now()) >= LONGEST_YIELDING)
 }
 
-/// Looks for work, as a worker does, until `done` says that there is some.
+/// Looks for work, as a worker does, until `done` returns `true`.
 pub(crate) fn spin_for_work(done: impl FnMut() -> bool) -> bool {
     spin_within(1, None, false, done)
 }
@@ -137,7 +137,7 @@ fn waiting_budget() -> usize {
     if current_pool() == 0 { 0 } else { 2 }
 }
 
-/// `lets_run` others at each turn, or spins.
+/// Lets other threads run at each turn if it `lets_run`, and otherwise spins.
 fn spin_within(budget: usize, deadline: Option<Instant>, lets_run: bool, mut done: impl FnMut() -> bool) -> bool {
     if done() {
         return true;
@@ -166,7 +166,7 @@ fn spin_within(budget: usize, deadline: Option<Instant>, lets_run: bool, mut don
             }
             done()
         } else {
-            // The clock costs as much as a few turns, and little beside the others' time slices.
+            // Reading the clock costs as much as a few turns, and little compared with other threads' time slices.
             (0..8).any(|_| {
                 spin_loop();
                 done()
@@ -185,7 +185,7 @@ fn spin_within(budget: usize, deadline: Option<Instant>, lets_run: bool, mut don
 mod tests {
     use super::*;
 
-    /// Others may run for long meanwhile.
+    /// Other threads may run for long meanwhile.
     #[test]
     fn a_thread_that_lets_others_run_reads_the_clock_after_each_of_them() {
         let mut turns = 0;
@@ -194,7 +194,7 @@ mod tests {
             thread::sleep(WAIT);
             false
         });
-        // The first is before there is anything to wait for.
+        // The first call is the one before the spin.
         assert!(!found && turns <= 2, "{turns}");
     }
 

@@ -1,4 +1,4 @@
-//! What is known of a task from outside: its name, its state, and how it has ended.
+//! What is known of a task from outside: its id, its state, and how it has ended.
 
 use std::{
     fmt,
@@ -8,7 +8,7 @@ use std::{
 
 use crate::error::TaskError;
 
-/// Names a task for as long as the program runs; hashable, so it can be a map's key.
+/// Identifies a task for as long as the program runs. It is hashable, so it can be a map's key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TaskId(NonZeroU64);
 
@@ -20,12 +20,12 @@ impl TaskId {
         Self(NonZeroU64::new(id).unwrap_or(NonZeroU64::MAX))
     }
 
-    /// The id with this number; no task has 0.
+    /// The id with this number; `None` for 0, which no task has.
     pub(super) fn of(number: u64) -> Option<Self> {
         NonZeroU64::new(number).map(Self)
     }
 
-    /// The number behind the id.
+    /// Returns the number behind the id.
     #[must_use]
     pub fn get(self) -> u64 {
         self.0.get()
@@ -38,7 +38,7 @@ impl fmt::Display for TaskId {
     }
 }
 
-/// What a callback is told: which task is done, and how it ended.
+/// What a callback is given: which task is done, and how it ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Completed {
     id: TaskId,
@@ -50,19 +50,19 @@ impl Completed {
         Self { id, state }
     }
 
-    /// The task.
+    /// Returns the id of the task.
     #[must_use]
     pub fn id(self) -> TaskId {
         self.id
     }
 
-    /// Whether it was cancelled.
+    /// Returns whether the task was cancelled.
     #[must_use]
     pub fn cancelled(self) -> bool {
         self.state == State::Cancelled
     }
 
-    /// Whether it ended with a [`TaskError`] other than cancellation.
+    /// Returns whether the task ended with a [`TaskError`] other than cancellation.
     #[must_use]
     pub fn failed(self) -> bool {
         self.state == State::Failed
@@ -75,7 +75,7 @@ impl Completed {
 pub(crate) enum State {
     Pending = 0,
     Running = 1,
-    /// Somebody has won the right to write the outcome, and is writing it.
+    /// A thread has won the right to write the outcome, and is writing it.
     Settling = 2,
     Finished = 3,
     Failed = 4,

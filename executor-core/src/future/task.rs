@@ -1,6 +1,5 @@
-//! The one allocation of a task: its [`Cell`], a content (its closure, its argument, its result),
-//! and a table of functions: its [`Body`]. Everybody who
-//! holds on to it has one thin pointer.
+//! The one allocation of a task: its [`Cell`], a content (its closure, its argument, its result), and a table of functions: its
+//! [`Body`]. Every holder of the task has one thin pointer.
 
 use std::{
     fmt,
@@ -14,35 +13,35 @@ use std::{
 use super::{callbacks, cell::Cell, outcome::Stored, spin::spin};
 use crate::{error::TaskError, panic};
 
-/// What a task is besides its cell: where its work, its argument or its outcome are kept. All that is told to it comes from
-/// somebody who holds on to the task.
+/// What a task is besides its cell: where its work, its argument or its outcome are kept. Every call comes from a holder of the
+/// task.
 pub(crate) trait Body: Sized + 'static {
     /// What stands beside the cell.
     type Content: Send + Sync + 'static;
     type Output: Send + 'static;
 
-    /// The outcome, for the one handle of a cell that is done; `None` when it was taken before.
+    /// Takes the outcome, for the one handle of a cell that is done; `None` if it was taken before.
     fn take(task: &Task<Self::Content>) -> Option<Stored<Self::Output>>;
 
     /// Whether the cell, which is done, holds an error other than a cancellation.
     fn is_error(task: &Task<Self::Content>) -> bool;
 
-    /// The kind of error that the task has failed with, where that can be seen without taking it.
+    /// The kind of error that the task has failed with, if it can be seen without taking the outcome.
     fn error_kind(_: &Task<Self::Content>) -> Option<&'static str> {
         None
     }
 
-    /// Cancels the task if it has not started; `true` when this call did it.
+    /// Cancels the task if it has not started; `true` if this call did it.
     fn cancel(task: &Task<Self::Content>) -> bool {
         task.cell().cancel()
     }
 
-    /// Stops the task even if it runs; `false` where that cannot be done.
+    /// Stops the task even if it runs; `false` if that cannot be done.
     fn kill(task: &Task<Self::Content>) -> bool {
         Self::cancel(task)
     }
 
-    /// Whether the task, whose state is Pending, runs all the same.
+    /// Whether the task runs although its state is Pending.
     fn is_running(_: &Task<Self::Content>) -> bool {
         false
     }
@@ -52,47 +51,47 @@ pub(crate) trait Body: Sized + 'static {
         0
     }
 
-    /// Runs the task on this thread unless somebody has started it; says whether it did.
+    /// Runs the task on this thread unless it has started; returns whether it did.
     fn run(_: &Task<Self::Content>) -> bool {
         false
     }
 
-    /// Runs the task on this thread, which has its handle, waits for it and works for its pool, unless somebody has started
-    /// it. The outcome is given here when nobody else can ask for it, and otherwise kept in the task.
+    /// Runs the task on this thread, which has its handle, waits for it and works for its pool, unless the task has started.
+    /// Returns the outcome if no other holder can ask for it, and otherwise keeps it in the task.
     fn run_here(task: &Task<Self::Content>) -> Option<Stored<Self::Output>> {
         Self::run(task);
         None
     }
 
-    /// Ends a task with an error unless somebody has started it; says whether it did.
+    /// Ends a task with an error unless it has started; returns whether it did.
     fn fail(_: &Task<Self::Content>, _: TaskError) -> bool {
         false
     }
 
-    /// The task has run for longer than it may.
+    /// Called when the task has run for longer than it may.
     fn expire(_: &Task<Self::Content>, _: Duration) {}
 
-    /// The task has waited for longer than it may.
+    /// Called when the task has waited for longer than it may.
     fn expire_queued(_: &Task<Self::Content>, _: Duration) {}
 
-    /// Looks at the task for a while, and does what this thread can do to bring its end nearer; says whether it is done.
+    /// Looks at the task for a while, and does what this thread can do to bring its end nearer; returns whether the task is done.
     fn spin(task: &Task<Self::Content>, deadline: Option<Instant>) -> bool {
         spin(deadline, || task.cell().state().is_final())
     }
 
-    /// Somebody was added to the waiters, and may sleep until the task is done.
+    /// Called when a waiter was added that may sleep until the task is done.
     fn wanted(_: &Task<Self::Content>) {}
 
-    /// Whether nobody else holds on to the task, which is done, and it has a result whose destructor may take its time.
+    /// Whether the task, which is done, has no other holder, and has a result whose destructor may take its time.
     fn is_unwanted(_: &Task<Self::Content>) -> bool {
         false
     }
 
-    /// The last holder is gone: drops what the state of `cell` says is still there.
+    /// Drops what the state of `cell` says is still there, once the last holder is gone.
     fn clear(_: &mut Self::Content, _: &Cell) {}
 }
 
-/// What a thin pointer leads to.
+/// What a thin pointer points to.
 #[repr(C)]
 struct Block<C> {
     cell: Cell,
@@ -128,7 +127,7 @@ struct Header {
 
 /// # Safety
 ///
-/// `header` is that of a `Block<C>` that the caller holds on to for as long as the result is used.
+/// `header` is that of a `Block<C>` that the caller keeps alive for as long as the result is used.
 unsafe fn typed<'a, C>(header: NonNull<Header>) -> &'a Task<C> {
     // SAFETY: `Task<C>` is a transparent `Block<C>`, whose address is that of its header.
     unsafe { header.cast::<Task<C>>().as_ref() }
@@ -148,9 +147,9 @@ macro_rules! forward {
 impl<B: Body> Functions<B> {
     const TABLE: &'static VTable = &VTable {
         take: |header, output| {
-            // SAFETY: as in `forward`.
+            // SAFETY: a table is only used with the blocks that it was made for.
             let outcome = B::take(unsafe { typed::<B::Content>(header) });
-            // SAFETY: the caller gives a place for just this type.
+            // SAFETY: the caller passes a place for this type.
             unsafe { output.cast::<Option<Stored<B::Output>>>().write(outcome) }
         },
         is_error: forward!(is_error()),
@@ -161,9 +160,9 @@ impl<B: Body> Functions<B> {
         pool: forward!(pool()),
         run: forward!(run()),
         run_here: |header, output| {
-            // SAFETY: as in `forward`.
+            // SAFETY: a table is only used with the blocks that it was made for.
             let outcome = B::run_here(unsafe { typed::<B::Content>(header) });
-            // SAFETY: the caller gives a place for just this type.
+            // SAFETY: the caller passes a place for this type.
             unsafe { output.cast::<Option<Stored<B::Output>>>().write(outcome) }
         },
         fail: forward!(fail(error: TaskError)),
@@ -175,8 +174,8 @@ impl<B: Body> Functions<B> {
         drop: |header| {
             // SAFETY: the last holder is gone, and the block came from a box.
             let mut block = unsafe { Box::from_raw(header.cast::<Block<B::Content>>().as_ptr()) };
-            // What a task never gave away is dropped here, and its destructors are the user's code: a panic in one is
-            // reported by the panic hook and goes no further.
+            // What the task still has is dropped here, and its destructors are the user's code: a panic in one is reported by the
+            // panic hook and goes no further.
             panic::contain(|| {
                 let Block { cell, content, .. } = &mut *block;
                 B::clear(content, cell);
@@ -186,7 +185,7 @@ impl<B: Body> Functions<B> {
     };
 }
 
-/// A task whose content is known.
+/// A task whose type of content is known.
 #[repr(transparent)]
 pub(crate) struct Task<C>(Block<C>);
 
@@ -201,25 +200,25 @@ impl<C> Task<C> {
 }
 
 impl<C> Task<C> {
-    /// One more pointer to this task.
+    /// Makes one more reference to this task.
     pub(crate) fn to_ref(&self) -> TaskRef {
         self.cell().hold();
         TaskRef { header: NonNull::from(self).cast() }
     }
 }
 
-/// Holds on to a task of any type.
+/// A reference to a task of any type, which keeps it alive.
 pub(crate) struct TaskRef {
     header: NonNull<Header>,
 }
 
 // SAFETY: a `Body` may be used from any thread, and so may the cell.
 unsafe impl Send for TaskRef {}
-// SAFETY: as above.
+// SAFETY: a `Body` may be used from any thread, and so may the cell.
 unsafe impl Sync for TaskRef {}
 
 impl TaskRef {
-    /// A task for its queue, and the handle of the one who waits for it.
+    /// Allocates a task: a reference for its queue, and its future.
     pub(crate) fn allocate<B: Body>(content: B::Content) -> (TypedRef<B::Content>, super::TaskFuture<B::Output>) {
         let block = Box::new(Block { cell: Cell::new(2), vtable: Functions::<B>::TABLE, content });
         let header = NonNull::from(Box::leak(block)).cast();
@@ -229,7 +228,7 @@ impl TaskRef {
         )
     }
 
-    /// For who keeps it in an atomic pointer.
+    /// Turns the reference into a pointer, for callers that keep it in an atomic pointer.
     #[inline]
     pub(crate) fn into_raw(self) -> NonNull<()> {
         ManuallyDrop::new(self).header.cast()
@@ -237,7 +236,7 @@ impl TaskRef {
 
     /// # Safety
     ///
-    /// The pointer came from [`into_raw`](Self::into_raw), once for each call.
+    /// `raw` came from [`into_raw`](Self::into_raw), and each such pointer is passed here once.
     #[inline]
     pub(crate) unsafe fn from_raw(raw: NonNull<()>) -> Self {
         Self { header: raw.cast() }
@@ -280,14 +279,14 @@ impl TaskRef {
         unsafe { (self.header().vtable.pool)(self.header) }
     }
 
-    /// Says whether it ran: a task that was cancelled or started by somebody else does not.
+    /// Runs the task; returns whether it ran. A task that was cancelled or has started does not run.
     #[inline]
     pub(crate) fn run(&self) -> bool {
         // SAFETY: the table is that of this block.
         unsafe { (self.header().vtable.run)(self.header) }
     }
 
-    /// For a thread that also has the handle: lets go, and claims the task if nobody else holds on to it. See
+    /// For a thread that also has the handle: lets go of this reference, and claims the task if no other holder is left. See
     /// [`Cell::claim_alone`].
     #[inline]
     pub(crate) fn claim_alone(self) -> bool {
@@ -295,14 +294,15 @@ impl TaskRef {
         task.cell().claim_alone()
     }
 
-    /// Lets go unless nobody else holds on to it. Who asks first and lets go afterwards may find that he has become the last one.
+    /// Lets go of this reference unless it is the last one. Asking first and letting go afterwards could make it the last one
+    /// meanwhile.
     #[inline]
     pub(crate) fn release_unless_last(self) -> Option<Self> {
         let task = ManuallyDrop::new(self);
         if task.cell().release_unless_last() { None } else { Some(ManuallyDrop::into_inner(task)) }
     }
 
-    /// Lets go. If that is the end of the task, what is left of it is dropped by a thread that nobody waits for.
+    /// Lets go of this reference. If it was the last one, a thread that no other thread waits for drops what is left.
     pub(crate) fn drop_elsewhere(self) {
         let task = ManuallyDrop::new(self);
         if task.cell().release() {
@@ -358,18 +358,18 @@ impl Drop for TaskRef {
     }
 }
 
-/// A task that nobody holds on to any more.
+/// A task without any holder.
 struct Last(NonNull<Header>);
 
-// SAFETY: as for `TaskRef`.
+// SAFETY: a `Body` may be dropped on any thread, and so may the cell.
 unsafe impl Send for Last {}
 
 impl Drop for Last {
     #[inline]
     fn drop(&mut self) {
-        // SAFETY: the block is there until here.
+        // SAFETY: the block exists until the call below.
         let vtable = unsafe { self.0.as_ref() }.vtable;
-        // SAFETY: nobody else holds on to the block, and the table is its own.
+        // SAFETY: there is no other holder of the block, and the table is its own.
         unsafe { (vtable.drop)(self.0) }
     }
 }
@@ -380,7 +380,7 @@ impl fmt::Debug for TaskRef {
     }
 }
 
-/// Holds on to a task whose content is known.
+/// A reference to a task whose type of content is known.
 pub(crate) struct TypedRef<C> {
     task: TaskRef,
     marker: PhantomData<fn(C) -> C>,
@@ -402,19 +402,19 @@ impl<C> Deref for TypedRef<C> {
     type Target = Task<C>;
 
     fn deref(&self) -> &Task<C> {
-        // SAFETY: it was made with such a content, and this holder keeps the block alive.
+        // SAFETY: the task was made with this type of content, and this reference keeps the block alive.
         unsafe { typed::<C>(self.task.header) }
     }
 }
 
-/// The reading end: holds on to a task with this type of output. There is one for each task.
+/// The reading end: a reference to a task with this type of output. Each task has one.
 pub(crate) struct Handle<T> {
     task: TaskRef,
     marker: PhantomData<fn() -> T>,
 }
 
 impl<T> Handle<T> {
-    /// Runs the task on this thread, as [`Body::run_here`].
+    /// Runs the task on this thread; see [`Body::run_here`].
     #[inline]
     pub(crate) fn run_here(&self) -> Option<Stored<T>> {
         let mut outcome = None::<Stored<T>>;
@@ -424,13 +424,13 @@ impl<T> Handle<T> {
         outcome
     }
 
-    /// The kind of error that the task has failed with; `None` when it was taken, or cannot be seen.
+    /// The kind of error that the task has failed with; `None` if it was taken, or cannot be seen.
     pub(crate) fn error_kind(&self) -> Option<&'static str> {
         // SAFETY: the table is that of this block.
         unsafe { (self.task.header().vtable.error_kind)(self.task.header) }
     }
 
-    /// The outcome of a task that is done; `None` when it was taken before.
+    /// Takes the outcome of a task that is done; `None` if it was taken before.
     #[inline]
     pub(crate) fn take(&self) -> Option<Stored<T>> {
         let mut outcome = None::<Stored<T>>;
@@ -460,9 +460,9 @@ mod tests {
     fn a_task_has_32_bytes_its_owner_its_limits_and_one_place_for_work_and_outcome() {
         assert_eq!((size_of::<TaskRef>(), size_of::<Handle<String>>()), (8, 8));
         assert_eq!((size_of::<Cell>(), size_of::<Header>()), (24, 32));
-        // Work of four words, an owner of one, and one for the limits that most tasks do not have.
+        // The work has four words, the owner one, and the limits, which most tasks do not have, one.
         assert_eq!(size_of::<Block<InProcess<u64, [u64; 4], u64>>>(), 32 + 8 + 8 + 32);
-        // An outcome that is larger.
+        // The outcome is larger than the work.
         assert_eq!(
             size_of::<Block<InProcess<[u64; 6], (), u64>>>(),
             32 + 8 + 8 + size_of::<Option<Stored<[u64; 6]>>>()

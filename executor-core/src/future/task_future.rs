@@ -17,30 +17,30 @@ use super::{
 };
 use crate::error::TaskError;
 
-/// How far a task has come; see [`TaskFuture::state`]. The last three are final.
+/// How far a task has come; see [`TaskFuture::state`]. The last three states are final.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum TaskState {
-    /// It has not started.
+    /// The task has not started.
     Pending,
-    /// It runs.
+    /// The task is running.
     Running,
-    /// It has a result. One that came from a worker process is decoded when somebody asks for it; should that fail, the task
-    /// is still a finished one.
+    /// The task has a result. A result from a worker process is decoded when it is asked for; if that fails, the state of the task
+    /// is still `Finished`.
     Finished,
-    /// It ended with a [`TaskError`] other than cancellation.
+    /// The task ended with a [`TaskError`] other than cancellation.
     Failed,
-    /// It was cancelled.
+    /// The task was cancelled.
     Cancelled,
 }
 
-/// A task's result, now or later.
+/// A task's result, which may not be there yet.
 ///
-/// Dropping a future detaches it: the task goes on. A future is also a [`std::future::Future`], for any async runtime.
+/// Dropping a future detaches it: the task continues. A future is also a [`std::future::Future`], for any async runtime.
 ///
-/// There is no `map` or `then`: what is to be done with a result belongs into the task, into [`on_result`](Self::on_result), or
-/// after an `.await`, because a future made of another one would need a thread to run on, and a say in who is cancelled, run in
-/// place and woken, for little gain.
+/// There is no `map` or `then`. Put the code that handles a result into the task, into [`on_result`](Self::on_result), or after an
+/// `.await`. A future that is made of another one would need a thread to run on, and rules for what is cancelled, run in place and
+/// woken, for little gain.
 ///
 /// # Examples
 ///
@@ -72,7 +72,7 @@ impl<T> TaskFuture<T> {
         self.task.cell()
     }
 
-    /// Registers somebody who wants to know when the task is done; they come back when it is.
+    /// Registers a waiter; gives it back if the task is done.
     pub(crate) fn subscribe(&self, waiter: Waiter) -> Result<WaiterKey, Waiter> {
         if self.done() {
             return Err(waiter);
@@ -82,21 +82,21 @@ impl<T> TaskFuture<T> {
         Ok(key)
     }
 
-    /// Forgets somebody who was registered.
+    /// Removes a waiter that was registered.
     pub(crate) fn unsubscribe(&self, key: WaiterKey) {
-        // In a forked copy a thread may have had the list when the copy was made.
+        // In a forked copy, a thread that is not in the copy may have held the list's lock when the copy was made.
         if !self.done() {
             self.cell().unsubscribe(key);
         }
     }
 
-    /// The task's name, for maps from task to whatever belongs to it.
+    /// Returns the task's id, which can be the key of a map.
     #[must_use]
     pub fn id(&self) -> TaskId {
         self.cell().id()
     }
 
-    /// How far the task has come, in one look. It never goes back, unless the task is run
+    /// Returns how far the task has come. The state never goes back, unless the task is run
     /// [again](crate::ProcessPoolBuilder::retry).
     ///
     /// # Examples
@@ -122,45 +122,45 @@ impl<T> TaskFuture<T> {
                 _ if self.is_elsewhere() => return TaskState::Failed,
                 State::Running | State::Settling => return TaskState::Running,
                 State::Pending if self.task.is_running() => return TaskState::Running,
-                // What does not run now may have come to its end since the first look at its cell.
+                // A task that is not running now may have ended since the first look at its cell.
                 State::Pending if self.done() => {}
                 State::Pending => return TaskState::Pending,
             }
         }
     }
 
-    /// Whether the task is finished, failed or cancelled.
+    /// Returns whether the task is finished, failed or cancelled.
     #[must_use]
     pub fn done(&self) -> bool {
         self.cell().state().is_final() || self.is_elsewhere()
     }
 
-    /// Whether the executor is that of a process of which this one is a forked copy: what has no outcome then never will.
+    /// Whether the executor belongs to a process of which this one is a forked copy: a task without an outcome never gets one here.
     fn is_elsewhere(&self) -> bool {
         is_elsewhere(self.task.pool())
     }
 
-    /// Whether the task runs right now.
+    /// Returns whether the task is running.
     #[must_use]
     pub fn running(&self) -> bool {
         self.state() == TaskState::Running
     }
 
-    /// Whether the task was cancelled. A cancelled task is done.
+    /// Returns whether the task was cancelled. A cancelled task is done.
     #[must_use]
     pub fn cancelled(&self) -> bool {
         self.cell().state() == State::Cancelled
     }
 
-    /// Cancels the task if it has not started: it will not run, and everybody who waits for it wakes up.
-    /// Returns whether it is cancelled; `false` means that it runs or is done.
+    /// Cancels the task if it has not started: it will not run, and every thread and async task that waits for it wakes up. Returns
+    /// whether the task is cancelled; `false` means that it runs or is done.
     pub fn cancel(&self) -> bool {
         !self.done() && self.task.cancel() || self.cancelled()
     }
 
-    /// Stops the task even if it runs, where the executor can do that: a worker process is ended (SIGTERM, the pool's
-    /// grace time, SIGKILL) and replaced. The future resolves with [`TaskError::Cancelled`] once the task has really
-    /// stopped. Returns whether the task is cancelled or will be; on threads this is [`cancel`](Self::cancel).
+    /// Stops the task even if it runs, if the executor can do that: a worker process is ended (SIGTERM, the pool's grace time,
+    /// SIGKILL) and replaced. The future resolves with [`TaskError::Cancelled`] once the task has really stopped. Returns whether
+    /// the task is cancelled or will be. On threads this does what [`cancel`](Self::cancel) does.
     ///
     /// # Examples
     ///
@@ -184,9 +184,9 @@ impl<T> TaskFuture<T> {
 
     /// Waits for the result.
     ///
-    /// In a task of the same pool, a task that nobody has started runs right here, so waiting never deadlocks the pool. Where
-    /// that task waits for another one in turn, and so on, all of them are on one stack: a chain of a thousand to some thousand
-    /// waits overflows a worker's 2 MiB, which aborts the program
+    /// In a task of the same pool, a task that has not started runs on the waiting thread, so waiting never deadlocks the pool. If
+    /// that task waits for another one in turn, and so on, all of them are on one stack: a chain of about a thousand waits or more
+    /// overflows a worker's 2 MiB, which aborts the program
     /// ([`ThreadPoolBuilder::stack_size`](crate::ThreadPoolBuilder::stack_size)).
     ///
     /// # Errors
@@ -195,7 +195,7 @@ impl<T> TaskFuture<T> {
     ///
     /// # Panics
     ///
-    /// When an earlier poll, as a [`std::future::Future`], has given the result already.
+    /// If an earlier poll, as a [`std::future::Future`], has already returned the result.
     pub fn result(self) -> Result<T, TaskError> {
         if !self.done() {
             if may_run_here(self.task.pool())
@@ -208,33 +208,34 @@ impl<T> TaskFuture<T> {
         self.take()
     }
 
-    /// Waits for the result for at most `timeout`. When that runs out the future comes back, still attached.
+    /// Waits for the result for at most `timeout`. If that runs out, returns the future, which is still attached.
     ///
     /// # Errors
     ///
-    /// The outer `Err` holds the future when the wait ran out; the inner one is the task's error.
+    /// The outer `Err` holds the future when the wait ran out; the inner error is the task's.
     ///
     /// # Panics
     ///
-    /// As [`result`](Self::result).
+    /// As for [`result`](Self::result).
     pub fn result_timeout(self, timeout: Duration) -> Result<Result<T, TaskError>, Self> {
         if self.wait_timeout(timeout) { Ok(self.take()) } else { Err(self) }
     }
 
-    /// Waits until the task is done, for at most `timeout`; says whether it is.
+    /// Waits until the task is done, for at most `timeout`; returns whether it is done.
     ///
-    /// With no time it is a look: a task that looks again and again for another one of its pool keeps its worker from it, where a wait
-    /// would let somebody run it.
+    /// With a `timeout` of zero the call does not wait. A task that calls it again and again for another task of its pool keeps its
+    /// worker busy, whereas a wait would let a worker run the other task.
     pub fn wait_timeout(&self, timeout: Duration) -> bool {
-        // A timeout too large for the clock is no timeout.
+        // A timeout too long for the clock is none.
         self.done() || self.block(Instant::now().checked_add(timeout))
     }
 
-    /// Calls `callback` once when the task is done, on a thread that runs nothing but callbacks; soon, when it is done
-    /// already. The callbacks that a future has when it is done are called in the order in which they were added; one that is
-    /// added later is on its own, and may be called while an earlier one still runs. What one panics with is reported by the
-    /// program's panic hook and harms nothing else. The executor's shutdown waits for them. Callbacks may wait; but no more than
-    /// 128 futures' callbacks run at once in a program, so the others come late when so many do, and never when these wait for them.
+    /// Calls `callback` once when the task is done, on a thread that runs nothing but callbacks; soon, if it is done already.
+    ///
+    /// The callbacks that a future has when it is done are called in the order in which they were added. One that is added later is
+    /// called separately, perhaps while an earlier one still runs. A panic of a callback is reported by the program's panic hook
+    /// and does no other harm. The executor's shutdown waits for callbacks. Callbacks may wait, but at most 128 futures' callbacks
+    /// run at once in a program: if so many wait, further ones run late, and never if the waiting ones depend on them.
     ///
     /// # Examples
     ///
@@ -252,8 +253,8 @@ impl<T> TaskFuture<T> {
         self.add_callback(Callback::new(self.task.pool(), callback));
     }
 
-    /// Gives the result to `receiver` once the task is done, on the thread of the callbacks. What it panics with is reported
-    /// by the program's panic hook and harms nothing else.
+    /// Passes the result to `receiver` once the task is done, on a callback thread. A panic of `receiver` is reported by the
+    /// program's panic hook and does no other harm.
     ///
     /// # Examples
     ///
@@ -287,13 +288,13 @@ impl<T> TaskFuture<T> {
         self.task.wanted();
     }
 
-    /// What is told of a task that is done.
+    /// What a callback is given of a task that is done.
     fn completed(&self) -> Completed {
         let state = self.cell().state();
         Completed::new(self.id(), if state.is_final() { state } else { State::Failed })
     }
 
-    /// Runs the task here if this thread works for the pool that would run it and nobody has begun it.
+    /// Runs the task on this thread, if this thread works for the task's pool and the task has not begun.
     pub(crate) fn run_if_own(&self) {
         if may_run_here(self.task.pool()) {
             self.task.run();
@@ -308,14 +309,14 @@ impl<T> TaskFuture<T> {
         }
     }
 
-    /// Blocks until the task is done or `deadline` has passed; says whether it is done.
+    /// Blocks until the task is done or `deadline` has passed; returns whether it is done.
     fn block(&self, deadline: Option<Instant>) -> bool {
         if self.task.spin(deadline) {
             return true;
         }
         let Ok(key) = self.subscribe(Waiter::Thread(crate::sync::current_thread())) else { return true };
         let is_late = || deadline.is_some_and(|end| end <= Instant::now());
-        // A look is no wait: nobody has to stand in for this thread.
+        // A look is no wait: no stand-in is needed for this thread.
         if !is_late() {
             let here = BlockingGuard::begin_or_run(|| self.run_if_own());
             while !self.done() && !is_late() {
@@ -331,7 +332,7 @@ impl<T> TaskFuture<T> {
             debug_assert!(self.is_elsewhere(), "a result is taken when it is there");
             return Err(TaskError::Forked);
         }
-        // Only `poll` can have taken it before, and polling a completed future again is the caller's mistake.
+        // Only `poll` can have taken the result before, and polling a completed future again is the caller's mistake.
         self.task.take().expect("the result of this future was already taken").map_err(|error| *error)
     }
 }
@@ -341,7 +342,7 @@ impl<T> Future for TaskFuture<T> {
 
     /// # Panics
     ///
-    /// When it is polled again after it was ready.
+    /// If it is polled again after it was ready.
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         if !self.done() && self.cell().set_waker(context.waker()) {
             self.task.wanted();
@@ -360,7 +361,7 @@ impl<T> Drop for TaskFuture<T> {
     }
 }
 
-/// Shows the type of the result, the state and, where that can be seen without taking it, the kind of error.
+/// Shows the type of the result, the state and, if it can be seen without taking the result, the kind of error.
 impl<T> fmt::Debug for TaskFuture<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut shown = f.debug_struct(&format!("TaskFuture<{}>", std::any::type_name::<T>()));

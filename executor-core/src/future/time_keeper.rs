@@ -1,4 +1,4 @@
-//! Which thread all time limits rely on.
+//! Marks the thread that all time limits rely on.
 
 use std::cell::Cell;
 
@@ -6,12 +6,12 @@ thread_local! {
     static KEEPS_TIME: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Whether this is the thread on which all time limits rely.
+/// Whether this is the thread that all time limits rely on.
 pub(super) fn keeps_time() -> bool {
     KEEPS_TIME.get()
 }
 
-/// From now on this is that thread.
+/// Marks this thread as the one that all time limits rely on.
 pub(super) fn keep_time() {
     KEEPS_TIME.set(true);
 }

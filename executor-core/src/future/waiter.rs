@@ -1,4 +1,4 @@
-//! Who waits for a cell: a blocked thread, a waker, a callback, or a set of futures. All kinds stand in one list.
+//! What waits for a cell: a blocked thread, a waker, a callback, or a set of futures. All kinds are in one list.
 
 use std::{sync::Arc, task::Waker};
 
@@ -11,21 +11,21 @@ use super::{
 };
 use crate::sync::Thread;
 
-/// Somebody who wants to know when the cell is done.
+/// An entry that is notified when the cell is done.
 pub(crate) enum Waiter {
-    /// Blocked; looks at the state again when it is unparked, so an unpark too many does no harm.
+    /// A blocked thread. It looks at the state again when it is unparked, so an unpark too many does no harm.
     Thread(Thread),
     Waker(Waker),
     Callback(Callback),
     Set(Arc<CompletionSet>, usize),
 }
 
-/// Names a registered waiter, so that it can be removed: the address of its node. Nobody is added to a cell that is done,
-/// so a key that outlives its waiter names nobody.
+/// Names a registered waiter, so that it can be removed: the address of its node. No waiter is added to a cell that is done, so a
+/// key that outlives its waiter names none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct WaiterKey(usize);
 
-/// A waiter in its list; the one that came last is first.
+/// A waiter in its list; the newest waiter is first.
 pub(super) struct Node {
     pub(super) waiter: Waiter,
     pub(super) next: Option<Box<Node>>,
@@ -55,12 +55,12 @@ impl Node {
     }
 }
 
-/// Wakes everybody in the list, in the order in which they came; but first those who are woken by this crate's own code alone, for
-/// others may take their time. Callbacks run elsewhere, and so does a waker, which is the user's code as well, unless `here` says that
-/// this thread can afford it.
+/// Wakes all waiters in the list, in the order in which they came; but those that only this crate's own code wakes come first,
+/// because the user's code may take its time. Callbacks run elsewhere. So does a waker, which is the user's code as well, unless
+/// `here` says that this thread can afford to call it.
 pub(super) fn notify(mut list: Box<Node>, completed: Completed, here: bool) {
     let mut first = None;
-    // Reversed in place.
+    // Reverses the list in place.
     loop {
         let next = list.next.take();
         list.next = first;
@@ -72,7 +72,7 @@ pub(super) fn notify(mut list: Box<Node>, completed: Completed, here: bool) {
             None => break,
         }
     }
-    // There is no more than one waker: that of the handle.
+    // There is at most one waker: that of the handle.
     let (mut callbacks, mut waker) = (Vec::new(), None);
     let mut current = Some(list);
     while let Some(node) = current {

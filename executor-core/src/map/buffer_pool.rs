@@ -107,7 +107,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn who_has_emptied_a_vector_gets_it_back_where_the_layout_allows() {
+    fn a_thread_that_has_emptied_a_vector_gets_it_back_where_the_layout_allows() {
         let spare = BufferPool::<u64, i64>::new(2);
         assert_eq!((spare.for_items().capacity(), spare.for_answers().capacity()), (0, 0));
         let items = vec![1; 1000];

@@ -445,7 +445,7 @@ mod loom_models {
     }
 
     #[test]
-    fn no_task_is_left_with_nobody_to_take_it() {
+    fn no_task_is_left_without_a_worker_to_take_it() {
         check(|| {
             let pool = Pool::new(1);
             assert_eq!(pool.idle.wake_for(1), 1);

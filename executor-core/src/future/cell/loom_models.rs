@@ -1,4 +1,4 @@
-//! Every interleaving of the protocol in README.md, by loom: `RUSTFLAGS="--cfg loom" cargo test -p executor-core --lib`.
+//! All interleavings of the protocol in README.md, by loom: `RUSTFLAGS="--cfg loom" cargo test -p executor-core --lib`.
 
 use std::sync::Arc as StdArc;
 
@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{error::TaskError, future::CompletionSet, sync};
 
-/// A task as `InProcess` and `Promise` have it, and the steps that they take.
+/// A task as `InProcess` and `Promise` make it, and the steps that they take.
 struct Model {
     cell: Cell,
     slot: Slot<u32, u32>,
@@ -49,14 +49,14 @@ impl Model {
         won
     }
 
-    /// Blocks as `TaskFuture::block` does; returns what it then finds.
+    /// Blocks as `TaskFuture::block` does; returns what it finds then.
     fn wait(&self) -> Option<Result<u32, Box<TaskError>>> {
         if self.cell.subscribe(Waiter::Thread(sync::current_thread())).is_ok() {
             while !self.cell.state().is_final() {
                 sync::park();
             }
         }
-        // SAFETY: one thread of each model takes.
+        // SAFETY: one thread of each model takes the outcome.
         unsafe { self.slot.take_outcome(&self.cell) }
     }
 }
@@ -72,7 +72,7 @@ fn a_waiter_is_woken_by_completion_whenever_it_comes() {
     });
 }
 
-/// For models that take minutes without a bound.
+/// For models that take minutes without a bound on preemptions.
 fn check_bounded(model: impl Fn() + Send + Sync + 'static) {
     check_with(2, model);
 }
@@ -177,16 +177,16 @@ fn only_the_last_holder_has_the_cell_to_itself() {
         });
         let last = task.cell.release();
         if last {
-            // The worker has let go, so what it did is seen.
+            // The worker has let go, so what it did is visible.
             assert_eq!(task.cell.state(), State::Finished);
-            // SAFETY: nobody else is left.
+            // SAFETY: there is no other holder left.
             assert_eq!(unsafe { task.slot.take_outcome(&task.cell) }, Some(Ok(7)));
         }
         assert!(worker.join().unwrap() != last);
     });
 }
 
-/// What a holder does to a task, and the last one has to see: loom tells when it does not.
+/// Memory that a holder touches, and that the last holder has to see; loom reports when it does not.
 struct Held {
     cell: Cell,
     touched: UnsafeCell<u32>,
@@ -198,18 +198,18 @@ impl Held {
     }
 
     fn touch(&self) {
-        // SAFETY: each model touches it by one holder at a time, if the protocol holds.
+        // SAFETY: in each model one holder at a time touches it, if the protocol is right.
         self.touched.with_mut(|touched| unsafe { *touched += 1 });
     }
 
     fn touched(&self) -> u32 {
-        // SAFETY: as above.
+        // SAFETY: in each model one holder at a time touches it, if the protocol is right.
         self.touched.with(|touched| unsafe { *touched })
     }
 }
 
-/// Runs `one` and `other` at the same time, on a task that so many hold on to, and then `check` on what they say. Twice, because
-/// loom takes an order in which the main thread is last for no new one, where the other thread reads a count right before it
+/// Runs `one` and `other` at the same time, on a task with so many holders, and then `check` on their results. Runs them twice,
+/// because loom does not try an order in which the main thread is last, if the other thread reads a count right before it
 /// changes it.
 fn meet<A: 'static, B: 'static>(
     holders: u32,
@@ -234,13 +234,13 @@ fn meet<A: 'static, B: 'static>(
 }
 
 #[test]
-fn who_finds_itself_the_last_holder_sees_what_the_other_did() {
+fn the_last_holder_sees_what_the_other_one_did() {
     let touch_and_let_go = |task: &Held| {
         task.touch();
         task.cell.release()
     };
     let let_go = |task: &Held| {
-        // By either way through `release`, the count alone orders this after what the other one did.
+        // On either path through `release`, the count alone orders this after what the other holder did.
         let last = task.cell.release();
         if last {
             task.touch();
@@ -252,8 +252,8 @@ fn who_finds_itself_the_last_holder_sees_what_the_other_did() {
 }
 
 #[test]
-fn who_holds_both_ends_claims_alone_or_as_one_of_many() {
-    // The queue's and the handle's, both on one thread, and that of a watch, which may end the task.
+fn a_thread_with_both_references_claims_alone_or_as_one_of_many() {
+    // The references of the queue and of the handle, both on one thread, and that of a watch, which may end the task.
     let claim = |task: &Held| {
         let alone = task.cell.claim_alone();
         let claimed = alone || task.cell.claim();
@@ -280,11 +280,11 @@ fn who_holds_both_ends_claims_alone_or_as_one_of_many() {
 }
 
 #[test]
-fn who_claims_alone_sees_what_those_did_who_have_let_go() {
+fn a_thread_that_claims_alone_sees_what_former_holders_did() {
     let claim = |task: &Held| {
         let alone = task.cell.claim_alone();
         if alone {
-            // As the work is taken.
+            // Stands for taking the work.
             task.touch();
         }
         alone
@@ -301,7 +301,7 @@ fn who_claims_alone_sees_what_those_did_who_have_let_go() {
 
 #[test]
 fn a_waiter_that_comes_and_one_that_leaves_meet_the_end_on_a_third_thread() {
-    // With more, loom finds no end of the ways in which two threads can spin for the lock.
+    // With more preemptions, the number of ways in which two threads can spin for the lock has no bound for loom.
     check_with(1, || {
         let task = Model::new(1);
         let set = StdArc::new(CompletionSet::new());
@@ -313,7 +313,7 @@ fn a_waiter_that_comes_and_one_that_leaves_meet_the_end_on_a_third_thread() {
                 theirs.push(1);
             }
         });
-        // A wait whose time has run out at once; it may have been told before.
+        // A wait whose time has run out at once; the set may have been told before.
         if let Ok(key) = task.cell.subscribe(Waiter::Set(StdArc::clone(&set), 2)) {
             task.cell.unsubscribe(key);
         }
