@@ -1,6 +1,6 @@
-//! The wire format of arguments and results: postcard. The only place that knows.
+//! The wire format of arguments and results: postcard. No other module depends on that choice.
 //!
-//! Around it stand a [`Writer`](write::Writer) and a [`Reader`](read::Reader), which keep what a type's own `Serialize` and
+//! Around it are a [`Writer`](write::Writer) and a [`Reader`](read::Reader), which keep what a type's own `Serialize` and
 //! `Deserialize` say, and bound how deep values are nested ([`Depth`](depth::Depth)).
 
 use std::any::Any;
@@ -302,7 +302,7 @@ fn take_bytes(bytes: &mut &[u8]) -> Result<Vec<u8>, CodecError> {
 
 /// Reads a value from the beginning of `bytes`, and leaves the rest; a panic is the caller's to catch.
 pub(crate) fn decode_first<T: DeserializeOwned + 'static>(bytes: &mut &[u8]) -> Result<T, CodecError> {
-    // As in `as_bytes`.
+    // Bytes are read all at once; serde alone would read them one by one.
     let mut value: Option<T> = None;
     let place: &mut dyn Any = &mut value;
     if let Some(place) = place.downcast_mut::<Option<Vec<u8>>>() {

@@ -1,4 +1,4 @@
-//! What this process is: the program, or a worker of it; and how the program becomes one.
+//! The role of this process: the program, or a worker of it; and how the program becomes one.
 
 use std::sync::{
     OnceLock,
@@ -7,8 +7,8 @@ use std::sync::{
 
 use crate::sys;
 
-/// Set for a worker process: what `process/wire/birth.rs` says. A task's own child processes inherit it, which is why its presence
-/// alone proves nothing.
+/// The variable that is set for a worker process; `process/wire/birth.rs` says to what. A task's own child processes inherit it,
+/// which is why its presence alone proves nothing.
 pub(crate) const WORKER_VARIABLE: &str = "EXECUTOR_CORE_WORKER_OF";
 
 /// [`init`](crate::process::init) was called, so this program can be started as a worker.
@@ -38,7 +38,7 @@ pub fn in_worker() -> bool {
     IN_WORKER.load(Ordering::Relaxed)
 }
 
-/// What [`test_worker!`](crate::test_worker) calls before `main`.
+/// Called by [`test_worker!`](crate::test_worker) before `main`.
 #[doc(hidden)]
 pub fn register_test_worker(module: &'static str) {
     let _ = TEST_WORKER.set(module);
@@ -66,7 +66,7 @@ pub(crate) struct LaunchArguments {
     pub(crate) null_stdout: bool,
 }
 
-/// How many threads sleep in this process while it is a worker, without being of any use to it.
+/// How many threads of the test harness sleep in this process while it is a worker.
 pub(crate) fn sleeping_threads() -> usize {
     // The test harness's main thread waits for the "test" that the worker is.
     usize::from(TEST_WORKER.get().is_some())
@@ -76,7 +76,7 @@ pub(crate) fn sleeping_threads() -> usize {
 pub(crate) fn is_copy() -> bool {
     // ORDERING: set before any task runs.
     let worker = GENERATION.load(Ordering::Relaxed);
-    // 0 in what is no worker.
+    // 0 in a process that is not a worker.
     worker != 0 && worker != sys::generation()
 }
 

@@ -1,6 +1,6 @@
 //! Numbers that another process has written, which is not trusted.
 
-/// What a worker sent that no worker sends.
+/// An error: a worker has violated the protocol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Malformed;
 

@@ -28,7 +28,7 @@ impl Drop for NoUserCode {
     }
 }
 
-/// Whether this thread holds a lock under which no code of the user may run; release builds do not know. For tests: what they
+/// Whether this thread holds a lock under which no code of the user may run; release builds do not know. For tests: code that they
 /// have run by the pools asks this.
 #[must_use]
 pub fn is_forbidden() -> bool {

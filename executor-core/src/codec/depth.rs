@@ -1,17 +1,17 @@
-//! How deep a value may be nested, which is for the other side to say, and how much stack there is for it, which is not.
+//! How deep a value may be nested, which the other side decides, and how much stack there is for it, which it does not.
 //!
-//! To write or to read a value takes stack for each level of nesting. A few levels are free. From then on, every
-//! [`STEP`] levels, the stack that is left is looked at. Where it runs low the rest is done on a stack of its own, which is as
-//! large as the thread's was then, some times over; where that runs low as well, the value is nested too deep. A thread's own
-//! stack is the measure because it has to drop the value afterwards, which recurses as well, with smaller frames.
+//! To write or to read a value takes stack for each level of nesting. A few levels are free. From then on, every [`STEP`] levels,
+//! the stack that is left is measured. Where it runs low the rest is done on a stack of its own, which is as large as the thread's
+//! was then, some times over; where that runs low as well, the value is nested too deep. A thread's own stack is the measure
+//! because it has to drop the value afterwards, which recurses as well, with smaller frames.
 //!
-//! Where nobody says how much stack is left, as on platforms other than Linux, a value may have [`LEVELS_UNSEEN`] levels.
+//! Where it is not known how much stack is left, as on platforms other than Linux, a value may have [`LEVELS_UNSEEN`] levels.
 
 use super::error::CodecError;
 
 #[cfg(target_os = "linux")]
 use stacker as stack;
-/// Nothing to look with, and no second stack.
+/// Here the stack cannot be measured, and there is no second one.
 #[cfg(not(target_os = "linux"))]
 mod stack {
     pub(super) fn remaining_stack() -> Option<usize> {
@@ -35,7 +35,7 @@ const TIMES_TO_READ: u8 = if cfg!(debug_assertions) { 8 } else { 3 };
 /// And never more, as a stack may be without limit.
 const MOST: usize = 256 << 20;
 /// As many as formats that are read by recursion usually take. With a [`STEP`]th of [`RED_ZONE`] each, they need 2 MiB at most,
-/// which is what threads have if nobody says otherwise.
+/// which is what threads have by default.
 const LEVELS_UNSEEN: u8 = 128;
 /// What they are given, where there can be a second stack.
 const STACK_UNSEEN: usize = 2 << 20;
@@ -49,7 +49,7 @@ pub(super) struct Depth {
     has_grown: bool,
     /// How large it is, in multiples of the first.
     times: u8,
-    /// What the thread had at the first spin, in pages of 4 KiB; 0 before that, and where nobody says.
+    /// What the thread had at the first measurement, in pages of 4 KiB; 0 before that, and where it is not known.
     pages: u32,
 }
 

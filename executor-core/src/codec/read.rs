@@ -45,13 +45,13 @@ pub(super) struct Reader<'a, 'de> {
 }
 
 impl<'a, 'de> Reader<'a, 'de> {
-    /// Something that postcard reads by itself.
+    /// Types that postcard reads by itself.
     #[inline]
     fn take<T: Deserialize<'de>>(&mut self) -> Result<T> {
         Ok(T::deserialize(&mut self.source.inner)?)
     }
 
-    /// Reads a value that stands in this one.
+    /// Reads a value within this one.
     #[inline]
     fn nested<R>(&mut self, read: impl FnOnce(Reader<'_, 'de>) -> Result<R>) -> Result<R> {
         let source = &mut *self.source;
@@ -206,14 +206,14 @@ impl<'de> de::Deserializer<'de> for Reader<'_, 'de> {
     }
 }
 
-/// The values in another one, which stand side by side.
+/// The values within another one, which are side by side.
 struct Elements<'a, 'de> {
     reader: Reader<'a, 'de>,
     left: usize,
 }
 
 impl Elements<'_, '_> {
-    /// What a visitor may reserve memory for; whoever wrote the bytes has written a number only.
+    /// How many elements a visitor may reserve memory for; the writer of the bytes has only promised a number.
     #[inline]
     fn hint(&self) -> Option<usize> {
         (self.left <= self.reader.source.total).then_some(self.left)

@@ -29,7 +29,7 @@ pub(super) struct Writer<'a, F: Flavor> {
 }
 
 impl<F: Flavor> Writer<'_, F> {
-    /// Writes a value that stands in this one.
+    /// Writes a value within this one.
     #[inline]
     fn nested<T: ?Sized + Serialize>(&mut self, value: &T) -> Result {
         let inner = &mut *self.inner;
@@ -208,7 +208,7 @@ impl<F: Flavor> ser::SerializeSeq for Counted<'_, F> {
     }
 }
 
-/// The values in another one stand side by side.
+/// The values within another one are written side by side.
 macro_rules! elements {
     ($($trait:ident: $method:ident)*) => {
         $(impl<F: Flavor> ser::$trait for Writer<'_, F> {
@@ -263,7 +263,7 @@ fn left_out(name: &'static str) -> CodecError {
     ))
 }
 
-/// Fields stand side by side, without their names.
+/// Fields are written side by side, without their names.
 macro_rules! fields {
     ($($trait:ident)*) => {
         $(impl<F: Flavor> ser::$trait for Writer<'_, F> {

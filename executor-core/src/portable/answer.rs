@@ -1,5 +1,5 @@
-//! What comes back of a task: a result, or those of a chunk's items, as workers have sent them; and how they are decoded by
-//! whoever asks for them.
+//! The answer to a task: a result, or those of a chunk's items, as workers have sent them; and how they are decoded by the thread
+//! that asks for them.
 
 use std::{marker::PhantomData, time::Duration};
 
@@ -8,7 +8,7 @@ use super::{bytes::Bytes, results};
 use crate::shm::{self, Attached};
 use crate::{codec, error::TaskError, map::ChunkOutput, task::Payload};
 
-/// What is known of a chunk's items.
+/// The state of a chunk's items.
 #[derive(Debug, Default)]
 pub(crate) struct ChunkAnswer {
     /// Items in the chunk.
@@ -48,7 +48,7 @@ impl ChunkAnswer {
     }
 }
 
-/// A result as it came from a worker, decoded by whoever asks for it.
+/// A result as it came from a worker, decoded by the thread that asks for it.
 #[derive(Debug)]
 pub(crate) enum Answer {
     Single(Bytes),
@@ -99,7 +99,7 @@ impl<R: Payload> Decode for Chunk<R> {
         let Answer::Chunk(chunk) = answer else { return Err(TaskError::decode("result", "it is not that of a chunk")) };
         let mut bytes = &chunk.bytes[..];
         let mut output = ChunkOutput { values: Vec::new(), errors: Vec::new(), ran_for: chunk.ran_for };
-        // As many as have their bytes, whatever the worker said.
+        // As many as have their bytes, whatever count the worker gave.
         output.values.reserve((chunk.total as usize).min(bytes.len()));
         let mut gaps = chunk.gaps.iter().peekable();
         let mut indices = 0..chunk.total;
@@ -121,7 +121,7 @@ impl<R: Payload> Decode for Chunk<R> {
             }
         };
         let decode = || {
-            // One net for many items: it is put up again only after one has fallen.
+            // One `catch_unwind` for many items: it is entered again only after an item has panicked.
             while let Err(panic) = crate::panic::catch(|| decode_on(&mut output)) {
                 let index = output.values.len() + output.errors.len();
                 output.errors.push((index, TaskError::decode("result", panic)));

@@ -1,5 +1,5 @@
 //! The bytes of arguments, configurations and results: few are moved with what they belong to, and long ones are owned once, by all
-//! that still need them. What is done with long ones under the pool's lock takes as long as with few: they are neither copied nor
+//! that still need them. An operation on long ones under the pool's lock takes as long as one on few: they are neither copied nor
 //! freed there.
 
 use std::sync::Arc;
@@ -59,7 +59,7 @@ impl Bytes {
         std::mem::replace(self, Self::Few(FewBytes::default()))
     }
 
-    /// Takes them out as those that several may own.
+    /// Takes them out as shared bytes, which several may own.
     pub(crate) fn take_long(&mut self) -> LongBytes {
         match self.take() {
             Self::Few(few) => few.as_slice().to_vec().into(),
@@ -145,7 +145,7 @@ impl From<Vec<u8>> for LongBytes {
     }
 }
 
-/// An argument that is nothing but bytes, and so many of them that they are worth to be shared.
+/// An argument that is nothing but bytes, and so many of them that sharing them is worth it.
 #[cfg(target_os = "linux")]
 #[derive(Debug)]
 pub(crate) enum Large {
@@ -156,7 +156,7 @@ pub(crate) enum Large {
 
 #[cfg(target_os = "linux")]
 impl Large {
-    /// Whether its destructor may be somebody else's code: that of an owner behind `Bytes`.
+    /// Whether its destructor may be the user's code: that of an owner behind `Bytes`.
     pub(crate) fn is_foreign(&self) -> bool {
         !matches!(self, Self::Vector(_))
     }

@@ -7,7 +7,7 @@ use crate::{codec::Output, error::TaskError, sys};
 
 /// Found by its address, called with bytes.
 pub(crate) struct Entry {
-    /// Tells an entry from whatever else may stand at an address.
+    /// Tells an entry from whatever else may be at an address.
     pub(crate) magic: u64,
     pub(crate) name: fn() -> &'static str,
     pub(crate) restore: Restore,

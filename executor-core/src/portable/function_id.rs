@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::entry::{ENTRY_MAGIC, Entry, entry_at};
 use crate::error::TaskError;
 
-/// What functions are measured from. A static, because a function may have a copy in each unit of code.
+/// The anchor that functions are measured from. A static, because a function may have a copy in each unit of code.
 static ANCHOR: AtomicU8 = AtomicU8::new(0);
 
 pub(crate) fn anchor() -> usize {
@@ -37,7 +37,7 @@ impl FunctionId {
         Ok(Self { offset: address.wrapping_sub(anchor()) as u64, name_hash: hash((entry.name)()) })
     }
 
-    /// The entry, in a worker that has proved to be the same build. Whatever does not look like it is an error.
+    /// The entry, in a worker that has proved to be the same build. An address without an entry is an error.
     pub(crate) fn find(self) -> Result<&'static Entry, TaskError> {
         let unknown = || TaskError::decode("task", "the worker does not know its function");
         let address = anchor().wrapping_add(self.offset as usize);

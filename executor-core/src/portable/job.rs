@@ -1,4 +1,4 @@
-//! A task on its way to a worker and back: the answer, and what stands beside the task's cell meanwhile.
+//! A task on its way to a worker and back: the answer, and what is kept beside the task's cell meanwhile.
 
 use std::{
     any::Any,
@@ -22,8 +22,8 @@ use crate::{
     span::Carried,
 };
 
-/// A task as the pool holds it: in one place, by whoever is to end it. One that is dropped without having been ended, which a panic
-/// under the pool's lock can do to what it had in its hands, ends with an error, so that nobody waits for it.
+/// A task as the pool holds it: in one place, by the code that is to end it. One that is dropped without having been ended, which
+/// happens to what a thread owns that panics under the pool's lock, ends with an error, so that no thread is left waiting for it.
 pub(crate) struct Job(ManuallyDrop<TypedRef<ProcessTask>>);
 
 impl Job {
@@ -31,12 +31,12 @@ impl Job {
         Self(ManuallyDrop::new(task))
     }
 
-    /// One more pointer to the task, for who does not end it.
+    /// One more pointer to the task, for code that does not end it.
     pub(crate) fn pointer(&self) -> TypedRef<ProcessTask> {
         (*self.0).clone()
     }
 
-    /// Lets go of a task that has ended, unless nobody else holds on to it: then it is to be dropped without the lock.
+    /// Drops the pointer to a task that has ended, unless it is the last one: then it is to be dropped without the lock.
     #[inline]
     pub(crate) fn let_go(self) -> Option<Self> {
         debug_assert!(self.cell().state().is_final(), "a task is let go of when it has ended");
@@ -44,10 +44,11 @@ impl Job {
         if job.cell().release_unless_last() { None } else { Some(ManuallyDrop::into_inner(job)) }
     }
 
-    /// The same for a thread that others rely on: what is left is dropped by one that nobody waits for, where it is the user's.
+    /// The same for a thread that others rely on: what is left is dropped by a thread that no other one waits for, where it is the
+    /// user's.
     pub(crate) fn let_go_elsewhere(self) {
         let Some(last) = self.let_go() else { return };
-        // ORDERING: pairs with the Release of who let go before, and may have decoded the result.
+        // ORDERING: pairs with the Release of the thread that dropped its pointer before, and may have decoded the result.
         fence(Ordering::Acquire);
         if last.content().location.kept().is_some() {
             drop_elsewhere(last);
@@ -78,10 +79,10 @@ impl Drop for Job {
         if is_lost {
             self.abandon();
         }
-        // SAFETY: nobody uses it after this.
+        // SAFETY: this is the drop of `self`, and no code uses the field after it.
         let task = unsafe { ManuallyDrop::take(&mut self.0) };
         if is_lost {
-            // The lock may be held, and nobody else may hold on to the task, or not any more in a moment.
+            // The lock may be held, and this may be the last pointer to the task, now or in a moment.
             task.erase().drop_elsewhere();
         }
     }
@@ -95,11 +96,11 @@ pub(crate) trait TaskOwner: Send + Sync {
     fn is_running(&self, task: &CellTask<ProcessTask>) -> bool;
     /// Looks for the task's answer for a while; says whether it is done.
     fn spin(&self, task: &CellTask<ProcessTask>, deadline: Option<Instant>) -> bool;
-    /// Somebody is about to sleep until the task is done.
+    /// A thread is about to sleep until the task is done.
     fn want(&self, task: &CellTask<ProcessTask>);
 }
 
-/// The pool, as its tasks hold on to it: behind a pointer of one word, for a pool may have millions of tasks.
+/// The pool in the form in which its tasks keep it alive: behind a pointer of one word, for a pool may have millions of tasks.
 pub(crate) struct Owner {
     id: u64,
     pool: Arc<dyn TaskOwner>,
@@ -111,12 +112,12 @@ impl Owner {
     }
 }
 
-/// What stands beside the cell of a task in a process pool.
+/// What is kept beside the cell of a task in a process pool.
 pub(crate) struct ProcessTask {
     owner: Arc<Owner>,
-    /// Where the pool has the task. Once it has ended, the result where somebody had to decode it to see whether it is one.
+    /// Where the pool has the task. Once it has ended, the result where a thread had to decode it to see whether it is one.
     location: LocationWord<Decoded>,
-    /// Until the outcome is there: the span of who has submitted it.
+    /// Until the outcome is there: the span in which it was submitted.
     slot: Slot<Carried, Answer>,
 }
 
@@ -138,15 +139,15 @@ impl ProcessTask {
     }
 }
 
-/// Ends a task that the pool has just taken out of its queue or off a in_flight, under its lock; `true` when somebody is to be
-/// woken. Only the pool's ledger does this. The span is to be let go where the user's code may run.
+/// Ends a task that the pool has just taken out of its queue or out of what is in flight, under its lock; `true` when a waiter is
+/// to be woken. Only the pool's ledger does this. The span is to be dropped where the user's code may run.
 pub(crate) fn end(job: &Job, outcome: Stored<Answer>) -> (bool, Carried) {
     let state = State::of_outcome(&outcome);
     job.content().location.end();
-    // SAFETY: a task is in one place, and only who took it out of there ends it, so this happens once and there is no race. No
-    // panic comes between this and the end, after which it is not ended again.
+    // SAFETY: a task is in one place, and only the code that took it out of there ends it, so this happens once and there is no
+    // race. No panic comes between this and the end, after which it is not ended again.
     let span = unsafe { job.content().slot.take_work() };
-    // SAFETY: as above.
+    // SAFETY: only the code that took the task out of its one place ends it, so this happens once, and the work was just taken out.
     unsafe { job.content().slot.put(outcome) };
     (job.cell().end(state), span)
 }
@@ -182,11 +183,11 @@ impl<D: Decode> Body for Encoded<D> {
                 }
                 // SAFETY: the cell is done, and the handle that asks has not taken the outcome, or it would not be asked.
                 let Some(answer) = (unsafe { task.content().slot.peek() }) else { return false };
-                // To throw it away would be to decode it once more for who asks for it.
+                // To throw it away would be to decode it once more when the result is asked for.
                 let outcome: Stored<D::Output> = D::decode(answer).map_err(Box::new);
                 let is_error = outcome.is_err();
                 let decoded = Decoded { is_error, outcome: Mutex::new(Some(Box::new(outcome))) };
-                // Somebody else may have been faster, with a reference to the same handle.
+                // Another thread may have been faster, with a reference to the same handle.
                 drop(task.content().location.keep(Box::new(decoded)));
                 is_error
             }

@@ -1,11 +1,11 @@
 //! One word of a task: where its pool has it, and once it has ended, what was kept of its result. A pool may have millions of
 //! tasks, and needs never both.
 //!
-//! | the word | means | who writes it |
+//! | the word | means | which code writes it |
 //! |---|---|---|
-//! | 0 | it is in nobody's hands yet, or it has ended | who ends it, under the pool's lock |
+//! | 0 | it is in no place yet, or it has ended | the code that ends it, under the pool's lock |
 //! | even | flags and a [`Location`] | under the pool's lock, until it has ended |
-//! | odd | the address of a `K`, one more | once, with a compare-and-swap from 0, by who has seen the end |
+//! | odd | the address of a `K`, one more | once, with a compare-and-swap from 0, by the thread that has seen the end |
 
 use std::{
     marker::PhantomData,
@@ -26,7 +26,7 @@ pub(crate) enum Location {
 }
 
 impl Location {
-    /// So many numbers workers may have: above them are the bits below.
+    /// Workers' numbers are below this: the bits above are those that follow here.
     pub(crate) const WORKERS: u32 = (1 << 28) - 1;
 }
 
@@ -40,7 +40,7 @@ const STARTED: u64 = 1 << 61;
 /// The bit that says that the task has been running and is to go on, or to be run again: then it can neither be cancelled nor
 /// expire.
 const BEGUN: u64 = 1 << 62;
-/// The bit that says that somebody may sleep until the task is done.
+/// The bit that says that a thread may sleep until the task is done.
 const WANTED: u64 = 1 << 63;
 const FLAGS: u64 = WANTED | BEGUN | STARTED;
 
@@ -90,12 +90,12 @@ impl<K> LocationWord<K> {
         self.0.store(bits | self.bits() & FLAGS, Ordering::Relaxed);
     }
 
-    /// The task is about to end: from now on nobody but [`keep`](Self::keep) writes.
+    /// The task is about to end: from now on only [`keep`](Self::keep) writes.
     pub(crate) fn end(&self) {
         self.0.store(0, Ordering::Relaxed);
     }
 
-    /// Notes that somebody may sleep until the task is done; `false` when it was known, or the task is done.
+    /// Notes that a thread may sleep until the task is done; `false` when it was known, or the task is done.
     pub(crate) fn want(&self) -> bool {
         let bits = self.bits();
         let is_new = bits != 0 && bits & WANTED == 0;
@@ -131,17 +131,17 @@ impl<K> LocationWord<K> {
 
     /// What was kept of a task that has ended.
     pub(crate) fn kept(&self) -> Option<&K> {
-        // ORDERING: pairs with the Release of who kept it.
+        // ORDERING: pairs with the Release of the thread that kept it.
         let word = self.0.load(Ordering::Acquire);
-        // SAFETY: it came from a box, which nobody drops before this word, and nobody changes.
+        // SAFETY: it came from a box, which is dropped only with this word, and never changed.
         (word & KEPT != 0).then(|| unsafe { &*kept_at::<K>(word) })
     }
 
-    /// Keeps something of a task that has ended, unless somebody was faster: then it comes back.
+    /// Keeps something of a task that has ended, unless another thread was faster: then it comes back.
     pub(crate) fn keep(&self, kept: Box<K>) -> Option<Box<K>> {
         let kept = ManuallyDrop::new(kept);
         let word = ptr::from_ref::<K>(&kept).expose_provenance() as u64 | KEPT;
-        // ORDERING: Release for who reads what is kept. The end was seen, which the 0 came before.
+        // ORDERING: Release for the thread that reads what is kept. The end was seen, which the 0 came before.
         match self.0.compare_exchange(0, word, Ordering::Release, Ordering::Relaxed) {
             Ok(_) => None,
             Err(_) => Some(ManuallyDrop::into_inner(kept)),

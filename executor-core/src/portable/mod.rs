@@ -1,9 +1,9 @@
-//! A portable call: a task as another process can be told of it, and what comes of it.
+//! A portable call: a task in the form in which another process can be told of it, and its answer.
 //!
 //! The function is an offset between two runs of one build ([`function_id`]), its argument is bytes ([`request`], [`arguments`]),
 //! and its answer is bytes that the future's owner decodes ([`answer`], [`results`]). Beside the future's cell is what the pool has
-//! to know of the task, and what the future may ask of the pool ([`job::TaskOwner`]). A process pool stands on this, and so can an
-//! executor that reaches other hosts: nothing in here knows how calls travel.
+//! to know of the task, and what the future may ask of the pool ([`job::TaskOwner`]). A process pool is built on this, and so can
+//! be an executor that reaches other hosts: nothing in here knows how calls travel.
 
 pub(crate) mod answer;
 pub(crate) mod arguments;

@@ -1,4 +1,4 @@
-//! What a task asks a worker to do: its function, its encoded argument or the items of its chunk, and its options.
+//! The request that a task sends to a worker: its function, its encoded argument or the items of its chunk, and its options.
 
 #[cfg(target_os = "linux")]
 use std::any::Any;
@@ -27,7 +27,7 @@ use crate::{
     task::{Payload, Task},
 };
 
-/// Everything that a worker needs, but for the argument's bytes.
+/// All that a worker needs for a task, except for the argument's bytes.
 #[derive(Debug)]
 pub(crate) struct Request {
     pub(crate) entry: &'static Entry,
@@ -40,7 +40,7 @@ pub(crate) struct Request {
 /// When a task has waited for as long as it may; the number tells those of the same time apart.
 pub(crate) type Expiry = (Instant, u64);
 
-/// What few tasks have.
+/// The fields that few tasks need.
 #[derive(Debug, Default)]
 pub(crate) struct Extras {
     /// What the argument refers to.
@@ -54,7 +54,7 @@ pub(crate) struct Extras {
     pub(crate) is_missed: bool,
     /// How often it may be run again when its worker has died.
     pub(crate) retries: u32,
-    /// How much speaks for it that workers die of it which have not begun it.
+    /// The weight of the evidence that workers die of it before they have begun it.
     suspicion: u32,
     /// Its place among those that may wait for so long to be begun, and since when it waits.
     pub(crate) expiry: Option<(Expiry, Instant)>,
@@ -67,7 +67,7 @@ pub(crate) struct Extras {
 }
 
 impl Request {
-    /// Encodes a single task, its argument into `bytes`. A panic of the argument's destructor costs nobody.
+    /// Encodes a single task, its argument into `bytes`. A panic of the argument's destructor is contained.
     pub(crate) fn single<F, A, M>(
         entry: &'static Entry,
         task: &F,
@@ -115,7 +115,7 @@ impl Request {
         Ok(request)
     }
 
-    /// Encodes a chunk. An item that cannot be encoded has its answer at once; a panic of an item's destructor costs nobody.
+    /// Encodes a chunk. An item that cannot be encoded has its answer at once; a panic of an item's destructor is contained.
     pub(crate) fn chunk<F, A, M>(
         entry: &'static Entry,
         task: &F,
@@ -146,7 +146,7 @@ impl Request {
         let mut left = items.iter().enumerate();
         let (mut index, mut before) = (0, 0);
         let ((), pins) = Pins::collect(|| {
-            // One net for many items: it is put up again only after one has fallen.
+            // One `catch_unwind` for many items: it is entered again only after an item has panicked.
             while let Err(panic) = panic::catch(|| {
                 for (next, item) in left.by_ref() {
                     (index, before) = (next, bytes.len());
@@ -299,7 +299,7 @@ impl Request {
         }
     }
 
-    /// A worker has died that was about to begin it. Says whether that has happened so often that it must be the cause.
+    /// A worker has died that was about to begin it. Says whether that has happened so often that this request must be the cause.
     pub(crate) fn suspect(&mut self, was_killed: bool) -> bool {
         let extras = self.extras();
         extras.suspicion += if was_killed { 1 } else { CONVICTED.div_ceil(ENDED) };
@@ -345,7 +345,7 @@ const LONGEST_LATE: usize = 8 << 20;
 
 /// A task ends, and is not given to another worker, when so many workers were killed that were about to begin it ...
 const CONVICTED: u32 = 100;
-/// ... or so many have ended by themselves. A storm of kills says little about a task.
+/// ... or so many have ended by themselves. Many kills from outside say little about a task.
 const ENDED: u32 = 3;
 
 /// The most items in a chunk: what the header of a record has room for.
@@ -360,7 +360,7 @@ pub(crate) enum Settled {
     Plain(Vec<u8>, Arc<Large>),
 }
 
-/// The argument, if it is that.
+/// The argument, if it is bytes that are worth sharing.
 #[cfg(target_os = "linux")]
 fn take_large<A: Payload>(argument: &mut Option<A>) -> Option<Large> {
     let argument: &mut dyn Any = argument;

@@ -1,6 +1,6 @@
 //! The results of a chunk's items on their way back.
 //!
-//! Each has its length before it, so that one which cannot be decoded costs no other one: a byte for a result of up to
+//! Each has its length before it, so that one which cannot be decoded spoils no other one: a byte for a result of up to
 //! [`LONGEST_SHORT`] bytes; [`LONG`] and four bytes for a longer one, and [`ERROR`] and four for an encoded [`TaskError`].
 
 use crate::{

@@ -27,10 +27,10 @@ pub(crate) enum Block {
     Borrowed(std::sync::Arc<Borrowed>),
 }
 
-/// What became of the wish for shared memory.
+/// Whether shared memory was had.
 pub(crate) enum Made {
     Shared(Block),
-    /// There was none to be had.
+    /// The system had none.
     Plain(Vec<u8>),
 }
 
@@ -52,7 +52,7 @@ pub(crate) fn make(length: usize, purpose: Use, fill: impl FnOnce(&mut [u8])) ->
     }
 }
 
-/// In the parent: a copy of `bytes`, if there is shared memory to be had.
+/// In the parent: a copy of `bytes`, if there is shared memory for it.
 pub(crate) fn copy(bytes: &[u8], purpose: Use) -> Option<Block> {
     let mut fresh = store::make(bytes.len(), purpose)?;
     fresh.bytes_mut().copy_from_slice(bytes);
@@ -76,7 +76,8 @@ impl Block {
         }
     }
 
-    /// How to tell the other side of it, for callers that see to it that it stays. See [`Pins::refer`](crate::pins::Pins::refer).
+    /// The reference by which the other side finds it, for callers that make sure that it stays. See
+    /// [`Pins::refer`](crate::pins::Pins::refer).
     pub(crate) fn reference(&self) -> Reference {
         Reference { from_worker: matches!(self, Self::Sealed(_)), id: self.id(), length: self.bytes().len() as u64 }
     }
@@ -101,7 +102,7 @@ impl Block {
         }
     }
 
-    /// In a worker that sends it: takes a hold on what the parent has lent, which the parent will end.
+    /// In a worker that sends it: counts one more holder of a leased segment, which the parent will end.
     pub(crate) fn hand_over(&self) {
         if let Self::Borrowed(borrowed) = self {
             borrowed.hold();
@@ -145,7 +146,7 @@ impl Reference {
         bytes
     }
 
-    /// As [`to_bytes`](Self::to_bytes).
+    /// The inverse of [`to_bytes`](Self::to_bytes).
     pub(crate) fn from_bytes(bytes: &[u8]) -> Option<Self> {
         let bytes: &[u8; Self::LENGTH] = bytes.try_into().ok()?;
         let number = |at: usize| bytes[at..].first_chunk().map(|number| u64::from_le_bytes(*number));
@@ -160,7 +161,7 @@ impl Reference {
 pub(crate) const NO_DESCRIPTOR: &str =
     "its shared memory could not be received: the program has too many files open, or too many are under way";
 
-/// What came beside a result, by how the result refers to it; or why it could not be received.
+/// The segments that came beside a result, by how the result refers to them; or why they could not be received.
 pub(crate) type Attached = Vec<(Reference, Result<Block, &'static str>)>;
 
 thread_local! {

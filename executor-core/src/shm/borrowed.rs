@@ -1,4 +1,4 @@
-//! The worker's side: the parent's memory that was lent to it, and memory that it made for results.
+//! The worker's side: the parent's segments that it has leases of, and segments that it made for results.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -22,11 +22,11 @@ use crate::{
     sys::{Mapping, Writable},
 };
 
-/// What a worker was lent, and its counts.
+/// The leases of this worker, and its counts.
 #[derive(Debug)]
 pub(crate) struct Borrower {
-    /// How many holders this process has of what stands in each slot. The parent reads it, and believes it only as far as
-    /// this process alone is concerned.
+    /// How many holders this process has of the segment in each slot. The parent reads it, and believes it only as far as this
+    /// process alone is concerned.
     holds: Arc<Mapping>,
     state: Mutex<State>,
 }
@@ -34,16 +34,16 @@ pub(crate) struct Borrower {
 #[derive(Debug, Default)]
 struct State {
     lent: HashMap<u64, Arc<Lent>>,
-    /// What was lent last and could not be taken, and why. It is sent again with the next request that needs it, so this is
-    /// of interest only to those that are on their way.
+    /// The last segments that were leased to this worker and could not be taken, and why. They are sent again with the next request
+    /// that needs them, so this is of interest only to requests that are on their way.
     lost: VecDeque<(u64, &'static str)>,
 }
 
 /// So many segments are remembered that could not be taken.
 const MOST_LOST: usize = 2 * MOST_BLOCKS;
 
-/// This process as a borrower: it is one as soon as it has counts. Without them it may not resolve anything, because nobody
-/// would know what it holds.
+/// This process as a borrower: it is one as soon as it has counts. Without them it may not resolve any reference, because the
+/// parent would not know what it holds.
 static BORROWER: OnceLock<Borrower> = OnceLock::new();
 
 #[derive(Debug)]
@@ -63,7 +63,7 @@ impl Lent {
 /// How the parent is woken, from any thread, when it has to look at the counts.
 static WAKE_PARENT: OnceLock<fn()> = OnceLock::new();
 
-/// From now on `wake_parent` is called when the parent waits for what was let go.
+/// From now on `wake_parent` is called when the parent waits for a segment whose last holder is gone.
 pub(crate) fn wake_on_release(wake_parent: fn()) {
     let _ = WAKE_PARENT.set(wake_parent);
 }
@@ -74,23 +74,23 @@ pub(crate) fn open_counts(file: &OwnedFd) -> io::Result<()> {
     Ok(())
 }
 
-/// Takes memory that the parent lends.
+/// Takes a segment that the parent leases to this worker.
 pub(crate) fn accept(share: Share, file: Option<OwnedFd>) {
     note_use();
-    // The parent lends only to who has counts.
+    // The parent gives leases only to a worker that has counts.
     if let Some(borrower) = BORROWER.get() {
         borrower.accept(share, file);
     }
 }
 
-/// The parent takes memory back that nobody here holds any more.
+/// The parent ends the lease of a segment that has no holder here any more.
 pub(crate) fn forget(id: u64) {
     if let Some(borrower) = BORROWER.get() {
         borrower.forget(id);
     }
 }
 
-/// What a reference in an argument means.
+/// The segment that a reference in an argument names.
 pub(super) fn find(reference: Reference) -> Result<Block, &'static str> {
     BORROWER.get().ok_or(UNKNOWN)?.find(reference)
 }
@@ -160,7 +160,7 @@ impl Borrower {
     }
 }
 
-/// A holder of what the parent has lent; its clones are counted by the `Arc` around it.
+/// A holder of a leased segment; its clones are counted by the `Arc` around it.
 #[derive(Debug)]
 pub(crate) struct Borrowed {
     lent: Arc<Lent>,
@@ -198,7 +198,7 @@ impl Drop for Borrowed {
     }
 }
 
-/// Memory that this worker made, and that nobody can write to any more.
+/// Memory that this worker made, and that no process can write to any more.
 #[derive(Debug)]
 pub(crate) struct Sealed {
     mapping: Mapping,
@@ -244,7 +244,7 @@ impl Sealed {
     }
 
     pub(super) fn bytes(&self) -> &[u8] {
-        // SAFETY: the kernel lets nobody write to it.
+        // SAFETY: the memory is sealed: the kernel lets no process write to it.
         unsafe { self.mapping.bytes(0, self.mapping.length()) }
     }
 

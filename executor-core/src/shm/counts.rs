@@ -1,16 +1,16 @@
-//! One word for each segment that a worker was lent: how many holders the worker has, and two bits. The steps on it in which
-//! parent and worker can miss one another; the models at the end run these very functions.
+//! One word for each lease of a worker: how many holders the worker has, and two bits. Here are the steps on it in which parent and
+//! worker could miss one another's changes; the models at the end run these very functions.
 
 use std::sync::atomic::Ordering;
 
 /// The bit that says that the parent waits for the count to become zero.
 pub(super) const WITHDRAWN: u64 = 1 << 63;
 
-/// The bit with which a worker says that it could not take the segment that was lent to it: it had no descriptor or no address
+/// The bit with which a worker says that it could not take the segment that was leased to it: it had no descriptor or no address
 /// space left. It has no holder then, and what it is sent next has to bring the segment again.
 pub(crate) const LOST: u64 = 1 << 62;
 
-/// Such a word.
+/// The word with the count and the bits.
 pub(super) trait Count {
     fn load(&self, ordering: Ordering) -> u64;
     fn add(&self, value: u64, ordering: Ordering);
@@ -45,18 +45,18 @@ count!(std::sync::atomic::AtomicU64);
 
 /// In the worker: one more holder, before the answer to the request that brought the reference, or that hands a hold over.
 pub(super) fn hold<C: Count>(count: &C) {
-    // ORDERING: published by the answer.
+    // ORDERING: published by the answer to the request, before which the parent does not read the count.
     count.add(1, Ordering::Relaxed);
 }
 
 /// In the worker: a holder is gone. Says whether the parent has to be woken.
 pub(super) fn let_go<C: Count>(count: &C) -> bool {
-    // ORDERING: Release: what was read was read before. The parent sets `WITHDRAWN` in the same word, so either it sees that
-    // nobody is left, or this sees that it waits for that.
+    // ORDERING: Release: what was read was read before. The parent sets `WITHDRAWN` in the same word, so either it sees that no
+    // holder is left, or this sees that it waits for that.
     count.subtract(1, Ordering::AcqRel) == WITHDRAWN | 1
 }
 
-/// In the parent, when nobody there holds the segment: asks to be told when the worker does not either. To be called before
+/// In the parent, when it has no holder of the segment: asks to be told when the worker has none either. To be called before
 /// [`is_released`].
 pub(super) fn withdraw<C: Count>(count: &C) {
     // ORDERING: the count is read after this. It is the same word, so either `is_released` sees the worker's last holder go, or
@@ -86,7 +86,7 @@ mod loom_models {
 
     count!(AtomicU64);
 
-    /// A segment that a worker has, with two holders on two threads. loom finds it if somebody reads while the parent writes.
+    /// A segment that a worker has, with two holders on two threads. loom finds it if a thread reads while the parent writes.
     #[derive(Default)]
     struct Piece {
         count: AtomicU64,
@@ -114,7 +114,7 @@ mod loom_models {
                 .collect();
             withdraw(&piece.count);
             let at_once = is_released(&piece.count);
-            // SAFETY: what is checked here; loom notices if it is not so.
+            // SAFETY: the segment is released, so no holder reads it. That is what is checked here; loom notices if it is not so.
             let write = || piece.bytes.with_mut(|bytes| unsafe { *bytes = 1 });
             if at_once {
                 write();

@@ -20,8 +20,8 @@ use crate::sys::{self, PerProcess, SharedWords};
 /// Tokens that can be known to worker processes at the same time: 512 KiB of address space.
 const SLOTS: usize = 1 << 16;
 
-/// In the parent the table it made; in a worker the one it was given. There is none as long as it could not be made: the next
-/// one who needs it tries again.
+/// In the parent the table it made; in a worker the one it was given. There is none as long as it could not be made: the next call
+/// that needs it tries again.
 ///
 /// A forked copy of the parent makes another one: this one is read by the parent's workers.
 static TABLE: PerProcess<OnceLock<SharedWords>> = PerProcess::new(OnceLock::new);
@@ -103,7 +103,7 @@ impl Flag {
             }
         };
         let word = table.get(slot as usize).ok_or("the table of cancel tokens is too short")?;
-        // ORDERING: the slot is this flag's alone; whoever else learns of it does so through a message sent later.
+        // ORDERING: the slot is this flag's alone; another process learns of it only through a message sent later.
         let generation = word.load(Ordering::Relaxed) >> 1;
         Ok(Self { word, remote: RemoteFlag { slot, generation }, process: sys::generation() })
     }
@@ -118,7 +118,7 @@ impl Flag {
         if self.is_elsewhere() {
             return;
         }
-        // ORDERING: Release pairs with `is_raised`: who sees the flag sees what came before it.
+        // ORDERING: Release pairs with the Acquire of `is_raised`: a task that sees the flag sees what came before it.
         self.word.store(self.remote.generation << 1 | 1, Ordering::Release);
     }
 

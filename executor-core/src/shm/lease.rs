@@ -1,4 +1,4 @@
-//! That one worker has one segment of the parent's shared memory.
+//! A lease: one worker has one segment of the parent's shared memory, until the parent gets it back.
 
 use std::{
     io,
@@ -18,13 +18,13 @@ use crate::{
     untrusted::{Malformed, Reader},
 };
 
-/// Pieces that can be lent to one worker at the same time. Memory that nobody touches takes no space.
+/// Segments that can be leased to one worker at the same time. Memory that is not touched takes no space.
 pub(crate) const SLOTS: u32 = 1 << 16;
 
 /// Bytes of a worker's counts.
 pub(super) const COUNTS: usize = 8 * SLOTS as usize;
 
-/// What is beside a segment that is given to a worker.
+/// The description of a segment that is given to a worker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Share {
     pub(crate) id: u64,
@@ -52,13 +52,13 @@ impl Share {
     }
 }
 
-/// Shared by the account of what a worker was lent and the segments that it was lent.
+/// Shared by the account of a worker's leases and the segments that were leased to it.
 #[derive(Debug)]
 pub(crate) struct LenderState {
     /// Written by the worker, one for each slot: how many holders it has. It is believed as far as only this worker is
     /// concerned: with a wrong count it reads something else, or keeps memory until it dies.
     pub(super) holds: Mapping,
-    /// Pieces that the worker is to unmap.
+    /// Segments that the worker is to unmap.
     to_forget: Mutex<Vec<u64>>,
     /// Wakes the supervisor, which tells it.
     pub(super) doorbell: Arc<UnixStream>,
@@ -91,7 +91,7 @@ impl LenderState {
     }
 }
 
-/// That a worker has a segment.
+/// A worker has this segment.
 #[derive(Debug, Clone)]
 pub(crate) struct Lease {
     pub(super) lender: Arc<LenderState>,
@@ -127,7 +127,7 @@ impl Lease {
         self.holds().fetch_and(!WITHDRAWN, Ordering::Relaxed);
     }
 
-    /// Ends a hold that the worker has handed over.
+    /// Ends a holder that the worker has handed over.
     pub(super) fn release_one(&self) {
         // ORDERING: the parent holds it itself now.
         self.holds().fetch_sub(1, Ordering::Relaxed);

@@ -1,10 +1,10 @@
-//! The life of a segment of shared memory: its states, who may read it, and the one rule that says when it may be written to
-//! again.
+//! The life of a segment of shared memory: its states, which processes may read it, and the one rule that says when it may be
+//! written to again.
 //!
-//! Everything else that has to do with the matter only counts: holders here, and holders in workers. A segment is somebody's as
-//! long as one of these is true:
+//! Everything else around segments only counts: holders here, and holders in workers. A segment has a holder as long as one of
+//! these is true:
 //!
-//! 1. a `SharedBytes` of this program holds it, or a request, answered or not, that stands somewhere in this program;
+//! 1. a `SharedBytes` of this program holds it, or a request, answered or not, that is anywhere in this program;
 //! 2. some worker may still decode a configuration that refers to it: it knows that one, or has not passed the place where
 //!    another one took its number (`process/parent/definitions.rs`);
 //! 3. a worker that lives has a holder of it, which it counts before it answers the request that brought the reference.
@@ -15,19 +15,20 @@
 /// Where in its life a segment is. Changes only under the store's lock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum State {
-    /// Nobody has held it yet, and it has no pages.
+    /// Preallocated: it has had no holder yet, and it has no pages.
     Blank,
-    /// Its one holder is writing to it. Nobody else may get at it: no reference to it exists, and a worker that names it lies.
+    /// Its one holder is writing to it. No other code may get at it: no reference to it exists, and a worker that names it has
+    /// violated the protocol.
     Fresh,
-    /// It is somebody's here, and never changes.
+    /// It has a holder here, and never changes.
     Held,
-    /// Nobody here holds it, but some worker does.
+    /// It has no holder here, but some worker has one.
     Withdrawn,
-    /// Nobody holds it; it can be written to.
+    /// It has no holder; it can be written to.
     Idle,
 }
 
-/// Who may read a segment at one moment.
+/// Which processes may read a segment at one moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Readers {
     /// Holders in this process.
@@ -36,14 +37,14 @@ pub(super) struct Readers {
     pub(super) there: bool,
 }
 
-/// What becomes of a segment.
+/// The next state of a segment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Fate {
-    /// What it was.
+    /// It stays what it was.
     Stays,
     /// Some worker will say when it does not hold it any more.
     Waits,
-    /// Nobody can read it any more: it may be written to, or freed.
+    /// No process can read it any more: it may be written to, or freed.
     Free,
 }
 
@@ -51,7 +52,7 @@ impl State {
     /// THE rule: what becomes of a segment whose readers are these. Nothing else lets a segment be written to.
     pub(super) fn fate(self, readers: Readers) -> Fate {
         match self {
-            // What nobody was told of has no readers.
+            // A segment of which no process was told has no readers.
             Self::Blank | Self::Idle => Fate::Stays,
             Self::Fresh | Self::Held | Self::Withdrawn if readers.here > 0 => Fate::Stays,
             Self::Fresh | Self::Held | Self::Withdrawn if readers.there => Fate::Waits,
@@ -64,7 +65,7 @@ impl State {
         matches!(self, Self::Blank | Self::Idle)
     }
 
-    /// Whether a worker may be given its file. What is being written to is nobody's to see.
+    /// Whether a worker may be given its file. No worker may see what is being written to.
     pub(super) fn may_be_lent(self) -> bool {
         self != Self::Fresh
     }

@@ -1,8 +1,8 @@
-//! Large values in shared memory: who holds which segment, and when it may be used again. See README.md.
+//! Large values in shared memory: which process holds which segment, and when it may be used again. See README.md.
 //!
-//! [`life`] says when a segment may be used again, [`store`] has the segments that this program made, [`lease`] is what a worker
-//! was given of one, [`borrowed`] is the worker's side, [`block`] what [`SharedBytes`](crate::SharedBytes) holds on either side,
-//! and [`flags`] are cancel flags.
+//! [`life`] says when a segment may be used again, [`store`] has the segments that this program made, [`lease`] is a worker's right
+//! to use one, [`borrowed`] is the worker's side, [`block`] what [`SharedBytes`](crate::SharedBytes) holds on either side, and
+//! [`flags`] are cancel flags.
 
 #[cfg(target_os = "linux")]
 mod block;
@@ -42,22 +42,22 @@ pub(crate) use store::{preallocated, sweep};
 static IN_USE: AtomicBool = AtomicBool::new(false);
 
 #[cfg(target_os = "linux")]
-/// As [`IN_USE`] says.
+/// Whether this process has made or received anything in shared memory; see [`IN_USE`].
 pub(crate) fn is_in_use() -> bool {
-    // ORDERING: who has something to encode has got it from the thread that set this, or is that thread.
+    // ORDERING: a thread that has something to encode has got it from the thread that set this, or is that thread.
     IN_USE.load(Ordering::Relaxed)
 }
 
 #[cfg(target_os = "linux")]
 fn note_use() {
-    // ORDERING: as above.
+    // ORDERING: what is in shared memory gets to another thread only by a step that publishes this as well.
     IN_USE.store(true, Ordering::Relaxed);
 }
 
 #[cfg(target_os = "linux")]
-/// Shorter bytes are copied: a reference is not worth its while.
+/// Shorter bytes are copied: a reference would cost more than the copy.
 pub(crate) const SHARED_FROM: usize = 64 * 1024;
 
 #[cfg(target_os = "linux")]
-/// Pieces of shared memory that one request can refer to. What goes beyond travels as it is.
+/// Segments that one request can refer to. Further values are copied into the request.
 pub(crate) const MOST_BLOCKS: usize = 256;

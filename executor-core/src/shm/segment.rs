@@ -7,7 +7,7 @@ use crate::sys::{self, Mapping};
 /// What a segment is wanted for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Use {
-    /// For as long as somebody holds it.
+    /// For as long as it has a holder.
     Shared,
     /// The same, in memory that no worker has before it is sent to it, and that is not used again.
     Private,
@@ -36,8 +36,8 @@ impl Segment {
         Self { id, mapping, file, is_sealed, generation, holders: AtomicUsize::new(0) }
     }
 
-    /// Whether this process is a forked copy of the one whose store it is in: it may be read, for as long as somebody has it, and
-    /// nothing else.
+    /// Whether this process is a forked copy of the one whose store it is in: it may be read for as long as this copy has a holder
+    /// of it, and nothing else.
     pub(super) fn is_elsewhere(&self) -> bool {
         self.generation != sys::generation()
     }

@@ -35,7 +35,7 @@ const MOST_RESULTS: u64 = 4;
 /// Shorter than this altogether, what workers have made need not be compared with the machine.
 const FEW_RESULTS: usize = 1 << 30;
 
-/// Blanks that there are while workers are lent something.
+/// Preallocated segments that are kept while workers have leases.
 pub(crate) const PREALLOCATED: usize = 4;
 /// Bytes of a preallocated segment, all of them holes. A value that is longer gets a segment of its own.
 const PREALLOCATED_BYTES: usize = 256 << 20;
@@ -55,9 +55,9 @@ struct Record {
 }
 
 impl Record {
-    /// The first holder of a segment that has none, who writes to it.
+    /// The first holder of a segment that has none, which writes to it.
     fn begin(&mut self, length: usize, purpose: Use, capacity: usize) -> Holder {
-        // ORDERING: under the lock, as everything here.
+        // ORDERING: under the store's lock, under which alone it rises from zero.
         debug_assert!(self.state.may_be_written() && self.segment.holders.load(Ordering::Relaxed) == 0);
         self.length = length;
         self.capacity = capacity;
@@ -69,10 +69,10 @@ impl Record {
         Holder { segment: Arc::clone(&self.segment), length }
     }
 
-    /// Who may read it now.
+    /// Which processes may read it now.
     fn readers(&self) -> Readers {
-        // ORDERING: under the lock. Who has brought it to zero has read before (`Holder::drop`), and has the lock or will have
-        // it; who raises it from zero has the lock.
+        // ORDERING: under the lock. The thread that has brought it to zero has read before (`Holder::drop`), and has the lock or
+        // will have it; the thread that raises it from zero has the lock.
         let here = self.segment.holders.load(Ordering::Relaxed);
         Readers { here, there: !self.leases.iter().all(Lease::is_released) }
     }
@@ -85,7 +85,7 @@ struct Store {
     /// The one used last comes last: its pages are warm.
     idle: Vec<u64>,
     idle_bytes: usize,
-    /// The oldest, which most workers have, comes first.
+    /// The preallocated segments; the oldest, which most workers have, comes first.
     preallocated: VecDeque<u64>,
     /// Bytes of segments that are in use as arguments.
     argument_bytes: usize,
@@ -94,11 +94,11 @@ struct Store {
     /// Files that are open.
     files: usize,
     withdrawn: usize,
-    /// Workers that were lent something.
+    /// Workers that have had a lease.
     lenders: Vec<Arc<LenderState>>,
 }
 
-/// Of each process its own: to a forked copy the segments are lent by nobody, and it may write to none of them.
+/// Of each process its own: in a forked copy no segment is leased to any worker of its own, and it may write to none of them.
 static STORE: PerProcess<Mutex<Store>> = PerProcess::new(Mutex::default);
 
 fn with_store<R>(f: impl FnOnce(&mut Store) -> R) -> R {
@@ -109,10 +109,10 @@ fn with_store<R>(f: impl FnOnce(&mut Store) -> R) -> R {
 #[must_use]
 struct Freed(Vec<Record>);
 
-/// A segment of at least `length` bytes that nobody else knows of; `None` when there is none to be had.
+/// A segment of at least `length` bytes that no other code knows of; `None` when the system has none.
 pub(crate) fn make(length: usize, purpose: Use) -> Option<Fresh> {
     let capacity = length.checked_next_power_of_two()?.max(crate::shm::SHARED_FROM);
-    // Where a worker could not have its counts, it could not be lent anything.
+    // Where a worker could not have its counts, it could not have a lease.
     sys::may_have_file_of(COUNTS).ok()?;
     enum Found {
         Warm(Holder),
@@ -125,10 +125,10 @@ pub(crate) fn make(length: usize, purpose: Use) -> Option<Fresh> {
         {
             return Some(Found::Warm(holder));
         }
-        // Whoever sends a vector pays for its copy anyway, and most vectors find a warm segment.
+        // A sender of a vector pays for its copy anyway, and most vectors find a warm segment.
         if purpose == Use::Shared {
             let preallocated = store.take_preallocated(length, capacity);
-            // Also where there was none: from now on somebody needs them.
+            // Also where there was none: from now on preallocated segments are needed.
             store.ask_for_blanks();
             if let Some(holder) = preallocated {
                 return Some(Found::Blank(holder));
@@ -142,7 +142,7 @@ pub(crate) fn make(length: usize, purpose: Use) -> Option<Fresh> {
         store.argument_bytes += if purpose == Use::Argument { capacity } else { 0 };
         Some(Found::Nothing)
     })?;
-    // Not to be seen by anybody until it is written: see `State::Fresh`.
+    // No other process may see it until it is written: see `State::Fresh`.
     let holder = match found {
         Found::Warm(holder) => holder,
         Found::Blank(holder) => {
@@ -163,11 +163,11 @@ pub(crate) fn make(length: usize, purpose: Use) -> Option<Fresh> {
     Some(Fresh(holder))
 }
 
-/// The preallocated, for workers to be given before anybody needs them; makes those that are missing, if some worker was lent
-/// something. Takes system calls, so no lock may be held.
+/// The preallocated segments, for workers to be given before a request needs them; makes those that are missing, if some worker has
+/// had a lease. Takes system calls, so no lock may be held.
 pub(crate) fn preallocated() -> Vec<Arc<Segment>> {
     while with_store(|store| store.wants_blank()) && sys::may_have_long_files() {
-        // Without preallocated the next value is only handed over later than it could be.
+        // Without preallocated segments the next value is only handed over later than it could be.
         let Ok((mapping, file)) = Mapping::create(PREALLOCATED_BYTES, Writable::HereOnly) else { break };
         mapping.leave_out_of_dumps();
         let unneeded = with_store(|store| {
@@ -212,7 +212,7 @@ pub(crate) fn receive(file: OwnedFd, length: usize) -> Result<Result<Holder, &'s
     Ok(holder)
 }
 
-/// One more holder of a segment that a worker has made, if somebody holds it still.
+/// One more holder of a segment that a worker has made, if it still has a holder.
 pub(crate) fn receive_again(id: u64, length: usize) -> Option<Holder> {
     with_store(|store| store.hold_again(id, length))
 }
@@ -222,8 +222,8 @@ pub(crate) fn has(id: u64) -> bool {
     with_store(|store| store.records.contains_key(&id))
 }
 
-/// A segment that the worker of this lender says it has: only if it was lent to it and never taken back, is nobody's to write to,
-/// and the worker counts a holder. Ends the hold that the worker has handed over.
+/// A segment that the worker of this lender says it has: only if it was leased to it and never taken back, is not being written to,
+/// and the worker counts a holder. Ends the holder that the worker has handed over.
 pub(crate) fn take_over(id: u64, length: usize, lender: &Arc<LenderState>) -> Option<Holder> {
     with_store(|store| {
         let lease = store.records.get(&id)?.leases.iter().find(|lease| lease.is_of(lender))?.clone();
@@ -248,7 +248,7 @@ pub(crate) fn lend(segment: &Segment, lease: Lease) -> bool {
     })
 }
 
-/// A worker was lent something for the first time.
+/// A worker has got its first lease.
 pub(crate) fn attach(lender: Arc<LenderState>) {
     with_store(|store| store.lenders.push(lender));
 }
@@ -261,7 +261,7 @@ pub(crate) fn detach(lender: &Arc<LenderState>) {
             record.leases.retain(|lease| !lease.is_of(lender));
         }
         let mut freed = store.sweep();
-        // Without workers nobody needs them soon.
+        // Without workers they are not needed soon.
         if store.lenders.is_empty() {
             let preallocated = std::mem::take(&mut store.preallocated);
             for id in std::mem::take(&mut store.idle).into_iter().chain(preallocated) {
@@ -274,20 +274,20 @@ pub(crate) fn detach(lender: &Arc<LenderState>) {
     drop(freed);
 }
 
-/// What somebody does who was the last holder, and comes late to the lock.
+/// The step of a thread that was the last holder, and comes late to the lock.
 #[cfg(all(test, not(loom)))]
 pub(crate) fn come_late(id: u64) {
     let freed = with_store(|store| store.withdraw(id));
     drop(freed);
 }
 
-/// Whether nobody holds it, or it is gone.
+/// Whether it has no holder, or is gone.
 #[cfg(all(test, not(loom)))]
 pub(crate) fn is_free(id: u64) -> bool {
     with_store(|store| store.records.get(&id).is_none_or(|record| record.state.may_be_written()))
 }
 
-/// Looks whether workers have let go of what they were to let go of.
+/// Looks whether workers have dropped their last holders of segments that are withdrawn.
 pub(crate) fn sweep() {
     let freed = with_store(|store| if store.withdrawn > 0 { store.sweep() } else { Freed(Vec::new()) });
     drop(freed);
@@ -299,7 +299,7 @@ impl Store {
         record.begin(length, purpose, capacity)
     }
 
-    /// One more holder of a segment that somebody has, here or in a worker.
+    /// One more holder of a segment that has one, here or in a worker.
     fn hold_again(&mut self, id: u64, length: usize) -> Option<Holder> {
         let record = self.records.get_mut(&id)?;
         if record.length != length || !record.state.may_be_returned() {
@@ -317,7 +317,7 @@ impl Store {
             record.state = State::Held;
             record.leases.iter().for_each(Lease::renew);
         }
-        // ORDERING: under the lock that everybody takes who finds that he was the last one.
+        // ORDERING: under the lock that each thread takes that finds that it was the last holder.
         record.segment.holders.fetch_add(1, Ordering::Relaxed);
         Some(Holder { segment: Arc::clone(&record.segment), length })
     }
@@ -332,7 +332,7 @@ impl Store {
         Some(record)
     }
 
-    /// From now on nobody writes to it.
+    /// From now on no code writes to it.
     fn publish(&mut self, holder: &Holder) {
         if let Some(record) = self.records.get_mut(&holder.segment.id) {
             debug_assert!(record.state == State::Fresh, "it was being written to");
@@ -340,7 +340,7 @@ impl Store {
         }
     }
 
-    /// A segment that nobody has held yet.
+    /// A preallocated segment, which has had no holder yet.
     fn insert(&mut self, segment: impl FnOnce(u64) -> Segment) -> &mut Record {
         self.next_id += 1;
         let segment = Arc::new(segment(self.next_id));
@@ -354,7 +354,7 @@ impl Store {
         !self.lenders.is_empty() && self.preallocated.len() < PREALLOCATED && self.files < MOST_FILES
     }
 
-    /// Has the supervisors make preallocated, and give them to their workers.
+    /// Has the supervisors make preallocated segments, and give them to their workers.
     fn ask_for_blanks(&self) {
         let mut asked: Vec<&LenderState> = Vec::new();
         for lender in &self.lenders {
@@ -386,7 +386,7 @@ impl Store {
     /// The last holder here may be gone.
     fn withdraw(&mut self, id: u64) -> Freed {
         let Some(record) = self.records.get_mut(&id) else { return Freed(Vec::new()) };
-        // Who was the last one may come late: somebody else may hold it again, or may have been here before.
+        // The thread that was the last holder may come late: another one may hold it again, or may have been here before.
         let is_held = matches!(record.state, State::Fresh | State::Held);
         if !is_held || record.state.fate(record.readers()) == Fate::Stays {
             return Freed(Vec::new());
@@ -407,7 +407,7 @@ impl Store {
         }
     }
 
-    /// Nobody holds it any more: keeps it for the next use, or lets it go.
+    /// It has no holder any more: keeps it for the next use, or frees it.
     fn settle(&mut self, id: u64) -> Freed {
         let Some(record) = self.records.get_mut(&id) else { return Freed(Vec::new()) };
         let capacity = record.capacity;
@@ -440,7 +440,7 @@ impl Store {
     }
 }
 
-/// Somebody in this process who reads a segment.
+/// A holder of a segment in this process, which reads it.
 #[derive(Debug)]
 pub(crate) struct Holder {
     segment: Arc<Segment>,
@@ -462,8 +462,8 @@ impl Holder {
         &self.segment
     }
 
-    /// Whether a worker can be given it. Not what a worker has made for itself, when it did not know yet that it is one: its
-    /// number would be taken for that of something which the program has lent.
+    /// Whether a worker can be given it. Not what a worker has made for itself, when it did not know yet that it is one: its number
+    /// would be taken for that of a segment which the program has leased to it.
     pub(super) fn can_be_lent(&self) -> bool {
         self.segment.file.is_some() && !self.segment.is_elsewhere() && !in_worker()
     }
@@ -487,7 +487,7 @@ impl Drop for Holder {
     }
 }
 
-/// A segment with one holder, who may still write to it.
+/// A segment with one holder, which may still write to it.
 #[derive(Debug)]
 pub(crate) struct Fresh(Holder);
 
@@ -503,7 +503,7 @@ impl Fresh {
         self.0.id()
     }
 
-    /// It is written. From here on others may be told of it.
+    /// It is written. From here on other processes may be told of it.
     pub(crate) fn into_holder(self) -> Holder {
         with_store(|store| store.publish(&self.0));
         self.0

@@ -1,14 +1,13 @@
 //! Forked copies of this process: how code finds out that it runs in one.
 //!
-//! A copy made by `fork` has the memory of all threads and only one of the threads. What was built before is there, and nobody
+//! A copy made by `fork` has the memory of all threads and only one of the threads. What was built before is there, and no thread
 //! works for it; locks that other threads held stay locked for ever; and memory that is shared with worker processes is still
-//! shared, by two processes that know nothing of each other's steps. So everything that is built notes the
-//! [`generation`] of its process, and is not touched in another one. What is there once per program is kept in [`PerProcess`],
-//! which a copy starts anew.
+//! shared, by two processes that know nothing of each other's steps. So everything that is built notes the [`generation`] of its
+//! process, and is not touched in another one. What is there once per program is kept in [`PerProcess`], which a copy starts anew.
 //!
-//! Asking costs two loads. The number is in a page that the kernel wipes in a copy (`MADV_WIPEONFORK`), whoever has made the
-//! copy and by whatever call; where a kernel cannot do that, the C library's `fork` tells. What shares the memory of this process
-//! (`vfork`, `posix_spawn`) is no copy. A fork server's own forks take the number along ([`continue_as`]).
+//! Asking costs two loads. The number is in a page that the kernel wipes in a copy (`MADV_WIPEONFORK`), whatever code has made the
+//! copy and by whatever call; where a kernel cannot do that, the C library's `fork` tells. A process that shares the memory of this
+//! one (`vfork`, `posix_spawn`) is no copy. A fork server's own forks take the number along ([`continue_as`]).
 
 use std::{
     ptr,
@@ -47,12 +46,12 @@ mod page {
 
     use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap_anonymous, munmap};
 
-    /// The page's one word: the generation, or 0 in a copy that nobody has asked yet. Null until somebody asks.
+    /// The page's one word: the generation, or 0 in a copy in which it was not asked for yet. Null until it is first asked for.
     static WORD: AtomicPtr<AtomicU64> = AtomicPtr::new(ptr::null_mut());
     /// The last number that was given; a copy goes on from there.
     static LAST: AtomicU64 = AtomicU64::new(0);
     static FORKS: AtomicU64 = AtomicU64::new(0);
-    /// Where no page can be had.
+    /// The word that is used where no page can be mapped.
     static FALLBACK: AtomicU64 = AtomicU64::new(0);
 
     const PAGE: usize = 4096;
@@ -60,7 +59,7 @@ mod page {
     /// Which process this is: the same number until the end of the process, and another one in a copy of it.
     #[inline]
     pub(crate) fn generation() -> u64 {
-        // ORDERING: Acquire pairs with the Release of `page`: who sees the page sees what the kernel was told of it.
+        // ORDERING: Acquire pairs with the Release of `page`: a thread that sees the page sees what the kernel was told of it.
         let word = WORD.load(Ordering::Acquire);
         // SAFETY: null, or a word that stays mapped for ever.
         let word = unsafe { word.as_ref() };
@@ -85,8 +84,8 @@ mod page {
     }
 
     fn page() -> &'static AtomicU64 {
-        // ORDERING: as in `generation`.
-        // SAFETY: as there.
+        // ORDERING: Acquire pairs with the Release below: a thread that sees the page sees what the kernel was told of it.
+        // SAFETY: null, or a word that stays mapped for ever.
         if let Some(word) = unsafe { WORD.load(Ordering::Acquire).as_ref() } {
             return word;
         }
@@ -102,7 +101,7 @@ mod page {
             }
             Err(other) => {
                 if let Some(made) = made {
-                    // SAFETY: the page was just made, and nobody else was told of it.
+                    // SAFETY: the page was just made, and no other thread was told of it.
                     let _ = unsafe { munmap(made.cast(), PAGE) };
                 }
                 // SAFETY: another thread has put it there, and it stays.
@@ -111,7 +110,7 @@ mod page {
         }
     }
 
-    /// A page that is all zero in every copy; `None` where the system has none to give.
+    /// A page that is all zero in every copy; `None` where the system refuses one.
     fn make_page() -> Option<*mut AtomicU64> {
         let access = ProtFlags::READ | ProtFlags::WRITE;
         // SAFETY: a new mapping, at a place that the kernel chooses, touches nothing that exists.
@@ -137,7 +136,7 @@ mod page {
 
     extern "C" fn in_copy() {
         // ORDERING: the only thread there is.
-        // SAFETY: as in `generation`.
+        // SAFETY: null, or a word that stays mapped for ever.
         if let Some(word) = unsafe { WORD.load(Ordering::Relaxed).as_ref() } {
             word.store(0, Ordering::Relaxed);
         }
@@ -150,8 +149,8 @@ mod page {
     }
 }
 
-/// A static that each process has for itself: a forked copy begins with a new one. The old one is left as it is, for somebody
-/// may have been changing it when the copy was made.
+/// A static that each process has for itself: a forked copy begins with a new one. The old one is left as it is, for a thread may
+/// have been changing it when the copy was made.
 pub(crate) struct PerProcess<T: 'static> {
     current: AtomicPtr<Kept<T>>,
     make: fn() -> T,
@@ -181,21 +180,21 @@ impl<T: Send + Sync> PerProcess<T> {
     #[cold]
     fn begin(&self) -> &'static T {
         let generation = generation();
-        // ORDERING: as in `get`.
+        // ORDERING: Acquire pairs with the Release below, by which another thread has put it there.
         let mut old = self.current.load(Ordering::Acquire);
         let fresh = Box::into_raw(Box::new(Kept { generation, value: (self.make)() }));
         loop {
-            // SAFETY: as in `get`.
+            // SAFETY: null, or what an earlier call has leaked.
             match unsafe { old.as_ref() } {
                 Some(kept) if kept.generation == generation => {
                     // Another thread has been faster.
-                    // SAFETY: it came from a box, and nobody was told of it.
+                    // SAFETY: it came from a box, and no other thread was told of it.
                     drop(unsafe { Box::from_raw(fresh) });
                     return &kept.value;
                 }
                 _ => {}
             }
-            // ORDERING: Release shows the value to those who find it.
+            // ORDERING: Release shows the value to threads that find it.
             match self.current.compare_exchange(old, fresh, Ordering::AcqRel, Ordering::Acquire) {
                 // SAFETY: it stays for ever.
                 Ok(_) => return unsafe { &(*fresh).value },
@@ -205,7 +204,7 @@ impl<T: Send + Sync> PerProcess<T> {
     }
 }
 
-/// In a copy that was made by a task, or by other the user's code on one of this crate's threads, and that has come back from
+/// In a copy that was made by a task, or by other code of the user on one of this crate's threads, and that has come back from
 /// there: ends it, without running anything else. Its thread has nothing to go on with.
 #[cold]
 pub(crate) fn end_copy() -> ! {
@@ -262,7 +261,7 @@ mod tests {
     fn a_copy_made_behind_the_c_librarys_back_is_noticed() {
         let own = generation();
         let (flags, none) = (libc::c_long::from(libc::SIGCHLD), 0);
-        // SAFETY: as `fork`, and the copy does nothing but two loads before it ends.
+        // SAFETY: the copy does nothing but two loads before it ends, so it takes no lock that a thread may hold.
         match unsafe { libc::syscall(libc::SYS_clone, flags, none, none, none, none) } {
             // SAFETY: ends the copy.
             0 => unsafe { libc::_exit((generation() == own).into()) },

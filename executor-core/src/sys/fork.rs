@@ -16,7 +16,7 @@ use rustix::process::Signal;
 pub(crate) struct Alone(PhantomData<*const ()>);
 
 impl Alone {
-    /// Waits until no more than `sleepers` other threads exist, and these sleep. `None` when that does not come to be.
+    /// Waits until no more than `sleepers` other threads exist, and these sleep. `None` when that does not happen in time.
     ///
     /// A thread that has been joined is still there for a moment, and no event tells when it is gone.
     pub(crate) fn wait(sleepers: usize, limit: Duration) -> io::Result<Option<Self>> {
@@ -62,7 +62,7 @@ pub(crate) enum Forked {
     Parent(u32),
 }
 
-/// Forks this process. The new process is not its child but its parent's, who learns of its end by SIGCHLD as of any other.
+/// Forks this process. The new process is not its child but its parent's, which learns of its end by SIGCHLD as of any other.
 ///
 /// `clone3` would do the same, but sandboxes refuse it, because they cannot look at its arguments; `clone` they know.
 ///
@@ -71,8 +71,8 @@ pub(crate) enum Forked {
 pub(crate) fn fork_sibling(_alone: &Alone) -> io::Result<Forked> {
     #[cfg(not(target_arch = "s390x"))]
     {
-        // The kernel takes the exit signal from this process, which has been spawned with SIGCHLD; it is given for those who
-        // read system calls.
+        // The kernel takes the exit signal from this process, which has been spawned with SIGCHLD; it is given for readers of
+        // system call traces.
         let flags = libc::c_long::from(libc::CLONE_PARENT | libc::SIGCHLD);
         let none: libc::c_long = 0;
         let generation = super::generation();
@@ -89,7 +89,7 @@ pub(crate) fn fork_sibling(_alone: &Alone) -> io::Result<Forked> {
             Err(_) => Err(io::Error::last_os_error()),
         }
     }
-    // There the first two arguments of the system call are the other way round, which nobody has tested here.
+    // There the first two arguments of the system call are the other way round, which is untested here.
     #[cfg(target_arch = "s390x")]
     Err(io::Error::from_raw_os_error(libc::ENOSYS))
 }

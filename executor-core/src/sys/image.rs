@@ -67,7 +67,7 @@ mod elf {
     ) -> libc::c_int {
         // SAFETY: the dynamic linker hands a valid one.
         let info = unsafe { &*info };
-        // SAFETY: as `find` has given it.
+        // SAFETY: `find` has passed this address of its own variable with the callback, and does not use that meanwhile.
         let found = unsafe { &mut *found.cast::<Option<Image>>() };
         // SAFETY: the headers are as many as it says, and stay as long as the object is loaded.
         let headers = unsafe { slice::from_raw_parts(info.dlpi_phdr, info.dlpi_phnum.into()) };
@@ -86,7 +86,7 @@ mod elf {
         };
         let notes = headers.iter().filter(|header| header.p_type == libc::PT_NOTE);
         let build_id = notes.into_iter().find_map(|header| {
-            // SAFETY: notes are part of what is loaded, and nobody writes to them.
+            // SAFETY: notes are part of what is loaded, and no code writes to them.
             build_id(unsafe { slice::from_raw_parts(place(header) as *const u8, header.p_memsz as usize) })
         });
         *found = Some(Image {

@@ -21,8 +21,8 @@ use std::{
 
 use rustix::process::{Resource, Rlimit, setrlimit};
 
-/// From now on this process may have `bytes` of private memory that can be written to, beyond what it has now. What the
-/// limit forbids is refused to who asks for it: `malloc`, `mmap`, the stack of a new thread.
+/// From now on this process may have `bytes` of private memory that can be written to, beyond what it has now. Requests beyond the
+/// limit are refused: `malloc`, `mmap`, the stack of a new thread.
 pub(crate) fn set_data_limit(bytes: u64) -> io::Result<()> {
     let limit = Some(data_size()?.saturating_add(bytes));
     Ok(setrlimit(Resource::Data, Rlimit { current: limit, maximum: limit })?)
@@ -33,7 +33,7 @@ fn data_size() -> io::Result<u64> {
     kilobytes(&std::fs::read_to_string("/proc/self/status")?, "VmData:")
 }
 
-/// The memory of a process, of what it shares with others only its share (PSS).
+/// The memory of a process, counting only its share of what it shares with others (PSS).
 pub(crate) fn proportional_set_size(pid: u32) -> io::Result<u64> {
     kilobytes(&std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup"))?, "Pss:")
 }
@@ -106,11 +106,11 @@ extern "C" fn on_abort(signal: libc::c_int, info: *const libc::siginfo_t, _conte
         // SAFETY: has no requirements.
         unsafe { libc::raise(signal) };
     }
-    // SAFETY: as above.
+    // SAFETY: it is valid, and only this thread uses it.
     unsafe { errno.write(error) };
 }
 
-/// Whether the signal is an `abort` and not somebody's `kill`.
+/// Whether the signal is an `abort` and not the `kill` of another process.
 fn is_of_this_process(info: *const libc::siginfo_t) -> bool {
     // SAFETY: the kernel hands the handler a valid one.
     let info = unsafe { &*info };

@@ -1,4 +1,4 @@
-//! What the operating system is asked for, and every difference between platforms.
+//! Calls of the operating system, and every difference between platforms.
 
 #[expect(unsafe_code, reason = "finds out whether this process is a forked copy")]
 mod copies;

@@ -15,7 +15,7 @@ pub(crate) unsafe fn populate(start: *mut u8, length: usize) {
         return;
     }
     let first = start.wrapping_add(before).cast();
-    // An older kernel refuses, and gives them one by one.
+    // An older kernel refuses, and gives them one by one as they are touched.
     // SAFETY: these pages are the caller's, and being there changes nothing that a program can see.
     let _ = unsafe { rustix::mm::madvise(first, whole, Advice::LinuxPopulateWrite) };
 }

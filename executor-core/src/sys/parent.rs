@@ -11,7 +11,7 @@ use rustix::{
     process::{Pid, getppid},
 };
 
-/// Who cannot wait looks so often.
+/// A thread that cannot wait for events looks so often.
 const UNSEEN: Duration = Duration::from_millis(100);
 
 /// Whether the other side of `socket` is gone and has left nothing to read.
@@ -25,7 +25,7 @@ fn has_closed(socket: BorrowedFd<'_>) -> bool {
 /// The process that has started this one.
 ///
 /// That the socket to it hangs up is a sign of its end that comes late, or never, when others have the other end of the socket:
-/// copies that it has forked, and whatever they have started. A descriptor of the process itself is nobody else's.
+/// copies that it has forked, and whatever they have started. A descriptor of the process itself belongs to no other one.
 #[derive(Debug)]
 pub(crate) struct Parent {
     /// `None` where it is in another pid namespace, and has no number here.
@@ -77,7 +77,7 @@ impl Parent {
 
     /// Blocks until it has ended, or the other side of `socket` is gone. Reads nothing.
     pub(crate) fn wait_for_end(&self, socket: BorrowedFd<'_>) {
-        // Without a descriptor somebody has to look.
+        // Without a descriptor this thread has to look now and then.
         let look = (self.pidfd().is_none() && self.pid.is_some()).then_some(Timespec { tv_sec: 1, tv_nsec: 0 });
         loop {
             // Without events, only a hang-up or an error ends the wait.

@@ -1,4 +1,4 @@
-//! Waiting for descriptors, and what an error means for who waits.
+//! Waiting for descriptors, and what an error means for the thread that waits.
 
 use std::{
     io,
@@ -11,7 +11,7 @@ use rustix::{
     io::Errno,
 };
 
-/// Where the system refuses to wait for descriptors, somebody looks after so long.
+/// Where the system refuses to wait for descriptors, the caller looks after so long.
 const UNSEEN: Duration = Duration::from_millis(1);
 
 /// Waits until one of `fds` is ready or `deadline` has passed, and tells which of them are.
@@ -44,14 +44,14 @@ pub(crate) fn poll_until(fds: &[(BorrowedFd<'_>, bool)], deadline: Option<Instan
     }
 }
 
-/// Whether the system has only refused something because there is not enough of it at this moment: descriptors, memory,
-/// processes. Or a process that was just started is gone, as one is that was killed at once where nobody has to reap it.
+/// Whether the system has only refused something because there is not enough of it at this moment: descriptors, memory, processes.
+/// Or a process that was just started is gone, as one is that was killed at once where no process has to reap it.
 pub(crate) fn is_for_a_moment(error: &io::Error) -> bool {
     let moments = [Errno::MFILE, Errno::NFILE, Errno::NOMEM, Errno::AGAIN, Errno::NOBUFS, Errno::SRCH];
     Errno::from_io_error(error).is_some_and(|error| moments.contains(&error))
 }
 
-/// What is true of `fd` right now.
+/// The events of `fd` right now.
 fn poll_now(fd: BorrowedFd<'_>, events: PollFlags) -> io::Result<bool> {
     let mut fds = [PollFd::from_borrowed_fd(fd, events)];
     // A signal may come in between also where nothing is waited for.

@@ -9,12 +9,12 @@ use std::{
 
 use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
 
-/// Who may write to a piece of shared memory besides the process that made it.
+/// Which processes may write to a mapping besides the one that made it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Writable {
-    /// Nobody: whoever is given the file can only map it to read.
+    /// No other one: a process that is given the file can only map it to read.
     HereOnly,
-    /// Whoever is given the file.
+    /// Each process that is given the file.
     Everywhere,
 }
 
@@ -25,14 +25,15 @@ pub(crate) struct Mapping {
     length: usize,
 }
 
-// SAFETY: the memory is only reached through atomics, and through methods whose callers see to it that nobody else touches
-// the same bytes meanwhile.
+// SAFETY: the memory is only reached through atomics, and through methods whose callers make sure that no other thread or process
+// touches the same bytes meanwhile.
 unsafe impl Send for Mapping {}
-// SAFETY: as above.
+// SAFETY: what all threads may do at the same time is atomic; for the rest, callers make sure that no other thread or process
+// touches the same bytes meanwhile.
 unsafe impl Sync for Mapping {}
 
 impl Mapping {
-    /// New memory, all zero, and its file. Pages that nobody touches take no space.
+    /// New memory, all zero, and its file. Pages that are not touched take no space.
     pub(crate) fn create(length: usize, writable: Writable) -> io::Result<(Self, OwnedFd)> {
         may_have_file_of(length)?;
         let file = anonymous_file()?;
@@ -44,7 +45,7 @@ impl Mapping {
             rustix::fs::fcntl_add_seals(&file, SealFlags::SHRINK | SealFlags::GROW)?;
         }
         let mapping = Self::map(file.as_fd(), length, ProtFlags::READ | ProtFlags::WRITE)?;
-        // From here on nobody can map the file to write to it.
+        // From here on no process can map the file to write to it.
         #[cfg(target_os = "linux")]
         if writable == Writable::HereOnly {
             rustix::fs::fcntl_add_seals(&file, rustix::fs::SealFlags::FUTURE_WRITE)?;
@@ -74,8 +75,8 @@ impl Mapping {
         Ok(Self { base, length })
     }
 
-    /// New memory that `fill` has filled and that nobody can write to any more, and its file. An error has what `fill` wrote
-    /// if it has run.
+    /// New memory that `fill` has filled and that no process can write to any more, and its file. An error has what `fill` wrote if
+    /// it has run.
     #[cfg(target_os = "linux")]
     pub(crate) fn create_sealed(
         length: usize,
@@ -83,9 +84,9 @@ impl Mapping {
     ) -> Result<(Self, OwnedFd), Option<Vec<u8>>> {
         let (mapping, file) = Self::create(length, Writable::Everywhere).map_err(|_| None)?;
         mapping.populate(length);
-        // SAFETY: the mapping was just made, and nobody else has its file.
+        // SAFETY: the mapping was just made, and no other process has its file.
         fill(unsafe { mapping.bytes_mut(0, length) });
-        // The seal is refused as long as somebody could write: a process that another thread has just forked, for one.
+        // The seal is refused as long as a process could write: one that another thread has just forked, for example.
         drop(mapping);
         let seal = || {
             // The parent takes no holes. There is one only where the kernel could not populate, and `fill` did not write.
@@ -101,9 +102,9 @@ impl Mapping {
         }
     }
 
-    /// The memory behind a file that a process made that is not trusted: only if nobody can write to it, or shorten it, any
-    /// more, and if there is memory behind it: holes cost the other process nothing, and addresses here. What is not so is
-    /// [`InvalidData`](io::ErrorKind::InvalidData).
+    /// The memory behind a file that a process made that is not trusted: only if no process can write to it, or shorten it, any
+    /// more, and if there is memory behind it: holes cost the other process nothing, and addresses here. A file that is not like
+    /// this is [`InvalidData`](io::ErrorKind::InvalidData).
     #[cfg(target_os = "linux")]
     pub(crate) fn open_sealed(file: BorrowedFd<'_>, length: usize) -> io::Result<Self> {
         use rustix::fs::SealFlags;
@@ -174,15 +175,15 @@ impl Mapping {
         unsafe { self.base.add(offset) }
     }
 
-    /// A word; only memory that this process may write to may be written to.
+    /// A word. It may be written to only in memory that this process may write to.
     pub(crate) fn word(&self, offset: usize) -> &AtomicU32 {
         // SAFETY: aligned and inside the mapping, which lives as long as `self`; every bit pattern is a number.
         unsafe { self.place(offset, 4, 4).cast().as_ref() }
     }
 
-    /// A long word; as [`word`](Self::word).
+    /// A long word, under the conditions of [`word`](Self::word).
     pub(crate) fn long(&self, offset: usize) -> &AtomicU64 {
-        // SAFETY: as for `word`.
+        // SAFETY: aligned and inside the mapping, which lives as long as `self`; every bit pattern is a number.
         unsafe { self.place(offset, 8, 8).cast().as_ref() }
     }
 
@@ -190,22 +191,23 @@ impl Mapping {
     ///
     /// # Safety
     ///
-    /// This process may write to the mapping, and nobody reads these bytes, or writes to them, until they are told to.
+    /// This process may write to the mapping, and no other thread or process reads these bytes, or writes to them, until it is told
+    /// to.
     pub(crate) unsafe fn write(&self, offset: usize, bytes: &[u8]) {
         let place = self.place(offset, bytes.len(), 1);
         // SAFETY: the place is inside the mapping and this process's own for now.
         unsafe { ptr::copy_nonoverlapping(bytes.as_ptr(), place.as_ptr(), bytes.len()) };
     }
 
-    /// Bytes that are written to by nobody.
+    /// Bytes that no thread or process writes to.
     ///
     /// # Safety
     ///
-    /// Nobody writes to these bytes while they are borrowed. That can be known only of bytes that nobody but this process
-    /// can write to, or of a process that trusts the other one.
+    /// No thread or process writes to these bytes while they are borrowed. That can be known only of bytes that no other process
+    /// can write to, or in a process that trusts the other one.
     pub(crate) unsafe fn bytes(&self, offset: usize, length: usize) -> &[u8] {
         let place = self.place(offset, length, 1);
-        // SAFETY: inside the mapping, and written to by nobody.
+        // SAFETY: inside the mapping, and no thread or process writes to it while it is borrowed.
         unsafe { std::slice::from_raw_parts(place.as_ptr(), length) }
     }
 
@@ -213,15 +215,15 @@ impl Mapping {
     ///
     /// # Safety
     ///
-    /// This process may write to the mapping, and nobody else touches these bytes while they are borrowed.
-    #[expect(clippy::mut_from_ref, reason = "the protocol of the memory says who has which bytes")]
+    /// This process may write to the mapping, and no other thread or process touches these bytes while they are borrowed.
+    #[expect(clippy::mut_from_ref, reason = "the protocol of the memory says which process has which bytes")]
     pub(crate) unsafe fn bytes_mut(&self, offset: usize, length: usize) -> &mut [u8] {
         let place = self.place(offset, length, 1);
         // SAFETY: inside the mapping, and this process's own for now.
         unsafe { std::slice::from_raw_parts_mut(place.as_ptr(), length) }
     }
 
-    /// Appends a copy of bytes that somebody may be writing to at this moment; they may be any mixture then. `offset` is a
+    /// Appends a copy of bytes that another process may be writing to at this moment; they may be any mixture then. `offset` is a
     /// multiple of 8.
     pub(crate) fn copy_out(&self, offset: usize, length: usize, output: &mut Vec<u8>) {
         output.reserve(length.next_multiple_of(8));
@@ -267,7 +269,7 @@ impl SharedWords {
         self.file.as_fd()
     }
 
-    /// A word; only memory that was created here may be written to.
+    /// A word. It may be written to only in memory that was created here.
     pub(crate) fn get(&self, index: usize) -> Option<&AtomicU64> {
         (index < self.count).then(|| self.mapping.long(index * size_of::<AtomicU64>()))
     }
@@ -279,11 +281,11 @@ pub(crate) fn is_same_file(one: BorrowedFd<'_>, other: BorrowedFd<'_>) -> io::Re
     Ok((one.st_dev, one.st_ino) == (other.st_dev, other.st_ino))
 }
 
-/// A copy of the first bytes of shared memory that somebody may be writing to, or shortening, at this moment: the kernel
+/// A copy of the first bytes of shared memory that another process may be writing to, or shortening, at this moment: the kernel
 /// copies, so there is no race that this program would take part in. `None` when it is not shared memory, or too short.
 #[cfg(target_os = "linux")]
 pub(crate) fn read_shared(file: BorrowedFd<'_>, length: usize) -> Option<Vec<u8>> {
-    // Only shared memory has seals. Another file might be one that never answers.
+    // Only shared memory has seals. A read of another file might never return.
     rustix::fs::fcntl_get_seals(file).ok()?;
     let size = u64::try_from(rustix::fs::fstat(file).ok()?.st_size).ok()?;
     if size < length as u64 {
@@ -324,8 +326,8 @@ pub(crate) fn total_memory() -> u64 {
     ram.saturating_add(swap).saturating_mul(info.mem_unit.into())
 }
 
-/// Shared memory is a file, and whoever makes one that is longer than the limit (`RLIMIT_FSIZE`) gets a signal that ends the
-/// process, so the limit is asked first. An error says what to do.
+/// Shared memory is a file, and a process that makes one longer than the limit (`RLIMIT_FSIZE`) gets a signal that ends it, so the
+/// limit is asked first. An error says what to do.
 pub(crate) fn may_have_file_of(length: usize) -> io::Result<()> {
     use rustix::process::{Resource, getrlimit};
     match getrlimit(Resource::Fsize).current {
@@ -340,7 +342,7 @@ pub(crate) fn may_have_file_of(length: usize) -> io::Result<()> {
     }
 }
 
-/// Whether a file is shared memory, which nobody has to be asked about, also not when it is closed.
+/// Whether a file is shared memory, which the kernel handles without asking any other party, also when it is closed.
 #[cfg(target_os = "linux")]
 pub(crate) fn is_shared_memory(file: BorrowedFd<'_>) -> bool {
     // Only shared memory has seals.

@@ -1,4 +1,4 @@
-//! What a worker makes of the signals and of the terminal that it inherits, and signals to process groups.
+//! How a worker resets the signals and the terminal that it inherits, and signals to process groups.
 
 use std::{
     io, mem,
@@ -8,13 +8,13 @@ use std::{
 
 use rustix::fs::{Mode, OFlags};
 
-/// What a program may be told to ignore by who has started it, and hands on to what it starts: `nohup`, a shell's `&`. And what
-/// Rust's runtime has decided, or whoever limits files.
+/// Signals that a program may be told to ignore by the process that has started it, and hands on to what it starts: `nohup`, a
+/// shell's `&`. And those that Rust's runtime has decided to ignore, or a parent that limits files.
 const LEFT_ALONE: [libc::c_int; 5] = [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGPIPE, libc::SIGXFSZ];
 
-/// The signals of a new process: no signal is blocked in this thread and those that it starts, and none is ignored that the
-/// program ignores for its own purposes. `exec` resets handlers, but hands on what is blocked and ignored; a worker that is deaf to
-/// SIGTERM could be ended only by SIGKILL, and so could whatever its tasks start.
+/// The signals of a new process: no signal is blocked in this thread and those that it starts, and none is ignored that the program
+/// ignores for its own purposes. `exec` resets handlers, but hands on what is blocked and ignored; a worker that ignores SIGTERM
+/// could be ended only by SIGKILL, and so could whatever its tasks start.
 pub(crate) fn reset_signals() {
     let mut none = mem::MaybeUninit::<libc::sigset_t>::uninit();
     // SAFETY: makes the set an empty one.
@@ -38,8 +38,8 @@ pub(crate) fn reset_signals() {
 }
 
 /// From now on this process, and what it starts, has no terminal: `/dev/tty` cannot be opened. A process that is not in the
-/// terminal's foreground would be stopped when it reads there, sets its modes or, with `stty tostop`, writes, and nobody would
-/// wake it up.
+/// terminal's foreground would be stopped when it reads there, sets its modes or, with `stty tostop`, writes, and nothing would
+/// continue it.
 pub(crate) fn leave_terminal() {
     let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC | OFlags::NONBLOCK;
     // An error says that there is none.

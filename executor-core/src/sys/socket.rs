@@ -20,8 +20,8 @@ use rustix::{
 
 /// Takes standard input for itself if it is the socket of a worker, and leaves `/dev/null` in its place.
 ///
-/// A process that a task has started inherits the variable with the token, and its standard input may be a socket. What it
-/// cannot have is the token as the first thing in that socket, where it stood before this process was started.
+/// A process that a task has started inherits the variable with the token, and its standard input may be a socket. What it cannot
+/// have is the token as the first thing in that socket, where it was put before this process was started.
 pub(crate) fn take_over_stdin(token: &[u8]) -> io::Result<Option<UnixStream>> {
     let stdin = rustix::stdio::stdin();
     if !matches!(rustix::net::sockopt::socket_type(stdin), Ok(SocketType::STREAM)) {
@@ -93,7 +93,7 @@ pub(crate) fn send_all(socket: BorrowedFd<'_>, mut bytes: &[u8]) -> io::Result<(
     Ok(())
 }
 
-/// Sends bytes if they can be sent at once; whether they were is of no interest.
+/// Sends bytes if they can be sent at once, and does not say whether they were.
 pub(crate) fn send_if_room(socket: BorrowedFd<'_>, bytes: &[u8]) {
     let _ = rustix::net::send(socket, bytes, SendFlags::DONTWAIT | QUIETLY);
 }
@@ -109,9 +109,9 @@ pub(crate) fn peek(socket: BorrowedFd<'_>, bytes: &mut [u8]) -> io::Result<usize
     }
 }
 
-/// A connection may have been told to linger: then whoever closes it last waits until all has been sent. That need not be who
-/// has received it: a program that this one starts has a copy of every descriptor until it closes them, still without running
-/// anything of its own.
+/// A connection may have been told to linger: then the process that closes it last waits until all has been sent. That need not be
+/// the one that has received it: a program that this one starts has a copy of every descriptor until it closes them, still without
+/// running anything of its own.
 fn be_quick_to_close(fd: BorrowedFd<'_>) {
     // Most files are no sockets.
     let _ = rustix::net::sockopt::set_socket_linger(fd, None);

@@ -1,4 +1,4 @@
-//! What was sent through a socket and not read at its other end.
+//! Bytes that were sent through a socket and not read at its other end.
 
 use std::{
     ffi::c_int,

@@ -25,7 +25,7 @@ use crate::error::WorkerExit;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct NotAllowed;
 
-/// A child process that has not been reaped: its pid is its own until then, so signals cannot reach anybody else. Dropping it
+/// A child process that has not been reaped: its pid is its own until then, so signals cannot reach any other process. Dropping it
 /// ends and reaps it.
 #[derive(Debug)]
 pub(crate) struct WorkerProcess {
@@ -35,7 +35,7 @@ pub(crate) struct WorkerProcess {
     pidfd: OwnedFd,
     /// Whether what the process has started ends with it, as far as it is in its process group.
     ends_group: bool,
-    /// Of the process whose child it is. In a forked copy of that one it is somebody else's.
+    /// Of the process whose child it is. In a forked copy of that one it is not this process's child.
     generation: u64,
     exit: Option<WorkerExit>,
 }
@@ -79,7 +79,8 @@ impl WorkerProcess {
         {
             match rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()) {
                 Ok(pidfd) => Ok(Self { pid, pidfd, ends_group, generation, exit: None }),
-                // It has ended, and was reaped by somebody else in this program, or by the system: the number may be a stranger's.
+                // It has ended, and was reaped by other code in this program, or by the system: the number may be another
+                // process's.
                 Err(Errno::SRCH) => Err(Errno::SRCH.into()),
                 Err(error) => {
                     let _ = rustix::process::kill_process(pid, Signal::KILL);
@@ -110,7 +111,7 @@ impl WorkerProcess {
         self.pid.as_raw_nonzero().get().cast_unsigned()
     }
 
-    /// Readable once the process has ended; `None` where the end of its socket has to do.
+    /// Readable once the process has ended; `None` where only the end of its socket tells of that.
     pub(crate) fn watch(&self) -> Option<OwnedFd> {
         #[cfg(target_os = "linux")]
         return self.pidfd.try_clone().ok();
@@ -124,7 +125,7 @@ impl WorkerProcess {
         self.pidfd.as_fd()
     }
 
-    /// Whether somebody has stopped it (SIGSTOP). Leaves the news of that to others who may wait for it.
+    /// Whether it is stopped (SIGSTOP). Leaves the news of that to other code that may wait for it.
     #[cfg(target_os = "linux")]
     pub(crate) fn is_stopped(&self) -> bool {
         let options = WaitIdOptions::STOPPED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
@@ -141,7 +142,7 @@ impl WorkerProcess {
         let _ = self.signal(Signal::TERM);
     }
 
-    /// Has it go on if it is stopped.
+    /// Continues it if it is stopped.
     pub(crate) fn resume(&self) {
         let _ = self.signal(Signal::CONT);
     }
@@ -156,7 +157,7 @@ impl WorkerProcess {
         if self.exit.is_some() || self.is_elsewhere() {
             return Ok(());
         }
-        // One that has left its group is told by itself. SIGKILL may come twice.
+        // A process that has left its group is signalled by itself. SIGKILL may come twice.
         let all = self.ends_group && self.signal_group(signal);
         if all && signal != Signal::KILL && rustix::process::getpgid(Some(self.pid)) == Ok(self.pid) {
             return Ok(());
@@ -177,7 +178,7 @@ impl WorkerProcess {
     /// To all processes of its group; `false` when there are none.
     ///
     /// The group has the number of its leader, which is the leader's own until it is reaped, and the group's as long as it has
-    /// members. Somebody else in this program may have reaped it (`waitpid(-1)`), and then the number may be a stranger's: so the
+    /// members. Other code in this program may have reaped it (`waitpid(-1)`), and then the number may be another group's: so the
     /// group is named by the leader's descriptor, and by its number only where the kernel does not know that and the leader is
     /// still there.
     fn signal_group(&self, signal: Signal) -> bool {
@@ -212,11 +213,12 @@ impl WorkerProcess {
 
     /// Ends and reaps this process and all children of this program in its process group, and tells how this one ended.
     ///
-    /// A process cannot be added to the group meanwhile: the kernel refuses a fork to a process that has a signal pending.
-    /// As long as one of the group is left, the group's number is nobody else's; and when the last one is gone, numbers are
-    /// given out in a circle, so this one does not come back before the next call has said that nobody is there.
+    /// A process cannot be added to the group meanwhile: the kernel refuses a fork to a process that has a signal pending. As long
+    /// as one of the group is left, the group's number belongs to no other one; and when the last one is gone, numbers are given
+    /// out in a circle, so this one does not come back before the next call has said that the group is empty.
     ///
-    /// The caller has other things to do: what has not ended within [`LONGEST_REAP`] is reaped by a thread that nobody waits for.
+    /// The caller has other things to do: what has not ended within [`LONGEST_REAP`] is reaped by a thread that no other one waits
+    /// for.
     #[cfg(target_os = "linux")]
     pub(crate) fn reap_group(&mut self) -> WorkerExit {
         if let Some(exit) = self.exit {
@@ -230,7 +232,7 @@ impl WorkerProcess {
         let _ = rustix::process::pidfd_send_signal(&self.pidfd, Signal::KILL);
         let until = Instant::now() + LONGEST_REAP;
         let mut own = None;
-        // Without a member left the number may be a stranger's, or that of another worker's group.
+        // Without a member left the number may be that of any other group, such as another worker's.
         let is_there = is_there && !reap_members(self.pid, &mut own, Some(until));
         let own = own.or_else(|| self.try_reap_until(until));
         if is_there || own.is_none() {
@@ -262,7 +264,7 @@ impl WorkerProcess {
     }
 }
 
-/// So long somebody who has other things to do waits for the end of a process that was killed. Most have ended long before.
+/// So long a thread that has other things to do waits for the end of a process that was killed. Most have ended long before.
 const LONGEST_REAP: Duration = Duration::from_millis(100);
 
 /// Reaps all children of this program in this process group, and notes how its leader ended. `false` when some are left at that
@@ -288,8 +290,8 @@ fn reap_members(leader: Pid, own: &mut Option<WorkerExit>, until: Option<Instant
     }
 }
 
-/// Has processes that were killed reaped by a thread that nobody waits for. Where there is none to be had they stay zombies until
-/// this program ends.
+/// Has processes that were killed reaped by a thread that no other one waits for. Where no thread can be started they stay zombies
+/// until this program ends.
 fn leave_to_reaper(reap: impl FnOnce() + Send + 'static) {
     let _ = std::thread::Builder::new().name("executor-reaper".to_owned()).spawn(reap);
 }
@@ -315,7 +317,7 @@ impl Drop for WorkerProcess {
     }
 }
 
-/// What it takes to start a program, and the system does not say which of it is missing.
+/// Explains an error of starting a program, where the system does not say what is missing.
 fn name_cause(error: io::Error, directory: Option<&PathBuf>) -> io::Error {
     // Looking up its own entry takes the permission that entering it takes.
     if let Some((directory, Err(cause))) = directory.map(|directory| (directory, fs::metadata(directory.join(".")))) {
@@ -353,7 +355,7 @@ fn wait_for(id: WaitId<'_>, at_once: bool) -> Option<WorkerExit> {
             Ok(Some(status)) => return Some(exit_of(status.terminating_signal(), status.exit_status())),
             Ok(None) if at_once => return None,
             Err(Errno::INTR) => {}
-            // Somebody else in this program has reaped it.
+            // Other code in this program has reaped it.
             Ok(None) | Err(_) => return Some(WorkerExit::Unknown),
         }
     }
@@ -379,7 +381,7 @@ pub(crate) fn exit_now() -> ! {
     std::process::abort()
 }
 
-/// Ends this process as [`exit_now`], and before it whatever is in its process group, if the group is its own.
+/// Ends this process like [`exit_now`], and before that all processes in its group, if the group is its own.
 pub(crate) fn exit_with_group() -> ! {
     let own = rustix::process::getpid();
     if rustix::process::getpgrp() == own {
@@ -396,7 +398,7 @@ mod tests {
     fn a_process_that_was_gone_at_once_is_started_again() {
         let mut child = Command::new("true").spawn().unwrap();
         let pid = Pid::from_raw(child.id().cast_signed()).unwrap();
-        // As where SIGCHLD is ignored.
+        // The child is gone without a status, as where SIGCHLD is ignored.
         child.wait().unwrap();
         let error = WorkerProcess::of_child(pid, true).unwrap_err();
         assert!(is_for_a_moment(&error), "{error:?}");

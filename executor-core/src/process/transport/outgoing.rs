@@ -80,7 +80,7 @@ impl Outgoing {
         self.pieces.push_back(Piece::Share(share, file));
     }
 
-    /// Sends some of the first segment, and no more than `most` bytes unless they go with a file.
+    /// Sends some of the first piece, and no more than `most` bytes unless they go with a file.
     fn send_first(&mut self, socket: BorrowedFd<'_>, most: usize) -> io::Result<usize> {
         let Some(first) = self.pieces.front_mut() else { return Ok(0) };
         #[cfg(target_os = "linux")]

@@ -265,7 +265,7 @@ impl RingWorker {
         Ok(Some(8))
     }
 
-    /// Room for the next reply, as much of it as there is in one segment; `None` when the parent has to read something first.
+    /// Room for the next reply, as much of it as is contiguous; `None` when the parent has to read a reply first.
     pub(super) fn try_room(&self) -> Option<Output<'_>> {
         let mut position = self.produced.get();
         let rest = CAPACITY - offset(position);

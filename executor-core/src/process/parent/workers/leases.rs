@@ -151,7 +151,7 @@ impl Leases {
                 self.next += 1;
                 self.next - 1
             }
-            None => return Err("the worker has too many pieces of shared memory".to_owned()),
+            None => return Err("the worker has leases of too many segments of shared memory".to_owned()),
         };
         // ORDERING: told by the record. The count that is there must not count for the new segment.
         lender.count(slot).store(0, Ordering::Relaxed);
@@ -161,7 +161,7 @@ impl Leases {
         }
         if !store::lend(segment, Lease::new(Arc::clone(lender), slot)) {
             self.free.push(slot);
-            return Err("the piece of shared memory is gone".to_owned());
+            return Err("the segment of shared memory is gone".to_owned());
         }
         self.slots.insert(segment.id(), slot);
         Ok(slot)
