@@ -1,4 +1,5 @@
-//! What must hold: every answer, why there is none, how often a future resolves, and that the numbers add up.
+//! The checks: that every answer is right, that every error has a reason, that each future resolves once, and that the numbers
+//! add up.
 
 use std::{
     sync::{
@@ -18,27 +19,27 @@ use super::{
     user_code::Mood,
 };
 
-/// What a task is expected to do when nobody interferes.
+/// The expected behavior of a task that is not interfered with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Plan {
     Answer,
     Panic,
     /// Ends its worker process.
     Crash,
-    /// Has an argument, a result or a configuration that gets in the way on its way to another process.
+    /// Has an argument, a result or a configuration whose own code misbehaves on the way to another process.
     UserCode(Mood),
 }
 
-/// A task, and what was done to it.
+/// A task, and what the driver has done to it.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Expect {
     pub(super) argument: u64,
     pub(super) plan: Plan,
-    /// Somebody asked for its end.
+    /// The driver has asked for its end.
     pub(super) may_be_cancelled: bool,
-    /// `cancel` said that it is cancelled.
+    /// `cancel` returned that it is cancelled.
     pub(super) is_cancelled: bool,
-    /// `kill` said that it will be.
+    /// `kill` returned that it will be killed.
     pub(super) is_killed: bool,
     pub(super) may_time_out: bool,
     pub(super) may_expire: bool,
@@ -73,7 +74,7 @@ impl Expect {
     }
 }
 
-/// What may happen to any task of a round.
+/// Events that may happen to any task of a round.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Hazards {
     /// Workers are processes.
@@ -84,13 +85,13 @@ pub(super) struct Hazards {
     pub(super) breaks: bool,
 }
 
-/// What all drivers of one round share.
+/// The state that all drivers of one round share.
 #[derive(Debug, Default)]
 pub(super) struct Round {
     pub(super) hazards: Hazards,
-    /// The most that a shutdown has asked for; 0: there was none.
+    /// The strongest shutdown that was asked for; 0 for none.
     ending: AtomicU8,
-    /// Submitted tasks can only be bounded, not counted.
+    /// The number of submitted tasks is only known to be at least the count.
     inexact: AtomicBool,
     submitted: Arc<AtomicU64>,
     wrong: Mutex<Vec<String>>,
@@ -104,7 +105,7 @@ impl Round {
         Self { hazards, ..Self::default() }
     }
 
-    /// Notes that somebody is about to end the pool.
+    /// Notes that a driver is about to end the pool.
     pub(super) fn begin_end(&self, how: Shutdown) {
         let rank = match how {
             Shutdown::Drain => 1,
@@ -128,7 +129,7 @@ impl Round {
 
     pub(super) fn wrong(&self, what: impl Into<String>) {
         let what = what.into();
-        // At once: the program may never come to the end of the round.
+        // Printed at once, since the program may never reach the end of the round.
         crate::tell::tell!("wrong: {what}");
         self.wrong.lock().unwrap_or_else(PoisonError::into_inner).push(what);
     }
@@ -199,7 +200,7 @@ impl Round {
         self.require(good, || format!("a task was refused: {error:?}, ending {:?}", self.ending));
     }
 
-    /// The numbers at the end: what was submitted has ended, one way or another.
+    /// Checks the numbers at the end: each submitted task has ended, by a result or an error.
     pub(super) fn check_stats(&self, stats: &Stats, tally: Option<&Tally>) {
         let ended = stats.done + stats.failed + stats.cancelled;
         self.require(stats.queued == 0 && stats.running == 0, || format!("at the end something is left: {stats:?}"));
@@ -224,7 +225,7 @@ impl Round {
         self.submitted.load(Ordering::SeqCst).max(stats.done + stats.failed + stats.cancelled)
     }
 
-    /// Counts a task that went round [`Counted`].
+    /// Counts a task that was not submitted through [`Counted`].
     pub(super) fn count_submitted(&self) {
         self.submitted.fetch_add(1, Ordering::SeqCst);
     }
@@ -250,7 +251,7 @@ impl Callbacks {
         }
     }
 
-    /// Waits until all were called, at most so long; how many were added and called.
+    /// Waits until all callbacks were called, at most for `limit`. Returns how many were added and how many called.
     pub(super) fn wait(&self, limit: Duration) -> (u64, u64) {
         let numbers = self.numbers.lock().unwrap_or_else(PoisonError::into_inner);
         let waiting = self.changed.wait_timeout_while(numbers, limit, |(added, called)| called < added);
@@ -258,7 +259,7 @@ impl Callbacks {
     }
 }
 
-/// What an observer of a thread pool has seen.
+/// Counts of an observer of a thread pool.
 #[derive(Debug, Default)]
 pub(super) struct Tally {
     queued: AtomicU64,
@@ -280,7 +281,7 @@ impl Observer for Tally {
     }
 }
 
-/// An executor whose tasks are counted on their way in.
+/// An executor whose tasks are counted when they are submitted.
 pub(super) struct Counted<E: Executor> {
     pub(super) inner: E,
     core: CountedHandle<E::Handle>,
@@ -354,7 +355,7 @@ impl<C: Submit> Submit for CountedHandle<C> {
         let outcome = self.core.submit_tasks(task, args, options);
         match &outcome {
             Ok(futures) => drop(self.round.submitted.fetch_add(futures.len() as u64, Ordering::SeqCst)),
-            // Some of them may have been taken.
+            // The pool may have taken some of them.
             Err(_) => self.round.inexact.store(true, Ordering::SeqCst),
         }
         outcome

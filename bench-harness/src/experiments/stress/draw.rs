@@ -1,4 +1,4 @@
-//! What is drawn at random.
+//! Random choices.
 
 use executor_core::Shutdown;
 use workloads::Random;
@@ -10,7 +10,7 @@ pub(super) fn below(random: &mut Random, limit: u64) -> u64 {
     random.next_u64() % limit.max(1)
 }
 
-/// A seed below another one.
+/// A seed that derives from another one.
 pub(super) fn mix(seed: u64, number: u64) -> u64 {
     answer(seed ^ answer(number))
 }
@@ -21,7 +21,7 @@ pub(super) fn perhaps(random: &mut Random, one_in: u64, most: u64) -> Option<usi
     (below(random, one_in) == 0).then_some(number)
 }
 
-/// One of the ways to end a pool.
+/// A random kind of shutdown.
 pub(super) fn shutdown(random: &mut Random) -> Shutdown {
     [Shutdown::Drain, Shutdown::CancelQueued, Shutdown::Kill][below(random, 3) as usize]
 }

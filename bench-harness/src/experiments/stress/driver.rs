@@ -1,4 +1,4 @@
-//! A driver: one thread that does to an executor what its seed says, and checks what comes of it.
+//! A driver: one thread that performs the operations on an executor that its seed gives, and checks their outcomes.
 
 use std::sync::Arc;
 
@@ -12,13 +12,13 @@ use super::{
 };
 use crate::error::LabError;
 
-/// A task that nobody has asked for its result yet.
+/// A task whose result is still to be asked for.
 pub(super) type Held = (Expect, TaskFuture<u64>);
 /// A pool built for one round.
 pub(super) struct Built<S> {
     pub(super) pool: S,
     pub(super) round: Arc<Round>,
-    /// Where the pool has an observer.
+    /// Set where the pool has an observer.
     pub(super) tally: Option<Arc<Tally>>,
     pub(super) about: String,
 }
@@ -28,16 +28,16 @@ pub(super) trait StressSubject: Executor + Send + Sync + Sized + 'static {
     /// `submit` runs the task.
     const RUNS_AT_ONCE: bool = false;
 
-    /// Which one, where there are several of a type.
+    /// Tells apart executors of one type.
     type Variant: Copy;
 
-    /// A new one, as the random numbers say.
+    /// Builds a new executor with random settings.
     fn build(variant: Self::Variant, random: &mut Random) -> Result<Built<Self>, LabError>;
 
-    /// Does something that only this executor can.
+    /// Performs an operation that only this executor has.
     fn special(driver: &mut Driver<'_, Self>, random: &mut Random);
 
-    /// More to say of it when it hangs.
+    /// More about its state, for the report of a hang.
     fn details(&self) -> String {
         String::new()
     }
@@ -68,13 +68,13 @@ impl<S: StressSubject> Driver<'_, S> {
         }
     }
 
-    /// Takes one of those held out.
+    /// Takes out a random held task.
     pub(super) fn take(&mut self, random: &mut Random) -> Option<Held> {
         let place = below(random, self.held.len() as u64) as usize;
         (!self.held.is_empty()).then(|| self.held.swap_remove(place))
     }
 
-    /// Takes the last few out.
+    /// Takes out the last few held tasks.
     pub(super) fn take_some(&mut self, random: &mut Random) -> Vec<Held> {
         let count = below(random, 16) as usize;
         self.held.split_off(self.held.len().saturating_sub(count))

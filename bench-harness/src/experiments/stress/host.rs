@@ -1,5 +1,5 @@
-//! What a host, its system and its tasks ordinarily do to a process pool: workers that are stopped for a while, descriptors
-//! that run out for a moment, and forked copies of the program that still have its pools in their memory.
+//! Ordinary events around a process pool: workers that are stopped for a while, descriptors that run out for a moment, and
+//! forked copies of the program that still have its pools in their memory.
 
 use std::{
     fs::File,
@@ -30,25 +30,25 @@ use super::{
 
 type Pool = Counted<ProcessPoolExecutor>;
 
-/// A task after which its worker has had no descriptor left for a moment.
+/// A task during which its worker has no descriptor left for a moment.
 pub(super) fn plugs(x: u64) -> u64 {
     let before = getrlimit(Resource::Nofile);
     let opened = || File::open("/dev/null").ok();
-    // So that it is soon over.
+    // Few descriptors, so that opening them is soon over.
     let most = before.current.unwrap_or(4096).min(256);
     let lowered = setrlimit(Resource::Nofile, Rlimit { current: Some(most), ..before });
     if lowered.is_ok() {
         let files: Vec<File> = iter::from_fn(opened).take(most as usize).collect();
-        // What the parent sends meanwhile cannot be received: that is the scenario.
+        // Descriptors that the parent sends meanwhile cannot be received: that is the scenario.
         thread::sleep(Duration::from_millis(x % 4));
         drop(files);
-        // A limit may be raised up to what it was.
+        // The limit may be raised to its old value.
         let _ = setrlimit(Resource::Nofile, before);
     }
     answer(x)
 }
 
-/// Stops a worker for a moment, while there is something for it to do, and lets it go on.
+/// Stops a worker for a moment, while there is work for it, and lets it continue.
 pub(super) fn stop_worker(driver: &mut Driver<'_, Pool>, random: &mut Random) {
     let pids = driver.pool.inner.worker_pids();
     if pids.is_empty() {
@@ -59,11 +59,11 @@ pub(super) fn stop_worker(driver: &mut Driver<'_, Pool>, random: &mut Random) {
     let (x, pause) = (random.next_u64(), Duration::from_millis(below(random, 40)));
     let options = TaskOptions::new().timeout(Duration::from_millis(1 + below(random, 30)));
     thread::scope(|scope| {
-        // By another thread: where it is the only worker, and the queue is full, a submit waits for just this.
+        // Another thread lets it continue: where it is the only worker and the queue is full, a submit waits for just that.
         scope.spawn(|| {
             // That is the scenario.
             thread::sleep(pause);
-            // It may have been killed, and replaced, meanwhile.
+            // The worker may have been killed and replaced meanwhile.
             let _ = rustix::process::pidfd_send_signal(&handle, Signal::CONT);
         });
         let limited = driver.pool.submit_with(tasks::busy, x, options);
@@ -76,12 +76,12 @@ pub(super) fn stop_worker(driver: &mut Driver<'_, Pool>, random: &mut Random) {
 /// How long a forked copy may take before it is a hang.
 const COPY_TAKES: Duration = Duration::from_secs(20);
 
-/// Has a copy of the program use the pool that it finds in its memory. It has to be told that it cannot, soon, and nothing of
-/// that may be noticed here.
+/// Has a forked copy of the program use the pool that it finds in its memory. The copy must soon get an error, and this process
+/// must notice nothing of it.
 pub(super) fn fork_copy(driver: &mut Driver<'_, Pool>, random: &mut Random) {
     let x = random.next_u64();
     let ends_by_drop = below(random, 2) == 0;
-    // SAFETY: the copy calls nothing but the pool, whose promise is just that it may, and leaves by `_exit`.
+    // SAFETY: the copy calls only the pool, which promises that a forked copy may call it, and leaves by `_exit`.
     #[expect(unsafe_code, reason = "a forked copy is the scenario")]
     let copy = unsafe { fork() };
     match copy {
@@ -94,7 +94,7 @@ pub(super) fn fork_copy(driver: &mut Driver<'_, Pool>, random: &mut Random) {
             if ends_by_drop {
                 pool.inner.shutdown(executor_core::Shutdown::Kill, None);
             }
-            // SAFETY: ends this process, and runs nothing more of it.
+            // SAFETY: `_exit` ends this process and runs no more of its code.
             #[expect(unsafe_code, reason = "exit handlers belong to the program, not to its copy")]
             unsafe {
                 nix::libc::_exit(code)
@@ -109,7 +109,7 @@ pub(super) fn fork_copy(driver: &mut Driver<'_, Pool>, random: &mut Random) {
                 }
             };
             if status == Ok(WaitStatus::StillAlive) {
-                // It has hung; what it says is of no use any more.
+                // The copy has hung; its status says no more.
                 let _ = (kill(child, Number::SIGKILL), waitpid(child, None));
             }
             driver.round.require(matches!(status, Ok(WaitStatus::Exited(_, 0))), || {
@@ -118,7 +118,7 @@ pub(super) fn fork_copy(driver: &mut Driver<'_, Pool>, random: &mut Random) {
             let outcome = driver.pool.submit(tasks::quick, x);
             driver.hold(outcome, Expect::new(Plan::Answer, x), false);
         }
-        // No memory, or no process left, for a moment.
+        // For a moment there was no memory or no process left.
         Err(_) => {}
     }
 }

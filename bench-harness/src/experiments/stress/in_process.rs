@@ -54,7 +54,7 @@ impl StressSubject for Counted<RayonExecutor> {
         }
         let weak = Arc::downgrade(driver.pool);
         let outcome = driver.pool.inner.spawn(move || {
-            // Waits, with and without a limit, for tasks of its own pool.
+            // The task waits, with and without a limit, for tasks of its own pool.
             for number in 0..depth {
                 let Some(pool) = weak.upgrade() else { break };
                 let Ok(future) = pool.submit(tasks::quick, number) else { break };
@@ -71,7 +71,7 @@ impl StressSubject for Counted<RayonExecutor> {
     }
 }
 
-/// Holds a task that was spawned past the counting.
+/// Holds a task that was spawned without being counted.
 fn hold_spawned<S: StressSubject>(driver: &mut Driver<'_, S>, outcome: Result<TaskFuture<u64>, SubmitError>, x: u64) {
     if outcome.is_ok() {
         driver.round.count_submitted();

@@ -1,4 +1,4 @@
-//! What a pool may have left behind: threads, processes, files, memory.
+//! Leaks: threads, processes, files and memory that a pool may have left behind.
 
 use std::{
     collections::BTreeMap,
@@ -14,17 +14,17 @@ use crate::runner::process_tree;
 /// Set in the environment of every worker process to the id of the process that the pool is in.
 const MARK: &str = "EXECUTOR_CORE_WORKER_OF";
 
-/// Threads that belong to no pool, and end when they have had nothing to do for some seconds, or never.
+/// Threads that belong to no pool, and end after some idle seconds or never.
 const SERVICE: [&str; 2] = ["executor-callba", "executor-deadli"];
-/// As many of them may run callbacks.
+/// The most of them that may run callbacks.
 const MOST_SERVICE: usize = 130;
 
-/// What there is at one moment.
+/// The resources of the program at one moment.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Inventory {
-    /// By name.
+    /// Threads by name.
     threads: BTreeMap<String, usize>,
-    /// By kind.
+    /// Files by kind.
     files: BTreeMap<String, usize>,
     /// Children, zombies included, and orphans of a pool.
     processes: Vec<String>,
@@ -32,7 +32,7 @@ pub(super) struct Inventory {
 }
 
 impl Inventory {
-    /// Only Linux tells; elsewhere there is nothing.
+    /// The current resources. Only Linux reports them; elsewhere the inventory is empty.
     pub(super) fn take() -> Self {
         let mut this = Self { processes: processes(), ..Self::default() };
         for entry in entries("/proc/self/task") {
@@ -48,7 +48,7 @@ impl Inventory {
             }
         }
         for entry in entries("/proc/self/fd") {
-            // The one for reading the folder itself is gone by now.
+            // The descriptor for reading the folder itself is closed by now.
             let Ok(target) = fs::read_link(&entry) else { continue };
             let target = target.to_string_lossy().into_owned();
             *this.files.entry(target.split(":[").next().unwrap_or_default().to_owned()).or_default() += 1;
@@ -56,7 +56,7 @@ impl Inventory {
         this
     }
 
-    /// What is there that was not there before.
+    /// Resources that were not there before.
     fn beyond(&self, before: &Self) -> Vec<String> {
         let more = |what: &str, now: &BTreeMap<String, usize>, before: &BTreeMap<String, usize>| -> Vec<String> {
             now.iter()
@@ -75,20 +75,21 @@ impl Inventory {
         left
     }
 
-    /// After the first pool: it has opened what there is once for the whole program, which counts as there before.
+    /// Called after the first pool, which has opened the files that exist once for the whole program: these count as there
+    /// before.
     pub(super) fn accept_files(&mut self) {
-        // Those that the pool's threads and workers have open go with them.
+        // Files of the pool's threads and workers are closed with these.
         self.wait_for(|now| now.files.clear());
         self.files = Self::take().files;
     }
 
-    /// What is still there some time after everything should have gone.
+    /// Resources that are left some time after all should be gone.
     pub(super) fn left(&self) -> Vec<String> {
         self.wait_for(|_| {})
     }
 
-    /// Waits until nothing is left but what was there before or does not count. Threads and processes end a little after
-    /// those who wait for them have been told.
+    /// Waits until only resources are left that were there before or do not count. Threads and processes end a little after
+    /// their waiters are woken.
     fn wait_for(&self, without: impl Fn(&mut Self)) -> Vec<String> {
         let end = Instant::now() + Duration::from_secs(10);
         loop {
@@ -98,7 +99,7 @@ impl Inventory {
             if left.is_empty() || Instant::now() >= end {
                 return left;
             }
-            // Nobody tells when a thread that nobody joins has ended.
+            // The end of a detached thread is not signaled, so the loop polls.
             thread::sleep(Duration::from_millis(2));
         }
     }
@@ -111,7 +112,7 @@ fn entries(folder: &str) -> Vec<std::path::PathBuf> {
 fn processes() -> Vec<String> {
     let this = std::process::id();
     let mark = format!("{MARK}={this}");
-    let is_ours = |path: &Path| {
+    let is_of_pool = |path: &Path| {
         fs::read(path.join("environ"))
             .is_ok_and(|text| text.split(|byte| *byte == 0).any(|variable| variable == mark.as_bytes()))
     };
@@ -121,14 +122,14 @@ fn processes() -> Vec<String> {
         if path.ends_with("self") || path.ends_with("thread-self") {
             continue;
         }
-        if parent == this || is_ours(&path) {
+        if parent == this || is_of_pool(&path) {
             found.push(format!("{} in state {state}, child of {parent}", path.display()));
         }
     }
     found
 }
 
-/// Memory of this process that counts, in KiB; 0 where nobody tells.
+/// Memory of this process that counts, in KiB; 0 where the system does not report it.
 pub(super) fn memory() -> u64 {
     let text = fs::read_to_string("/proc/self/smaps_rollup").unwrap_or_default();
     let field = text.lines().find_map(|line| line.strip_prefix("Pss:"));
@@ -139,11 +140,11 @@ pub(super) fn memory() -> u64 {
 #[derive(Debug, Default)]
 pub(super) struct Trend(Vec<u64>);
 
-/// Fewer points than this say nothing.
+/// Fewer points than this are not compared.
 const POINTS: usize = 24;
-/// What the allocator may keep, more or less, in KiB.
+/// Memory that the allocator may keep, in KiB, roughly.
 const SLACK: u64 = 24 * 1024;
-/// And what it keeps at most after a round that took much, in KiB.
+/// The most that it keeps after a large round, in KiB.
 const MOST_KEPT: u64 = 128 * 1024;
 
 impl Trend {
@@ -151,7 +152,7 @@ impl Trend {
         self.0.push(memory());
     }
 
-    /// Medians of the second, the third and the last quarter: the first one still warms up.
+    /// Medians of the second, third and last quarter; the first quarter is warm-up.
     fn quarters(&self) -> Option<[u64; 3]> {
         if self.0.len() < POINTS {
             return None;
@@ -166,13 +167,13 @@ impl Trend {
         Some([1, 2, 3].map(median))
     }
 
-    /// Memory early and late, where there are enough points to tell.
+    /// Memory early and late, where there are enough points to compare.
     pub(super) fn ends(&self) -> Option<(u64, u64)> {
         self.quarters().map(|[early, _, late]| (early, late))
     }
 
-    /// Growth that goes on, or is too large for the allocator. What comes once and stays is the allocator's: it keeps a heap for
-    /// each of several threads, and each of them grows to the largest round it has seen.
+    /// A leak: memory that keeps growing, or a growth that is too large for the allocator. A single step that stays is the
+    /// allocator's: it keeps a heap for each of several threads, and each heap grows to the largest round that it has seen.
     pub(super) fn leak(&self) -> Option<String> {
         let [early, middle, late] = self.quarters()?;
         let grown = late.saturating_sub(early);

@@ -1,4 +1,4 @@
-//! Maps of every kind, and the check of what they yield.
+//! Maps of every kind, and checks of their results.
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
@@ -12,7 +12,7 @@ use super::{
     tasks::{self, answer},
 };
 
-/// How one map is set.
+/// The settings of one map.
 #[derive(Debug, Clone, Copy)]
 struct Settings {
     items: u64,
@@ -25,7 +25,7 @@ struct Settings {
     stops: bool,
     time_limit: Option<Duration>,
     task_limit: Option<Duration>,
-    /// Drops the map after so many items.
+    /// The map is dropped after this many items.
     take: usize,
 }
 
@@ -47,7 +47,7 @@ impl Settings {
         }
     }
 
-    /// A panic costs its stack, as text, and so some time; an item may cost a process of its own, where each has one task.
+    /// Fewer items where each is slow: a panic formats its backtrace, and an item may need a process of its own.
     fn limited(mut self, round: &Round) -> Self {
         if round.hazards.processes {
             self.items = self.items.min(2000);
@@ -92,7 +92,7 @@ impl Settings {
     }
 }
 
-/// The error of a task to which nobody has done anything.
+/// Checks the error of a task that was not interfered with.
 pub(super) fn check_error(round: &Round, error: &TaskError) {
     round.require(round.explains(&Expect::new(Plan::Answer, 0), error), || format!("for no reason: {error:?}"));
 }
@@ -157,7 +157,7 @@ pub(super) fn unordered<S: StressSubject>(pool: &Arc<S>, round: &Round, random: 
 pub(super) fn into_vec<S: StressSubject>(pool: &Arc<S>, round: &Round, random: &mut Random) {
     let mut settings = Settings::draw(random).limited(round);
     if below(random, 2) == 0 {
-        // The way in which thread pools gather by themselves.
+        // The method by which thread pools collect results themselves.
         settings = Settings { buffer: None, task_limit: None, starts: false, ..settings };
     }
     let outcome = if settings.panics {

@@ -1,8 +1,8 @@
 //! A stress program: several drivers do random things to one pool until a round ends it in a random way; then nothing may be
 //! lost, pending or left behind, and the next round builds another pool.
 //!
-//! What each driver does follows from the seed, the executor, the number of the round and that of the driver. When it happens
-//! does not.
+//! The operations of each driver follow from the seed, the executor, the number of the round and that of the driver. Their
+//! timing does not.
 
 mod checks;
 mod draw;
@@ -46,7 +46,7 @@ use crate::error::LabError;
 
 pub(crate) use outcome::{Outcome, Settings, StressTarget, command};
 
-/// Runs until the time is over or something is wrong. A hang ends the program.
+/// Runs until the time is over or a check fails. A hang ends the program.
 pub(crate) fn run(settings: &Settings) -> Result<Outcome, LabError> {
     quieten_expected_panics();
     let targets = match settings.target {
@@ -77,7 +77,7 @@ pub(crate) fn run(settings: &Settings) -> Result<Outcome, LabError> {
     Ok(Outcome { seed: settings.seed, command: command(settings), executors })
 }
 
-/// Callbacks panic on purpose, and that is reported by the hook.
+/// Keeps the panic hook from reporting panics of callbacks, which are on purpose.
 fn quieten_expected_panics() {
     let previous = panic::take_hook();
     panic::set_hook(Box::new(move |info| {
@@ -97,7 +97,7 @@ fn stress<S: StressSubject>(settings: &Settings, variant: S::Variant) -> Result<
     let mut before = Inventory::take();
     let end_with = |command: String| {
         move |report: &str| {
-            crate::tell::tell!("hang: somebody made no progress\n{report}reproduce: {command}");
+            crate::tell::tell!("hang: a thread made no progress\n{report}reproduce: {command}");
             std::process::exit(i32::from(HANG));
         }
     };
@@ -105,7 +105,7 @@ fn stress<S: StressSubject>(settings: &Settings, variant: S::Variant) -> Result<
     while stressed.reproduce.is_none() && (Instant::now() < until || stressed.rounds < 2) {
         let number = settings.round.unwrap_or(stressed.rounds);
         let reproduce = command(&Settings { round: Some(number), ..*settings });
-        // The last round has to end as well.
+        // The last round needs some time to end as well.
         let round = run_round::<S>(
             settings,
             variant,

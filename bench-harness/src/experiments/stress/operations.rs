@@ -1,4 +1,4 @@
-//! What a driver does, one operation after the other.
+//! The operations of a driver.
 
 use std::{
     sync::atomic::Ordering,
@@ -15,7 +15,7 @@ use super::{
     maps, shared, tasks,
 };
 
-/// More than this and the oldest are asked for their results.
+/// Above this number of held tasks, the oldest are asked for their results.
 const MOST_HELD: usize = 64;
 #[derive(Debug, Clone, Copy)]
 enum Operation {
@@ -56,7 +56,8 @@ enum Operation {
 
 use Operation as O;
 
-/// Each as often as it is here; `End` only where the round allows it.
+/// Operations are drawn from this list, so each is as likely as it is frequent here; `End` is drawn apart, where the round
+/// allows it.
 const OPERATIONS: &[Operation] = &[
     O::Submit,
     O::Submit,
@@ -105,8 +106,8 @@ const OPERATIONS: &[Operation] = &[
     O::Special,
 ];
 impl<S: StressSubject> Driver<'_, S> {
-    /// Does so many operations, or as many as there is time for; what it still holds at the end. Each has random numbers of
-    /// its own, so that what happens in one changes nothing in those after it.
+    /// Performs `operations` operations, or as many as there is time for. Returns the tasks that it still holds at the end.
+    /// Each operation has random numbers of its own, so that the outcome of one does not change those after it.
     pub(super) fn run(mut self, seed: u64, operations: u64, ends_early: bool, until: Instant) -> Vec<Held> {
         for number in 0..operations {
             if Instant::now() >= until || self.round.is_wrong() {
@@ -175,7 +176,7 @@ impl<S: StressSubject> Driver<'_, S> {
             O::Callback => self.callback(random),
             O::OnResult => self.on_result(random),
             O::Await => self.await_one(random),
-            // Detaches the tasks, which go on.
+            // Dropping detaches the tasks, which continue.
             O::Drop => drop(self.held.split_off(self.held.len() / 2)),
             O::Settle => {
                 for held in std::mem::take(&mut self.held) {
@@ -216,7 +217,7 @@ impl<S: StressSubject> Driver<'_, S> {
         }
     }
 
-    /// Ends the pool, while others still work with it.
+    /// Ends the pool while other drivers still work with it.
     fn end(&self, x: u64, random: &mut Random) {
         let how = shutdown(random);
         self.round.begin_end(how);

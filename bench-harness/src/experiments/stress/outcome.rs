@@ -1,11 +1,11 @@
-//! What a stress is asked for, and what came of it.
+//! The settings of a stress run, and its outcome.
 
 use std::{process::ExitCode, time::Duration};
 
 use clap::ValueEnum;
 use serde::Serialize;
 
-/// What is put under stress.
+/// The executor under stress.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum StressTarget {
@@ -21,7 +21,7 @@ pub(crate) enum StressTarget {
     Rayon,
     /// `SerialExecutor`.
     Serial,
-    /// One after the other.
+    /// All of them, one after the other.
     All,
 }
 
@@ -36,20 +36,20 @@ impl StressTarget {
     }
 }
 
-/// What to do.
+/// The settings.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Settings {
-    /// For each executor.
+    /// Duration for each executor.
     pub(crate) time: Duration,
     pub(crate) seed: u64,
     pub(crate) target: StressTarget,
-    /// Only this one, again and again.
+    /// Only this round, again and again.
     pub(crate) round: Option<u64>,
-    /// Who does one thing for longer than this is hanging.
+    /// A thread whose step takes longer than this hangs.
     pub(crate) patience: Duration,
 }
 
-/// What came of it.
+/// The outcome of all executors.
 #[derive(Debug, Serialize)]
 pub(crate) struct Outcome {
     pub(super) seed: u64,
@@ -57,7 +57,7 @@ pub(crate) struct Outcome {
     pub(super) executors: Vec<Stressed>,
 }
 
-/// One executor.
+/// The outcome of one executor.
 #[derive(Debug, Default, Serialize)]
 pub(super) struct Stressed {
     pub(super) executor: String,
@@ -74,7 +74,7 @@ pub(super) struct Stressed {
     pub(super) memory_late_kib: Option<u64>,
     pub(super) wrong: Vec<String>,
     pub(super) leaks: Vec<String>,
-    /// The round in which the first of these was seen, as a command.
+    /// The command that repeats the round in which the first of these was seen.
     pub(super) reproduce: Option<String>,
 }
 
@@ -127,7 +127,7 @@ impl Outcome {
     }
 }
 
-/// The command that does the same again.
+/// The command that repeats the run.
 pub(crate) fn command(settings: &Settings) -> String {
     let Settings { time, seed, target, round, .. } = settings;
     let round = round.map_or_else(String::new, |round| format!(" --round {round}"));

@@ -1,4 +1,4 @@
-//! What only a process pool can do: its workers die, are killed, and are replaced.
+//! Operations of process pools only: workers die, are killed, and are replaced.
 
 use std::{sync::Arc, time::Duration};
 
@@ -101,7 +101,7 @@ impl StressSubject for Pool {
                 }
             }
             4 if driver.pool.inner.fork_server_pid().is_some() => {
-                // Costs no task.
+                // This costs no task.
                 if let Some(pid) = driver.pool.inner.fork_server_pid() {
                     signal_child(pid, Signal::KILL);
                 }

@@ -19,7 +19,7 @@ use super::{
 };
 use crate::error::LabError;
 
-/// One round, over.
+/// The outcome of one round.
 pub(super) struct RoundOutcome {
     pub(super) operations: u64,
     pub(super) tasks: u64,
@@ -76,7 +76,7 @@ pub(super) fn run_round<S: StressSubject>(
     let (stats, workers_died) = end(pool, &round, &mut random, &heartbeat, tally.as_deref());
     heartbeat.step("asks for what the drivers have left");
     for (expect, future) in held {
-        // Where the pool was only dropped, a task or a callback may have been the last to hold on to it.
+        // Where the pool was only dropped, a task or a callback may have held its last reference.
         round.require(future.done() || !stats.is_complete, || {
             format!("{future:?} is pending after the end of its pool")
         });
@@ -101,12 +101,12 @@ pub(super) fn run_round<S: StressSubject>(
 
 /// How a pool has ended.
 struct End {
-    /// Nothing of it can be pending.
+    /// No task of it can be pending.
     is_complete: bool,
     tasks: u64,
 }
 
-/// Ends the pool in one of the ways, and looks at its numbers.
+/// Ends the pool in a random manner, and checks its numbers.
 fn end<S: StressSubject>(
     pool: Arc<S>,
     round: &Round,
@@ -115,11 +115,11 @@ fn end<S: StressSubject>(
     tally: Option<&checks::Tally>,
 ) -> (End, u64) {
     let mut steps: Vec<(Shutdown, Option<Duration>)> = Vec::new();
-    let way = below(random, 5);
-    if way == 0 {
+    let manner = below(random, 5);
+    if manner == 0 {
         steps.push((shutdown(random), Some(Duration::from_micros(below(random, 3000)))));
     }
-    if way < 4 {
+    if manner < 4 {
         steps.push((shutdown(random), None));
     }
     for (how, deadline) in &steps {
@@ -141,7 +141,7 @@ fn end<S: StressSubject>(
     }
     end.tasks = round.submitted(&stats);
     heartbeat.step("drops the pool");
-    // Otherwise a callback or a task holds on to it for a moment, and drops it.
+    // Otherwise a callback or a task holds a reference for a moment, and drops the pool.
     if let Some(pool) = Arc::into_inner(pool) {
         drop(pool);
         end.is_complete = true;

@@ -1,4 +1,4 @@
-//! Shared memory that goes to workers and comes back, and of which they keep some: its bytes never change.
+//! Shared bytes that are sent to workers and back, and some of which workers keep: their content never changes.
 
 use std::{
     collections::VecDeque,
@@ -15,12 +15,12 @@ use super::{
     tasks::answer,
 };
 
-/// What a worker keeps of earlier tasks.
+/// Shared bytes of earlier tasks that a worker keeps.
 static KEPT: Mutex<VecDeque<(SharedBytes, u64)>> = Mutex::new(VecDeque::new());
-/// So many at most.
+/// The most that it keeps.
 const MOST_KEPT: usize = 8;
 
-/// Bytes that say whose they are.
+/// Bytes that derive from their seed.
 fn made(length: usize, seed: u64) -> SharedBytes {
     SharedBytes::with_len(length, |bytes| {
         for (place, part) in bytes.chunks_mut(8).enumerate() {
@@ -37,15 +37,15 @@ fn is_right(bytes: &[u8], seed: u64) -> bool {
     })
 }
 
-/// What a worker has seen, and bytes of its own or those that it was given.
+/// Whether the bytes arrived, whether the kept ones are unchanged, and bytes of the worker's own or those of the argument.
 type Seen = (bool, bool, SharedBytes);
 
-/// Whether the argument is right, whether all that was kept still is, and an answer by reference.
-fn look((bytes, seed): (SharedBytes, u64)) -> Seen {
+/// Checks the argument and all kept bytes, and answers by reference.
+fn inspect((bytes, seed): (SharedBytes, u64)) -> Seen {
     let arrived = is_right(&bytes, seed);
     let mut kept = KEPT.lock().unwrap_or_else(PoisonError::into_inner);
     let unchanged = kept.iter().all(|(bytes, seed)| is_right(bytes, *seed));
-    // In the program itself that would be a leak.
+    // In the program itself, keeping them would be a leak.
     if in_worker() && seed.is_multiple_of(3) {
         if kept.len() == MOST_KEPT {
             kept.pop_front();
@@ -60,7 +60,7 @@ pub(super) fn round_trip<S: StressSubject>(driver: &Driver<'_, S>, random: &mut 
     let (length, seed) = (1 + below(random, 300_000) as usize, random.next_u64());
     let bytes = made(length, seed);
     let held = (seed % 5 == 0).then(|| bytes.clone());
-    let outcome = driver.pool.submit(look, (bytes, seed));
+    let outcome = driver.pool.submit(inspect, (bytes, seed));
     drop(held);
     match outcome.map(|future| future.result()) {
         Ok(Ok((arrived, unchanged, back))) => {

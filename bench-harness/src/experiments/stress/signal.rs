@@ -6,8 +6,8 @@ use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 use crate::runner::process_tree;
 
-/// Sends a signal to a child that may have ended meanwhile: what the handle stands for is looked at before it is used, so that
-/// nobody is hit who got its number since. The handle, if it was a child.
+/// Sends a signal to a child that may have ended meanwhile. The process behind the handle is checked before the signal is sent,
+/// so that no other process that has the same number by now is hit. Returns the handle if it was a child.
 pub(super) fn signal_child(pid: u32, signal: Signal) -> Option<OwnedFd> {
     let raw = i32::try_from(pid).ok().and_then(Pid::from_raw)?;
     let handle = pidfd_open(raw, PidfdFlags::empty()).ok()?;
@@ -15,7 +15,7 @@ pub(super) fn signal_child(pid: u32, signal: Signal) -> Option<OwnedFd> {
     if parent != std::process::id() {
         return None;
     }
-    // It may have ended by itself.
+    // The child may have ended by itself.
     let _ = pidfd_send_signal(&handle, signal);
     Some(handle)
 }

@@ -1,4 +1,4 @@
-//! Tasks of many kinds, each with what it has to give.
+//! Tasks of many kinds, each with its expected outcome.
 
 use std::time::Duration;
 
@@ -69,14 +69,14 @@ impl<S: StressSubject> Driver<'_, S> {
         }
     }
 
-    /// An argument that gets in the way.
+    /// An argument whose own code misbehaves.
     pub(super) fn user_code_in_argument(&mut self, random: &mut Random) {
         let (x, mood) = (random.next_u64(), Mood::draw(random));
         let outcome = self.pool.submit(user_code::take, UserValue { x, mood });
         self.hold(outcome, Expect::new(Plan::UserCode(mood), x), false);
     }
 
-    /// A result that gets in the way.
+    /// A result whose own code misbehaves.
     pub(super) fn user_code_in_result(&mut self, random: &mut Random) {
         let (x, mood) = (random.next_u64(), Mood::draw(random));
         match self.pool.submit(user_code::give, (x, mood)).map(TaskFuture::result) {
@@ -87,7 +87,7 @@ impl<S: StressSubject> Driver<'_, S> {
         }
     }
 
-    /// A configuration that gets in the way, of several tasks; now and then one that ends the workers that read it.
+    /// A configuration of several tasks whose own code misbehaves; now and then one that ends the workers that read it.
     pub(super) fn user_code_in_configuration(&mut self, random: &mut Random) {
         let (shift, mut mood) = (random.next_u64(), Mood::draw(random));
         if self.round.hazards.kills && below(random, 4) == 0 {
@@ -100,7 +100,7 @@ impl<S: StressSubject> Driver<'_, S> {
         }
     }
 
-    /// The clock of a task starts although the thread that takes the answer before it starts nothing else.
+    /// The clock of a task starts even if the thread that takes the answer before it starts no other task.
     pub(super) fn limit_behind_waiter(&mut self, random: &mut Random) {
         if S::RUNS_AT_ONCE {
             return;
@@ -125,7 +125,7 @@ impl<S: StressSubject> Driver<'_, S> {
             }
             Err(error) => self.round.check_refusal(error, false),
         }
-        // On a thread it goes on until it is told.
+        // On a thread the task runs until it sees the token.
         token.cancel();
     }
 }

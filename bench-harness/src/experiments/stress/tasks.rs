@@ -1,4 +1,4 @@
-//! What the drivers have run. Everything is a function of its argument, so that every answer can be checked.
+//! The tasks of the drivers. Each is a function of its argument, so that every answer can be checked.
 
 use std::{
     thread,
@@ -63,7 +63,7 @@ pub(super) fn aborts(_: u64) -> u64 {
     std::process::abort()
 }
 
-/// Ends a worker process as if it were done.
+/// Ends a worker process by a regular exit.
 pub(super) fn exits(x: u64) -> u64 {
     std::process::exit((x % 4) as i32)
 }
@@ -71,7 +71,7 @@ pub(super) fn exits(x: u64) -> u64 {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Config {
     pub(super) offset: u64,
-    /// So that it is not always small.
+    /// Padding, so that it is not always small.
     pub(super) padding: Vec<u8>,
 }
 
@@ -79,13 +79,13 @@ pub(super) fn configured(x: u64, config: &Config) -> u64 {
     answer(x.wrapping_add(config.offset).wrapping_add(config.padding.len() as u64))
 }
 
-/// Large both ways: each byte is turned round.
+/// A large argument and a large result: each byte is inverted.
 pub(super) fn invert(mut bytes: Vec<u8>) -> Vec<u8> {
     bytes.iter_mut().for_each(|byte| *byte = !*byte);
     bytes
 }
 
-/// Two arguments, of which one is a token that somebody cancels. Gives up after a time that only a lost flag can reach.
+/// Two arguments, one of which is a token that the driver cancels. It gives up after a time that only a lost flag can reach.
 pub(super) fn until_cancelled(token: CancelToken, x: u64) -> Option<u64> {
     let end = Instant::now() + Duration::from_secs(30);
     while Instant::now() < end {

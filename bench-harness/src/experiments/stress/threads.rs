@@ -1,4 +1,4 @@
-//! What only a thread pool can do: closures, nested waits, scopes, resizes.
+//! Operations of thread pools only: closures, nested waits, scopes, resizes.
 
 use std::{
     sync::{
@@ -76,7 +76,7 @@ impl StressSubject for Pool {
     }
 }
 
-/// Whether somebody may have cancelled a task of a task. A task that finds its pool gone says nothing.
+/// Checks the outcome of nested tasks, which a shutdown may have cancelled. A task that finds its pool gone returns `None`.
 fn check_nested(round: &Round, expected: u64, outcome: Result<Option<u64>, TaskError>) {
     let good = match &outcome {
         Ok(Some(value)) => *value == expected,
@@ -188,7 +188,7 @@ fn scope(driver: &Driver<'_, Pool>, random: &mut Random) {
                 if panics && place == 0 {
                     tasks::panics(7);
                 }
-                // From inside.
+                // Spawned from inside of a task.
                 if place % 8 == 0 {
                     let _ = scope.spawn(move || _ = total.load(Ordering::SeqCst));
                 }
@@ -205,7 +205,7 @@ fn scope(driver: &Driver<'_, Pool>, random: &mut Random) {
         Err(error) => {
             let good = match error {
                 TaskError::Panicked { .. } => panics,
-                // By a shutdown, before it was begun.
+                // A shutdown cancels a scope before its start.
                 TaskError::Cancelled => driver.round.may_cancel_queued(),
                 _ => false,
             };
@@ -221,7 +221,7 @@ fn failing_scope(driver: &Driver<'_, Pool>, random: &mut Random) {
     let outcome: Result<(), TryMapError<u64>> = driver.pool.inner.try_scope(|scope| {
         for number in 0..items {
             let ran = &ran;
-            // A pool that is shut down takes no more.
+            // A pool that is shut down takes no more tasks.
             let _ = scope.try_spawn(move || {
                 ran.fetch_add(1, Ordering::SeqCst);
                 if number == bad { Err(number) } else { Ok(()) }
@@ -252,7 +252,7 @@ fn spawn_map(driver: &Driver<'_, Pool>, random: &mut Random) {
     match outcome {
         Ok(mut values) => {
             let mut expected: Vec<u64> = (0..items).map(|x| answer(x.wrapping_add(offset))).collect();
-            // One of the three does not keep the order.
+            // One of the three variants does not keep the order.
             values.sort_unstable();
             expected.sort_unstable();
             driver.round.require(values == expected, || "spawn_map has a wrong answer".to_owned());

@@ -1,4 +1,4 @@
-//! Values whose own code gets in the way: it fails, panics, takes its time, or comes back into the pool that is working on it.
+//! Values whose own code misbehaves: it fails, panics, is slow, or calls the pool that is working on the value.
 
 use std::{
     fmt,
@@ -16,7 +16,7 @@ use super::{
     tasks::{self, answer, panic_message},
 };
 
-/// What a value does when its own code is called.
+/// The behavior of a value's own code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Mood {
     Calm,
@@ -32,7 +32,7 @@ pub(super) enum Mood {
 }
 
 impl Mood {
-    /// Those that cost a process worker nothing.
+    /// The moods that do not end a worker process.
     const HARMLESS: [Self; 8] = [
         Self::Calm,
         Self::Calm,
@@ -72,22 +72,22 @@ impl Mood {
     fn acts(self) {
         match self {
             Self::Reenters => reenter(),
-            // That is the scenario.
+            // The delay is the scenario.
             Self::Slow => thread::sleep(Duration::from_micros(300)),
             _ => {}
         }
     }
 }
 
-/// What [`Mood::Reenters`] comes back into, in the program itself.
+/// The function that [`Mood::Reenters`] calls, in the program itself.
 type Entrance = Arc<dyn Fn() + Send + Sync>;
 
 static ENTRANCE: Mutex<Option<Entrance>> = Mutex::new(None);
 
-/// From now on values come back by this, or no more.
+/// From now on values call `entrance`, or nothing.
 pub(super) fn set_entrance(entrance: Option<Entrance>) {
     let old = std::mem::replace(&mut *ENTRANCE.lock().unwrap_or_else(PoisonError::into_inner), entrance);
-    // It may be the last to hold on to a pool.
+    // It may hold the last reference to a pool.
     drop(old);
 }
 

@@ -1,4 +1,4 @@
-//! What is done with tasks that are held: they are waited for, cancelled, killed, and called back by.
+//! Operations on held tasks: waits, cancellations, kills and callbacks.
 
 use std::{
     pin::Pin,
@@ -102,10 +102,10 @@ impl<S: StressSubject> Driver<'_, S> {
             round.require(completed.id() == id, || "a callback was told of another task".to_owned());
             round.callbacks.called();
             match kind {
-                // May have to wait for space, or find the pool ended.
+                // This may have to wait for space, or find the pool ended.
                 0 => drop(weak.upgrade().map(|pool| pool.submit(tasks::quick, 1).map(drop))),
                 1 => panic!("stress: a callback that panics"),
-                // Slow: that is the scenario.
+                // The delay is the scenario.
                 2 => thread::sleep(Duration::from_millis(3)),
                 _ => {}
             }
@@ -126,7 +126,7 @@ impl<S: StressSubject> Driver<'_, S> {
     pub(super) fn await_one(&mut self, random: &mut Random) {
         let Some((expect, mut future)) = self.take(random) else { return };
         match below(random, 4) {
-            // Polled, and then waited for in another way or dropped.
+            // Polled once, and then waited for by other means or dropped.
             0 => match Pin::new(&mut future).poll(&mut Context::from_waker(Waker::noop())) {
                 Poll::Ready(outcome) => self.round.check(&expect, &outcome),
                 Poll::Pending => self.held.push((expect, future)),

@@ -11,7 +11,7 @@ use std::{
 /// The name of the watchdog's thread, which fits into the 15 bytes that Linux keeps of one.
 pub(super) const THREAD: &str = "stress-watchdog";
 
-/// What one thread does, and since when.
+/// The current step of one thread, and its start.
 #[derive(Debug, Default)]
 struct Activity {
     thread: String,
@@ -81,7 +81,7 @@ impl Watchdog {
         Heartbeat { watchdog: self.clone(), activity }
     }
 
-    /// How to describe the pool that is under stress now.
+    /// Sets the function that describes the pool under stress.
     pub(super) fn describe(&self, describe: Option<Describe>) {
         let old = std::mem::replace(&mut lock(&self.state.0).describe, describe);
         // Dropped after the lock is released: it may hold the last reference to a pool.
@@ -127,7 +127,7 @@ fn report(state: &State) -> String {
     text
 }
 
-/// Names of all threads, and in which system call each is.
+/// Names of all threads, and the system call in which each of them is.
 fn threads() -> Vec<(String, String)> {
     let entries = fs::read_dir("/proc/self/task").into_iter().flatten().flatten();
     entries
