@@ -1,4 +1,4 @@
-//! The lists of the page: all cells, what they used, what is wrong or missing, and where it was measured.
+//! The lists of the page: all cells, their resources, failed and missing cells, and the machine.
 
 use crate::chart::{group_title, median_sample};
 use crate::format;
@@ -26,7 +26,7 @@ pub(crate) fn all(run: &Run) -> Table {
     table
 }
 
-/// What the sample with the median makespan of each cell used.
+/// The resources that the sample with the median makespan of each cell used.
 pub(crate) fn resources(run: &Run) -> Table {
     let mut table = Table::new(
         "Resources: the sample with the median makespan of each cell; peak memory from one more run",
@@ -63,7 +63,7 @@ pub(crate) fn resources(run: &Run) -> Table {
     table
 }
 
-/// What failed, was not measured or was left out, with the reasons; `None` when there is nothing of that.
+/// The cells that failed, were not measured or were left out, with the reasons; `None` when there are none.
 pub(crate) fn missing(run: &Run) -> Option<Table> {
     let mut table = Table::new("Failed, not measured and skipped", &["What", "State", "Why"]);
     for cell in &run.cells {
@@ -107,7 +107,7 @@ pub(crate) fn machine(run: &Run) -> Table {
     table
 }
 
-/// What the workloads ran on; `None` when the run had no inputs.
+/// The inputs of the workloads; `None` when the run had none.
 pub(crate) fn inputs(run: &Run) -> Option<Table> {
     let mut table = Table::new("Inputs", &["Workload", "Input", "Fingerprint"]);
     for input in &run.inputs {

@@ -3,11 +3,11 @@
 use std::fmt::Write as _;
 use std::ops::Range;
 
-/// How wide the columns of a table are.
+/// The widths of the columns of a table.
 #[derive(Debug)]
 pub(crate) struct Columns {
     widths: Vec<usize>,
-    /// Those that end at the right; the others, names and words, start at the left.
+    /// The columns that are aligned to the right; the others hold names and words and are aligned to the left.
     figures: Range<usize>,
 }
 

@@ -1,4 +1,4 @@
-//! Two runs side by side: what the regression gate found, as a model and as two kinds of table.
+//! Two runs side by side: the result of a comparison, as a model and as two kinds of table.
 //!
 //! The harness pairs the samples and decides; here the decision is only shown.
 
@@ -14,7 +14,7 @@ use crate::{format, markdown};
 pub struct Comparison {
     /// Name of the base: a run's id or a revision.
     pub base: String,
-    /// Name of what is compared with it.
+    /// Name of the run that is compared with it.
     pub new: String,
     /// One row per cell, in the order to show them.
     pub rows: Vec<ComparisonRow>,
@@ -35,32 +35,32 @@ pub struct ComparisonRow {
     pub low: Option<f64>,
     /// Upper end of the ratio's interval.
     pub high: Option<f64>,
-    /// What follows.
+    /// The change that follows.
     pub verdict: Change,
 }
 
-/// What became of a cell.
+/// The change of a cell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Change {
-    /// Surely, by more than is worth a word.
+    /// Surely, by enough to report.
     #[serde(rename = "faster")]
     Faster,
-    /// Surely, by more than is worth a word.
+    /// Surely, by enough to report.
     #[serde(rename = "slower")]
     Slower,
-    /// The interval has both in it.
+    /// Not sure: the interval includes both faster and slower.
     #[serde(rename = "cannot tell")]
     Unclear,
-    /// Surely no change that is worth a word.
+    /// Surely, no change that is worth reporting.
     #[serde(rename = "same")]
     Same,
-    /// The new one has no figure that counts.
+    /// The new run has no valid figure.
     #[serde(rename = "wrong or failed")]
     Bad,
-    /// The base has no figure that something could be held against.
+    /// The base has no valid figure to compare with.
     #[serde(rename = "base was wrong or failed")]
     BadBase,
-    /// One of them has no samples.
+    /// One of the two has no samples.
     #[serde(rename = "not measured")]
     NotMeasured,
     /// Only the base has such a cell.
@@ -72,7 +72,7 @@ pub enum Change {
 }
 
 impl Change {
-    /// As it is shown, and stands in JSON.
+    /// The word by which it is shown and stored in JSON.
     pub fn name(self) -> &'static str {
         match self {
             Self::Faster => "faster",
@@ -87,7 +87,7 @@ impl Change {
         }
     }
 
-    /// Whether there is nothing beside it.
+    /// Whether only one of the runs has the cell.
     fn is_one_sided(self) -> bool {
         matches!(self, Self::Gone | Self::Added)
     }
@@ -127,7 +127,7 @@ impl Comparison {
             rows.clear();
             text.push_str("no cell was measured in both\n");
         }
-        // Between the cell's name and the verdict stand figures.
+        // The columns between the cell's name and the verdict hold figures.
         let columns = Columns::of(rows.iter().map(Vec::as_slice), 1..HEADER.len() - 1);
         text.extend(rows.iter().map(|row| columns.line(row)));
         text.extend(self.last_lines().into_iter().map(|line| line + "\n"));
@@ -138,8 +138,8 @@ impl Comparison {
         self.rows.iter().filter(|row| row.verdict == change).count()
     }
 
-    /// What follows the table: what has nothing beside it, which is no row because where one run has more workloads these
-    /// would be most rows; and the counts.
+    /// The text below the table: the counts, and the cells that only one run has. These are not rows, because they would be
+    /// most rows where one run has more workloads.
     fn last_lines(&self) -> Vec<String> {
         let (gone, added) = (self.count(Change::Gone), self.count(Change::Added));
         let one_sided = (gone + added > 0).then(|| {

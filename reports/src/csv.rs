@@ -37,9 +37,9 @@ const COLUMNS: [&str; 29] = [
     "started_at",
 ];
 
-/// Every sample of the run with the cell it belongs to, a header line first, lines ended by CR LF.
+/// Every sample of the run with its cell: a header line first, and each line ended by CR LF.
 ///
-/// Every line carries the run and the machine, so that the files of several runs can be put together. A cell without
+/// Every line carries the run and the machine, so that the files of several runs can be joined. A cell without
 /// samples has no line.
 pub fn samples(run: &Run) -> String {
     let mut text = String::new();
@@ -112,7 +112,7 @@ fn record(text: &mut String, fields: impl IntoIterator<Item = String>) {
     text.push_str("\r\n");
 }
 
-/// Appends one field, in quotes where its content asks for them.
+/// Appends one field, in quotes where its content needs them.
 fn quote(text: &mut String, field: &str) {
     if field.contains(['"', ',', '\r', '\n']) || field.starts_with(' ') || field.ends_with(' ') {
         // Writing to a string cannot fail.

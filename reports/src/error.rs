@@ -1,4 +1,4 @@
-//! What can go wrong between a run and its files.
+//! Errors of reading, rendering and writing a run.
 
 use std::io;
 use std::path::PathBuf;
@@ -10,9 +10,9 @@ pub enum ReportError {
     /// There is no results file at this place.
     #[error("no results file at `{}`: name a folder or a `run.json` that a finished run has written", path.display())]
     Missing {
-        /// The place that was looked at.
+        /// The path that was tried.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
     /// The results file is there and cannot be read.
@@ -20,7 +20,7 @@ pub enum ReportError {
     Read {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
     /// The file is not JSON, or only the beginning of it.
@@ -44,7 +44,7 @@ pub enum ReportError {
         /// Newest version that this crate can read.
         supported: u32,
     },
-    /// The file says nothing about its schema, so it is JSON of another kind.
+    /// The file does not name its schema, so it is JSON of another kind.
     #[error("`{}` is JSON without a usable `schema_version`, so not a results file: name the `run.json` of a run", path.display())]
     NotARun {
         /// The file.
@@ -67,7 +67,7 @@ pub enum ReportError {
     NotFinite {
         /// Name of the run.
         run: String,
-        /// What the way back from JSON said.
+        /// The error of reading the JSON back.
         source: serde_json::Error,
     },
     /// The run could not be turned into JSON.
@@ -75,17 +75,17 @@ pub enum ReportError {
     Encode {
         /// Name of the run.
         run: String,
-        /// What the encoder said.
+        /// The encoder's error.
         source: serde_json::Error,
     },
     /// A file that is no report has the name of one.
-    #[error("`{}` is not of the lab and would be replaced: name another folder, or move it away", path.display())]
+    #[error("`{}` was not written by the lab and would be replaced: name another folder, or move it away", path.display())]
     NotOurs {
         /// The file.
         path: PathBuf,
     },
     /// Another lab writes into the same folder.
-    #[error("another lab is measuring for `{}`: name another folder, or wait for its end", path.display())]
+    #[error("another lab is measuring for `{}`: name another folder, or wait until it ends", path.display())]
     InUse {
         /// The folder.
         path: PathBuf,
@@ -95,7 +95,7 @@ pub enum ReportError {
     Write {
         /// The file or folder.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
     /// A chart could not be drawn.
@@ -103,13 +103,13 @@ pub enum ReportError {
     Chart {
         /// Anchor of the chart.
         chart: String,
-        /// What the plotting library said.
+        /// The plotting library's error.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
-    /// The page could not be put together.
+    /// The page could not be rendered.
     #[error("cannot render the page: please report this with the run's `run.json`")]
     Page {
-        /// What the template engine said.
+        /// The template engine's error.
         source: askama::Error,
     },
 }

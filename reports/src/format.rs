@@ -5,7 +5,7 @@
 
 use crate::model::Estimate;
 
-/// What stands where a figure is missing or not finite.
+/// The text in place of a figure that is missing or not finite.
 pub const NONE: &str = "–";
 
 /// A plain number with three significant digits: `1.23`, `45.6`, `789`.
@@ -14,7 +14,7 @@ pub fn number(value: f64) -> String {
         return NONE.to_owned();
     }
     let size = value.abs();
-    // The limits lie where rounding would add a digit: 9.996 is `10.0`, not `10.00`.
+    // The bounds lie where rounding would add a digit: 9.996 is `10.0`, not `10.00`.
     if size == 0.0 {
         "0".to_owned()
     } else if size < 0.9995 {
@@ -49,7 +49,7 @@ pub fn duration(ns: f64) -> String {
     format!("{} {unit}", number(ns / scale))
 }
 
-/// Minutes and hours, where a count of seconds says nothing any more.
+/// Minutes and hours, for durations that are hard to read in seconds.
 fn long_duration(ns: f64) -> String {
     let sign = if ns < 0.0 { "-" } else { "" };
     // The cast saturates, and a run of more than 2^64 seconds is not a concern.
@@ -136,7 +136,7 @@ pub fn interval(low: f64, high: f64, format: fn(f64) -> String) -> String {
     }
 }
 
-/// What is known about an estimate besides its median: `1.20 to 1.31 µs, 95%, n 12`.
+/// The interval of an estimate, its coverage and the number of samples: `1.20 to 1.31 µs, 95%, n 12`.
 pub fn spread(estimate: &Estimate, format: fn(f64) -> String) -> String {
     if estimate.confidence > 0.0 {
         format!("{}, {}, n {}", interval(estimate.low, estimate.high, format), percent(estimate.confidence), estimate.n)
@@ -150,7 +150,7 @@ pub fn estimate(estimate: &Estimate, format: fn(f64) -> String) -> String {
     format!("{} ({})", format(estimate.median), spread(estimate, format))
 }
 
-/// A round duration on an axis: `10 µs`, without decimals that say nothing.
+/// A round duration on an axis: `10 µs`, without zeros behind the decimal point.
 pub(crate) fn duration_tick(ns: f64) -> String {
     plain(&duration(ns))
 }

@@ -10,7 +10,7 @@ use crate::model::{Cell, Finding, Run, Tone, Verdict};
 use crate::table::Table;
 use crate::{cells, csv, format};
 
-/// Everything that the template shows.
+/// The values that the template shows.
 #[derive(Template)]
 #[template(path = "page.html")]
 struct Page<'a> {
@@ -33,7 +33,7 @@ struct Page<'a> {
     csv_json: String,
 }
 
-/// A finding with its place of evidence.
+/// A finding with a link to its evidence.
 struct Statement {
     text: String,
     note: String,
@@ -45,7 +45,7 @@ struct Statement {
     link_text: String,
 }
 
-/// A word about the whole run.
+/// A short statement about the whole run.
 struct Badge {
     icon: &'static str,
     text: String,
@@ -76,7 +76,7 @@ struct Section {
 /// # Errors
 ///
 /// [`ReportError::Chart`] when a chart cannot be drawn, [`ReportError::Page`] when the template fails, and
-/// [`ReportError::Encode`] when the run cannot be turned into JSON. None of them happens for a run that [`load`] gave.
+/// [`ReportError::Encode`] when the run cannot be turned into JSON. None of them happens for a run that [`load`] returned.
 ///
 /// [`load`]: crate::load
 pub fn render_html(run: &Run) -> Result<String, ReportError> {
@@ -147,7 +147,7 @@ fn statement(finding: &Finding, anchors: &BTreeMap<&str, String>) -> Statement {
     Statement { text: with_units(&finding.text), note: with_units(&finding.note), icon, word, class, link, link_text }
 }
 
-/// No line ends between a figure and its unit.
+/// Puts a non-breaking space between a figure and its unit.
 fn with_units(text: &str) -> String {
     const UNITS: [&str; 8] = ["ns", "µs", "ms", "s", "%", "k/s", "M/s", "/s"];
     let mut words = text.split(' ').peekable();
@@ -162,7 +162,7 @@ fn with_units(text: &str) -> String {
     joined
 }
 
-/// What to know about the run before reading any figure.
+/// Short statements that the reader needs before any figure.
 fn badges(run: &Run) -> Vec<Badge> {
     let count = |pick: fn(&Verdict) -> bool| run.cells.iter().filter(|cell| pick(&cell.verdict)).count();
     let wrong = count(|verdict| matches!(verdict, Verdict::Wrong { .. }));
@@ -205,7 +205,7 @@ fn wrong<'a>(run: &'a Run) -> Vec<WrongCell<'a>> {
     run.cells.iter().filter_map(pick).collect()
 }
 
-/// JSON that can stand in a `<script>`: without `<` nothing in it can end the element or open a comment.
+/// JSON for the inside of a `<script>`: without `<`, no part of it can end the element or open a comment.
 fn inert(json: &str) -> String {
     json.replace('<', "\\u003c")
 }

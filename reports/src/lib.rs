@@ -1,7 +1,7 @@
 //! The lab's results model, and its rendering as one self-contained HTML file.
 //!
-//! A [`model::Run`] holds what was measured and what the harness estimated from it. This crate only shows it: it
-//! computes no estimate and knows no executor, so that any old run can be rendered again from its JSON alone.
+//! A [`model::Run`] holds the measurements and the estimates that the harness computed from them. This crate only shows it:
+//! it computes no estimate and knows no executor, so that any old run can be rendered again from its JSON alone.
 //!
 //! | To                                              | Use                                                 |
 //! |-------------------------------------------------|-----------------------------------------------------|
@@ -35,7 +35,7 @@ pub use error::ReportError;
 pub use html::render_html;
 pub use store::{Claim, HTML_NAME, JSON_NAME, Written, check_folder, claim, load, write};
 
-// The fixture is shared with the browser test, which sees this crate from outside.
+// The fixture is shared with the browser test, which uses this crate from outside.
 #[cfg(test)]
 extern crate self as reports;
 #[cfg(test)]

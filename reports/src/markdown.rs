@@ -6,9 +6,9 @@ use crate::columns::one_line;
 use crate::format;
 use crate::model::{Run, Tone, Verdict};
 
-/// The run's headline, its findings, what is wrong, and where it was measured.
+/// The run's headline, its findings, its wrong and failed cells, and the machine.
 ///
-/// Everything that comes from the run is escaped, so a name can break neither the layout nor out of it.
+/// Everything that comes from the run is escaped, so a name can neither break the layout nor add markup.
 pub fn summary(run: &Run) -> String {
     let mut text = String::new();
     // Writing to a string cannot fail.
@@ -85,7 +85,7 @@ pub(crate) fn table(header: &[&str], rows: &[Vec<String>]) -> String {
     text
 }
 
-/// Text that Markdown shows as it is.
+/// Escapes text, so that Markdown shows it literally.
 pub(crate) fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for c in text.chars() {

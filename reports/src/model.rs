@@ -1,4 +1,4 @@
-//! The results model: one measured run, as it stands in `run.json`.
+//! The results model: one measured run, as it is stored in `run.json`.
 //!
 //! This file is the border between measuring and showing. The harness fills a [`Run`] with samples and with the
 //! estimates it computed from them; everything in this crate only reads it. Durations are nanoseconds, sizes are
@@ -21,10 +21,10 @@ pub use warning::Warning;
 /// The version of the schema that this crate writes, and the newest it can read.
 pub const SCHEMA_VERSION: u32 = 1;
 
-/// Name of the executor without any concurrency: what others' answers and speeds are held against.
+/// Name of the executor without any concurrency: the answers and speeds of all others are compared with it.
 pub const SERIAL: &str = "serial";
 
-/// One run of the lab: what was measured, where, how, and what follows from it.
+/// One run of the lab: the measurements with their machine and settings, and the findings.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Run {
     /// [`SCHEMA_VERSION`] of the writer.
@@ -49,7 +49,7 @@ pub struct Run {
     pub interrupted: bool,
     /// The machine.
     pub host: Host,
-    /// What was measured on: one entry per workload, with a fingerprint of its input.
+    /// The inputs: one entry per workload, with a fingerprint of its input.
     pub inputs: Vec<Input>,
     /// Every cell of the grid, in the order of the plan.
     pub cells: Vec<Cell>,
@@ -59,14 +59,14 @@ pub struct Run {
     pub efficiency: Vec<EfficiencyCurve>,
     /// Where the curves cross each other or a threshold.
     pub crossings: Vec<Crossing>,
-    /// What the figures say, in words; the first one is the headline.
+    /// Findings: sentences about the figures; the first one is the headline.
     pub findings: Vec<Finding>,
     /// Combinations that were not measured, and why.
     pub skipped: Vec<Skipped>,
 }
 
 impl Run {
-    /// Understands what runs of older versions say only in words.
+    /// Fills fields from texts that runs of older versions have in their place.
     pub(crate) fn upgrade(&mut self) {
         for row in &mut self.overhead {
             row.missing = row.missing.take().or_else(|| missing::reason_of(&row.note));
@@ -91,11 +91,11 @@ pub struct Host {
     pub rustc: String,
     /// Further facts, by name: governor, turbo, hypervisor, load average, cgroup quota, THP, ...
     pub facts: BTreeMap<String, String>,
-    /// Why figures from this machine deserve care; empty on a fit machine.
+    /// Reasons to interpret figures of this machine with care; empty if there are none.
     pub warnings: Vec<Warning>,
 }
 
-/// What a workload ran on.
+/// The input of a workload.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Input {
     /// Name of the workload.
@@ -145,7 +145,7 @@ pub struct Sample {
     pub makespan_ns: u64,
     /// Tasks divided by makespan.
     pub tasks_per_second: f64,
-    /// Time from a task's submit until its result was collected; `None` where there is nothing to wait for.
+    /// Time from a task's submit until its result was collected; `None` where no task is waited for.
     pub latency: Option<Latency>,
     /// CPU time in user mode, workers included.
     pub user_cpu_ns: u64,
@@ -159,9 +159,9 @@ pub struct Sample {
     pub minor_faults: u64,
     /// Page faults served from the disk.
     pub major_faults: u64,
-    /// Highest proportional set size of the process tree (the sample's process and its workers), as it was seen from outside
-    /// every few milliseconds while the cell ran once more, untimed, right after this sample: looking takes time from the
-    /// tasks. `None` where that was not done, which is in all blocks but the first, and where the system does not tell.
+    /// Highest proportional set size of the process tree (the sample's process and its workers), as it was read from outside
+    /// every few milliseconds while the cell ran once more, untimed, right after this sample, because reading it takes time from
+    /// the tasks. `None` where that was not done, which is in all blocks but the first, and where the system does not report it.
     pub peak_pss_bytes: Option<u64>,
     /// Tasks that ended in an error.
     pub failed_tasks: u64,
@@ -210,9 +210,9 @@ pub enum Verdict {
 /// Cost of one task on one executor, as `lab overhead` measures it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct OverheadRow {
-    /// Name of the executor, peer or limit.
+    /// Name of the executor, peer or baseline.
     pub name: String,
-    /// What it is.
+    /// Its group.
     pub group: OverheadGroup,
     /// Number of workers.
     pub workers: u32,
@@ -224,14 +224,14 @@ pub struct OverheadRow {
     pub round_trip_p99_ns: Option<Estimate>,
     /// A task with a 1 MiB argument: MiB per second.
     pub payload_mib_per_second: Option<Estimate>,
-    /// What to know about the row, or why there are no figures.
+    /// A note on the row, or why there are no figures.
     pub note: String,
     /// Why there are no figures.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub missing: Option<Reason>,
 }
 
-/// What a row of the overhead table is.
+/// The group of a row of the overhead table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum OverheadGroup {
@@ -276,7 +276,7 @@ pub struct Crossing {
     pub task_ns: Option<Estimate>,
     /// Efficiency at the crossing, for the mark on the chart.
     pub efficiency: Option<f64>,
-    /// Why there is no crossing, or what to know about it.
+    /// Why there is no crossing, or a note on it.
     pub note: String,
     /// Why there is no crossing, in a form that programs can tell apart; `None` also in runs of older versions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -290,7 +290,7 @@ pub struct Finding {
     pub text: String,
     /// The section or chart that shows it.
     pub evidence: Evidence,
-    /// Why it is not more certain, and the cure; empty where nothing is to be added.
+    /// Why it is not more certain, and the remedy; empty if there is none.
     #[serde(default)]
     pub note: String,
     /// Whether it is good news, bad news or neither.
@@ -310,16 +310,16 @@ impl Finding {
 pub enum Tone {
     /// A plain statement.
     Neutral,
-    /// Something that deserves care.
+    /// A caution.
     Caution,
-    /// Something is wrong.
+    /// A failure.
     Wrong,
 }
 
 /// A combination that was not measured.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Skipped {
-    /// Which one.
+    /// The combination.
     pub what: String,
     /// Why.
     pub reason: String,

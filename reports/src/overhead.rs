@@ -1,6 +1,6 @@
-//! What `lab overhead` measured: every figure with the values of its blocks, and the claims that are held against them.
+//! What `lab overhead` measured: every figure with the values of its blocks, and the performance targets.
 //!
-//! Like [`Run`](crate::model::Run), a document by itself: the harness fills it, and this crate only shows it.
+//! Like [`Run`](crate::model::Run), this is a document by itself: the harness fills it, and this crate only shows it.
 
 mod show;
 
@@ -11,7 +11,7 @@ use crate::model::{Estimate, Host, OverheadGroup, Reason};
 /// The version of this document's schema.
 pub const SCHEMA_VERSION: u32 = 1;
 
-/// Below this coverage an interval says too little to be sure of a verdict: two blocks give 50%, five 94%.
+/// Below this coverage, an interval is too uncertain for a sure status: two blocks give 50%, five 94%.
 const SURE: f64 = 0.9;
 
 /// One run of `lab overhead`.
@@ -39,7 +39,7 @@ pub struct Overhead {
     pub host: Host,
     /// Every figure, by measurement.
     pub figures: Vec<Figure>,
-    /// What should hold, and whether it does.
+    /// The targets, and whether they are met.
     pub claims: Vec<Claim>,
 }
 
@@ -50,9 +50,9 @@ pub struct Figure {
     pub measurement: String,
     /// Executor, peer or baseline; empty names do not occur.
     pub subject: String,
-    /// What the subject is.
+    /// The group of the subject.
     pub group: OverheadGroup,
-    /// What was measured of it: `p50`, `tasks`, `PSS per worker`, ...
+    /// The quantity that was measured: `p50`, `tasks`, `PSS per worker`, ...
     pub quantity: String,
     /// Unit of all values.
     pub unit: Unit,
@@ -60,9 +60,9 @@ pub struct Figure {
     pub estimate: Option<Estimate>,
     /// The values.
     pub blocks: Vec<Block>,
-    /// Left out of the table for people, because it is only what another figure was computed from.
+    /// Whether it is left out of tables, because another figure is computed from it.
     pub detail: bool,
-    /// Why there is no figure, or what to know about it.
+    /// Why there is no figure, or a note on it.
     pub note: String,
     /// Why there is no figure.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -80,7 +80,7 @@ pub struct Block {
     pub values: Vec<f64>,
 }
 
-/// In what a figure is given.
+/// The unit of a figure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Unit {
@@ -98,16 +98,16 @@ pub enum Unit {
     Ratio,
 }
 
-/// A figure that should be reached.
+/// A performance target: a figure that should be reached.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Claim {
     /// Name of the measurement.
     pub measurement: String,
-    /// Whose figure.
+    /// The subject whose figure it is.
     pub subject: String,
-    /// Which figure.
+    /// The quantity of the figure.
     pub quantity: String,
-    /// What it is divided by; empty for a figure that stands for itself.
+    /// The subject by whose figure it is divided; empty for a figure that stands for itself.
     pub against: String,
     /// Unit of the values: [`Unit::Ratio`] unless the figure stands for itself.
     pub unit: Unit,
@@ -115,11 +115,11 @@ pub struct Claim {
     pub estimate: Option<Estimate>,
     /// One ratio per block, each of values of the same block.
     pub blocks: Vec<f64>,
-    /// What should hold.
+    /// The bound to reach.
     pub reach: Judged,
-    /// What would be excellent.
+    /// A bound that would be excellent.
     pub stretch: Option<Judged>,
-    /// Why there is no figure, or what to know about it.
+    /// Why there is no figure, or a note on it.
     pub note: String,
 }
 
@@ -146,13 +146,13 @@ pub enum Bound {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TargetStatus {
-    /// For the whole interval.
+    /// It holds for the whole interval.
     Holds,
-    /// For the median; the interval crosses the bound, or so few blocks make no interval.
+    /// It holds for the median; the interval crosses the bound, or there are too few blocks for an interval.
     SeemsToHold,
-    /// Not for the median; the interval crosses the bound, or so few blocks make no interval.
+    /// It does not hold for the median; the interval crosses the bound, or there are too few blocks for an interval.
     SeemsToFail,
-    /// For no part of the interval.
+    /// It holds for no part of the interval.
     Fails,
     /// There is no figure.
     Unknown,

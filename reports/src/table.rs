@@ -1,4 +1,4 @@
-//! Tables: what stands behind every chart, and the lists of the page.
+//! Tables: the figures behind every chart, and the lists of the page.
 
 use askama::Template;
 
@@ -9,7 +9,7 @@ use crate::model::{Estimate, Verdict};
 #[derive(Debug, Template)]
 #[template(path = "table.html")]
 pub(crate) struct Table {
-    /// What the table shows.
+    /// The content of the table, in words.
     pub(crate) caption: String,
     /// The columns, first to last.
     pub(crate) columns: Vec<Column>,
@@ -29,11 +29,11 @@ pub(crate) struct Column {
 /// One field.
 #[derive(Debug, Default)]
 pub(crate) struct Field {
-    /// What it says.
+    /// Its text.
     pub(crate) main: String,
-    /// What it says besides, smaller and below: an interval, a reason.
+    /// A smaller text below: an interval, a reason.
     pub(crate) detail: String,
-    /// A sign before the text, for those who do not see colors.
+    /// A sign before the text, for readers who do not see colors.
     pub(crate) icon: &'static str,
     /// A class of the style sheet: `good`, `bad`, `care`, `muted`, `code`, or nothing.
     pub(crate) class: &'static str,
@@ -62,12 +62,12 @@ impl Field {
         Field { main: main.into(), ..Field::default() }
     }
 
-    /// Text of a machine: a digest, a command.
+    /// Text that programs read: a digest, a command.
     pub(crate) fn code(main: impl Into<String>) -> Self {
         Field { main: main.into(), class: "code", ..Field::default() }
     }
 
-    /// A figure that is not there.
+    /// A figure that is missing.
     pub(crate) fn none() -> Self {
         Field { main: format::NONE.to_owned(), class: "muted", ..Field::default() }
     }

@@ -1,7 +1,7 @@
-//! Opens a report in a real browser, from disk and without a network: it must be whole, and quiet on the console.
+//! Opens a report in a real browser, from disk and without a network: it must be complete, and write nothing to the console.
 //!
 //! Without a browser the tests say so and pass; with `REQUIRE_BROWSER=1` that is a failure. `REPORT_DIR` names a
-//! folder in which the written reports stay, to be looked at.
+//! folder in which the written reports stay for inspection.
 
 mod fixture;
 
@@ -13,7 +13,7 @@ use std::process::{Command, Stdio};
 
 use reports::model::Run;
 
-/// Programs that are tried, in this order.
+/// The programs that are tried, in this order.
 const BROWSERS: [&str; 4] = ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"];
 
 /// The first browser that answers; `None` after a visible note.
@@ -33,7 +33,7 @@ fn browser() -> Option<&'static str> {
     found
 }
 
-/// The page as the browser has it after its script ran, and what it said on its console.
+/// The page as the browser has it after its script ran, and the output of its console.
 struct Opened {
     dom: String,
     console: Vec<String>,

@@ -1,4 +1,4 @@
-//! Efficiency against the duration of a task: from which size on an executor pays off.
+//! Efficiency against the duration of a task: the duration from which an executor pays off.
 
 use super::gallery::{Chart, Context, Gallery, Key, LegendEntry, SectionSpec};
 use crate::error::ReportError;
@@ -10,17 +10,17 @@ use crate::table::{Field, Table};
 /// Height of a row of letters above the curves, as a share of the axis.
 const ROW: f64 = 0.085;
 
-/// Two letters closer than this share of the axis would stand on each other.
+/// Two letters closer than this share of the axis would overlap.
 const NEAR: f64 = 0.03;
 
 /// The section.
 pub(crate) static SECTION: SectionSpec = SectionSpec {
     id: "efficiency",
     title: "Efficiency and break-even",
-    intro: "How much of the machine is kept busy with tasks of a given duration; 100% is perfect. \
+    intro: "The share of the machine that is kept busy with tasks of a given duration; 100% is perfect. \
                           Where a curve crosses a threshold or another curve, the choice of the executor changes. \
-                          The interval of a crossing is a bootstrap over blocks; where it reaches beyond the durations \
-                          that were measured, only its other end is given.",
+                          The interval of a crossing is computed by a bootstrap over blocks; where it reaches beyond the \
+                          measured durations, only its other end is given.",
     gallery,
 };
 
@@ -72,9 +72,10 @@ fn gallery(context: &Context<'_>) -> Result<Gallery, ReportError> {
     let chart = Chart {
         id: "efficiency-curves".to_owned(),
         title: title.to_owned(),
-        caption: "Bands and bars are the intervals of the medians. A ring marks a crossing, the bar through it the \
-                  interval of its task duration, and the letter its line in the list."
-            .to_owned(),
+        caption:
+            "Bands and error bars show the intervals of the medians. A ring marks a crossing, the bar through it shows \
+                  the interval of its task duration, and its letter refers to the list below."
+                .to_owned(),
         pictures: vec![picture],
         missing: String::new(),
         keys: keys(&run.crossings),
@@ -117,7 +118,7 @@ fn letter(index: usize) -> String {
     if index < 26 { letter.to_string() } else { format!("{letter}{}", index / 26) }
 }
 
-/// A row for each letter, so that no two letters stand on each other.
+/// A row for each letter, so that no two letters overlap.
 fn rows_of_letters(tags: &[(String, &Crossing)], x: &Axis) -> Vec<u32> {
     let (low, _) = x.range();
     let mut used: Vec<Vec<f64>> = Vec::new();
@@ -168,10 +169,10 @@ fn draw_crossing(
     let (Some(task), Some(efficiency)) = (&crossing.task_ns, crossing.efficiency) else { return Ok(()) };
     let (x, (left, right)) = (task.median, plot.x.range());
     if x < left || x > right {
-        // Outside the measured durations; the list below the picture still has it.
+        // The crossing lies outside the measured durations; the list below the picture still has it.
         return Ok(());
     }
-    // From below the letter to above the ring.
+    // The line runs from below the letter to above the ring.
     pen.line([(x, row - 0.3 * ROW), (x, plot.y.further(efficiency, 0.015))], Ink::TAG, 2)?;
     pen.level(efficiency, task.low, task.high, Ink::TAG)?;
     pen.ring((x, efficiency), Ink::TAG)?;
@@ -188,7 +189,7 @@ fn keys(crossings: &[Crossing]) -> Vec<Key> {
             Some(task) => format::estimate(task, format::duration),
             None => crossing.note.clone(),
         },
-        // Without a figure it stands in its place.
+        // Without a figure, the reason stands in its place.
         note: if crossing.task_ns.is_some() { crossing.note.clone() } else { String::new() },
     };
     crossings.iter().enumerate().map(key).collect()

@@ -1,4 +1,4 @@
-//! What charts are made of: galleries of charts, and the groups of cells that one chart shows.
+//! Galleries of charts, and the groups of cells that one chart shows.
 
 use std::collections::BTreeSet;
 
@@ -9,23 +9,23 @@ use crate::model::{Cell, Run, Verdict};
 use crate::plot::{Look, Palette, Shape, swatch};
 use crate::table::Table;
 
-/// A section of the page: what is said of it, and what draws its charts.
+/// A section of the page: its texts, and the function that draws its charts.
 #[derive(Debug)]
 pub(crate) struct SectionSpec {
     /// Anchor in the page.
     pub(crate) id: &'static str,
     /// Title.
     pub(crate) title: &'static str,
-    /// What stands above the charts.
+    /// The text above the charts.
     pub(crate) intro: &'static str,
-    /// Draws them.
+    /// Draws the charts.
     pub(crate) gallery: fn(&Context<'_>) -> Result<Gallery, ReportError>,
 }
 
 /// The charts of one section and the legend that they share.
 #[derive(Debug, Default)]
 pub(crate) struct Gallery {
-    /// What the looks mean.
+    /// The meaning of each look.
     pub(crate) legend: Vec<LegendEntry>,
     /// The charts, first to last.
     pub(crate) charts: Vec<Chart>,
@@ -36,11 +36,11 @@ pub(crate) struct Gallery {
 pub(crate) struct LegendEntry {
     /// A small picture, made here and safe to show.
     pub(crate) swatch: String,
-    /// What it means.
+    /// Its meaning.
     pub(crate) label: String,
 }
 
-/// A picture, what it says, and the figures behind it.
+/// A picture with its texts and the figures behind it.
 #[derive(Debug, Template)]
 #[template(path = "figure.html")]
 pub(crate) struct Chart {
@@ -48,11 +48,11 @@ pub(crate) struct Chart {
     pub(crate) id: String,
     /// Title.
     pub(crate) title: String,
-    /// What to know when reading it.
+    /// A note for its reader.
     pub(crate) caption: String,
     /// The pictures, as safe `<svg>` elements.
     pub(crate) pictures: Vec<String>,
-    /// What is missing and why, when there is no picture.
+    /// Why there is no picture; empty when there is one.
     pub(crate) missing: String,
     /// Explanations of the letters in the picture.
     pub(crate) keys: Vec<Key>,
@@ -62,16 +62,16 @@ pub(crate) struct Chart {
     pub(crate) wide: bool,
 }
 
-/// What a letter in a picture stands for.
+/// The meaning of a letter in a picture.
 #[derive(Debug)]
 pub(crate) struct Key {
     /// The letter, or a dash for what is not in the picture.
     pub(crate) tag: String,
-    /// What it is.
+    /// What the letter stands for, in words.
     pub(crate) label: String,
     /// Its figure with the interval.
     pub(crate) value: String,
-    /// What else to know.
+    /// A further note.
     pub(crate) note: String,
 }
 
@@ -103,7 +103,7 @@ impl LegendEntry {
     }
 }
 
-/// What all charts of a page have in common.
+/// The context that all charts of a page share.
 #[derive(Debug)]
 pub(crate) struct Context<'a> {
     /// The run.

@@ -1,7 +1,7 @@
-//! How long single tasks took, from the median to the slowest, one chart per workload.
+//! Latencies of single tasks, from the median to the slowest, one chart per workload.
 //!
 //! Percentiles of several samples cannot be put together without the tasks behind them, and this crate estimates
-//! nothing. So each cell is shown by one sample that was really measured: the one with the median makespan.
+//! nothing. So each cell is represented by one of its samples: the one with the median makespan.
 
 use super::gallery::{Chart, Context, Gallery, Group, LegendEntry, SectionSpec, why_nothing};
 use crate::error::ReportError;
@@ -10,7 +10,7 @@ use crate::model::{Cell, Latency, Sample, Verdict};
 use crate::plot::{Axis, Ink, Plot, Shape, bounds, shorten};
 use crate::table::{Field, Table};
 
-/// A percentile: its name, and where to find it.
+/// A percentile: its name, and the function that reads it.
 type Percentile = (&'static str, fn(&Latency) -> u64);
 
 /// The percentiles in their order.
@@ -26,9 +26,9 @@ const PERCENTILES: [Percentile; 5] = [
 pub(crate) static SECTION: SectionSpec = SectionSpec {
     id: "latency",
     title: "Latency",
-    intro: "Each cell is shown by one sample that was really measured: the one with the median makespan. \
-                       Drawn is the number of workers nearest to the number of cores, and of workloads whose tasks \
-                       mostly wait the largest number; the tables have all of them.",
+    intro: "Each cell is represented by one of its samples: the one with the median makespan. The chart shows the \
+                       worker count closest to the number of cores, and the largest worker count for workloads whose \
+                       tasks mostly wait; the tables have all of them.",
     gallery,
 };
 
@@ -63,13 +63,13 @@ pub(crate) fn median_sample(cell: &Cell) -> Option<&Sample> {
     samples.get(samples.len().checked_sub(1)? / 2).copied()
 }
 
-/// The latencies of a cell that may be shown.
+/// The latencies of a cell, if they may be shown.
 fn shown(cell: &Cell) -> Option<&Latency> {
     median_sample(cell)?.latency.as_ref()
 }
 
-/// Per executor the cell to draw: of tasks that wait the one with the most workers, because that is how they are run; of
-/// others as many workers as cores, or else the nearest number below, or else above.
+/// The cell to draw for each executor. For tasks that wait it is the one with the most workers, because they are run with many;
+/// for others the one with as many workers as cores, or else the nearest number below, or else above.
 fn drawn<'a>(group: &Group<'a>, cores: u32, waits: bool) -> Vec<(&'a Cell, &'a Latency)> {
     let cores = if waits { u32::MAX } else { cores };
     let of = |name: &str| {

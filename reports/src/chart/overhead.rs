@@ -17,7 +17,7 @@ const GROUPS: [OverheadGroup; 3] = [OverheadGroup::Lab, OverheadGroup::Peer, Ove
 pub(crate) static SECTION: SectionSpec = SectionSpec {
     id: "overhead",
     title: "Overhead per task",
-    intro: "What an executor adds to every task, measured with tasks that do nothing.",
+    intro: "The time that an executor adds to every task, measured with tasks that do nothing.",
     gallery,
 };
 
@@ -205,7 +205,7 @@ fn draw_row(pen: &Pen<'_, '_>, row: &OverheadRow, dots: Vec<Dot>, y: f64, left: 
     let (shape, slot, look) = look(row.group);
     let places: Vec<_> = dots.iter().filter_map(|dot| Some((dot.estimate?.median, y))).collect();
     if places.is_empty() {
-        // A reason would be cut.
+        // A reason would be cut off.
         let why = if row.missing.is_some() { "not measured: see the table" } else { "not measured" };
         return pen.text((left, y), (14, 0), why, Ink::MUTED, (HPos::Left, VPos::Center));
     }
@@ -284,11 +284,11 @@ mod tests {
             let mut rows = run.overhead.iter_mut();
             let row = rows.find(|row| row.group == group && row.throughput.is_some()).unwrap();
             row.throughput = None;
-            // Says what the row is, which is no reason of a gap.
-            row.note = "two threads, nobody sleeps".to_owned();
+            // This note describes the row and is not the reason of a gap.
+            row.note = "two threads, no sleeping".to_owned();
             let name = row.name.clone();
             let picture = gallery(&Context::new(&run)).unwrap().charts[0].pictures[0].clone();
-            assert!(!picture.contains("nobody sleeps"));
+            assert!(!picture.contains("no sleeping"));
             (picture.contains(&name), picture.matches("not measured").count())
         };
         assert_eq!(without(OverheadGroup::Peer), (true, 2), "this row, and the one that has a reason");

@@ -14,7 +14,7 @@ const WIDEST_LINEAR: f64 = 30.0;
 pub(crate) static SECTION: SectionSpec = SectionSpec {
     id: "scaling",
     title: "Scaling",
-    intro: "Tasks per second against the number of workers. Bars are the intervals of the medians.",
+    intro: "Tasks per second against the number of workers. Error bars show the intervals of the medians.",
     gallery,
 };
 
@@ -52,7 +52,7 @@ fn throughput(cell: &Cell) -> Option<&Estimate> {
     cell.tasks_per_second.as_ref().filter(|estimate| estimate.median.is_finite() && estimate.median > 0.0)
 }
 
-/// What one worker reaches: the serial executor, or else the best executor with one worker.
+/// The throughput of one worker: the serial executor's, or else the best with one worker.
 fn base(cells: &[&Cell]) -> Option<(f64, String)> {
     let right = || cells.iter().filter(|cell| matches!(cell.verdict, Verdict::Correct));
     let serial = right().find(|cell| cell.executor == SERIAL);
@@ -153,7 +153,7 @@ fn cores(pen: &Pen<'_, '_>, plot: &Plot<'_>, cores: u32) -> Result<(), DrawError
     pen.text((x, top), (0, -6), &label, Ink::MUTED, (HPos::Center, VPos::Bottom))
 }
 
-/// The ideal line as far as it stays inside.
+/// The part of the ideal line that stays inside of the plotting area.
 fn ideal(plot: &Plot<'_>, base: f64) -> Vec<(f64, f64)> {
     let (_, top) = plot.y.range();
     let (_, right) = plot.x.range();

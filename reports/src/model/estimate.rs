@@ -1,4 +1,4 @@
-//! A figure with what is known of its error.
+//! A figure with its interval.
 
 use serde::{Deserialize, Serialize};
 
@@ -11,7 +11,7 @@ pub struct Estimate {
     pub low: f64,
     /// Upper end of the interval.
     pub high: f64,
-    /// The interval's coverage; with few samples it cannot reach 0.95, and this says what it reaches.
+    /// The coverage that the interval reaches; with few samples this is below 0.95.
     pub confidence: f64,
     /// Number of samples.
     pub n: u32,

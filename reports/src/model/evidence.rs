@@ -1,4 +1,4 @@
-//! Where the page shows what a finding rests on.
+//! The place on the page that shows the evidence of a finding.
 
 use std::fmt;
 
@@ -9,19 +9,19 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 pub struct Evidence {
     /// Id of the section: `scaling`, `overhead`, `efficiency`, `latency`, `machine`, `cells`.
     pub section: String,
-    /// The chart in it, where it is only one: the part of its anchor after the section.
+    /// The part of the chart's anchor after the section; `None` for the whole section.
     pub chart: Option<String>,
 }
 
 impl Evidence {
-    /// All of a section.
+    /// The whole section.
     pub fn section(id: &str) -> Self {
         Self { section: id.to_owned(), chart: None }
     }
 
     /// The chart of one workload.
     pub fn chart(section: &str, workload: &str) -> Self {
-        // As the page makes an anchor of a title.
+        // The page makes an anchor of a title by the same rule.
         Self { section: section.to_owned(), chart: Some(workload.replace('_', "-")) }
     }
 
@@ -40,14 +40,14 @@ impl fmt::Display for Evidence {
     }
 }
 
-/// By its anchor.
+/// Compares by the anchor.
 impl PartialEq<&str> for Evidence {
     fn eq(&self, other: &&str) -> bool {
         self.anchor() == *other
     }
 }
 
-/// From an anchor: sections have no dash in their ids.
+/// Reads an anchor: sections have no dash in their ids.
 impl From<&str> for Evidence {
     fn from(anchor: &str) -> Self {
         match anchor.split_once('-') {

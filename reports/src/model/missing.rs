@@ -11,13 +11,13 @@ use crate::format::duration;
 pub struct Reason {
     /// In words.
     pub text: String,
-    /// Whether answers were missing, or others than they had to be.
+    /// Whether answers were missing or wrong.
     #[serde(default)]
     pub is_wrong: bool,
 }
 
 impl Reason {
-    /// Answers were missing, or others than they had to be.
+    /// The reason that answers were missing or wrong.
     pub fn wrong(text: impl fmt::Display) -> Self {
         Self { text: format!("wrong answers: {text}"), is_wrong: true }
     }
@@ -47,7 +47,7 @@ impl From<&str> for Reason {
     }
 }
 
-/// How a note begins in place of a [`Reason`], in runs that were made before there were any.
+/// The beginning of a note that stands in place of a [`Reason`], in runs from before there were reasons.
 const NOTE: &str = "not measured: ";
 const WRONG: &str = "wrong answers: ";
 
@@ -62,7 +62,7 @@ pub(crate) fn reason_of(note: &str) -> Option<Reason> {
     Some(Reason { text: text.to_owned(), is_wrong: text.contains(WRONG) })
 }
 
-/// Why there is no figure for a crossing, in words that can follow a colon.
+/// Why there is no figure for a crossing, in a form that can follow a colon.
 #[derive(Debug, Clone, Copy, PartialEq, thiserror::Error, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum NoCrossing {

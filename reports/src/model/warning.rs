@@ -1,21 +1,21 @@
-//! Why figures of a machine deserve care.
+//! Reasons to interpret figures of a machine with care.
 
 use std::fmt;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// What was found that disturbs measuring.
+/// A disturbance of the measuring.
 ///
-/// In JSON it is the sentence that people read, as in runs of all versions; what is read back from there is
-/// [`Told`](Self::Told). Only the lab that measures asks which one it is.
+/// In JSON it is the sentence that people read, as in runs of all versions. Reading it back gives [`Told`](Self::Told), since
+/// only the lab that measures asks which one it is.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub enum Warning {
     /// The clock speed follows the load.
     Governor(String),
-    /// There are other guests on its host.
+    /// The machine is a virtual one, and its host may have other guests.
     VirtualMachine,
-    /// Something else is running.
+    /// Other programs are running.
     Busy {
         /// The load average of one minute.
         load: f64,
@@ -24,28 +24,28 @@ pub enum Warning {
     },
     /// The host of a virtual machine took CPU time from it.
     Stolen {
-        /// Of the time since boot.
+        /// Percentage of the time since boot.
         percent: f64,
     },
     /// A core that does nothing else is interrupted so often that it shows in tails.
     Interrupted {
-        /// How often.
+        /// Interruptions per second.
         per_second: f64,
-        /// For how long each time, as a median.
+        /// Median length of an interruption.
         length_ns: u64,
-        /// Which part of all short tasks is hit.
+        /// Share of all short tasks that is hit.
         share: f64,
     },
-    /// Too few cores to see how anything scales.
+    /// Too few cores to measure how executors scale.
     FewCores(u32),
-    /// The lab itself is slow.
+    /// The lab was built without optimization.
     Unoptimized,
     /// A core had another speed at the end of the run than at its start.
     OtherSpeed {
-        /// How much faster; slower below zero.
+        /// Change of the speed; negative if it is slower.
         percent: f64,
     },
-    /// In the words of a run that was read.
+    /// The text of a warning in a run that was read.
     Told(String),
 }
 
@@ -68,12 +68,12 @@ impl fmt::Display for Warning {
                 100.0 * share
             ),
             Self::FewCores(cores) => {
-                write!(f, "only {cores} cores: nothing can be said about how things scale")
+                write!(f, "only {cores} cores: too few to measure how executors scale")
             }
             Self::Unoptimized => f.write_str("this lab was built without optimization: use --release"),
             Self::OtherSpeed { percent } => write!(
                 f,
-                "one core computed {:.0}% {} at the end of the run than at its start: something else was using it, or its \
+                "one core computed {:.0}% {} at the end of the run than at its start: another program was using it, or its \
                  clock changed",
                 percent.abs(),
                 if *percent > 0.0 { "faster" } else { "slower" }

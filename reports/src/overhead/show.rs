@@ -1,4 +1,4 @@
-//! The document as text: a table of all figures for a terminal, and the claims in Markdown for a note.
+//! The document as text: a table of all figures for a terminal, and the targets in Markdown for a note.
 
 use std::fmt::Write as _;
 
@@ -6,7 +6,7 @@ use super::{Bound, Claim, Figure, Judged, Overhead, TargetStatus, Unit};
 use crate::{columns::Columns, format, markdown, model::Estimate};
 
 impl Overhead {
-    /// All figures by measurement, each with what it is held against, as plain text with aligned columns.
+    /// All figures by measurement, each with its targets, as plain text with aligned columns.
     #[must_use]
     pub fn to_text(&self) -> String {
         let mut text = format!("{} workers, {} blocks; {}\n", self.workers, self.blocks, self.command);
@@ -34,7 +34,7 @@ impl Overhead {
                     rows.push(Row::Fields(fields));
                 }
             }
-            // What could not be measured, or is only a detail, has no figure to stand beside.
+            // A claim about a subject that was not measured, or about a detail, has a row of its own.
             for claim in self.claims.iter().filter(|claim| claim.measurement == measurement) {
                 if !self.figures.iter().any(|figure| belongs(claim, figure) && !figure.detail) {
                     rows.push(Row::Fields(claim_fields(claim)));
@@ -77,7 +77,7 @@ impl Overhead {
             self.workers,
             self.blocks
         );
-        let header = ["Measurement", "Whose", "What", "Measured", "Reach", "", "Stretch", ""];
+        let header = ["Measurement", "Subject", "Quantity", "Measured", "Reach", "", "Stretch", ""];
         let rows: Vec<Vec<String>> = self
             .claims
             .iter()
@@ -139,7 +139,7 @@ fn claim_fields(claim: &Claim) -> [String; 6] {
     [
         format!("  {}: {}", claim.subject, claim.quantity),
         String::new(),
-        // A figure that stands for itself need not be said twice.
+        // A figure that stands for itself is not repeated.
         if claim.unit == Unit::Ratio { ratio } else { String::new() },
         judged(claim.reach),
         claim.stretch.map_or_else(String::new, judged),
@@ -171,7 +171,7 @@ fn estimate(estimate: Option<Estimate>, unit: Unit) -> String {
     )
 }
 
-/// A value in words that suit its unit.
+/// A value in the form that suits its unit.
 fn value(value: f64, unit: Unit) -> String {
     match unit {
         Unit::Nanoseconds => format::duration(value),
@@ -220,7 +220,7 @@ mod tests {
             note: String::new(),
         };
         let missing = Claim {
-            subject: "somebody".to_owned(),
+            subject: "absent".to_owned(),
             estimate: None,
             reach: Bound::AtMost(6.0).judge(None),
             stretch: None,
@@ -260,7 +260,7 @@ mod tests {
         let claim = line("/ spinning ping-pong");
         assert!(claim.contains("5.00x [4.50x to 5.50x]"), "{text}");
         assert!(claim.contains("≤ 6.00x yes") && claim.contains("≤ 3.00x no"), "{text}");
-        assert!(line("somebody").contains("not measured"), "{text}");
+        assert!(line("absent").contains("not measured"), "{text}");
         assert!(text.contains("reach: 1 of 2 hold; stretch: 0 of 1 hold"), "{text}");
         assert!(text.contains("CAUTION: busy") && !text.contains("hidden"), "{text}");
     }
