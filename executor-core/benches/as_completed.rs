@@ -1,4 +1,4 @@
-//! What a completion costs the one who waits for many, and that this does not grow with how many there are: the time per
+//! The cost of a completion for a thread that waits for many futures, and that it does not grow with their number: the time per
 //! element is to stay the same from 10 futures to 10 000.
 //!
 //! `promises` is `as_completed` alone: the futures are resolved by this thread, half of them before the wait begins.
@@ -17,7 +17,7 @@ fn increment(x: u64) -> u64 {
 }
 
 /// Waits for all. Fails loudly: the time of an error means nothing.
-#[expect(clippy::expect_used, reason = "a benchmark has nobody to hand an error to")]
+#[expect(clippy::expect_used, reason = "a benchmark has no caller to return an error to")]
 fn drain(futures: impl IntoIterator<Item = TaskFuture<u64>>) -> u64 {
     as_completed(futures, None)
         .map(|done| done.expect("there is no time limit").result().expect("every task has a result"))
@@ -28,7 +28,7 @@ fn promises(count: u64) -> (Vec<Promise<u64>>, Vec<TaskFuture<u64>>) {
     (0..count).map(|_| Promise::new()).unzip()
 }
 
-/// Resolves them all; nobody else has, so that they are done already cannot be.
+/// Resolves them all; no other code does, so none of them can be done already.
 fn resolve(promises: impl IntoIterator<Item = Promise<u64>>) {
     for promise in promises {
         let _ = promise.set_result(1);

@@ -1,6 +1,6 @@
-//! What it costs to write and read the values that cross to a worker process. The crate's codec is private; this does
-//! what it does, with postcard itself: append to a vector, and read from a slice. What the crate puts around postcard, to keep
-//! the texts of errors and to bound nesting, costs about nothing beside that.
+//! The cost of writing and reading the values that cross to a worker process. The crate's codec is private; this does what it does,
+//! with postcard itself: append to a vector, and read from a slice. The crate's code around postcard, which keeps the texts of
+//! errors and bounds nesting, costs next to nothing beside that.
 //!
 //! A `Vec<u8>` goes through serde element by element, which is what the last pair is there to show.
 

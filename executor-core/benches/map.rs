@@ -1,5 +1,5 @@
-//! What an item of a map costs, when the work on it costs nothing: ten thousand cheap items per executor, beside rayon's
-//! `par_iter` and a plain iterator. What chunks are for is seen in the pair `chunks_by_time` and `chunks_of_100`.
+//! The cost of an item of a map, when the work on it costs nothing: ten thousand cheap items per executor, beside rayon's
+//! `par_iter` and a plain iterator. The use of chunks is seen in the pair `chunks_by_time` and `chunks_of_100`.
 
 use std::hint::black_box;
 
@@ -19,7 +19,7 @@ fn cheap(x: u64) -> u64 {
 type Group<'a> = BenchmarkGroup<'a, WallTime>;
 
 /// Fails loudly: the time of an error means nothing.
-#[expect(clippy::expect_used, reason = "a benchmark has nobody to hand an error to")]
+#[expect(clippy::expect_used, reason = "a benchmark has no caller to return an error to")]
 fn results(mapped: Result<Vec<u64>, TaskError>) -> Vec<u64> {
     mapped.expect("every item has a result")
 }

@@ -1,5 +1,5 @@
-//! What one task costs: submitted and waited for alone, and among a thousand. Beside each executor, what a program would
-//! build by hand instead: a queue and a channel for the answer.
+//! The cost of one task: submitted and waited for alone, and among a thousand. Beside each executor, what a program would build by
+//! hand instead: a queue and a channel for the answer.
 //!
 //! All pools have two workers, and all tasks do next to nothing, so that what is measured is everything else.
 
@@ -21,7 +21,7 @@ type Group<'a> = BenchmarkGroup<'a, WallTime>;
 type Answer = oneshot::Receiver<u64>;
 
 /// Measures one way of running `increment` elsewhere, in both shapes. Fails loudly: the time of an error means nothing.
-#[expect(clippy::expect_used, reason = "a benchmark has nobody to hand an error to")]
+#[expect(clippy::expect_used, reason = "a benchmark has no caller to return an error to")]
 fn measure<T>(group: &mut Group<'_>, name: &str, submit: impl Fn(u64) -> T, receive: impl Fn(T) -> Option<u64>) {
     let answer = |pending| receive(pending).expect("every task has a result");
     group.throughput(Throughput::Elements(1));
@@ -44,7 +44,7 @@ fn by_hand(group: &mut Group<'_>, name: &str, execute: impl Fn(Box<dyn FnOnce() 
     let submit = |x| -> Answer {
         let (sender, receiver) = oneshot::channel();
         execute(Box::new(move || {
-            // It fails only when nobody wants the answer.
+            // It fails only when the receiver of the answer is gone.
             let _ = sender.send(increment(x));
         }));
         receiver

@@ -1,5 +1,5 @@
-//! A task that crashes costs itself and nothing else. A panic is caught wherever the task runs. An abort, which nothing can
-//! catch, takes a worker process with it; the pool starts another, and all other tasks have their results.
+//! A task that crashes fails alone. A panic is caught wherever the task runs. An abort, which nothing can catch, takes a worker
+//! process with it; the pool starts another, and all other tasks have their results.
 //!
 //! ```sh
 //! cargo run -p executor-core --example crash
@@ -14,7 +14,7 @@ fn half_or_panic(x: u64) -> u64 {
     x / 2
 }
 
-/// Not for threads: there it would end this program.
+/// This is not for threads: there it would end this program.
 fn half_or_abort(x: u64) -> u64 {
     if !x.is_multiple_of(2) {
         process::abort();

@@ -1,5 +1,5 @@
-//! Results in the order in which they are done, each beside the item that it belongs to: `as_completed` over pairs. One
-//! item fails, which is no business of the others.
+//! Results in the order in which they are done, each beside the item that it belongs to: `as_completed` over pairs. One item fails,
+//! which does not affect the others.
 //!
 //! ```sh
 //! cargo run -p executor-core --example delayed_items
@@ -35,7 +35,7 @@ fn run(executor: &impl Executor, items: &[Item]) -> Result<(), Box<dyn Error>> {
         match future.result() {
             Ok(Ok((id, value))) => println!("  item {id}: {value}"),
             Ok(Err(error)) => println!("  item {} failed: {error}", item.id),
-            // A panic, a dead worker process, a value that cannot be encoded: what the task could not say itself.
+            // A panic, a dead worker process, a value that cannot be encoded: failures that the task itself could not report.
             Err(error) => println!("  item {} has no result: {error}", item.id),
         }
     }

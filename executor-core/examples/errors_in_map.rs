@@ -1,5 +1,5 @@
-//! What a map does with items that fail: each error is its item's own (`map`), the first one ends everything (`try_map`),
-//! and a panic is an error like any other.
+//! Errors of items in a map: each error is its item's own (`map`), the first one ends everything (`try_map`), and a panic is an
+//! error like any other.
 //!
 //! ```sh
 //! cargo run -p executor-core --example errors_in_map

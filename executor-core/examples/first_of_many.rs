@@ -22,7 +22,7 @@ fn run(executor: &impl Executor) -> Result<(), Box<dyn Error>> {
     for future in &futures {
         let sender = sender.clone();
         future.add_done_callback(move |completed| {
-            // Nobody listens any more if the example failed; then there is nobody to tell.
+            // The receiver is gone if the example failed; then the message is of no use.
             let _ = sender.send(completed);
         });
     }

@@ -1,4 +1,4 @@
-//! What a program has made before it calls `init()`, it has made in each of its workers as well.
+//! Values that a program makes before it calls `init()` are made in each of its workers as well.
 #![cfg(target_os = "linux")]
 
 mod pool_kinds;

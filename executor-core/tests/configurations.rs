@@ -1,4 +1,4 @@
-//! A configuration bound to a function is decoded by the user's code, in a worker. What that costs, it costs the task that
+//! A configuration bound to a function is decoded by the user's code, in a worker. Where that fails, only the task fails that
 //! needed it.
 #![cfg(target_os = "linux")]
 
@@ -32,7 +32,7 @@ on_every_kind_of_pool!(
     one_beyond_the_memory_limit_says_so,
     one_that_cannot_be_decoded_now_is_tried_again,
     long_ones_reach_the_tasks_around_them_whatever_is_cancelled,
-    destructors_that_panic_or_never_end_cost_nobody,
+    destructors_that_panic_or_never_end_cost_no_other_task,
     what_ends_every_worker_before_it_claims_a_task_ends_that_task,
 );
 
@@ -158,7 +158,7 @@ fn one_that_cannot_be_decoded_now_is_tried_again(kind: Kind) {
     assert_eq!(pool.submit(task, 1).unwrap().result(), Ok(2));
 }
 
-/// They go another way than what stands before and behind them.
+/// They travel over another channel than the records before and behind them.
 fn long_ones_reach_the_tasks_around_them_whatever_is_cancelled(kind: Kind) {
     type Value = (u64, Vec<SharedBytes>, String);
     fn weigh(argument: Value, config: &Value) -> u64 {
@@ -169,7 +169,7 @@ fn long_ones_reach_the_tasks_around_them_whatever_is_cancelled(kind: Kind) {
         weigh(&argument) + weigh(config)
     }
     let pool = pool(kind);
-    // Tasks are short, so that several stand with the worker.
+    // Tasks are short, so that several are in flight at the worker.
     for x in 0..200 {
         assert_eq!(pool.submit(square, x).unwrap().result(), Ok(x * x));
     }
@@ -226,7 +226,7 @@ impl Drop for Dropped {
     }
 }
 
-fn destructors_that_panic_or_never_end_cost_nobody(kind: Kind) {
+fn destructors_that_panic_or_never_end_cost_no_other_task(kind: Kind) {
     fn take(x: u64, _: &Dropped) -> u64 {
         x
     }
@@ -257,7 +257,7 @@ fn what_ends_every_worker_before_it_claims_a_task_ends_that_task(kind: Kind) {
     let pool = kind.builder().max_workers(1).initializer(deafen, 1).build().unwrap();
     let first = pool.submit(|bytes: SharedBytes| bytes.len(), SharedBytes::from(vec![1; 1 << 20])).unwrap();
     assert!(matches!(first.result(), Err(TaskError::WorkerDied { .. })));
-    // It may look like a storm of kills, which is borne longer.
+    // It may look like kills from outside, of which more are tolerated.
     assert!(pool.stats().died <= 100);
 }
 

@@ -1,5 +1,5 @@
-//! A program that has no file descriptor left: what needs one says so, everything else goes on, and all of it works again when
-//! there are some. The limit is the process's, so this is a file of its own with one test.
+//! A program that has no file descriptor left: calls that need one fail and say so, everything else goes on, and all works again
+//! when there are some. The limit is the process's, so this is a file of its own with one test.
 #![cfg(target_os = "linux")]
 
 use std::{fs::File, time::Duration};

@@ -1,7 +1,7 @@
 //! A map over an input without an end, with a bounded buffer: neither this process nor its workers grow with it.
 //!
-//! What runs with all tests is small. Ten million items:
-//! `cargo test --release -p executor-core --test endless_map -- --ignored --nocapture`
+//! The part that runs with all tests is small. Ten million items: `cargo test --release -p executor-core --test endless_map --
+//! --ignored --nocapture`
 #![cfg(target_os = "linux")]
 
 use std::{fs, time::Instant};
@@ -71,7 +71,7 @@ fn long_arguments_leave_nothing() {
             let early = memory(std::process::id());
             for _ in 0..600 {
                 let future = pool.submit(|text: String| text.len(), "x".repeat(150_000)).unwrap();
-                // Who slept would be woken through the socket.
+                // A sleeping thread would be woken through the socket.
                 while !future.done() {
                     pool.stats();
                     std::thread::yield_now();

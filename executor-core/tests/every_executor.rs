@@ -474,7 +474,7 @@ fn wait_for(how: Wait, future: TaskFuture<u64>) -> u64 {
         Wait::All => wait([future], Some(LONG), ReturnWhen::AllCompleted).done.remove(0).result().unwrap(),
         Wait::AsCompleted => as_completed([future], None).next().unwrap().unwrap().result().unwrap(),
         Wait::Sleepily => {
-            // Long enough for every thread to lie down.
+            // Long enough for every thread to fall asleep.
             std::thread::sleep(Duration::from_millis(20));
             future.result().unwrap()
         }
@@ -505,8 +505,8 @@ fn pools_may_wait_for_each_other<A: Spawn, B: Spawn>() {
     }
 }
 
-/// What runs while a task waits is not on top of it: either may wait for the other.
-fn who_waits_is_held_up_by_nobody<A: Spawn>() {
+/// A task that runs while another one waits does not run on the stack of that one: either may wait for the other.
+fn a_waiting_task_is_held_up_by_no_other<A: Spawn>() {
     let pool = A::one_worker();
     let (go, begin) = Promise::<u64>::new();
     let (said, wanted) = Promise::<u64>::new();
@@ -541,7 +541,7 @@ mod waits {
     #[test]
     fn rayon_for_rayon() {
         pools_may_wait_for_each_other::<RayonExecutor, RayonExecutor>();
-        who_waits_is_held_up_by_nobody::<RayonExecutor>();
+        a_waiting_task_is_held_up_by_no_other::<RayonExecutor>();
     }
 
     #[test]
@@ -553,10 +553,10 @@ mod waits {
     #[test]
     fn threads_for_threads() {
         pools_may_wait_for_each_other::<ThreadPoolExecutor, ThreadPoolExecutor>();
-        who_waits_is_held_up_by_nobody::<ThreadPoolExecutor>();
+        a_waiting_task_is_held_up_by_no_other::<ThreadPoolExecutor>();
     }
 
-    /// Many wait at once, each for a task behind all of them.
+    /// Many tasks wait at once, each for a task behind all of them.
     #[test]
     fn many_tasks_of_a_rayon_pool_wait_for_another_one() {
         let (rayon, threads) =
@@ -704,7 +704,7 @@ fn the_end_of_a_serial_executor_waits_for_what_another_thread_runs_there() {
         is_over.store(true, Ordering::Relaxed);
         assert_eq!((report.is_complete(), unfit), (true, 0));
     });
-    // Not for itself, nor for the task that it is part of.
+    // A task does not wait for itself, nor for the task that it is part of.
     let executor = Arc::new(SerialExecutor::new());
     let inner = Arc::clone(&executor);
     let nested = move || {

@@ -1,4 +1,4 @@
-//! The first task of a program, which nothing else in this test binary may be: it runs while its thread unwinds.
+//! The first task of a program, so there is no other test in this binary: it runs while its thread unwinds.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 

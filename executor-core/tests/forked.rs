@@ -1,4 +1,4 @@
-//! `fork` without `exec`, by the program and by its tasks: a copy gets errors and harms nobody.
+//! `fork` without `exec`, by the program and by its tasks: a copy gets errors, and harms neither the program nor its workers.
 #![cfg(target_os = "linux")]
 
 mod pool_kinds;
@@ -53,7 +53,7 @@ fn fork() -> i32 {
     pid
 }
 
-/// The end of a copy, which cannot print: it says which of its claims is the first that is not true.
+/// The end of a copy, which cannot print: its exit code says which of its assertions is the first that has failed.
 fn end(claims: &[bool]) -> ! {
     let wrong = claims.iter().position(|claim| !claim).map_or(0, |place| place + 1);
     // SAFETY: ends the copy.
@@ -212,7 +212,7 @@ impl Serialize for Says {
     }
 }
 
-/// What travels as [`Says`] and arrives as [`Said`].
+/// A value that travels as [`Says`] and arrives as [`Said`].
 #[derive(Deserialize)]
 #[serde(from = "Said")]
 struct Both(Result<Says, Said>);

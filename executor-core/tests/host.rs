@@ -1,6 +1,6 @@
-//! What workers take over from the program, its system and its terminal, and what they leave behind.
+//! What workers inherit from the program, its system and its terminal, and what they leave behind.
 //!
-//! What changes the whole process is done in programs of their own: tests that other tests start.
+//! Tests that change the whole process run in programs of their own: tests that other tests start.
 #![cfg(target_os = "linux")]
 
 mod pool_kinds;
@@ -187,7 +187,7 @@ fn a_worker_that_may_open_nothing_more_lives_on(kind: Kind) {
     let pid = pool.submit(open_nothing_more, ()).unwrap().result().unwrap();
     let signal = |signal| kill_process(Pid::from_raw(pid.cast_signed()).unwrap(), signal).unwrap();
     for _ in 0..3 {
-        // Whoever sleeps there begins to sleep once more.
+        // A thread that sleeps there begins to sleep once more.
         signal(Signal::STOP);
         while !fs::read_to_string(format!("/proc/{pid}/stat")).unwrap().contains(") T ") {}
         signal(Signal::CONT);
@@ -209,14 +209,14 @@ fn program_that_changes_its_user() {
         let [real, effective, saved] = [65_534, 65_534, 0];
         // SAFETY: has no requirements.
         if unsafe { libc::setresuid(real, effective, saved) } != 0 {
-            // It is an ordinary user's, who cannot become another one.
+            // The process is an ordinary user's, which cannot become another one.
             return;
         }
         let options = TaskOptions::new().timeout(Duration::from_millis(50));
         let late = pool.submit_with(never_return, (), options).unwrap();
         let late = late.result_timeout(Duration::from_secs(60)).expect("it is ended");
         assert!(matches!(late, Err(TaskError::TimedOut { .. })), "{late:?}");
-        // SAFETY: as above.
+        // SAFETY: has no requirements.
         assert_eq!(unsafe { libc::setresuid(0, 0, 0) }, 0);
         assert_eq!(pool.submit(square, 3).unwrap().result(), Ok(9));
     }
@@ -227,7 +227,7 @@ fn a_program_that_changes_its_user_can_end_its_workers() {
     succeeds("program_that_changes_its_user");
 }
 
-/// The limit of threads of whoever starts the workers of this pool, which they take over.
+/// Sets the limit of threads of the process that starts the workers of this pool, which they inherit.
 fn set_most_threads(server: Option<u32>, most: Option<u64>) {
     let server = server.map(|pid| Pid::from_raw(pid.cast_signed()).unwrap());
     prlimit(server, Resource::Nproc, Rlimit { current: most, ..getrlimit(Resource::Nproc) }).unwrap();
@@ -236,10 +236,10 @@ fn set_most_threads(server: Option<u32>, most: Option<u64>) {
 #[test]
 #[ignore = "changes the user and the limits of its process"]
 fn program_whose_workers_have_no_threads() {
-    // Nobody else is this user, and it has no privileges.
+    // No other process has this user, and it has no privileges.
     // SAFETY: has no requirements.
     if unsafe { libc::setresuid(61_423, 61_423, 61_423) } != 0 {
-        // It is an ordinary user's, who cannot become another one.
+        // The process is an ordinary user's, which cannot become another one.
         return;
     }
     let threads = |pid: u32| fs::read_dir(format!("/proc/{pid}/task")).unwrap().count() as u64;
@@ -342,13 +342,13 @@ fn never_return(_: ()) {
 #[ignore = "runs as the child of another test"]
 fn program_that_blocks_and_ignores_signals() {
     let bit = |signal: i32| 1_u64 << (signal - 1);
-    // What who has started the tests says is handed on: `nohup`, or a shell's `&`.
+    // The dispositions of the process that has started the tests are handed on: `nohup`, or a shell's `&`.
     let told = signals(())[1] & (bit(libc::SIGINT) | bit(libc::SIGQUIT) | bit(libc::SIGXFSZ));
     // SAFETY: an empty set is made, filled, and blocked in this thread and those that it starts.
     let mut set = unsafe { std::mem::zeroed::<libc::sigset_t>() };
     // SAFETY: the set is valid.
     unsafe { libc::sigfillset(&raw mut set) };
-    // SAFETY: as above.
+    // SAFETY: the set is valid, and no old one is asked for.
     unsafe { libc::pthread_sigmask(libc::SIG_BLOCK, &raw const set, std::ptr::null_mut()) };
     for signal in [libc::SIGTERM, libc::SIGCHLD, libc::SIGUSR1, libc::SIGALRM, libc::SIGHUP] {
         // SAFETY: ignoring a signal has no requirements.
@@ -358,7 +358,7 @@ fn program_that_blocks_and_ignores_signals() {
         let pool = kind.builder().max_workers(1).grace(Duration::from_secs(600)).build().unwrap();
         let [blocked, ignored, childs_blocked, childs_ignored] = pool.submit(signals, ()).unwrap().result().unwrap();
         assert_eq!((blocked, childs_blocked), (0, 0), "{kind:?}");
-        // SIGPIPE is ignored by Rust's runtime, and SIGHUP was perhaps ignored by who has started the program.
+        // SIGPIPE is ignored by Rust's runtime, and SIGHUP was perhaps ignored by the process that has started the program.
         assert_eq!(ignored, told | bit(libc::SIGHUP) | bit(libc::SIGPIPE), "{kind:?}");
         // Rust's runtime gives children the usual SIGPIPE.
         assert_eq!(childs_ignored, told | bit(libc::SIGHUP), "{kind:?}");
@@ -366,7 +366,7 @@ fn program_that_blocks_and_ignores_signals() {
         while !task.running() {
             std::thread::yield_now();
         }
-        // SIGTERM does it: nobody waits for the grace time.
+        // SIGTERM ends it: no thread waits for the grace time.
         assert!(task.kill());
         let outcome = task.result_timeout(Duration::from_secs(60));
         if outcome.is_err() {
@@ -381,7 +381,7 @@ fn a_worker_is_not_deaf_because_its_program_is() {
     succeeds("program_that_blocks_and_ignores_signals");
 }
 
-/// What happens where a task does what stops a process in the background of a terminal.
+/// A task does what stops a process in the background of a terminal.
 fn use_the_terminal(_: ()) -> bool {
     let tty = fs::File::options().read(true).write(true).open("/dev/tty");
     eprintln!("a task has written this");
@@ -389,7 +389,7 @@ fn use_the_terminal(_: ()) -> bool {
 }
 
 fn a_task_has_no_terminal(kind: Kind) {
-    // The terminal of whoever runs the tests, if there is one.
+    // The terminal in which the tests are run, if there is one.
     let pool = kind.builder().max_workers(1).build().unwrap();
     assert_eq!(pool.submit(use_the_terminal, ()).unwrap().result(), Ok(true));
 }
@@ -403,7 +403,7 @@ fn program_with_a_terminal() {
     assert!(master >= 0);
     // SAFETY: it is open.
     assert_eq!(unsafe { libc::grantpt(master) }, 0);
-    // SAFETY: as above.
+    // SAFETY: it is open.
     assert_eq!(unsafe { libc::unlockpt(master) }, 0);
     let mut name = [0_u8; 64];
     // SAFETY: the buffer is as long as it says.
@@ -427,7 +427,7 @@ fn program_with_a_terminal() {
         if outcome.is_err() {
             pool.kill_workers();
         }
-        // It would be shown on the terminal that nobody reads.
+        // It would be written to the terminal, which no process reads.
         if outcome.ok() != Some(Ok(true)) {
             std::process::exit(7);
         }

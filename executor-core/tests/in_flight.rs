@@ -1,5 +1,5 @@
-//! Tasks that stand with a worker that has not begun them: they can be cancelled, moved and counted like those in the queue,
-//! and what happens to the task before them is no business of theirs.
+//! Tasks in flight at a worker that has not begun them: they can be cancelled, moved and counted like those in the queue, and what
+//! happens to the task before them does not affect them.
 
 mod gated;
 mod pool_kinds;
@@ -26,7 +26,7 @@ on_every_kind_of_pool!(
     cancel_queued_cancels_what_stands,
     kill_at_shutdown_ends_what_stands,
     a_drain_that_does_not_wait_runs_what_stands,
-    a_drain_ends_whoever_takes_the_last_answer,
+    a_drain_ends_whichever_thread_takes_the_last_answer,
     a_time_limit_costs_only_the_task_that_reached_it,
     a_task_is_never_stopped_for_the_one_before_it,
     a_time_limit_begins_with_its_own_task,
@@ -86,7 +86,7 @@ fn a_long_task_among_many_short_ones_does_not_hold_up_the_last_ones(kind: Kind) 
         let gate = Gate::new();
         let before = squares(&pool, 20 * round);
         let long = gate.submit(&pool, 0);
-        // Two stand behind it where there is room: too little work to be worth moving, if it were short.
+        // Two are in flight behind it where there is room: too little work to be worth moving, if it were short.
         let behind = squares(&pool, 2 + 10 * (round % 5));
         assert_squares(before);
         assert_squares(behind);
@@ -158,7 +158,7 @@ fn a_drain_that_does_not_wait_runs_what_stands(kind: Kind) {
     assert!(pool.shutdown(Shutdown::Drain, Some(LONG)).is_complete());
 }
 
-fn a_drain_ends_whoever_takes_the_last_answer(kind: Kind) {
+fn a_drain_ends_whichever_thread_takes_the_last_answer(kind: Kind) {
     for _ in 0..5 {
         let (pool, gate) = (quick_pool(kind.builder(), 1), Gate::new());
         let long = gate.close(&pool);
@@ -231,7 +231,7 @@ fn a_time_limit_begins_with_its_own_task(kind: Kind) {
     let first = gate.close(&pool);
     gate.open();
     assert_eq!(result(first), Ok(7));
-    // It stands with a worker that cannot begin it.
+    // It is in flight at a worker that cannot begin it.
     stop("-STOP");
     let limit = |millis| TaskOptions::new().timeout(Duration::from_millis(millis));
     let cancelled = pool.submit_with(square, 1, limit(100_000)).unwrap();

@@ -1,8 +1,8 @@
 //! Processes of the pool, workers and fork server alike, that are killed all the time while many short tasks run: each future
 //! resolves once and rightly, no more tasks fail than processes were killed, and nothing is left behind.
 //!
-//! What runs with all tests is small. The whole storm, of two million tasks:
-//! `cargo test --release -p executor-core --test kill_storm -- --ignored --nocapture`
+//! The part that runs with all tests is small. The whole storm, of two million tasks: `cargo test --release -p executor-core --test
+//! kill_storm -- --ignored --nocapture`
 #![cfg(target_os = "linux")]
 
 mod pool_kinds;
@@ -56,7 +56,7 @@ fn work(x: u64) -> u64 {
     x.wrapping_mul(x) ^ 0x5555
 }
 
-/// What the tasks of a storm do.
+/// The work of the tasks of a storm.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Load {
     /// `work`: most kills hit a worker between two tasks.
@@ -78,8 +78,8 @@ fn noted_work(x: u64) -> u64 {
 
 /// Follows each task through the notes: with one retry it may be lost only by the deaths of two workers in which it had begun.
 ///
-/// A worker can be killed after it got a task and before it noted so. Who was killed is known, and a kill interrupts one task
-/// at the most; so what is missing in the notes must find a kill that nothing else is put down to.
+/// A worker can be killed after it got a task and before it noted so. It is known which processes were killed, and a kill
+/// interrupts one task at the most; so each death that is missing in the notes must have a kill that explains no other one.
 fn check_losses(notes: &[u8], lost: &BTreeMap<u64, u32>, killed: &BTreeSet<u32>) {
     let mut attempts: BTreeMap<u64, Vec<u32>> = BTreeMap::new();
     for note in notes.chunks_exact(16) {
@@ -101,7 +101,7 @@ fn check_losses(notes: &[u8], lost: &BTreeMap<u64, u32>, killed: &BTreeSet<u32>)
             None => drop(pids.pop()),
         }
         for pid in pids {
-            assert!(killed.contains(&pid), "task {x} was lost to {pid}, which nobody has killed");
+            assert!(killed.contains(&pid), "task {x} was lost to {pid}, which was not killed");
             let other = interrupted.insert(pid, x);
             assert_eq!(other, None, "the death of {pid} has interrupted task {x} as well");
         }
@@ -143,7 +143,7 @@ fn storm_over<R>(pool: &ProcessPoolExecutor, body: impl FnOnce() -> R) -> (R, BT
     })
 }
 
-/// What this process has open, mapped of the pool's memory, and in memory (KiB).
+/// The descriptors of this process, its mappings of the pool's memory, and its resident memory (KiB).
 #[derive(Debug, Clone, Copy)]
 struct Holdings {
     descriptors: usize,
@@ -215,7 +215,7 @@ fn storm(kind: Kind, load: Load, tasks: u64, retries: u32) -> (u64, u64) {
     assert!(late.descriptors <= early.descriptors + 30, "{early:?} {late:?}");
     assert!(late.memory <= early.memory + (16 << 10), "{early:?} {late:?}");
     pool.warm_up().unwrap();
-    // The supervisor buries who was killed last, and then all is as it was.
+    // The supervisor reaps the process that was killed last, and then all is as it was.
     while holdings().mappings > at_first.mappings || holdings().descriptors > at_first.descriptors {
         assert!(start.elapsed() < took + Duration::from_secs(30), "{at_first:?} {:?}", holdings());
         assert_eq!(pool.submit(work, 1).unwrap().result(), Ok(work(1)));

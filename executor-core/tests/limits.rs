@@ -1,4 +1,4 @@
-//! Time limits are kept, whoever makes a task the first one of its worker, and whatever the others do meanwhile.
+//! Time limits are kept, whichever thread makes a task the first one of its worker, and whatever the others do meanwhile.
 
 #[expect(dead_code, reason = "for other files of tests as well")]
 mod gated;
@@ -19,7 +19,7 @@ on_every_kind_of_pool!(
     a_limit_behind_a_short_task_is_kept,
     a_limit_of_a_task_comes_before_that_of_its_pool,
     the_shortest_limits_are_kept,
-    who_kills_again_does_not_put_the_end_off,
+    a_second_kill_does_not_put_the_end_off,
 );
 
 fn spin(time: Duration) {
@@ -45,7 +45,7 @@ fn hang_behind_a_short_one(kind: Kind, limit_of_pool: Option<Duration>) {
     }
     let pool = builder.build().unwrap();
     for _ in 0..12 {
-        // Tasks are known to be short, so that several stand with the worker.
+        // Tasks are known to be short, so that several are in flight at the worker.
         for _ in 0..3 {
             result(pool.submit(spin, SHORT).unwrap()).unwrap();
         }
@@ -84,7 +84,7 @@ fn ignore_sigterm(started: String) {
     hang(());
 }
 
-fn who_kills_again_does_not_put_the_end_off(kind: Kind) {
+fn a_second_kill_does_not_put_the_end_off(kind: Kind) {
     let pool = quick_pool(kind.builder(), 1);
     let gate = Gate::new();
     let future = pool.submit(ignore_sigterm, gate.name("started0")).unwrap();

@@ -1,4 +1,4 @@
-//! What a task costs in memory: one allocation, of a known size.
+//! The memory of a task: one allocation, of a known size.
 
 use std::{
     alloc::{GlobalAlloc, Layout, System},
@@ -26,13 +26,13 @@ unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         let (number, bytes) = ALLOCATIONS.get();
         ALLOCATIONS.set((number + 1, bytes + layout.size()));
-        // SAFETY: what is promised to this function is promised to that one.
+        // SAFETY: the caller keeps the requirements of `alloc`, which are the same for the system's allocator.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
         FREED.set(FREED.get() + 1);
-        // SAFETY: as above.
+        // SAFETY: the pointer came from `alloc`, and so from the system's allocator, with this layout.
         unsafe { System.dealloc(memory, layout) }
     }
 }
@@ -57,7 +57,7 @@ fn a_future_is_one_pointer_and_options_are_small() {
 #[test]
 fn a_submit_is_one_allocation_of_at_most_64_bytes_and_what_the_task_needs() {
     let pool = ThreadPoolExecutor::new(1).unwrap();
-    // The worker waits, so that the queue grows and nothing but submitting happens.
+    // The worker waits, so that the queue grows and only submitting allocates.
     let (go, wait) = mpsc::channel::<()>();
     let held = pool.spawn(move || wait.recv()).unwrap();
     let captured = [7_u64; 4];
@@ -109,7 +109,7 @@ fn cancelled_tasks_leave_nothing(executor: &ProcessPoolExecutor) {
     let (made, freed) = (ALLOCATIONS.get().0 - before.0, FREED.get() - before.1);
     token.cancel();
     held.result().unwrap();
-    // What is there for all of them together may grow.
+    // The memory that they share may grow.
     assert!(made.abs_diff(freed) < 100, "{made} allocations, and {freed} were freed");
 }
 
@@ -194,7 +194,7 @@ fn what_a_task_has_cancelled_or_run_in_place_leaves_next_to_nothing() {
     assert_eq!((stats.queued, stats.done), (0, 2 * (MANY as u64 + 200) + 1));
 }
 
-/// But for what rayon itself holds.
+/// Memory that rayon itself keeps is allowed.
 #[cfg(feature = "rayon")]
 #[test]
 fn what_is_cancelled_in_a_rayon_pool_leaves_one_small_allocation() {

@@ -42,7 +42,7 @@ on_every_kind!(
     asking_for_far_too_much_costs_that_task,
     the_limit_holds_for_a_tasks_threads,
     a_plain_abort_is_none_of_it,
-    a_refusal_that_is_coped_with_is_nobodys_end,
+    a_refusal_that_a_task_copes_with_ends_no_worker,
     of_a_chunk_only_the_item_that_was_refused_is_lost,
     an_initializer_that_reaches_the_limit_breaks_the_pool,
 );
@@ -96,7 +96,7 @@ fn a_plain_abort_is_none_of_it(limited: Limited) {
     }
 }
 
-fn a_refusal_that_is_coped_with_is_nobodys_end(limited: Limited) {
+fn a_refusal_that_a_task_copes_with_ends_no_worker(limited: Limited) {
     let pool = builder(limited).build().unwrap();
     let cope = |bytes: u64| Vec::<u8>::new().try_reserve_exact(bytes as usize).is_err();
     assert_eq!(pool.submit(cope, 128 * MIB).unwrap().result(), Ok(true));
@@ -116,7 +116,7 @@ fn an_initializer_that_reaches_the_limit_breaks_the_pool(limited: Limited) {
         Err(TaskError::InitializerFailed { cause }) => assert!(cause.to_string().contains("memory limit"), "{cause}"),
         other => panic!("{other:?}"),
     }
-    // What is loaded before does not count.
+    // Code and data that are loaded before do not count.
     let pool =
         builder(limited).preload(|bytes: u64| std::mem::forget(vec![1_u8; bytes as usize]), 128 * MIB).build().unwrap();
     assert_eq!(pool.submit(take, 8 * MIB).unwrap().result(), Ok(128));

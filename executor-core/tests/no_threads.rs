@@ -1,5 +1,5 @@
-//! A program that has no thread left for a moment: what needs one says so or waits, and all of it works again when there are
-//! some. The limit is the process's, so this is a file of its own with one test.
+//! A program that has no thread left for a moment: calls that need one say so or wait, and all works again when there are some. The
+//! limit is the process's, so this is a file of its own with one test.
 #![cfg(target_os = "linux")]
 
 use std::{
@@ -62,7 +62,7 @@ fn no_thread_for_a_moment_costs_what_meets_it_and_nothing_else() {
         a_callback_that_a_worker_calls_may_wait();
         return the_thread_that_keeps_time_is_the_only_one();
     }
-    // There every thread is too large.
+    // With this stack size every thread is too large.
     let mut child = Command::new(env::current_exe().unwrap());
     child.args([NAME, "--exact"]).env("RUST_MIN_STACK", (1_u64 << 30).to_string());
     let status = child.status().unwrap();
@@ -197,7 +197,7 @@ fn a_stand_in_is_started_when_there_are_threads_again() {
     has_started.recv_timeout(LONG).unwrap();
     let crowded = Crowded::new();
     let inner = pool.spawn(move || promise.set_result(7).is_ok()).unwrap();
-    // It may block by now or not: either way somebody has to come for the task.
+    // It may block by now or not: either way a worker has to come for the task.
     (0..1000).for_each(|_| thread::yield_now());
     drop(crowded);
     assert_eq!(result(inner), Ok(true));

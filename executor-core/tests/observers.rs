@@ -43,7 +43,7 @@ struct Teller(Mutex<Sender<Told>>);
 
 impl Teller {
     fn tell(&self, told: Told) {
-        // The test may have heard enough.
+        // The receiver is gone when the test is over.
         let _ = self.0.lock().unwrap().send(told);
     }
 }
@@ -177,7 +177,7 @@ fn an_observer_may_ask_the_pool_and_its_panics_harm_nothing(kind: Kind) {
     }
     let heard: Vec<u64> = (0..20).map(|_| receiver.recv_timeout(LONG).unwrap()).collect();
     assert_eq!(heard.last(), Some(&20));
-    // The observer holds on to the pool.
+    // The observer keeps the pool alive.
     pool.shutdown(Shutdown::Drain, Some(LONG));
 }
 
@@ -224,11 +224,11 @@ fn a_pool_that_has_ended_lets_everything_go(kind: Kind) {
             let patient = pool.submit_with(square, 3, TaskOptions::new().queue_timeout(LONG)).unwrap();
             assert_eq!(patient.result(), Ok(9));
         } else {
-            // There is no worker yet that would come across it.
+            // There is no worker yet that would find its entry.
             let cancelled = pool.submit(square, 3).unwrap();
             assert!(cancelled.cancel());
         }
         drop(pool);
-        assert!(dropped.recv_timeout(LONG).is_ok(), "a task that is done holds on to the pool");
+        assert!(dropped.recv_timeout(LONG).is_ok(), "a task that is done keeps the pool alive");
     }
 }

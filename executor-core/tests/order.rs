@@ -1,4 +1,5 @@
-//! First come, first started: in which order tasks begin, and that nobody waits longer because of where somebody has put him.
+//! First come, first started: the order in which tasks begin, and that no task waits longer because of the worker that it was sent
+//! to.
 
 mod gated;
 mod pool_kinds;
@@ -44,7 +45,7 @@ impl Meeting {
     }
 }
 
-/// As many tasks as there are workers meet, whatever was measured of those before them, and whatever stands behind them.
+/// As many tasks as there are workers meet, whatever was measured of those before them, and whatever is in flight behind them.
 #[test]
 fn tasks_that_meet_run_at_the_same_time_whatever_came_before_and_comes_after() {
     for workers in 2..=4 {
@@ -76,7 +77,7 @@ fn tasks_that_meet_run_at_the_same_time_whatever_came_before_and_comes_after() {
 
 /// Where one worker is held up, the other one runs everything, in the order in which it came.
 #[test]
-fn a_long_task_lets_nobody_be_overtaken() {
+fn a_long_task_lets_no_task_be_overtaken() {
     let pool = ThreadPoolExecutor::new(2).unwrap();
     // Those before have been short.
     pool.submit_many(|x: u64| x, 0..1000).unwrap().into_iter().for_each(|future| assert!(future.result().is_ok()));
@@ -99,8 +100,8 @@ fn a_long_task_lets_nobody_be_overtaken() {
     assert_eq!(*order.lock().unwrap(), (0..2000).collect::<Vec<_>>());
 }
 
-/// What a task has submitted, and nobody waits for, is run although its worker is held up and there is always something to do
-/// outside.
+/// A task that another one has submitted, and that is not waited for, is run although its worker is held up and there is always
+/// something to do outside.
 #[test]
 fn what_a_long_task_has_submitted_does_not_wait_for_its_end() {
     let pool = ThreadPoolExecutor::new(2).unwrap();
@@ -119,7 +120,7 @@ fn what_a_long_task_has_submitted_does_not_wait_for_its_end() {
     let (start, mut last) = (Instant::now(), None);
     while ran.load(Ordering::SeqCst) < 20 {
         assert!(start.elapsed() < LONG, "{} of 20 have run", ran.load(Ordering::SeqCst));
-        // Never dry, and never long.
+        // The queue is never empty, and never long.
         if pool.stats().queued < 100 {
             last = Some(pool.spawn(|| std::thread::sleep(Duration::from_micros(50))).unwrap());
         }
@@ -130,14 +131,15 @@ fn what_a_long_task_has_submitted_does_not_wait_for_its_end() {
     assert!(pool.shutdown(Shutdown::Drain, None).is_complete());
 }
 
-/// Both workers are held up, and tasks stand behind either. Who is free first takes them in the order in which they came.
+/// Both workers are held up, and tasks are in flight behind either. The worker that is free first takes them in the order in which
+/// they came.
 fn what_stands_behind_a_long_task_is_taken_before_what_came_later(kind: Kind) {
     let note = |(path, number): (String, u64)| {
         let file = fs::OpenOptions::new().append(true).create(true).open(path);
         file.and_then(|mut file| file.write_all(&[number as u8])).is_ok()
     };
     let mut wait = Duration::from_millis(20);
-    // How soon the pool notices that the workers are held up is nothing that it tells.
+    // The pool does not tell how soon it notices that the workers are held up.
     for _ in 0..7 {
         let pool = quick_pool(kind.builder(), 2);
         assert_squares(squares(&pool, 200));

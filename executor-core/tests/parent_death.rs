@@ -77,7 +77,7 @@ fn long_answer(_: ()) -> Vec<u8> {
         unsafe { libc::sched_getaffinity(own, size_of_val(&allowed), &raw mut allowed) };
         // SAFETY: the number is within the set.
         let first = (0..1024).find(|cpu| unsafe { libc::CPU_ISSET(*cpu, &allowed) }).unwrap();
-        // SAFETY: as above.
+        // SAFETY: the number is within the set.
         let mut one: libc::cpu_set_t = unsafe { std::mem::zeroed() };
         // SAFETY: the number is within the set.
         unsafe { libc::CPU_SET(first, &mut one) };
@@ -113,9 +113,9 @@ fn fork_and_be_busy(method: StartMethod) {
     pool.warm_up().unwrap();
     // SAFETY: the copy does nothing but sleep.
     if unsafe { libc::fork() } == 0 {
-        // Those who wait for the program's workers wait for the end of its output.
+        // The test waits for the program's workers by waiting for the end of its output.
         for fd in [1, 2] {
-            // SAFETY: nobody uses it any more.
+            // SAFETY: no code of this process uses it any more.
             unsafe { libc::close(fd) };
         }
         // SAFETY: has no requirements; it ends the copy in time.
@@ -203,7 +203,7 @@ fn kill_program(name: &str) {
     errors.read_to_string(&mut last_words).unwrap();
     let took = killed.elapsed();
     assert!(took < Duration::from_secs(1), "the promise is one second, and it took {took:?}");
-    assert_eq!(last_words, "", "nobody has asked for this, in a terminal that has its prompt already");
+    assert_eq!(last_words, "", "a worker has written to a terminal that has its prompt already");
     for pid in line.trim_start_matches("ready [").trim_end().trim_end_matches(']').split(", ") {
         // The kernel closes a process's files shortly before it takes it off its list.
         let start = Instant::now();

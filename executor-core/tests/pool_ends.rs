@@ -1,4 +1,4 @@
-//! How a pool ends: from wherever it is ended, whatever its workers are doing, and what it says of itself meanwhile.
+//! How a pool ends: from whichever thread it is ended, whatever its workers are doing, and which state it reports meanwhile.
 #![cfg(target_os = "linux")]
 
 mod gated;
@@ -112,7 +112,7 @@ fn a_pool_whose_last_owner_is_a_waker_ends(kind: Kind) {
     is_dropped.recv_timeout(LONG).expect("the pool ends");
 }
 
-/// A waker that takes as long as somebody likes.
+/// A waker that takes as long as the test says.
 struct Blocks(Mutex<mpsc::Receiver<()>>, mpsc::Sender<()>);
 
 impl Wake for Blocks {

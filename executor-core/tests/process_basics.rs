@@ -52,7 +52,7 @@ fn until_cancelled(token: CancelToken) {
     }
 }
 
-/// Lets tasks go on that wait for a token, also when the test has failed.
+/// Releases tasks that wait for a token, also when the test has failed.
 struct Release(CancelToken);
 
 impl Drop for Release {
@@ -61,7 +61,7 @@ impl Drop for Release {
     }
 }
 
-/// What all the questions about a future's state say.
+/// The answers of all methods that tell a future's state.
 fn answers<T>(future: &TaskFuture<T>) -> (TaskState, bool, bool, bool) {
     (future.state(), future.running(), future.done(), future.cancelled())
 }
@@ -70,7 +70,7 @@ fn a_task_runs_when_its_worker_runs_it(kind: Kind) {
     let pool = kind.builder().max_workers(1).build().unwrap();
     let release = Release(CancelToken::new());
     let [held, queued] = [(); 2].map(|()| pool.submit(until_cancelled, release.0.clone()).unwrap());
-    // Nobody is told when a worker begins, so this has to ask again and again.
+    // No event tells when a worker begins, so this has to ask again and again.
     let start = Instant::now();
     while held.state() != TaskState::Running {
         assert!(start.elapsed() < Duration::from_secs(60), "it is not seen to run");
@@ -128,7 +128,7 @@ fn tokens_form_a_tree_in_a_worker_as_well(kind: Kind) {
         let expected = cancel_one_of_a_tree((CancelToken::new(), which));
         let token = CancelToken::new();
         assert_eq!(pool.submit(cancel_one_of_a_tree, (token.clone(), which)).unwrap().result(), Ok(expected));
-        assert!(!token.is_cancelled(), "in the program nobody has cancelled it");
+        assert!(!token.is_cancelled(), "in the program it was not cancelled");
     }
 }
 
@@ -137,7 +137,7 @@ fn is_kept_one_cancelled(_: ()) -> [bool; 3] {
     [kept.is_cancelled(), child.is_cancelled(), kept.child().is_cancelled()]
 }
 
-/// What the program says of it is gone with the program's token.
+/// The shared flag is gone with the program's token.
 #[test]
 fn a_token_that_a_worker_keeps_and_has_seen_cancelled_stays_so() {
     let pool = ProcessPoolExecutor::new(1).unwrap();

@@ -1,4 +1,4 @@
-//! What a worker process can do wrong, and what that costs: one task.
+//! Failures of a worker process: each fails one task, and no other one.
 
 mod pool_kinds;
 
@@ -36,10 +36,10 @@ on_every_kind_of_pool!(
     of_a_chunk_only_the_item_that_was_running_is_lost,
     a_chunk_with_items_that_cannot_be_encoded_or_panic_keeps_the_others,
     a_chunk_with_results_that_cannot_be_decoded_keeps_the_others,
-    a_failing_initializer_is_the_cause_that_everybody_gets,
+    a_failing_initializer_is_the_cause_that_all_tasks_get,
     a_worker_that_never_answers_is_given_up,
     an_initializer_that_ends_its_process_is_named,
-    who_ends_processes_that_start_does_not_end_the_pool,
+    signals_to_processes_that_start_do_not_end_the_pool,
     a_good_initializer_has_run_before_the_first_task,
     an_initializer_and_a_preload_get_large_configurations,
     a_token_stops_a_task_in_another_process,
@@ -121,14 +121,14 @@ fn exit_of(error: TaskError) -> WorkerExit {
     }
 }
 
-/// Runs a task that ends its worker; its neighbours, before and after, must not notice.
+/// Runs a task that ends its worker; the tasks before and after it must not notice.
 fn death<F: Fn(u64) -> u64 + Copy + Send + Sync + 'static>(kind: Kind, deadly: F) -> WorkerExit {
     let pool = pool(kind, 1);
     let before = pool.submit(square, 3).unwrap();
     let dead = pool.submit(deadly, 1).unwrap();
     let after = pool.submit(square, 4).unwrap();
     assert_eq!((before.result(), after.result()), (Ok(9), Ok(16)));
-    // The next worker does not wait until this one is quite gone, and counted.
+    // The next worker does not wait until this one is reaped, and counted.
     let exit = exit_of(dead.result().unwrap_err());
     assert_eq!(pool.stats().died, 1);
     exit
@@ -239,7 +239,7 @@ fn warm_up_ends_where_workers_leave_soon(kind: Kind) {
     }
 }
 
-/// Is done when no other worker is there any more, and lets this one live a little longer.
+/// Returns when no other worker is there any more, and lets this one live a little longer.
 fn be_alone_for_a_moment(path: String) {
     let file = fs::File::create(path).unwrap();
     rustix::fs::flock(&file, rustix::fs::FlockOperation::LockExclusive).unwrap();
@@ -282,7 +282,7 @@ fn terminate(mut pids: impl FnMut() -> Vec<u32>, count: usize) {
     }
 }
 
-fn who_ends_processes_that_start_does_not_end_the_pool(kind: Kind) {
+fn signals_to_processes_that_start_do_not_end_the_pool(kind: Kind) {
     let folder = tempfile::tempdir().unwrap();
     let names = ["preload", "initializer"].map(|name| folder.path().join(name).to_str().unwrap().to_owned());
     let wait_for = |path: String| wait_until_exists(Path::new(&path));
@@ -381,7 +381,7 @@ fn a_chunk_with_results_that_cannot_be_decoded_keeps_the_others(kind: Kind) {
     assert_eq!([0, 2, 5].map(|index: usize| results[index].as_ref()), [Ok(&Odd(2)), Ok(&Odd(3)), Ok(&Odd(4))]);
 }
 
-fn a_failing_initializer_is_the_cause_that_everybody_gets(kind: Kind) {
+fn a_failing_initializer_is_the_cause_that_all_tasks_get(kind: Kind) {
     let builder = kind.builder().max_workers(1);
     let pool =
         builder.initializer(|name: String| -> Result<(), String> { Err(format!("no {name}")) }, "disk".to_owned());
@@ -460,10 +460,10 @@ fn a_good_initializer_has_run_before_the_first_task(kind: Kind) {
         .max_workers(1)
         .env("EXECUTOR_CORE_TEST", "seen")
         .current_dir(folder.path())
-        .initializer(|text: String| fs::write("initialised", text).unwrap(), "yes".to_owned())
+        .initializer(|text: String| fs::write("initialized", text).unwrap(), "yes".to_owned())
         .build()
         .unwrap();
-    let look = |(): ()| (fs::read_to_string("initialised").unwrap(), std::env::var("EXECUTOR_CORE_TEST").unwrap());
+    let look = |(): ()| (fs::read_to_string("initialized").unwrap(), std::env::var("EXECUTOR_CORE_TEST").unwrap());
     assert_eq!(pool.submit(look, ()).unwrap().result(), Ok(("yes".to_owned(), "seen".to_owned())));
 }
 

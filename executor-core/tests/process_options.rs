@@ -1,4 +1,4 @@
-//! What a task's options ask of a process pool: priorities, and how long to wait for space and for a worker.
+//! The options of a task on a process pool: priorities, and how long to wait for space and for a worker.
 #![cfg(unix)]
 
 mod tasks;

@@ -1,5 +1,5 @@
-//! Workers that send nonsense beside their answers, bytes, frames and files: each costs its own tasks and nothing else, over
-//! every transport.
+//! Workers that violate the protocol beside their answers, with bytes, frames and files: each fails its own tasks and nothing else,
+//! over every transport.
 #![cfg(target_os = "linux")]
 
 mod pool_kinds;
@@ -20,7 +20,7 @@ use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg}
 
 executor_core::test_worker!();
 
-on_every_kind_of_pool!(nonsense_costs_the_tasks_of_who_sends_it);
+on_every_kind_of_pool!(a_protocol_violation_costs_the_tasks_of_its_worker);
 
 /// For what must happen: a test that waits longer has failed.
 const LONG: Duration = Duration::from_secs(60);
@@ -46,8 +46,8 @@ fn frame(kind: u8, body: &[u8]) -> Vec<u8> {
     [&(body.len() as u32 + 1).to_le_bytes()[..], &[kind], body].concat()
 }
 
-/// Sends something that no worker sends, by what the seed says.
-fn talk_nonsense(seed: u64) -> u32 {
+/// Sends what violates the protocol, as the seed says.
+fn violate_protocol(seed: u64) -> u32 {
     let mut random = (seed + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     let socket = control_socket();
     let send = |bytes: &[u8], files: &[BorrowedFd<'_>]| {
@@ -95,7 +95,7 @@ fn descriptors() -> usize {
     fs::read_dir("/proc/self/fd").unwrap().count()
 }
 
-fn nonsense_costs_the_tasks_of_who_sends_it(kind: Kind) {
+fn a_protocol_violation_costs_the_tasks_of_its_worker(kind: Kind) {
     // It counts the process's descriptors.
     static ALONE: Mutex<()> = Mutex::new(());
     let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
@@ -104,25 +104,25 @@ fn nonsense_costs_the_tasks_of_who_sends_it(kind: Kind) {
     assert!(is_right(10, &first.submit(work, 10).unwrap().result().unwrap()));
     drop(first);
     let before = descriptors();
-    // Who has begun a frame and not ended it can send no answer any more: only its time limit tells.
+    // A worker that has begun a frame and not ended it can send no answer any more: only its time limit tells.
     let builder = kind.builder().max_workers(3).grace(Duration::ZERO).task_timeout(Duration::from_millis(500));
     let pool = builder.build().unwrap();
     pool.warm_up().unwrap();
     let (mut liars, mut dead) = (BTreeSet::new(), BTreeSet::new());
     for seed in 0..60 {
-        let liar = pool.submit(talk_nonsense, seed).unwrap();
+        let liar = pool.submit(violate_protocol, seed).unwrap();
         let futures: Vec<_> = (0..40).map(|x| (x, pool.submit(work, x).unwrap())).collect();
         match result(liar) {
             Ok(pid) => drop(liars.insert(pid)),
             Err(TaskError::WorkerDied { pid, .. }) => drop(liars.insert(pid)),
-            // Its answer is not what it was.
+            // Its answer was changed by what it has sent.
             Err(error) => assert!(matches!(error, TaskError::Decode { .. } | TaskError::TimedOut { .. }), "{error:?}"),
         }
         for (x, future) in futures {
             match result(future) {
                 Ok(answer) => assert!(is_right(x, &answer), "task {x} of round {seed}"),
                 Err(TaskError::WorkerDied { pid, .. }) => drop(dead.insert(pid)),
-                // Of a liar that was not found out before.
+                // An answer of a worker that had violated the protocol and was not found out before.
                 Err(error @ (TaskError::Decode { .. } | TaskError::TimedOut { .. })) => drop(error),
                 Err(error) => panic!("task {x} of round {seed}: {error:?}"),
             }
@@ -141,7 +141,7 @@ fn nonsense_costs_the_tasks_of_who_sends_it(kind: Kind) {
     }
     assert!(pool.shutdown(Shutdown::Drain, Some(LONG)).is_complete());
     drop(pool);
-    // What the workers have sent is closed by a thread that nobody waits for.
+    // The files that the workers have sent are closed by a thread that no other one waits for.
     let start = Instant::now();
     while descriptors() > before {
         assert!(start.elapsed() < LONG, "{} descriptors, and there were {before}", descriptors());

@@ -1,4 +1,4 @@
-//! Large values in worker processes: by reference, for as long as somebody holds them, whoever dies meanwhile.
+//! Large values in worker processes: by reference, for as long as they have a holder, whichever process dies meanwhile.
 #![cfg(target_os = "linux")]
 
 use std::{
@@ -46,10 +46,10 @@ on_every_kind_of_pool!(
     a_task_that_is_run_again_gets_its_bytes_again,
     a_configuration_is_given_to_each_worker,
     many_submits_at_once_do_not_wait_for_memory,
-    more_pieces_than_there_are_files,
+    more_segments_than_there_are_files,
     cancelled_tasks_hold_nothing,
     chunks_carry_references_both_ways,
-    a_chunk_that_several_workers_answer_has_the_pieces_of_each,
+    a_chunk_that_several_workers_answer_has_the_segments_of_each,
     a_forged_reference_is_an_error,
 );
 
@@ -69,24 +69,24 @@ fn alone() -> MutexGuard<'static, ()> {
 }
 
 const MIB: usize = 1 << 20;
-/// More than is kept for the next use, so that it is given back as soon as nobody holds it.
+/// More than is kept for the next use, so that it is given back as soon as it has no holder.
 const LARGE: usize = 33 * MIB;
 
-/// Bytes of a piece that workers are given before there is a value in it.
-const BLANK: usize = 256 * MIB;
+/// Bytes of a preallocated segment, which workers are given before there is a value in it.
+const PREALLOCATED: usize = 256 * MIB;
 
 fn filled(length: usize, byte: u8) -> SharedBytes {
     SharedBytes::with_len(length, |bytes| bytes.fill(byte))
 }
 
-/// Files of shared memory that this process has open, but for blanks, which have no pages.
+/// Files of shared memory that this process has open, except preallocated segments, which have no pages.
 fn files() -> usize {
     let entries = fs::read_dir("/proc/self/fd").unwrap().flatten().map(|entry| entry.path());
     let is_ours = |path: &PathBuf| {
         fs::read_link(path).is_ok_and(|target| target.to_string_lossy().contains("memfd:executor-core"))
     };
     let is_blank =
-        |path: &PathBuf| fs::metadata(path).is_ok_and(|file| file.len() as usize == BLANK && file.blocks() == 0);
+        |path: &PathBuf| fs::metadata(path).is_ok_and(|file| file.len() as usize == PREALLOCATED && file.blocks() == 0);
     entries.filter(|path| is_ours(path) && !is_blank(path)).count()
 }
 
@@ -127,7 +127,7 @@ fn inode(bytes: &[u8]) -> u64 {
     line.split_whitespace().nth(4).unwrap().parse().unwrap()
 }
 
-/// Waits for what another process does: there is no event between the two.
+/// Waits for a step of another process: there is no event between the two.
 fn wait_until(what: &str, condition: impl Fn() -> bool) {
     let start = Instant::now();
     while !condition() {
@@ -164,7 +164,7 @@ fn bytes_cross_by_reference_both_ways(kind: &Kind) {
     for _ in 0..4 {
         assert_eq!(pool.submit(look, made.clone()).unwrap().result(), Ok((inode_there, 9, MIB)));
     }
-    // What is not made in shared memory is put there once.
+    // Bytes that are not made in shared memory are put there once.
     let vector = SharedBytes::from(vec![3; MIB]);
     let first = pool.submit(look, vector.clone()).unwrap().result().unwrap();
     assert_eq!(pool.submit(look, vector).unwrap().result(), Ok(first));
@@ -176,16 +176,16 @@ fn bytes_cross_by_reference_both_ways(kind: &Kind) {
 fn a_worker_has_a_piece_before_it_is_sent(kind: &Kind) {
     let pool = kind.pool(1);
     let pid = pool.submit(keep, filled(MIB, 1)).unwrap().result().unwrap().to_string();
-    let blanks = || mappings(&pid).iter().filter(|(_, length, _)| *length == BLANK).count();
+    let blanks = || mappings(&pid).iter().filter(|(_, length, _)| *length == PREALLOCATED).count();
     for byte in 0..10 {
         wait_until("the worker has blanks", || blanks() >= 4);
         let bytes = filled(LARGE, byte);
         assert!(mappings(&pid).iter().any(|(file, _, _)| *file == inode(&bytes)));
         assert_eq!(pool.submit(look, bytes.clone()).unwrap().result(), Ok((inode(&bytes), byte, LARGE)));
     }
-    // What is longer than a blank has a file of its own.
-    let bytes = SharedBytes::with_len(BLANK + 1, |bytes| bytes[BLANK] = 3);
-    assert_eq!(pool.submit(look, bytes.clone()).unwrap().result(), Ok((inode(&bytes), 3, BLANK + 1)));
+    // A value that is longer than a preallocated segment has a file of its own.
+    let bytes = SharedBytes::with_len(PREALLOCATED + 1, |bytes| bytes[PREALLOCATED] = 3);
+    assert_eq!(pool.submit(look, bytes.clone()).unwrap().result(), Ok((inode(&bytes), 3, PREALLOCATED + 1)));
 }
 
 fn reverse(mut bytes: Vec<u8>) -> Vec<u8> {
@@ -218,7 +218,7 @@ fn let_go(_: ()) {
     *KEPT.lock().unwrap() = None;
 }
 
-/// Lets go when nobody looks: on a thread of its own, after the task.
+/// Drops the value after the task, on a thread of its own.
 fn let_go_later(started: String) {
     thread::spawn(move || {
         while Path::new(&started).exists() {
@@ -235,7 +235,7 @@ fn a_task_may_keep_bytes_longer_than_the_program(kind: &Kind) {
     let bytes = filled(LARGE, 5);
     let inode_here = inode(&bytes);
     let pid = pool.submit(keep, bytes).unwrap().result().unwrap();
-    // Nobody here holds it any more, and others come and go.
+    // The program has no holder of it any more, and others come and go.
     for byte in 10..14 {
         assert_eq!(pool.submit(look, filled(LARGE, byte)).unwrap().result().unwrap().1, byte);
     }
@@ -270,7 +270,7 @@ fn a_worker_that_is_killed_holds_nothing(kind: &Kind) {
     assert_eq!(files(), before + 1);
     kill(pid);
     wait_until("everything is given back", || files() == before && mapped("self") == 0);
-    // What a dead worker has made lives on here.
+    // Segments that a dead worker has made live on here.
     let (made, _) = pool.submit(make, (LARGE, 9)).unwrap().result().unwrap();
     pool.worker_pids().into_iter().for_each(kill);
     assert!(made.iter().all(|byte| *byte == 9));
@@ -301,7 +301,7 @@ fn a_task_that_is_run_again_gets_its_bytes_again(kind: &Kind) {
     for round in 0..3 {
         let tried = directory.path().join(round.to_string()).to_string_lossy().into_owned();
         let future = pool.submit(sum_at_the_second_try, (filled(MIB, 2), tried)).unwrap();
-        // These stand behind it, and go to the next worker.
+        // These are in flight behind it, and go to the next worker.
         let behind: Vec<_> =
             (0..4).map(|index| pool.submit(length_of, vec![index; MIB + usize::from(index)]).unwrap()).collect();
         assert_eq!(future.result(), Ok(2 * MIB as u64));
@@ -342,7 +342,7 @@ fn many_submits_at_once_do_not_wait_for_memory(kind: &Kind) {
             });
         }
     });
-    // Results that nobody has asked for yet are in nobody's way.
+    // Results that were not asked for yet hold up nothing.
     let futures: Vec<_> = (0..40).map(|byte| pool.submit(make, (MIB, byte)).unwrap()).collect();
     let vectors: Vec<_> = (0..40).map(|byte| pool.submit(reverse, vec![byte; MIB]).unwrap()).collect();
     for (byte, future) in (0..).zip(vectors) {
@@ -353,7 +353,7 @@ fn many_submits_at_once_do_not_wait_for_memory(kind: &Kind) {
     }
 }
 
-fn more_pieces_than_there_are_files(kind: &Kind) {
+fn more_segments_than_there_are_files(kind: &Kind) {
     let pool = kind.pool(2);
     let all: Vec<_> = (0..300).map(|index| filled(65_536, index as u8)).collect();
     let futures: Vec<_> = all.iter().map(|bytes| pool.submit(echo, bytes.clone()).unwrap()).collect();
@@ -430,7 +430,7 @@ fn make_or_end(index: u8) -> SharedBytes {
 }
 
 /// Each of them numbers what it makes, and the answers of all are decoded together.
-fn a_chunk_that_several_workers_answer_has_the_pieces_of_each(kind: &Kind) {
+fn a_chunk_that_several_workers_answer_has_the_segments_of_each(kind: &Kind) {
     let builder = ProcessPoolExecutor::builder().start_method(kind.0).transport(kind.1);
     let pool = builder.max_workers(1).build().unwrap();
     let results: Vec<_> = pool.map(make_or_end, 0..24).chunk_size(24).collect();
@@ -442,7 +442,7 @@ fn a_chunk_that_several_workers_answer_has_the_pieces_of_each(kind: &Kind) {
     }
 }
 
-/// Written as a reference to what nobody has given or attached.
+/// Written as a reference to a segment that was neither leased nor attached.
 #[derive(Debug, PartialEq)]
 struct Forged(Option<SharedBytes>, (bool, u64, u64));
 

@@ -1,5 +1,5 @@
-//! Shared memory where something is in the way: workers without descriptors, configurations that nobody has read yet, panics,
-//! many results, limits on files. What is lost is said, costs the tasks that meet it, and no bytes change under anybody.
+//! Shared memory under difficult conditions: workers without descriptors, configurations that no worker has read yet, panics, many
+//! results, limits on files. A lost segment is reported, fails the tasks that meet it, and no bytes change under a reader.
 #![cfg(target_os = "linux")]
 
 use std::{
@@ -33,7 +33,7 @@ pool_kinds::on_every_kind_of_pool!(
     a_result_that_cannot_be_encoded_leaves_nothing_behind,
     results_that_are_kept_leave_descriptors_for_others,
     private_bytes_are_only_where_they_were_sent,
-    bytes_are_right_whoever_dies_or_has_no_descriptors,
+    bytes_are_right_whichever_worker_dies_or_has_no_descriptors,
     results_whose_files_may_not_travel_cost_their_tasks_alone,
 );
 
@@ -88,12 +88,12 @@ fn a_worker_that_was_out_of_descriptors_counts_what_it_holds(kind: pool_kinds::K
         assert!(says_why(&error), "{error:?}");
     }
     pool.submit(unplug, ()).unwrap().result().unwrap();
-    // The very piece that was lost, and others, also in memory that is used again.
+    // The very segment that was lost, and others, also in memory that is used again.
     assert_eq!(result(pool.submit(first_and_length, first).unwrap()), Ok((1, MIB)));
     for byte in 0..20 {
         assert_eq!(result(pool.submit(first_and_length, filled(MIB, byte)).unwrap()), Ok((byte, MIB)));
     }
-    // What the worker keeps is counted: nothing else is written there.
+    // The worker's holders are counted: no other value is written there.
     for byte in 100..108 {
         result(pool.submit(keep, filled(MIB, byte)).unwrap()).unwrap();
     }
@@ -143,15 +143,15 @@ fn add(x: u64, y: &u64) -> u64 {
     x + y
 }
 
-/// Over sockets nothing stands with a worker that it does not run.
+/// Over sockets nothing is in flight at a worker that it does not run.
 #[test]
-fn a_configuration_that_nobody_has_read_yet_is_not_overwritten() {
+fn a_configuration_that_no_worker_has_read_yet_is_not_overwritten() {
     for method in [executor_core::StartMethod::Spawn, executor_core::StartMethod::ForkServer] {
         let kind = pool_kinds::Kind { transport: Transport::SharedMemory, method };
         let gate = Gate::new();
         let note = gate.name("note");
         let pool = gated::quick_pool(kind.builder(), 1);
-        // A worker that was lent something: memory is kept for the next use.
+        // A worker that has had a lease: memory is kept for the next use.
         assert_eq!(result(pool.submit(first_and_length, filled(MIB, 1)).unwrap()), Ok((1, MIB)));
         gated::assert_squares(gated::squares(&pool, 500));
         let long = gate.close(&pool);
@@ -167,7 +167,7 @@ fn a_configuration_that_nobody_has_read_yet_is_not_overwritten() {
         for (y, future) in (0..).zip(others) {
             assert_eq!(result(future), Ok(1 + y));
         }
-        // Whether it was decoded at all is the worker's affair.
+        // Whether it was decoded at all does not matter here.
         assert!(matches!(fs::read(&note).as_deref(), Ok([7]) | Err(_)));
         drop(new);
     }
@@ -249,7 +249,7 @@ fn file_of(bytes: &[u8]) -> u64 {
 
 fn private_bytes_are_only_where_they_were_sent(kind: pool_kinds::Kind) {
     let pool = pool(kind);
-    // Something to use again.
+    // A segment that can be used again.
     for byte in 0..4 {
         assert_eq!(result(pool.submit(first_and_length, filled(MIB, byte)).unwrap()), Ok((byte, MIB)));
     }
@@ -263,7 +263,7 @@ fn private_bytes_are_only_where_they_were_sent(kind: pool_kinds::Kind) {
     assert_ne!(file_of(&next), file);
 }
 
-/// What holds up a file that nobody receives.
+/// The sockets with a file that is never received.
 static UNDER_WAY: Mutex<Vec<UnixStream>> = Mutex::new(Vec::new());
 
 /// The files of a user that are under way may be as many as one process may have, unless that one has special rights.
@@ -308,7 +308,7 @@ fn results_whose_files_may_not_travel_cost_their_tasks_alone(kind: pool_kinds::K
         let error = result(pool.submit(make_and_hold_up, 1).unwrap()).unwrap_err();
         assert!(matches!(error, TaskError::Decode { .. }), "{error:?}");
         result(pool.submit(let_files_travel, ()).unwrap()).unwrap();
-        // Whatever comes next has its own files.
+        // The next results have their own files.
         is_whole(result(pool.submit(|byte| (make(byte), make(byte + 1)), round).unwrap()).unwrap(), round);
         let parts: Vec<_> = pool.map(|byte| (make(byte), make(byte + 1)), [round, round + 3]).chunk_size(2).collect();
         (round..).step_by(3).zip(parts).for_each(|(byte, part)| is_whole(part.unwrap(), byte));
@@ -341,7 +341,7 @@ fn is_whole(bytes: &SharedBytes) -> bool {
     bytes.iter().all(|byte| *byte == bytes[0])
 }
 
-/// Whether all that a worker keeps is what it was: every piece is made of one byte, and of no other.
+/// Whether all that a worker keeps is what it was: every segment is full of one byte, and of no other.
 fn all_whole(_: ()) -> bool {
     KEPT.lock().unwrap().iter().all(is_whole)
 }
@@ -351,7 +351,7 @@ fn sum_with(x: u8, config: &SharedBytes) -> (u8, bool) {
 }
 
 /// Everything that can be done with shared bytes, at random: all bytes are always those that were sent.
-fn bytes_are_right_whoever_dies_or_has_no_descriptors(kind: pool_kinds::Kind) {
+fn bytes_are_right_whichever_worker_dies_or_has_no_descriptors(kind: pool_kinds::Kind) {
     let pool = kind.builder().max_workers(2).build().unwrap();
     let mut random = 0x9e37_79b9_7f4a_7c15_u64;
     let mut draw = move |below: u64| {
@@ -458,7 +458,7 @@ fn with_a_limit_on_files() {
             assert!(said.contains("Encode") && said.contains("RLIMIT_FSIZE"), "{said}");
         }
     }
-    // Nothing of that is remembered.
+    // That failure is not remembered.
     setrlimit(
         Resource::Fsize,
         getrlimit(Resource::Fsize).maximum.map_or(Rlimit { current: None, maximum: None }, |most| Rlimit {

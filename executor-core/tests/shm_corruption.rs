@@ -1,5 +1,5 @@
-//! Workers that overwrite all memory of the pool that they can write to, all the time: the parent neither crashes nor hangs,
-//! and what other workers answer is right.
+//! Workers that overwrite all memory of the pool that they can write to, all the time: the parent neither crashes nor hangs, and
+//! the answers of other workers are right.
 #![cfg(target_os = "linux")]
 
 use std::{
@@ -16,8 +16,8 @@ executor_core::test_worker!();
 /// For what must happen: a test that waits longer has failed.
 const LONG: Duration = Duration::from_secs(60);
 
-/// Which part of its mapping a worker overwrites. The words at the beginning are the first thing that the parent stumbles
-/// over, so they are left alone where something else is to be tried.
+/// Which part of its mapping a worker overwrites. The words at the beginning are the first thing that the parent finds to be wrong,
+/// so they are left alone where something else is to be tried.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 enum Part {
     Everything,
@@ -62,8 +62,8 @@ fn scribble_for_ever(part: Part, mut random: u64) {
                 _ => (random >> 40 & 0xff) << 32 | random >> 45 & 0xff,
             };
             let word = std::ptr::with_exposed_provenance_mut::<u64>(place);
-            // SAFETY: the place is aligned and in a mapping that may be written to and that this process never unmaps. That
-            // others use it as well is what is tried here: they must cope with it.
+            // SAFETY: the place is aligned and in a mapping that may be written to and that this process never unmaps. Other
+            // processes use it as well, which is what is tried here: they must tolerate that.
             unsafe { word.write_volatile(value) };
         }
     }
@@ -133,7 +133,7 @@ fn scribble_over(method: StartMethod) {
                     assert_eq!(signed.answer, x * x + 1);
                     right += u64::from(!scribblers.contains(&signed.pid));
                 }
-                // It was overwritten. Nobody who does not scribble says such a thing.
+                // It was overwritten. A worker that does not scribble gives no such answer.
                 Ok(_) | Err(TaskError::Decode { .. }) => wrong += 1,
                 Err(TaskError::WorkerDied { .. } | TaskError::TimedOut { .. }) => lost += 1,
                 // The bytes of an error can be overwritten as well.
@@ -141,7 +141,7 @@ fn scribble_over(method: StartMethod) {
             }
         }
         for (x, answer) in (0..200).zip(others) {
-            assert_eq!(answer.map(|signed| signed.answer), Ok(x * x + 1), "a pool in which nobody scribbles");
+            assert_eq!(answer.map(|signed| signed.answer), Ok(x * x + 1), "a pool in which no worker scribbles");
         }
     }
     println!("{right} right, {wrong} overwritten, {lost} lost, {} scribblers, {:?}", scribblers.len(), start.elapsed());

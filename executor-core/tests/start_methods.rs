@@ -1,4 +1,4 @@
-//! What the start methods promise: a preload that runs once and is shared, and nothing that a fork can break.
+//! The promises of the start methods: a preload that runs once and is shared, and nothing that a fork can break.
 #![cfg(target_os = "linux")]
 
 mod pool_kinds;
@@ -27,7 +27,7 @@ on_every_kind_of_pool!(
     tasks_of_forked_workers_may_lock_allocate_start_threads_and_programs,
     a_token_reaches_preload_and_tasks,
     a_worker_holds_nothing_of_other_workers,
-    a_fork_server_that_is_stopped_holds_nobody_up,
+    a_fork_server_that_is_stopped_holds_up_no_task,
     what_two_preloads_have_made_is_not_mixed_up,
 );
 
@@ -147,7 +147,7 @@ fn a_preload_that_takes_too_long_is_given_up(kind: Kind) {
         .build()
         .unwrap();
     let future = pool.submit(look_up, 1).unwrap();
-    // The pool can be used meanwhile: nobody waits for the fork server with the pool's lock.
+    // The pool can be used meanwhile: no thread waits for the fork server with the pool's lock.
     let start = Instant::now();
     assert_eq!(pool.stats().queued, 1);
     assert!(start.elapsed() < Duration::from_millis(150));
@@ -226,7 +226,7 @@ fn signal(pid: u32, signal: rustix::process::Signal) {
     rustix::process::kill_process(rustix::process::Pid::from_raw(pid.cast_signed()).unwrap(), signal).unwrap();
 }
 
-fn a_fork_server_that_is_stopped_holds_nobody_up(kind: Kind) {
+fn a_fork_server_that_is_stopped_holds_up_no_task(kind: Kind) {
     let pool = builder(kind, 2).build().unwrap();
     let mut deaths = 0;
     // On a machine that is very busy the fork server may be given up before the tasks are done: then once more.
@@ -255,7 +255,7 @@ fn a_fork_server_that_is_stopped_holds_nobody_up(kind: Kind) {
 
 static PIECE: OnceLock<SharedBytes> = OnceLock::new();
 
-/// Something else in each fork server.
+/// A value that differs in each fork server.
 fn fill_piece(_: ()) {
     let own = std::process::id().to_le_bytes();
     PIECE
@@ -263,7 +263,7 @@ fn fill_piece(_: ()) {
         .unwrap();
 }
 
-/// The piece, and what it begins with here.
+/// The segment, and the bytes with which it begins here.
 fn piece_or_end(index: u8) -> ([u8; 4], SharedBytes) {
     if index == 3 {
         std::process::abort();

@@ -1,4 +1,4 @@
-//! What is submitted is counted, once, whatever becomes of it; on every executor.
+//! Each task that is submitted is counted once, however it ends; on every executor.
 #![cfg(unix)]
 
 mod pool_kinds;
@@ -44,7 +44,7 @@ fn wait_until_it_runs(future: &TaskFuture<()>) {
     }
 }
 
-/// On one worker: everything that can become of a task on any executor but the serial one.
+/// On one worker: all ways in which a task can end on any executor but the serial one.
 fn everything_is_counted(executor: &impl Executor, workers_are_processes: bool) {
     let token = CancelToken::new();
     let held = executor.submit(hold, token.clone()).unwrap();
@@ -205,7 +205,7 @@ impl<E: Executor + Send + Sync + 'static> Wake for Looks<E> {
     }
 }
 
-fn who_is_woken_finds_the_cancellation_counted(executor: impl Executor + Send + Sync + 'static) {
+fn a_woken_waiter_finds_the_cancellation_counted(executor: impl Executor + Send + Sync + 'static) {
     let token = CancelToken::new();
     let held = executor.submit(hold, token.clone()).unwrap();
     let mut future = executor.submit(square, 3).unwrap();
@@ -219,9 +219,9 @@ fn who_is_woken_finds_the_cancellation_counted(executor: impl Executor + Send + 
 }
 
 #[test]
-fn who_is_woken_by_a_cancellation_finds_it_counted() {
-    who_is_woken_finds_the_cancellation_counted(ThreadPoolExecutor::new(1).unwrap());
-    who_is_woken_finds_the_cancellation_counted(RayonExecutor::builder().max_workers(1).build().unwrap());
+fn a_waiter_that_a_cancellation_wakes_finds_it_counted() {
+    a_woken_waiter_finds_the_cancellation_counted(ThreadPoolExecutor::new(1).unwrap());
+    a_woken_waiter_finds_the_cancellation_counted(RayonExecutor::builder().max_workers(1).build().unwrap());
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! What a thread pool offers beyond the portable API: scopes, priorities, queue times, batches, another size.
+//! The features of a thread pool beyond the portable API: scopes, priorities, queue times, batches, another size.
 
 use std::{
     collections::HashSet,
@@ -18,7 +18,7 @@ use executor_core::{
 
 const LONG: Duration = Duration::from_secs(60);
 
-/// Keeps the only worker busy until it is let go.
+/// Keeps the only worker busy until it is released.
 fn hold(pool: &ThreadPoolExecutor) -> (Arc<Barrier>, TaskFuture<()>) {
     let gate = Arc::new(Barrier::new(2));
     let (started, has_started) = mpsc::channel();
@@ -148,7 +148,7 @@ fn what_a_cancelled_task_of_a_scope_has_captured_may_spawn_there() {
         });
         scope.spawn(move || drop(captured)).unwrap();
         gate.wait();
-        // By the task that has failed: nobody waits for the other one meanwhile.
+        // By the task that has failed: the other one is not waited for meanwhile.
         while !scope.cancel_token().is_cancelled() {
             std::thread::yield_now();
         }
@@ -293,7 +293,7 @@ fn a_batch_is_run_while_its_input_waits_for_what_was_first() {
     done.send(0).unwrap();
     *DONE.lock().unwrap() = Some(done);
     let pool = ThreadPoolExecutor::new(2).unwrap();
-    // The next item comes from the task before; the last wait would be for one that nobody has announced.
+    // The next item comes from the task before; the last wait would be for one that was not announced.
     let next = |x: u64| DONE.lock().unwrap().as_ref().unwrap().send(x + 1).unwrap();
     let input = (0..5).map(|_| is_done.recv_timeout(LONG).expect("the task before is run"));
     let futures = pool.submit_many(next, input).unwrap();
@@ -390,7 +390,7 @@ fn an_input_that_promises_more_than_it_has_is_not_believed() {
 }
 
 #[test]
-fn a_map_into_a_vec_has_all_workers_also_where_nobody_knows_how_many_items_there_are() {
+fn a_map_into_a_vec_has_all_workers_also_where_the_number_of_items_is_unknown() {
     let pool = ThreadPoolExecutor::new(3).unwrap();
     for deadline in [None, Some(LONG)] {
         let here = Arc::new((Mutex::new(0), Condvar::new()));
@@ -435,7 +435,7 @@ fn dear_items_without_a_size_are_not_pulled_all_at_once() {
         let calls = calls.fetch_add(1, Ordering::Relaxed);
         assert!(calls < 100, "enough");
         if calls < 2 {
-            // Far dearer than the first pull, however slow that is.
+            // Far more expensive than the first pull, however slow that is.
             std::hint::black_box((0..500).map(dear).fold(0, |sum, x| sum ^ x));
         }
     };
@@ -749,7 +749,7 @@ fn a_map_into_a_vec_has_ended_when_its_items_have_answers() {
         let map = pool.spawn_map(|()| 7, input.chain([(); 2]).filter(|()| true));
         let map = if let Some(limit) = limit { map.timeout(limit) } else { map };
         assert_eq!(map.into_vec(), Ok(vec![7; 3]));
-        // Those who hold the workers have waited for the end of the map.
+        // The tasks that hold the workers have waited for the end of the map.
         gate.wait();
         assert_eq!((first.result(), second.map(TaskFuture::result)), (Ok(()), Some(Ok(()))));
     }

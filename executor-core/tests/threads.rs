@@ -1,4 +1,4 @@
-//! What only a thread pool promises.
+//! The promises that only a thread pool makes.
 
 use std::{
     cell::RefCell,
@@ -53,7 +53,7 @@ fn every_wait_inside_a_task_of_one_worker_ends() {
 }
 
 #[test]
-fn a_failing_initializer_is_the_cause_that_everybody_gets() {
+fn a_failing_initializer_is_the_cause_that_all_tasks_get() {
     let pool = ThreadPoolExecutor::builder().initializer(|| Err::<(), _>("no disk")).build().unwrap();
     for _ in 0..2 {
         match pool.spawn(|| 1).unwrap().result() {
@@ -196,7 +196,7 @@ fn one_task_starts_one_worker_however_long_its_initializer_takes() {
     assert_eq!((started.load(Ordering::SeqCst), pool.stats().workers), (1, 1));
 }
 
-/// What is taken already when the last one was submitted needs nobody.
+/// A task that is taken already when the last one was submitted needs no further worker.
 #[test]
 fn a_batch_starts_no_more_workers_than_it_has_tasks() {
     static BEGUN: Mutex<Option<mpsc::Sender<()>>> = Mutex::new(None);
@@ -297,7 +297,7 @@ fn another_pool_may_be_dropped_in_a_task_that_its_tasks_wait_for() {
         drop(other);
         future.result().unwrap().unwrap()
     });
-    assert_eq!(future.unwrap().result_timeout(LONG).expect("somebody stands in"), Ok(5));
+    assert_eq!(future.unwrap().result_timeout(LONG).expect("a worker stands in"), Ok(5));
 }
 
 #[test]

@@ -1,5 +1,5 @@
-//! Where a worker process runs a task, the span of who submitted it stays open until the task has ended, and hears of that. A
-//! binary of its own, because the subscriber is the program's.
+//! Where a worker process runs a task, the span in which it was submitted stays open until the task has ended, and is told of that.
+//! A binary of its own, because the subscriber is the program's.
 #![cfg(unix)]
 
 use std::{
@@ -76,7 +76,7 @@ fn hold(token: CancelToken) {
 }
 
 fn next(heard: &Receiver<Heard>) -> Heard {
-    heard.recv_timeout(LONG).expect("something is heard")
+    heard.recv_timeout(LONG).expect("an event comes")
 }
 
 fn ended(task: executor_core::TaskId, how: &str) -> Heard {
@@ -97,7 +97,7 @@ fn a_span_stays_open_until_its_task_has_ended_and_hears_how() {
             let request = tracing::info_span!("request");
             request.in_scope(|| pool.submit(hold, token.clone()).unwrap())
         };
-        // Outside of any span: nothing is heard of it.
+        // Outside of any span: no event comes of it.
         let behind = pool.submit(span_here, ()).unwrap();
         while !held.running() {
             std::thread::yield_now();

@@ -1,5 +1,5 @@
-//! What travels between the program and its workers arrives, or is the end of who sent it: kicks, requests that fill the ring,
-//! answers of workers that have died, floods, and files that are slow to close.
+//! Messages between the program and its workers arrive, or are the end of the worker that sent them: kicks, requests that fill the
+//! ring, answers of workers that have died, floods, and files that are slow to close.
 //!
 //! All of this program runs with SIGPIPE at its default, as command line tools do: a write to a worker that is gone must not
 //! end it.
@@ -30,14 +30,14 @@ executor_core::test_worker!();
 
 on_every_kind_of_pool!(
     a_worker_that_is_gone_sends_no_signal,
-    an_answer_with_many_pieces_is_read_from_a_dead_worker,
-    that_memory_was_refused_is_read_behind_many_pieces,
-    a_flood_of_contents_is_the_end_of_who_sends_it,
-    a_flood_of_other_frames_is_the_end_of_who_sends_it,
-    a_long_frame_that_nobody_sends_is_not_waited_for,
+    an_answer_with_many_segments_is_read_from_a_dead_worker,
+    that_memory_was_refused_is_read_behind_many_segments,
+    a_flood_of_contents_is_the_end_of_its_sender,
+    a_flood_of_other_frames_is_the_end_of_its_sender,
+    a_long_frame_that_is_never_sent_is_not_waited_for,
     each_answer_is_told_of_while_long_ones_are_read,
-    nobody_waits_while_a_file_of_a_worker_is_closed,
-    nobody_waits_for_a_worker_that_takes_long_to_end,
+    no_thread_waits_while_a_file_of_a_worker_is_closed,
+    no_thread_waits_for_a_worker_that_takes_long_to_end,
 );
 
 /// For what must happen: a test that waits longer has failed.
@@ -63,7 +63,7 @@ fn restore_sigpipe() {
     });
 }
 
-/// A pool of this kind, whose tasks are known to be short: several of them stand with a worker.
+/// A pool of this kind, whose tasks are known to be short: several of them are in flight at a worker.
 fn warm_pool(kind: Kind, workers: usize) -> ProcessPoolExecutor {
     restore_sigpipe();
     let pool = kind.builder().max_workers(workers).build().unwrap();
@@ -99,7 +99,7 @@ fn note(path: &Path) -> usize {
     fs::read(path).unwrap().len()
 }
 
-/// Answers with many pieces of memory, and dies soon after that.
+/// Answers with many segments, and dies soon after that.
 fn answer_and_die((path, pieces): (std::path::PathBuf, usize)) -> Vec<SharedBytes> {
     note(&path);
     std::thread::sleep(Duration::from_millis(100));
@@ -111,7 +111,7 @@ fn answer_and_die((path, pieces): (std::path::PathBuf, usize)) -> Vec<SharedByte
     (0..pieces).map(|piece| SharedBytes::with_len(1 << 16, |bytes| bytes.fill(piece as u8))).collect()
 }
 
-fn an_answer_with_many_pieces_is_read_from_a_dead_worker(kind: Kind) {
+fn an_answer_with_many_segments_is_read_from_a_dead_worker(kind: Kind) {
     for (retries, pieces) in [(0, 8), (1, 200)] {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("note");
@@ -130,7 +130,7 @@ fn an_answer_with_many_pieces_is_read_from_a_dead_worker(kind: Kind) {
     }
 }
 
-fn that_memory_was_refused_is_read_behind_many_pieces(kind: Kind) {
+fn that_memory_was_refused_is_read_behind_many_segments(kind: Kind) {
     /// Sends this many files before it asks for more memory than it may have.
     fn send_files_and_grow(path: std::path::PathBuf) -> usize {
         note(&path);
@@ -200,7 +200,7 @@ fn resident() -> usize {
     line.trim().trim_end_matches(" kB").trim().parse::<usize>().unwrap() << 10
 }
 
-/// Sends such frames until the parent has enough of it, at most 4 GiB.
+/// Sends such frames until the parent closes the connection, at most 4 GiB.
 fn flood((kind, length): (u8, usize)) -> bool {
     let socket = control_socket();
     let frame = frame(kind, &vec![7; length]);
@@ -213,7 +213,7 @@ fn flood((kind, length): (u8, usize)) -> bool {
     true
 }
 
-/// The parent has enough of a worker before it has this much.
+/// The parent gives up a worker before it has received this much.
 const ENOUGH: usize = 512 << 20;
 
 fn flood_is_the_end(kind: Kind, frames: (u8, usize)) {
@@ -233,18 +233,18 @@ fn flood_is_the_end(kind: Kind, frames: (u8, usize)) {
     assert_eq!(result(pool.submit(square, 6).unwrap()), Ok(36));
 }
 
-fn a_flood_of_contents_is_the_end_of_who_sends_it(kind: Kind) {
+fn a_flood_of_contents_is_the_end_of_its_sender(kind: Kind) {
     flood_is_the_end(kind, (DATA, 60_000));
     flood_is_the_end(kind, (DATA, 8 << 20));
 }
 
-fn a_flood_of_other_frames_is_the_end_of_who_sends_it(kind: Kind) {
+fn a_flood_of_other_frames_is_the_end_of_its_sender(kind: Kind) {
     flood_is_the_end(kind, (GROWN, 0));
     flood_is_the_end(kind, (77, 60_000));
 }
 
 /// Announces a frame of a kind that is always short as a long one, and sends it for as long as it may.
-fn a_long_frame_that_nobody_sends_is_not_waited_for(kind: Kind) {
+fn a_long_frame_that_is_never_sent_is_not_waited_for(kind: Kind) {
     flood_is_the_end(kind, (GROWN, 900 << 20));
 }
 
@@ -261,11 +261,11 @@ fn slow_to_close(port: u16) -> OwnedFd {
 /// Where the parent comes across such a file.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 enum Way {
-    /// Beside nonsense.
-    Nonsense,
+    /// Beside a frame that violates the protocol.
+    BadFrame,
     /// It is in the socket when its sender dies, behind what the parent reads.
     Unread,
-    /// Nobody asks for it.
+    /// It is never asked for.
     Unasked,
 }
 
@@ -273,19 +273,19 @@ fn send_slow_file((port, way): (u16, Way)) -> u32 {
     let socket = control_socket();
     let file = slow_to_close(port);
     match way {
-        Way::Nonsense => send(&socket, &frame(99, &[]), &[file.as_fd()]),
+        Way::BadFrame => send(&socket, &frame(99, &[]), &[file.as_fd()]),
         Way::Unread => send(&socket, &frame(99, &[]), &[]) && send(&socket, &frame(FILE, &[]), &[file.as_fd()]),
         Way::Unasked => send(&socket, &frame(FILE, &[]), &[file.as_fd()]),
     };
     process::exit(3);
 }
 
-fn nobody_waits_while_a_file_of_a_worker_is_closed(kind: Kind) {
+fn no_thread_waits_while_a_file_of_a_worker_is_closed(kind: Kind) {
     let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
     let port = listener.local_addr().unwrap().port();
     let pool = warm_pool(kind, 2);
     let start = Instant::now();
-    for way in [Way::Nonsense, Way::Unread, Way::Unasked] {
+    for way in [Way::BadFrame, Way::Unread, Way::Unasked] {
         let future = pool.submit(send_slow_file, (port, way)).unwrap();
         while !future.done() {
             assert_eq!(result(pool.submit(square, 5).unwrap()), Ok(25));
@@ -296,10 +296,10 @@ fn nobody_waits_while_a_file_of_a_worker_is_closed(kind: Kind) {
     }
     assert!(pool.shutdown(Shutdown::Drain, Some(LONG)).is_complete());
     drop(pool);
-    assert!(start.elapsed() < Duration::from_secs(30), "somebody has waited: {:?}", start.elapsed());
+    assert!(start.elapsed() < Duration::from_secs(30), "a thread has waited: {:?}", start.elapsed());
 }
 
-/// Holds on to a process as a debugger does: when it has ended, nobody else can reap it before this one has. Not for ever.
+/// Traces a process as a debugger does: when it has ended, no other process can reap it before this one has. Not for ever.
 fn trace((pid, directory): (i32, std::path::PathBuf)) -> bool {
     // SAFETY: the call reads and writes no memory of this process.
     let seized = unsafe { libc::ptrace(libc::PTRACE_SEIZE, pid, 0, 0) };
@@ -317,7 +317,7 @@ fn trace((pid, directory): (i32, std::path::PathBuf)) -> bool {
 }
 
 /// Where a debugger or a device holds up the end of a worker, or the system has much memory to take back.
-fn nobody_waits_for_a_worker_that_takes_long_to_end(kind: Kind) {
+fn no_thread_waits_for_a_worker_that_takes_long_to_end(kind: Kind) {
     fn run_for_ever(path: std::path::PathBuf) {
         fs::write(&path, process::id().to_string()).unwrap();
         fs::rename(&path, path.with_extension("pid")).unwrap();
@@ -340,7 +340,7 @@ fn nobody_waits_for_a_worker_that_takes_long_to_end(kind: Kind) {
         while !directory.path().join("traced").exists() {
             if tracer.done() {
                 assert_eq!(result(tracer), Ok(false));
-                println!("this system lets nobody trace a process");
+                println!("this system lets no process trace another");
                 return;
             }
         }
@@ -359,7 +359,7 @@ fn nobody_waits_for_a_worker_that_takes_long_to_end(kind: Kind) {
         let late = pool.submit(|(): ()| std::thread::sleep(LONG), ()).unwrap();
         assert!(late.kill(), "{late:?}");
         assert_eq!(result(late), Err(TaskError::Cancelled));
-        assert!(!held.done(), "somebody has waited for the one that takes long");
+        assert!(!held.done(), "a thread has waited for the one that takes long");
         File::create(directory.path().join("let go")).unwrap();
         let outcome = result(held);
         if is_stopped {
@@ -405,7 +405,7 @@ fn each_answer_is_told_of_while_long_ones_are_read(kind: Kind) {
     }
 }
 
-/// A text, all letters of it the same, and pieces of shared memory.
+/// A text, all letters of it the same, and segments of shared memory.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct Big {
     text: String,
@@ -416,8 +416,8 @@ fn is_all(text: &str, letter: u8) -> bool {
     text.bytes().all(|byte| byte == letter)
 }
 
-/// The longest definition and the longest argument that stand in a ring, with as many pieces of memory before them as there
-/// may be, and everything full behind them.
+/// The longest definition and the longest argument that fit into a ring, with as many segments before them as there may be, and
+/// everything full behind them.
 #[test]
 fn what_comes_before_a_request_has_room_as_well() {
     fn both(argument: Big, bound: &Big) -> (bool, bool, usize) {

@@ -1,5 +1,5 @@
-//! Code of the user in places where one does not think of it: wakers, destructors, hooks. What it does there, panics and
-//! waits included, costs nobody but itself.
+//! The user's code in places where it is easily overlooked: wakers, destructors, hooks. What it does there, panics and waits
+//! included, harms no other task.
 
 use std::{
     future::Future,
@@ -37,7 +37,7 @@ fn poll_once<T>(future: &mut TaskFuture<T>) {
     assert!(Pin::new(future).poll(&mut Context::from_waker(&waker)).is_pending());
 }
 
-/// A task that ends when it is told to, and what tells it.
+/// A task that ends when it is told to, and the sender that tells it.
 fn held() -> (impl FnOnce() + Send + 'static, mpsc::Sender<()>) {
     let (release, held) = mpsc::channel();
     (move || _ = held.recv_timeout(LONG), release)
@@ -129,7 +129,7 @@ fn limits_are_kept() -> bool {
 
 /// Wherever the future is resolved, and although the waker was there first.
 #[test]
-fn who_else_waits_is_woken_before_a_waker_that_blocks() {
+fn other_waiters_are_woken_before_a_waker_that_blocks() {
     fn check(mut future: TaskFuture<u32>, resolve: impl FnOnce(&TaskFuture<u32>) + Send) {
         let (waker, _has_entered, go_on) = Blocks::new();
         let waker = Waker::from(waker);
@@ -279,7 +279,7 @@ fn what_the_builder_was_given_may_panic_in_the_last_worker() {
     let (inner, (go_on, wait)) = (Arc::clone(&pool), mpsc::channel::<()>());
     let future = pool.spawn(move || {
         let _ = wait.recv_timeout(LONG);
-        // It does not wait for itself, and its worker is the last to hold on to the pool.
+        // It does not wait for itself, and its worker has the last pointer to the pool.
         drop(inner);
     });
     drop(pool);
@@ -332,7 +332,7 @@ fn a_results_destructor_may_wait_for_a_task_of_its_pool() {
     let pool = Arc::new(ThreadPoolExecutor::new(2).unwrap());
     for x in 0..50 {
         let (uses, (task, release)) = (Uses(Arc::clone(&pool)), held());
-        // Nobody takes the result, so that the worker drops it.
+        // The result is not taken, so the worker drops it.
         drop(pool.spawn(move || {
             task();
             uses
@@ -343,7 +343,7 @@ fn a_results_destructor_may_wait_for_a_task_of_its_pool() {
     }
 }
 
-/// Its destructor, where the pool's worker runs it, hands out what it waits for.
+/// Its destructor, where the pool's worker runs it, submits the task that it waits for.
 struct WaitsInWorker(mpsc::Sender<mpsc::Sender<()>>, thread::ThreadId);
 
 impl Drop for WaitsInWorker {
@@ -356,7 +356,7 @@ impl Drop for WaitsInWorker {
     }
 }
 
-/// Submits what such a destructor waits for, if a worker runs it.
+/// Submits the task that such a destructor waits for, if a worker runs it.
 fn release_by_task(pool: &ThreadPoolExecutor, waits: &mpsc::Receiver<mpsc::Sender<()>>) -> bool {
     let Ok(release) = waits.recv() else { return false };
     assert!(
@@ -384,9 +384,9 @@ fn the_destructor_of_a_result_that_came_too_late_may_wait_for_a_task_of_its_pool
     }
 }
 
-/// Then either of them may find that nobody else holds on to the result, at any moment.
+/// Then either of them may find, at any moment, that it has the last pointer to the result.
 #[test]
-fn a_result_may_be_let_go_of_by_its_worker_and_by_who_has_waited_at_the_same_time() {
+fn a_result_may_be_dropped_by_its_worker_and_by_its_waiter_at_the_same_time() {
     let pool = ThreadPoolExecutor::new(2).unwrap();
     let mut by_worker = 0;
     for round in 0..20_000 {
@@ -400,7 +400,7 @@ fn a_result_may_be_let_go_of_by_its_worker_and_by_who_has_waited_at_the_same_tim
         drop(future);
         by_worker += u32::from(release_by_task(&pool, &is_waiting));
     }
-    assert!(by_worker < 20_000, "who lets go last drops the result");
+    assert!(by_worker < 20_000, "the thread with the last pointer drops the result");
 }
 
 #[test]
@@ -493,7 +493,7 @@ fn callbacks_that_wait_delay_no_time_limit_and_no_waker() {
     busy.result().unwrap();
 }
 
-/// The map's time is up, and its input still busy: who asked for it cannot leave, and is no worker that others may count on.
+/// The map's time is up, and its input still busy: the worker that asked for it cannot leave, and cannot run other tasks.
 #[test]
 fn an_input_may_wait_for_the_pool_whose_worker_waits_for_that_input() {
     let [pool, other] = [(); 2].map(|()| Arc::new(ThreadPoolExecutor::new(1).unwrap()));
@@ -514,14 +514,14 @@ fn an_input_may_wait_for_the_pool_whose_worker_waits_for_that_input() {
             sender.send(results).unwrap();
         })
         .unwrap();
-    // Long after the time is up: as nothing says that somebody waits for the input.
+    // Long after the time is up, since no event says that a thread waits for the input.
     thread::sleep(Duration::from_millis(150));
     is_up.send(()).unwrap();
     let results = receiver.recv_timeout(LONG);
     if results.is_err() {
         // Or their ends would be waited for as well.
         std::mem::forget((pool, other));
-        panic!("nobody stands in for who waits for the input");
+        panic!("no worker stands in for the one that waits for the input");
     }
     assert_eq!(results, Ok(Err(TaskError::DeadlineExceeded)));
     mapped.result().unwrap();
@@ -604,14 +604,14 @@ fn a_destructor_of_a_thread_local_may_wait() {
     POOL.set(ThreadPoolExecutor::new(1).unwrap()).unwrap();
     let outcome = thread::spawn(|| {
         WAITS.with(|_| ());
-        // What this thread needs to wait is made after the above, and so is gone before it.
+        // The thread-local that this thread needs to wait is made after `WAITS`, and so is gone before it.
         POOL.get().unwrap().spawn(|| thread::sleep(Duration::from_millis(20))).unwrap().result()
     });
     assert_eq!(outcome.join().unwrap(), Ok(()));
 }
 
 #[test]
-fn a_panic_of_set_result_is_nobodys() {
+fn a_panic_of_set_result_does_not_spread() {
     let (promise, mut future) = Promise::<u32>::new();
     poll_once(&mut future);
     assert!(catch_unwind(AssertUnwindSafe(|| promise.set_result(1))).unwrap().is_ok());
@@ -740,7 +740,7 @@ impl Drop for Errand {
 }
 
 #[test]
-fn the_destructor_of_a_scopes_second_error_may_wait_for_who_spawns() {
+fn the_destructor_of_a_scopes_second_error_may_wait_for_the_spawning_thread() {
     let pool = ThreadPoolExecutor::new(2).unwrap();
     let (drops, is_dropped) = mpsc::channel();
     let (release, held) = mpsc::channel();
@@ -825,7 +825,7 @@ impl Wake for Tells {
 }
 
 #[test]
-fn what_the_builder_was_given_may_panic_in_who_cancels() {
+fn what_the_builder_was_given_may_panic_in_the_cancelling_thread() {
     let ((told, is_told), (release, go_on), (sender, dropped)) = (mpsc::channel(), mpsc::channel(), mpsc::channel());
     let observer = LastBomb { told, go_on: Mutex::new(go_on), _bomb: Bomb(sender) };
     let pool = ThreadPoolExecutor::builder().max_workers(1).observer(observer).build().unwrap();
@@ -839,7 +839,7 @@ fn what_the_builder_was_given_may_panic_in_who_cancels() {
     is_told.recv_timeout(LONG).unwrap();
     end.send(()).unwrap();
     busy.result().unwrap();
-    // Who cancels is the last to hold on to the pool.
+    // The thread that cancels has the last pointer to the pool.
     drop(pool);
     release.send(()).unwrap();
     dropped.recv_timeout(LONG).unwrap();
@@ -847,7 +847,7 @@ fn what_the_builder_was_given_may_panic_in_who_cancels() {
     assert!(cancels.join().unwrap());
 }
 
-/// What an executor of the user's is told.
+/// The calls of the hook of a user's executor.
 struct Told(mpsc::Sender<(&'static str, TaskId)>);
 
 impl CancelHook for Told {
@@ -880,7 +880,7 @@ fn an_executor_of_the_users_is_told_once_of_what_is_cancelled_and_asked_to_stop_
     runs.set_error(TaskError::Cancelled).unwrap();
     assert!(future.cancelled());
 
-    // What is none of an executor has no hook.
+    // A promise that belongs to no executor has no hook.
     let (promise, future) = Promise::<u64>::new();
     assert!(promise.set_running_or_cancelled() && !future.kill());
 }

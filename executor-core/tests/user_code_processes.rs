@@ -1,5 +1,5 @@
-//! Code of the user in all places where a process pool calls it or drops what belongs to it: it panics, takes its time and uses
-//! the pool, and that costs nobody else. It is never run under a lock.
+//! The user's code in all places where a process pool calls it or drops its values: it panics, takes its time and uses the pool,
+//! and that harms no other task. It is never run under a lock.
 #![cfg(target_os = "linux")]
 
 mod pool_kinds;
@@ -65,7 +65,7 @@ fn an_observer_that_is_slow_holds_up_neither_limits_nor_submits(kind: Kind) {
                 }
             });
         }
-        // Whoever tells has enough to do, and this is stopped meanwhile.
+        // The thread that tells events has enough to do, and this one is stopped meanwhile.
         let limit = TaskOptions::new().timeout(Duration::from_millis(20));
         let late = pool.submit_with(hold, CancelToken::new(), limit).unwrap();
         let outcome = late.result();
@@ -74,7 +74,7 @@ fn an_observer_that_is_slow_holds_up_neither_limits_nor_submits(kind: Kind) {
             "{outcome:?}"
         );
     });
-    // The end of the pool waits for what is to be told.
+    // The end of the pool waits until all events are told.
     drop(pool);
     assert_eq!(told.load(Ordering::Relaxed), tasks as usize + 1);
 }
@@ -255,7 +255,7 @@ fn destructors_that_panic_cost_no_submit(kind: Kind) {
 /// What is behind a `Bytes` panics, takes its time, or uses the pool where it is dropped.
 #[cfg(feature = "bytes")]
 #[test]
-fn owners_behind_bytes_cost_nobody() {
+fn owners_behind_bytes_cost_no_other_task() {
     struct Owner(Vec<u8>, u64, std::sync::Weak<ProcessPoolExecutor>);
     impl AsRef<[u8]> for Owner {
         fn as_ref(&self) -> &[u8] {
@@ -271,7 +271,7 @@ fn owners_behind_bytes_cost_nobody() {
                 2 => {
                     if let Some(pool) = self.2.upgrade() {
                         pool.stats();
-                        // Nobody waits for it: the one worker may be held.
+                        // It is not waited for: the one worker may be held.
                         drop(pool.submit(square, 5));
                     }
                 }

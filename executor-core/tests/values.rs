@@ -1,5 +1,4 @@
-//! Values on their way to a worker process and back: what their types say where they cannot travel, and how deep they may be
-//! nested.
+//! Values on their way to a worker process and back: the errors of types that cannot travel, and how deep values may be nested.
 
 mod pool_kinds;
 
@@ -70,7 +69,7 @@ impl<'de> Deserialize<'de> for Fragile {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         match u8::deserialize(deserializer)? {
             0 => Ok(Good),
-            other => Err(D::Error::custom(format_args!("{other} is not a colour"))),
+            other => Err(D::Error::custom(format_args!("{other} is not a color"))),
         }
     }
 }
@@ -83,9 +82,9 @@ fn wrapped(fragile: Fragile) -> Wrapped {
 }
 
 const CASES: [(Fragile, &str); 3] =
-    [(NotWritten, "the connection is closed"), (NotRead, "7 is not a colour"), (Dropped, "dropped on the floor")];
+    [(NotWritten, "the connection is closed"), (NotRead, "7 is not a color"), (Dropped, "dropped on the floor")];
 
-/// What the error says all in all, after a look at which one it is.
+/// The whole text of the error, after a check of which one it is.
 fn told(error: &TaskError, what: &str, fragile: Fragile) -> String {
     match error {
         TaskError::Encode { what: told, .. } if fragile != NotRead => assert_eq!(told, what),

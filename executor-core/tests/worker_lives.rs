@@ -131,7 +131,7 @@ fn hold_successors((first, open): (String, String)) {
     }
 }
 
-/// Who is told that a task was cancelled before it started, or has waited for too long, believes that it has done nothing.
+/// A caller that is told that a task was cancelled before it started, or has waited for too long, relies on its not having begun.
 fn a_task_that_is_to_be_run_again_has_been_begun(kind: Kind) {
     let gate = Gate::new();
     let builder = kind.builder().max_workers(1).retry(1);
@@ -180,7 +180,7 @@ fn a_task_that_is_to_be_run_again_runs_wherever_it_stands(kind: Kind) {
     stop(idle);
     fs::write(gate.path("go"), "").unwrap();
     until("the worker has died", || pool.stats().died == 1);
-    // It stands with the one that is stopped, which has not claimed it, and then in the queue again.
+    // It is in flight at the one that is stopped, which has not claimed it, and then in the queue again.
     let looks: Vec<bool> = (0..2_000).map(|_| begun.running() && !begun.cancel()).collect();
     fs::write(gate.path("open"), "").unwrap();
     // It may have been killed meanwhile, as one is that is stopped before a request that it has not read.
@@ -189,7 +189,7 @@ fn a_task_that_is_to_be_run_again_runs_wherever_it_stands(kind: Kind) {
     assert_ne!(result(begun), Ok(runs_it));
 }
 
-/// Ends a worker as one ends that was refused something for a moment.
+/// Ends a worker as one ends that was refused a resource for a moment.
 fn ask_to_try_again(pause: Duration) {
     std::thread::sleep(pause);
     std::process::exit(75)
@@ -260,7 +260,7 @@ fn a_broken_pool_keeps_nothing_back(kind: Kind) {
     (0..2).for_each(|number| gate.wait_until_it_runs(number));
     let behind = squares(&pool, 20);
     fs::write(gate.path("broken"), "").unwrap();
-    // The successor of the first one breaks the pool, and the second one leaves what stands with it.
+    // The successor of the first one breaks the pool, and the second one leaves what is in flight at it.
     let pids = pool.worker_pids();
     kill(pids[0]);
     until("the pool is not broken", || pool.try_submit(square, 1).unwrap().done());
@@ -332,7 +332,7 @@ fn a_stopped_worker_costs_no_more_than_its_own_task(kind: Kind) {
     assert!(matches!(first, Ok(9) | Err(TaskError::TimedOut { .. })), "{first:?}");
     assert_squares(squares(&pool, 3));
 
-    // Somebody has no patience.
+    // A caller kills the task.
     stop(pool.worker_pids()[0]);
     let killed = pool.submit(square, 3).unwrap();
     assert!(killed.kill());
@@ -359,7 +359,7 @@ fn what_a_stopped_worker_has_not_begun_goes_to_others(kind: Kind) {
         stop(pid(&pool));
         let text = "x".repeat(8 << 20);
         assert_eq!(result(pool.submit(length, text.clone()).unwrap()), Ok(text.len()));
-        // The time limit is over before anybody looks.
+        // The time limit is over before the supervisor looks.
         stop(pid(&pool));
         let limit = TaskOptions::new().timeout(Duration::from_millis(20));
         let limited = result(pool.submit_with(square, 3, limit).unwrap());

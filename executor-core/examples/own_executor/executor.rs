@@ -1,7 +1,7 @@
 //! An executor that is built outside of the crate: a new thread for each task, no more than so many at the same time.
 //!
 //! Everything that futures promise comes from [`Promises`]: cancellation, callbacks that a shutdown waits for, waiting for several,
-//! `await`. What is here is what only this executor knows: where its tasks wait, and what runs them.
+//! `await`. Only what is this executor's own is here: where its tasks wait, and which threads run them.
 
 use std::{
     cell::Cell,
@@ -21,7 +21,7 @@ pub(crate) struct ThreadPerTask {
     handle: Handle,
 }
 
-/// What takes tasks; a map holds on to it.
+/// The part that takes tasks; a map keeps it alive.
 #[derive(Clone)]
 pub(crate) struct Handle(Arc<Shared>);
 
@@ -60,7 +60,7 @@ impl<T: Send + 'static, W: FnOnce() -> T + Send> Job for (Promise<T>, W) {
     fn run(self: Box<Self>) -> (Option<bool>, Box<dyn FnOnce()>) {
         let (promise, work) = *self;
         let Some(outcome) = promise.run(work) else { return (None, Box::new(|| ())) };
-        // Nobody else resolves it once it runs.
+        // No other code resolves it once it runs.
         (Some(outcome.is_ok()), Box::new(move || _ = promise.set_outcome(outcome)))
     }
 
@@ -108,7 +108,7 @@ impl Shared {
         }
     }
 
-    /// What a thread that has ended makes room for.
+    /// The next task, for which a thread that has ended makes room.
     fn next(&self) -> Option<Box<dyn Job>> {
         let mut state = self.lock();
         let next = state.queue.pop_front();
@@ -124,7 +124,7 @@ impl Shared {
         let mut next = Some(job);
         while let Some(job) = next {
             let shared = Arc::clone(self);
-            // A task whose thread cannot be started is dropped with its promise, which tells who waits for it.
+            // A task whose thread cannot be started is dropped with its promise, which wakes the threads that wait for it.
             match thread::Builder::new().spawn(move || shared.run(job)) {
                 Ok(_) => return,
                 Err(_) => self.lock().failed += 1,
@@ -213,7 +213,7 @@ impl Executor for ThreadPerTask {
         if how != Shutdown::Drain {
             let queue = std::mem::take(&mut state.queue);
             drop(state);
-            // Somebody may cancel one of them at this moment, who counts it then.
+            // Another thread may cancel one of them at this moment, and counts it then.
             report.cancelled =
                 queue.into_iter().filter_map(|(_, job)| job.end(TaskError::Cancelled).then_some(())).count();
             state = shared.lock();

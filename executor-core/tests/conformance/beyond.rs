@@ -1,4 +1,4 @@
-//! Eight behaviours that CPython does not test, and in which it fails or surprises.
+//! Eight behaviors that CPython does not test, and in which it fails or surprises.
 
 use std::{
     any::Any,
@@ -106,7 +106,7 @@ pub(crate) fn dropped_executor_with_buffer(kind: impl Kind) {
     let results: Vec<_> = map.collect();
     let (last, answers) = results.split_last().unwrap();
     assert!(answers.iter().zip(1..).all(|(answer, x)| *answer == Ok(x * x)), "{answers:?}");
-    // CPython's map just ends, as if that had been all.
+    // CPython's map just ends, as if these had been all results.
     assert!(*last == Err(TaskError::ShutDown) || results.len() == 9, "{results:?}");
     assert!(results.len() >= 3, "what was submitted is answered: {results:?}");
 }
@@ -116,11 +116,11 @@ pub(crate) fn chunk_error(kind: impl Kind) {
     let results: Vec<_> = pool.map(picky, 0..8).chunk_size(8).collect();
     assert_eq!(results.len(), 8);
     for (x, result) in results.into_iter().enumerate() {
-        assert_eq!(result.ok(), (x != 3).then_some(x as u64), "a chunk's neighbours keep their results");
+        assert_eq!(result.ok(), (x != 3).then_some(x as u64), "the other items of a chunk keep their results");
     }
 }
 
-/// What happens when a task turns to its own pool, or its own kind of pool.
+/// A task that uses its own pool, or its own kind of pool.
 pub(crate) trait Nesting: Kind {
     fn nest(self);
 }
@@ -168,7 +168,7 @@ pub(crate) fn nested_submit(kind: impl Nesting) {
     kind.nest();
 }
 
-/// What happens when the system does not give the executor a thread.
+/// The system refuses a thread to the executor.
 pub(crate) trait NeedsThreads: Kind {
     fn without_threads(self);
 }

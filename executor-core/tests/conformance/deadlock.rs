@@ -1,5 +1,5 @@
-//! test_deadlock.py: whatever goes wrong on the way to a worker, in it, or on the way back costs one task, and nothing
-//! hangs. (In CPython most of these break the whole pool.)
+//! test_deadlock.py: a failure on the way to a worker, in it, or on the way back fails one task, and nothing hangs. (In CPython
+//! most of these break the whole pool.)
 
 use std::{
     pin::Pin,
@@ -21,7 +21,7 @@ use crate::{
 const SEGMENTATION_FAULT: WorkerExit = WorkerExit::Signal(11);
 const EXIT: WorkerExit = WorkerExit::Code(99);
 
-/// What goes wrong.
+/// How a value fails.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 enum Act {
     Nothing,
@@ -41,7 +41,7 @@ impl Act {
     }
 }
 
-/// A value with which something goes wrong when it is written, or when it is read.
+/// A value that fails when it is written, or when it is read.
 #[derive(Debug, PartialEq)]
 struct Trap {
     when_written: Act,
@@ -70,7 +70,7 @@ fn make(when_written: Act, when_read: Act) -> Trap {
     Trap { when_written, when_read }
 }
 
-/// Runs a task that fails; its neighbours on the same worker, before and after, must not notice.
+/// Runs a task that fails; the tasks before and after it on the same worker must not notice.
 fn failure<F, A, M>(kind: Processes, task: F, args: A) -> TaskError
 where
     F: Task<A, M>,
@@ -196,7 +196,7 @@ pub(crate) fn test_crash_big_data(kind: Processes) {
     assert_eq!(next.result_timeout(LONG).unwrap(), Ok(16 << 20));
 }
 
-/// Keeps whoever wakes it until the test lets go.
+/// Blocks the thread that wakes it until the test releases it.
 struct SlowWaker {
     called: mpsc::Sender<()>,
     release: Mutex<mpsc::Receiver<()>>,
@@ -205,7 +205,7 @@ struct SlowWaker {
 impl Wake for SlowWaker {
     fn wake(self: Arc<Self>) {
         self.called.send(()).unwrap();
-        // Also when the test has failed and let go of the sender.
+        // Also when the test has failed and dropped the sender.
         let _ = self.release.lock().unwrap().recv();
     }
 }
@@ -220,12 +220,12 @@ pub(crate) fn test_gh105829_should_not_deadlock_if_wakeup_pipe_full(kind: Proces
     gate.wait_for(1);
     assert!(matches!(Pin::new(&mut awaited).poll(&mut Context::from_waker(&waker)), Poll::Pending));
     gate.open();
-    // From here on, whoever serves the pool is busy with the waker.
+    // From here on, the thread that serves the pool is busy with the waker.
     is_called.recv_timeout(LONG).unwrap();
     let (submitted, all_submitted) = mpsc::channel();
     let submitter = Arc::clone(&pool);
     std::thread::spawn(move || {
-        // A cancelled task rings as well as a new one, so there are thousands of calls that nobody hears.
+        // A cancelled task writes to the doorbell as well as a new one, so there are thousands of bytes that no thread reads.
         let futures: Vec<_> = (0..5000).map(|x| submitter.submit(square, x).unwrap()).collect();
         let cancelled = futures.iter().filter(|future| future.cancel()).count();
         submitted.send((futures, cancelled)).unwrap();

@@ -19,7 +19,7 @@ build fails. *own* is an executor that is built
 outside of the crate (`examples/own_executor`), by what the crate gives for that. *future* is for futures and promises by themselves,
 without an executor.
 
-Where a meaning differs from CPython's (marked `~`) it is stricter: a cancelled future is done and wakes everybody, one bad
+Where a meaning differs from CPython's (marked `~`) it is stricter: a cancelled future is done and wakes all waiters, one bad
 payload or dead worker costs one task, the clock of `as_completed` starts at the call, no input is silently dropped, and an
 initializer's own error is kept as the cause.
 

@@ -64,7 +64,7 @@ pub(crate) fn test_map_timeout(kind: impl Kind) {
     let pool = kind.pool(2);
     let gate = Gate::new();
     let limit = Duration::from_millis(100);
-    // Where tasks run in `submit`, time passes there.
+    // Where tasks run within `submit`, the time passes there.
     let last = pool.map(square, std::iter::repeat(2)).timeout(limit).last();
     assert_eq!(last, Some(Err(TaskError::DeadlineExceeded)));
     if !kind.runs_in_submit() {

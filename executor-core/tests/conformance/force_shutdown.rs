@@ -18,7 +18,7 @@ type Force = fn(&ProcessPoolExecutor) -> ShutdownReport;
 
 const BOTH: [Force; 2] = [ProcessPoolExecutor::terminate_workers, ProcessPoolExecutor::kill_workers];
 
-/// Returns when SIGTERM comes; nothing but SIGKILL ends it before.
+/// Returns when SIGTERM comes; only SIGKILL ends it before.
 fn until_terminated(gate: Key) -> String {
     let runtime = runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
@@ -68,7 +68,7 @@ pub(crate) fn test_force_shutdown_workers_dead_workers(kind: Processes) {
         let pool = kind.pool_with(1, |_: String| -> () { std::process::exit(99) }, String::new());
         let error = pool.submit(square, 2).unwrap().result_timeout(LONG).unwrap().unwrap_err();
         assert!(matches!(error, TaskError::NoWorker { .. }), "{error}");
-        assert_eq!(force(&pool), ShutdownReport::default(), "there is nobody left");
+        assert_eq!(force(&pool), ShutdownReport::default(), "there is no worker left");
     }
 }
 

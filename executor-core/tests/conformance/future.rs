@@ -69,7 +69,7 @@ pub(crate) fn test_done_callback_raises() {
     }
     assert_eq!(*calls.lock().unwrap(), ["first", "panics", "last"]);
     assert_eq!(reported::times("the second of three callbacks panics, as it should"), 1);
-    assert_eq!(future.result(), Ok(5), "the future is none the worse");
+    assert_eq!(future.result(), Ok(5), "the future is not harmed");
 }
 
 pub(crate) fn test_done_callback_already_successful() {
@@ -92,7 +92,7 @@ pub(crate) fn test_done_callback_already_cancelled() {
 
 pub(crate) fn test_done_callback_raises_already_succeeded() {
     let States { finished, .. } = States::new();
-    // It must not reach whoever adds it, nor the callbacks that come after it.
+    // It must not reach the code that adds it, nor the callbacks that come after it.
     finished.add_done_callback(|_| panic!("a late callback panics, as it should"));
     assert_eq!(told(&finished, || ()), (false, false));
     assert_eq!(reported::times("a late callback panics, as it should"), 1);
@@ -152,7 +152,7 @@ fn resolved_elsewhere(resolve: fn(&Promise<u64>, &TaskFuture<u64>)) -> Vec<Resul
                 resolve(&promise, &future);
             });
             start.wait();
-            assert!(future.wait_timeout(LONG), "nobody woke the waiter");
+            assert!(future.wait_timeout(LONG), "the waiter was not woken");
         });
         future.result()
     };

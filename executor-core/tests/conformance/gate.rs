@@ -24,8 +24,8 @@ use crate::{
 /// Where the gate is, as a task's argument.
 pub(crate) type Key = String;
 
-/// No process: how [`Gate::visitors`] announces itself.
-const NOBODY: u32 = 0;
+/// The process id with which [`Gate::visitors`] announces itself: that of no process.
+const NO_PROCESS: u32 = 0;
 
 pub(crate) struct Gate {
     path: PathBuf,
@@ -47,7 +47,7 @@ struct State {
     /// Process ids of all that have arrived.
     visitors: Vec<u32>,
     held: VecDeque<UnixStream>,
-    /// How often the porter has met [`NOBODY`].
+    /// How often the porter has met [`NO_PROCESS`].
     looked: usize,
 }
 
@@ -62,7 +62,7 @@ impl Gate {
         Self { path, _folder: folder, shared, porter: Some(porter) }
     }
 
-    /// One that holds nobody, and only counts.
+    /// One that holds no task, and only counts.
     pub(crate) fn opened() -> Self {
         let gate = Self::new();
         gate.open();
@@ -82,18 +82,18 @@ impl Gate {
     pub(crate) fn visitors(&self) -> Vec<u32> {
         let looked = self.shared.lock().looked;
         // The porter meets visitors in the order in which they came.
-        announce(&self.path, NOBODY).unwrap();
+        announce(&self.path, NO_PROCESS).unwrap();
         self.wait_until(|state| state.looked > looked).visitors.clone()
     }
 
-    /// Lets the first `count` of those that wait go on.
+    /// Lets the first `count` of the waiting tasks go on.
     pub(crate) fn release(&self, count: usize) {
         let mut state = self.shared.lock();
         assert!(state.held.len() >= count, "{count} should wait at the gate");
         state.held.drain(..count);
     }
 
-    /// Lets everybody go on, also those that come later.
+    /// Lets all tasks go on, also those that come later.
     pub(crate) fn open(&self) {
         let mut state = self.shared.lock();
         state.open = true;
@@ -122,7 +122,7 @@ impl Drop for Gate {
     fn drop(&mut self) {
         self.open();
         self.shared.lock().closed_for_good = true;
-        let woken = announce(&self.path, NOBODY);
+        let woken = announce(&self.path, NO_PROCESS);
         if let (Ok(_), Some(porter)) = (woken, self.porter.take()) {
             // A porter that panicked has failed the test already.
             let _ = porter.join();
@@ -132,7 +132,7 @@ impl Drop for Gate {
 
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, State> {
-        // A test that fails while it looks must still open its gate.
+        // A test that fails while it holds the lock must still open its gate.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -149,7 +149,7 @@ impl Shared {
             if state.closed_for_good {
                 return;
             }
-            if pid == NOBODY {
+            if pid == NO_PROCESS {
                 state.looked += 1;
             } else {
                 state.visitors.push(pid);
@@ -169,7 +169,7 @@ fn announce(path: impl AsRef<std::path::Path>, pid: u32) -> std::io::Result<Unix
     Ok(stream)
 }
 
-/// A task that arrives at the gate, and returns who it was when it may go on.
+/// A task that arrives at the gate, and returns the identity of its worker when it may go on.
 pub(crate) fn pass(gate: Key) -> Identity {
     // A gate that is gone is open: its test has ended.
     if let Ok(mut stream) = announce(gate, std::process::id()) {

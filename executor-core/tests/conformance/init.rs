@@ -1,4 +1,4 @@
-//! test_init.py: what runs in a worker before its first task.
+//! test_init.py: initializers, which run in a worker before its first task.
 
 use std::{cell::RefCell, collections::HashSet};
 
@@ -15,7 +15,7 @@ thread_local! {
     static INITIALISED_WITH: RefCell<Option<String>> = const { RefCell::new(None) };
 }
 
-fn initialise(with: String) {
+fn initialize(with: String) {
     INITIALISED_WITH.set(Some(with));
 }
 
@@ -28,13 +28,13 @@ pub(crate) mod good {
     use super::*;
 
     pub(crate) fn test_initializer(kind: impl Initialised) {
-        let pool = kind.pool_with(3, initialise, "initialised".to_owned());
+        let pool = kind.pool_with(3, initialize, "initialized".to_owned());
         let gate = Gate::new();
         let futures: Vec<_> = (0..3).map(|_| pool.submit(initialised_with, gate.key()).unwrap()).collect();
         gate.wait_for(3);
         gate.open();
         let answers: Vec<_> = futures.into_iter().map(|future| future.result().unwrap()).collect();
-        assert!(answers.iter().all(|(_, with)| with.as_deref() == Some("initialised")), "{answers:?}");
+        assert!(answers.iter().all(|(_, with)| with.as_deref() == Some("initialized")), "{answers:?}");
         assert_eq!(answers.into_iter().map(|(worker, _)| worker).collect::<HashSet<_>>().len(), 3, "in every worker");
     }
 }

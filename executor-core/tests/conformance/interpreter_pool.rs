@@ -49,7 +49,7 @@ pub(crate) fn test_run_in_executor_cancel(kind: impl Kind) {
     assert!(runtime.block_on(awaiting).unwrap_err().is_cancelled());
     drop(runtime);
 
-    // The same without a runtime, to see what is left of the waker.
+    // The same without a runtime, to see whether the waker is dropped.
     let counted = Arc::<Counted>::default();
     let waker = Waker::from(Arc::clone(&counted));
     let mut awaited = pool.submit(pass, gate.key()).unwrap();

@@ -1,9 +1,9 @@
 //! CPython's own tests of `concurrent.futures`, row by row, on every executor of this crate.
 //!
-//! [`table`] lists all of them: which executors each one runs on, and why some do not apply. The tests bear CPython's
-//! names, in one module for each of its files. Where a row's meaning here differs from CPython's it is stricter: a cancelled
-//! future is done and wakes everybody, one bad payload or dead worker costs one task, `as_completed`'s clock starts at
-//! the call, no input is silently dropped, and an initializer's own error is kept as the cause.
+//! [`table`] lists all of them: which executors each one runs on, and why some do not apply. The tests bear CPython's names, in one
+//! module for each of its files. Where a row's meaning here differs from CPython's it is stricter: a cancelled future is done and
+//! wakes all waiters, one bad payload or dead worker costs one task, `as_completed`'s clock starts at the call, no input is
+//! silently dropped, and an initializer's own error is kept as the cause.
 //!
 //! `docs/conformance.md` is written from the table: `-- --write-table` writes it, and a trial here fails when it is out of
 //! date. The binary has a `main` of its own because it is four things: the tests, the worker processes of their pools,
@@ -93,8 +93,8 @@ fn trials_of(class: &Class, test: &str, run: &'static Run) -> Vec<Trial> {
     }
 }
 
-/// A test tells its failure by a panic, which the harness reports. One that takes this long has failed as well: it has
-/// waited in vain for somebody to wake it, and found out only when its time was up.
+/// A test tells its failure by a panic, which the harness reports. One that takes this long has failed as well: it has waited in
+/// vain for a wake-up, and gone on only when its time was up.
 fn passes(test: impl FnOnce()) -> Result<(), Failed> {
     let start = Instant::now();
     test();

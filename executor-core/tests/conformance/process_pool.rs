@@ -1,4 +1,4 @@
-//! test_process_pool.py: worker processes, their number, their deaths and what is told of them.
+//! test_process_pool.py: worker processes, their number, their deaths and how errors describe these.
 
 use std::collections::HashSet;
 

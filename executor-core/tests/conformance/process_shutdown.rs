@@ -1,4 +1,4 @@
-//! test_shutdown.py, what it asks of processes.
+//! test_shutdown.py: its tests of processes.
 
 use std::{collections::HashSet, time::Duration};
 

@@ -1,4 +1,4 @@
-//! Programs that some tests start, to see how one ends. They are this binary: `--program NAME EXECUTOR GATE`.
+//! Programs that some tests start, to see how a program ends. They are this binary: `--program NAME EXECUTOR GATE`.
 
 use std::{
     fs::File,
@@ -70,14 +70,14 @@ fn failing_initializers(kind: Processes, method: StartMethod) {
         let error = pool.submit(square, 1).unwrap().result().unwrap_err();
         assert!(matches!(error, TaskError::InitializerFailed { .. }), "{error}");
     };
-    // What the library makes once and keeps.
+    // Values that the library makes once and keeps.
     once();
     let before = (descriptors(), shared_memory());
     for _ in 0..10 {
         once();
     }
     assert_eq!((descriptors(), shared_memory()), before, "descriptors or shared memory are left behind");
-    // Any child, also one that nobody has waited for: there must be none.
+    // Any child, also one that was not waited for: there must be none.
     let children = rustix::process::wait(rustix::process::WaitOptions::NOHANG);
     assert_eq!(children.unwrap_err(), rustix::io::Errno::CHILD, "processes are left behind");
     println!("nothing is left");
@@ -150,7 +150,7 @@ impl Program {
         let reader = std::thread::spawn(move || {
             let mut rest = String::new();
             output.read_to_string(&mut rest).unwrap();
-            // Nobody listens any more when the program took too long.
+            // The receiver is gone when the program took too long.
             let _ = sender.send(rest);
         });
         let rest = receiver.recv_timeout(LONG).expect("the program does not end");

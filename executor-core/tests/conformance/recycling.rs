@@ -1,4 +1,4 @@
-//! Workers that are replaced after some tasks: what test_process_pool.py and test_shutdown.py ask of them.
+//! Workers that are replaced after some tasks: the tests of test_process_pool.py and test_shutdown.py.
 
 use std::{collections::HashSet, time::Duration};
 

@@ -1,4 +1,4 @@
-//! What panic hooks are told: how a test sees that somebody's panic was reported.
+//! Panics that the panic hook is told of: how a test sees that a panic was reported.
 
 use std::{
     panic,

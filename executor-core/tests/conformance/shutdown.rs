@@ -1,4 +1,4 @@
-//! test_shutdown.py, what it asks of every executor.
+//! test_shutdown.py: its tests of every executor.
 
 use std::time::Duration;
 

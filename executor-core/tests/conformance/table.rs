@@ -2,7 +2,7 @@
 
 use crate::row::{Class, covered, excluded};
 
-/// Stands for the file of what CPython does not test.
+/// The name in place of a file, for what CPython does not test.
 pub(crate) const BEYOND: &str = "beyond";
 
 pub(crate) static CLASSES: &[Class] = &[
@@ -31,7 +31,7 @@ pub(crate) static CLASSES: &[Class] = &[
                 "a map without an input ends at once",
                 "a map always takes one iterator",
             ),
-            covered! { executor::test_map_buffersize_when_buffer_is_full: thread process rayon serial own => "a map that nobody reads has taken as much input as its buffer holds" },
+            covered! { executor::test_map_buffersize_when_buffer_is_full: thread process rayon serial own => "a map that is not read has taken as much input as its buffer holds" },
             covered! { executor::test_shutdown_race_issue12456: thread process rayon serial own => "a map of more items than workers and a shutdown right after it do not hang" },
             covered! { executor::test_no_stale_references: thread process rayon serial own => "arguments and results of detached and cancelled tasks are dropped soon" },
             covered! { executor::test_max_workers_negative: thread process rayon => "~ zero workers are refused" },
@@ -91,7 +91,7 @@ pub(crate) static CLASSES: &[Class] = &[
             covered! { future::test_done_callback_already_successful: future => "a callback that is added after the result is called" },
             covered! { future::test_done_callback_already_failed: future => "a callback that is added after the error is called" },
             covered! { future::test_done_callback_already_cancelled: future => "a callback that is added after the cancellation is called" },
-            covered! { future::test_done_callback_raises_already_succeeded: future => "a panicking callback is reported, and does not reach who adds it" },
+            covered! { future::test_done_callback_raises_already_succeeded: future => "a panicking callback is reported, and does not reach the code that adds it" },
             covered! { future::test_repr: future => "`Debug` shows the state, and the type of the result or the kind of error" },
             covered! { future::test_cancel: future => "`cancel` succeeds while a future is pending or cancelled, and changes nothing otherwise" },
             covered! { future::test_cancelled: future => "`cancelled` in each state" },
@@ -134,7 +134,7 @@ pub(crate) static CLASSES: &[Class] = &[
         class: "AsyncioTest",
         rows: &[
             covered! { interpreter_pool::test_run_in_executor: thread process rayon serial => "~ a future can be awaited in tokio" },
-            covered! { interpreter_pool::test_run_in_executor_cancel: thread process rayon => "~ when the awaiting side is dropped, nobody is woken later and the task goes on" },
+            covered! { interpreter_pool::test_run_in_executor_cancel: thread process rayon => "~ when the awaiting side is dropped, it is not woken later and the task goes on" },
             excluded(
                 "test_default_executor",
                 "the pool can be the event loop's default executor",
@@ -303,7 +303,7 @@ pub(crate) static CLASSES: &[Class] = &[
         file: "test_thread_pool",
         class: "ThreadPoolExecutorTest",
         rows: &[
-            covered! { thread_pool::test_map_submits_without_iteration: thread process rayon serial own => "~ a map that was started runs, also when nobody iterates it" },
+            covered! { thread_pool::test_map_submits_without_iteration: thread process rayon serial own => "~ a map that was started runs, also when it is not iterated" },
             covered! { thread_pool::test_default_workers: thread => "the default number of workers is min(32, CPUs + 4), of those CPUs that the process may use" },
             covered! { thread_pool::test_saturation: thread => "60 blocked tasks on 4 workers start exactly 4" },
             covered! { thread_pool::test_idle_thread_reuse: thread => "three tasks one right after the other use one thread" },

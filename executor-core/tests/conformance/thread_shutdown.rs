@@ -1,4 +1,4 @@
-//! test_shutdown.py, what it asks of threads.
+//! test_shutdown.py: its tests of threads.
 
 use std::{collections::BTreeSet, sync::mpsc, time::Duration};
 
@@ -15,7 +15,7 @@ use crate::{
 fn pool_that_tells(workers: usize) -> (ThreadPoolExecutor, mpsc::Receiver<()>) {
     let (sender, ends) = mpsc::channel();
     let hook = move || {
-        // A test that has failed does not listen any more.
+        // The receiver of a test that has failed is gone.
         let _ = sender.send(());
     };
     (ThreadPoolExecutor::builder().max_workers(workers).exit_hook(hook).build().unwrap(), ends)
@@ -98,7 +98,7 @@ pub(crate) fn test_cancel_futures_wait_false(kind: Threads) {
     let gate = Gate::opened();
     let (success, output) = Program::start("cancels_and_does_not_wait", kind, Some(&gate), &[]).finish();
     let ran = gate.visitors().len();
-    // Whether the task ran depends on who was first.
+    // Whether the task ran depends on which thread was first.
     let mut lines: Vec<_> = output.lines().collect();
     lines.sort_unstable();
     assert_eq!((success, lines), (true, [&["apple"][..ran], &["main ends"]].concat()));

@@ -1,4 +1,4 @@
-//! Values that are counted, to see who keeps one for too long.
+//! Values that are counted, to see whether one is kept for too long.
 
 use std::{
     collections::HashMap,
@@ -24,7 +24,7 @@ fn alive_here() -> MutexGuard<'static, Option<HashMap<u64, usize>>> {
     ALIVE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A key that nobody else uses. Keys are made by the tests, and reach worker processes with their tasks.
+/// A key that no other test uses. Keys are made by the tests, and reach worker processes with their tasks.
 pub(crate) fn new_key() -> u64 {
     static NEXT: AtomicU64 = AtomicU64::new(1);
     NEXT.fetch_add(1, Ordering::Relaxed)
@@ -35,12 +35,12 @@ pub(crate) fn alive(key: u64) -> usize {
     alive_here().get_or_insert_default().get(&key).copied().unwrap_or(0)
 }
 
-/// Waits until none is: somebody else may be about to drop it.
+/// Waits until none is: another thread may be about to drop it.
 pub(crate) fn wait_until_gone(key: u64) {
     let alive = alive_here();
     let (_alive, waited) =
         CHANGED.wait_timeout_while(alive, LONG, |alive| alive.get_or_insert_default().contains_key(&key)).unwrap();
-    assert!(!waited.timed_out(), "somebody still holds on to the value");
+    assert!(!waited.timed_out(), "the value is still kept");
 }
 
 impl Tracked {

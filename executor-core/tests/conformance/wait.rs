@@ -41,7 +41,7 @@ pub(crate) fn test_first_completed(kind: impl Kind) {
     let held = pool.submit(pass, gate.key()).unwrap();
     let quick = pool.submit(square, 21).unwrap();
     expect(&[&held, &quick], Some(LONG), ReturnWhen::FirstCompleted, &[&quick], &[&held]);
-    // CPython waits on here.
+    // CPython goes on waiting here.
     expect(&[&cancelled, &held], Some(LONG), ReturnWhen::FirstCompleted, &[&cancelled], &[&held]);
 }
 
@@ -62,7 +62,7 @@ pub(crate) fn test_first_exception(kind: impl Kind) {
     let bad = pool.submit(|gate: String| assert!(pass(gate).0 == 0, "this panic is part of the test"), early.key());
     let (bad, held) = (bad.unwrap(), pool.submit(pass, late.key()).unwrap());
     early.wait_for(1);
-    // While somebody waits, a success is no reason to return; the error is.
+    // While a thread waits, a success is no reason to return; the error is.
     early.open();
     expect(&[&good, &bad, &held], Some(LONG), ReturnWhen::FirstError, &[&good, &bad], &[&held]);
 }

@@ -1,4 +1,4 @@
-//! Tasks that run until they are told to end, and pools that have learnt that others are short.
+//! Tasks that run until they are told to end, and pools that have measured that other tasks are short.
 
 use std::{
     fs,
@@ -83,7 +83,7 @@ pub(crate) fn until(complaint: &str, mut done: impl FnMut() -> bool) {
     }
 }
 
-/// A pool that has learnt that its tasks are short, and therefore lets several of them stand with a worker.
+/// A pool that has measured that its tasks are short, and therefore has several of them in flight at a worker.
 pub(crate) fn quick_pool(builder: ProcessPoolBuilder, workers: usize) -> ProcessPoolExecutor {
     let pool = builder.max_workers(workers).grace(Duration::from_millis(200)).build().unwrap();
     pool.warm_up().unwrap();

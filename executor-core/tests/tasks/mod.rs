@@ -1,4 +1,4 @@
-//! Tasks that several tests need. Not each of them needs all.
+//! Tasks that several tests need. Not every test needs all of them.
 #![allow(dead_code)]
 
 use executor_core::CancelToken;
