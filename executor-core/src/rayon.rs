@@ -26,20 +26,20 @@ use crate::{
     thread::LEAST_STACK,
 };
 
-/// Runs tasks in a rayon thread pool of its own, where they may use rayon's own operations as well.
+/// Runs tasks in its own rayon thread pool, where they may use rayon's own operations as well.
 ///
-/// rayon starts all its threads at once, and has no bound on its queue. A task that waits for another one, of this pool or of
-/// any other, has a stand-in meanwhile where there are tasks to be run: one more thread, with a rayon pool of its own. So pools
-/// may wait for each other. What a task has given to rayon itself (`rayon::spawn`) is for the pool's own threads alone.
+/// rayon starts all its threads at once, and has no bound on its queue. While a task waits for another one, of this pool or of any
+/// other, it has a stand-in if there are tasks to be run: one more thread, with its own rayon pool. So pools may wait for each
+/// other. Work that a task has given to rayon itself (`rayon::spawn`) is only run by the pool's own threads.
 ///
-/// A thread that waits within one of rayon's operations (`join`, `scope`, a parallel iterator) runs whatever rayon has, on the stack of
-/// what waits. A task that began there could wait for the one below it, and neither would ever end. So tasks do not begin there: what
-/// comes to such a thread is for stand-ins, which may go on beside all threads of the pool until there are no such tasks. But the parts of
-/// rayon's own operations do run there: one that waits for another task may do so on the stack of that task, for ever. Wait before
-/// the operation, or after it.
+/// A thread that waits within one of rayon's operations (`join`, `scope`, a parallel iterator) runs any work that rayon has, on the
+/// stack of the waiting task. A task that began there could wait for the one below it, and neither would ever end. So tasks do not
+/// begin there: a task that comes to such a thread is left to stand-ins, which may continue beside all threads of the pool until
+/// there are no such tasks. But the parts of rayon's own operations do run there: one that waits for another task may do so on the
+/// stack of that task, for ever. Wait before the operation, or after it.
 ///
-/// Dropping the executor waits for its tasks, and not for its threads, which end soon after. A task that is cancelled leaves some
-/// 50 bytes with rayon until a thread comes for it.
+/// Dropping the executor waits for its tasks, and not for its threads, which end soon after. A cancelled task leaves some 50 bytes
+/// with rayon until a thread comes for it.
 ///
 /// # Examples
 ///
@@ -70,14 +70,14 @@ pub struct RayonBuilder {
 }
 
 impl RayonBuilder {
-    /// Number of threads. Default: one per CPU that this process may use.
+    /// Sets the number of threads. Default: one per CPU that this process may use.
     pub fn max_workers(mut self, workers: usize) -> Self {
         self.max_workers = Some(workers);
         self
     }
 
-    /// Stack size of each thread in bytes. Default: std's. Chains of tasks that wait for one another need a larger one, as in
-    /// [`ThreadPoolBuilder::stack_size`](crate::ThreadPoolBuilder::stack_size).
+    /// Sets the stack size of each thread in bytes. Default: std's. Chains of tasks that wait for one another need a larger one, as
+    /// in [`ThreadPoolBuilder::stack_size`](crate::ThreadPoolBuilder::stack_size).
     pub fn stack_size(mut self, bytes: usize) -> Self {
         self.stack_size = Some(bytes.max(LEAST_STACK));
         self
@@ -107,7 +107,7 @@ impl RayonBuilder {
         if !bottom::is_known() {
             let (sender, receiver) = mpsc::channel();
             bottom::spawn(&threads, Job::Measure(sender));
-            // It runs, because there is nothing else that could.
+            // The job runs, because rayon's threads have no other work yet.
             let _ = receiver.recv();
         }
         Ok(RayonExecutor { handle: RayonHandle { shared, threads: Arc::new(threads) } })
@@ -115,21 +115,21 @@ impl RayonBuilder {
 }
 
 impl RayonExecutor {
-    /// An executor with so many threads.
+    /// Creates an executor with so many threads.
     ///
     /// # Errors
     ///
-    /// As [`RayonBuilder::build`].
+    /// As for [`RayonBuilder::build`].
     pub fn new(max_workers: usize) -> Result<Self, BuildError> {
         Self::builder().max_workers(max_workers).build()
     }
 
-    /// For what can be set.
+    /// Returns a builder, for everything that can be set.
     pub fn builder() -> RayonBuilder {
         RayonBuilder::default()
     }
 
-    /// Runs any closure in the pool, also one that captures.
+    /// Runs any closure in the pool, including one that captures.
     ///
     /// # Errors
     ///
@@ -152,7 +152,7 @@ impl RayonHandle {
             return Err(SubmitError::ShutDown);
         }
         let shared = Arc::clone(&self.shared);
-        // Asks a subscriber, which is the user's code: not under the lock.
+        // Not under the lock: this calls a subscriber, which is the user's code.
         let work = span::carry(work);
         let (future, number) = {
             let mut state = shared.lock();
@@ -161,7 +161,7 @@ impl RayonHandle {
             }
             state.next += 1;
             let number = state.next;
-            // Not before: with a queue time the task may end by itself, and only one that was counted may.
+            // Not before the task is counted: with a queue time it may end by itself, and only a counted task may.
             let owner = Place { shared: Arc::clone(&shared), number };
             let (task, future) = InProcess::task(owner, &options, work, |_| ());
             state.queue.insert(number, task);
@@ -232,7 +232,7 @@ impl Executor for RayonExecutor {
 impl Drop for RayonExecutor {
     fn drop(&mut self) {
         if is_elsewhere(self.handle.shared.id) {
-            // rayon would call threads that are not here.
+            // Dropping rayon's pool would wake threads that are not in this process.
             std::mem::forget(Arc::clone(&self.handle.threads));
             return;
         }
@@ -262,7 +262,7 @@ mod tests {
 
     use super::*;
 
-    /// Whatever rayon and the compiler make of the way there.
+    /// Holds whatever rayon and the compiler make of the frames in between.
     #[test]
     fn at_the_bottom_of_a_stack_tasks_run_on_the_threads_of_the_pool() {
         let executor = RayonExecutor::new(2).unwrap();
@@ -286,7 +286,7 @@ mod tests {
             drop(executor);
             sender.send(()).unwrap();
         });
-        // Whether the other one waits already or not.
+        // Whether the other thread waits already or not.
         let panics = |_: &mut shared::State| resume_unwind(Box::new("a test asks for it"));
         assert!(catch_unwind(AssertUnwindSafe(|| shared.change(panics))).is_err());
         assert_eq!(receiver.recv_timeout(Duration::from_secs(60)), Ok(()));

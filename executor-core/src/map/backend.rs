@@ -1,4 +1,4 @@
-//! Where the chunks of a map go, and the way around them.
+//! Where the chunks of a map go, and the faster path that skips chunks.
 
 use super::{
     chunk::{ChunkInput, ChunkOutput},
@@ -14,14 +14,14 @@ use crate::{
 /// What a [`Map`] hands its chunks to: the core of any executor for portable tasks, and that of a thread pool for closures.
 #[doc(hidden)]
 pub trait MapBackend<F, A, M>: Clone {
-    /// What the task gives for an item.
+    /// What the task returns for an item.
     type Output: Send + 'static;
 
     /// Submits the items as one task.
     ///
     /// # Errors
     ///
-    /// [`SubmitError`] when they are not taken.
+    /// [`SubmitError`] if the executor does not take them.
     fn submit_chunk(
         &self,
         task: &F,
@@ -29,18 +29,18 @@ pub trait MapBackend<F, A, M>: Clone {
         options: TaskOptions,
     ) -> Result<TaskFuture<ChunkOutput<Self::Output>>, SubmitError>;
 
-    /// As [`Submit::collect_all`].
+    /// See [`Submit::collect_all`].
     ///
     /// # Errors
     ///
-    /// As there.
+    /// The outer error holds the map; the inner error is that of the first item that failed.
     fn collect_all<'a>(
         &self,
         task: &F,
         collect: Collect<'a, A>,
     ) -> Result<Result<Vec<Self::Output>, TaskError>, Collect<'a, A>>;
 
-    /// How many run at the same time.
+    /// How many chunks run at the same time.
     fn workers(&self) -> usize;
 }
 

@@ -1,9 +1,9 @@
-//! [`BufferPool`]: the vectors of chunks that are done with, for the next chunks of the same map.
+//! [`BufferPool`]: vectors of finished chunks, for the next chunks of the same map.
 //!
 //! One thread fills a vector and another one empties it. An allocator that gets 64 KiB back from a thread that has not asked
-//! for them merges and returns them, and hands out others, which are in no cache. And a thread does best to write where it has
-//! just read, because those lines are in its own cache and not in the other's: so whoever has emptied a vector uses it for
-//! what it makes next, where items and answers have the same layout. A map of 20 M cheap items, drained in order, takes 0.8
+//! for them merges and returns them, and hands out other memory, which is in no cache. And a thread writes fastest where it has
+//! just read, because those lines are in its own cache and not in the other thread's. So a thread that has emptied a vector uses
+//! it for what it makes next, if items and answers have the same layout. A map of 20 M cheap items, drained in order, takes 0.8
 //! times as long with both.
 
 use std::alloc::Layout;
@@ -16,7 +16,7 @@ const SMALL: usize = 4096;
 /// Vectors of one type, all of them empty.
 struct Vectors<T> {
     kept: Mutex<Vec<Vec<T>>>,
-    /// So many are kept at most.
+    /// The largest number of vectors that are kept.
     most: usize,
 }
 
@@ -25,7 +25,7 @@ impl<T> Vectors<T> {
         Self { kept: Mutex::new(Vec::new()), most }
     }
 
-    /// The one that was given last, whose memory is warm; without one, a new one.
+    /// Takes the vector that was given last, whose memory is warm; if there is none, a new one.
     fn take(&self) -> Vec<T> {
         lock(&self.kept).pop().unwrap_or_default()
     }
@@ -38,13 +38,13 @@ impl<T> Vectors<T> {
         if kept.len() < self.most {
             kept.push(vector);
         } else {
-            // Before the vector's memory goes.
+            // Dropped before the vector's memory is.
             drop(kept);
         }
     }
 }
 
-/// What the one who iterates over a map and the workers hand to each other and back.
+/// The vectors that the thread which iterates over a map and the workers hand back and forth.
 pub(super) struct BufferPool<A, R> {
     items: Vectors<A>,
     answers: Vectors<R>,
@@ -61,7 +61,7 @@ impl<A, R> BufferPool<A, R> {
         Self { items: Vectors::new(most), answers: Vectors::new(most) }
     }
 
-    /// Whether the vectors of a chunk of so many items are worth keeping.
+    /// Whether the vectors of a chunk with so many items are worth keeping.
     pub(super) fn is_for(items: usize) -> bool {
         items.saturating_mul(size_of::<A>().max(size_of::<R>())) >= SMALL
     }
@@ -95,8 +95,8 @@ impl<A, R> BufferPool<A, R> {
     }
 }
 
-/// The vector's memory without its elements. That `collect` leaves it where it is, for another type of the same layout too,
-/// is what the standard library does and not what it promises; if it ever stops, a map is slower, and a test says so.
+/// The vector's memory without its elements. The standard library's `collect` leaves the memory where it is, for another type of
+/// the same layout too. It does not promise that; if it ever stops, a map is slower, and a test fails.
 fn emptied<T, U>(mut vector: Vec<T>) -> Vec<U> {
     vector.clear();
     vector.into_iter().map_while(|_| None).collect()

@@ -1,7 +1,7 @@
 //! [`Map`]: a builder that is an iterator.
 //!
-//! Items travel in chunks. How many go into one follows the measured time of an item, unless the user says. What was taken
-//! from the input and not yet yielded is bounded, so an endless input stays flat.
+//! Items are sent in chunks. The number of items in a chunk follows the measured time of an item, unless the user sets it. The
+//! number of items that were taken from the input and not yet yielded is bounded, so an endless input needs constant memory.
 
 use std::{
     collections::VecDeque,
@@ -26,8 +26,8 @@ use crate::{
     wait::{AsCompleted, as_completed},
 };
 
-/// A chunk should run for about this long: far above the cost of one task on any executor (about 20 us between processes
-/// over sockets), and short enough to balance and to cancel.
+/// A chunk should run for about this long: far above the cost of one task on any executor (about 20 µs between processes over
+/// sockets), and short enough to balance and to cancel.
 const TARGET_CHUNK_TIME: Duration = Duration::from_millis(1);
 
 /// No chunk has more items than this unless the user says so.
@@ -39,16 +39,16 @@ const CHUNKS_PER_WORKER: usize = 4;
 /// The results of a task over many items, as an iterator in the order of the items; see
 /// [`Executor::map`](crate::Executor::map).
 ///
-/// Nothing happens before the first call of `next` (or [`start`](Self::start)), but the clock of
-/// [`timeout`](Self::timeout) starts when the map is made. One item's error is that item's alone: the iteration goes on,
-/// unless [`stop_on_error`](Self::stop_on_error) says otherwise. Dropping the map cancels what has not started. When the
-/// executor shuts down meanwhile, the rest of the input is answered with one [`TaskError::ShutDown`].
+/// Nothing happens before the first call of `next` (or [`start`](Self::start)), except that the clock of
+/// [`timeout`](Self::timeout) starts when the map is made. The error of an item affects no other item: the iteration continues,
+/// unless [`stop_on_error`](Self::stop_on_error) is set. Dropping the map cancels tasks that have not started. If the executor
+/// shuts down meanwhile, one [`TaskError::ShutDown`] is yielded for the rest of the input.
 ///
-/// Options may also be set after [`start`](Self::start), or between two calls of `next`. None of them loses a result. Those
-/// for the whole map ([`timeout`](Self::timeout), [`unordered`](Self::unordered), [`stop_on_error`](Self::stop_on_error))
-/// count from then on; those for single items and chunks ([`task_timeout`](Self::task_timeout),
-/// [`chunk_size`](Self::chunk_size), [`buffer_size`](Self::buffer_size)) for what has not been submitted yet, which is nothing
-/// after a `start` that has submitted the whole input.
+/// Options may also be set after [`start`](Self::start), or between two calls of `next`. None of them loses a result. Options for
+/// the whole map ([`timeout`](Self::timeout), [`unordered`](Self::unordered), [`stop_on_error`](Self::stop_on_error)) take effect
+/// at once. Options for single items and chunks ([`task_timeout`](Self::task_timeout), [`chunk_size`](Self::chunk_size),
+/// [`buffer_size`](Self::buffer_size)) apply to items that have not been submitted yet; there are none after a `start` that has
+/// submitted the whole input.
 ///
 /// # Examples
 ///
@@ -81,15 +81,15 @@ where
     stop_on_error: bool,
     /// Estimated time of one item in nanoseconds; `None` before the first chunk is back.
     item_time: Option<f64>,
-    /// Items taken from the input and not yet yielded; those of the chunk that is being yielded count until its end.
+    /// Items taken from the input and not yet yielded. The items of the chunk that is being yielded count until its end.
     taken: usize,
-    /// How many those are.
+    /// How many items the chunk that is being yielded has.
     yielding: usize,
     under_way: UnderWay<C::Output>,
     ready: ChunkIter<C::Output>,
-    /// The vectors of chunks that are done with.
+    /// The vectors of finished chunks.
     spare: Arc<BufferPool<I::Item, C::Output>>,
-    /// There was no room in the executor's queue before the time was up: some of the input has no answer.
+    /// The time was up before the executor's queue had room: some of the input has no answer.
     is_short: bool,
     ended: bool,
     marker: PhantomData<fn() -> M>,
@@ -137,28 +137,28 @@ where
         }
     }
 
-    /// The time for everything, counted from when the map was made. When it has passed, one
-    /// [`TaskError::DeadlineExceeded`] is yielded, what has not started is cancelled, and the iteration ends. An input that is
-    /// just being asked for an item is waited for.
+    /// Sets a time limit for the whole map, counted from when the map was made. When it has passed, one
+    /// [`TaskError::DeadlineExceeded`] is yielded, tasks that have not started are cancelled, and the iteration ends. A call of the
+    /// input's `next` that is under way is waited for.
     pub fn timeout(mut self, limit: Duration) -> Self {
         self.time_limit = Some(limit);
         self
     }
 
-    /// The time for each item. Sets the chunk size to 1, so that each item can be stopped by itself. What was
-    /// [started](Self::start) before goes on without a limit.
+    /// Sets a time limit for each item. This sets the chunk size to 1, so that each item can be stopped by itself. Items that were
+    /// [started](Self::start) before have no limit.
     pub fn task_timeout(mut self, limit: Duration) -> Self {
         self.options = self.options.timeout(limit);
         self.chunk_size = Some(1);
         self
     }
 
-    /// How many items travel together. Default: by measured time, aiming at about a millisecond of work. With a
-    /// [`task_timeout`](Self::task_timeout) it is 1, whatever is set here.
+    /// Sets how many items are sent together. Default: chosen by measured time, aiming at about a millisecond of work. With a
+    /// [`task_timeout`](Self::task_timeout) the chunk size is 1, whatever is set here.
     ///
     /// # Panics
     ///
-    /// When `items` is zero.
+    /// If `items` is zero.
     pub fn chunk_size(mut self, items: usize) -> Self {
         assert!(items > 0, "chunk_size must be at least 1");
         if self.options.timeout.is_none() {
@@ -167,24 +167,25 @@ where
         self
     }
 
-    /// How many items are taken from the input before their results are asked for. Default: a few chunks per worker.
+    /// Sets how many items are taken from the input before their results are asked for. Default: a few chunks per worker.
     ///
     /// # Panics
     ///
-    /// When `items` is zero.
+    /// If `items` is zero.
     pub fn buffer_size(mut self, items: usize) -> Self {
         assert!(items > 0, "buffer_size must be at least 1");
         self.buffer_size = Some(items);
         self
     }
 
-    /// Yields results as they are done instead of in the order of the items; also what was [started](Self::start) before.
+    /// Yields results as they are done instead of in the order of the items, including those of items that were
+    /// [started](Self::start) before.
     pub fn unordered(mut self) -> Self {
         self.unordered = true;
         self
     }
 
-    /// Whether the iteration ends after the first error, and what has not started is cancelled. Default: no.
+    /// Sets whether the iteration ends after the first error, and tasks that have not started are cancelled. Default: no.
     pub fn stop_on_error(mut self, stop: bool) -> Self {
         self.stop_on_error = stop;
         self
@@ -198,22 +199,22 @@ where
         self
     }
 
-    /// All results in the order of the items, or the first error; what has not started is cancelled then. That a map is
-    /// [unordered](Self::unordered) only counts if it was [started](Self::start) before. In a thread pool the workers pull the
-    /// items themselves, which is why the input has to be `Send`; where it is not, collect the map.
+    /// Returns all results in the order of the items, or the first error, in which case tasks that have not started are cancelled.
+    /// [`unordered`](Self::unordered) only has an effect if the map was [started](Self::start) before. In a thread pool the workers
+    /// pull the items themselves, so the input has to be `Send`; if it is not, collect the map instead.
     ///
     /// # Errors
     ///
-    /// The first item's [`TaskError`].
+    /// The [`TaskError`] of the first item that failed.
     ///
     /// # Panics
     ///
-    /// When the input does.
+    /// If the input panics.
     pub fn into_vec(mut self) -> Result<Vec<C::Output>, TaskError>
     where
         I: Send,
     {
-        // Only for a map that has not begun, which is what decides it.
+        // Only for a map that has not begun: that is where the order is decided.
         self.unordered = false;
         if self.taken == 0
             && self.ready.is_empty()
@@ -238,7 +239,7 @@ where
         }
         let hint = self.input.as_ref().map_or(0, |input| input.size_hint().0);
         let mut results = Vec::new();
-        // A promise of more than there is memory for is none.
+        // A size hint of more than there is memory for is ignored.
         let _ = results.try_reserve(hint.min(1 << 20));
         for result in &mut self {
             results.push(result?);
@@ -250,7 +251,7 @@ where
         if self.unordered
             && let UnderWay::Ordered(queue) = &mut self.under_way
         {
-            // What is under way already goes on, in whatever order it is done from here on.
+            // What is under way continues, and is yielded as it is done from here on.
             let started = std::mem::take(queue).into_iter().map(|Pending { items, future }| (items, future));
             self.under_way = UnderWay::Unordered(as_completed(started, None));
         }
@@ -287,11 +288,11 @@ where
                 None => chunk.saturating_mul(self.handle.workers().saturating_mul(CHUNKS_PER_WORKER)),
             };
             let room = buffer.saturating_sub(self.taken).min(chunk);
-            // Where tasks run in `submit`, this is where time passes.
+            // On executors that run tasks in `submit`, this is where time passes.
             if self.is_late() {
                 return;
             }
-            // In the place of a part of a chunk, once it is yielded, only another part would have room.
+            // The place of a part of a chunk, once it is yielded, only has room for another part.
             if room == 0 || self.buffer_size.is_none() && room < chunk {
                 return;
             }
@@ -300,7 +301,7 @@ where
             let mut items = spare.as_ref().map_or_else(Vec::new, |spare| spare.for_items());
             self.input = Some(pull(input, room, &mut items));
             let count = items.len();
-            // Dropped when the items are where they belong, as in `end`.
+            // Dropped when the items have been stored, as in `end`: its destructor is the user's code.
             let _input = if count < room { self.input.take() } else { None };
             if count == 0 {
                 return;
@@ -308,7 +309,7 @@ where
             let input = ChunkInput { items, spare };
             let mut options = self.options;
             if let Some(deadline) = self.deadline() {
-                // A full queue is not waited for any longer than this.
+                // The submit waits for room in a full queue no longer than this.
                 options = options.space_timeout(deadline.saturating_duration_since(Instant::now()));
             }
             match self.handle.submit_chunk(&self.task, input, options) {
@@ -325,7 +326,7 @@ where
                     return;
                 }
                 Err(_) => {
-                    // An answer of its own: the input must not just seem to end.
+                    // A separate answer, so that the input does not just seem to end.
                     self.input = None;
                     let (promise, future) = crate::Promise::new();
                     drop(promise);
@@ -340,7 +341,7 @@ where
         }
     }
 
-    /// Waits for the next chunk; `None` when the time of the whole map is up.
+    /// Waits for the next chunk; `None` if the time of the whole map is up.
     fn next_chunk(&mut self) -> Option<(usize, ChunkResult<C::Output>)> {
         let deadline = self.deadline();
         match &mut self.under_way {
@@ -368,7 +369,7 @@ where
         self.ready = ChunkIter::new(match outcome {
             Ok(chunk) => {
                 let time = chunk.ran_for.as_nanos() as f64 / items as f64;
-                // Half of the new, half of the old: follows a change within a few chunks, and shrugs off one odd one.
+                // Half of the new, half of the old: follows a change within a few chunks, and dampens a single outlier.
                 self.item_time = Some(self.item_time.map_or(time, |old| (old + time) / 2.0));
                 chunk
             }
@@ -376,7 +377,7 @@ where
         });
     }
 
-    /// An error, or the first result of the next chunk.
+    /// Returns an error, or the first result of the next chunk.
     #[inline(never)]
     fn next_slowly(&mut self) -> Option<Result<C::Output, TaskError>> {
         let result = match self.ready.next() {
@@ -384,7 +385,7 @@ where
             None => self.next_of_another_chunk()?,
         };
         if result.is_err() && self.stop_on_error {
-            // First, because to drop values is the task's code.
+            // First, because dropping values runs the task's code.
             self.end();
             self.ready = ChunkIter::empty();
         }
@@ -404,7 +405,7 @@ where
             }
             self.fill(false);
             if self.is_idle() {
-                // Where all that there was has its answer, the time was enough. To ask the input itself might take for ever.
+                // If all items so far have their answers, the time was enough. Asking the input itself might take for ever.
                 let may_have_more = |input: &I| input.size_hint().1 != Some(0);
                 let is_short = self.is_short || self.input.as_ref().is_some_and(may_have_more) && self.is_late();
                 self.end();
@@ -460,7 +461,7 @@ where
 
     #[inline]
     fn next(&mut self) -> Option<Self::Item> {
-        // Written so that a value goes straight to where the caller wants it: a `TaskError` makes the item a large type.
+        // Written so that a value is moved directly to the caller's place: a `TaskError` makes the item a large type.
         match self.ready.next_value() {
             Some(value) => Some(Ok(value)),
             None => self.next_slowly(),

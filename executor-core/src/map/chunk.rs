@@ -21,12 +21,12 @@ use crate::{
 /// The items of one chunk of a map; made [from](From) a vector.
 pub struct ChunkInput<A, R> {
     pub(super) items: Vec<A>,
-    /// Where their vector goes afterwards, and where one for the answers is.
+    /// Takes the items' vector afterwards, and has one for the answers.
     pub(super) spare: Option<Arc<BufferPool<A, R>>>,
 }
 
 impl<A, R> ChunkInput<A, R> {
-    /// The items, for an executor that sends them elsewhere.
+    /// Returns the items, for an executor that sends them elsewhere.
     #[must_use]
     pub fn into_items(self) -> Vec<A> {
         self.into_parts().0
@@ -55,7 +55,7 @@ impl<A, R> fmt::Debug for ChunkInput<A, R> {
     }
 }
 
-/// The items of a chunk as a task's argument: the task may be dropped before it runs, and each of them may panic then.
+/// The items of a chunk as a task's argument. The task may be dropped before it runs, and each item's destructor may panic then.
 #[derive(Serialize, Deserialize)]
 #[serde(transparent)]
 pub(crate) struct Items<A>(Vec<A>);
@@ -69,17 +69,17 @@ impl<A> Drop for Items<A> {
 /// The answers of one chunk of a map: for each item either a value or an error.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct ChunkOutput<R> {
-    /// Those of the items that have one, in order.
+    /// The values of the items that have one, in order.
     pub values: Vec<R>,
-    /// The other items: where each stood in the chunk, counted from 0 and in order, and why it has no answer. Rare, and large;
-    /// so they stand apart.
+    /// The other items: the position of each in the chunk, counted from 0 and in order, and why it has no answer. Errors are rare
+    /// and large, so they are kept apart.
     pub errors: Vec<(usize, TaskError)>,
-    /// How long the items ran, all together. A map makes its next chunks longer or shorter by it.
+    /// How long the items ran, in total. The map adapts the size of its next chunks to it.
     pub ran_for: Duration,
 }
 
 impl<R> ChunkOutput<R> {
-    /// One result for each item, in order.
+    /// Makes the answers from one result for each item, in order.
     pub fn from_results(results: impl IntoIterator<Item = Result<R, TaskError>>, ran_for: Duration) -> Self {
         let results = results.into_iter();
         let mut output = Self { values: Vec::with_capacity(results.size_hint().0), errors: Vec::new(), ran_for };
@@ -92,7 +92,7 @@ impl<R> ChunkOutput<R> {
         output
     }
 
-    /// Calls `call` with each item. A panic costs its item, and is caught once for the whole run of items before it.
+    /// Calls `call` with each item. A panic costs its item. Items that do not panic run together in one call that catches panics.
     pub(crate) fn compute<A>(input: ChunkInput<A, R>, call: impl Fn(A) -> R) -> Self {
         let start = Instant::now();
         let (mut items, spare) = input.into_parts();
@@ -103,7 +103,7 @@ impl<R> ChunkOutput<R> {
         while let Err(error) = panic::catch(|| left.by_ref().for_each(|item| values.push(call(item)))) {
             errors.push((values.len() + errors.len(), error));
         }
-        // Before a lock that others may have held when a copy was made.
+        // Checked before a lock that a thread may have held when a copy of the process was made.
         end_if_elsewhere(current_pool());
         drop(left);
         if let Some(spare) = spare {
@@ -113,7 +113,7 @@ impl<R> ChunkOutput<R> {
     }
 }
 
-/// A task that runs another one over many items; each item's panic is its own.
+/// A task that runs another one over many items. A panic of one item affects no other item.
 pub(crate) struct Chunk<F, A, R, M> {
     task: F,
     spare: Option<Arc<BufferPool<A, R>>>,
@@ -121,7 +121,7 @@ pub(crate) struct Chunk<F, A, R, M> {
 }
 
 impl<F, A, R, M> Chunk<F, A, R, M> {
-    /// The task for the items, and they themselves.
+    /// Returns the task for the items, and the items.
     pub(crate) fn new(task: F, input: ChunkInput<A, R>) -> (Self, Items<A>) {
         let (items, spare) = input.into_parts();
         (Self { task, spare, marker: PhantomData }, Items(items))

@@ -1,21 +1,21 @@
-//! [`ChunkIter`]: the answers of one chunk, as they are yielded.
+//! [`ChunkIter`]: yields the answers of one chunk.
 
 use std::{ptr, time::Duration, vec};
 
 use super::chunk::ChunkOutput;
 use crate::error::TaskError;
 
-/// Yields values and errors in the order of their items. As `vec::IntoIter`, but what was yielded leaves a vector to be used
-/// again, and an error costs the values before it nothing: `next_value` compares one number.
+/// Yields values and errors in the order of their items. Like `vec::IntoIter`, but the vector is left to be used again, and an
+/// error costs the values before it nothing: `next_value` compares one number.
 pub(super) struct ChunkIter<R> {
-    /// Of length 0: the values from `next` to `total` in its memory are not the vector's but this struct's.
+    /// Of length 0: the values from `next` to `total` in its memory belong to this struct and not to the vector.
     vector: Vec<R>,
     next: usize,
-    /// The values up to here come before the next error. Never more than `total`.
+    /// The values before this position come before the next error. Never more than `total`.
     until: usize,
     total: usize,
     errors: vec::IntoIter<(usize, TaskError)>,
-    /// Errors that were yielded.
+    /// The number of errors that were yielded.
     failed: usize,
 }
 
@@ -43,7 +43,7 @@ impl<R> ChunkIter<R> {
         self.until = place.map_or(self.total, |place| place.saturating_sub(self.failed).min(self.total));
     }
 
-    /// The next one, unless it is an error or the chunk is at its end.
+    /// The next value; `None` if an error is next or the chunk is at its end.
     #[inline]
     pub(super) fn next_value(&mut self) -> Option<R> {
         if self.next >= self.until {
@@ -51,7 +51,7 @@ impl<R> ChunkIter<R> {
         }
         // SAFETY: `next` is below `until` and so below `total`: inside the vector's memory.
         let place = unsafe { self.vector.as_ptr().add(self.next) };
-        // SAFETY: a value that nobody has moved out, because `next` only grows.
+        // SAFETY: the value was not moved out before, because `next` only grows.
         let value = unsafe { place.read() };
         self.next += 1;
         Some(value)
@@ -67,7 +67,7 @@ impl<R> ChunkIter<R> {
         Some(Err(error))
     }
 
-    /// Drops the values that were not yielded, and gives the vector.
+    /// Drops the values that were not yielded, and returns the vector.
     pub(super) fn take_vector(&mut self) -> Vec<R> {
         self.drop_values();
         (self.until, self.next, self.total) = (0, 0, 0);

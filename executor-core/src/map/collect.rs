@@ -2,7 +2,7 @@
 
 use std::{fmt, time::Instant};
 
-/// What moves items from the input into a vector.
+/// Moves items from the input into a vector.
 pub(crate) type Source<'a, A> = Box<dyn FnMut(usize, &mut Vec<A>) + Send + 'a>;
 
 /// A map that is computed all at once.
@@ -10,9 +10,9 @@ pub(crate) type Source<'a, A> = Box<dyn FnMut(usize, &mut Vec<A>) + Send + 'a>;
 pub struct Collect<'a, A> {
     /// Moves so many items, or all that are left, into an empty vector.
     pub(crate) source: Source<'a, A>,
-    /// At least so many items.
+    /// The least number of items that the input has.
     pub(crate) hint: usize,
-    /// And no more than these, if the input says so.
+    /// The largest number of items that the input has, if it says so.
     pub(crate) most: Option<usize>,
     pub(crate) chunk_size: Option<usize>,
     pub(crate) deadline: Option<Instant>,

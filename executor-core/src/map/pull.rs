@@ -1,14 +1,14 @@
-//! Items of an input, moved into memory where there is some.
+//! Items of an input, moved into memory that has room for them.
 
 use std::mem::MaybeUninit;
 
 use crate::panic;
 
-/// Memory for so many items is there before they are, even if the input promises fewer.
+/// Memory for so many items is allocated before they are pulled, even if the input promises fewer.
 const UNPROMISED: usize = 8192;
 
-/// Items that were written to the first of these places. Who is done with it forgets it; if the input panics before, they are
-/// dropped.
+/// The first of these places, to which items were written. It is forgotten when all items are moved; if the input panics before,
+/// they are dropped.
 struct Pulled<'a, A> {
     places: &'a mut [MaybeUninit<A>],
     count: usize,
@@ -18,21 +18,21 @@ impl<A> Drop for Pulled<'_, A> {
     #[cold]
     fn drop(&mut self) {
         for place in &mut self.places[..self.count] {
-            // SAFETY: it was written, and nobody has moved the item out. A second panic goes no further: during the first one it
-            // would abort the program.
+            // SAFETY: the place was written, and the item was not moved out. A second panic goes no further: during the first one
+            // it would abort the program.
             panic::contain(|| unsafe { place.assume_init_drop() });
         }
     }
 }
 
 /// Moves `count` items, or all that are left, into `items`, which is empty. Takes the input by value, so that its state can
-/// be in registers meanwhile. If the input panics, those moved so far are dropped.
+/// be in registers meanwhile. If the input panics, the items that were moved so far are dropped.
 pub(super) fn pull<I: Iterator>(mut input: I, count: usize, items: &mut Vec<I::Item>) -> I {
     items.clear();
-    // An endless chunk of an input that ends needs no endless memory, also where the input does not say when it ends.
+    // A chunk without a bound, of an input that ends, needs no unbounded memory, even if the input does not say where it ends.
     let (least, most) = input.size_hint();
     let room = count.min(most.unwrap_or(count)).min(least.max(UNPROMISED));
-    // A promise of more than there is memory for is none.
+    // A size hint of more than there is memory for is ignored.
     if items.try_reserve(room).is_err() {
         items.reserve(room.min(UNPROMISED));
     }
@@ -49,7 +49,7 @@ pub(super) fn pull<I: Iterator>(mut input: I, count: usize, items: &mut Vec<I::I
     // SAFETY: so many places were written, one after the other.
     unsafe { items.set_len(moved) };
     if moved == most && moved < count {
-        // The input holds more than it has promised. One by one: what it promises of the rest is worth no more.
+        // The input holds more than it has promised. The rest is moved one by one: a promise about the rest is worth no more.
         input.by_ref().take(count - moved).for_each(|item| items.push(item));
     }
     input

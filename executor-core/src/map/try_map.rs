@@ -25,7 +25,7 @@ where
         Self { map: Some(map) }
     }
 
-    /// Changes the map behind it: `try_map(..).configure(|map| map.chunk_size(10).unordered())`.
+    /// Changes the options of the underlying map: `try_map(..).configure(|map| map.chunk_size(10).unordered())`.
     pub fn configure(mut self, change: impl FnOnce(Map<C, F, M, I>) -> Map<C, F, M, I>) -> Self {
         self.map = self.map.take().map(change);
         self
@@ -45,7 +45,7 @@ where
             Ok(Err(error)) => TryMapError::Output(error),
             Err(error) => TryMapError::Task(error),
         };
-        // Dropping the map cancels what has not started.
+        // Dropping the map cancels tasks that have not started.
         self.map = None;
         Some(Err(error))
     }

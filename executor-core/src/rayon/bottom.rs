@@ -1,8 +1,8 @@
-//! Whether rayon runs a job at the bottom of a thread's stack, or on top of something that waits.
+//! Whether rayon runs a job at the bottom of a thread's stack, or on top of a job that waits.
 //!
-//! rayon does not say it. But from where a thread starts to a job at the bottom the way is always the same, and so is its length on
-//! the stack; and to all others it is longer. Should that ever be wrong, a task is run by another thread than it could be, or where all
-//! tasks were run if nobody asked.
+//! rayon does not tell. But the path from the start of a thread to a job at the bottom is always the same, and so is its length on
+//! the stack; all other paths are longer. Should that ever be wrong, a task is run by another thread than it could be, or where
+//! all tasks would run without this check.
 
 use std::{
     cell::Cell,
@@ -11,9 +11,9 @@ use std::{
 
 use rayon::ThreadPool;
 
-/// What is given to rayon. There is one kind, because the way to another one might have another length.
+/// What is given to rayon. There is one kind, because the path to another one might have another length.
 pub(super) trait Job: Send + 'static {
-    /// Is told whether it runs at the bottom.
+    /// Runs the job, which is told whether it runs at the bottom.
     fn run(self, is_at_bottom: bool);
 }
 
@@ -32,18 +32,18 @@ fn address() -> usize {
     std::hint::black_box(&raw const here).addr()
 }
 
-/// To be called by a thread that starts.
+/// To be called at the start of a thread.
 pub(super) fn mark() {
     START.set(address());
 }
 
-/// Whether it was measured what the bottom is. Otherwise the first job says it: one for threads that have nothing else to do.
+/// Whether the bottom was measured. Otherwise the first job measures it: a job for threads that have no other work.
 pub(super) fn is_known() -> bool {
-    // ORDERING: a number that stands for itself.
+    // ORDERING: the number publishes no other memory.
     BOTTOM.load(Ordering::Relaxed) > 0
 }
 
-/// The one way in which jobs are given to rayon.
+/// The only path by which jobs are given to rayon.
 pub(super) fn spawn(threads: &ThreadPool, job: impl Job) {
     threads.spawn(move || begin(job));
 }
@@ -51,7 +51,7 @@ pub(super) fn spawn(threads: &ThreadPool, job: impl Job) {
 #[inline(never)]
 fn begin(job: impl Job) {
     let depth = address().abs_diff(START.get());
-    // ORDERING: as in `is_known`.
+    // ORDERING: the number publishes no other memory.
     let mut bottom = BOTTOM.load(Ordering::Relaxed);
     if bottom == 0 {
         bottom = depth;

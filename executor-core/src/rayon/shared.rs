@@ -1,4 +1,4 @@
-//! What the handles, the threads and the tasks of a rayon executor share: its queue, and who comes for what is in it.
+//! What the handles, the threads and the tasks of a rayon executor share: its queue, and which thread comes for a task in it.
 
 use std::{
     cell::Cell as StdCell,
@@ -29,25 +29,25 @@ pub(super) struct Shared {
 
 #[derive(Default)]
 pub(super) struct State {
-    /// Tasks that were submitted and have not been picked up, cancelled, or run in place; to cancel them by, and for stand-ins.
+    /// Tasks that were submitted and have not been picked up, cancelled, or run in place: for cancellation, and for stand-ins.
     pub(super) queue: BTreeMap<u64, TaskRef>,
-    /// Threads that have picked up a task and are not back. Changed together with `queue`.
+    /// Threads that run a task that they have picked up. Changed together with `queue`.
     pub(super) busy: usize,
-    /// Threads of this pool, stand-ins included, that wait for something.
+    /// Threads of this pool, stand-ins included, that wait in a task.
     pub(super) blocked: usize,
-    /// Those of them that are in the middle of a job that is none of our tasks.
+    /// Those of them that are in the middle of a job that is no task of this executor.
     pub(super) blocked_elsewhere: usize,
-    /// Threads that stand in for those that wait. There are no more than these, but for those that are about to notice it, and those
-    /// that run what is left.
+    /// Threads that stand in for waiting ones. There are no more of them than waiting ones, except for stand-ins that are about to
+    /// notice that, and those that run tasks that are left.
     pub(super) stand_ins: usize,
     pub(super) next: u64,
     pub(super) queued: usize,
     pub(super) running: usize,
     /// Jobs that rayon holds, tombstones included.
     pub(super) jobs: usize,
-    /// Those of them that have not begun, each of which comes for a task.
+    /// Those of them that have not begun, each of which takes a task.
     pub(super) coming: usize,
-    /// Threads to which tasks have come within one of rayon's operations, since there was last none of these tasks.
+    /// Threads to which tasks have come within one of rayon's operations, since there last were no such tasks.
     pub(super) within: BTreeSet<Option<usize>>,
     pub(super) shut_down: bool,
     pub(super) done: u64,
@@ -56,25 +56,25 @@ pub(super) struct State {
 }
 
 impl State {
-    /// No job is left, and no task is being ended by somebody else: by the one who has noticed that it waited for too long.
+    /// No job is left, and no task is being ended by the thread that has noticed that the task waited for too long.
     pub(super) fn is_at_rest(&self) -> bool {
         self.jobs == 0 && self.queued == 0 && self.running == 0 && self.stand_ins == 0
     }
 
-    /// Whether tasks wait in the queue that no thread is free for, because somebody blocks for whom nobody stands in, or that no
-    /// thread comes for.
+    /// Whether tasks wait in the queue for which no thread is free, because a thread blocks without a stand-in, or for which no
+    /// thread comes.
     pub(super) fn needs_stand_in(&self, max_workers: usize) -> bool {
         let free = (max_workers + self.stand_ins).saturating_sub(self.busy + self.blocked_elsewhere);
         self.stand_ins < self.blocked && self.queue.len() > free
             || self.stand_ins < self.blocked + self.within.len() && self.has_left()
     }
 
-    /// Whether there are more tasks than jobs that come for them: one came to a thread where it could not begin.
+    /// Whether there are more tasks than jobs that come for them: a job has come to a thread where its task could not begin.
     pub(super) fn has_left(&self) -> bool {
         self.queue.len() > self.coming
     }
 
-    /// The first task, if one is left for whoever is there.
+    /// Picks the first task, if one is left without a job.
     pub(super) fn pick_left(&mut self) -> Option<TaskRef> {
         if !self.has_left() {
             self.within.clear();
@@ -84,7 +84,7 @@ impl State {
     }
 }
 
-/// Wakes those who wait for the end where the numbers were not changed to the end.
+/// Wakes the threads that wait for the end if a change of the numbers panics.
 pub(super) struct TellsPanic<'a>(&'a Condvar);
 
 impl Drop for TellsPanic<'_> {
@@ -93,11 +93,11 @@ impl Drop for TellsPanic<'_> {
     }
 }
 
-/// What rayon holds.
+/// A job that rayon holds.
 pub(super) enum Job {
-    /// To come for a task.
+    /// Comes for a task.
     Come(Held, u64),
-    /// To find out where the bottom of a thread's stack is.
+    /// Finds out where the bottom of a thread's stack is.
     Measure(mpsc::Sender<()>),
 }
 
@@ -120,12 +120,12 @@ impl Drop for Held {
 }
 
 thread_local! {
-    /// Whether this thread runs one of our tasks.
+    /// Whether this thread runs a task of this crate.
     static IN_TASK: StdCell<bool> = const { StdCell::new(false) };
 }
 
 impl Shared {
-    /// A rayon pool whose threads work for this one.
+    /// Makes a rayon pool whose threads work for this executor.
     pub(super) fn threads(
         self: &Arc<Self>,
         count: usize,
@@ -145,15 +145,15 @@ impl Shared {
         }
     }
 
-    /// What a job does: runs its task, and what is left of others. Where it is not `at the bottom` of its thread's stack, it leaves its
-    /// own to a stand-in, unless there is no thread for one.
+    /// Does the work of a job: runs its task, and tasks that are left. A job that is not at the bottom of its thread's stack leaves
+    /// its task to a stand-in, unless no thread can be started for one.
     pub(super) fn come_for(self: &Arc<Self>, number: u64, is_at_bottom: bool) {
         let is_at_bottom = is_at_bottom && !IN_TASK.get();
         let mut picked = {
             let mut state = self.lock();
             state.coming -= 1;
             if is_at_bottom {
-                // Otherwise a stand-in has it, or it was cancelled.
+                // If the task is not in the queue, a stand-in has it, or it was cancelled.
                 let picked = state.queue.remove(&number).or_else(|| state.pick_left());
                 state.busy += usize::from(picked.is_some());
                 picked
@@ -178,7 +178,7 @@ impl Shared {
         }
     }
 
-    /// Runs a task that this thread has picked up, and that counts as one that keeps it busy.
+    /// Runs a task that this thread has picked up; the thread counts as busy.
     pub(super) fn run(&self, task: &TaskRef) {
         let outer = IN_TASK.replace(true);
         task.run();
@@ -186,8 +186,7 @@ impl Shared {
         IN_TASK.set(outer);
     }
 
-    /// Starts a thread that stands in for one that blocks, if it takes one. `false` if the system has none: then a later call may
-    /// find one.
+    /// Starts a stand-in for a blocked thread, if one is needed. `false` if the system has no thread; a later call may find one.
     pub(super) fn call_stand_in(self: &Arc<Self>) -> bool {
         {
             let mut state = self.lock();
@@ -197,7 +196,7 @@ impl Shared {
             state.stand_ins += 1;
         }
         let shared = Arc::clone(self);
-        // rayon ends the thread after the one job that it has, when the pool is dropped, which is at once.
+        // The pool is dropped at once, and rayon ends its thread after the one job that it has.
         let started = self.threads(1, "executor-rayon-stand-in");
         let has_started = started.is_ok();
         match started {
@@ -207,7 +206,7 @@ impl Shared {
         has_started
     }
 
-    /// What a stand-in does: runs tasks until there are none, or nobody is left to stand in for.
+    /// Does the work of a stand-in: runs tasks until there are none, or until no thread is left to stand in for.
     pub(super) fn stand_in(&self) {
         loop {
             let mut picked = None;
@@ -218,7 +217,7 @@ impl Shared {
                 }
                 match picked {
                     Some(_) => state.busy += 1,
-                    // At once: who submits or blocks from now on does not count on this one.
+                    // Under the lock: a submit or a wait from now on does not count on this stand-in.
                     None => state.stand_ins -= 1,
                 }
             });
@@ -233,7 +232,7 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Changes the numbers, and tells those who wait for the end when it has come, or when there is no telling any more.
+    /// Changes the numbers, and wakes the threads that wait for the end when it has come, or when the change panics.
     pub(super) fn change(&self, change: impl FnOnce(&mut State)) {
         let telling = TellsPanic(&self.at_rest);
         let mut state = self.lock();
@@ -260,15 +259,15 @@ impl Shared {
             report.cancelled = queue.into_values().filter(TaskRef::cancel).count();
             state = self.lock();
         }
-        // A worker that waits for its own end would wait for ever.
+        // A worker that waits for the end of its own pool would wait for ever.
         if current_pool() != self.id {
             drop(state);
-            // One of another pool has a stand-in there, for whom tasks of this one may be waiting.
+            // A worker of another pool has a stand-in there, and tasks of this pool may be waiting for that stand-in.
             let here = BlockingGuard::begin();
             loop {
                 let until = here.until(end);
                 let state = self.lock();
-                // Who has panicked with the lock, which nothing but a fault of this crate makes, may have left wrong numbers.
+                // A thread that has panicked with the lock, which is a fault of this crate, may have left wrong numbers.
                 if state.is_at_rest() || self.state.is_poisoned() || end.is_some_and(|end| end <= Instant::now()) {
                     break;
                 }
@@ -283,14 +282,14 @@ impl Shared {
     }
 }
 
-/// What a task knows: its pool, and its place in the queue.
+/// What a task knows of its executor: the shared state, and the task's place in the queue.
 pub(super) struct Place {
     pub(super) shared: Arc<Shared>,
     pub(super) number: u64,
 }
 
 impl Place {
-    /// The task stands in the queue no longer, whatever has become of it.
+    /// Takes the task out of the queue, whatever its outcome.
     pub(super) fn leave(&self, change: impl FnOnce(&mut State)) {
         let mut task = None;
         self.shared.change(|state| {
@@ -298,7 +297,7 @@ impl Place {
             state.queued -= 1;
             change(state);
         });
-        // Not under the lock.
+        // Dropped without the lock.
         drop(task);
     }
 }
