@@ -12,11 +12,11 @@ use crate::{error::TaskError, future::TaskId};
 /// - A task whose argument cannot be encoded, and every task of a broken pool, counts as failed.
 /// - A task on a thread whose time limit has passed runs until it returns, and then counts as failed.
 /// - A task whose own output is an `Err` counts as done, and so does a task whose result cannot be decoded by the caller that
-/// asks for it.
+///   asks for it.
 /// - [`Map::into_vec`](crate::Map::into_vec) gives a thread pool one task for each worker. Those that have not started when no
 ///   items are left are cancelled.
 /// - A task that `submit` refuses ([`SubmitError`](crate::SubmitError)) was not taken and is not counted. It counts as cancelled
-/// only if it was already in the queue when the pool was shut down, or if `submit_many` had queued it before it was refused.
+///   only if it was already in the queue when the pool was shut down, or if `submit_many` had queued it before it was refused.
 ///
 /// # Examples
 ///

@@ -18,6 +18,8 @@ pub(crate) mod lease;
 #[cfg(target_os = "linux")]
 mod life;
 #[cfg(target_os = "linux")]
+pub(crate) mod limits;
+#[cfg(target_os = "linux")]
 mod segment;
 #[cfg(target_os = "linux")]
 #[expect(unsafe_code, reason = "writes to memory that workers read later")]

@@ -17,7 +17,8 @@ use crate::{
         Attached, Block, NO_DESCRIPTOR, Reference, Segment,
         counts::LOST,
         lease::{Lease, LenderState, SLOTS, Share},
-        store::{self, Holder, PREALLOCATED},
+        limits::PREALLOCATED,
+        store::{self, Holder},
     },
     untrusted::Malformed,
 };
