@@ -5,15 +5,16 @@ mod pool_kinds;
 
 use std::{
     io::{Read, Write},
+    sync::atomic::{AtomicI32, Ordering},
     time::Duration,
 };
 
 use executor_core::{
     CancelToken, Executor, ProcessPoolExecutor, ReturnWhen, SharedBytes, Shutdown, SubmitError, TaskError, TaskFuture,
-    TaskState, ThreadPoolExecutor, as_completed, wait,
+    TaskState, ThreadPoolExecutor, as_completed, partial, wait,
 };
 use pool_kinds::{Kind, on_every_kind_of_pool};
-use serde::{Deserialize, Serialize, Serializer, ser::SerializeTuple};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, ser::SerializeTuple};
 
 executor_core::test_worker!();
 
@@ -24,6 +25,9 @@ on_every_kind_of_pool!(
     a_copy_has_pools_of_its_own,
     a_task_that_forks_answers_once,
     a_copy_writes_nothing_into_the_answer,
+    a_copy_that_is_made_where_a_value_is_read_ends_there,
+    a_copy_that_is_made_where_a_result_is_written_cannot_write_it,
+    a_copy_of_a_worker_sees_that_a_token_is_cancelled,
     an_initializer_that_forks_is_one_initializer,
     a_token_that_a_copy_cancels_is_cancelled_there,
     shared_bytes_never_change,
@@ -250,6 +254,134 @@ fn a_copy_writes_nothing_into_the_answer(kind: Kind) {
         assert_eq!(said(both), Some(Said(false, false)));
     }
     assert_eq!(pool.stats().died, 0);
+}
+
+/// Forks where it is read by a worker, and then, in the copy, ends as `reads` says. The worker goes on when the copy is gone.
+#[derive(Serialize)]
+struct ForksWhenRead {
+    log: String,
+    reads: bool,
+}
+
+impl<'de> Deserialize<'de> for ForksWhenRead {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let (log, reads): (String, bool) = Deserialize::deserialize(deserializer)?;
+        if executor_core::in_worker() {
+            let copy = fork();
+            if copy == 0 && !reads {
+                return Err(serde::de::Error::custom("the copy cannot read it"));
+            }
+            if copy > 0 && end_of(copy) != Ok(0) {
+                return Err(serde::de::Error::custom("the copy was not ended"));
+            }
+        }
+        Ok(Self { log, reads })
+    }
+}
+
+fn note(forks: ForksWhenRead) {
+    std::fs::OpenOptions::new().append(true).create(true).open(forks.log).unwrap().write_all(b"x").unwrap();
+}
+
+fn note_here((): (), forks: &ForksWhenRead) {
+    note(ForksWhenRead { log: forks.log.clone(), reads: forks.reads });
+}
+
+/// A value's `Deserialize` is the user's code as well: what it forks does not run the task, and answers nothing.
+fn a_copy_that_is_made_where_a_value_is_read_ends_there(kind: Kind) {
+    for reads in [true, false] {
+        let folder = tempfile::tempdir().unwrap();
+        let log = folder.path().join("log");
+        let forks = || ForksWhenRead { log: log.to_str().unwrap().to_owned(), reads };
+        let pool = kind.builder().max_workers(1).initializer(note, forks()).build().unwrap();
+        assert_eq!(pool.submit(note, forks()).unwrap().result(), Ok(()));
+        assert_eq!(pool.map(note, [forks(), forks()]).chunk_size(2).into_vec(), Ok(vec![(); 2]));
+        assert_eq!(pool.submit(partial(note_here, forks()), ()).unwrap().result(), Ok(()));
+        assert_eq!(std::fs::read_to_string(&log).unwrap(), "xxxxx", "{reads}");
+        let pool = kind.builder().max_workers(1).initializer(partial(note_here, forks()), ()).build().unwrap();
+        assert_eq!(pool.warm_up(), Ok(()));
+        assert_eq!(std::fs::read_to_string(&log).unwrap(), "xxxxxx", "{reads}");
+        assert_eq!(pool.stats().died, 0);
+    }
+}
+
+static COPY: AtomicI32 = AtomicI32::new(0);
+
+/// Forks where it is written, between two halves. The copy waits until there is a file, and writes something else.
+#[derive(Deserialize)]
+#[serde(from = "Said")]
+struct ForksWhenWritten(Result<String, Said>);
+
+impl From<Said> for ForksWhenWritten {
+    fn from(said: Said) -> Self {
+        Self(Err(said))
+    }
+}
+
+impl Serialize for ForksWhenWritten {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut both = serializer.serialize_tuple(2)?;
+        both.serialize_element(&false)?;
+        let mut is_copy = false;
+        if let Ok(file) = &self.0 {
+            let copy = fork();
+            COPY.store(copy, Ordering::Relaxed);
+            is_copy = copy == 0;
+            while is_copy && !std::path::Path::new(file).exists() {
+                std::thread::yield_now();
+            }
+        }
+        both.serialize_element(&is_copy)?;
+        both.end()
+    }
+}
+
+fn write_twice((number, file): (u32, String)) -> ForksWhenWritten {
+    if number == 0 {
+        return ForksWhenWritten(Ok(file));
+    }
+    // What was written first is still where it was written.
+    std::fs::write(file, "").unwrap();
+    let _ = end_of(COPY.load(Ordering::Relaxed));
+    ForksWhenWritten(Err(Said(false, false)))
+}
+
+/// A result's `Serialize` has not returned when the copy goes on.
+fn a_copy_that_is_made_where_a_result_is_written_cannot_write_it(kind: Kind) {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("go_on").to_str().unwrap().to_owned();
+    let pool = kind.builder().max_workers(1).build().unwrap();
+    let items = [0, 1].map(|number| (number, file.clone()));
+    for written in pool.map(write_twice, items).chunk_size(2) {
+        assert_eq!(written.unwrap().0, Err(Said(false, false)));
+    }
+    assert_eq!(pool.stats().died, 0);
+}
+
+fn fork_and_watch((token, file): (CancelToken, String)) -> Result<i32, i32> {
+    let copy = fork();
+    if copy == 0 {
+        while !token.is_cancelled() {
+            std::thread::yield_now();
+        }
+        end(&[token.child().is_cancelled()]);
+    }
+    std::fs::write(file, "").unwrap();
+    end_of(copy)
+}
+
+/// Below a task there may be others that do its work.
+fn a_copy_of_a_worker_sees_that_a_token_is_cancelled(kind: Kind) {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("forked");
+    let pool = kind.builder().max_workers(1).build().unwrap();
+    let token = CancelToken::new();
+    let task = pool.submit(fork_and_watch, (token.clone(), file.to_str().unwrap().to_owned())).unwrap();
+    while !file.exists() {
+        std::thread::yield_now();
+    }
+    token.cancel();
+    assert_eq!(task.result(), Ok(Ok(0)));
 }
 
 fn fork_in_an_initializer(_: ()) {

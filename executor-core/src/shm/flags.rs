@@ -20,11 +20,13 @@ use crate::sys::{self, PerProcess, SharedWords};
 /// Tokens that can be known to worker processes at the same time: 512 KiB of address space.
 const SLOTS: usize = 1 << 16;
 
-/// In the parent the table it made; in a worker the one it was given. There is none as long as it could not be made: the next call
-/// that needs it tries again.
+/// The table that the parent has made. There is none as long as it could not be made: the next call that needs it tries again.
 ///
 /// A forked copy of the parent makes another one: this one is read by the parent's workers.
 static TABLE: PerProcess<OnceLock<SharedWords>> = PerProcess::new(OnceLock::new);
+
+/// The table that a worker was given. It is only read, so the copies that a task makes of the worker read it as well.
+static GIVEN: OnceLock<SharedWords> = OnceLock::new();
 
 static SLOTS_IN_USE: PerProcess<Mutex<Slots>> = PerProcess::new(Mutex::default);
 
@@ -36,10 +38,7 @@ struct Slots {
 
 fn table() -> Result<&'static SharedWords, String> {
     if crate::role::in_worker() {
-        return TABLE
-            .get()
-            .get()
-            .ok_or_else(|| "this worker process has no shared memory for cancel tokens".to_owned());
+        return GIVEN.get().ok_or_else(|| "this worker process has no shared memory for cancel tokens".to_owned());
     }
     make_table().map_err(|error| format!("no shared memory for cancel tokens: {error}"))
 }
@@ -63,14 +62,14 @@ pub(crate) fn table_file() -> io::Result<BorrowedFd<'static>> {
 
 /// In a worker: uses the parent's table. One that was forked has it already.
 pub(crate) fn open_table(file: OwnedFd) -> io::Result<()> {
-    let place = TABLE.get();
-    if let Some(table) = place.get()
+    if let Some(table) = GIVEN.get()
         && sys::is_same_file(table.file(), file.as_fd())?
     {
         return Ok(());
     }
     let words = SharedWords::open(file, SLOTS)?;
-    place.set(words).map_err(|_| io::Error::other("cancel tokens were used before executor_core::init()"))
+    let is_used = TABLE.get().get().is_some() || GIVEN.set(words).is_err();
+    if is_used { Err(io::Error::other("cancel tokens were used before executor_core::init()")) } else { Ok(()) }
 }
 
 fn slots() -> std::sync::MutexGuard<'static, Slots> {

@@ -154,6 +154,14 @@ impl Mapping {
     #[cfg(not(target_os = "linux"))]
     pub(crate) fn populate(&self, _: usize) {}
 
+    /// Keeps it out of forked copies of this process, which a signal ends where they touch it.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn leave_out_of_copies(&self) {
+        // SAFETY: changes nothing that this process can see.
+        let _ =
+            unsafe { rustix::mm::madvise(self.base.as_ptr().cast(), self.length, rustix::mm::Advice::LinuxDontFork) };
+    }
+
     /// Keeps it out of core dumps, which would fill every hole in it with pages.
     #[cfg(target_os = "linux")]
     pub(crate) fn leave_out_of_dumps(&self) {

@@ -86,6 +86,9 @@ impl RingWorker {
         let replies = Mapping::open(replies.as_fd(), replies::LENGTH, Writable::Everywhere)?;
         requests.populate(requests::LENGTH);
         replies.populate(replies::LENGTH);
+        // What a copy of this process still writes, which was made in the middle of a result's `Serialize`, would be read as this
+        // worker's.
+        replies.leave_out_of_copies();
         Ok(Self {
             requests,
             replies,

@@ -65,7 +65,9 @@ where
 
     /// A panic is the caller's to catch, and what was written before an error is the caller's to cut off.
     fn call(task: &F, argument: &[u8], output: &mut Output<'_>) -> Result<(), TaskError> {
-        let argument = codec::decode_uncaught(argument).map_err(|cause| TaskError::decode("argument", cause))?;
+        let argument = codec::decode_uncaught(argument);
+        end_if_copy();
+        let argument = argument.map_err(|cause| TaskError::decode("argument", cause))?;
         let result = task.call(argument);
         // The output may be memory that a copy of this worker shares with it.
         end_if_copy();

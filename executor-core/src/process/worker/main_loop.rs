@@ -236,7 +236,9 @@ fn forget_refused_allocations() {
 pub(super) fn initialize((function, bound, argument): &Call) -> Result<(), Cause> {
     let run = || -> Result<Result<(), Cause>, TaskError> {
         let entry = function.find()?;
-        let task = (entry.restore)(bound)?;
+        let task = (entry.restore)(bound);
+        end_if_copy();
+        let task = task?;
         let mut output = Output::new(&mut []);
         let outcome = (entry.run)(&*task, argument, &mut output);
         end_if_copy();
@@ -268,8 +270,9 @@ impl Known {
     fn restore(&mut self) -> Result<(&'static Entry, &dyn Any), TaskError> {
         if let Self::Encoded(function, bound) = self {
             let entry = function.find()?;
-            let task = (entry.restore)(bound)?;
-            *self = Self::Restored(entry, task);
+            let task = (entry.restore)(bound);
+            end_if_copy();
+            *self = Self::Restored(entry, task?);
         }
         match self {
             Self::Restored(entry, task) => Ok((entry, &**task)),
