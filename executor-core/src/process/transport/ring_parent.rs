@@ -441,7 +441,7 @@ impl ParentEnd for Rings {
     fn set_notify_policy(&mut self, notify_policy: NotifyPolicy) {
         if notify_policy != self.notify_policy {
             self.notify_policy = notify_policy;
-            protocol::set_notify_policy(self.requests.word(requests::ALERT), notify_policy);
+            protocol::set_notify_policy(self.requests.word(requests::NOTIFY_POLICY), notify_policy);
         }
     }
 

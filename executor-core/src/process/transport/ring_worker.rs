@@ -116,7 +116,7 @@ impl RingWorker {
     /// Spins or sleeps until there is a record that has not been passed.
     fn wait_for_more(&self) {
         let passed = self.passed.get();
-        let notify_policy = self.requests.word(requests::ALERT);
+        let notify_policy = self.requests.word(requests::NOTIFY_POLICY);
         if protocol::pass_all(self.replies.word(replies::PASSED), passed, notify_policy) {
             self.kick();
         }
@@ -213,7 +213,7 @@ impl RingWorker {
         debug_assert!(self.is_within(position), "a reply was written over one that the parent has not read");
         self.produced.set(position);
         let produced = self.replies.long(replies::PRODUCED);
-        if protocol::publish_reply(produced, position, self.requests.word(requests::ALERT)) {
+        if protocol::publish_reply(produced, position, self.requests.word(requests::NOTIFY_POLICY)) {
             self.kick();
         }
     }
