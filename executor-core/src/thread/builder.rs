@@ -5,7 +5,7 @@ use std::{fmt, io, rc::Rc, sync::Arc, time::Duration};
 use super::{ThreadPoolExecutor, pool::Config, sleep::MOST_WORKERS};
 use crate::{error::BuildError, initializer::InitializerResult, stats::Observer, sys};
 
-/// What this crate itself does on a worker's stack has room there, also without optimizations.
+/// Enough for this crate's own code on a worker's stack, also without optimizations.
 pub(crate) const LEAST_STACK: usize = 256 << 10;
 
 /// Builds a [`ThreadPoolExecutor`].
@@ -32,7 +32,7 @@ pub struct ThreadPoolBuilder {
 }
 
 impl ThreadPoolExecutor {
-    /// For everything that can be set.
+    /// Returns a builder, for everything that can be set.
     pub fn builder() -> ThreadPoolBuilder {
         ThreadPoolBuilder::new()
     }
@@ -56,28 +56,29 @@ impl ThreadPoolBuilder {
         }
     }
 
-    /// The largest number of threads that run tasks at once; those that stand in for threads whose tasks wait are extra.
-    /// Default: `min(32, CPUs + 4)`, where affinity and cgroup quota count. More than 2^20 are taken as so many.
+    /// Sets the largest number of threads that run tasks at once. Threads that stand in for others whose tasks wait are extra.
+    /// Default: `min(32, CPUs + 4)`, where affinity and cgroup quota count. A number above 2^20 is taken as 2^20.
     pub fn max_workers(mut self, workers: usize) -> Self {
         self.max_workers = Some(workers);
         self
     }
 
-    /// Threads are named `prefix-0`, `prefix-1`, ... Default: `executor`.
+    /// Sets the prefix of the threads' names: `prefix-0`, `prefix-1`, ... Default: `executor`.
     pub fn thread_name_prefix(mut self, prefix: impl Into<String>) -> Self {
         self.config.name_prefix = prefix.into();
         self
     }
 
-    /// Runs in each new thread before its first task. When it panics or returns an error the pool is broken: every task,
-    /// queued or submitted later, resolves with [`TaskError::InitializerFailed`](crate::TaskError::InitializerFailed).
+    /// Sets a function that runs in each new thread before its first task. If it panics or returns an error, the pool is broken:
+    /// every task, queued or submitted later, resolves with [`TaskError::InitializerFailed`](crate::TaskError::InitializerFailed).
     pub fn initializer<R: InitializerResult>(mut self, hook: impl Fn() -> R + Send + Sync + 'static) -> Self {
         self.config.initializer = Some(Arc::new(move || hook().into_cause()));
         self
     }
 
-    /// Makes something that each worker keeps for its tasks, such as a connection or a buffer, after the initializer. A panic
-    /// breaks the pool, as the initializer's does. It is dropped, on its own thread, after the exit hook.
+    /// Sets a function that makes a value which each worker keeps for its tasks, such as a connection or a buffer. It runs after
+    /// the initializer. A panic breaks the pool, as the initializer's does. The value is dropped, on its own thread, after the exit
+    /// hook.
     ///
     /// # Examples
     ///
@@ -97,44 +98,46 @@ impl ThreadPoolBuilder {
         self
     }
 
-    /// Is told of every task and every worker; see [`Observer`] for when. Default: nobody.
+    /// Sets an observer, which is told of every task and every worker; see [`Observer`] for when. Default: none.
     pub fn observer(mut self, observer: impl Observer) -> Self {
         self.config.observer = Some(Box::new(observer));
         self
     }
 
-    /// Runs in each thread before it ends. Panics are reported by the program's panic hook and ignored.
+    /// Sets a function that runs in each thread before it ends. A panic is reported by the program's panic hook and ignored.
     pub fn exit_hook(mut self, hook: impl Fn() + Send + Sync + 'static) -> Self {
         self.config.exit_hook = Some(Arc::new(hook));
         self
     }
 
-    /// The largest number of tasks that wait for a thread. `submit` then waits for space, `try_submit` refuses. Default: no
-    /// limit. A task that is cancelled or expires makes room at once, unless the queue holds on to more than this number of
-    /// such tasks (and more than 64), which tasks have submitted to their own pool: then room is made by the threads that find them.
+    /// Sets the largest number of tasks that wait for a thread. When the queue is full, `submit` waits for space and `try_submit`
+    /// refuses. Default: no limit. A task that is cancelled or expires makes room at once, as long as the queue holds no more than
+    /// this number of such tasks (or 64) that were submitted by tasks to their own pool; beyond that, room is made by the threads
+    /// that find them.
     pub fn queue_capacity(mut self, tasks: usize) -> Self {
         self.config.queue_capacity = tasks;
         self
     }
 
-    /// How long a thread without work stays; `None` for ever. Default: 30 s.
+    /// Sets how long a thread without work stays; `None` for ever. Default: 30 s.
     pub fn idle_timeout(mut self, timeout: Option<Duration>) -> Self {
         self.config.idle_timeout = timeout;
         self
     }
 
-    /// Stack size of each thread in bytes. Default: std's. A task that waits for a task of its own pool may run it in place, on
-    /// its own stack: chains of such waits, a thousand and more deep, take a larger one. Less than 256 KiB are taken as so many.
+    /// Sets the stack size of each thread in bytes. Default: std's. A task that waits for a task of its own pool may run it in
+    /// place, on its own stack: chains of such waits that are a thousand and more deep need a larger one. Less than 256 KiB is
+    /// taken as 256 KiB.
     pub fn stack_size(mut self, bytes: usize) -> Self {
         self.config.stack_size = Some(bytes.max(LEAST_STACK));
         self
     }
 
-    /// Builds the pool. Threads start when tasks come.
+    /// Builds the pool. Threads start when tasks are submitted.
     ///
     /// # Errors
     ///
-    /// [`BuildError`] when a number is zero, or the thread's name is one that no thread can have.
+    /// [`BuildError`] if a number is zero, or if the prefix cannot be part of a thread's name.
     pub fn build(mut self) -> Result<ThreadPoolExecutor, BuildError> {
         self.config.max_workers = self.max_workers.unwrap_or_else(|| (sys::available_cpus() + 4).min(32));
         if self.config.max_workers == 0 {

@@ -1,6 +1,6 @@
-//! Room in a bounded queue: who submits takes a place, and a task that starts or is cancelled gives it back. But of tasks that
-//! are over while they are queued only so many do at once: beyond, their entries keep their places until somebody takes them
-//! out of the queue. Or the queue, and what it holds on to, would grow without bound.
+//! Room in a bounded queue: a submit takes a place, and a task that starts or is cancelled gives it back. But of tasks that end
+//! while they are queued only a limited number does so at once. The entries of further ones keep their places until a thread takes
+//! them out of the queue; otherwise the queue, and what it keeps alive, would grow without bound.
 
 use std::{
     sync::{
@@ -12,15 +12,15 @@ use std::{
 
 use crate::{error::SubmitError, future::BlockingGuard, sync::sleep_until, task::TaskOptions};
 
-/// So many tombstones keep no places in the smallest queue.
+/// The number of tombstones that keep no places in the smallest queue.
 const MOST_TOMBSTONES: isize = 64;
 
 pub(super) struct Capacity {
     capacity: usize,
     used: AtomicUsize,
-    /// Entries in the queue that are tombstones. Less than zero for a moment when one is taken out before it is counted.
+    /// Entries in the queue that are tombstones. Less than zero for a moment if one is taken out before it is counted.
     tombs: AtomicIsize,
-    /// Those above so many keep their places.
+    /// Tombstones above this number keep their places.
     most_tombs: isize,
     /// Threads that wait for a place, or are about to.
     waiting: AtomicUsize,
@@ -50,7 +50,7 @@ impl Capacity {
         self.used.fetch_update(Ordering::SeqCst, Ordering::SeqCst, more).is_ok()
     }
 
-    /// Takes a place, and waits for one as the options say.
+    /// Takes a place, and waits for one if the options say so.
     pub(super) fn acquire(&self, options: &TaskOptions, is_closed: impl Fn() -> bool) -> Result<(), SubmitError> {
         if self.take() {
             return Ok(());
@@ -58,10 +58,10 @@ impl Capacity {
         if options.refuse_when_full {
             return Err(SubmitError::Full);
         }
-        // A task that submits to its own full pool would otherwise wait for itself.
+        // A task that submits to its own full pool would wait for itself otherwise.
         let here = BlockingGuard::begin();
         let deadline = options.space_timeout.and_then(|timeout| Instant::now().checked_add(timeout));
-        // Either `leave` sees this, or `take` below sees the place that it gave back: both are SeqCst.
+        // Either `leave` sees this, or `take` below sees the place that `leave` gave back: both are SeqCst.
         self.waiting.fetch_add(1, Ordering::SeqCst);
         let mut gate = self.lock();
         let outcome = loop {
@@ -79,14 +79,14 @@ impl Capacity {
         drop(gate);
         self.waiting.fetch_sub(1, Ordering::SeqCst);
         if self.used.load(Ordering::SeqCst) < self.capacity {
-            // The notification that woke this thread may have been meant for another one.
+            // The notification that woke this thread may have been meant for another thread.
             self.pass_on();
         }
         drop(here);
         outcome
     }
 
-    /// Takes a place although there may be none.
+    /// Takes a place even if there is none.
     pub(super) fn force(&self) {
         self.used.fetch_add(1, Ordering::SeqCst);
     }
@@ -96,14 +96,14 @@ impl Capacity {
         self.pass_on();
     }
 
-    /// A task is over, and its entry still in the queue.
+    /// A task is over, and its entry is still in the queue.
     pub(super) fn mark_cancelled(&self) {
         if self.tombs.fetch_add(1, Ordering::SeqCst) < self.most_tombs {
             self.release();
         }
     }
 
-    /// Such an entry was taken out of the queue.
+    /// The entry of a task that is over was taken out of the queue.
     pub(super) fn unmark_cancelled(&self) {
         if self.tombs.fetch_sub(1, Ordering::SeqCst) > self.most_tombs {
             self.release();
@@ -112,13 +112,13 @@ impl Capacity {
 
     fn pass_on(&self) {
         if self.waiting.load(Ordering::SeqCst) > 0 {
-            // Under the lock, so that nobody is between its look and its sleep.
+            // Under the lock, so that no waiting thread is between its look and its sleep.
             drop(self.lock());
             self.changed.notify_one();
         }
     }
 
-    /// The pool was closed: everybody looks again.
+    /// The pool was closed: every waiting thread looks again.
     pub(super) fn close(&self) {
         drop(self.lock());
         self.changed.notify_all();

@@ -1,6 +1,6 @@
 //! A whole map into one `Vec`: the workers pull items from the input themselves, and write the answers where they belong.
 //!
-//! Compared with chunks that travel as tasks this saves the one thread through which everything has to go twice.
+//! Compared with chunks that are sent as tasks, this avoids the one thread through which every item and answer has to pass.
 
 use std::{
     any::Any,
@@ -27,27 +27,27 @@ use crate::{
 /// A chunk should run for about this long: far above the cost of taking it, and short enough to balance.
 const TARGET: Duration = Duration::from_micros(250);
 
-/// No more items at once: their memory then stays in the first-level cache between being pulled and being used.
+/// The most items at once: their memory then stays in the first-level cache between being pulled and being used.
 const MOST: usize = 2048;
 
-/// Where an item takes so long, and pulling it at most a [`PULL_SHARE`]th of that, all items are pulled at once if they take no
-/// more memory than this, and half of the workers begin at the other end: the dearest items are often the first or the last
-/// ones, and whoever comes to them last leaves the others with nothing to do.
+/// If an item takes this long, and pulling it takes at most a [`PULL_SHARE`]th of that, all items are pulled at once if they take
+/// no more memory than [`MOST_BYTES`], and half of the workers begin at the other end. The dearest items are often the first or the
+/// last ones, and a worker that comes to them last leaves the other workers without work.
 const LONG_ITEM: Duration = Duration::from_micros(1);
 const PULL_SHARE: u32 = 16;
 const MOST_BYTES: usize = 1 << 20;
 
-/// So many workers begin where the input does not say how many items it has.
+/// The number of workers that begin if the input does not say how many items it has.
 const UNPROMISED_HELPERS: usize = 1024;
 
 struct Input<A> {
-    /// Taken away when nobody may touch the input any more.
+    /// Taken away when no thread may touch the input any more.
     source: Option<Source<'static, A>>,
     /// Items pulled so far.
     pulled: usize,
-    /// It has no more items, or is not asked for them any more.
+    /// The input has no more items, or is not asked for them any more.
     ended: bool,
-    /// How long one item took to be pulled lately.
+    /// How long it took lately to pull one item.
     pull_time: Duration,
     /// Items that were pulled and that no worker has, and the place of the first of them.
     rest: VecDeque<A>,
@@ -60,17 +60,18 @@ struct Work<F, A, R> {
     call: F,
     input: Mutex<Input<A>>,
     output: Output<R>,
-    /// The error of the first item that has one.
+    /// The error of the first item that failed.
     failure: Mutex<Option<(usize, TaskError)>>,
     hint: usize,
-    /// There are just so many items, as the input says.
+    /// The input says exactly how many items there are.
     is_exact: bool,
     chunk_size: Option<usize>,
     workers: usize,
 }
 
 impl<F, A, R> Work<F, A, R> {
-    /// The only way to the input: who has it runs the user's code with it, and may be waiting for a task that nobody else runs.
+    /// The only way to the input. The thread that has the lock runs the user's code with it, and may be waiting for a task that no
+    /// other thread runs.
     fn input(&self) -> MutexGuard<'_, Input<A>> {
         match self.input.try_lock() {
             Ok(input) => input,
@@ -87,7 +88,7 @@ impl<F, A, R> Work<F, A, R>
 where
     F: Fn(A) -> R,
 {
-    /// An item has no result: those after it are not begun any more.
+    /// Notes that an item has no result: items after it are not begun any more.
     fn fail(&self, place: usize, error: TaskError) {
         let mut failure = lock(&self.failure);
         if failure.as_ref().is_none_or(|(first, _)| place < *first) {
@@ -115,7 +116,7 @@ where
                 input.ended = items.len() < count;
             }
             Err(payload) => {
-                // Under the lock that all workers need: a destructor's panic ends nothing here.
+                // Under the lock that all workers need: a panic of a destructor must not end the map here.
                 panic::drop_each(items.drain(..));
                 input.ended = true;
                 input.panicked = Some(payload);
@@ -123,8 +124,8 @@ where
         }
     }
 
-    /// Moves some items into the empty `items`, from the end if so asked and possible; says where they stood. `count` is told
-    /// how many are left, and whether they come from the end.
+    /// Moves some items into the empty `items`, from the end if so asked and possible; returns the place of the first. `count` is
+    /// passed how many are left, and whether they come from the end.
     fn take(&self, count: impl FnOnce(usize, bool) -> usize, from_end: bool, items: &mut Vec<A>) -> usize {
         let mut input = self.input();
         let input = &mut *input;
@@ -144,7 +145,7 @@ where
         input.front - count
     }
 
-    /// Pulls all items, if that costs little beside what they take.
+    /// Pulls all items, if that costs little compared with what they take.
     fn pull_all(&self, item_time: Duration) {
         let mut input = self.input();
         let input = &mut *input;
@@ -160,7 +161,7 @@ where
         }
     }
 
-    /// What each worker does.
+    /// Does the work of each worker.
     fn help(&self, from_end: bool) {
         let mut items = Vec::new();
         let mut by_time = 1;
@@ -169,11 +170,11 @@ where
         loop {
             let count = |left: usize, is_end: bool| {
                 if is_end && !std::mem::replace(&mut at_end, true) {
-                    // Nothing is known of the items there.
+                    // Nothing is known about the items there.
                     by_time = 1;
                 }
                 self.chunk_size.unwrap_or_else(|| {
-                    // Towards the end chunks shrink, so that no worker is left with a large one while the others have none.
+                    // Towards the end chunks shrink, so that no worker is left with a large one while the other workers have none.
                     let share = if self.hint == 0 { MOST } else { left / self.workers.saturating_mul(2).max(1) };
                     by_time.min(share.clamp(1, MOST))
                 })
@@ -210,7 +211,8 @@ impl<F, A, R> Drop for Borrowed<'_, F, A, R> {
     }
 }
 
-/// Submits so many helpers; with a deadline as many as find room in the queue by then, and an error where that is not all of them.
+/// Submits so many helpers. With a deadline, submits as many as find room in the queue by then, and returns an error if that is not
+/// all of them.
 fn submit_helpers<F, A, R>(
     handle: &ThreadPoolHandle,
     helpers: usize,
@@ -232,11 +234,11 @@ where
     };
     let mut futures = Vec::with_capacity(helpers);
     for task in tasks {
-        // A full queue is not waited for any longer than this.
+        // The submit waits for room in a full queue no longer than this.
         let left = deadline.saturating_duration_since(Instant::now());
         match handle.enqueue(task, TaskOptions::new().space_timeout(left)) {
             Ok(future) => futures.push(future),
-            // Perhaps those that found room do it all.
+            // The helpers that found room may do all the work.
             Err(SubmitError::Full) => return Ok((futures, Some(TaskError::DeadlineExceeded))),
             Err(_) => {
                 futures.iter().for_each(|future| _ = future.cancel());
@@ -247,7 +249,7 @@ where
     Ok((futures, None))
 }
 
-/// Calls `call` with each item, in the pool's workers. Returns at the deadline at the latest; what runs then goes on by itself.
+/// Calls `call` with each item, in the pool's workers. Returns at the deadline at the latest; tasks that run then continue.
 pub(super) fn collect_all<F, A, R>(
     handle: &ThreadPoolHandle,
     call: F,
@@ -283,14 +285,14 @@ where
         workers,
     });
     let borrowed = Borrowed(&*work);
-    // Without a word of how many items there are, there may be some for each worker.
+    // If the input does not say how many items there are, there may be some for each worker.
     let most = if is_exact { hint } else { hint.max(most.unwrap_or(usize::MAX).min(UNPROMISED_HELPERS)) };
     let helpers = workers.min(most.div_ceil(chunk_size.unwrap_or(1)).max(1));
     let (futures, mut unfinished) = submit_helpers(handle, helpers, &work, deadline)?;
     let mut is_over = false;
     let mut futures = futures.into_iter();
     while let Some(future) = futures.next() {
-        // What has not begun would find nothing, and may stand behind tasks that wait for the end of this map.
+        // A helper that has not begun would find no items, and may stand behind tasks that wait for the end of this map.
         if is_over && future.cancel() {
             continue;
         }
@@ -299,14 +301,14 @@ where
             Some(deadline) => match future.result_timeout(deadline.saturating_duration_since(Instant::now())) {
                 Ok(outcome) => outcome,
                 Err(future) => {
-                    // Nor is any of the others left in the queue.
+                    // No other helper is left in the queue either.
                     iter::once(future).chain(futures).for_each(|future| _ = future.cancel());
                     work.fail(0, TaskError::DeadlineExceeded);
                     break;
                 }
             },
         };
-        // A worker comes back when nothing is left for it.
+        // A worker comes back when no item is left for it.
         is_over |= outcome.is_ok();
         unfinished = outcome.err().or(unfinished);
     }

@@ -20,10 +20,10 @@ use crate::{
     task::{Payload, Task, TaskOptions},
 };
 
-/// Runs tasks in threads of this process.
+/// Runs tasks on threads of this process.
 ///
-/// Threads start when tasks come, until `max_workers` run tasks at once, and leave when they had nothing to do for
-/// `idle_timeout`. A task may submit to its own pool and wait: what nobody has started runs in place, and while a worker blocks
+/// Threads start when tasks are submitted, until `max_workers` run tasks at once, and leave when they have been idle for
+/// `idle_timeout`. A task may submit to its own pool and wait: a task that has not started runs in place, and while a worker blocks
 /// another one stands in for it. Dropping the pool waits for all its tasks.
 ///
 /// # Examples
@@ -42,7 +42,7 @@ use crate::{
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
-/// A task that submits to its own pool and waits, also where the pool has only one thread:
+/// A task that submits to its own pool and waits, which works in a pool with one thread too:
 ///
 /// ```
 /// use executor_core::{Executor, Submit, TaskOptions, ThreadPoolExecutor};
@@ -63,18 +63,19 @@ pub struct ThreadPoolExecutor {
 }
 
 /// A cloneable handle that submits tasks ([`Submit`]) to a [`ThreadPoolExecutor`] without owning the pool: for its tasks,
-/// running maps, other threads. Cloning it is cheap, and it does not keep the pool from shutting down: then it refuses.
+/// running maps, other threads. It is cheap to clone, and does not keep the pool from shutting down; a pool that is shut down
+/// refuses its tasks.
 #[derive(Clone)]
 pub struct ThreadPoolHandle {
     pool: Arc<Pool>,
 }
 
 impl ThreadPoolExecutor {
-    /// A pool in which at most `max_workers` threads run tasks at once, with defaults for the rest.
+    /// Creates a pool in which at most `max_workers` threads run tasks at once, with defaults for the rest.
     ///
     /// # Errors
     ///
-    /// [`BuildError::NoWorkers`] when `max_workers` is zero.
+    /// [`BuildError::NoWorkers`] if `max_workers` is zero.
     pub fn new(max_workers: usize) -> Result<Self, BuildError> {
         Self::builder().max_workers(max_workers).build()
     }
@@ -83,7 +84,7 @@ impl ThreadPoolExecutor {
         Self { handle: ThreadPoolHandle { pool: Pool::new(config) } }
     }
 
-    /// Runs any closure in the pool, also one that captures. Waits for space where the queue is bounded.
+    /// Runs any closure in the pool, including one that captures. Waits for space if the queue is bounded and full.
     ///
     /// # Errors
     ///
@@ -99,7 +100,8 @@ impl ThreadPoolExecutor {
     ///
     /// # Errors
     ///
-    /// As the options say: [`SubmitError::Full`], [`SubmitError::ShutDown`].
+    /// As the options say: [`SubmitError::Full`] when the queue is full, [`SubmitError::ShutDown`] when the pool takes no more
+    /// tasks.
     pub fn spawn_with<R: Send + 'static>(
         &self,
         work: impl FnOnce() -> R + Send + 'static,
@@ -112,8 +114,8 @@ impl ThreadPoolExecutor {
         self.handle.clone()
     }
 
-    /// Calls `work`, any closure, with each item, and yields the results in the order of the items: [`Executor::map`] for what
-    /// captures, and for items and results that serde cannot write. See [`Map`] for what can be set.
+    /// Calls `work`, any closure, with each item, and yields the results in the order of the items. This is [`Executor::map`] for
+    /// closures that capture, and for items and results that serde cannot write. See [`Map`] for what can be set.
     ///
     /// # Examples
     ///
@@ -136,13 +138,13 @@ impl ThreadPoolExecutor {
         Map::new(ClosureHandle(self.handle.clone()), Arc::new(work), items.into_iter())
     }
 
-    /// Changes the largest number of threads that run tasks at once, for tasks that start from now on. Threads that are too
-    /// many finish their task and then fall asleep; as all threads that sleep, they leave when they have been idle for the
-    /// builder's `idle_timeout`, or earlier where very many sleep.
+    /// Changes the largest number of threads that run tasks at once, for tasks that start from now on. Surplus threads finish their
+    /// task and then fall asleep. Like all sleeping threads, they leave when they have been idle for the builder's `idle_timeout`,
+    /// or earlier if very many sleep.
     ///
     /// # Errors
     ///
-    /// [`BuildError::NoWorkers`] when `max_workers` is zero.
+    /// [`BuildError::NoWorkers`] if `max_workers` is zero.
     pub fn resize(&self, max_workers: usize) -> Result<(), BuildError> {
         if max_workers == 0 {
             return Err(BuildError::NoWorkers);
@@ -151,7 +153,7 @@ impl ThreadPoolExecutor {
         Ok(())
     }
 
-    /// A token that [`Shutdown::Kill`] cancels, for tasks that watch one. Give each task its own
+    /// Returns a token that [`Shutdown::Kill`] cancels, for tasks that watch one. Give each task its own
     /// [`child`](CancelToken::child) to cancel them one by one as well.
     #[must_use]
     pub fn cancel_token(&self) -> CancelToken {
@@ -166,13 +168,13 @@ impl ThreadPoolHandle {
         options: TaskOptions,
     ) -> Result<TaskFuture<R>, SubmitError> {
         let pool = &self.pool;
-        // Asks a subscriber, which is the user's code and may panic: there is no place yet that would be lost.
+        // This calls a subscriber, which is the user's code and may panic: no place in the queue is taken yet that would be lost.
         let work = span::carry(work);
         pool.admit(&options)?;
         let (task, future) = InProcess::task(PoolOf(pool.id), &options, work, |cell| {
             pool.observe(|observer| observer.task_queued(cell.id()));
         });
-        // A worker that has it already runs it; that is fine as well.
+        // If a worker already has the task, the task runs; that is fine as well.
         if pool.push(task, options.priority, future.cell()) || !future.cancel() {
             Ok(future)
         } else {
@@ -199,21 +201,21 @@ impl ThreadPoolHandle {
         let pool = &self.pool;
         let tasks = tasks.into_iter();
         let mut futures = Vec::new();
-        // A promise of more than there is memory for is none.
+        // A size hint of more than there is memory for is ignored.
         let _ = futures.try_reserve(tasks.size_hint().0);
         for work in tasks {
-            // Before the place is taken, as above.
+            // Before a place in the queue is taken, since a subscriber may panic.
             let work = span::carry(work);
             if let Err(error) = pool.admit(&options) {
-                // All or none, as far as that can be said of tasks that may have run.
+                // All or none, except for tasks that may have run already.
                 futures.iter().for_each(|future: &TaskFuture<R>| _ = future.cancel());
                 return Err(error);
             }
             let (task, future) = InProcess::task(PoolOf(pool.id), &options, work, |cell| {
                 pool.observe(|observer| observer.task_queued(cell.id()));
             });
-            // The next one may have to wait: for space in a bounded queue, or because the iterator waits for this one. And the
-            // iterator may panic. What is announced before a shutdown is the pool's, and runs.
+            // The next task may have to wait: for space in a bounded queue, or because the iterator waits for this one. And the
+            // iterator may panic. Tasks that are announced before a shutdown belong to the pool, and run.
             if !pool.push(task, options.priority, future.cell()) && future.cancel() {
                 futures.iter().for_each(|future| _ = future.cancel());
                 return Err(SubmitError::ShutDown);
@@ -221,7 +223,7 @@ impl ThreadPoolHandle {
             futures.push(future);
         }
         if futures.len() > 1 {
-            // Calls those who are needed beside. That no more tasks are taken meanwhile is no matter of these.
+            // Calls the workers that are needed in addition. A shutdown meanwhile does not matter: each task was announced.
             pool.announce(futures.len(), || pool.queues.has_any_work());
         }
         Ok(futures)
@@ -337,7 +339,7 @@ impl Executor for ThreadPoolExecutor {
 impl Drop for ThreadPoolExecutor {
     fn drop(&mut self) {
         if self.handle.pool.is_elsewhere() {
-            // It has handles of threads that are not here.
+            // The pool has handles of threads that are not in this process.
             std::mem::forget(Arc::clone(&self.handle.pool));
             return;
         }

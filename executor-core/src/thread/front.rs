@@ -1,14 +1,15 @@
 //! The front of the line: the tasks that start next, in their order, and a word that says which of them are taken.
 //!
-//! All workers take from here, so each take moves one cache line from the core that took before; it is the only one that is written.
+//! All workers take from here, so each take moves one cache line from the core that took before; it is the only line that is
+//! written.
 //!
-//! | word | who changes it |
+//! | word | which thread changes it |
 //! |---|---|
-//! | next < length: the places from next on are full | anybody, by a compare-and-swap that adds one to next, takes what stands there |
-//! | next = length: nothing is here | who may [fill](Front::fill), once the places are written; with a new generation |
+//! | next < length: the places from next on are full | any thread: a compare-and-swap that adds one to next takes what is there |
+//! | next = length: nothing is here | the thread that may [fill](Front::fill), once the places are written; with a new generation |
 //!
-//! A place is read before the swap that takes it. Whoever fills has seen that all are taken, so a read of what is being written
-//! is one of a word that has changed since, and its swap fails.
+//! A place is read before the swap that takes it. A thread that fills has seen that all places are taken, so a thread that reads a
+//! place while it is being written has read a word that has changed since, and its swap fails.
 
 use std::{
     marker::PhantomData,
@@ -20,20 +21,20 @@ use crate::{
     sync::{AtomicPtr, AtomicU64, Ordering},
 };
 
-/// So many tasks move to the front of the line at once.
+/// The number of tasks that move to the front of the line at once.
 pub(super) const BATCH: usize = 32;
 
 const NEXT: u64 = 1;
 const LENGTH: u64 = 1 << 8;
 const GENERATION: u64 = 1 << 16;
 
-/// What is owned through one pointer.
+/// A value that is owned through one pointer.
 pub(super) trait Pointer: Send {
     fn into_raw(self) -> NonNull<()>;
 
     /// # Safety
     ///
-    /// The pointer came from [`into_raw`](Self::into_raw), once for each call.
+    /// `raw` came from [`into_raw`](Self::into_raw), and each such pointer is passed here once.
     unsafe fn from_raw(raw: NonNull<()>) -> Self;
 }
 
@@ -45,12 +46,12 @@ impl Pointer for TaskRef {
 
     #[inline]
     unsafe fn from_raw(raw: NonNull<()>) -> Self {
-        // SAFETY: the caller says so.
+        // SAFETY: the caller passes a pointer from `into_raw`, once.
         unsafe { Self::from_raw(raw) }
     }
 }
 
-/// On cache lines of its own: the word changes with each take.
+/// On cache lines of its own, since the word changes with each take.
 #[repr(align(128))]
 pub(super) struct Front<T: Pointer> {
     word: AtomicU64,
@@ -58,10 +59,10 @@ pub(super) struct Front<T: Pointer> {
     owns: PhantomData<T>,
 }
 
-// SAFETY: what is inside is handed from thread to thread, and whoever takes it is the only one.
+// SAFETY: the content is handed from thread to thread, and the thread that takes it is the only one that has it.
 unsafe impl<T: Pointer> Sync for Front<T> {}
 
-/// How many are left, and which comes first.
+/// How many tasks are left, and which one is first.
 fn left(word: u64) -> (usize, usize) {
     let (next, length) = (word / NEXT % 256, word / LENGTH % 256);
     ((length - next) as usize, next as usize)
@@ -74,14 +75,14 @@ impl<T: Pointer> Front<T> {
         Self { word: AtomicU64::new(0), places, owns: PhantomData }
     }
 
-    /// How many there are.
+    /// How many tasks are here.
     #[inline]
     pub(super) fn len(&self) -> usize {
-        // ORDERING: Acquire: who sees that all are taken may fill. Who looks whether there is work has a fence before.
+        // ORDERING: Acquire: a thread that sees that all are taken may fill. A thread that looks for work has a fence before.
         left(self.word.load(Ordering::Acquire)).0
     }
 
-    /// Takes the first one.
+    /// Takes the first task.
     #[inline]
     pub(super) fn pop(&self) -> Option<T> {
         // ORDERING: Acquire pairs with the Release of `fill`: the places were written before.
@@ -91,9 +92,10 @@ impl<T: Pointer> Front<T> {
             if count == 0 {
                 return None;
             }
-            // ORDERING: Relaxed, for the swap says whether it was this one.
+            // ORDERING: Relaxed, because the swap shows whether this was the right one.
             let first = self.places[next].load(Ordering::Relaxed);
-            // ORDERING: Release: who fills these places comes after this read. Acquire as above, where somebody has filled them.
+            // ORDERING: Release: a thread that fills these places comes after this read. Acquire pairs with the Release of `fill`,
+            // if another thread has filled them meanwhile.
             match self.word.compare_exchange_weak(word, word + NEXT, Ordering::AcqRel, Ordering::Acquire) {
                 Ok(_) => {
                     let first = NonNull::new(first)?;
@@ -105,19 +107,19 @@ impl<T: Pointer> Front<T> {
         }
     }
 
-    /// Puts up to [`BATCH`] here. For the one thread that may, and has seen that there are none.
+    /// Puts up to [`BATCH`] tasks here. For the one thread that may fill, and that has seen that no task is here.
     pub(super) fn fill(&self, tasks: impl IntoIterator<Item = T>) {
-        // ORDERING: Acquire pairs with the Release of `pop`: what stood there was read.
+        // ORDERING: Acquire pairs with the Release of `pop`: the pointers that stood there were read.
         let word = self.word.load(Ordering::Acquire);
-        debug_assert_eq!(left(word).0, 0, "who fills has seen that there are none");
+        debug_assert_eq!(left(word).0, 0, "a thread that fills has seen that no task is here");
         let mut length = 0;
         for (place, task) in self.places.iter().zip(tasks) {
-            // ORDERING: published by the word.
+            // ORDERING: the Release store of the word below publishes it.
             place.store(task.into_raw().as_ptr(), Ordering::Relaxed);
             length += LENGTH;
         }
         let generation = (word / GENERATION).wrapping_add(1) % (u64::MAX / GENERATION);
-        // ORDERING: as in `pop`.
+        // ORDERING: Release pairs with the Acquire loads of `pop` and `len`: the places were written before.
         self.word.store(generation * GENERATION + length, Ordering::Release);
     }
 }
@@ -138,7 +140,7 @@ mod loom_models {
 
     use super::*;
 
-    /// What owns nothing: the model counts what is taken.
+    /// A pointer that owns nothing: the model counts what is taken.
     struct Number(usize);
 
     impl Pointer for Number {
@@ -151,7 +153,7 @@ mod loom_models {
         }
     }
 
-    /// Takes one, as a worker does; whoever finds nothing fills the front with the next two, if there are more.
+    /// Takes one number, as a worker does; a thread that finds none fills the front with the next two, if there are more.
     fn take(front: &Front<Number>, fill: &Mutex<usize>) -> Option<usize> {
         if let Some(first) = front.pop() {
             return Some(first.0);
@@ -187,7 +189,7 @@ mod loom_models {
                 all.extend(taken);
             }
             all.sort_unstable();
-            // Nobody finds nothing while there is something: with two who take, the front is filled again at once.
+            // No thread finds the front empty while there are numbers: with two threads that take, it is filled again at once.
             assert_eq!(all, (1..=all.len()).collect::<Vec<_>>());
             assert!(all.len() >= 3, "{all:?}");
         });

@@ -1,4 +1,4 @@
-//! How a task tells its pool what becomes of it.
+//! How a task tells its pool about its start and its end.
 
 use std::sync::atomic::Ordering;
 
@@ -13,7 +13,7 @@ fn end_of(state: TaskState) -> TaskEnd {
     if state == TaskState::Failed { TaskEnd::Failed } else { TaskEnd::Done }
 }
 
-/// How a task knows its pool: by its number.
+/// A task knows its pool by this number.
 pub(super) struct PoolOf(pub(super) u64);
 
 impl Owner for PoolOf {
@@ -27,15 +27,15 @@ impl Owner for PoolOf {
         with_worker_of(self.0, |worker| match worker {
             Some(worker) => {
                 count(&worker.counters().started);
-                // First: what the observer runs in place is run within this task.
+                // First, because a task that the observer runs in place runs within this one.
                 worker.begins();
                 worker.pool.observe(|observer| observer.task_started(cell.id()));
             }
-            // In the place of one that waits for it in a worker's exit hook.
+            // Run in place of a wait in a worker's exit hook.
             None => {
                 if let Some(pool) = Pool::find(self.0) {
                     pool.observe(|observer| observer.task_started(cell.id()));
-                    // ORDERING: as in `cancelled`.
+                    // ORDERING: Release pairs with the Acquire in `stats`.
                     pool.outside.started.fetch_add(1, Ordering::Release);
                     pool.mark_cancelled();
                 }
@@ -56,7 +56,7 @@ impl Owner for PoolOf {
                 if let Some(pool) = Pool::find(self.0) {
                     let outside = &pool.outside;
                     let ended = if state == TaskState::Failed { &outside.failed } else { &outside.done };
-                    // ORDERING: as in `cancelled`.
+                    // ORDERING: Release pairs with the Acquire in `stats`.
                     ended.fetch_add(1, Ordering::Release);
                     pool.observe(|observer| observer.task_ended(cell.id(), end_of(state)));
                 }
@@ -66,7 +66,7 @@ impl Owner for PoolOf {
 
     fn failed(&self, cell: &Cell) {
         if let Some(pool) = Pool::find(self.0) {
-            // ORDERING: as in `cancelled`.
+            // ORDERING: Release pairs with the Acquire in `stats`.
             pool.outside.refused.fetch_add(1, Ordering::Release);
             pool.observe(|observer| observer.task_ended(cell.id(), TaskEnd::Failed));
             pool.release_capacity();
@@ -75,7 +75,7 @@ impl Owner for PoolOf {
 
     fn cancelled(&self, cell: &Cell) {
         if let Some(pool) = Pool::find(self.0) {
-            // ORDERING: Release, with the Acquire in `stats`.
+            // ORDERING: Release pairs with the Acquire in `stats`.
             pool.outside.cancelled.fetch_add(1, Ordering::Release);
             pool.observe(|observer| observer.task_ended(cell.id(), TaskEnd::Cancelled));
             pool.mark_queued_cancelled();
@@ -84,7 +84,7 @@ impl Owner for PoolOf {
 
     fn expired(&self, cell: &Cell) {
         if let Some(pool) = Pool::find(self.0) {
-            // ORDERING: as in `cancelled`.
+            // ORDERING: Release pairs with the Acquire in `stats`.
             pool.outside.expired.fetch_add(1, Ordering::Release);
             pool.observe(|observer| observer.task_ended(cell.id(), TaskEnd::Expired));
             pool.mark_queued_cancelled();
@@ -93,7 +93,7 @@ impl Owner for PoolOf {
 
     fn needs_all_cores(&self) -> bool {
         let cores = sys::available_cpus();
-        // Where there are more, one that looks takes little from each, and would wait for all of them.
+        // With more workers, a thread that looks takes little time from each of them, and would wait for all of them.
         Pool::find(self.0).is_some_and(|pool| (cores..=2 * cores).contains(&pool.idle.awake()))
     }
 

@@ -1,4 +1,4 @@
-//! What the handles and the workers of a thread pool share: how a task gets in, how threads start, how it all ends.
+//! What the handles and the workers of a thread pool share: how a task gets in, and how it is run or refused.
 
 use std::{
     any::Any,
@@ -65,21 +65,21 @@ pub(super) struct Pool {
     pub(super) queues: Queues,
     pub(super) idle: Sleep,
     pub(super) token: CancelToken,
-    /// Only in a pool whose queue is bounded.
+    /// `None` in a pool whose queue is unbounded.
     capacity: Option<Capacity>,
-    /// A worker of this pool spins for work.
+    /// Whether a worker of this pool is spinning for work.
     spinning: AtomicBool,
-    /// Workers that have not come to their first task, because they run the initializer.
+    /// Workers that have not come to their first task yet, because they run the initializer.
     pub(super) beginning: AtomicUsize,
     broken: OnceLock<TaskError>,
-    /// What is queued is cancelled: by a worker as well, who comes to a task that the shutdown has not found. It was in no queue
-    /// for a moment, or others stood before it that were being cancelled.
+    /// Queued tasks are cancelled: also by a worker that takes a task that the shutdown has not found, because the task was in no
+    /// queue for a moment, or because it stood behind tasks that were being cancelled.
     cancels_queued: AtomicBool,
-    /// Tasks that workers have cancelled for this reason, and that no report has named yet.
+    /// Tasks that workers have cancelled because of a shutdown, and that no report has counted yet.
     cancelled_late: AtomicUsize,
-    /// The last attempt to start a thread has failed.
+    /// Whether the last attempt to start a thread has failed.
     is_short: AtomicBool,
-    /// Counted by threads that are no workers, or of tasks that do not run.
+    /// Counts of threads that are no workers, and of tasks that do not run.
     pub(super) outside: Outside,
     over: Over,
     threads: Mutex<Threads>,
@@ -91,30 +91,30 @@ pub(super) struct Pool {
 pub(super) struct Outside {
     pub(super) expired: AtomicU64,
     pub(super) cancelled: AtomicU64,
-    /// Taken out of the queue of a broken pool.
+    /// Tasks that were taken out of the queue of a broken pool.
     pub(super) refused: AtomicU64,
-    /// Run where no worker is any more. Each leaves its entry in the queue.
+    /// Tasks that were run where there is no worker any more. Each leaves its entry in the queue.
     pub(super) started: AtomicU64,
     pub(super) done: AtomicU64,
     pub(super) failed: AtomicU64,
     tombstones_found: AtomicU64,
 }
 
-/// So many tasks that are over may stand in the queues, or as many as others stand there, before they are looked for.
+/// The queues are searched for tasks that are over when there may be so many of them, or as many as other tasks.
 pub(super) const BEARABLE: usize = 64;
 
-/// Tasks that were over before somebody took them out of their queue.
+/// Tasks that were over before a thread took them out of their queue.
 #[derive(Default)]
 struct Over {
-    /// Since somebody has looked for them.
+    /// How many there are since the last search for them.
     number: AtomicUsize,
-    /// How many others there were then.
+    /// How many other tasks there were at that time.
     others: AtomicUsize,
     is_looked_for: AtomicBool,
 }
 
-/// All pools, so that a task finds its own by its number. Only needed where a task is told something by somebody who is no
-/// worker, and cheaper than a counted reference in each task.
+/// All pools, so that a task finds its own by its number. Only needed if a thread that is no worker changes a task, and cheaper
+/// than a counted reference in each task.
 static POOLS: PerProcess<RwLock<HashMap<u64, Weak<Pool>>>> = PerProcess::new(RwLock::default);
 
 impl Pool {
@@ -147,7 +147,7 @@ impl Pool {
         POOLS.get().read().unwrap_or_else(PoisonError::into_inner).get(&id)?.upgrade()
     }
 
-    /// Whether this process is a forked copy of that of the pool: there are no threads here, and nothing may be locked.
+    /// Whether this process is a forked copy of the pool's process: none of the pool's threads are here, and no lock may be taken.
     #[inline]
     pub(super) fn is_elsewhere(&self) -> bool {
         is_elsewhere(self.id)
@@ -157,7 +157,7 @@ impl Pool {
         self.threads.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes a place in the queue for a task that is about to be pushed; or says why there is none.
+    /// Takes a place in the queue for a task that is about to be pushed; returns the reason if there is none.
     #[inline]
     pub(super) fn admit(&self, options: &TaskOptions) -> Result<(), SubmitError> {
         if self.is_elsewhere() {
@@ -168,7 +168,7 @@ impl Pool {
         }
         match &self.capacity {
             None => Ok(()),
-            // In a broken pool every task gets in, and learns why.
+            // In a broken pool every task gets in, and resolves with the reason.
             Some(capacity) => match capacity.acquire(options, || self.idle.is_closed()) {
                 Err(SubmitError::ShutDown) if !self.idle.is_shut() => {
                     capacity.force();
@@ -188,13 +188,14 @@ impl Pool {
         }
     }
 
-    /// Queues an admitted task, and sees to it that somebody comes for it. `false` when it is to be taken back: the pool was
-    /// shut down meanwhile.
+    /// Queues an admitted task, and ensures that a worker comes for it. `false` if the caller has to take the task back, because
+    /// the pool was shut down meanwhile.
     #[inline]
     pub(super) fn push(self: &Arc<Self>, task: TaskRef, priority: i32, cell: &Cell) -> bool {
         self.put(task, priority);
-        // A worker that was looking may have it already, and then be seen as one that is busy: it has begun it, or has only just taken
-        // it. Where nothing is queued it was taken, or is being moved by somebody who searches meanwhile and looks afterwards.
+        // A worker that was searching may have the task already, and may count as busy: it has begun it, or has only just taken it.
+        // If no task is queued, it was taken, or is being moved by a thread that counts as searching and looks at the queues
+        // afterwards.
         self.announce(1, || cell.state() == TaskState::Pending && self.queues.has_any_work())
     }
 
@@ -231,7 +232,7 @@ impl Pool {
         false
     }
 
-    /// Calls workers for what is queued, if there is anything.
+    /// Calls workers for queued tasks, if there are any.
     pub(super) fn call(self: &Arc<Self>, tasks: usize) {
         let start = self.idle.wake_for(tasks);
         if start > 0 {
@@ -239,38 +240,39 @@ impl Pool {
         }
     }
 
-    /// Why no task is run here, if so.
+    /// The reason why the pool runs no tasks, if it is broken.
     pub(super) fn broken(&self) -> Option<TaskError> {
         self.broken.get().cloned()
     }
 
-    /// Runs a task that was queued, or ends it where none is run any more; says whether its entry was more than a tombstone.
+    /// Runs a task that was queued, or ends it if the pool runs no more tasks; returns whether its entry was more than a tombstone.
     #[inline]
     pub(super) fn run(&self, task: &TaskRef) -> bool {
         if let Some(error) = self.broken() {
             return task.fail(error);
         }
-        // ORDERING: Relaxed: who submits has not seen the shutdown, or was refused, and nothing is read because of it. Whoever
-        // runs a task without having seen it has begun before the shutdown has returned, which waits for this worker.
+        // ORDERING: Relaxed: a thread that submits has not seen the shutdown, or was refused, and reads nothing because of the
+        // flag. A worker that runs a task without having seen it has begun before the shutdown has returned, which waits for this
+        // worker.
         if !self.cancels_queued.load(Ordering::Relaxed) {
             return task.run();
         }
         if task.cancel() {
-            // ORDERING: a number that stands for itself.
+            // ORDERING: the number publishes no other memory.
             self.cancelled_late.fetch_add(1, Ordering::Relaxed);
         }
-        // Its entry was one of the queue when it was cancelled.
+        // The task's entry counted as queued when the task was cancelled.
         false
     }
 
-    /// Whether the caller may spin for work: one at a time.
+    /// Whether the caller may spin for work: one worker at a time.
     pub(super) fn begin_spin(&self) -> bool {
-        // ORDERING: nothing but a courtesy.
+        // ORDERING: only limits the number of threads that spin, and publishes nothing.
         !self.spinning.load(Ordering::Relaxed) && !self.spinning.swap(true, Ordering::Relaxed)
     }
 
     pub(super) fn end_spin(&self) {
-        // ORDERING: as in `begin_spin`.
+        // ORDERING: only limits the number of threads that spin, and publishes nothing.
         self.spinning.store(false, Ordering::Relaxed);
     }
 
@@ -279,7 +281,7 @@ impl Pool {
             return PoolState::Ended;
         }
         let is_shut = self.idle.is_shut();
-        // By tasks: entries of those that were refused may still stand in the queues.
+        // Counted by tasks: entries of refused tasks may still stand in the queues.
         let live = self.threads().live;
         let has_ended = is_shut && live == 0 && self.stats().queued == 0;
         PoolState::new(self.broken(), is_shut, has_ended)
@@ -291,7 +293,7 @@ impl Pool {
         }
         let threads = self.threads();
         let sum = |counter: fn(&Counters) -> &AtomicU64| -> u64 {
-            // ORDERING: Acquire: the ends are read before the starts, and every end that is seen shows its start.
+            // ORDERING: Acquire: ends are read before starts, and every end that is seen shows its start.
             threads.members.iter().map(|member| counter(&member.counters).load(Ordering::Acquire)).sum()
         };
         let outside = |counter: fn(&Outside) -> &AtomicU64| counter(&self.outside).load(Ordering::Acquire);
@@ -319,8 +321,8 @@ impl Pool {
     }
 }
 
-/// Lets go of a task that is over. Where that drops its result, which is the user's, it is left to another thread: this one is in
-/// the middle of something.
+/// Lets go of a task that is over. If that drops the task's result, which is the user's code, another thread does it: this one is
+/// in the middle of its own work.
 pub(super) fn let_go(task: TaskRef) {
     if let Some(task) = task.release_unless_last()
         && task.is_unwanted()
@@ -332,8 +334,8 @@ pub(super) fn let_go(task: TaskRef) {
 impl Drop for Pool {
     fn drop(&mut self) {
         POOLS.get().write().unwrap_or_else(PoisonError::into_inner).remove(&self.id);
-        // The user's code, and whoever was the last to hold on to the pool is in the middle of something: of a cancel, say, after
-        // which somebody is still to be woken.
+        // These destructors are the user's code, and the last holder of the pool is in the middle of its own work: for example of a
+        // cancellation, after which waiters still have to be woken.
         let Config { initializer, exit_hook, observer, state, .. } = &mut self.config;
         panic::drop_contained(initializer.take());
         panic::drop_contained(exit_hook.take());
@@ -342,14 +344,14 @@ impl Drop for Pool {
     }
 }
 
-/// A worker's view of its pool.
+/// The pool as its workers see it.
 impl PoolContext for Pool {
     fn pool_id(&self) -> u64 {
         self.id
     }
 
     fn begin_wait(self: Arc<Self>) -> bool {
-        // One that is leaving, and runs a hook or a destructor, counts as no worker any more.
+        // A worker that is leaving, and runs a hook or a destructor, does not count as a worker any more.
         if !with_worker_of(self.id, |worker| worker.is_some()) {
             return true;
         }
@@ -359,7 +361,7 @@ impl PoolContext for Pool {
             let start = self.idle.wake_stand_in();
             if start > 0 {
                 self.start(start);
-                // ORDERING: as where it is set.
+                // ORDERING: a hint; a missed value is read again at the next look.
                 return !self.is_short.load(Ordering::Relaxed);
             }
         }
@@ -367,7 +369,7 @@ impl PoolContext for Pool {
     }
 
     fn start_stand_ins(self: Arc<Self>) {
-        // ORDERING: as where it is set.
+        // ORDERING: a hint; a missed value is read again at the next look.
         if self.is_short.load(Ordering::Relaxed) && self.queues.has_any_work() {
             self.call(1);
         }

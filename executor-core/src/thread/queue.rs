@@ -1,5 +1,4 @@
-//! Where queued tasks are: a line for what comes from outside, a deque for each worker, and two heaps for tasks with a
-//! priority.
+//! Where queued tasks are: a line for tasks from outside, a deque for each worker, and two heaps for tasks with a priority.
 
 use std::{
     cmp::Ordering as Order,
@@ -19,27 +18,27 @@ use super::{
 };
 use crate::future::{State, TaskRef};
 
-/// First come, first served, also where several workers take at the same time: a worker takes the one task that it runs next,
-/// and no other, because nobody knows what a task waits for. If one that runs waited for one that its worker had taken as well,
-/// both would wait for ever.
+/// First come, first served, also if several workers take at the same time: a worker takes the one task that it runs next, and no
+/// other, because it is unknown what a task waits for. If a running task waited for one that its worker had taken as well, both
+/// would wait for ever.
 ///
-/// Those who push and those who take would get into each other's way with each task. So tasks move from the end to the front in
-/// numbers, and who takes from the front touches nothing that who pushes does.
+/// Threads that push and workers that take would contend for cache lines with each task. So tasks move from the end to the front in
+/// batches, and a worker that takes from the front touches no line that a pushing thread does.
 ///
-/// Invariant: what is in `front` came before all that is in the middle, and that before all that is in `injector`. Only who has
-/// `refill` moves tasks, to the front only when nothing is there, and no more than [`BATCH`].
+/// Invariant: the tasks in `front` came before all tasks in the middle, and those before all tasks in `injector`. Only the thread
+/// that has `refill` moves tasks; it moves them to the front only if none is there, and no more than [`BATCH`].
 pub(super) struct Line {
     injector: Injector<TaskRef>,
     front: Front<TaskRef>,
     refill: Mutex<Refill>,
-    /// How many are in the middle. Changed under the lock.
+    /// The number of tasks in the middle. Changed under the lock.
     middle: AtomicUsize,
 }
 
 struct Refill {
-    /// Where tasks from the injector come through; otherwise empty.
+    /// Tasks from the injector pass through this deque, which is empty otherwise.
     passage: Deque<TaskRef>,
-    /// What was left where somebody has looked for tasks that are over.
+    /// Tasks that were left when a thread had searched for those that are over.
     middle: VecDeque<TaskRef>,
 }
 
@@ -63,19 +62,19 @@ impl Line {
         self.front.pop()
     }
 
-    /// The first task, and how many it was moved with: 0 when it was at the front already.
+    /// The first task, and how many it was moved with: 0 if it was at the front already.
     ///
-    /// A task is in neither part while it is moved. So who calls this counts as one that searches: then somebody looks
-    /// again.
+    /// A task is in neither part while it is moved. So the caller counts as searching: then a worker looks at the queues again
+    /// afterwards.
     fn pop(&self) -> Option<(TaskRef, usize)> {
         for round in 1_u32.. {
-            // In the tests others come in between.
+            // In the tests other threads come in between.
             #[cfg(all(test, not(loom)))]
             std::thread::yield_now();
             let mut refill = match self.refill.try_lock() {
                 Ok(refill) => refill,
                 Err(TryLockError::Poisoned(refill)) => refill.into_inner(),
-                // Somebody is moving tasks; it takes a few instructions, unless he was preempted.
+                // Another thread is moving tasks; that takes a few instructions, unless the thread was preempted.
                 Err(TryLockError::WouldBlock) => {
                     pause(round);
                     match self.pop_front() {
@@ -84,7 +83,7 @@ impl Line {
                     }
                 }
             };
-            // Somebody may have moved tasks since.
+            // Another thread may have moved tasks meanwhile.
             if let Some(task) = self.front.pop() {
                 return Some((task, 0));
             }
@@ -107,41 +106,42 @@ impl Line {
         let first = refill.middle.pop_front()?;
         let others = refill.middle.len().min(BATCH - 1);
         self.front.fill(refill.middle.drain(..others));
-        // ORDERING: as in `sweep`.
+        // ORDERING: a look for work has a fence before it; Release and Acquire cost nothing.
         self.middle.store(refill.middle.len(), Ordering::Release);
         Some((first, 1 + others))
     }
 
-    /// Takes out what is not pending any more, but for the few at the front; says how many are left. Those who come for a task
-    /// meanwhile, and find none at the front, wait. So who calls this counts as one that searches.
+    /// Takes out tasks that are not pending any more, except for the few at the front; returns how many are left. Workers that come
+    /// for a task meanwhile, and find none at the front, wait. So the caller counts as searching.
     fn sweep(&self, over: &mut Vec<TaskRef>) -> usize {
         let mut refill = self.refill.lock().unwrap_or_else(PoisonError::into_inner);
         let middle = std::mem::take(&mut refill.middle);
-        // What comes from now on stays behind all that is here: who submits all the time does not keep this one.
+        // Tasks that come from now on stay behind all that are here, so that a thread that submits all the time does not keep this
+        // one.
         let behind = self.injector.len();
         let behind = iter::from_fn(|| insist(|| self.injector.steal())).take(behind);
         let mut left = Vec::new();
         sort_out(middle.into_iter().chain(behind), &mut left, over);
         let number = left.len();
         refill.middle = left.into();
-        // ORDERING: who looks whether there is work has a fence before; Release and Acquire cost nothing.
+        // ORDERING: a look for work has a fence before it; Release and Acquire cost nothing.
         self.middle.store(number, Ordering::Release);
         number
     }
 
     fn is_empty(&self) -> bool {
-        // ORDERING: as in `sweep`.
+        // ORDERING: a look for work has a fence before it; Release and Acquire cost nothing.
         self.front.len() == 0 && self.injector.is_empty() && self.middle.load(Ordering::Acquire) == 0
     }
 
-    /// While nobody moves any: they would all be missing.
+    /// Counts the tasks while no thread moves any: they would all be missing.
     fn len(&self) -> usize {
         let refill = self.refill.lock().unwrap_or_else(PoisonError::into_inner);
         self.front.len() + refill.middle.len() + self.injector.len()
     }
 }
 
-/// A worker as those see it who look for tasks in its deque.
+/// A worker as the other workers see it that look for tasks in its deque.
 #[derive(Clone)]
 pub(super) struct Neighbor {
     pub(super) deque: Stealer<TaskRef>,
@@ -149,15 +149,15 @@ pub(super) struct Neighbor {
 }
 
 pub(super) struct Queues {
-    /// Tasks from outside. Those that were cancelled or run in place meanwhile are tombstones.
+    /// Tasks from outside. Tasks that were cancelled or run in place meanwhile are tombstones.
     line: Line,
-    /// Tasks with a priority above 0: before all others.
+    /// Tasks with a priority above 0, which come before all others.
     urgent: Heap,
-    /// Tasks with a priority below 0: when there is nothing else.
+    /// Tasks with a priority below 0, which come after all others.
     patient: Heap,
     /// One for each deque that was ever made; grows with the largest number of workers.
     neighbors: RwLock<Vec<Neighbor>>,
-    /// Their number, for those who keep a copy.
+    /// The length of `neighbors`, for workers that keep a copy.
     version: AtomicUsize,
 }
 
@@ -172,13 +172,13 @@ impl Queues {
         }
     }
 
-    /// A new deque for a worker, from which all others can steal. Its owner takes the task that came last, which is the one
-    /// whose data is in its cache and the one that it will wait for first.
+    /// Makes a deque for a worker, from which all other workers can steal. Its owner takes the task that came last: that task's
+    /// data is in the owner's cache, and it is the task that the owner will wait for first.
     pub(super) fn new_deque(&self, member: &Arc<WorkerShared>) -> Deque<TaskRef> {
         let deque = Deque::new_lifo();
         let mut neighbors = self.neighbors.write().unwrap_or_else(PoisonError::into_inner);
         neighbors.push(Neighbor { deque: deque.stealer(), member: Arc::clone(member) });
-        // ORDERING: Release, with the Acquire in `refresh`; the list itself is under the lock.
+        // ORDERING: Release pairs with the Acquire in `refresh`; the list itself is under the lock.
         self.version.store(neighbors.len(), Ordering::Release);
         deque
     }
@@ -186,7 +186,7 @@ impl Queues {
     /// Brings a worker's copy of the list up to date.
     #[inline]
     pub(super) fn refresh(&self, copy: &mut Vec<Neighbor>) {
-        // ORDERING: as in `new_deque`.
+        // ORDERING: Acquire pairs with the Release in `new_deque`.
         if self.version.load(Ordering::Acquire) != copy.len() {
             copy.clone_from(&self.neighbors.read().unwrap_or_else(PoisonError::into_inner));
         }
@@ -209,13 +209,13 @@ impl Queues {
         self.patient.pop()
     }
 
-    /// The task from outside that came first, if that is quickly said. `None` does not say that there is none.
+    /// The task from outside that came first, if it can be taken quickly. `None` does not mean that there is none.
     #[inline]
     pub(super) fn pop_front(&self) -> Option<TaskRef> {
         self.line.pop_front()
     }
 
-    /// The task from outside that came first, and how many moved to the front with it. For who counts as one that searches.
+    /// The task from outside that came first, and how many moved to the front with it. The caller counts as searching.
     pub(super) fn pop_outside(&self) -> Option<(TaskRef, usize)> {
         self.line.pop()
     }
@@ -226,12 +226,12 @@ impl Queues {
         self.line.front.len() > 0
     }
 
-    /// Whether there is a task from outside, but for those that are being moved to the front.
+    /// Whether there is a task from outside, except for those that are being moved to the front.
     pub(super) fn has_outside(&self) -> bool {
         !self.line.is_empty()
     }
 
-    /// Whether anything is queued; not exact while it changes, but exact for what is ordered before by a fence.
+    /// Whether any task is queued. Not exact while that changes, but exact for changes that a fence orders before the call.
     pub(super) fn has_work(&self, neighbors: &[Neighbor]) -> bool {
         self.has_outside()
             || self.urgent.len() > 0
@@ -239,7 +239,7 @@ impl Queues {
             || neighbors.iter().any(|neighbor| !neighbor.deque.is_empty())
     }
 
-    /// The same, for those who have no copy of the list.
+    /// Like [`has_work`](Self::has_work), for threads that have no copy of the list.
     pub(super) fn has_any_work(&self) -> bool {
         self.has_work(&self.neighbors.read().unwrap_or_else(PoisonError::into_inner))
     }
@@ -251,13 +251,13 @@ impl Queues {
         self.line.len() + self.urgent.len() + self.patient.len() + deques
     }
 
-    /// Takes out what is over while it stands in a queue from which anybody may take it; says how many are left there. For who
-    /// counts as one that searches.
+    /// Takes out tasks that are over from the queues that every thread may take from; returns how many tasks are left there. The
+    /// caller counts as searching.
     pub(super) fn sweep(&self, over: &mut Vec<TaskRef>) -> usize {
         self.line.sweep(over) + self.urgent.sweep(over) + self.patient.sweep(over)
     }
 
-    /// Takes everything that is queued, oldest first within each queue.
+    /// Takes all queued tasks, oldest first within each queue.
     pub(super) fn drain(&self) -> Vec<TaskRef> {
         let mut neighbors = Vec::new();
         self.refresh(&mut neighbors);
@@ -272,14 +272,15 @@ impl Queues {
     }
 }
 
-/// Parts tasks that can still be run from those that cannot, because they were cancelled or run elsewhere.
+/// Separates tasks that can still be run from those that cannot, because they were cancelled or run elsewhere.
 pub(super) fn sort_out(tasks: impl Iterator<Item = TaskRef>, left: &mut Vec<TaskRef>, over: &mut Vec<TaskRef>) {
     for task in tasks {
         if task.cell().state() == State::Pending { left.push(task) } else { over.push(task) }
     }
 }
 
-/// Until it has or there is nothing. Others are in between a few instructions, unless they were preempted: let them run.
+/// Steals until it has a task or there is none. Other threads only interfere for a few instructions, unless they were preempted: it
+/// lets them run.
 pub(super) fn insist<T>(steal: impl Fn() -> Steal<T>) -> Option<T> {
     for round in 0_u32.. {
         match steal() {
@@ -309,7 +310,7 @@ impl Heap {
     }
 
     fn len(&self) -> usize {
-        // ORDERING: ordered by the fences of the sleep protocol where that matters.
+        // ORDERING: the fences of the sleep protocol order it where that matters.
         self.length.load(Ordering::Relaxed)
     }
 
@@ -329,7 +330,7 @@ impl Heap {
         let (left, gone) = tasks.drain().partition::<Vec<_>, _>(|ranked| ranked.task.cell().state() == State::Pending);
         *tasks = left.into();
         let left = tasks.len();
-        // ORDERING: as in `push`.
+        // ORDERING: changed under the lock.
         self.length.store(left, Ordering::Relaxed);
         drop(tasks);
         over.extend(gone.into_iter().map(|ranked| ranked.task));
@@ -345,7 +346,7 @@ impl Heap {
     fn pop_locked(&self) -> Option<TaskRef> {
         let mut tasks = self.lock();
         let task = tasks.pop();
-        // ORDERING: as in `push`.
+        // ORDERING: changed under the lock.
         self.length.store(tasks.len(), Ordering::Relaxed);
         task.map(|ranked| ranked.task)
     }
@@ -391,9 +392,9 @@ mod tests {
         task::TaskOptions,
     };
 
-    struct Nobody;
+    struct NoOwner;
 
-    impl Owner for Nobody {
+    impl Owner for NoOwner {
         fn pool_id(&self) -> u64 {
             0
         }
@@ -402,8 +403,8 @@ mod tests {
         fn cancelled(&self, _: &Cell) {}
     }
 
-    /// Whoever takes a task has begun to take it before somebody else has taken one that came later: so as many as take have
-    /// the tasks that came first, at every moment.
+    /// A worker that takes a task has begun to take it before another one has taken a later task: so at every moment the workers
+    /// have the tasks that came first, as many as there are workers that take.
     #[test]
     fn no_task_is_taken_after_one_that_came_later() {
         const TASKS: usize = 200_000;
@@ -428,14 +429,14 @@ mod tests {
                 .collect();
             let mut order = HashMap::new();
             for number in 0..TASKS {
-                let (task, future) = InProcess::task(Nobody, &TaskOptions::new(), || (), |_| ());
+                let (task, future) = InProcess::task(NoOwner, &TaskOptions::new(), || (), |_| ());
                 order.insert(future.id(), number);
                 line.push(task);
                 if number % 10_000 == 0 {
                     line.sweep(&mut Vec::new());
                 }
             }
-            // Nothing of that is over, and nothing is lost or comes out of its turn.
+            // None of these tasks is over, and none is lost or comes out of its turn.
             let mut over = Vec::new();
             (0..20).for_each(|_| _ = line.sweep(&mut over));
             assert!(over.is_empty());
@@ -446,7 +447,7 @@ mod tests {
         assert_eq!(taken.len(), TASKS);
         let mut taken: Vec<_> = taken.into_iter().map(|(id, begun, ended)| (order[&id], begun, ended)).collect();
         taken.sort_unstable();
-        // From the last one back: the earliest end of those that came later.
+        // From the last one back: the earliest end of the tasks that came later.
         let mut earliest = u64::MAX;
         for (number, begun, ended) in taken.into_iter().rev() {
             assert!(begun < earliest, "{number} was taken after one that came later");

@@ -1,4 +1,4 @@
-//! Tasks that borrow from the frame that waits for them.
+//! Tasks that borrow from the stack frame that waits for them.
 
 use std::{
     any::Any,
@@ -18,7 +18,7 @@ use crate::{
     task::TaskOptions,
 };
 
-/// Where tasks that borrow are spawned; see [`ThreadPoolExecutor::scope`] and [`ThreadPoolExecutor::try_scope`].
+/// A scope in which tasks that borrow are spawned; see [`ThreadPoolExecutor::scope`] and [`ThreadPoolExecutor::try_scope`].
 pub struct Scope<'scope, 'env: 'scope, E = Infallible> {
     handle: ThreadPoolHandle,
     state: Mutex<State<E>>,
@@ -29,13 +29,13 @@ pub struct Scope<'scope, 'env: 'scope, E = Infallible> {
 }
 
 struct State<E> {
-    /// Tasks that nobody has waited for yet.
+    /// Tasks that the scope has not waited for yet.
     tasks: Vec<TaskFuture<()>>,
-    /// The first error of all.
+    /// The first error of any task.
     error: Option<TryMapError<E>>,
 }
 
-/// Closures that still borrow. A future says that its task is cancelled before the closure is dropped, by somebody else.
+/// Counts closures that still borrow. A future says that its task is cancelled before the thread that cancels drops the closure.
 #[derive(Default)]
 struct Borrows {
     number: Mutex<usize>,
@@ -59,7 +59,7 @@ impl Borrows {
     }
 }
 
-/// One of them.
+/// One closure that still borrows.
 struct Borrow(Arc<Borrows>);
 
 impl Borrow {
@@ -79,7 +79,7 @@ impl Drop for Borrow {
     }
 }
 
-/// What a task runs. Fields are dropped in their order: the borrow ends when the work is gone.
+/// The work of a task. Fields are dropped in their order: the borrow ends when the work is gone.
 struct Borrowing<W> {
     work: W,
     borrow: Borrow,
@@ -88,7 +88,7 @@ struct Borrowing<W> {
 impl<W: FnOnce()> Borrowing<W> {
     fn run(self) {
         let Self { work, borrow } = self;
-        // Also when the work panics: it is gone before its caller's frame is.
+        // Also if the work panics: the work is gone before the frame that it borrows from is.
         let _borrow = borrow;
         work();
     }
@@ -99,8 +99,8 @@ impl<'scope, E: Send + 'scope> Scope<'scope, '_, E> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Runs `work` in the pool. It may borrow whatever outlives the scope, and spawn more. A panic in it ends the scope with an
-    /// error, and cancels its siblings.
+    /// Runs `work` in the pool. It may borrow what outlives the scope, and may spawn more tasks. A panic in it ends the scope with
+    /// an error, and cancels its siblings.
     ///
     /// # Errors
     ///
@@ -112,7 +112,7 @@ impl<'scope, E: Send + 'scope> Scope<'scope, '_, E> {
         })
     }
 
-    /// The same for work that may fail: its error ends the scope, and cancels its siblings.
+    /// Like [`spawn`](Self::spawn), for work that may fail: its error ends the scope, and cancels its siblings.
     ///
     /// # Errors
     ///
@@ -120,7 +120,7 @@ impl<'scope, E: Send + 'scope> Scope<'scope, '_, E> {
     pub fn try_spawn(&'scope self, work: impl FnOnce() -> Result<(), E> + Send + 'scope) -> Result<(), SubmitError> {
         let work = Borrowing {
             work: move || {
-                // The one that the scope waits for right now is not in the list any more.
+                // The task that the scope is waiting for is not in the list any more.
                 let is_cancelled = self.lock().error.is_some();
                 if !is_cancelled && let Err(error) = work() {
                     self.fail(TryMapError::Output(error));
@@ -137,7 +137,7 @@ impl<'scope, E: Send + 'scope> Scope<'scope, '_, E> {
         Ok(())
     }
 
-    /// A token that is cancelled with the siblings, for tasks that watch one.
+    /// Returns a token that is cancelled together with the siblings, for tasks that watch one.
     #[must_use]
     pub fn cancel_token(&self) -> CancelToken {
         self.token.clone()
@@ -147,25 +147,25 @@ impl<'scope, E: Send + 'scope> Scope<'scope, '_, E> {
         let mut state = self.lock();
         if state.error.is_some() {
             drop(state);
-            // Not under the lock: its destructor is the user's code, as below.
+            // Dropped without the lock: its destructor is the user's code.
             drop(error);
             return;
         }
         state.error = Some(error);
         let tasks = std::mem::take(&mut state.tasks);
         drop(state);
-        // Not under the lock: what a task has captured is dropped with it, and may spawn here.
+        // Without the lock: the captured values of a task are dropped with it, and may spawn here.
         tasks.iter().for_each(|task| _ = task.cancel());
         self.lock().tasks.extend(tasks);
         self.token.cancel();
     }
 
-    /// Waits for all tasks, those included that tasks have spawned meanwhile.
+    /// Waits for all tasks, including those that tasks have spawned meanwhile.
     fn finish(&self) {
         loop {
             let Some(task) = self.lock().tasks.pop() else {
                 self.borrows.wait_for_none();
-                // A task, or what it captured, may have spawned the last ones meanwhile.
+                // A task, or a captured value of it, may have spawned the last ones meanwhile.
                 if self.lock().tasks.is_empty() {
                     return;
                 }
@@ -176,7 +176,7 @@ impl<'scope, E: Send + 'scope> Scope<'scope, '_, E> {
             }
             match task.result() {
                 Ok(()) => {}
-                // Not by somebody else, such as a shutdown.
+                // Cancelled by this scope, and not by another thread, such as one that shuts the pool down.
                 Err(TaskError::Cancelled) if self.lock().error.is_some() => {}
                 Err(error) => self.fail(TryMapError::Task(error)),
             }
@@ -184,8 +184,8 @@ impl<'scope, E: Send + 'scope> Scope<'scope, '_, E> {
     }
 }
 
-/// Nothing unwinds out of [`Scope::finish`]. If something did, tasks would go on with what they borrow from a frame that is
-/// gone, so that soundness does not rest on the first sentence.
+/// Nothing unwinds out of [`Scope::finish`]. If something did, tasks would continue with what they borrow from a frame that is
+/// gone; this guard keeps soundness from resting on the first sentence.
 struct AbortOnUnwind;
 
 impl Drop for AbortOnUnwind {
@@ -195,17 +195,17 @@ impl Drop for AbortOnUnwind {
 }
 
 impl ThreadPoolExecutor {
-    /// Runs `body`, in which tasks may be spawned that borrow from here, and waits for all of them. Inside a task of this pool
-    /// those that have not started run in place.
+    /// Runs `body`, in which tasks may be spawned that borrow from the environment, and waits for all of them. Inside a task of
+    /// this pool, tasks that have not started run in place.
     ///
     /// # Errors
     ///
-    /// The first task's [`TaskError`]; its siblings that had not started are cancelled then. [`TaskError::Cancelled`] where a
-    /// shutdown has cancelled some of them.
+    /// The [`TaskError`] of the first task that failed; its siblings that had not started are cancelled then.
+    /// [`TaskError::Cancelled`] if a shutdown has cancelled some of the tasks.
     ///
     /// # Panics
     ///
-    /// When `body` does, once all tasks are done.
+    /// If `body` panics, once all tasks are done.
     ///
     /// # Examples
     ///
@@ -236,11 +236,11 @@ impl ThreadPoolExecutor {
     ///
     /// # Errors
     ///
-    /// The first error of either kind; the siblings that had not started are cancelled then.
+    /// The first error of either kind; siblings that had not started are cancelled then.
     ///
     /// # Panics
     ///
-    /// When `body` does, once all tasks are done.
+    /// If `body` panics, once all tasks are done.
     pub fn try_scope<'env, E: Send, R>(
         &self,
         body: impl for<'scope> FnOnce(&'scope Scope<'scope, 'env, E>) -> R,
@@ -256,7 +256,7 @@ impl ThreadPoolExecutor {
         };
         let outcome: Result<R, Box<dyn Any + Send>> = catch_unwind(AssertUnwindSafe(|| body(&scope)));
         let error = if is_elsewhere(scope.handle.id()) {
-            // `body` has forked, and this is the copy: the threads that have borrowed are not here.
+            // `body` has forked, and this is the copy: the threads that have borrowed are not in this process.
             Some(TryMapError::Task(TaskError::Forked))
         } else {
             let guard = AbortOnUnwind;

@@ -1,4 +1,4 @@
-//! Who sleeps, who looks for work, and whom a submit wakes: the protocol of README.md, with its loom models.
+//! Which workers sleep, which search for work, and which one a submit wakes: the protocol of README.md, with its loom models.
 
 use std::{sync::Arc, time::Instant};
 
@@ -24,46 +24,46 @@ impl Sleeper {
     }
 }
 
-/// The lowest bits of the word: workers that look for work.
+/// The lowest bits of the word: workers that search for work.
 const SEARCHING: u64 = 1;
 const SEARCHING_MASK: u64 = (1 << 24) - 1;
-/// Then workers that are awake: they search or run a task, and do not block in one.
+/// The next bits: workers that are awake. They search or run a task, and do not block in one.
 const AWAKE: u64 = 1 << 24;
 const AWAKE_MASK: u64 = SEARCHING_MASK << 24;
-/// More workers than any system starts, and few enough to be counted in the word, with those that stand in, and to be
-/// reckoned with.
+/// More workers than any system starts, and few enough to be counted in the word, together with stand-ins, and to be
+/// calculated with.
 pub(super) const MOST_WORKERS: usize = 1 << 20;
-/// No more tasks are taken.
+/// The bit that says that no more tasks are taken.
 const SHUT: u64 = 1 << 62;
-/// No more tasks are run.
+/// The bit that says that no more tasks are run.
 const BROKEN: u64 = 1 << 63;
 
-/// What has come of the announcement of new tasks.
+/// The result of announcing new tasks.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Announced {
-    /// Somebody comes for them; so many workers are to be started to help, and count as awake and searching already.
+    /// A worker comes for them. The caller starts so many workers to help; they count as awake and searching already.
     Seen { start: usize },
-    /// The pool was closed before they were seen, perhaps, and perhaps nobody comes.
+    /// The pool was closed, perhaps before the tasks were seen, so that perhaps no worker comes.
     Closed,
 }
 
 /// Why a sleep ended.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Slept {
-    /// Somebody wants this worker to look for work. It counts as awake and searching again.
+    /// A thread wants this worker to search for work. It counts as awake and searching again.
     Called,
     /// The time is up. The worker does not count any more.
     TimedOut,
 }
 
-/// A worker that has lain down.
+/// A worker that is on the list of sleepers.
 struct Asleep {
     sleeper: Arc<Sleeper>,
-    /// Where it ran last.
+    /// The core on which it ran last.
     core: usize,
 }
 
-/// What whoever calls a worker does next.
+/// What the thread that calls a worker does next.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Caller {
     GoesOn,
@@ -72,9 +72,9 @@ enum Caller {
 
 pub(super) struct Sleep {
     word: AtomicU64,
-    /// How many may be awake.
+    /// How many workers may be awake.
     limit: AtomicU64,
-    /// In the order in which they lay down. The last is called first: its caches are warm, and the others may leave in time.
+    /// In the order in which they fell asleep. The last is called first: its caches are warm, and the others may leave in time.
     sleepers: Mutex<Vec<Asleep>>,
 }
 
@@ -85,36 +85,36 @@ impl Sleep {
 
     #[inline]
     pub(super) fn limit(&self) -> usize {
-        // ORDERING: a number that stands for itself; who changes it announces work afterwards.
+        // ORDERING: the number publishes no other memory; a thread that changes it announces work afterwards.
         usize::try_from(self.limit.load(Ordering::Relaxed)).unwrap_or(usize::MAX)
     }
 
     pub(super) fn set_limit(&self, limit: usize) {
-        // ORDERING: as in `limit`.
+        // ORDERING: the number publishes no other memory; the fence below orders it.
         self.limit.store(limit as u64, Ordering::Relaxed);
-        // The pair of the fence in `announce`: either who submits sees the new limit, or the caller sees the task.
+        // Pairs with the fence in `announce`: either a submitter sees the new limit, or the caller sees the task.
         fence(Ordering::SeqCst);
     }
 
     #[inline]
     pub(super) fn is_shut(&self) -> bool {
-        // ORDERING: a first look; what has to be exact is decided in `announce`.
+        // ORDERING: a first look; `announce` decides what has to be exact.
         self.word.load(Ordering::Relaxed) & SHUT != 0
     }
 
     pub(super) fn is_closed(&self) -> bool {
-        // ORDERING: as in `is_shut`.
+        // ORDERING: a first look; `announce` decides what has to be exact.
         self.word.load(Ordering::Relaxed) & (SHUT | BROKEN) != 0
     }
 
     #[inline]
     pub(super) fn awake(&self) -> usize {
-        // ORDERING: for those who watch.
+        // ORDERING: a number for statistics, which publishes nothing.
         usize::try_from((self.word.load(Ordering::Relaxed) & AWAKE_MASK) / AWAKE).unwrap_or(usize::MAX)
     }
 
     pub(super) fn searching(&self) -> usize {
-        // ORDERING: for those who watch.
+        // ORDERING: a number for statistics, which publishes nothing.
         usize::try_from(self.word.load(Ordering::Relaxed) & SEARCHING_MASK).unwrap_or(usize::MAX)
     }
 
@@ -123,26 +123,27 @@ impl Sleep {
         lock(&self.sleepers).len()
     }
 
-    /// Takes no more tasks. What was queued before is seen by who looks at the queues after this call.
+    /// Takes no more tasks. A thread that looks at the queues after this call sees the tasks that were queued before.
     pub(super) fn shut(&self) {
         self.word.fetch_or(SHUT, Ordering::SeqCst);
-        // The pair of the fence in `announce`.
+        // Pairs with the fence in `announce`.
         fence(Ordering::SeqCst);
     }
 
-    /// Runs no more tasks; as [`shut`](Self::shut).
+    /// Runs no more tasks; a look at the queues afterwards sees what was queued before, as after [`shut`](Self::shut).
     pub(super) fn break_off(&self) {
         self.word.fetch_or(BROKEN, Ordering::SeqCst);
         fence(Ordering::SeqCst);
     }
 
-    /// So many tasks were put into a queue: wakes as many workers as can be of use, unless somebody looks for work anyhow, or
-    /// nobody `is_needed` for them any more.
+    /// So many tasks were put into a queue: wakes as many workers as can be of use, unless a worker is searching anyhow, or no
+    /// worker `is_needed` for them any more.
     #[inline]
     pub(super) fn announce(&self, tasks: usize, is_needed: impl Fn() -> bool) -> Announced {
-        // Either the one who falls asleep (or shuts the pool) sees the task, or this thread sees the change of the word.
+        // Either the worker that falls asleep (or the thread that shuts the pool) sees the task, or this thread sees the changed
+        // word.
         fence(Ordering::SeqCst);
-        // ORDERING: ordered by the fence.
+        // ORDERING: the fence orders it.
         let word = self.word.load(Ordering::Relaxed);
         if word & (SHUT | BROKEN) != 0 {
             return Announced::Closed;
@@ -153,7 +154,7 @@ impl Sleep {
         Announced::Seen { start: self.call(tasks, is_needed, Caller::GoesOn) }
     }
 
-    /// As [`announce`](Self::announce), from inside the pool: tasks that are queued are run even after a shutdown.
+    /// Like [`announce`](Self::announce), from inside the pool: queued tasks are run even after a shutdown.
     pub(super) fn wake_for(&self, tasks: usize) -> usize {
         fence(Ordering::SeqCst);
         self.call(tasks, || true, Caller::GoesOn)
@@ -161,13 +162,14 @@ impl Sleep {
 
     #[cold]
     fn call(&self, tasks: usize, is_needed: impl Fn() -> bool, caller: Caller) -> usize {
-        // ORDERING: Acquire: who sees that a worker has stopped searching, because it has found the task, sees that it has.
+        // ORDERING: Acquire: a thread that sees that a worker has stopped searching, because it has found the task, sees that it
+        // has it.
         let mut word = self.word.load(Ordering::Acquire);
         let called = loop {
             let searching = word & SEARCHING_MASK;
             let awake = (word & AWAKE_MASK) / AWAKE;
             let wanted = (tasks as u64).saturating_sub(searching).min((self.limit() as u64).saturating_sub(awake));
-            // After the look at the word: who takes the task from now on was not searching then, or changes the word first.
+            // After the look at the word: a worker that takes the task from now on was not searching, or changes the word first.
             if wanted == 0 || !is_needed() {
                 return 0;
             }
@@ -193,7 +195,7 @@ impl Sleep {
         called - woken.len()
     }
 
-    /// As [`wake_for`](Self::wake_for), for one worker, from one whose task is about to block.
+    /// Like [`wake_for`](Self::wake_for), for one task, called by a worker whose task is about to block.
     pub(super) fn wake_stand_in(&self) -> usize {
         fence(Ordering::SeqCst);
         self.call(1, || true, Caller::Blocks)
@@ -202,7 +204,7 @@ impl Sleep {
     /// A worker that was called could not be started.
     pub(super) fn note_failed_start(&self) {
         self.word.fetch_sub(AWAKE + SEARCHING, Ordering::SeqCst);
-        // The pair of the fence in `announce`: who has counted on the call has queued what the caller now finds.
+        // Pairs with the fence in `announce`: a thread that has counted on the call has queued the task that the caller now finds.
         fence(Ordering::SeqCst);
     }
 
@@ -210,12 +212,12 @@ impl Sleep {
         self.word.fetch_add(SEARCHING, Ordering::SeqCst);
     }
 
-    /// The worker has found something. `true` when nobody searches now: then it has to look whether there is more, and
-    /// call for it, because those who submitted meanwhile counted on the search.
+    /// The worker has found a task. `true` if no worker searches now: then it has to look whether there is more work, and call a
+    /// worker for it, because submitters counted on the search meanwhile.
     pub(super) fn end_search(&self) -> bool {
         let last = self.word.fetch_sub(SEARCHING, Ordering::SeqCst) & SEARCHING_MASK == SEARCHING;
         if last {
-            // The pair of the fence in `announce`, as everywhere before a look at the queues.
+            // Pairs with the fence in `announce`; every look at the queues has one before it.
             fence(Ordering::SeqCst);
         }
         last
@@ -225,7 +227,7 @@ impl Sleep {
     /// [gets up](Self::cancel_park) or [sleeps](Self::sleep).
     pub(super) fn prepare_to_park(&self, me: &Arc<Sleeper>) {
         let mut sleepers = lock(&self.sleepers);
-        // ORDERING: only set by those who find it in the list, under the lock.
+        // ORDERING: only threads that find it in the list, under the lock, set it.
         me.called.store(false, Ordering::Relaxed);
         sleepers.push(Asleep { sleeper: Arc::clone(me), core: sys::current_core() });
         self.word.fetch_sub(AWAKE + SEARCHING, Ordering::SeqCst);
@@ -233,16 +235,16 @@ impl Sleep {
         fence(Ordering::SeqCst);
     }
 
-    /// There is work after all: `true` when this worker is awake and searches again. Otherwise somebody else takes care of it:
-    /// one who searches, one who has counted a call and is about to make it (perhaps to this worker, which therefore stays on
-    /// the list), or as many are awake as may be, one of whom was called since.
+    /// There is work after all: `true` if this worker is awake and searches again. Otherwise another thread takes care of the work:
+    /// a worker that searches, a thread that has counted a call and is about to make it (perhaps to this worker, which therefore
+    /// stays on the list), or, if as many workers are awake as may be, one that was called since.
     pub(super) fn cancel_park(&self, me: &Arc<Sleeper>) -> bool {
         let mut sleepers = lock(&self.sleepers);
         let Some(place) = sleepers.iter().rposition(|asleep| Arc::ptr_eq(&asleep.sleeper, me)) else {
-            // Called, and counted.
+            // The worker was called, and is counted.
             return true;
         };
-        // ORDERING: what others change of the word later, they do before they look at the queues themselves.
+        // ORDERING: threads that change the word later look at the queues themselves after the change.
         let mut word = self.word.load(Ordering::Relaxed);
         while word & SEARCHING_MASK == 0 && (word & AWAKE_MASK) / AWAKE < self.limit() as u64 {
             let more = word + AWAKE + SEARCHING;
@@ -257,10 +259,10 @@ impl Sleep {
         false
     }
 
-    /// Sleeps until somebody calls.
+    /// Sleeps until a thread calls this worker.
     pub(super) fn sleep(&self, me: &Arc<Sleeper>, deadline: Option<Instant>) -> Slept {
         loop {
-            // ORDERING: Acquire pairs with the Release of who called.
+            // ORDERING: Acquire pairs with the Release of the thread that called.
             if me.called.load(Ordering::Acquire) {
                 return Slept::Called;
             }
@@ -271,21 +273,21 @@ impl Sleep {
         }
     }
 
-    /// Takes a worker that has lain down out of the list for good; `false` when it was called meanwhile, counts as awake and
-    /// searching, and is relied on.
+    /// Takes a sleeping worker out of the list for good; `false` if it was called meanwhile: then it counts as awake and searching,
+    /// and other threads rely on it.
     pub(super) fn leave(&self, me: &Arc<Sleeper>) -> bool {
         let mut sleepers = lock(&self.sleepers);
         let place = sleepers.iter().position(|asleep| Arc::ptr_eq(&asleep.sleeper, me));
         place.map(|place| sleepers.remove(place)).is_some()
     }
 
-    /// Calls everybody who sleeps, over the limit if need be, so that they see what has changed.
+    /// Calls all sleeping workers, over the limit if need be, so that they see what has changed.
     pub(super) fn wake_all(&self) {
         let mut sleepers = lock(&self.sleepers);
         let woken = std::mem::take(&mut *sleepers);
         for Asleep { sleeper, .. } in &woken {
             self.word.fetch_add(AWAKE + SEARCHING, Ordering::SeqCst);
-            // ORDERING: as in `call`.
+            // ORDERING: Release hands over what this thread has changed; the sleeper looks with Acquire.
             sleeper.called.store(true, Ordering::Release);
         }
         drop(sleepers);
@@ -296,10 +298,13 @@ impl Sleep {
         }
     }
 
-    /// A worker's task blocks; another worker may be awake instead. The caller then looks whether there is work to call for.
+    /// A worker's task blocks; another worker may be awake instead. The caller then looks whether there is work to call one for.
     pub(super) fn begin_wait(&self) {
         let before = self.word.fetch_sub(AWAKE, Ordering::SeqCst);
-        debug_assert!(before & AWAKE_MASK != 0, "who blocks was awake: below zero it would take the other bits along");
+        debug_assert!(
+            before & AWAKE_MASK != 0,
+            "a worker that blocks was awake: below zero it would take the other bits along"
+        );
         fence(Ordering::SeqCst);
     }
 
@@ -311,15 +316,15 @@ impl Sleep {
         self.awake() > self.limit()
     }
 
-    /// Lets a worker that does not search lie down if more are awake than may be. As after [`prepare_to_park`](Self::prepare_to_park), it
-    /// then looks at all queues; but whatever is there is for others.
+    /// Lets a worker that does not search lie down if more workers are awake than may be. As after
+    /// [`prepare_to_park`](Self::prepare_to_park), the worker then looks at all queues, but leaves the tasks there to the others.
     pub(super) fn park_if_over_limit(&self, me: &Arc<Sleeper>) -> bool {
         let mut sleepers = lock(&self.sleepers);
         let mut word = self.word.load(Ordering::Relaxed);
         while (word & AWAKE_MASK) / AWAKE > self.limit() as u64 {
             match self.word.compare_exchange_weak(word, word - AWAKE, Ordering::SeqCst, Ordering::Relaxed) {
                 Ok(_) => {
-                    // ORDERING: as in `prepare_to_park`.
+                    // ORDERING: only threads that find it in the list, under the lock, set it.
                     me.called.store(false, Ordering::Relaxed);
                     sleepers.push(Asleep { sleeper: Arc::clone(me), core: sys::current_core() });
                     drop(sleepers);
@@ -333,12 +338,12 @@ impl Sleep {
     }
 }
 
-/// Takes the one off the list that fell asleep last on another core than the caller's (`here`), if he goes on; on his own, if
-/// that is about to be free.
+/// Takes a worker off the list. If the caller continues, takes the worker that fell asleep last on another core than the caller's
+/// (`here`); if the caller's core is about to be free, one that ran on that core.
 ///
-/// A scheduler wakes a thread on the core where it ran last, if it sees no other one idle. In a virtual machine it sees none:
-/// a halted virtual core may not be there at once, and does not count as idle. Then a worker that last ran on the core of who
-/// calls it waits behind him for milliseconds, while the other core sleeps.
+/// A scheduler wakes a thread on the core where it ran last, if it sees no other core idle. In a virtual machine it sees none:
+/// a halted virtual core may not be there at once, and does not count as idle. Then a worker that last ran on the caller's core
+/// waits behind the caller for milliseconds, while the other core sleeps.
 fn take_sleeper(sleepers: &mut Vec<Asleep>, here: usize, caller: Caller) -> Option<Arc<Sleeper>> {
     let suits = |asleep: &Asleep| (asleep.core == here) == (caller == Caller::Blocks);
     let last = sleepers.len().checked_sub(1)?;
@@ -346,7 +351,7 @@ fn take_sleeper(sleepers: &mut Vec<Asleep>, here: usize, caller: Caller) -> Opti
     Some(sleepers.remove(place).sleeper)
 }
 
-/// Every interleaving of README.md's protocol with a queue that is only a number, by loom.
+/// All interleavings of README.md's protocol with a queue that is only a number, by loom.
 #[cfg(all(test, loom))]
 mod loom_models {
     use loom::{
@@ -360,7 +365,7 @@ mod loom_models {
         idle: Sleep,
         queued: AtomicUsize,
         ran: AtomicUsize,
-        /// Of workers that a submit has started.
+        /// The threads of workers that a submit has started.
         started: Mutex<Vec<thread::JoinHandle<()>>>,
     }
 
@@ -374,7 +379,7 @@ mod loom_models {
             })
         }
 
-        /// As weak as the real queues are: what is not ordered here is ordered by the protocol, or by nothing.
+        /// As weak as the real queues are: only the protocol orders it.
         fn has_work(&self) -> bool {
             self.queued.load(Ordering::Relaxed) > 0
         }
@@ -384,7 +389,7 @@ mod loom_models {
             self.queued.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).is_ok()
         }
 
-        /// `false` when it was refused.
+        /// `false` if the task was refused.
         fn submit(this: &LoomArc<Self>) -> bool {
             if this.idle.is_closed() {
                 return false;
@@ -399,12 +404,12 @@ mod loom_models {
                     }
                     true
                 }
-                // Taken back, unless somebody has it already.
+                // Taken back, unless a worker has it already.
                 Announced::Closed => !this.take(),
             }
         }
 
-        /// The life of a worker, as in `worker.rs`. Each step is taken by the same rules.
+        /// The life of a worker, as in `worker.rs`, with the same rules for each step.
         fn serve(this: &LoomArc<Self>) {
             let me = Arc::new(Sleeper::new());
             me.enter();
@@ -487,7 +492,7 @@ mod loom_models {
             pool.idle.shut();
             pool.idle.wake_all();
             worker.join().unwrap();
-            // As in `Pool::shut_down`: the submitter may not have come to its announcement yet.
+            // The submitter may not have come to its announcement yet, which `Pool::shut_down` handles in the same way.
             if pool.idle.awake() == 0 && pool.has_work() && pool.idle.wake_for(1) == 1 {
                 Pool::serve(&pool);
             }

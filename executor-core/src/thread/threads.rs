@@ -1,4 +1,4 @@
-//! The threads of a pool: how many there are, and what is left to be joined.
+//! The threads of a pool: how many there are, and which of them are left to be joined.
 
 use std::{cell::Cell as StdCell, collections::HashMap, sync::Arc, thread::JoinHandle};
 
@@ -7,7 +7,7 @@ use crossbeam_deque::Worker as Deque;
 use super::{queue::Queues, worker_shared::WorkerShared};
 use crate::future::TaskRef;
 
-/// What a worker leaves to the next one.
+/// What a worker leaves to the worker that comes after it.
 pub(super) struct WorkerSlot {
     pub(super) deque: Deque<TaskRef>,
     pub(super) member: Arc<WorkerShared>,
@@ -25,12 +25,12 @@ pub(super) struct Threads {
     /// Threads that exist.
     pub(super) live: usize,
     pub(super) handles: HashMap<u64, Thread>,
-    /// Threads that have left the pool, and that somebody joins at the moment.
+    /// Threads that have left the pool, and that a thread is joining.
     pub(super) joining: usize,
     pub(super) next: u64,
-    /// Of workers that have left.
+    /// The slots of workers that have left.
     pub(super) slots: Vec<WorkerSlot>,
-    /// All that there ever were.
+    /// All workers that there ever were.
     pub(super) members: Vec<Arc<WorkerShared>>,
 }
 
@@ -46,7 +46,7 @@ pub(super) struct Thread {
 }
 
 impl Thread {
-    /// Whether there is nothing left of it to wait for; std says that of one whose thread-locals are yet to be dropped.
+    /// Whether the thread has ended, including the destructors of its thread-locals, which std's `is_finished` does not wait for.
     pub(super) fn is_gone(&self) -> bool {
         Arc::strong_count(&self.life) == 1
     }

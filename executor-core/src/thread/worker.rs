@@ -18,24 +18,24 @@ use super::{
 };
 use crate::future::{Cell, TaskRef, end_if_elsewhere, note_asleep, note_awake, spin_for_work};
 
-/// After so many tasks of its own deque a worker takes one from outside first, so that tasks which keep on submitting do not
-/// starve the others.
+/// After so many tasks of its own deque a worker takes one from outside first, so that tasks that keep submitting do not starve
+/// the others.
 const FAIRNESS: u32 = 61;
 
-/// What stands in the deque of a worker that has begun nothing for so long goes before what came from outside. Less would take
-/// from a task what it is about to run in place.
+/// Tasks in the deque of a worker that has begun none for this long go before tasks from outside. With less time, other workers
+/// would take tasks that their submitter is about to run in place.
 const STUCK: Duration = Duration::from_micros(100);
 
-/// A worker that looks for work does so once in so many turns.
+/// A worker that searches for work makes one look in so many turns.
 const SEARCH_ROUNDS: u32 = 16;
 
-/// A worker that has done its tasks waits for so many turns, about a microsecond, before it looks outside again, where tasks
-/// have come in numbers for so many times in a row. Each look takes the queue's cache lines from who submits; one who is left
-/// alone for a moment gets ahead, and submits faster by up to a half.
+/// A worker that has done its tasks waits for so many turns, about a microsecond, before it looks outside again, if several tasks
+/// at once have come from there a few times in a row. Each look takes the queue's cache lines from the submitting thread; a thread
+/// that is left alone for a moment gets ahead, and submits faster by up to a half.
 const RUNS_BEFORE_LOOK: u32 = 32;
 const BUSY_LOOKS: u32 = 4;
 
-/// So many workers sleep, beyond twice as many as may be awake, before one that is done leaves at once.
+/// So many workers sleep, beyond twice as many as may be awake, before a worker without tasks leaves at once.
 const STAND_INS: usize = 16;
 
 /// A worker as its own thread sees it.
@@ -44,28 +44,28 @@ pub(super) struct Worker {
     slot: WorkerSlot,
     /// All workers, this one included.
     neighbors: RefCell<Vec<Neighbor>>,
-    /// How many tasks each had put into its deque when that was last found empty.
+    /// How many tasks each had put into its deque when the deque was last found empty.
     empty_at: RefCell<Vec<u64>>,
-    /// Which of them it looks at to see whether it is stuck; and how many tasks that one had begun, and since when.
+    /// Which of them this worker watches, to see whether it is stuck; how many tasks that one had begun, and since when.
     watched: StdCell<usize>,
     seen: StdCell<Option<(u64, Instant)>>,
-    /// Where the next search begins; moves, so that not all search in the same order.
+    /// Where the next search begins. It moves, so that workers do not all search in the same order.
     first: StdCell<usize>,
-    /// Tasks that run in this thread, one within the other.
+    /// The number of tasks that run on this thread, nested in one another.
     depth: StdCell<u32>,
-    /// Whether the last task left this worker as one that searches.
+    /// Whether the last task left this worker counted as searching.
     searches_early: StdCell<bool>,
-    /// Whether it runs a task of its own, not one in place in a hook or a destructor: only then somebody asks for the above.
+    /// Whether it runs a task from `run`, and not one in place in a hook or a destructor: only `run` reads `searches_early`.
     in_run: StdCell<bool>,
     /// How many times in a row several tasks had come from outside.
     bursts: StdCell<u32>,
-    /// With so many in its deque it looks for those that are over; and how many there were when it last did.
+    /// The length of its deque at which it searches for tasks that are over; it depends on how many were left the last time.
     bearable: StdCell<usize>,
     over_before: StdCell<u64>,
 }
 
 thread_local! {
-    /// The worker that this thread is, as long as it serves.
+    /// The worker that this thread is, for as long as it serves.
     static CURRENT: StdCell<*const Worker> = const { StdCell::new(ptr::null()) };
 }
 
@@ -77,7 +77,7 @@ pub(super) fn with_worker_of<R>(pool: u64, show: impl FnOnce(Option<&Worker>) ->
     show(worker.filter(|worker| worker.pool.id == pool))
 }
 
-/// Takes the pointer away, however the worker ends.
+/// Takes the pointer away, whatever way the worker ends.
 struct Serving;
 
 impl Drop for Serving {
@@ -88,7 +88,7 @@ impl Drop for Serving {
 }
 
 impl Worker {
-    /// The life of a worker between its initializer and its exit hook; gives its slot back.
+    /// The life of a worker between its initializer and its exit hook; returns its slot.
     pub(super) fn serve(pool: Arc<Pool>, slot: WorkerSlot, begin: impl FnOnce()) -> WorkerSlot {
         slot.member.sleeper.enter();
         let worker = Self {
@@ -130,12 +130,12 @@ impl Worker {
         }
     }
 
-    /// Takes what is over out of this worker's deque, if that may be as many as can still be run.
+    /// Takes tasks that are over out of this worker's deque, if there may be as many of them as of tasks that can still be run.
     #[cold]
     fn sweep(&self) {
         let (deque, outside) = (&self.slot.deque, &self.pool.outside);
         let length = deque.len();
-        // ORDERING: numbers that stand for themselves.
+        // ORDERING: the numbers publish no other memory.
         let over = [&outside.cancelled, &outside.expired, &self.counters().tombstones_made];
         let over: u64 = over.iter().map(|counter| counter.load(Ordering::Relaxed)).sum();
         if over - self.over_before.get() < length as u64 / 2 {
@@ -154,14 +154,14 @@ impl Worker {
         }
         found.into_iter().for_each(let_go);
         if has_left {
-            // As in `take_back`: they were in no queue for a moment.
+            // They were in no queue for a moment, so a worker that has looked meanwhile has to look again.
             count(&self.slot.member.pushed.0);
             self.pool.call(1);
         }
     }
 
-    /// Takes a task out of this worker's deque if it is the one that came last, as it is when a task waits for what it has
-    /// just submitted.
+    /// Takes a task out of this worker's deque if it is the one that came last. It is if a task waits for the one that it has just
+    /// submitted.
     #[inline]
     pub(super) fn take_back(&self, cell: &Cell) -> Option<TaskRef> {
         let last = self.slot.deque.pop()?;
@@ -170,21 +170,22 @@ impl Worker {
             self.pool.unmark_cancelled();
             return Some(last);
         }
-        // Counted again, and somebody called: who has looked meanwhile has found the deque empty, and may have lain down.
+        // Counted again, and a worker is called: one that has looked meanwhile has found the deque empty, and may have fallen
+        // asleep.
         self.push(last);
         self.pool.call(1);
         None
     }
 
-    /// Runs the user's code that comes before the first task. It may take its time, and wait for another worker or for a task:
-    /// nobody may count on this worker's search meanwhile.
+    /// Runs the user's code that comes before the first task. It may take its time, and may wait for another worker or for a task:
+    /// no thread may count on this worker's search meanwhile.
     fn begin(&self, begin: impl FnOnce()) {
         let (pool, idle) = (&self.pool, &self.pool.idle);
         if !pool.config.has_beginning() {
             return begin();
         }
         pool.beginning.fetch_add(1, Ordering::SeqCst);
-        // Each one that begins will look for a task: more than they can take is for others.
+        // Each worker that begins will search for a task; tasks beyond that number are for other workers.
         if idle.end_search() && pool.queues.len() > pool.beginning.load(Ordering::SeqCst) {
             pool.call(1);
         }
@@ -195,7 +196,7 @@ impl Worker {
 
     fn work(&self) {
         let idle = &self.pool.idle;
-        // Who started this worker has counted it as one that searches.
+        // The thread that started this worker has counted it as searching.
         let mut searching = true;
         let mut since_outside = 0;
         loop {
@@ -221,11 +222,11 @@ impl Worker {
         }
     }
 
-    /// Runs a task; says whether this worker counts as one that searches since.
+    /// Runs a task; returns whether this worker has counted as searching since its end.
     fn run(&self, task: TaskRef) -> bool {
         self.in_run.set(true);
         let ran = self.pool.run(&task);
-        // The user's code that has been told of the task may have forked.
+        // The user's code that was told of the task may have forked.
         end_if_elsewhere(self.pool.id);
         self.in_run.set(false);
         if !ran {
@@ -237,7 +238,7 @@ impl Worker {
         }
         let Some(task) = task.release_unless_last() else { return true };
         if task.is_unwanted() {
-            // Its destructor may take its time, and whoever submits must not count on this worker meanwhile.
+            // Its destructor may take its time, and a submitter must not count on this worker meanwhile.
             if self.pool.idle.end_search() && self.has_work() {
                 self.pool.call(1);
             }
@@ -246,11 +247,11 @@ impl Worker {
         true
     }
 
-    /// A task begins in this worker's thread.
+    /// A task begins on this worker's thread.
     #[inline]
     pub(super) fn begins(&self) {
         if self.depth.get() > 0 || !self.in_run.get() {
-            // In the place of one that waits for it.
+            // It runs in place of a wait for it.
             count(&self.counters().tombstones_made);
             self.pool.mark_cancelled();
         } else {
@@ -259,8 +260,8 @@ impl Worker {
         self.depth.set(self.depth.get() + 1);
     }
 
-    /// A task of this worker is about to be done, and who waits for it may submit the next one at once. If there is nothing
-    /// else to do, this worker counts as one that searches from now on, so that nobody is woken in its place.
+    /// A task of this worker is about to be done, and its waiter may submit the next one at once. If there is no other work, this
+    /// worker counts as searching from now on, so that no other worker is woken in its place.
     #[inline]
     pub(super) fn ends(&self) {
         self.depth.set(self.depth.get() - 1);
@@ -275,10 +276,10 @@ impl Worker {
         }
     }
 
-    /// The user's code runs after the task's end, and may wait for a task that nobody comes for as long as this worker counts as one
-    /// that searches; says whether it did.
+    /// The user's code runs after the task's end, and may wait for a task that no worker comes for as long as this one counts as
+    /// searching. Returns whether it did.
     pub(super) fn stop_search(&self) -> bool {
-        // What the code runs in place does not begin a search either.
+        // A task that the code runs in place does not begin a search either.
         self.depth.set(self.depth.get() + 1);
         let searched = self.searches_early.take();
         if searched && self.pool.idle.end_search() && self.has_work() {
@@ -295,7 +296,7 @@ impl Worker {
         }
     }
 
-    /// The next task, or `None` when there is none; then this worker counts as one that searches.
+    /// The next task; `None` if there is none, and then this worker counts as searching.
     fn next(&self, searching: &mut bool, since_outside: &mut u32) -> Option<TaskRef> {
         let queues = &self.pool.queues;
         let deque = &self.slot.deque;
@@ -336,15 +337,15 @@ impl Worker {
     fn pop_outside(&self) -> Option<TaskRef> {
         let (first, moved) = self.pool.queues.pop_outside()?;
         if moved > 0 {
-            // Where there is more than can be moved at once, who submits is far ahead.
+            // If there is more than can be moved at once, the submitter is far ahead.
             let is_burst = (2..BATCH).contains(&moved);
             self.bursts.set(if is_burst { self.bursts.get().saturating_add(1) } else { 0 });
         }
         Some(first)
     }
 
-    /// A task that stands in the deque of a worker that is stuck, and whose turn would otherwise come when nothing comes from
-    /// outside any more. Looks at one worker at a time, so that it costs the same however many there are.
+    /// A task in the deque of a stuck worker, which would otherwise have its turn when no more tasks come from outside. Looks at
+    /// one worker at a time, so that it costs the same for any number of workers.
     fn relieve(&self) -> Option<TaskRef> {
         let mut neighbors = self.neighbors.borrow_mut();
         self.pool.queues.refresh(&mut neighbors);
@@ -356,14 +357,14 @@ impl Worker {
             self.seen.set(None);
         };
         let neighbor = neighbors.get(watched)?;
-        // ORDERING: Acquire: what is counted is in the deque. It is looked at again when the count has changed.
+        // ORDERING: Acquire: a task that is counted is in the deque. The deque is looked at again when the count has changed.
         let pushed = neighbor.member.pushed.0.load(Ordering::Acquire);
         if empty_at[watched] == pushed || neighbor.deque.is_empty() {
             empty_at[watched] = pushed;
             next();
             return None;
         }
-        // ORDERING: a number to be compared with itself.
+        // ORDERING: the number is only compared with its earlier value.
         let begun = neighbor.member.counters.started.load(Ordering::Relaxed);
         match self.seen.get() {
             Some((before, since)) if before == begun => {
@@ -384,7 +385,7 @@ impl Worker {
         }
     }
 
-    /// From the workers in turn, the oldest that one has: where tasks split, that is the largest.
+    /// Steals from the workers in turn, the oldest task of one: if tasks split, that is the largest.
     fn steal(&self) -> Option<TaskRef> {
         let mut neighbors = self.neighbors.borrow_mut();
         self.pool.queues.refresh(&mut neighbors);
@@ -400,14 +401,14 @@ impl Worker {
         self.pool.queues.has_work(&neighbors)
     }
 
-    /// Looks for a while, sleeps until it is called; `false` when this worker is to end.
+    /// Searches for a while, then sleeps until it is called; `false` if this worker is to end.
     fn rest(&self) -> bool {
         let pool = &*self.pool;
         let (idle, sleeper) = (&pool.idle, &self.slot.member.sleeper);
-        // One of the pool looks; the others sleep at once.
+        // One worker of the pool spins; the others sleep at once.
         if pool.begin_spin() {
-            // Not at every turn: each look takes the queue's cache line from who submits, and the later it finds something the
-            // more that is.
+            // Not at every turn: each look takes the queue's cache line from the submitting thread, and a later look finds more
+            // tasks at once.
             let mut turn = 0_u32;
             let found = spin_for_work(|| {
                 turn += 1;
@@ -422,12 +423,12 @@ impl Worker {
         (self.has_work() && idle.cancel_park(sleeper)) || self.sleep()
     }
 
-    /// Sleeps, having lain down; `false` when this worker is to end.
+    /// Sleeps after it has put itself on the list; `false` if this worker is to end.
     fn sleep(&self) -> bool {
         let pool = &*self.pool;
         let (idle, sleeper) = (&pool.idle, &self.slot.member.sleeper);
-        // Those that stand in for others stay for a while as well: waits come in numbers, and a thread that starts costs more
-        // than one that wakes, and starts on any core.
+        // Stand-ins stay for a while as well: waits come in numbers, and a thread that starts costs more than one that wakes, and
+        // starts on any core.
         if idle.is_shut() || idle.sleeping() > 2 * idle.limit() + STAND_INS {
             return !idle.leave(sleeper);
         }
@@ -438,7 +439,7 @@ impl Worker {
         slept == Slept::Called
     }
 
-    /// Lies down if more workers are awake than may be, and leaves its tasks to them.
+    /// Lies down if more workers are awake than may be, and leaves its tasks to the others.
     fn step_back(&self) -> bool {
         while let Some(task) = self.slot.deque.pop() {
             self.pool.queues.push(task);

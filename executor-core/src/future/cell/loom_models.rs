@@ -260,7 +260,7 @@ fn a_thread_with_both_references_claims_alone_or_as_one_of_many() {
         if claimed {
             task.touch();
         }
-        assert!(!alone || task.cell.is_held_once(), "nobody else can ever look");
+        assert!(!alone || task.cell.is_held_once(), "no other holder can ever look");
         claimed
     };
     let watch = |task: &Held| {

@@ -1,4 +1,4 @@
-//! Where the answers go: the memory of the vector to be, each chunk at its place, whoever writes it and whenever.
+//! Where the answers go: the memory of the future vector, each chunk at its place, whatever worker writes it and whenever.
 
 #[cfg(target_os = "linux")]
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -13,24 +13,24 @@ use crate::{
     panic,
 };
 
-/// Locks what no panic leaves half changed.
+/// Locks a mutex whose data no panic leaves half changed.
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Large results have the system back their memory a block at a time, and a block ahead of where the workers write. Otherwise
-/// all of them have page faults side by side, and wait for one another in the kernel.
+/// The memory of large results is populated by the system a block at a time, a block ahead of where the workers write. Otherwise
+/// all workers have page faults side by side, and wait for one another in the kernel.
 #[cfg(target_os = "linux")]
 const BLOCK: usize = 1 << 20;
 
 /// Where the answers go.
 pub(super) struct Output<R> {
     memory: Mutex<Memory<R>>,
-    /// Which places are filled: begin and length of each chunk.
+    /// Which places are filled: the begin and the length of each chunk.
     filled: Mutex<Vec<(usize, usize)>>,
-    /// Answers beyond the capacity, by the place of their first.
+    /// Answers beyond the capacity, by the place of the first of them.
     beyond: Mutex<Vec<(usize, Vec<R>)>>,
-    /// Bytes from the start on for which somebody has seen to it that they are backed.
+    /// The number of bytes, from the start, whose population a worker has taken on.
     #[cfg(target_os = "linux")]
     populated: AtomicUsize,
 }
@@ -42,7 +42,7 @@ struct Memory<R> {
 }
 
 impl<R> Memory<R> {
-    /// Memory for so many, or none if there is not that much.
+    /// Allocates memory for so many answers, or none if there is not that much.
     fn with_capacity(capacity: usize) -> Self {
         let mut memory = Vec::<R>::new();
         let _ = memory.try_reserve_exact(capacity);
@@ -57,7 +57,7 @@ impl<R> Memory<R> {
 
 // SAFETY: the memory is owned, and no place in it is written by two threads: each chunk has places of its own.
 unsafe impl<R: Send> Send for Output<R> {}
-// SAFETY: as above; nothing is read before all who write are done.
+// SAFETY: the memory is owned, and no place in it is written by two threads; it is not read before all writers are done.
 unsafe impl<R: Send> Sync for Output<R> {}
 
 impl<R> Output<R> {
@@ -91,14 +91,14 @@ impl<R> Output<R> {
             let outcome = panic::catch(|| {
                 left.by_ref().for_each(|item| {
                     let value = call(item);
-                    // SAFETY: within the memory, as above: there are as many places as items.
+                    // SAFETY: the place is within the memory, which has as many places as there are items.
                     let place = unsafe { place.add(done) };
                     // SAFETY: the place belongs to this chunk, and is empty.
                     unsafe { place.write(value) };
                     done += 1;
                 });
             });
-            // Before a lock that others may have held when a copy was made.
+            // Checked before a lock that a thread may have held when a copy of the process was made.
             end_if_elsewhere(current_pool());
             lock(&self.filled).push((first, done));
             outcome
@@ -115,7 +115,7 @@ impl<R> Output<R> {
         outcome.map_err(|error| (first + done, error))
     }
 
-    /// Sees to it that memory is there for so many answers and those that will come next.
+    /// Populates memory for so many answers and for those that will come next.
     #[cfg(target_os = "linux")]
     fn populate(&self, start: *mut R, capacity: usize, places: usize) {
         let bytes = capacity * size_of::<R>();
@@ -123,7 +123,7 @@ impl<R> Output<R> {
             return;
         }
         let wanted = bytes.min(places * size_of::<R>() + BLOCK);
-        // ORDERING: shares out work; whoever comes too early has page faults.
+        // ORDERING: only shares out work; a worker that comes too early has page faults.
         let mut populated = self.populated.load(Ordering::Relaxed);
         while populated < wanted {
             let end = bytes.min(populated + BLOCK);
@@ -131,7 +131,7 @@ impl<R> Output<R> {
                 Ok(_) => {
                     // SAFETY: the block is within the memory.
                     let block = unsafe { start.cast::<u8>().add(populated) };
-                    // SAFETY: as above.
+                    // SAFETY: the block is within the memory, which this output owns.
                     unsafe { crate::sys::populate(block, end - populated) };
                     populated = end;
                 }
@@ -140,13 +140,13 @@ impl<R> Output<R> {
         }
     }
 
-    /// The answers, in order. All that were begun are done.
+    /// Returns the answers, in order. Every item that was begun is done.
     pub(super) fn take(&self) -> Vec<R> {
         let filled = std::mem::take(&mut *lock(&self.filled));
         let length = filled.iter().map(|(_, length)| length).sum();
         let Memory { start, capacity } = lock(&self.memory).take();
-        // SAFETY: the memory came from a vector of this capacity. MapBackend are given out in order, and the first one that does
-        // not fit is followed by others that do not, so the filled places are the first ones, without a gap.
+        // SAFETY: the memory came from a vector of this capacity. Chunks are given out in order, and the first one that does not
+        // fit is followed by others that do not, so the filled places are the first ones, without a gap.
         let mut values = unsafe { Vec::from_raw_parts(start, length, capacity) };
         let mut beyond = std::mem::take(&mut *lock(&self.beyond));
         beyond.sort_unstable_by_key(|(first, _)| *first);
@@ -163,7 +163,7 @@ impl<R> Drop for Output<R> {
                 for place in first..first + length {
                     // SAFETY: the place is within the memory.
                     let place = unsafe { start.add(place) };
-                    // SAFETY: it is filled, and nobody has taken the answer.
+                    // SAFETY: the place is filled, and the answer was not taken.
                     panic::contain(|| unsafe { place.drop_in_place() });
                 }
             }

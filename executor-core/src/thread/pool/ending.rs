@@ -21,12 +21,12 @@ impl Pool {
             return;
         }
         self.idle.set_limit(workers);
-        // No more than can be of use: threads start here, one after the other.
+        // No more than are of use: threads start here, one after the other.
         let queued = self.queues.len();
         if queued > 0 {
             self.call(queued.min(workers));
         }
-        // Those that are too many find out and leave.
+        // Surplus workers notice, and leave.
         self.idle.wake_all();
     }
 
@@ -38,7 +38,7 @@ impl Pool {
         self.idle.shut();
         let mut report = ShutdownReport::default();
         if how != Shutdown::Drain {
-            // ORDERING: as in `run`.
+            // ORDERING: Relaxed: no thread reads other memory because of the flag; see `run`.
             self.cancels_queued.store(true, Ordering::Relaxed);
             let queue = self.queues.drain();
             report.cancelled = queue.iter().filter(|task| task.cancel()).count();
@@ -52,15 +52,15 @@ impl Pool {
         if let Some(capacity) = &self.capacity {
             capacity.close();
         }
-        // A worker that waits for its own end would wait for ever.
+        // A worker that waits for the end of its own pool would wait for ever.
         if current_pool() != self.id {
-            // One of another pool has a stand-in there, for whom tasks of this one may be waiting.
+            // A worker of another pool has a stand-in there, and tasks of this pool may be waiting for that stand-in.
             let here = BlockingGuard::begin();
             loop {
-                // Before the lock: what that starts takes the same lock of another pool, whose shutdown may wait for this one's.
+                // Before the lock: starting stand-ins takes the same lock of another pool, whose shutdown may wait for this pool's.
                 let until = here.until(end);
                 let mut threads = self.threads();
-                // A submit that was first may not have called anybody yet: its task is seen here, because `shut` came before.
+                // A submit that came before `shut` may not have called a worker yet: its task is seen here.
                 if threads.live == 0 && self.idle.awake() == 0 {
                     if self.queues.has_any_work() {
                         drop(threads);
@@ -83,7 +83,7 @@ impl Pool {
                 drop(sleep_until(&self.ended, threads, until));
             }
         }
-        // ORDERING: as in `run`. Once a worker has ended its count is seen, by the lock.
+        // ORDERING: the lock of `threads` orders the count of a worker that has ended before this.
         report.cancelled += self.cancelled_late.swap(0, Ordering::Relaxed);
         let stats = self.stats();
         report.running = stats.running;
@@ -92,8 +92,8 @@ impl Pool {
     }
 }
 
-/// Threads that have left the pool; joining them waits for the destructors of their thread-locals. When this is dropped, all who
-/// shut the pool down are told.
+/// Threads that have left the pool; joining them waits for the destructors of their thread-locals. When this is dropped, all
+/// threads that wait for the shutdown are woken.
 struct Leaving {
     pool: Arc<Pool>,
     handles: HashMap<u64, Thread>,
@@ -108,7 +108,8 @@ impl Leaving {
         Self { pool: Arc::clone(pool), handles, number }
     }
 
-    /// `elsewhere` when the caller has a deadline: a join has none. Where no thread can be started for it, nobody joins.
+    /// Joins the threads; `elsewhere` if the caller has a deadline, because a join has none. If no thread can be started for that,
+    /// the threads are not joined.
     fn join(mut self, elsewhere: bool) {
         if elsewhere {
             let _ = thread::Builder::new().name("executor-join".to_owned()).spawn(move || self.join(false));

@@ -1,4 +1,4 @@
-//! How a pool's threads start and live, and what a failed initializer ends.
+//! How a pool's threads start and live, and what happens when an initializer fails.
 
 use std::{
     sync::{Arc, Mutex, PoisonError, atomic::Ordering},
@@ -35,14 +35,14 @@ impl Pool {
             if let Some(bytes) = self.config.stack_size {
                 builder = builder.stack_size(bytes);
             }
-            // The thread takes its slot from here: it stays when there is no thread.
+            // The thread takes its slot from here, where the slot stays if the thread cannot be started.
             let offered = Arc::new(Mutex::new(Some(slot)));
             let (pool, taken) = (Arc::clone(self), Arc::clone(&offered));
             let take = |offer: &Mutex<Option<WorkerSlot>>| offer.lock().unwrap_or_else(PoisonError::into_inner).take();
             let life = Arc::new(());
             let life_there = Arc::clone(&life);
             let serve = move || {
-                // Before all other thread-locals, because those that came first end last.
+                // Before all other thread-locals, because those that were set first are destroyed last.
                 LIFE.set(Some(life_there));
                 pool.serve(take(&taken));
             };
@@ -50,19 +50,19 @@ impl Pool {
                 Ok(handle) => {
                     threads.live += 1;
                     threads.handles.insert(number, Thread { handle, life });
-                    // ORDERING: as below.
+                    // ORDERING: a hint; a missed value is read again at the next look.
                     self.is_short.store(false, Ordering::Relaxed);
                 }
                 Err(error) => {
                     threads.slots.extend(take(&offered));
-                    // ORDERING: a hint for those who look after it, which comes again when it was missed.
+                    // ORDERING: a hint for blocked workers; a missed value is read again at the next look.
                     self.is_short.store(true, Ordering::Relaxed);
-                    // Under the lock: a worker that leaves after this look sees that nobody was called in its place.
+                    // Under the lock: a worker that leaves after this look sees that no thread was started in its place.
                     let alone = threads.live == 0;
                     (started..workers).for_each(|_| self.idle.note_failed_start());
                     drop(threads);
-                    // What was announced until then counts on this call. A task waits for a worker that exists; with none at
-                    // all nobody would run it. The next one that comes tries again: there may be threads then.
+                    // Tasks that were announced until now count on this call. They wait for a worker that exists; without any, no
+                    // thread would run them. The next submit tries again: the system may have threads then.
                     if alone {
                         let cause = Cause::new(format!("failed to start a thread: {error}"));
                         self.fail_all(&TaskError::NoWorker { cause });
@@ -77,7 +77,7 @@ impl Pool {
     /// The life of a worker's thread.
     pub(super) fn serve(self: Arc<Self>, slot: Option<WorkerSlot>) {
         enter_pool(Arc::<Self>::clone(&self));
-        // There was none for this thread's sister, perhaps.
+        // The system may have had no thread for time limits until now.
         crate::future::deadline::ensure_served();
         let begin = || {
             self.observe(|observer| observer.worker_started());
@@ -109,17 +109,17 @@ impl Pool {
         threads.live -= 1;
         let was_last = threads.live == 0;
         drop(threads);
-        // Somebody has failed to start a worker, and counted on this one.
+        // Another thread has failed to start a worker, and counted on this one.
         if was_last && self.idle.awake() == 0 && self.queues.has_any_work() {
             self.call(1);
         }
         self.ended.notify_all();
-        // Of a pool whose handle has been dropped by its own task this may be the last holder.
+        // If a task of the pool has dropped the pool's handle, this thread may be its last holder.
         leave_pool();
         drop(self);
     }
 
-    /// The initializer failed: nothing will run here any more.
+    /// The initializer failed: the pool runs no more tasks.
     pub(super) fn break_with(&self, error: TaskError) {
         self.broken.get_or_init(|| error);
         self.idle.break_off();

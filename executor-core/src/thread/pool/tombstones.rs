@@ -6,7 +6,7 @@ use super::{BEARABLE, Pool, let_go};
 
 impl Pool {
     pub(super) fn note_tombstones_found(&self, number: usize) {
-        // ORDERING: a count for those who watch.
+        // ORDERING: a count for statistics, which publishes nothing.
         self.outside.tombstones_found.fetch_add(number as u64, Ordering::Relaxed);
         (0..number).for_each(|_| self.unmark_cancelled());
     }
@@ -19,7 +19,7 @@ impl Pool {
         }
     }
 
-    /// A task is over, or run, and left its entry in the queue.
+    /// A task is over, or was run in place, and has left its entry in the queue.
     #[inline]
     pub(in crate::thread) fn mark_cancelled(&self) {
         if let Some(capacity) = &self.capacity {
@@ -27,12 +27,12 @@ impl Pool {
         }
     }
 
-    /// A task was cancelled or has expired while it was queued. Its entry stays where it is, until there are so many that it costs
-    /// each of them no more than a step or two to look for them all: or they would take memory as long as all workers are busy.
+    /// A task was cancelled or has expired while it was queued. Its entry stays where it is, until there are so many of them that a
+    /// search costs each no more than a step or two. Without a search they would take memory for as long as all workers are busy.
     pub(in crate::thread) fn mark_queued_cancelled(self: &Arc<Self>) {
         self.mark_cancelled();
         let over = &self.over;
-        // ORDERING: numbers that only have to be about right; the last one keeps others away, and hands nothing over.
+        // ORDERING: the numbers only have to be about right; the flag keeps other threads from searching, and publishes nothing.
         let number = over.number.fetch_add(1, Ordering::Relaxed) + 1;
         if number < BEARABLE.max(over.others.load(Ordering::Relaxed))
             || over.is_looked_for.swap(true, Ordering::Relaxed)
@@ -51,7 +51,7 @@ impl Pool {
         found.into_iter().for_each(let_go);
     }
 
-    /// Such an entry was taken out of the queue.
+    /// The entry of a task that is over was taken out of the queue.
     #[inline]
     pub(in crate::thread) fn unmark_cancelled(&self) {
         if let Some(capacity) = &self.capacity {
