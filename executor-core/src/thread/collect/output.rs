@@ -26,7 +26,7 @@ const BLOCK: usize = 1 << 20;
 /// Where the answers go.
 pub(super) struct Output<R> {
     memory: Mutex<Memory<R>>,
-    /// Which places are filled: the begin and the length of each chunk.
+    /// Which places are filled: the start and the length of each chunk.
     filled: Mutex<Vec<(usize, usize)>>,
     /// Answers beyond the capacity, by the place of the first of them.
     beyond: Mutex<Vec<(usize, Vec<R>)>>,
