@@ -1,4 +1,4 @@
-//! The `lab` command as a new user meets it: wrong input, real input, and one small sweep to the end.
+//! The `lab` command as a new user runs it: wrong input, real input, and one small sweep to the end.
 
 use std::{
     fs,
@@ -327,7 +327,7 @@ fn a_second_ctrl_c_ends_everything_at_once() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path().canonicalize().unwrap();
     let pid = |number: u32| Pid::from_raw(number.cast_signed()).unwrap();
-    // Whatever runs for the lab runs in this folder: its number, its state and its parent's number.
+    // All processes of the lab run in this folder: their numbers, their states and their parents' numbers.
     let family = || -> Vec<(u32, String, u32)> {
         let processes = fs::read_dir("/proc").unwrap().flatten().filter_map(|entry| {
             let number: u32 = entry.file_name().to_str()?.parse().ok()?;
@@ -355,7 +355,7 @@ fn a_second_ctrl_c_ends_everything_at_once() {
         });
         found.map(|(number, state, _)| (*number, state.clone()))
     };
-    // Whichever was asked to stop last has either done so, with its worker there, or ended.
+    // The process that was asked to stop last has either done so, while its worker was there, or has ended.
     let mut asked = None;
     loop {
         match sample_with_worker() {
@@ -439,7 +439,8 @@ fn overhead_gives_every_value_of_every_block_and_says_what_is_missing() {
     }
     #[cfg(target_os = "linux")]
     for baseline in ["spinning ping-pong, processes", "futex ping-pong, processes", "pipe ping-pong, processes"] {
-        // Two that spin need a core each, which a small or a busy machine does not have; what cannot be measured says why.
+        // Two that spin need a core each, which a small or a busy machine does not have; a figure that cannot be measured
+        // says why.
         let found = run.figures.iter().find(|figure| figure.subject == baseline).unwrap();
         let why = ["needs two cores", "never had a core each"].iter().any(|why| found.note.contains(why));
         assert!(found.estimate.is_some_and(|it| it.median > 0.0) || why, "{found:?}");
@@ -451,7 +452,7 @@ fn overhead_gives_every_value_of_every_block_and_says_what_is_missing() {
         let why = ["not measured: ", "no ping-pong beside it: "].iter().any(|why| figure.note.contains(why));
         assert!(why, "{figure:?}");
     }
-    // A claim about something that was measured has a verdict.
+    // A target whose figure was measured has a status.
     let claim = run.claims.iter().find(|claim| claim.measurement == "shared-bytes").unwrap();
     assert_ne!(claim.reach.verdict, reports::overhead::TargetStatus::Unknown, "{claim:?}");
 }

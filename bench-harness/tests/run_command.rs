@@ -1,4 +1,4 @@
-//! `lab run` with the user's own input: what is unclear is said, with the cure.
+//! `lab run` with the user's own input: errors name the problem and the remedy.
 
 use std::{
     fs,
@@ -249,7 +249,7 @@ fn a_list_of_paths_may_come_from_a_file_or_from_standard_input() {
     assert!(out(&output).starts_with("200 7 bytes http://"), "{}", out(&output));
 }
 
-/// Nobody listens at port 9 here; whoever asked there would fail.
+/// No process listens at port 9 here, so a request there would fail.
 #[test]
 fn no_proxy_stands_before_the_labs_own_server() {
     let folder = tempfile::tempdir().unwrap();
@@ -338,7 +338,7 @@ fn words_that_nobody_can_read_cost_nothing_else() {
         let output = lab(folder.path(), &["report", "missing"]).stderr(stderr()).output().unwrap();
         assert_eq!(output.status.code(), Some(1));
     }
-    // Neither words nor answers can be written.
+    // Neither messages nor answers can be written.
     let output = lab(folder.path(), &["run", "sha256", "file"]).stdout(full()).stderr(closed()).output().unwrap();
     assert_eq!(output.status.code(), Some(1));
 }

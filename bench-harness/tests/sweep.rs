@@ -86,7 +86,7 @@ fn a_failed_item_fails_its_cell_its_finding_and_the_command() {
     }
     let printed: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(printed["findings"][0]["tone"], "wrong");
-    // Of the machine it may be said that its clock became faster meanwhile.
+    // There may be a warning that the machine's clock became faster meanwhile.
     let of_cells = run.findings.iter().filter(|finding| finding.evidence != "machine");
     assert!(of_cells.map(|finding| &finding.text).all(|text| !text.contains("fast")), "{}", out(&output));
 }
@@ -168,7 +168,7 @@ fn what_is_no_report_is_not_replaced_by_one() {
     assert_eq!(fs::read_to_string(folder.path().join("mine/index.html")).unwrap(), "hi");
 }
 
-/// The folder turns into something that cannot be written while the lab measures, as a disk that fills up does.
+/// The folder becomes read-only while the lab measures, like a disk that fills up.
 #[cfg(unix)]
 #[test]
 fn what_was_measured_is_printed_and_kept_where_there_is_room() {

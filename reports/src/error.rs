@@ -79,7 +79,7 @@ pub enum ReportError {
         source: serde_json::Error,
     },
     /// A file that is no report has the name of one.
-    #[error("`{}` was not written by the lab and would be replaced: name another folder, or move it away", path.display())]
+    #[error("`{}` is not of the lab and would be replaced: name another folder, or move it away", path.display())]
     NotOurs {
         /// The file.
         path: PathBuf,

@@ -15,7 +15,7 @@ use std::{
 
 use executor_core::{Executor, ProcessPoolExecutor, ThreadPoolExecutor};
 
-/// What an answer of the small server takes: the time that fetching in parallel saves.
+/// The time that an answer of the small server takes, which parallel fetching saves.
 const LATENCY: Duration = Duration::from_millis(100);
 
 /// The error is text because it may have to come back from another process, which `ureq::Error` cannot.
@@ -29,7 +29,7 @@ fn run(executor: &impl Executor, urls: &[String]) -> Result<(), Box<dyn Error>> 
     let start = Instant::now();
     let results = executor.map(fetch_url, urls.to_vec());
     for (url, result) in urls.iter().zip(results) {
-        // Two layers: `?` is for what happened to the task, the match for what the task says.
+        // Two layers: `?` handles failures of the task itself, the match handles the task's own result.
         match result? {
             Ok(size) => println!("  {url}: {size} bytes"),
             Err(error) => println!("  {url} failed: {error}"),
@@ -60,7 +60,7 @@ fn serve(paths: &[&str]) -> io::Result<Vec<String>> {
     let address = listener.local_addr()?;
     thread::spawn(move || {
         for stream in listener.incoming().flatten() {
-            // One thread per connection, so that the server does not serialize what the clients do in parallel. A client
+            // One thread per connection, so that the server does not serialize the parallel requests of the clients. A client
             // that goes away harms only itself.
             thread::spawn(move || answer(stream));
         }

@@ -17,7 +17,7 @@ use std::{
 use executor_core::{Executor, ProcessPoolExecutor, ThreadPoolExecutor};
 use sha2::{Digest, Sha256};
 
-/// What is read at a time, so that a file of any size takes this much memory.
+/// Bytes that are read at a time, so that a file of any size takes this much memory.
 const CHUNK: usize = 4096;
 
 fn digest(path: &Path) -> io::Result<String> {

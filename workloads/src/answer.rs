@@ -1,4 +1,4 @@
-//! What is common to all workloads: prepared input, skipped paths, and the digest of the answers.
+//! Parts that all workloads share: prepared input, skipped paths, and the digest of the answers.
 
 use std::fmt;
 
@@ -7,21 +7,21 @@ use sha2::{Digest as _, Sha256};
 
 use crate::error::{ItemError, Skipped};
 
-/// Input that is ready to be worked on.
+/// Input that is ready for tasks.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Prepared<I> {
     /// One argument per task.
     pub items: Vec<I>,
-    /// What was left out, and why.
+    /// The paths that were left out, and why.
     pub skipped: Vec<Skipped>,
     /// The input in words.
     pub description: String,
-    /// Equal for equal input.
+    /// Fingerprint: equal for equal input.
     pub fingerprint: String,
 }
 
 impl<I> Prepared<I> {
-    /// Input that its description says all of.
+    /// Input whose description is also its fingerprint.
     #[must_use]
     pub fn described(items: Vec<I>, description: String) -> Self {
         let fingerprint = digest_of(&[&description]);
@@ -29,9 +29,9 @@ impl<I> Prepared<I> {
     }
 }
 
-/// What a task of any workload gives back: an answer, or the reason why its item has none.
+/// The output of a task of any workload: an answer, or the reason why its item has none.
 pub trait Outcome {
-    /// Why there is no answer. Such an outcome is a failure wherever outcomes are counted, however fast it came.
+    /// Why there is no answer. Such an outcome counts as a failure everywhere, however fast it was.
     fn error(&self) -> Option<&ItemError> {
         None
     }
@@ -45,12 +45,12 @@ impl<T> Outcome for Result<T, ItemError> {
 
 impl Outcome for u64 {}
 
-/// Digest of answers in the order of their items: equal on all executors, or one of them is wrong.
+/// Digest of answers in the order of their items: where it is not equal on all executors, one of them is wrong.
 #[derive(Debug, Clone, Default)]
 pub struct Digest(Sha256);
 
 impl Digest {
-    /// Of no answers.
+    /// The digest of no answers.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
@@ -60,7 +60,7 @@ impl Digest {
     pub fn add<A: Serialize>(&mut self, answer: &A) {
         // An answer came out of a task by serde, so it can be written; a failure would show as a digest of its own.
         let bytes = serde_json::to_vec(answer).unwrap_or_else(|error| error.to_string().into_bytes());
-        // With its length, so that the border between two answers counts.
+        // The length is part of the digest, so that the border between two answers counts.
         self.0.update((bytes.len() as u64).to_le_bytes());
         self.0.update(bytes);
     }

@@ -1,4 +1,4 @@
-//! What can go wrong: with one item ([`ItemError`]), with a path that is left out ([`Skipped`]), and with the input as a whole
+//! Errors: of one item ([`ItemError`]), of a path that is left out ([`Skipped`]), and of the input as a whole
 //! ([`PrepareError`]).
 
 use std::{fmt, io, path::PathBuf};
@@ -9,16 +9,16 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
 #[error("{item}: {reason}")]
 pub struct ItemError {
-    /// Which item: a path or a URL.
+    /// The item: a path or a URL.
     pub item: String,
-    /// What happened, and where it can be told, what helps.
+    /// What happened, and the remedy where one is known.
     pub reason: String,
 }
 
 /// A path that was left out.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Skipped {
-    /// Which one.
+    /// The path.
     pub path: PathBuf,
     /// Why.
     pub reason: String,
@@ -37,61 +37,61 @@ pub enum PrepareError {
     /// A file or folder cannot be used.
     #[error("failed to {action} {}", crate::shown(path))]
     File {
-        /// What was tried.
+        /// The action that failed.
         action: &'static str,
-        /// With what.
+        /// The file or folder.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         #[source]
         cause: io::Error,
     },
     /// A database could not be made.
     #[error("failed to make the database {}", crate::shown(path))]
     Database {
-        /// Which one.
+        /// The database.
         path: PathBuf,
-        /// What SQLite said.
+        /// SQLite's error.
         #[source]
         cause: rusqlite::Error,
     },
-    /// Nothing to work on.
+    /// There is no input.
     #[error("{what} has nothing to work on")]
     Empty {
-        /// What was given.
+        /// The argument that was given.
         what: String,
     },
     /// Every path was left out.
     #[error("nothing is left to work on: all of it was skipped ({})", skipped.len())]
     AllSkipped {
-        /// What was left out, and why.
+        /// The paths that were left out, and why.
         skipped: Vec<Skipped>,
     },
     /// Certificates of authorities cannot be used.
     #[error("failed to read the certificates in {}: {reason}", crate::shown(path))]
     Certificates {
-        /// Where they should be.
+        /// The file that should hold them.
         path: PathBuf,
-        /// What is wrong.
+        /// Why they cannot be used.
         reason: String,
     },
     /// The local server did not start.
     #[error("the local server did not start: {reason}")]
     Server {
-        /// What it said or did.
+        /// The output of the server, or the manner of its end.
         reason: String,
     },
-    /// Options that are good by themselves and make no sense together.
+    /// Options that are valid by themselves and not together.
     #[error("{reason}")]
     Usage {
-        /// What is wrong, with the cure.
+        /// The mistake, with the remedy.
         reason: String,
     },
-    /// A value makes no sense.
+    /// A value is invalid.
     #[error("{name} must be {rule}")]
     Value {
         /// The setting.
         name: &'static str,
-        /// What it must be.
+        /// The rule for its value.
         rule: &'static str,
     },
 }

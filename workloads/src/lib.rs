@@ -1,7 +1,7 @@
-//! What the lab runs: hashing files, querying databases, fetching URLs, and kernels that isolate one cost each.
+//! Workloads of the lab: hashing files, querying databases, fetching URLs, and kernels that isolate one cost each.
 //!
-//! Each workload is one file with an implementation of [`Workload`], and one line in [`each`]. Nothing else in the lab knows
-//! one by its name.
+//! Each workload is one file with an implementation of [`Workload`], and one line in [`each`]. Nothing else in the lab
+//! refers to one by its name.
 #![forbid(unsafe_code)]
 #![warn(clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr)]
 
@@ -24,9 +24,9 @@ pub use paths::shown;
 pub use random::Random;
 pub use workload::{Format, ItemName, JobSize, Place, Shown, Start, Workload};
 
-/// Something to do with a workload of any type.
+/// An action on a workload of any type.
 pub trait VisitWorkload {
-    /// Does it.
+    /// Performs the action.
     fn visit<W: Workload>(&mut self);
 }
 

@@ -8,8 +8,8 @@ use std::{
 
 use crate::PrepareError;
 
-/// The entries of the list at `path`; `-` is standard input. A byte order mark is no part of the first entry. In a list with
-/// lines, a carriage return before the end of a line is none of the entry.
+/// The entries of the list at `path`; `-` is standard input. A byte order mark is not part of the first entry. In a list with
+/// lines, a carriage return before the end of a line is not part of the entry.
 ///
 /// # Errors
 ///

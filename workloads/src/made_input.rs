@@ -11,12 +11,12 @@ use sha2::{Digest as _, Sha256};
 
 use crate::{Place, PrepareError, answer::hex};
 
-/// How closely input that was made before is looked at.
+/// How closely input that was made before is checked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Check {
-    /// Every byte of it: before anything is measured on it.
+    /// Every byte, before it is measured on.
     Content,
-    /// Names and lengths: in a process that was started by one that has looked at the content.
+    /// Names and lengths, in a process whose parent has checked the content.
     Names,
 }
 
@@ -26,13 +26,14 @@ impl Check {
     }
 }
 
-/// Where the recipe is kept, and below it the length and the SHA-256 of every file.
+/// The file with the recipe, and below it the length and the SHA-256 of every file.
 const MANIFEST: &str = "recipe.txt";
 
-/// Makes `folder` with `make`, unless it was made from the same `recipe` before and is as it was made.
+/// Makes `folder` with `make`, unless it was made from the same `recipe` before and is unchanged.
 ///
-/// Several may do so at once: one makes and the others wait for it. It is made beside, and put in place by one rename when it
-/// is whole, so that nobody sees the half of it; what one that was killed has left is cleared away by the next.
+/// Several processes may do so at once: one makes the folder and the others wait for it. It is made beside its place, and put
+/// there by one rename when it is complete, so that no process sees a half of it. The next process clears away what a killed
+/// one has left.
 pub(crate) fn make_once(
     folder: &Path,
     recipe: &str,
@@ -46,8 +47,8 @@ pub(crate) fn make_once(
     fs::create_dir_all(parent).map_err(PrepareError::file("make the folder", parent))?;
     let lock = beside(folder, "lock");
     let lock = File::create(&lock).map_err(PrepareError::file("make the lock", lock))?;
-    // INVARIANT: only who holds the lock makes, replaces or clears away. A file system without locks is used without: then two
-    // may make the same, and the rename still lets nobody see the half of it.
+    // INVARIANT: only the process that holds the lock makes, replaces or clears away. On a file system without locks, two
+    // processes may make the same folder, and the rename still lets no process see a half of it.
     let locked = lock.lock().is_ok();
     if is_whole(folder, recipe, check) {
         return Ok(());
@@ -65,9 +66,9 @@ pub(crate) fn make_once(
         put_in_place(&part, folder, &mine).map_err(PrepareError::file("replace", folder))
     });
     if made.is_err() {
-        // Whatever there is of it helps nobody; the first error is the one to tell.
+        // An incomplete folder is of no use; the first error is the one to report.
         let _ = fs::remove_dir_all(&part);
-        // Without locks somebody else may have been faster.
+        // Without locks, another process may have been faster.
         if is_whole(folder, recipe, Check::Content) {
             return Ok(());
         }
@@ -84,19 +85,19 @@ fn beside(folder: &Path, ending: &str) -> PathBuf {
     folder.with_file_name(name)
 }
 
-/// Removes what makers of `folder` have left that did not come to their end.
+/// Removes the folders of processes that were killed while they made `folder`.
 fn clear_parts(parent: &Path, folder: &Path) {
     let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned() + ".";
     for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
         let other = entry.file_name().to_string_lossy().into_owned();
         if other.starts_with(&name) && other.ends_with(".part") {
-            // What cannot be removed is in nobody's way.
+            // A folder that cannot be removed does no harm.
             let _ = fs::remove_dir_all(entry.path());
         }
     }
 }
 
-/// A folder cannot be renamed over one that has something in it, so the other one is moved out of the way first.
+/// A folder cannot be renamed over one that is not empty, so the other one is moved away first.
 fn put_in_place(part: &Path, folder: &Path, mine: &str) -> io::Result<()> {
     let old = beside(folder, &format!("{mine}.old.part"));
     match fs::rename(folder, &old) {
@@ -104,7 +105,7 @@ fn put_in_place(part: &Path, folder: &Path, mine: &str) -> io::Result<()> {
         _ => {}
     }
     fs::rename(part, folder)?;
-    // One that cannot be removed is in nobody's way.
+    // A folder that cannot be removed does no harm.
     let _ = fs::remove_dir_all(&old);
     Ok(())
 }
@@ -123,7 +124,7 @@ fn manifest(folder: &Path, recipe: &str) -> io::Result<String> {
     Ok(format!("{recipe}\n{}\n", lines.join("\n")))
 }
 
-/// Whether the folder is what was made from the recipe, and nothing else.
+/// Whether the folder holds exactly the files that were made from the recipe.
 fn is_whole(folder: &Path, recipe: &str, check: Check) -> bool {
     let Ok(found) = fs::read_to_string(folder.join(MANIFEST)) else { return false };
     let Some(files) = found.strip_prefix(recipe).and_then(|rest| rest.strip_prefix('\n')) else { return false };
@@ -197,7 +198,7 @@ mod tests {
     fn one_makes_and_the_others_wait_for_it() {
         let folder = tempfile::tempdir().unwrap();
         let made = folder.path().join("made");
-        // What one that was killed has left.
+        // The folder that a killed process has left.
         fs::create_dir_all(folder.path().join("made.1-0.part/rest")).unwrap();
         let (times, start) = (AtomicU32::new(0), Barrier::new(8));
         std::thread::scope(|scope| {

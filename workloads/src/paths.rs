@@ -1,5 +1,5 @@
-//! Paths on their way to a worker process, and in words. A path is bytes on Unix and need not be UTF-8, which serde asks of
-//! paths.
+//! Paths as they are sent to a worker process, and as text. On Unix a path is bytes and need not be UTF-8, which serde requires
+//! of paths.
 
 use std::{
     fmt::Write as _,
@@ -26,7 +26,7 @@ pub(crate) fn from_bytes(bytes: &[u8]) -> PathBuf {
     PathBuf::from(String::from_utf8_lossy(bytes).into_owned())
 }
 
-/// A path in words: bytes that are not UTF-8 are shown as `\xff`, so that two paths never look like one.
+/// A path as text: bytes that are not UTF-8 are shown as `\xff`, so that two paths never look like one.
 #[must_use]
 pub fn shown(path: &Path) -> String {
     let mut text = String::new();

@@ -1,7 +1,7 @@
 //! Random numbers that are the same on every machine.
 
 /// SplitMix64 (Steele, Lea, Flood: "Fast splittable pseudorandom number generators", OOPSLA 2014): small, seedable, and the
-/// same on every machine for ever, which a library's default generator does not promise.
+/// same on every machine forever, which a library's default generator does not promise.
 #[derive(Debug, Clone)]
 pub struct Random(u64);
 

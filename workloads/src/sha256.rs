@@ -1,5 +1,5 @@
-//! `sha256`: hashes files, one task per file. Stresses the CPU and, when the files are not in the page cache, the disk; opening
-//! a file takes locks that all threads of a process share.
+//! `sha256`: hashes files, one task per file. It uses the CPU and, when the files are not in the page cache, the disk; opening a
+//! file takes locks that all threads of a process share.
 
 use std::{
     collections::HashSet,
@@ -24,19 +24,19 @@ use crate::{
     workload::{A_GIB, Format, ItemName, JobSize, Place, Shown, Workload, parsed},
 };
 
-/// What may be set.
+/// The settings.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Spec {
-    /// Files, and folders that are searched with all below them. Empty: files are made.
+    /// Files, and folders that are searched recursively. If empty, files are made.
     #[serde(with = "paths::many")]
     pub paths: Vec<PathBuf>,
     /// Bytes read at a time.
     pub chunk_size: usize,
-    /// How many files are made.
+    /// Number of files that are made.
     pub made_files: u32,
     /// Bytes in each of them.
     pub made_bytes: u64,
-    /// What their content depends on.
+    /// Seed of their content.
     pub seed: u64,
 }
 
@@ -64,11 +64,11 @@ pub struct Answer {
 }
 
 /// Finds or makes the files. A path that cannot be hashed is skipped and named, never opened if opening could block. Files that
-/// were made before are read once, to see whether they are what was made.
+/// were made before are read once, to check that they are unchanged.
 ///
 /// # Errors
 ///
-/// [`PrepareError`] when the files cannot be made, a setting makes no sense, or there is nothing to hash.
+/// [`PrepareError`] when the files cannot be made, a setting is invalid, or there is nothing to hash.
 pub fn prepare(spec: &Spec, data: &Path) -> Result<Prepared<Item>, PrepareError> {
     prepare_with(spec, data, Check::Content)
 }
@@ -103,13 +103,13 @@ fn prepare_with(spec: &Spec, data: &Path, check: Check) -> Result<Prepared<Item>
         let metadata = fs::metadata(file).ok();
         let bytes = metadata.as_ref().map_or(0, fs::Metadata::len);
         total += bytes;
-        // Made files are the same wherever they are.
+        // Made files are the same in every folder.
         let name = if spec.paths.is_empty() { file.file_name().unwrap_or_default() } else { file.as_os_str() };
         fingerprint.update(name.as_encoded_bytes());
         fingerprint.update([0]);
         fingerprint.update(bytes.to_le_bytes());
         if !spec.paths.is_empty() {
-            // One's own files change, also without a change of their lengths.
+            // The user's own files may change without a change of their lengths.
             fingerprint.update(modified(metadata.as_ref()).to_le_bytes());
         }
     }
@@ -187,7 +187,7 @@ fn can_be_read(path: &Path) -> io::Result<()> {
     File::open(path).map(drop)
 }
 
-/// Whether the end of a link's way is not there. One that cannot be seen, for whatever reason, may be.
+/// Whether the target of a link does not exist. A target that cannot be inspected, for any reason, may exist.
 fn is_dangling(path: &Path) -> bool {
     path.is_symlink() && fs::metadata(path).is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
 }
@@ -195,7 +195,7 @@ fn is_dangling(path: &Path) -> bool {
 /// `ELOOP`.
 const TOO_MANY_LINKS: i32 = if cfg!(any(target_os = "linux", target_os = "android")) { 40 } else { 62 };
 
-/// When a file was last written, in nanoseconds since 1970; 0 where the system does not tell.
+/// When a file was last written, in nanoseconds since 1970; 0 where the system does not report it.
 pub(crate) fn modified(metadata: Option<&fs::Metadata>) -> u128 {
     let time = metadata.and_then(|metadata| metadata.modified().ok());
     time.and_then(|time| time.duration_since(std::time::UNIX_EPOCH).ok()).map_or(0, |since| since.as_nanos())
@@ -276,19 +276,19 @@ impl Item {
 /// Files to hash.
 #[derive(Debug, Clone, Default, Args)]
 struct Files {
-    /// Files, and folders with all below them; without any, files that are made in target/lab-data of the current folder.
+    /// Files, and folders that are searched recursively [default: files that are made in target/lab-data of the current folder].
     #[arg(long, num_args = 1.., value_name = "PATH")]
     path: Vec<PathBuf>,
-    /// A list of such paths: one a line, or each ended by a NUL byte (as `find -print0` does); `-` is standard input.
+    /// A list of such paths: one per line, or each ended by a NUL byte (as `find -print0` does); `-` is standard input.
     #[arg(long, value_name = "LIST")]
     paths_from: Option<PathBuf>,
-    /// Bytes read at a time; default: 4096.
+    /// Bytes read at a time [default: 4096].
     #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u32).range(1..=A_GIB))]
     chunk_size: Option<u32>,
 }
 
 impl Files {
-    /// With the paths that were named, in the order in which they were.
+    /// Adds the paths that were named, in their order.
     fn spec(&self, more: &[PathBuf], made: Spec) -> Result<Spec, PrepareError> {
         let mut paths = [&self.path[..], more].concat();
         if let Some(list) = &self.paths_from {
@@ -305,7 +305,7 @@ impl Files {
 
 #[derive(Debug, Clone, Args)]
 struct FilesToRun {
-    /// As --path.
+    /// Same as --path.
     #[arg(value_name = "PATH")]
     more: Vec<PathBuf>,
     #[command(flatten)]

@@ -1,11 +1,11 @@
-//! What a workload is.
+//! The trait of workloads.
 //!
 //! A workload is a value: its settings. They say how its input is made or checked ([`prepare`](Workload::prepare)), and travel
 //! to the process that takes a sample, which prepares the same input once more. Its task ([`run`](Workload::run)) is a plain
 //! function with a serde argument, the same on every executor. A task's own failure is its output ([`ItemError`]), so that
 //! one bad file, database or URL never costs its neighbors.
 //!
-//! Six of the items below are all that a workload must have. The others say how the lab's commands show it.
+//! Six of the items below are all that a workload must have. The others adapt the lab's commands to it.
 
 use std::{
     any::Any,
@@ -21,41 +21,41 @@ use serde_json::{Map, Value};
 
 use crate::{Digest, ItemError, Outcome, PrepareError, Prepared, shown};
 
-/// The longest wait that makes sense to ask for.
+/// The longest wait that may be asked for.
 pub(crate) const AN_HOUR_MS: u64 = 3_600_000;
 
 /// The most bytes in one piece: more could not be held in memory, and asking for them would end the program.
 pub(crate) const A_GIB: i64 = 1 << 30;
 
-/// How large the lab's jobs want a workload to be.
+/// The size of a workload in the lab's jobs.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct JobSize {
-    /// About a minute for all workloads instead of about five.
+    /// All workloads together take about one minute instead of about five.
     pub quick: bool,
-    /// What this machine computes of [`kernels::spin()`](mod@crate::kernels) in a microsecond.
+    /// Iterations of [`kernels::spin()`](mod@crate::kernels) that this machine computes in a microsecond.
     pub iterations_per_us: f64,
 }
 
-/// Small, and for a fast core.
+/// The size for a quick job on a fast core.
 impl Default for JobSize {
     fn default() -> Self {
         Self { quick: true, iterations_per_us: 1000.0 }
     }
 }
 
-/// Where input is made, and how closely that of earlier is looked at.
+/// The place in which input is made, and how closely earlier input is checked.
 #[derive(Debug, Clone, Copy)]
 pub struct Place<'a> {
-    /// Where made input is kept.
+    /// The folder in which made input is kept.
     pub data: &'a Path,
-    /// In a process that was started by one that has prepared the same: of made input only names and lengths are looked at.
+    /// Set in a process whose parent has prepared the same input: only names and lengths of made input are checked.
     pub again: bool,
 }
 
-/// Gives the command that starts this program again, to do [`beside`](Workload::beside) with the text.
+/// Returns the command that starts this program again, to call [`beside`](Workload::beside) with the text.
 pub type Start<'a> = &'a dyn Fn(&str) -> io::Result<process::Command>;
 
-/// Something to run on executors.
+/// A kind of work to run on executors.
 pub trait Workload: fmt::Debug + Clone + Serialize + DeserializeOwned + Send + Sync + 'static {
     /// Its name in commands and reports.
     const NAME: &'static str;
@@ -63,37 +63,37 @@ pub trait Workload: fmt::Debug + Clone + Serialize + DeserializeOwned + Send + S
     /// Another spelling that commands take.
     const ALIAS: Option<&'static str> = None;
 
-    /// What `lab run` does with it, in a few words.
+    /// A short description for `lab run`.
     const ABOUT: &'static str = "";
 
     /// Whether its tasks mostly wait, so that more workers than cores can help.
     const WAITS: bool = false;
 
-    /// What one task is given.
+    /// The argument of one task.
     type Input: Payload + Clone;
 
-    /// What it gives back.
+    /// The result of one task.
     type Output: Payload + Outcome;
 
-    /// As the lab's jobs measure it.
+    /// The workload as the lab's jobs measure it.
     fn of_job(job: &JobSize) -> Self;
 
-    /// Makes the input, or checks what was given.
+    /// Makes the input, or checks the input that was given.
     ///
     /// # Errors
     ///
-    /// [`PrepareError`] when there is nothing to work on. What is wrong with one item is its own task's error.
+    /// [`PrepareError`] when there is nothing to work on. An error of one item is its own task's error.
     fn prepare(&self, place: &Place<'_>) -> Result<Prepared<Self::Input>, PrepareError>;
 
     /// The task.
     fn run(input: Self::Input) -> Self::Output;
 
-    /// Adds what must be equal on all executors.
+    /// Adds the part of an output that must be equal on all executors to the digest.
     fn add_to(&self, digest: &mut Digest, output: &Self::Output) {
         digest.add(output);
     }
 
-    /// Starts what its tasks need beside them, and notes where that is; it ends when the value is dropped.
+    /// Starts the server that its tasks need, if any, and notes its address. The server ends when the value is dropped.
     ///
     /// # Errors
     ///
@@ -102,11 +102,11 @@ pub trait Workload: fmt::Debug + Clone + Serialize + DeserializeOwned + Send + S
         Ok(None)
     }
 
-    /// What the program does that [`begin`](Self::begin) has started.
+    /// Runs the server that [`begin`](Self::begin) has started: it is this program again.
     ///
     /// # Errors
     ///
-    /// What the system says.
+    /// The system's error.
     fn beside(_: &str) -> io::Result<()> {
         Err(io::Error::new(io::ErrorKind::Unsupported, "this workload needs nothing beside it"))
     }
@@ -114,7 +114,7 @@ pub trait Workload: fmt::Debug + Clone + Serialize + DeserializeOwned + Send + S
     /// Whether a sweep takes paths without an option before them.
     const TAKES_PATHS: bool = false;
 
-    /// What helps where paths are given that it does not take.
+    /// The remedy to name where paths are given that it does not take.
     const INSTEAD_OF_PATHS: &'static str = "";
 
     /// Adds the options of the user's own input, for `lab sweep`.
@@ -122,11 +122,11 @@ pub trait Workload: fmt::Debug + Clone + Serialize + DeserializeOwned + Send + S
         command
     }
 
-    /// The same work on the user's own input, where there is any.
+    /// The same work on the user's own input, if there is any.
     ///
     /// # Errors
     ///
-    /// [`PrepareError`] when the options make no sense, or a list cannot be read.
+    /// [`PrepareError`] when the options are invalid, or a list cannot be read.
     fn with_own(self, _paths: &[PathBuf], _: &ArgMatches) -> Result<Self, PrepareError> {
         Ok(self)
     }
@@ -136,58 +136,58 @@ pub trait Workload: fmt::Debug + Clone + Serialize + DeserializeOwned + Send + S
         command
     }
 
-    /// What the options of `lab run` ask for; without any, a small job.
+    /// The workload that the options of `lab run` ask for; without any, a small job.
     ///
     /// # Errors
     ///
-    /// [`PrepareError`] when they make no sense.
+    /// [`PrepareError`] when they are invalid.
     fn from_run(_: &ArgMatches) -> Result<Self, PrepareError> {
         Ok(Self::of_job(&JobSize::default()))
     }
 
-    /// The option that names input where some was made instead; `None` where none is made, or it was named.
+    /// The option that would name input, where input was made instead; `None` where no input is made, or it was named.
     fn made_without(&self) -> Option<&'static str> {
         None
     }
 
-    /// Paths that the user has named: to skip one of these is a failure.
+    /// Paths that the user has named: skipping one of these is a failure.
     fn named(&self) -> &[PathBuf] {
         &[]
     }
 
-    /// A format of its own for `--format`, in which nothing but answers is printed.
+    /// A format of its own for `--format`, in which only answers are printed.
     const OWN_FORMAT: Option<&'static str> = None;
 
-    /// What the answer of an item is told under.
+    /// The name under which the answer of an item is printed.
     fn item(index: usize, _: &Self::Input) -> ItemName {
         ItemName::plain("task", format!("task {index}"))
     }
 
-    /// How an answer is printed. An error is told before it comes here.
+    /// Prints an answer. Errors are reported before.
     fn show(_: &ItemName, _: Self::Output, _: Format) -> Shown {
         Shown::Nothing
     }
 }
 
-/// How answers are printed.
+/// The format of answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
     /// Lines for people.
     Text,
-    /// An object a line.
+    /// One JSON object per line.
     Json,
     /// [`OWN_FORMAT`](Workload::OWN_FORMAT).
     Own,
 }
 
-/// The name of an item: what its answer, its failure or its skip is told under.
+/// The name of an item, under which its answer, its failure or its skip is printed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ItemName {
-    /// Which field it is in JSON.
+    /// The field that it is in JSON.
     pub key: &'static str,
-    /// In words.
+    /// The name as text.
     pub text: String,
-    /// Where the text cannot say it: a path that is not UTF-8.
+    /// The exact name where the text is not exact: a path that is not UTF-8.
     pub bytes: Option<Vec<u8>>,
 }
 
@@ -204,10 +204,10 @@ impl ItemName {
     }
 }
 
-/// What is printed of an answer.
+/// The output for an answer.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Shown {
-    /// Nothing: only how long all of them took.
+    /// Nothing; only the time of all of them is printed.
     Nothing,
     /// These bytes.
     Text(Vec<u8>),
@@ -223,7 +223,7 @@ impl Shown {
         Self::Json([(name.to_owned(), value)].into_iter().collect())
     }
 
-    /// An answer as `show` says, or why there is none.
+    /// An answer in the form that `show` gives, or why there is none.
     pub fn answered<T>(outcome: Result<T, ItemError>, show: impl FnOnce(T) -> Self) -> Self {
         match outcome {
             Ok(answer) => show(answer),

@@ -1,8 +1,8 @@
-//! URLs: read by the rules that browsers have, and shown without their passwords.
+//! URLs: parsed by the rules of browsers, and shown without their passwords.
 
 use url::Url;
 
-/// The URL that a user wrote, or why it is none.
+/// Parses the URL that a user wrote; the error says why it is none.
 pub(super) fn parse(text: &str) -> Result<Url, String> {
     const NEITHER: &str = "is not a URL that begins with http:// or https://";
     match Url::parse(text) {
@@ -14,7 +14,7 @@ pub(super) fn parse(text: &str) -> Result<Url, String> {
     }
 }
 
-/// Where a redirect leads: what is in the `Location` header, seen from the URL that answered with it.
+/// The target of a redirect: the `Location` header, relative to the URL that answered with it.
 pub(super) fn follow(from: &Url, location: &[u8]) -> Result<Url, String> {
     let location = text_of(location);
     let told = || redacted(&location);
@@ -26,7 +26,7 @@ fn is_web(url: &Url) -> bool {
     matches!(url.scheme(), "http" | "https")
 }
 
-/// Bytes as text; those that are not UTF-8 are escaped as a URL does it.
+/// Bytes as text; those that are not UTF-8 are percent-encoded as in URLs.
 pub(super) fn text_of(bytes: &[u8]) -> String {
     let mut text = String::new();
     for chunk in bytes.utf8_chunks() {
@@ -36,8 +36,8 @@ pub(super) fn text_of(bytes: &[u8]) -> String {
     text
 }
 
-/// The URL without its password, whether it is a good URL or not. Of a bad one nobody knows where a password would end: rather
-/// too much is left out.
+/// The URL without its password, whether it is valid or not. The end of a password in an invalid URL is unknown, so rather too
+/// much is left out.
 pub(super) fn redacted(text: &str) -> String {
     let Some(start) = text.find("://").map(|place| place + 3) else { return text.to_owned() };
     let rest = &text[start..];

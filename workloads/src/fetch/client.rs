@@ -1,4 +1,4 @@
-//! Gets one URL: by which agent, through which proxy, along which redirects, and what its errors mean.
+//! Gets one URL: the choice of the agent and the proxy, redirects, and the meaning of errors.
 
 use std::{
     cell::RefCell,
@@ -28,15 +28,15 @@ use super::{
 };
 use crate::{answer::hex, paths};
 
-/// What an agent is made for; a thread keeps one for each.
+/// The route of a request: its certificates and its proxy. A thread keeps an agent for each route.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Way {
+struct Route {
     roots: Option<PathBuf>,
     proxy: Option<Chosen>,
 }
 
 struct Kept {
-    way: Way,
+    route: Route,
     agent: Agent,
     seen: Arc<Seen>,
 }
@@ -46,35 +46,35 @@ thread_local! {
     static AGENTS: RefCell<Vec<Kept>> = const { RefCell::new(Vec::new()) };
 }
 
-/// The agent for `way`; a new one, without any connection, if `anew`.
-fn agent(way: &Way, anew: bool) -> Result<(Agent, Arc<Seen>), String> {
+/// The agent for `route`; a new one, without any connection, if `anew`.
+fn agent(route: &Route, anew: bool) -> Result<(Agent, Arc<Seen>), String> {
     AGENTS.with_borrow_mut(|kept| {
         if anew {
-            kept.retain(|other| other.way != *way);
+            kept.retain(|other| other.route != *route);
         }
-        if let Some(kept) = kept.iter().find(|other| other.way == *way) {
+        if let Some(kept) = kept.iter().find(|other| other.route == *route) {
             return Ok((kept.agent.clone(), Arc::clone(&kept.seen)));
         }
         let seen = Arc::new(Seen::default());
-        let agent = make(way, &seen)?;
-        kept.push(Kept { way: way.clone(), agent: agent.clone(), seen: Arc::clone(&seen) });
+        let agent = make(route, &seen)?;
+        kept.push(Kept { route: route.clone(), agent: agent.clone(), seen: Arc::clone(&seen) });
         Ok((agent, seen))
     })
 }
 
-fn make(way: &Way, seen: &Arc<Seen>) -> Result<Agent, String> {
-    let proxy = match &way.proxy {
+fn make(route: &Route, seen: &Arc<Seen>) -> Result<Agent, String> {
+    let proxy = match &route.proxy {
         Some(chosen) => Some(ureq::Proxy::new(&chosen.url).map_err(|error| format!("{error}, {}", chosen.in_words()))?),
         None => None,
     };
     let mut tls = TlsConfig::builder();
-    if let Some(path) = &way.roots {
+    if let Some(path) = &route.roots {
         tls = tls.root_certs(roots(path).map_err(|error| format!("failed to read {}: {error}", paths::shown(path)))?);
     }
     let config = Agent::config_builder()
-        // Never the one that the library finds in the environment: it looks at neither the scheme nor whose server it is.
+        // The library's own choice of a proxy is never used: it ignores the scheme, and whether it is the lab's own server.
         .proxy(proxy)
-        // Redirects are followed here: each may lead through another proxy.
+        // Redirects are followed by this file, since each may lead through another proxy.
         .max_redirects(0)
         .max_redirects_will_error(false)
         .http_status_as_error(false)
@@ -84,7 +84,7 @@ fn make(way: &Way, seen: &Arc<Seen>) -> Result<Agent, String> {
     Ok(Agent::with_parts(config, connector, DefaultResolver::default()))
 }
 
-/// The certificates of a file: those that are trusted instead of the built-in ones.
+/// Reads the certificates that are trusted instead of the built-in ones.
 pub(super) fn roots(path: &Path) -> Result<RootCerts, String> {
     let pem = std::fs::read(path).map_err(|error| error.to_string())?;
     let mut certificates = Vec::new();
@@ -99,7 +99,7 @@ pub(super) fn roots(path: &Path) -> Result<RootCerts, String> {
     Ok(RootCerts::Specific(Arc::new(certificates)))
 }
 
-/// Gets one URL, with all that its limits allow.
+/// Gets one URL, and follows redirects within its limits.
 pub(super) fn get(item: &Item) -> Result<Answer, String> {
     let limits = item.limits;
     let mut url = address::parse(&item.url)?;
@@ -121,7 +121,7 @@ pub(super) fn get(item: &Item) -> Result<Answer, String> {
             }
             redirects += 1;
             let next = address::follow(&url, location.as_bytes())?;
-            // A short body is read, so that the connection can be used again.
+            // A short body is read to its end, so that the connection can be used again.
             let _ = std::io::copy(&mut response.body_mut().as_reader().take(64 * 1024), &mut std::io::sink());
             url = next;
             continue;
@@ -146,18 +146,18 @@ struct Hop<'a> {
 }
 
 impl Hop<'_> {
-    /// The answer, with its body still to come. A connection that was kept alive may have been closed by the server just when
-    /// the request was sent, which says nothing about the request: where such a one ended before its first byte, it is sent
-    /// once more on a fresh one.
+    /// Returns the answer, whose body is still to be read. The server may close a connection that was kept alive just when the
+    /// request is sent, which says nothing about the request: if such a connection ends before the first byte of an answer, the
+    /// request is sent once more on a new one.
     fn answer(&self, left: Duration) -> Result<Response<Body>, String> {
-        let way = Way { roots: self.item.roots.clone(), proxy: self.proxy.clone() };
+        let route = Route { roots: self.item.roots.clone(), proxy: self.proxy.clone() };
         let start = Instant::now();
-        let (first, seen) = agent(&way, false)?;
+        let (first, seen) = agent(&route, false)?;
         let connections = seen.connections();
         seen.begin();
         match self.send(&first, left) {
             Err(ureq::Error::Io(_)) if seen.connections() == connections && !seen.answered() => {
-                let (fresh, _) = agent(&way, true)?;
+                let (fresh, _) = agent(&route, true)?;
                 self.send(&fresh, left.saturating_sub(start.elapsed())).map_err(|error| self.explain(&error))
             }
             answer => answer.map_err(|error| self.explain(&error)),
@@ -202,7 +202,7 @@ impl Hop<'_> {
         format!("{} ms (--timeout-ms allows more)", self.item.limits.timeout_ms)
     }
 
-    /// What an error means, and what helps.
+    /// The meaning of an error, and the remedy.
     fn explain(&self, error: &ureq::Error) -> String {
         let mut text = match error {
             ureq::Error::Timeout(_) => format!("no answer within {}", self.limit()),
@@ -221,7 +221,7 @@ impl Hop<'_> {
     }
 }
 
-/// What is wrong with a server's certificate, in words of those who run servers.
+/// What is wrong with a server's certificate, in the words of server administrators.
 fn certificate(error: &str, url: &Url) -> Option<String> {
     let is = |kind: &str| error.contains(kind);
     if !is("certificate") {

@@ -1,4 +1,4 @@
-//! What one task of this workload is given, and what it gives back.
+//! The argument and the result of one task of this workload.
 
 use std::path::PathBuf;
 
@@ -13,7 +13,7 @@ pub struct Item {
     /// The URL as it was given, with its password if it has one.
     pub url: String,
     pub(super) limits: Limits,
-    /// Whether it is the lab's own server, which no proxy stands before.
+    /// Whether it is on the lab's own server, which is asked without a proxy.
     pub(super) direct: bool,
     #[serde(with = "paths::maybe")]
     pub(super) roots: Option<PathBuf>,
@@ -34,7 +34,7 @@ pub(super) struct Limits {
     pub(super) max_body: u64,
 }
 
-/// What a URL led to.
+/// The answer to a URL.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Answer {
     /// HTTP status.

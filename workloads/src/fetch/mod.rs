@@ -1,9 +1,9 @@
-//! `fetch`: gets URLs, one task per URL. Stresses waiting for the network; connections are kept alive per thread.
+//! `fetch`: gets URLs, one task per URL. It measures waiting for the network; connections are kept alive per thread.
 //!
-//! Without a list of URLs, a local HTTP server in a process of its own answers ([`ServerProcess`]), so that its work is not
-//! counted among the executor's.
+//! Without a list of URLs, a local HTTP server answers. It runs in a process of its own ([`ServerProcess`]), so that its work
+//! does not count as the executor's.
 //!
-//! Proxies are those that the environment names for the URL's scheme and host; the lab's own server is asked without one.
+//! The proxy is the one that the environment names for the URL's scheme and host; the lab's own server is asked without one.
 
 mod address;
 mod client;
@@ -26,7 +26,7 @@ pub use server::{ServerConfig, serve};
 pub use server_process::ServerProcess;
 pub use workload::{Fetch, Source};
 
-/// What may be set.
+/// The settings.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Spec {
     /// A file with one URL per line, or standard input as `-`; blank lines and lines that begin with `#` are left out.
@@ -34,7 +34,7 @@ pub struct Spec {
     pub urls: Option<PathBuf>,
     /// The longest that one URL may take, in milliseconds, redirects included.
     pub timeout_ms: u64,
-    /// How many redirects are followed.
+    /// The most redirects that are followed.
     pub max_redirects: u32,
     /// The longest body, in bytes.
     pub max_body: u64,
@@ -50,7 +50,7 @@ impl Default for Spec {
     }
 }
 
-/// Reads the list of URLs. What is wrong with one of them is its own task's error.
+/// Reads the list of URLs. An invalid one is its own task's error.
 ///
 /// # Errors
 ///
@@ -135,8 +135,8 @@ fn items(
 ///
 /// # Errors
 ///
-/// [`ItemError`] when it is no URL, there is no answer in time, the status is 400 or above, there are too many redirects or one
-/// leads nowhere, or the body is too long. None of it has the URL's password in it.
+/// [`ItemError`] when the text is not a URL, there is no answer in time, the status is 400 or above, there are too many
+/// redirects or one leads nowhere, or the body is too long. No error has the URL's password in it.
 pub fn fetch_url(item: Item) -> Result<Answer, ItemError> {
     client::get(&item).map_err(|reason| ItemError { item: item.shown(), reason })
 }

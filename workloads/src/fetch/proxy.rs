@@ -1,4 +1,4 @@
-//! Which proxy a URL goes through, as the environment says: `http_proxy` for http, `https_proxy` for https, `all_proxy` for
+//! The proxy of a URL, by the environment's variables: `http_proxy` for http, `https_proxy` for https, `all_proxy` for
 //! both, each also in capitals, and `no_proxy` for hosts that are asked without one.
 
 use std::net::IpAddr;
@@ -15,7 +15,7 @@ pub(super) struct Chosen {
 }
 
 impl Chosen {
-    /// For error messages: whoever is refused must know by whom.
+    /// For error messages: a user whose request is refused must know that a proxy refused it, and which one.
     pub(super) fn in_words(&self) -> String {
         format!("by way of the proxy {}, which {} names", address::redacted(&self.url), self.variable)
     }
@@ -44,8 +44,8 @@ pub(super) fn choose(url: &Url, variable: impl Fn(&str) -> Option<String>) -> Re
     }
 }
 
-/// Whether an entry of `no_proxy` fits: `*`, a host with all below it, an address, or a network as `10.0.0.0/8`; each may have
-/// a port.
+/// Whether an entry of `no_proxy` matches: `*`, a host with its subdomains, an address, or a network as `10.0.0.0/8`; each
+/// may have a port.
 fn is_exempt(url: &Url, list: &str) -> bool {
     let Some(host) = url.host() else { return false };
     let address = match host {

@@ -19,18 +19,18 @@ use tokio::{io::AsyncReadExt, net::TcpListener};
 
 use crate::random::Random;
 
-/// How the server answers.
+/// The settings of the server.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ServerConfig {
-    /// How long every answer is held back.
+    /// The delay of every answer.
     pub latency_ms: u64,
-    /// How much longer, at most; differs from item to item.
+    /// The largest additional delay, which differs from item to item.
     pub jitter_ms: u64,
     /// Bytes in a body.
     pub body_bytes: u32,
-    /// Of a thousand items, how many are answered with status 500.
+    /// The number of items in a thousand that are answered with status 500.
     pub errors_per_mille: u32,
-    /// What bodies, jitter and errors depend on.
+    /// Seed of bodies, jitter and errors.
     pub seed: u64,
 }
 
@@ -40,13 +40,13 @@ impl Default for ServerConfig {
     }
 }
 
-/// Serves until standard input ends, so that it never outlives who started it. Prints its address as one line.
+/// Serves until standard input ends, so that it never outlives the process that started it. Prints its address as one line.
 ///
 /// `/item/N` is item N. `/redirect/N` leads to `/redirect/N-1`, and `/redirect/0` to item 0. `/never` does not answer.
 ///
 /// # Errors
 ///
-/// What the system says when there is no port to listen on.
+/// The system's error when there is no port to listen on.
 pub fn serve(config: ServerConfig) -> io::Result<()> {
     tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;

@@ -7,7 +7,7 @@ use std::{
 
 use crate::PrepareError;
 
-/// A server process; ends when this is dropped, and by itself when this process dies.
+/// A server process. It ends when this is dropped, and by itself when this process dies.
 #[derive(Debug)]
 pub struct ServerProcess {
     child: Child,
@@ -19,14 +19,14 @@ impl ServerProcess {
     ///
     /// # Errors
     ///
-    /// [`PrepareError::Server`] when it does not start or says something else.
+    /// [`PrepareError::Server`] when it does not start, or prints no address.
     pub fn start(mut command: Command) -> Result<Self, PrepareError> {
         let failed = |reason: String| PrepareError::Server { reason };
         let mut child =
             command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().map_err(|error| failed(error.to_string()))?;
         let mut line = String::new();
         if let Some(output) = child.stdout.take() {
-            // Ends with the line, or with the process: a server that cannot listen exits.
+            // Reading ends with the line, or with the process: a server that cannot listen exits.
             let _ = BufReader::new(output).read_line(&mut line);
         }
         match line.trim_end().strip_prefix("listening on ") {
@@ -42,7 +42,7 @@ impl ServerProcess {
         }
     }
 
-    /// Where it listens: `http://127.0.0.1:1234`.
+    /// Its address: `http://127.0.0.1:1234`.
     #[must_use]
     pub fn address(&self) -> &str {
         &self.address
@@ -57,7 +57,7 @@ impl ServerProcess {
 
 impl Drop for ServerProcess {
     fn drop(&mut self) {
-        // Fails only when it has ended already.
+        // This fails only when the process has ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

@@ -1,8 +1,8 @@
-//! What is seen of connections: whether one was made for a request or an older one was used, and whether a byte came back.
-//! Without that nobody knows whether a request may be sent once more.
+//! Observes connections: whether a new or an older one was used for a request, and whether a byte came back. Only by that can
+//! the client decide whether a request may be sent once more.
 //!
-//! Answers with very many header lines are thinned out on the way: the HTTP library stops at 128, and of all of them only a few
-//! mean something here.
+//! It also thins out answers with very many header lines: the HTTP library refuses more than 128, and this workload reads only
+//! a few of them.
 
 use std::{
     sync::{
@@ -17,16 +17,16 @@ use ureq::{
     unversioned::transport::{Buffers, ConnectionDetails, Connector, NextTimeout, Transport, time},
 };
 
-/// What one agent's connections have seen.
+/// Observations of one agent's connections.
 #[derive(Debug, Default)]
 pub(super) struct Seen {
     connections: AtomicU64,
     answered: AtomicBool,
 }
 
-// ORDERING: all of it is written and read by the thread that makes the request.
+// ORDERING: the same thread, which makes the request, writes and reads all fields.
 impl Seen {
-    /// How many connections were made.
+    /// The number of connections that were made.
     pub(super) fn connections(&self) -> u64 {
         self.connections.load(Ordering::Relaxed)
     }
@@ -42,7 +42,7 @@ impl Seen {
     }
 }
 
-/// The last link of the chain of connectors: it wraps what the others have made.
+/// The last link of the chain of connectors: it wraps the connection that the others have made.
 #[derive(Debug)]
 pub(super) struct Watch(pub(super) Arc<Seen>);
 
@@ -57,12 +57,12 @@ impl<In: Transport> Connector<In> for Watch {
     }
 }
 
-/// A connection that is watched.
+/// A connection that is observed.
 #[derive(Debug)]
 pub(super) struct Watched<In> {
     inner: In,
     seen: Arc<Seen>,
-    /// Whether what comes next is the head of an answer.
+    /// Whether the next bytes are the head of an answer.
     expects_head: bool,
 }
 
@@ -90,7 +90,7 @@ impl<In: Transport> Transport for Watched<In> {
                     }
                     self.expects_head = false;
                 }
-                // The library must not see the beginning of it: it would already stop there.
+                // The library must not see the beginning of such a head, since it would refuse it already.
                 Head::Partial { lines } if lines > MANY => {
                     more = self.inner.await_input(less(timeout, start.elapsed()))?
                 }
@@ -112,16 +112,16 @@ impl<In: Transport> Transport for Watched<In> {
 /// More lines than this are thinned out.
 const MANY: usize = 100;
 
-/// The lines of a head that mean something to who reads the answer.
+/// The lines of a head that the library needs to read the answer.
 const MEANT: [&str; 5] = ["content-length", "transfer-encoding", "content-encoding", "connection", "location"];
 
 #[derive(Debug, PartialEq, Eq)]
 enum Head {
-    /// Up to and with the empty line, which ends at `end`.
+    /// The head is complete: its empty line ends at `end`.
     Whole { end: usize, lines: usize },
-    /// The end is not here yet.
+    /// The end has not arrived yet.
     Partial { lines: usize },
-    /// Something else: what goes through an encrypted tunnel.
+    /// Not a head, but bytes of an encrypted tunnel.
     None,
 }
 
@@ -140,7 +140,7 @@ fn look(input: &[u8]) -> Head {
     Head::Partial { lines }
 }
 
-/// Leaves of a head of `end` bytes the first line and those that mean something.
+/// Keeps the first line and the needed ones of a head of `end` bytes.
 fn thin_out(buffers: &mut dyn Buffers, end: usize) {
     let whole = buffers.input().to_vec();
     let mut kept = Vec::with_capacity(whole.len());
@@ -154,7 +154,7 @@ fn thin_out(buffers: &mut dyn Buffers, end: usize) {
     kept.extend_from_slice(&whole[end..]);
     buffers.input_consume(whole.len());
     let place = buffers.input_append_buf();
-    // INVARIANT: what is kept is no longer than what was there, and all of that has been taken out.
+    // INVARIANT: the lines that are kept are no longer than the head, all of which has been taken out.
     debug_assert!(place.len() >= kept.len());
     place[..kept.len()].copy_from_slice(&kept);
     buffers.input_appended(kept.len());

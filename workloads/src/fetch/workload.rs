@@ -19,47 +19,46 @@ use crate::{
 /// URLs to get.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fetch {
-    /// How each is got.
+    /// The settings of each request.
     pub spec: Spec,
-    /// Which ones.
+    /// The source of the URLs.
     pub source: Source,
 }
 
-/// Where the URLs lead.
+/// The source of the URLs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Source {
-    /// To a local server.
+    /// A local server.
     Local {
-        /// Where it listens; empty before it does.
+        /// Its address; empty until it listens.
         address: String,
-        /// How it answers.
+        /// Its settings.
         server: ServerConfig,
-        /// How many URLs.
+        /// Number of URLs.
         count: u32,
     },
-    /// Where the user wants. A page may be another one each time, and no executor is to blame: of these only the status must
-    /// be the same.
+    /// The user's URLs. Pages may differ each time, which is not a fault of the executor: only the status must be the same.
     Own(Vec<String>),
 }
 
 /// URLs to get.
 #[derive(Debug, Clone, Default, Args)]
 struct Urls {
-    /// A file with one URL per line, `-` is standard input; a local server answers without one. Proxies are those that the
-    /// environment names (http_proxy, https_proxy, all_proxy, no_proxy); the local server is asked without one.
+    /// A file with one URL per line, or `-` for standard input [default: a local server answers]. Proxies are taken from the
+    /// environment (http_proxy, https_proxy, all_proxy, no_proxy); the local server is asked without one.
     #[arg(long, value_name = "LIST")]
     urls: Option<PathBuf>,
-    /// The longest that one URL may take, in milliseconds, redirects included; default: 10000.
+    /// Time limit of one URL, in milliseconds, redirects included [default: 10000].
     #[arg(long, value_name = "MS", value_parser = clap::value_parser!(u64).range(1..=24 * AN_HOUR_MS))]
     timeout_ms: Option<u64>,
-    /// How many redirects are followed; default: 5.
+    /// The most redirects that are followed [default: 5].
     #[arg(long, value_name = "N")]
     max_redirects: Option<u32>,
-    /// The longest body, in bytes; default: 10 MiB.
+    /// The longest body, in bytes [default: 10 MiB].
     #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u64).range(1..))]
     max_body: Option<u64>,
-    /// A file with certificates of authorities (PEM) that are trusted instead of the built-in ones; default: SSL_CERT_FILE of
-    /// the environment, if it is set.
+    /// A file with certificates of authorities (PEM) that are trusted instead of the built-in ones [default: SSL_CERT_FILE
+    /// of the environment, if it is set].
     #[arg(long, value_name = "FILE")]
     cacert: Option<PathBuf>,
 }
@@ -84,22 +83,22 @@ impl Urls {
     }
 }
 
-/// With URLs of one's own there is no local server that could be told anything.
+/// The options that name the user's own URLs. They exclude the options of the local server, which does not run then.
 const OWN: [&str; 2] = ["urls", "url"];
 
-/// How the local server answers.
+/// Options of the local server.
 #[derive(Debug, Args)]
 struct ServerArgs {
-    /// How long the local server holds every answer back, in milliseconds.
+    /// Delay of every answer of the local server, in milliseconds.
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(0..=AN_HOUR_MS), conflicts_with_all = OWN)]
     latency_ms: u64,
-    /// How much longer, at most, in milliseconds.
+    /// Largest additional delay, in milliseconds.
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(0..=AN_HOUR_MS), conflicts_with_all = OWN)]
     jitter_ms: u64,
     /// Bytes in a body.
     #[arg(long, default_value_t = 4096, value_parser = clap::value_parser!(u32).range(0..=A_GIB), conflicts_with_all = OWN)]
     body_bytes: u32,
-    /// Of a thousand answers, how many are errors.
+    /// Number of answers in a thousand that are errors.
     #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=1000), conflicts_with_all = OWN)]
     errors_per_mille: u32,
 }
@@ -118,12 +117,12 @@ impl ServerArgs {
 
 #[derive(Debug, Args)]
 struct UrlsToRun {
-    /// URLs, instead of a list of them.
+    /// URLs, in place of a list of them.
     #[arg(value_name = "URL", conflicts_with = "urls")]
     url: Vec<String>,
     #[command(flatten)]
     urls: Urls,
-    /// How many URLs of the local server.
+    /// Number of URLs of the local server.
     #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..), conflicts_with_all = OWN)]
     count: u32,
     #[command(flatten)]
@@ -185,7 +184,7 @@ impl Workload for Fetch {
 
     fn with_own(self, _: &[PathBuf], matches: &ArgMatches) -> Result<Self, PrepareError> {
         let spec = parsed::<Urls>(matches)?.spec()?;
-        // Read here and not in every process: a list can be read from standard input once.
+        // The list is read here and not in every process, since standard input can be read only once.
         let source = if spec.urls.is_some() { Source::Own(list(&spec)?) } else { self.source };
         Ok(Self { spec, source })
     }

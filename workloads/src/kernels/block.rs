@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Visitor};
 
-/// Bytes that serde moves as one block and not one by one.
+/// Bytes that serde writes and reads as one block, and not one by one.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Block(pub Vec<u8>);
 

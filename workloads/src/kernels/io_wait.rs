@@ -1,4 +1,4 @@
-//! `io_wait`: waits without using the CPU. Stresses nothing: what it takes is the overhead.
+//! `io_wait`: waits without using the CPU. It uses no resource, so all time beyond the wait is overhead.
 
 use std::time::Duration;
 
@@ -10,12 +10,12 @@ use crate::{
     workload::{AN_HOUR_MS, JobSize, Place, Workload, parsed},
 };
 
-/// How long to wait.
+/// The duration of a wait.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct IoWait {
     /// Microseconds.
     pub micros: u64,
-    /// Comes back as the answer.
+    /// A number that is returned as the answer.
     pub index: u64,
 }
 
@@ -26,7 +26,7 @@ pub fn io_wait(task: IoWait) -> u64 {
     task.index
 }
 
-/// So many of them.
+/// The workload: a number of such tasks.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Args)]
 pub struct IoWaitTasks {
     /// Number of tasks.

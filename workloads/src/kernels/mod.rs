@@ -1,4 +1,4 @@
-//! Kernels: tasks that cost one known thing and nothing else.
+//! Kernels: tasks that use one known resource and nothing else.
 //!
 //! - [`spin()`]: the CPU, in iterations and not in time, so that a slower clock shows as slower.
 //! - [`io_wait()`]: waiting without the CPU, like a slow disk or network.

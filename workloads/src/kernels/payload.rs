@@ -1,4 +1,4 @@
-//! `payload`: moves bytes to the task and back. Stresses memory and, between processes, what copies it.
+//! `payload`: moves bytes to the task and back. It measures memory and, between processes, the transport that copies it.
 
 use clap::{ArgMatches, Args, Command};
 use serde::{Deserialize, Serialize};
@@ -9,12 +9,12 @@ use crate::{
     workload::{A_GIB, JobSize, Place, Workload, parsed},
 };
 
-/// Bytes in, and how many come out.
+/// The argument: bytes, and the number of bytes to return.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Payload {
-    /// The bytes in.
+    /// The bytes of the argument.
     pub input: Block,
-    /// How many bytes to return.
+    /// Number of bytes to return.
     pub output_bytes: u32,
 }
 
@@ -28,18 +28,18 @@ impl Payload {
     }
 }
 
-/// What comes out of [`payload`].
+/// The result of [`payload`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PayloadAnswer {
-    /// Depends on every byte that came in.
+    /// A checksum of every byte of the argument.
     pub checksum: u64,
-    /// The bytes out.
+    /// The bytes of the result.
     pub output: Block,
 }
 
 impl Outcome for PayloadAnswer {}
 
-/// Reads every byte that came in, and returns as many as were asked for.
+/// Reads every byte of the argument, and returns as many as were asked for.
 #[must_use]
 pub fn payload(task: Payload) -> PayloadAnswer {
     let words = task.input.0.chunks(8).map(|chunk| {
@@ -51,16 +51,16 @@ pub fn payload(task: Payload) -> PayloadAnswer {
     PayloadAnswer { checksum, output: Block(vec![checksum as u8; task.output_bytes as usize]) }
 }
 
-/// So many of them.
+/// The workload: a number of such tasks.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Args)]
 pub struct PayloadTasks {
     /// Number of tasks.
     #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..))]
     pub tasks: u32,
-    /// Bytes in.
+    /// Bytes of each argument.
     #[arg(long, default_value_t = 256 * 1024, value_parser = clap::value_parser!(u32).range(0..=A_GIB))]
     pub input_bytes: u32,
-    /// Bytes out.
+    /// Bytes of each result.
     #[arg(long, default_value_t = 64 * 1024, value_parser = clap::value_parser!(u32).range(0..=A_GIB))]
     pub output_bytes: u32,
 }

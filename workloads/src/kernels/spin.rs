@@ -1,4 +1,4 @@
-//! `spin`: computes. Stresses the cores, and nothing that threads share.
+//! `spin`: computes. It uses the cores, and no resource that threads share.
 
 use std::{
     hint::black_box,
@@ -13,12 +13,12 @@ use crate::{
     workload::{JobSize, Place, Workload, parsed},
 };
 
-/// How long to compute.
+/// The amount of computation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Spin {
     /// Steps of the computation; see [`calibrate`].
     pub iterations: u64,
-    /// Where it starts: the answer depends on it.
+    /// The starting value, on which the answer depends.
     pub seed: u64,
 }
 
@@ -53,7 +53,7 @@ pub fn calibrate() -> f64 {
     best
 }
 
-/// So many of them.
+/// The workload: a number of such tasks.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Args)]
 pub struct SpinTasks {
     /// Number of tasks.
@@ -77,7 +77,7 @@ impl Workload for SpinTasks {
 
     fn prepare(&self, _: &Place<'_>) -> Result<Prepared<Spin>, PrepareError> {
         let items = (0..self.tasks).map(|seed| Spin { iterations: self.iterations, seed: seed.into() });
-        // Calibrated on each machine anew: the time is the input, the iterations are how it is reached.
+        // Calibrated on each machine anew: the input is the time, which the iterations reach.
         let description = format!("{} tasks of about 500 µs each, by calibrated iterations", self.tasks);
         Ok(Prepared::described(items.collect(), description))
     }

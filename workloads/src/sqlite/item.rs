@@ -1,4 +1,4 @@
-//! What one task is given, and the rows that it gives back.
+//! The argument of one task, and the rows that it returns.
 
 use std::path::PathBuf;
 
@@ -13,7 +13,7 @@ pub struct Item {
     /// The database.
     #[serde(with = "paths::one")]
     pub database: PathBuf,
-    /// What to ask it.
+    /// The query.
     pub query: String,
     /// The most rows that it may return.
     pub max_rows: u64,
@@ -34,7 +34,7 @@ pub enum Value {
     Blob(Vec<u8>),
 }
 
-/// A number as its bits: JSON, of which digests are made, has no infinities.
+/// Writes a number as its bits, since digests are made of JSON, which has no infinities.
 mod bits {
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -55,7 +55,7 @@ pub struct Answer {
 }
 
 impl Answer {
-    /// Plain JSON values; a blob is an array of numbers, and an infinity, which JSON has no number for, a string.
+    /// Plain JSON values. A blob becomes an array of numbers, and an infinity, for which JSON has no number, a string.
     pub(super) fn to_json(&self) -> Vec<Vec<serde_json::Value>> {
         let value = |value: &Value| match value {
             Value::Null => serde_json::Value::Null,

@@ -1,4 +1,4 @@
-//! `sqlite`: runs a query on each database, one task per database and repetition: open read-only, query, close. Stresses
+//! `sqlite`: runs a query on each database, one task per database and repetition: open read-only, query, close. It uses
 //! SQLite's allocator and caches, which all threads of a process share behind locks.
 
 mod item;
@@ -26,29 +26,29 @@ use crate::{
 };
 use query::beside;
 
-/// The document's query.
+/// The default query.
 pub const DEFAULT_QUERY: &str = "SELECT COUNT(*) FROM main_table";
 
-/// A query that returns more rows than this is an error, not an answer of any length, unless more are allowed.
+/// A query that returns more rows than this is an error, unless more are allowed: answers must not grow without bound.
 pub const MAX_ROWS: u64 = 100_000;
 
 const MADE: [&str; 3] = ["users.db", "orders.db", "inventory.db"];
 
-/// What may be set.
+/// The settings.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Spec {
-    /// Databases. Empty: `users.db`, `orders.db` and `inventory.db` are made.
+    /// Databases. If empty, `users.db`, `orders.db` and `inventory.db` are made.
     #[serde(with = "paths::many")]
     pub databases: Vec<PathBuf>,
-    /// What to ask each of them.
+    /// The query for each of them.
     pub query: String,
-    /// How often to ask each of them.
+    /// Number of queries to each of them.
     pub repeats: u32,
     /// The most rows that a query may return.
     pub max_rows: u64,
     /// Rows in each database that is made.
     pub made_rows: u32,
-    /// What their content depends on.
+    /// Seed of their content.
     pub seed: u64,
 }
 
@@ -59,8 +59,8 @@ impl Default for Spec {
     }
 }
 
-/// Makes the databases if none were given; those that were made before are read once, to see whether they are what was made.
-/// What is wrong with one that was given is its own task's error, as long as another one can be opened.
+/// Makes the databases if none were given; those that were made before are read once, to check that they are unchanged.
+/// An error of a given database is its own task's error, as long as another one can be opened.
 ///
 /// # Errors
 ///
@@ -107,7 +107,7 @@ fn prepare_with(spec: &Spec, data: &Path, check: Check) -> Result<Prepared<Item>
     Ok(Prepared { items, skipped: Vec::new(), description, fingerprint })
 }
 
-/// A path at which no file can be opened. Other things, which opening could block on, are the tasks' own.
+/// A path at which no file can be opened. Other things than files, which opening could block on, are left to the tasks.
 fn unopened(path: &Path) -> Option<Skipped> {
     let opened =
         fs::metadata(path).and_then(|metadata| if metadata.is_file() { File::open(path).map(drop) } else { Ok(()) });
@@ -142,16 +142,16 @@ fn make_database(path: &Path, rows: u32, seed: u64) -> Result<(), PrepareError> 
 /// Databases to ask.
 #[derive(Debug, Clone, Default, Args)]
 struct Databases {
-    /// SQLite databases; without any, three that are made in target/lab-data of the current folder.
+    /// SQLite databases [default: three that are made in target/lab-data of the current folder].
     #[arg(long, num_args = 1.., value_name = "FILE")]
     db: Vec<PathBuf>,
-    /// The query, one statement that reads; default: SELECT COUNT(*) FROM main_table.
+    /// The query: one statement that reads [default: SELECT COUNT(*) FROM main_table].
     #[arg(long, value_parser = clap::builder::NonEmptyStringValueParser::new())]
     query: Option<String>,
-    /// How often each database is asked; default: 1, and in a sweep of made ones some dozens of times.
+    /// Number of queries to each database [default: 1; some dozens in a sweep of made databases].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     repeats: Option<u32>,
-    /// The most rows that a query may return; default: 100000. On worker processes an answer ends at 512 MiB besides.
+    /// The most rows that a query may return [default: 100000]. On worker processes an answer is also limited to 512 MiB.
     #[arg(long, value_name = "ROWS", value_parser = clap::value_parser!(u64).range(1..))]
     max_rows: Option<u64>,
 }
@@ -167,7 +167,7 @@ impl Databases {
 
 #[derive(Debug, Clone, Args)]
 struct DatabasesToRun {
-    /// As --db.
+    /// Same as --db.
     #[arg(value_name = "FILE")]
     more: Vec<PathBuf>,
     #[command(flatten)]

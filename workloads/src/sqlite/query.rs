@@ -1,4 +1,4 @@
-//! The task: one query on one database, and what SQLite's errors mean.
+//! The task: one query on one database, and the meaning of SQLite's errors.
 
 use std::{
     fs::{self, File},
@@ -15,12 +15,12 @@ use crate::{
     paths::{self, shown},
 };
 
-/// Opens one database read-only, runs the query and closes it. Leaves no file beside the database that was not there before.
+/// Opens one database read-only, runs the query and closes it. It leaves no new file beside the database.
 ///
 /// # Errors
 ///
-/// [`ItemError`] when the database is missing, locked, damaged or encrypted, needs what only a writer may do, or the query
-/// fails, writes, or returns more rows than it may.
+/// [`ItemError`] when the database is missing, locked, damaged or encrypted, needs an action that only a writer may take, or
+/// the query fails, writes, or returns more rows than it may.
 pub fn query_database(item: Item) -> Result<Answer, ItemError> {
     let error = |reason: String| ItemError { item: shown(&item.database), reason };
     // SQLite's own message for this is just "unable to open database file".
@@ -35,8 +35,8 @@ fn run(item: &Item) -> Result<Answer, QueryError> {
         return Err(QueryError::Folder);
     }
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    // A reader of a database in WAL mode makes the log and its index where there are none, and cannot remove them. So one
-    // without a log is read as a file that nobody changes, and believed only if nobody did.
+    // A reader of a database in WAL mode makes the log and its index where there are none, and cannot remove them. So a
+    // database without a log is read as a file that does not change, and the answer counts only if it has not changed.
     for _ in 0..UNDISTURBED {
         let before = Stamp::of(&item.database);
         if !before.wal || before.log > 0 {
@@ -48,15 +48,16 @@ fn run(item: &Item) -> Result<Answer, QueryError> {
             return answer;
         }
     }
-    // SQLite takes `file:a.db` for a URI and `:memory:` for no file, also without being asked to; no path begins so then.
+    // SQLite reads `file:a.db` as a URI and `:memory:` as no file, even where URIs are not asked for; an absolute path begins
+    // with neither.
     let path = if item.database.is_relative() { Path::new(".").join(&item.database) } else { item.database.clone() };
     ask(item, &path, flags)
 }
 
-/// How often a database in WAL mode is read without its log while somebody else writes.
+/// How often a database in WAL mode is read without its log while another process writes.
 const UNDISTURBED: usize = 3;
 
-/// What shows that a database was written to: everything of the file and of its log that a commit or a checkpoint changes.
+/// The state by which a write to a database shows: all parts of the file and of its log that a commit or a checkpoint changes.
 #[derive(Debug, PartialEq, Eq)]
 struct Stamp {
     /// Whether the database is in WAL mode, as bytes 18 and 19 of its header say.
@@ -72,7 +73,7 @@ struct Stamp {
 impl Stamp {
     fn of(database: &Path) -> Self {
         let mut header = Vec::new();
-        // What cannot be read shows as an error of SQLite's.
+        // A header that cannot be read shows as an error of SQLite.
         let _ = File::open(database).and_then(|file| file.take(100).read_to_end(&mut header));
         let metadata = fs::metadata(database).ok();
         Self {
@@ -96,7 +97,7 @@ pub(super) fn beside(database: &Path, ending: &str) -> PathBuf {
     PathBuf::from(name)
 }
 
-/// The path as a URI that means no other file, whatever is in it.
+/// The path as a URI, which names this file whatever characters the path has.
 pub(super) fn uri_of(path: &Path) -> String {
     let mut uri = String::from(if path.is_absolute() { "file:" } else { "file:./" });
     for byte in paths::to_bytes(path) {
@@ -112,7 +113,7 @@ pub(super) fn uri_of(path: &Path) -> String {
 fn ask(item: &Item, path: &Path, flags: OpenFlags) -> Result<Answer, QueryError> {
     let connection = Connection::open_with_flags(path, flags)?;
     connection.busy_timeout(Duration::from_millis(100))?;
-    // A read-only connection still lets `VACUUM INTO` write a file, by way of attaching it.
+    // A read-only connection still lets `VACUUM INTO` write a file, by attaching it.
     connection.set_limit(Limit::SQLITE_LIMIT_ATTACHED, 0)?;
     let mut statement = connection.prepare(&item.query)?;
     let columns = statement.column_count();
@@ -149,7 +150,7 @@ fn value(value: ValueRef<'_>) -> Value {
     }
 }
 
-/// What SQLite's error means here, and what helps.
+/// The meaning of SQLite's error here, and the remedy.
 fn explain(error: &QueryError, item: &Item) -> String {
     use rusqlite::ffi;
     let error = match error {
@@ -170,14 +171,14 @@ fn explain(error: &QueryError, item: &Item) -> String {
     match extended {
         ffi::SQLITE_READONLY_ROLLBACK => format!(
             "has a hot journal, {}: a transaction that broke off must be rolled back before it can be read, which only a \
-             writer may do: let somebody who may write there open it once, or copy both files to a folder of your own and open \
+             writer may do: let a user who may write there open it once, or copy both files to a folder of your own and open \
              it there",
             shown(&journal)
         ),
         ffi::SQLITE_READONLY_RECOVERY | ffi::SQLITE_READONLY_CANTINIT | ffi::SQLITE_READONLY_CANTLOCK => {
             unread_log(&log)
         }
-        // With a log, what could not be opened is the index of it, which a reader has to make.
+        // With a log, the file that could not be opened is its index, which a reader has to make.
         ffi::SQLITE_CANTOPEN if length_of(&log) > 0 => unread_log(&log),
         ffi::SQLITE_CANTOPEN if length_of(&journal) > 0 => {
             format!("has a journal, {}, that cannot be opened: {error}", shown(&journal))
@@ -186,7 +187,7 @@ fn explain(error: &QueryError, item: &Item) -> String {
             ffi::SQLITE_NOTADB | ffi::SQLITE_CORRUPT => {
                 format!("is damaged, encrypted, or not an SQLite database: {error}")
             }
-            ffi::SQLITE_BUSY | ffi::SQLITE_LOCKED => format!("is locked by somebody else: {error}"),
+            ffi::SQLITE_BUSY | ffi::SQLITE_LOCKED => format!("is locked by another connection: {error}"),
             ffi::SQLITE_READONLY => format!("is opened read-only, and the query writes: {error}"),
             _ if error.to_string().contains("too many attached databases") => {
                 "the query attaches or writes another file: only queries that read this database are run".to_owned()
@@ -198,7 +199,7 @@ fn explain(error: &QueryError, item: &Item) -> String {
 
 pub(super) fn unread_log(log: &Path) -> String {
     format!(
-        "is in WAL mode, and its log, {}, cannot be read without write access to the folder: let somebody who may write \
+        "is in WAL mode, and its log, {}, cannot be read without write access to the folder: let a user who may write \
          there open it once (PRAGMA wal_checkpoint(TRUNCATE)), or copy both files to a folder of your own",
         shown(log)
     )

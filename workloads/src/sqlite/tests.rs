@@ -85,7 +85,7 @@ fn reading_a_database_in_wal_mode_leaves_no_files() {
     in_wal_mode(&path);
     assert_eq!(query_database(item(&path, DEFAULT_QUERY)).unwrap().rows, [[Value::Integer(1)]]);
     assert_eq!(names(folder.path()), [path.file_name().unwrap()]);
-    // Somebody writes: what is only in the log is read as well, and not a file of theirs is lost.
+    // Another connection writes: rows that are only in the log are read as well, and none of its files is lost.
     let owner = Connection::open(&path).unwrap();
     owner.execute_batch("INSERT INTO main_table VALUES (2)").unwrap();
     assert_eq!(query_database(item(&path, DEFAULT_QUERY)).unwrap().rows, [[Value::Integer(2)]]);
