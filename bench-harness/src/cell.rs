@@ -21,13 +21,13 @@ pub(crate) struct CellSpec {
     pub(crate) work: Work,
     pub(crate) executor: Kind,
     pub(crate) workers: u32,
-    /// Where made input is kept.
+    /// The folder in which made input is kept.
     pub(crate) data: PathBuf,
     /// Fingerprint of the planned input: an input that changes during the run is an error, and not a wrong answer.
     pub(crate) input: Option<String>,
 }
 
-/// What the child process measured.
+/// The output of the child process.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Measured {
     pub(crate) tasks: u64,

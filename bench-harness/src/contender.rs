@@ -1,4 +1,4 @@
-//! What every measurement of single tasks needs from an executor, that of executor-core or of another project.
+//! The interface that every measurement of single tasks needs from an executor, of executor-core or of another project.
 
 /// An executor under measurement.
 pub(crate) trait Contender: Sync {

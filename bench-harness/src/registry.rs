@@ -20,7 +20,7 @@ pub(crate) trait AnyWorkload: Send + Sync {
 
     /// Whether a sweep takes paths without an option before them.
     fn takes_paths(&self) -> bool;
-    /// What to say where it does not.
+    /// The remedy to name where it does not.
     fn instead_of_paths(&self) -> &'static str;
 
     /// The workload as the lab's jobs measure it.

@@ -78,9 +78,9 @@ pub enum ReportError {
         /// The encoder's error.
         source: serde_json::Error,
     },
-    /// A file that is no report has the name of one.
+    /// A file that is not of a report has the name of one.
     #[error("`{}` is not of the lab and would be replaced: name another folder, or move it away", path.display())]
-    NotOurs {
+    NotAReport {
         /// The file.
         path: PathBuf,
     },

@@ -57,7 +57,7 @@ pub struct Run {
     pub overhead: Vec<OverheadRow>,
     /// Efficiency against task duration, one curve per executor.
     pub efficiency: Vec<EfficiencyCurve>,
-    /// Where the curves cross each other or a threshold.
+    /// The crossings of the curves with each other or with a threshold.
     pub crossings: Vec<Crossing>,
     /// Findings: sentences about the figures; the first one is the headline.
     pub findings: Vec<Finding>,
@@ -100,7 +100,7 @@ pub struct Host {
 pub struct Input {
     /// Name of the workload.
     pub workload: String,
-    /// In words: `64 made files of 1 MiB, seed 42`.
+    /// A description: `64 made files of 1 MiB, seed 42`.
     pub description: String,
     /// Whether its tasks mostly wait, so that more workers than cores can help.
     #[serde(default)]
@@ -265,12 +265,12 @@ pub struct EfficiencyPoint {
     pub efficiency: Estimate,
 }
 
-/// Where a curve meets another one, or a threshold.
+/// A crossing of a curve with another one, or with a threshold.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Crossing {
     /// Unique in the run: `thread-vs-process`, `process-50`.
     pub id: String,
-    /// In words: `process pool reaches 50% efficiency`.
+    /// A description: `process pool reaches 50% efficiency`.
     pub label: String,
     /// Task duration at the crossing, with its interval; `None` when the curves do not meet in the measured range.
     pub task_ns: Option<Estimate>,

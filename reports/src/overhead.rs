@@ -1,4 +1,4 @@
-//! What `lab overhead` measured: every figure with the values of its blocks, and the performance targets.
+//! The document of `lab overhead`: every figure with the values of its blocks, and the performance targets.
 //!
 //! Like [`Run`](crate::model::Run), this is a document by itself: the harness fills it, and this crate only shows it.
 

@@ -1,4 +1,4 @@
-//! The run's folder on disk: `run.json` and `index.html`, written whole or not at all.
+//! The run's folder on disk: `run.json` and `index.html`, written completely or not at all.
 
 use std::ffi::OsString;
 use std::fs::{self, File};
@@ -30,46 +30,46 @@ pub struct Written {
 /// Writes `run.json` and `index.html` into `dir`, and creates `dir` when it is missing.
 ///
 /// Each file appears under its name only when it is complete: it is written beside, flushed to the disk and then
-/// renamed. Nothing is written when the run cannot be rendered, or where files of these names are no run.
+/// renamed. Nothing is written when the run cannot be rendered, or where files of these names are not those of a run.
 ///
 /// # Errors
 ///
 /// [`ReportError::NotFinite`] when the run holds a number that JSON cannot carry, [`ReportError::Chart`] or
-/// [`ReportError::Page`] when it cannot be rendered, [`ReportError::NotOurs`] when it would replace something else than a run,
-/// [`ReportError::Write`] when the disk refuses.
+/// [`ReportError::Page`] when it cannot be rendered, [`ReportError::NotAReport`] when it would replace a file that is not of
+/// a run, [`ReportError::Write`] when the disk refuses.
 pub fn write(run: &Run, dir: &Path) -> Result<Written, ReportError> {
     let json = to_json(run)?;
     let html = html::render_html(run)?;
     fs::create_dir_all(dir).map_err(|source| ReportError::Write { path: dir.to_path_buf(), source })?;
     refuse_others(dir)?;
     let written = Written { html: dir.join(HTML_NAME), json: dir.join(JSON_NAME) };
-    // The results first: they are what cannot be made again.
+    // The results come first, since they cannot be made again.
     replace(&written.json, json.as_bytes())?;
     replace(&written.html, html.as_bytes())?;
     Ok(written)
 }
 
-/// Makes sure that [`write()`] will be able to write into `dir`, and creates `dir` when it is missing: to be asked before
-/// the work whose results shall go there.
+/// Makes sure that [`write()`] will be able to write into `dir`, and creates `dir` when it is missing. It is to be called
+/// before the work whose results `dir` will hold.
 ///
 /// # Errors
 ///
-/// [`ReportError::Write`] when the disk refuses, [`ReportError::NotOurs`] when something else than a run would be replaced.
+/// [`ReportError::Write`] when the disk refuses, [`ReportError::NotAReport`] when a file that is not of a run would be replaced.
 pub fn check_folder(dir: &Path) -> Result<(), ReportError> {
     let refused = |source| ReportError::Write { path: dir.to_path_buf(), source };
     fs::create_dir_all(dir).map_err(|source| match source.kind() {
-        // "File exists" would say that all is well.
+        // The error "file exists" would not name the problem.
         io::ErrorKind::AlreadyExists => refused(io::ErrorKind::NotADirectory.into()),
         _ => refused(source),
     })?;
     refuse_others(dir)?;
-    // Trying is the only sure way: permissions, a full disk and a read-only one all show.
+    // Only a trial is sure: it shows missing permissions, a full disk and a read-only one.
     let (probe, _) = create_beside(&dir.join("probe")).map_err(refused)?;
     fs::remove_file(&probe).map_err(refused)
 }
 
-/// Creates a file that nobody else has, beside `path`. In a folder that several machines or containers share, and after a kill
-/// in the middle of writing, a process's number is not enough for that.
+/// Creates a new file beside `path` that no other process uses. The process id does not suffice for its name: several machines
+/// or containers may share the folder, and a process that was killed while it wrote may have left its file.
 fn create_beside(path: &Path) -> io::Result<(PathBuf, File)> {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     loop {
@@ -92,12 +92,12 @@ pub struct Claim {
     _lock: Option<File>,
 }
 
-/// Holds `dir` for the caller until the claim is dropped, after [`check_folder`]. Two that wrote into one folder would leave
-/// the results of one and the page of the other.
+/// Holds `dir` for the caller until the claim is dropped, after [`check_folder`]. Two runs that wrote into one folder
+/// would leave the results of one and the page of the other.
 ///
 /// # Errors
 ///
-/// As [`check_folder`]; [`ReportError::InUse`] when somebody else holds it.
+/// The errors of [`check_folder`], and [`ReportError::InUse`] when another process holds the folder.
 pub fn claim(dir: &Path) -> Result<Claim, ReportError> {
     check_folder(dir)?;
     // Where a folder cannot be opened or locked, as on some systems and file systems, there is no claim.
@@ -109,10 +109,10 @@ pub fn claim(dir: &Path) -> Result<Claim, ReportError> {
     }
 }
 
-/// Files of a report's names that are none would be lost: somebody's own `index.html`.
+/// Refuses files that have a report's names and are not of one, such as the user's own `index.html`: they would be lost.
 fn refuse_others(dir: &Path) -> Result<(), ReportError> {
     let (html, json) = (dir.join(HTML_NAME), dir.join(JSON_NAME));
-    let others = |path: &Path| Err(ReportError::NotOurs { path: path.to_path_buf() });
+    let others = |path: &Path| Err(ReportError::NotAReport { path: path.to_path_buf() });
     if html.symlink_metadata().is_ok() && !is_page(&html) {
         return others(&html);
     }
@@ -122,7 +122,7 @@ fn refuse_others(dir: &Path) -> Result<(), ReportError> {
     }
 }
 
-/// Whether this file is a page of this crate's, of whatever version.
+/// Whether this file is a page that any version of this crate has written.
 fn is_page(path: &Path) -> bool {
     let mut beginning = Vec::new();
     let read = File::open(path).and_then(|file| file.take(64 * 1024).read_to_end(&mut beginning));
@@ -133,7 +133,7 @@ fn is_page(path: &Path) -> bool {
 ///
 /// # Errors
 ///
-/// Each of these names the file and the cure: [`ReportError::Missing`], [`ReportError::Read`],
+/// Each of these names the file and the remedy: [`ReportError::Missing`], [`ReportError::Read`],
 /// [`ReportError::NotJson`], [`ReportError::NotARun`], [`ReportError::NewerSchema`], [`ReportError::WrongShape`].
 pub fn load(path: impl AsRef<Path>) -> Result<Run, ReportError> {
     let path = path.as_ref();
@@ -156,18 +156,18 @@ pub fn load(path: impl AsRef<Path>) -> Result<Run, ReportError> {
     if version > u64::from(SCHEMA_VERSION) {
         return Err(ReportError::NewerSchema { path, found: version, supported: SCHEMA_VERSION });
     }
-    // From the text and not from the value, because only the text gives the line and column of what does not fit.
+    // The run is read from the text and not from the value, because only the text gives line and column of an error.
     let mut run: Run =
         serde_json::from_str(&text).map_err(|source| ReportError::WrongShape { path, version, source })?;
     run.upgrade();
     Ok(run)
 }
 
-/// The run as it stands in `run.json`, checked to be readable again.
+/// The text of `run.json`, checked to be readable again.
 fn to_json(run: &Run) -> Result<String, ReportError> {
     let mut json =
         serde_json::to_string_pretty(run).map_err(|source| ReportError::Encode { run: run.id.clone(), source })?;
-    // JSON writes NaN and infinity as null, which no number field takes back: better said now than at the next load.
+    // JSON writes NaN and infinity as null, which no number field accepts: the error is better now than at the next load.
     serde_json::from_str::<Run>(&json).map_err(|source| ReportError::NotFinite { run: run.id.clone(), source })?;
     json.push('\n');
     Ok(json)
@@ -184,7 +184,7 @@ fn replace(path: &Path, content: &[u8]) -> Result<(), ReportError> {
         fs::rename(&part, path)
     };
     put().map_err(|source| {
-        // Whatever was written of it helps nobody; the first error is the one to tell.
+        // An incomplete file is of no use; the first error is the one to report.
         let _ = fs::remove_file(&part);
         failed(source)
     })
@@ -293,14 +293,14 @@ mod tests {
             let file = dir.path().join(name);
             fs::write(&file, content).unwrap();
             for refused in [check_folder(dir.path()).unwrap_err(), write(&fixture::run(), dir.path()).unwrap_err()] {
-                assert!(matches!(&refused, ReportError::NotOurs { path } if *path == file), "{refused}");
+                assert!(matches!(&refused, ReportError::NotAReport { path } if *path == file), "{refused}");
             }
             assert_eq!(fs::read_to_string(&file).unwrap(), content);
             fs::remove_file(&file).unwrap();
         }
         write(&fixture::run(), dir.path()).unwrap();
         check_folder(dir.path()).unwrap();
-        // One of a newer lab is one as well.
+        // The run of a newer lab is a run as well.
         fs::write(dir.path().join(JSON_NAME), "{\"schema_version\": 999}").unwrap();
         check_folder(dir.path()).unwrap();
     }
@@ -324,7 +324,7 @@ mod tests {
         write(&fixture::run(), dir.path()).unwrap();
     }
 
-    /// As a lab wrote it that had warnings, evidence and reasons in words alone.
+    /// The run of a lab that stored warnings, evidence and reasons only as text.
     #[test]
     fn a_run_of_an_earlier_lab_is_read_and_understood() {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/run-v1.json");

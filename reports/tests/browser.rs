@@ -25,7 +25,7 @@ fn browser() -> Option<&'static str> {
     };
     let found = BROWSERS.iter().find(works).copied();
     if found.is_none() {
-        // Not by `eprintln`, which the harness hides as long as a test passes.
+        // The note is not written by `eprintln`, which the harness hides as long as a test passes.
         let note = format!("\nSKIPPED: no chromium (tried {}); install one to run this test\n", BROWSERS.join(", "));
         io::stderr().write_all(note.as_bytes()).expect("standard error takes a line");
         assert!(env::var_os("REQUIRE_BROWSER").is_none_or(|value| value != "1"), "REQUIRE_BROWSER=1, and no chromium");
@@ -163,7 +163,7 @@ fn hostile_names_stay_text() {
 }
 
 /// The page in a window of some width, with `style` made of its style sheet, and all that can be opened open: the captions of
-/// what is wider than its place.
+/// parts that are wider than their place.
 fn cut_off(run: &Run, width: u32, style: impl Fn(&str) -> String) -> Option<String> {
     const LOOK: &str = "<script>document.querySelectorAll('details').forEach((it) => { it.open = true; });\
         const cut = [...document.querySelectorAll('PLACES')].filter((it) => it.scrollWidth > it.clientWidth + 1);\

@@ -32,7 +32,7 @@ use crate::{
     tell::tell,
 };
 
-/// Reads the command line and does what it says.
+/// Reads the command line and runs its command.
 pub(crate) fn run(registry: &Registry) -> Result<ExitCode, LabError> {
     let matches = arguments::command(registry).get_matches();
     let options_of = |command: &str| matches.subcommand_matches(command);

@@ -13,7 +13,7 @@ pub(crate) struct Curve {
 
 const RESAMPLES: usize = 1000;
 
-/// Where the curve, over durations in nanoseconds, reaches `threshold`.
+/// The duration at which the curve, over durations in nanoseconds, reaches `threshold`.
 ///
 /// The medians are made monotone by isotonic regression (pool adjacent violators; Barlow et al., "Statistical Inference under
 /// Order Restrictions", 1972), and interpolated linearly in the logarithm of `x`. The interval is that of a bootstrap over

@@ -65,9 +65,9 @@ pub(crate) struct Chart {
 /// The meaning of a letter in a picture.
 #[derive(Debug)]
 pub(crate) struct Key {
-    /// The letter, or a dash for what is not in the picture.
+    /// The letter, or a dash for a crossing that is not in the picture.
     pub(crate) tag: String,
-    /// What the letter stands for, in words.
+    /// The crossing of the letter, in words.
     pub(crate) label: String,
     /// Its figure with the interval.
     pub(crate) value: String,

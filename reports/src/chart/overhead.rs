@@ -1,4 +1,4 @@
-//! What one task costs: on the executors of executor-core, on those of other projects, and on the bare hardware.
+//! The cost of one task: on the executors of executor-core, on those of other projects, and on the bare hardware.
 
 use super::gallery::{Chart, Context, Gallery, LegendEntry, SectionSpec};
 use crate::error::ReportError;

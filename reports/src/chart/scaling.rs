@@ -7,7 +7,7 @@ use crate::model::{Cell, Estimate, SERIAL, Verdict};
 use crate::plot::{Axis, DrawError, HPos, Ink, Look, Pen, Plot, Shape, VPos, bounds, shorten};
 use crate::table::{Field, Table};
 
-/// From this spread on, the lower series of a linear axis could not be told from zero.
+/// At a larger spread, the lower series on a linear axis could not be told from zero.
 const WIDEST_LINEAR: f64 = 30.0;
 
 /// The section.

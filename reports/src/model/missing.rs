@@ -9,7 +9,7 @@ use crate::format::duration;
 /// Why something could not be measured.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reason {
-    /// In words.
+    /// The reason as text.
     pub text: String,
     /// Whether answers were missing or wrong.
     #[serde(default)]

@@ -118,7 +118,7 @@ enum Row<'a> {
     Fields([String; 6]),
 }
 
-/// Name, figure, ratio with what it is against, reach, stretch, note.
+/// Name, figure, ratio with its base, reach, stretch, note.
 fn figure_fields(figure: &Figure) -> [String; 6] {
     [
         format!("  {}: {}", figure.subject, figure.quantity),

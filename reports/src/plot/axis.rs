@@ -1,8 +1,8 @@
-//! Axes: which range, which ticks, which labels.
+//! Axes: their ranges, ticks and labels.
 //!
-//! The library's scales say where a value lies, and its ticks are taken where they suit: on a linear axis from zero.
-//! Its logarithmic ticks are powers of ten with all nine steps between them or with none, and its labels are rounded
-//! as it likes; there the ticks are chosen here, and their labels are the page's everywhere.
+//! The library's scales place the values. Its ticks are used on linear axes from zero. Its logarithmic ticks are powers of ten
+//! with all nine steps between them or with none, so this file chooses the ticks of other axes. Labels have the page's format
+//! everywhere, since the library rounds them by rules of its own.
 
 use std::ops::Range;
 
@@ -16,19 +16,19 @@ use crate::format;
 /// The most ticks of a linear axis from zero.
 const TICKS: usize = 7;
 
-/// So many axes away, a place is as good as any that is farther.
+/// A place this many axes away stands for all that are farther.
 const FAR: f64 = 1000.0;
 
 /// Distance of two series that would hide each other, as a share of the axis.
 const BESIDE: f64 = 0.0157;
 
-/// All of them together take no more than this, which the axes have room for beside their first and last value.
+/// All shifts together are at most this share, for which the axes have room beside their first and last values.
 const BESIDE_ALL: f64 = 0.1;
 
 /// One axis of a chart.
 #[derive(Debug)]
 pub(crate) struct Axis {
-    /// What it shows, with the unit where the labels have none.
+    /// Its title, with the unit where the labels have none.
     pub(crate) title: String,
     /// Ticks with their labels, from low to high.
     pub(crate) ticks: Vec<(f64, String)>,
@@ -105,7 +105,7 @@ impl Axis {
         self.ticks.iter().find(|(tick, _)| *tick == value).map(|(_, label)| label.clone()).unwrap_or_default()
     }
 
-    /// Whether a value has a place, be it beyond the ends.
+    /// Whether a value has a place on the axis, even beyond its ends.
     pub(crate) fn holds(&self, value: f64) -> bool {
         value.is_finite() && (!self.log || value > 0.0)
     }
@@ -133,7 +133,7 @@ impl Axis {
         self.further(value, (index as f64 - (count as f64 - 1.0) / 2.0) * step)
     }
 
-    /// Which share of the axis lies between two values.
+    /// The share of the axis that lies between two values.
     pub(crate) fn share(&self, from: f64, to: f64) -> f64 {
         if self.log { (to / from).ln() / (self.high / self.low).ln() } else { (to - from) / (self.high - self.low) }
     }
@@ -162,7 +162,7 @@ impl Ranged for Scale {
     fn map(&self, value: &f64, limit: (i32, i32)) -> i32 {
         match self {
             Scale::Linear(scale) => {
-                // The library's places are 32 bits wide, and it does not look whether they overflow.
+                // The library's places are 32 bits wide, and it does not check for overflow.
                 let Range { start, end } = scale.range();
                 let far = (end - start) * FAR;
                 scale.map(&value.clamp(start - far, end + far), limit)

@@ -1,4 +1,4 @@
-//! The drawing backend: turns what the plotting library draws into SVG with classes, names and hints.
+//! The drawing backend: turns the shapes of the plotting library into SVG with classes, names and hints.
 
 use std::fmt::{Display, Write as _};
 use std::ops::Range;
@@ -25,10 +25,10 @@ pub(crate) enum SvgError {
         /// Opacity.
         alpha: f64,
     },
-    /// A picture is made of shapes.
+    /// The library asked for single pixels; a picture consists of shapes.
     #[error("a single pixel at {at:?} cannot be drawn")]
     Pixel {
-        /// Where it would be.
+        /// Its place.
         at: BackendCoord,
     },
 }
@@ -40,15 +40,15 @@ pub(super) type Drawn = Result<(), DrawingErrorKind<SvgError>>;
 pub(super) struct Svg<'a> {
     text: &'a mut String,
     size: (u32, u32),
-    /// Texts that appear over the marks. They come last, so that nothing lies over them.
+    /// Texts that appear over the marks. They come last, so that no shape covers them.
     hints: String,
-    /// Whether the window is written that things are cut at.
+    /// Whether the window at which shapes are cut has been written.
     has_window: bool,
     finished: bool,
 }
 
 impl<'a> Svg<'a> {
-    /// A picture with a name and a description for those who do not see it. The ids start with `id`.
+    /// A picture with a name and a description for readers who do not see it. The ids start with `id`.
     pub(super) fn named(text: &'a mut String, size: (u32, u32), id: &str, name: &str, description: &str) -> Self {
         let (title_id, desc_id) = (format!("{id}-t"), format!("{id}-d"));
         let names: [Attribute<'_>; 3] =
@@ -59,7 +59,7 @@ impl<'a> Svg<'a> {
         svg
     }
 
-    /// A picture beside a text that says the same.
+    /// A picture beside a text with the same content.
     pub(super) fn decoration(text: &'a mut String, size: (u32, u32), class: &str) -> Self {
         Svg::open(text, size, class, &[("aria-hidden", &"true")])
     }
@@ -82,7 +82,7 @@ impl<'a> Svg<'a> {
         self.hints.push_str("</circle>");
     }
 
-    /// Draws what shows in a window only. A picture has one window; `id` names it.
+    /// Draws shapes that show inside of a window only. A picture has one window, which `id` names.
     pub(super) fn in_window(
         &mut self,
         id: &str,
@@ -128,7 +128,7 @@ fn element(text: &mut String, name: &str, attributes: &[Attribute<'_>], content:
     let _ = write!(text, ">{}</{name}>", escaped(content));
 }
 
-/// The only way of a text into a picture: as the page's templates escape it, for contents and attributes.
+/// The only function that puts text into a picture: it escapes contents and attributes as the page's templates do.
 fn escaped(text: impl Display) -> impl Display {
     let Ok(escaped) = escape(text, Html);
     escaped
@@ -139,7 +139,7 @@ fn points(places: impl IntoIterator<Item = BackendCoord>) -> String {
     places.join(" ")
 }
 
-/// The ink of a color; `None` for what shall not show.
+/// The ink of a color; `None` for a shape that does not show.
 fn ink(color: BackendColor) -> Result<Option<Ink>, DrawingErrorKind<SvgError>> {
     if color.alpha == 0.0 {
         return Ok(None);

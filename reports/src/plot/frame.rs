@@ -1,4 +1,4 @@
-//! A picture and what stands around its data: name, axes, grid and labels.
+//! A picture and the frame of its data: name, axes, grid and labels.
 //!
 //! The library's places are whole pixels. The canvas therefore has twice the size at which the page shows it, which
 //! makes a step half a pixel; sizes in the charts are canvas pixels.
@@ -14,14 +14,14 @@ use super::ink::Ink;
 use super::pen::{Pen, text_style};
 use crate::error::ReportError;
 
-/// What is to be drawn around the data.
+/// The frame of a picture's data.
 #[derive(Debug)]
 pub(crate) struct Plot<'a> {
     /// Anchor of the chart, unique in the page: ids are made from it.
     pub(crate) id: &'a str,
-    /// Name of the picture, for those who do not see it.
+    /// Name of the picture, for readers who do not see it.
     pub(crate) title: &'a str,
-    /// What the picture shows, for those who do not see it.
+    /// A description of the picture, for readers who do not see it.
     pub(crate) desc: &'a str,
     /// Width and height of the canvas.
     pub(crate) size: (u32, u32),
@@ -34,7 +34,7 @@ pub(crate) struct Plot<'a> {
 }
 
 impl Plot<'_> {
-    /// Draws axes and grid, then whatever the caller draws, and gives the picture as an `<svg>` element.
+    /// Draws axes and grid, lets the caller draw, and returns the picture as an `<svg>` element.
     pub(crate) fn draw(
         &self,
         content: impl FnOnce(&Pen<'_, '_>) -> Result<(), DrawError>,

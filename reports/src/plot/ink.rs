@@ -1,4 +1,4 @@
-//! Inks: what is drawn, told apart by its meaning and not by its color.
+//! Inks: the roles of shapes, which are told apart by their meaning and not by their color.
 
 use plotters::style::Color;
 use plotters_backend::BackendColor;
@@ -47,7 +47,7 @@ enum Role {
     Band,
 }
 
-/// What a stroke, an area or a text is for, and of which series.
+/// The role of a stroke, an area or a text, and its series.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Ink {
     role: Role,
@@ -63,7 +63,7 @@ impl Ink {
     pub(crate) const GRID: Ink = Ink::plain(Role::Grid);
     /// The axes.
     pub(crate) const AXIS: Ink = Ink::plain(Role::Axis);
-    /// What could be reached at best.
+    /// The best that could be reached.
     pub(crate) const IDEAL: Ink = Ink::plain(Role::Ideal);
     /// The number of cores.
     pub(crate) const LIMIT: Ink = Ink::plain(Role::Limit);
@@ -98,7 +98,7 @@ impl Ink {
         Ink { role: Role::Band, slot }
     }
 
-    /// The ink whose key a color is.
+    /// The ink that has this color as its key.
     pub(super) fn of(color: BackendColor) -> Option<Self> {
         let (row, slot, mark) = color.rgb;
         let (role, _) = TABLE.get(usize::from(row))?;

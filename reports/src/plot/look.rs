@@ -79,7 +79,7 @@ impl Shape {
     }
 }
 
-/// Which series has which look, the same in all charts of a page.
+/// The looks of the series, which are the same in all charts of a page.
 #[derive(Debug)]
 pub(crate) struct Palette {
     names: Vec<String>,
@@ -100,12 +100,12 @@ impl Palette {
     /// The look of a name: its place in the order.
     pub(crate) fn slot(&self, name: &str) -> u8 {
         let place = self.names.iter().position(|other| other == name).unwrap_or(self.names.len());
-        // More than 256 series in one chart cannot be told apart in any way; they start over.
+        // More than 256 series in one chart cannot be told apart; the looks start over.
         (place % 256) as u8
     }
 }
 
-/// A label cut to some characters; the whole of it stands in the table.
+/// A label cut to some characters; the table has all of it.
 pub(crate) fn shorten(text: &str, limit: usize) -> String {
     if text.chars().count() <= limit {
         return text.to_owned();

@@ -1,11 +1,11 @@
-//! The one plotting layer: every picture of a report is drawn here, through the plotting library.
+//! The one plotting layer: it draws every picture of a report, through the plotting library.
 //!
 //! | Part          | What it is                                                                                  |
 //! |---------------|---------------------------------------------------------------------------------------------|
 //! | [`Plot`]      | a picture: its name and its axes; the library lays it out and draws grid, ticks and labels |
-//! | [`Pen`]       | what a chart draws with, in its own values: lines, bands, intervals, marks, hints           |
+//! | [`Pen`]       | draws in the values of a chart: lines, bands, intervals, marks, hints                       |
 //! | [`Axis`]      | the range, the ticks and their labels; the library's scales map values to places            |
-//! | [`Ink`]       | what a stroke, an area or a text is for: a class of the page's style sheet                  |
+//! | [`Ink`]       | the role of a stroke, an area or a text: a class of the page's style sheet                  |
 //! | [`Shape`]     | the mark of a series; [`Palette`] gives every series its look                               |
 //! | [`swatch()`]  | the small picture in a legend                                                               |
 //! | `backend`     | the library's drawing backend that writes SVG                                               |
@@ -19,8 +19,8 @@
 //!
 //! So the colors are keys. An [`Ink`] is a color for the library; its three bytes are a row of a fixed table, the
 //! slot of the series, and a mark that no named color has. The backend looks the row up and writes the class with the
-//! element. A color that is in no row, as a default of the library would be, is an error and no black line; and no
-//! color is ever written, so there is nothing to look for in the text of the picture.
+//! element. A color that is in no row, as a default of the library would be, is an error and not a black line. No
+//! color is ever written, so no text of a picture has to be searched for one.
 //!
 //! # How text gets into the picture
 //!
@@ -44,5 +44,5 @@ pub(crate) use pen::Pen;
 pub(crate) use plotters::style::text_anchor::{HPos, VPos};
 pub(crate) use swatch::{Look, swatch};
 
-/// What goes wrong when a picture is drawn.
+/// The error of drawing a picture.
 pub(crate) type DrawError = plotters::drawing::DrawingAreaErrorKind<backend::SvgError>;

@@ -1,8 +1,8 @@
 //! The pen: draws a chart's values with the library's elements, which the library puts into their places.
 //!
-//! The library moves a place beyond the plotting area to its border. That would put a mark where its value is not, and
-//! bend a line within the area. So marks beyond are left out; and lines and bands that leave the area keep their places,
-//! and are cut at its border.
+//! The library moves a place beyond the plotting area to its border. That would put a mark at a wrong value, and
+//! bend a line within the area. So marks beyond it are left out, and lines and bands that leave the area keep their places and
+//! are cut at its border.
 
 use std::ops::Range;
 
@@ -32,7 +32,7 @@ pub(crate) type Value = (f64, f64);
 /// The plotting area of a picture.
 type Area<'b> = DrawingArea<Svg<'b>, Cartesian2d<Scale, Scale>>;
 
-/// Draws on a plot, in values of its axes. What has no place on them is left out.
+/// Draws on a plot, in values of its axes. A value without a place on them is left out.
 pub(crate) struct Pen<'a, 'b> {
     id: &'a str,
     x: &'a Axis,
@@ -51,7 +51,7 @@ impl<'a, 'b> Pen<'a, 'b> {
         self.x.spans(x) && self.y.spans(y)
     }
 
-    /// The values that have a place, be it beyond the plotting area.
+    /// The values that have a place, even beyond the plotting area.
     fn held(&self, values: impl IntoIterator<Item = Value>) -> Vec<Value> {
         values.into_iter().filter(|(x, y)| self.x.holds(*x) && self.y.holds(*y)).collect()
     }
@@ -85,7 +85,7 @@ impl<'a, 'b> Pen<'a, 'b> {
         self.cut(corners, move |svg, places| svg.fill_polygon(places, &ink.to_backend_color()))
     }
 
-    /// Draws through some values what shows in the plotting area only.
+    /// Draws a shape through some values that shows in the plotting area only.
     fn cut(
         &self,
         values: Vec<Value>,
@@ -222,7 +222,7 @@ impl Drawable<Svg<'_>> for Hint<'_> {
     }
 }
 
-/// Something through values beyond the plotting area, which is cut at its border.
+/// A shape through values beyond the plotting area, which is cut at its border.
 struct Cut<D> {
     values: Vec<Value>,
     draw: D,

@@ -9,7 +9,7 @@ use super::look::{RADIUS, Shape};
 use super::pen::{draw_hollow_mark, draw_mark};
 use crate::error::ReportError;
 
-/// What a [`swatch`] shows.
+/// The content of a [`swatch`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Look {
     /// A mark on a line.
@@ -18,7 +18,7 @@ pub(crate) enum Look {
     Mark,
     /// An outlined mark.
     Hollow,
-    /// The line of what could be reached at best.
+    /// The line of the best that could be reached.
     Ideal,
     /// The line of the number of cores.
     Limit,

@@ -138,7 +138,7 @@ fn chosen(item: &Item, url: &Url) -> Result<Option<Chosen>, String> {
     if item.direct { Ok(None) } else { proxy::choose(url, |name| std::env::var(name).ok()) }
 }
 
-/// One request of what may be several, if there are redirects.
+/// One request; with redirects there are several.
 struct Hop<'a> {
     item: &'a Item,
     url: &'a Url,
@@ -221,7 +221,7 @@ impl Hop<'_> {
     }
 }
 
-/// What is wrong with a server's certificate, in the words of server administrators.
+/// The problem of a server's certificate, in the words of server administrators.
 fn certificate(error: &str, url: &Url) -> Option<String> {
     let is = |kind: &str| error.contains(kind);
     if !is("certificate") {

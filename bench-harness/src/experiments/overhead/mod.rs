@@ -1,4 +1,4 @@
-//! What one task costs on each executor, with the peers and the baselines of the machine in the same tables.
+//! The cost of one task on each executor, with the peers and the baselines of the machine in the same tables.
 //!
 //! A *block* takes every measurement once: the measurements in an order of its own, and within each its subjects in an order
 //! of its own, all by a recorded seed. Each subject is measured in a process that was started for it, so that heap, layout in

@@ -127,7 +127,7 @@ impl ContenderVisit for Trips<'_> {
     type Output = Result<(), Reason>;
 
     fn visit<C: Contender>(self, contender: &C) -> Self::Output {
-        // One at a time is no faster than many at once.
+        // Single tasks are no faster than many at once, so no more of them fit into a round.
         let count = self.sizes.tasks(speed(contender)?).min(self.sizes.trips);
         for _ in 0..self.sizes.rounds * MORE {
             let bare = (self.reference)(self.sizes.trips);

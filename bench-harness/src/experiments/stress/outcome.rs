@@ -30,7 +30,7 @@ impl StressTarget {
         Self::value_variants().iter().copied().filter(|target| *target != Self::All)
     }
 
-    /// As `--executor` takes it.
+    /// The name that `--executor` takes.
     pub(super) fn name(self) -> String {
         self.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
     }

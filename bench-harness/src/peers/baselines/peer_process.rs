@@ -73,7 +73,7 @@ pub(super) fn command(baseline: Baseline) -> io::Result<Command> {
 /// Sleeps until `bell` differs from `old`, and returns its value.
 pub(super) fn wait_until_other(bell: &AtomicU32, old: u32) -> u32 {
     loop {
-        // ORDERING: Acquire, for what was written before the bell was rung.
+        // ORDERING: Acquire; the lines were written before the bell was rung.
         let now = bell.load(Ordering::Acquire);
         if now != old {
             return now;
