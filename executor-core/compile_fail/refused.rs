@@ -8,6 +8,6 @@ fn tasks_that_cannot_travel_are_refused_at_compile_time() {
     cases.pass("cases/portable.rs");
     cases.compile_fail("cases/capturing_closure.rs");
     cases.compile_fail("cases/function_pointer.rs");
-    cases.compile_fail("cases/not_serialisable.rs");
+    cases.compile_fail("cases/not_serializable.rs");
     cases.compile_fail("cases/called_function.rs");
 }

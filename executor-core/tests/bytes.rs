@@ -72,7 +72,7 @@ fn many_bytes_come_through_shared_memory(kind: Kind) {
     }
     let _some_of_it = SHARED_MEMORY.lock().unwrap_or_else(PoisonError::into_inner);
     let pool = kind.builder().max_workers(1).build().unwrap();
-    let lent = |bytes: Bytes| {
+    let by_reference = |bytes: Bytes| {
         let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
         let length = |line: &str| {
             let (start, end) = line.split_whitespace().next()?.split_once('-')?;
@@ -81,7 +81,7 @@ fn many_bytes_come_through_shared_memory(kind: Kind) {
         let lines = maps.lines().filter(|line| line.contains("memfd:executor-core") && line.contains("r--s"));
         lines.filter_map(length).filter(|length| *length >= bytes.len()).count()
     };
-    assert_eq!(pool.submit(lent, pattern(2 * MIB)).unwrap().result(), Ok(1));
+    assert_eq!(pool.submit(by_reference, pattern(2 * MIB)).unwrap().result(), Ok(1));
 }
 
 #[test]

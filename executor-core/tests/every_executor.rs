@@ -58,7 +58,7 @@ macro_rules! on_every_executor {
 
 on_every_executor!(
     submit_takes_one_argument_or_a_tuple,
-    map_keeps_the_order_and_a_panic_keeps_its_neighbours,
+    map_keeps_the_order_and_a_panic_keeps_its_neighbors,
     map_variants,
     map_takes_no_more_input_than_its_buffer,
     try_map_ends_at_the_first_error_of_either_kind,
@@ -86,7 +86,7 @@ fn submit_takes_one_argument_or_a_tuple(executor: impl Executor) {
     assert_eq!(executor.try_submit(|pair: (u8, u8)| pair.1, (1, 2)).unwrap().result(), Ok(2));
 }
 
-fn map_keeps_the_order_and_a_panic_keeps_its_neighbours(executor: impl Executor) {
+fn map_keeps_the_order_and_a_panic_keeps_its_neighbors(executor: impl Executor) {
     for chunk in [1, 3, 100] {
         let results: Vec<_> = executor.map(picky, 0..10).chunk_size(chunk).collect();
         assert_eq!(results.len(), 10);

@@ -85,9 +85,9 @@ fn files() -> usize {
     let is_ours = |path: &PathBuf| {
         fs::read_link(path).is_ok_and(|target| target.to_string_lossy().contains("memfd:executor-core"))
     };
-    let is_blank =
+    let is_preallocated =
         |path: &PathBuf| fs::metadata(path).is_ok_and(|file| file.len() as usize == PREALLOCATED && file.blocks() == 0);
-    entries.filter(|path| is_ours(path) && !is_blank(path)).count()
+    entries.filter(|path| is_ours(path) && !is_preallocated(path)).count()
 }
 
 /// Mappings of shared memory in a process that are as long as `LARGE` at least: the numbers of their files, their lengths,
@@ -176,9 +176,9 @@ fn bytes_cross_by_reference_both_ways(kind: &Kind) {
 fn a_worker_has_a_piece_before_it_is_sent(kind: &Kind) {
     let pool = kind.pool(1);
     let pid = pool.submit(keep, filled(MIB, 1)).unwrap().result().unwrap().to_string();
-    let blanks = || mappings(&pid).iter().filter(|(_, length, _)| *length == PREALLOCATED).count();
+    let preallocated = || mappings(&pid).iter().filter(|(_, length, _)| *length == PREALLOCATED).count();
     for byte in 0..10 {
-        wait_until("the worker has blanks", || blanks() >= 4);
+        wait_until("the worker has preallocated segments", || preallocated() >= 4);
         let bytes = filled(LARGE, byte);
         assert!(mappings(&pid).iter().any(|(file, _, _)| *file == inode(&bytes)));
         assert_eq!(pool.submit(look, bytes.clone()).unwrap().result(), Ok((inode(&bytes), byte, LARGE)));

@@ -30,7 +30,7 @@ on_every_kind_of_pool!(
     a_death_breaks_a_strict_pool,
     a_broken_pool_keeps_nothing_back,
     what_a_chunk_has_answered_is_not_lost_with_its_pool,
-    a_long_complaint_of_an_initializer_is_cut_and_told,
+    a_long_error_of_an_initializer_is_cut_and_told,
     no_more_tasks_run_at_once_than_there_may_be_workers,
     a_stopped_worker_costs_no_more_than_its_own_task,
     what_a_stopped_worker_has_not_begun_goes_to_others,
@@ -239,7 +239,7 @@ fn what_a_chunk_has_answered_is_not_lost_with_its_pool(kind: Kind) {
     assert!(matches!(bad, Err(TaskError::Encode { .. })), "{bad:?}");
 }
 
-fn a_long_complaint_of_an_initializer_is_cut_and_told(kind: Kind) {
+fn a_long_error_of_an_initializer_is_cut_and_told(kind: Kind) {
     let complain = |length: usize| Err::<(), _>("\u{e9}".repeat(length));
     for length in [3, 9 << 20] {
         let builder = || kind.builder().max_workers(1);

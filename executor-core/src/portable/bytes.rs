@@ -157,7 +157,7 @@ pub(crate) enum Large {
 #[cfg(target_os = "linux")]
 impl Large {
     /// Whether its destructor may be the user's code: that of an owner behind `Bytes`.
-    pub(crate) fn is_foreign(&self) -> bool {
+    pub(crate) fn has_user_destructor(&self) -> bool {
         !matches!(self, Self::Vector(_))
     }
 

@@ -71,7 +71,7 @@ impl Block {
     /// Whether another process can be given it; otherwise it has to be copied.
     pub(crate) fn can_be_sent(&self) -> bool {
         match self {
-            Self::Held(holder) => holder.can_be_lent(),
+            Self::Held(holder) => holder.can_be_leased(),
             Self::Sealed(_) | Self::Borrowed(_) => true,
         }
     }

@@ -33,7 +33,7 @@ pub(crate) struct Borrower {
 
 #[derive(Debug, Default)]
 struct State {
-    lent: HashMap<u64, Arc<Lent>>,
+    leased: HashMap<u64, Arc<Leased>>,
     /// The last segments that were leased to this worker and could not be taken, and why. They are sent again with the next request
     /// that needs them, so this is of interest only to requests that are on their way.
     lost: VecDeque<(u64, &'static str)>,
@@ -47,14 +47,14 @@ const MOST_LOST: usize = 2 * MOST_BLOCKS;
 static BORROWER: OnceLock<Borrower> = OnceLock::new();
 
 #[derive(Debug)]
-struct Lent {
+struct Leased {
     mapping: Mapping,
     id: u64,
     slot: u32,
     holds: Arc<Mapping>,
 }
 
-impl Lent {
+impl Leased {
     fn count(&self) -> &AtomicU64 {
         self.holds.long(8 * self.slot as usize)
     }
@@ -121,8 +121,8 @@ impl Borrower {
         let Share { id, slot, .. } = share;
         match map() {
             Ok(mapping) => {
-                let lent = Lent { mapping, id, slot, holds: Arc::clone(&self.holds) };
-                self.lock().lent.insert(id, Arc::new(lent));
+                let leased = Leased { mapping, id, slot, holds: Arc::clone(&self.holds) };
+                self.lock().leased.insert(id, Arc::new(leased));
             }
             Err(why) => {
                 let mut state = self.lock();
@@ -136,8 +136,8 @@ impl Borrower {
     }
 
     pub(crate) fn forget(&self, id: u64) {
-        let lent = self.lock().lent.remove(&id);
-        drop(lent);
+        let leased = self.lock().leased.remove(&id);
+        drop(leased);
     }
 
     pub(crate) fn find(&self, reference: Reference) -> Result<Block, &'static str> {
@@ -145,16 +145,16 @@ impl Borrower {
             return Err(UNKNOWN);
         }
         let state = self.lock();
-        let Some(lent) = state.lent.get(&reference.id).cloned() else {
+        let Some(leased) = state.leased.get(&reference.id).cloned() else {
             let lost = state.lost.iter().find(|(id, _)| *id == reference.id);
             return Err(lost.map_or(UNKNOWN, |(_, why)| why));
         };
         drop(state);
         let length = usize::try_from(reference.length).map_err(|_| UNKNOWN)?;
-        if lent.mapping.length() < length {
+        if leased.mapping.length() < length {
             return Err(UNKNOWN);
         }
-        let borrowed = Borrowed { lent, length };
+        let borrowed = Borrowed { leased, length };
         borrowed.hold();
         Ok(Block::Borrowed(Arc::new(borrowed)))
     }
@@ -163,25 +163,25 @@ impl Borrower {
 /// A holder of a leased segment; its clones are counted by the `Arc` around it.
 #[derive(Debug)]
 pub(crate) struct Borrowed {
-    lent: Arc<Lent>,
+    leased: Arc<Leased>,
     length: usize,
 }
 
 impl Borrowed {
     pub(super) fn id(&self) -> u64 {
-        self.lent.id
+        self.leased.id
     }
 
     pub(super) fn bytes(&self) -> &[u8] {
         // SAFETY: the parent, which this process trusts, writes to the memory again only when the count of this slot is
         // zero and the request is done; `self` is counted.
-        unsafe { self.lent.mapping.bytes(0, self.length) }
+        unsafe { self.leased.mapping.bytes(0, self.length) }
     }
 
     /// One more holder, counted before the request is answered.
     pub(super) fn hold(&self) {
         if !is_copy() {
-            counts::hold(self.lent.count());
+            counts::hold(self.leased.count());
         }
     }
 }
@@ -190,7 +190,7 @@ impl Drop for Borrowed {
     fn drop(&mut self) {
         // A copy that a task has made of the worker counts nothing: the numbers are the worker's.
         if !is_copy()
-            && counts::let_go(self.lent.count())
+            && counts::let_go(self.leased.count())
             && let Some(wake_parent) = WAKE_PARENT.get()
         {
             wake_parent();

@@ -16,7 +16,7 @@
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum State {
     /// Preallocated: it has had no holder yet, and it has no pages.
-    Blank,
+    Preallocated,
     /// Its one holder is writing to it. No other code may get at it: no reference to it exists, and a worker that names it has
     /// violated the protocol.
     Fresh,
@@ -53,7 +53,7 @@ impl State {
     pub(super) fn fate(self, readers: Readers) -> Fate {
         match self {
             // A segment of which no process was told has no readers.
-            Self::Blank | Self::Idle => Fate::Stays,
+            Self::Preallocated | Self::Idle => Fate::Stays,
             Self::Fresh | Self::Held | Self::Withdrawn if readers.here > 0 => Fate::Stays,
             Self::Fresh | Self::Held | Self::Withdrawn if readers.there => Fate::Waits,
             Self::Fresh | Self::Held | Self::Withdrawn => Fate::Free,
@@ -62,11 +62,11 @@ impl State {
 
     /// Whether a holder may begin to write to it.
     pub(super) fn may_be_written(self) -> bool {
-        matches!(self, Self::Blank | Self::Idle)
+        matches!(self, Self::Preallocated | Self::Idle)
     }
 
     /// Whether a worker may be given its file. No worker may see what is being written to.
-    pub(super) fn may_be_lent(self) -> bool {
+    pub(super) fn may_be_leased(self) -> bool {
         self != Self::Fresh
     }
 

@@ -95,7 +95,7 @@ pub(crate) fn make(length: usize, purpose: Use) -> Option<Fresh> {
     sys::may_have_file_of(COUNTS).ok()?;
     enum Found {
         Warm(Holder),
-        Blank(Holder),
+        Preallocated(Holder),
         Nothing,
     }
     let found = with_store(|store| {
@@ -108,9 +108,9 @@ pub(crate) fn make(length: usize, purpose: Use) -> Option<Fresh> {
         if purpose == Use::Shared {
             let preallocated = store.take_preallocated(length, capacity);
             // Also where there was none: from now on preallocated segments are needed.
-            store.ask_for_blanks();
+            store.ask_for_preallocated();
             if let Some(holder) = preallocated {
-                return Some(Found::Blank(holder));
+                return Some(Found::Preallocated(holder));
             }
         }
         let is_over = purpose == Use::Argument && store.argument_bytes + capacity > KEPT;
@@ -124,7 +124,7 @@ pub(crate) fn make(length: usize, purpose: Use) -> Option<Fresh> {
     // No other process may see it until it is written: see `State::Fresh`.
     let holder = match found {
         Found::Warm(holder) => holder,
-        Found::Blank(holder) => {
+        Found::Preallocated(holder) => {
             holder.segment.mapping.populate(length);
             holder
         }
@@ -145,12 +145,12 @@ pub(crate) fn make(length: usize, purpose: Use) -> Option<Fresh> {
 /// The preallocated segments, for workers to be given before a request needs them; makes those that are missing, if some worker has
 /// had a lease. Takes system calls, so no lock may be held.
 pub(crate) fn preallocated() -> Vec<Arc<Segment>> {
-    while with_store(|store| store.wants_blank()) && sys::may_have_long_files() {
+    while with_store(|store| store.wants_preallocated()) && sys::may_have_long_files() {
         // Without preallocated segments the next value is only handed over later than it could be.
         let Ok((mapping, file)) = Mapping::create(PREALLOCATED_BYTES, Writable::HereOnly) else { break };
         mapping.leave_out_of_dumps();
         let unneeded = with_store(|store| {
-            if !store.wants_blank() {
+            if !store.wants_preallocated() {
                 // Another pool's supervisor was faster.
                 return Some((mapping, file));
             }
@@ -217,9 +217,9 @@ pub(crate) fn take_over(id: u64, length: usize, lender: &Arc<LenderState>) -> Op
 
 /// Notes that a worker is given this segment; `false` when the segment is gone, or is being written to, which it cannot be while
 /// a request refers to it.
-pub(crate) fn lend(segment: &Segment, lease: Lease) -> bool {
+pub(crate) fn grant(segment: &Segment, lease: Lease) -> bool {
     with_store(|store| match store.records.get_mut(&segment.id) {
-        Some(record) if record.state.may_be_lent() => {
+        Some(record) if record.state.may_be_leased() => {
             record.leases.push(lease);
             true
         }
@@ -324,17 +324,17 @@ impl Store {
         self.next_id += 1;
         let segment = Arc::new(segment(self.next_id));
         self.files += usize::from(segment.file.is_some());
-        let (purpose, state) = (Use::Shared, State::Blank);
+        let (purpose, state) = (Use::Shared, State::Preallocated);
         let record = Record { segment, length: 0, capacity: 0, purpose, state, forks: 0, leases: Vec::new() };
         self.records.entry(self.next_id).insert_entry(record).into_mut()
     }
 
-    fn wants_blank(&self) -> bool {
+    fn wants_preallocated(&self) -> bool {
         !self.lenders.is_empty() && self.preallocated.len() < PREALLOCATED && self.files < MOST_FILES
     }
 
     /// Has the supervisors make preallocated segments, and give them to their workers.
-    fn ask_for_blanks(&self) {
+    fn ask_for_preallocated(&self) {
         let mut asked: Vec<&LenderState> = Vec::new();
         for lender in &self.lenders {
             if !asked.iter().any(|other| other.is_of_same_pool(lender)) {
@@ -443,7 +443,7 @@ impl Holder {
 
     /// Whether a worker can be given it. Not what a worker has made for itself, when it did not know yet that it is one: its number
     /// would be taken for that of a segment which the program has leased to it.
-    pub(super) fn can_be_lent(&self) -> bool {
+    pub(super) fn can_be_leased(&self) -> bool {
         self.segment.file.is_some() && !self.segment.is_elsewhere() && !in_worker()
     }
 }

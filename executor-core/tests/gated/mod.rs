@@ -75,10 +75,10 @@ impl Drop for Gate {
 }
 
 /// Waits for something that has no event of its own.
-pub(crate) fn until(complaint: &str, mut done: impl FnMut() -> bool) {
+pub(crate) fn until(what: &str, mut done: impl FnMut() -> bool) {
     let start = Instant::now();
     while !done() {
-        assert!(start.elapsed() < LONG, "{complaint}");
+        assert!(start.elapsed() < LONG, "{what}");
         thread::yield_now();
     }
 }

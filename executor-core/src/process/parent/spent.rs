@@ -45,7 +45,7 @@ impl Spent {
         match self {
             // Its owner's destructor is the user's code.
             #[cfg(target_os = "linux")]
-            Self::Long(Long::Large(large)) if large.is_foreign() => drop_elsewhere(large),
+            Self::Long(Long::Large(large)) if large.has_user_destructor() => drop_elsewhere(large),
             // This may be the last to hold on to it, and what is left of it the user's.
             Self::Task(task) => drop_elsewhere(task),
             other => drop(other),

@@ -4,7 +4,7 @@
 pub(super) mod requests {
     /// Records published so far, wrapping. The worker sleeps on it.
     pub(in super::super) const PUBLISHED: usize = 0;
-    /// An [`NotifyPolicy`](super::super::NotifyPolicy).
+    /// A [`NotifyPolicy`](super::super::NotifyPolicy).
     pub(in super::super) const NOTIFY_POLICY: usize = 64;
     /// Whether a core is free on which the worker may spin.
     pub(in super::super) const MAY_SPIN: usize = 68;

@@ -305,7 +305,7 @@ fn a_long_argument_is_owned_once_by_all_that_need_it() {
         (single(&length::<Vec<u8>>, argument, &mut bytes).unwrap(), bytes, at)
     };
     #[cfg(feature = "bytes")]
-    let foreign = || {
+    let owned_by_user = || {
         let (mut bytes, argument) = (Vec::new(), bytes::Bytes::from(vec![0_u8; LARGE]));
         let at = argument.as_ptr();
         (single(&(|bytes: bytes::Bytes| bytes.len()), argument, &mut bytes).unwrap(), bytes, at)
@@ -314,7 +314,7 @@ fn a_long_argument_is_owned_once_by_all_that_need_it() {
         text(),
         vector(),
         #[cfg(feature = "bytes")]
-        foreign(),
+        owned_by_user(),
     ];
     for (request, mut bytes, at) in asks {
         let mut world = World::new(1);

@@ -73,7 +73,7 @@ impl Leases {
     pub(in crate::process) fn share(&mut self, pins: &Pins, channel: &mut dyn ParentEnd) -> Result<(), String> {
         for block in pins.blocks() {
             if let Block::Held(holder) = block {
-                self.lend(holder.segment(), channel)?;
+                self.grant(holder.segment(), channel)?;
             }
         }
         Ok(())
@@ -97,7 +97,7 @@ impl Leases {
             // processes.
             let may =
                 self.offered.1 < PREALLOCATED && channel.has_room(Load::one(0)) && !channel.control().wants_to_send();
-            if is_needed && may && self.lend(segment, channel).is_ok() {
+            if is_needed && may && self.grant(segment, channel).is_ok() {
                 self.offered.1 += 1;
                 told = true;
             }
@@ -129,7 +129,7 @@ impl Leases {
         self.lender.as_ref().is_some_and(|lender| lender.count(slot).load(Ordering::Relaxed) & LOST != 0)
     }
 
-    fn lend(&mut self, segment: &Segment, channel: &mut dyn ParentEnd) -> Result<(), String> {
+    fn grant(&mut self, segment: &Segment, channel: &mut dyn ParentEnd) -> Result<(), String> {
         let Some(lender) = self.lender.clone() else { return Err("the worker has no shared memory".to_owned()) };
         let slot = match self.slots.get(&segment.id()) {
             Some(slot) if self.is_lost(*slot) => *slot,
@@ -160,7 +160,7 @@ impl Leases {
             self.is_open = true;
             store::attach(Arc::clone(lender));
         }
-        if !store::lend(segment, Lease::new(Arc::clone(lender), slot)) {
+        if !store::grant(segment, Lease::new(Arc::clone(lender), slot)) {
             self.free.push(slot);
             return Err("the segment of shared memory is gone".to_owned());
         }
@@ -267,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn a_worker_cannot_return_what_it_was_not_lent() {
+    fn a_worker_cannot_return_what_it_was_not_leased() {
         let mut leases = Leases::new(Arc::new(UnixStream::pair().unwrap().0)).unwrap().0;
         let Made::Shared(block) = make(1 << 16, Use::Shared, |bytes| bytes.fill(1)) else {
             panic!("there is shared memory")
