@@ -12,7 +12,7 @@ use crate::sys;
 pub(crate) const WORKER_VARIABLE: &str = "EXECUTOR_CORE_WORKER_OF";
 
 /// [`init`](crate::process::init) was called, so this program can be started as a worker.
-static INITIALISED: AtomicBool = AtomicBool::new(false);
+static INITIALIZED: AtomicBool = AtomicBool::new(false);
 static IN_WORKER: AtomicBool = AtomicBool::new(false);
 /// Of the process that is a worker, and not of copies that a task makes of it.
 static GENERATION: AtomicU64 = AtomicU64::new(0);
@@ -21,7 +21,7 @@ static TEST_WORKER: OnceLock<&str> = OnceLock::new();
 /// Called by [`init`](crate::process::init).
 pub(crate) fn note_init() {
     // ORDERING: a flag that stands for itself.
-    INITIALISED.store(true, Ordering::Relaxed);
+    INITIALIZED.store(true, Ordering::Relaxed);
 }
 
 /// From now on this process is a worker.
@@ -55,7 +55,7 @@ pub(crate) fn launch_arguments() -> Option<LaunchArguments> {
     }
     // ORDERING: a flag that stands for itself.
     let plain = || LaunchArguments { arguments: Vec::new(), null_stdout: false };
-    INITIALISED.load(Ordering::Relaxed).then(plain)
+    INITIALIZED.load(Ordering::Relaxed).then(plain)
 }
 
 /// How this program is started as a worker.

@@ -10,7 +10,7 @@ use tokio::{
 
 use crate::{
     gate::{Gate, Key, pass},
-    kinds::{Initialised, Kind, LONG, Processes},
+    kinds::{Initialized, Kind, LONG, Processes},
     tasks::{exists, square},
 };
 

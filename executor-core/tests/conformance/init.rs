@@ -6,31 +6,31 @@ use executor_core::{Executor, TaskError};
 
 use crate::{
     gate::{Gate, Key, pass},
-    kinds::{Initialised, LONG, Processes},
+    kinds::{Initialized, LONG, Processes},
     programs::Program,
     tasks::{Identity, square},
 };
 
 thread_local! {
-    static INITIALISED_WITH: RefCell<Option<String>> = const { RefCell::new(None) };
+    static INITIALIZED_WITH: RefCell<Option<String>> = const { RefCell::new(None) };
 }
 
 fn initialize(with: String) {
-    INITIALISED_WITH.set(Some(with));
+    INITIALIZED_WITH.set(Some(with));
 }
 
-fn initialised_with(gate: Key) -> (Identity, Option<String>) {
-    (pass(gate), INITIALISED_WITH.with_borrow(Clone::clone))
+fn initialized_with(gate: Key) -> (Identity, Option<String>) {
+    (pass(gate), INITIALIZED_WITH.with_borrow(Clone::clone))
 }
 
 /// Of `InitializerMixin`.
 pub(crate) mod good {
     use super::*;
 
-    pub(crate) fn test_initializer(kind: impl Initialised) {
+    pub(crate) fn test_initializer(kind: impl Initialized) {
         let pool = kind.pool_with(3, initialize, "initialized".to_owned());
         let gate = Gate::new();
-        let futures: Vec<_> = (0..3).map(|_| pool.submit(initialised_with, gate.key()).unwrap()).collect();
+        let futures: Vec<_> = (0..3).map(|_| pool.submit(initialized_with, gate.key()).unwrap()).collect();
         gate.wait_for(3);
         gate.open();
         let answers: Vec<_> = futures.into_iter().map(|future| future.result().unwrap()).collect();
@@ -43,7 +43,7 @@ pub(crate) mod good {
 pub(crate) mod failing {
     use super::*;
 
-    pub(crate) fn test_initializer(kind: impl Initialised) {
+    pub(crate) fn test_initializer(kind: impl Initialized) {
         let gate = Gate::new();
         let fail = |gate: Key| -> Result<(), String> {
             pass(gate);

@@ -16,7 +16,7 @@ use tokio::runtime;
 
 use crate::{
     gate::{Gate, pass},
-    kinds::{Initialised, Kind, LONG, Processes, Threads},
+    kinds::{Initialized, Kind, LONG, Processes, Threads},
     tasks::square,
     thread_pool,
 };
@@ -75,7 +75,7 @@ fn configuration() -> String {
     CONFIGURATION.lock().unwrap().clone()
 }
 
-pub(crate) fn test_init_func(kind: impl Initialised) {
+pub(crate) fn test_init_func(kind: impl Initialized) {
     let gate = Gate::opened();
     let pool = kind.pool_with(1, |gate: String| drop(pass(gate)), gate.key());
     assert_eq!(pool.submit(square, 2).unwrap().result(), Ok(4));
@@ -89,7 +89,7 @@ pub(crate) fn test_init_with___main___global(kind: Processes) {
     assert_eq!(configuration(), "", "a worker's statics are its own");
 }
 
-pub(crate) fn test_init_exception_in_func(kind: impl Initialised) {
+pub(crate) fn test_init_exception_in_func(kind: impl Initialized) {
     let pool = kind.pool_with(1, |name: String| assert!(name.is_empty(), "no {name}"), "disk".to_owned());
     match pool.submit(square, 2).unwrap().result_timeout(LONG).unwrap() {
         Err(TaskError::InitializerFailed { cause }) => assert!(cause.to_string().contains("no disk"), "{cause}"),

@@ -28,7 +28,7 @@ pub(crate) trait Kind: Copy + Send + Sync + 'static {
 }
 
 /// Those with an initializer.
-pub(crate) trait Initialised: Kind {
+pub(crate) trait Initialized: Kind {
     fn pool_with<F, R>(self, workers: usize, initializer: F, argument: String) -> Self::Pool
     where
         F: Fn(String) -> R + Copy + Send + Sync + 'static,
@@ -55,7 +55,7 @@ impl Kind for Threads {
     }
 }
 
-impl Initialised for Threads {
+impl Initialized for Threads {
     fn pool_with<F, R>(self, workers: usize, initializer: F, argument: String) -> ThreadPoolExecutor
     where
         F: Fn(String) -> R + Copy + Send + Sync + 'static,
@@ -107,7 +107,7 @@ impl Kind for Processes {
     }
 }
 
-impl Initialised for Processes {
+impl Initialized for Processes {
     fn pool_with<F, R>(self, workers: usize, initializer: F, argument: String) -> ProcessPoolExecutor
     where
         F: Fn(String) -> R + Copy + Send + Sync + 'static,
