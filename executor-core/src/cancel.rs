@@ -196,7 +196,7 @@ impl Node {
         for (parent, node) in missing.into_iter().rev() {
             let mut links = parent.lock();
             links.add(Arc::downgrade(node));
-            // ORDERING: the lock orders it, as in `child`.
+            // ORDERING: the parent's lock orders it.
             if parent.cancelled.load(Ordering::Relaxed) {
                 node.cancelled.store(true, Ordering::Release);
             }

@@ -76,7 +76,7 @@ pub enum TaskError {
     Encode {
         /// `argument`, `configuration` or `result`.
         what: String,
-        /// What the type's own `Serialize` or the codec says, and which type it is.
+        /// The error of the type's own `Serialize` or of the codec, with the type's name.
         #[source]
         cause: Cause,
     },
@@ -85,14 +85,14 @@ pub enum TaskError {
     Decode {
         /// `argument`, `configuration` or `result`.
         what: String,
-        /// What the type's own `Deserialize` or the codec says, and which type it is.
+        /// The error of the type's own `Deserialize` or of the codec, with the type's name.
         #[source]
         cause: Cause,
     },
     /// The pool's initializer failed, so the pool runs no tasks.
     #[error("the pool's initializer failed: {cause}")]
     InitializerFailed {
-        /// What the initializer said.
+        /// The text of the initializer's error or panic.
         #[source]
         cause: Cause,
     },
@@ -334,9 +334,9 @@ pub enum BuildError {
     /// The operating system refused something that the pool needs.
     #[error("failed to {action}")]
     System {
-        /// What was tried.
+        /// The action that failed.
         action: &'static str,
-        /// What the system said.
+        /// The system's error.
         #[source]
         cause: io::Error,
     },

@@ -66,13 +66,14 @@ impl Stats {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum PoolState {
-    /// It takes tasks.
+    /// The executor takes tasks.
     Active,
-    /// It was shut down, and finishes what it has.
+    /// The executor was shut down, and finishes the tasks that it has.
     Ending,
-    /// It was shut down, and nothing of it is left that could run a task.
+    /// The executor was shut down, and has no thread or process left that could run a task.
     Ended,
-    /// It cannot run tasks any more, and resolves every task that it is given with this error. It can still be shut down.
+    /// The executor cannot run tasks any more, and resolves every task that it is given with this error. It can still be shut
+    /// down.
     Broken(TaskError),
 }
 

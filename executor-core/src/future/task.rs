@@ -16,7 +16,7 @@ use crate::{error::TaskError, panic};
 /// What a task is besides its cell: where its work, its argument or its outcome are kept. Every call comes from a holder of the
 /// task.
 pub(crate) trait Body: Sized + 'static {
-    /// What stands beside the cell.
+    /// The content that is stored beside the cell.
     type Content: Send + Sync + 'static;
     type Output: Send + 'static;
 

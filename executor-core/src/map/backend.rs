@@ -11,7 +11,7 @@ use crate::{
     task::{Payload, Task, TaskOptions},
 };
 
-/// What a [`Map`] hands its chunks to: the core of any executor for portable tasks, and that of a thread pool for closures.
+/// The receiver of a [`Map`]'s chunks: the handle of any executor for portable tasks, and that of a thread pool for closures.
 #[doc(hidden)]
 pub trait MapBackend<F, A, M>: Clone {
     /// What the task returns for an item.
