@@ -34,9 +34,10 @@ use crate::{
 ///
 /// A thread that waits within one of rayon's operations (`join`, `scope`, a parallel iterator) runs any work that rayon has, on the
 /// stack of the waiting task. A task that began there could wait for the one below it, and neither would ever end. So tasks do not
-/// begin there: a task that comes to such a thread is left to stand-ins, which may continue beside all threads of the pool until
-/// there are no such tasks. But the parts of rayon's own operations do run there: one that waits for another task may do so on the
-/// stack of that task, for ever. Wait before the operation, or after it.
+/// begin there: a task that comes to such a thread is left to stand-ins, of which there may be at least as many as threads that run
+/// no task, and which may continue beside all threads of the pool until there are no such tasks. But the parts of rayon's own
+/// operations do run there: one that waits for another task may do so on the stack of that task, for ever. Wait before the
+/// operation, or after it.
 ///
 /// Dropping the executor waits for its tasks, and not for its threads, which end soon after. A cancelled task leaves some 50 bytes
 /// with rayon until a thread comes for it.
@@ -167,7 +168,6 @@ impl RayonHandle {
             state.queue.insert(number, task);
             state.queued += 1;
             state.jobs += 1;
-            state.coming += 1;
             (future, number)
         };
         bottom::spawn(&self.threads, Job::Come(Held(Arc::clone(&shared)), number));
@@ -232,12 +232,19 @@ impl Executor for RayonExecutor {
 impl Drop for RayonExecutor {
     fn drop(&mut self) {
         if is_elsewhere(self.handle.shared.id) {
-            // Dropping rayon's pool would wake threads that are not in this process.
-            std::mem::forget(Arc::clone(&self.handle.threads));
             return;
         }
         let how = if std::thread::panicking() { Shutdown::CancelQueued } else { Shutdown::Drain };
         self.shutdown(how, None);
+    }
+}
+
+impl Drop for RayonHandle {
+    fn drop(&mut self) {
+        if is_elsewhere(self.shared.id) {
+            // Dropping rayon's pool would wake threads that are not in this process, under locks that they may have held.
+            std::mem::forget(Arc::clone(&self.threads));
+        }
     }
 }
 

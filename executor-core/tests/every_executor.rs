@@ -647,6 +647,32 @@ mod waits {
         });
     }
 
+    /// One thread waits within an operation whose other part has a second one. Tasks may come to either of the others or to the one that
+    /// waits.
+    #[test]
+    fn tasks_that_come_to_a_thread_within_an_operation_run_beside_each_other() {
+        let rayon = std::mem::ManuallyDrop::new(RayonExecutor::new(4).unwrap());
+        let (ready, is_ready) = mpsc::channel();
+        let (release, held) = mpsc::channel::<()>();
+        let busy = rayon.spawn(move || {
+            join_and_wait(move || {
+                ready.send(()).unwrap();
+                held.recv().unwrap_err();
+            });
+        });
+        is_ready.recv_timeout(LONG).unwrap();
+        for number in 0..100 {
+            let (sender, receiver) = mpsc::channel();
+            let waits = rayon.spawn(move || receiver.recv()).unwrap();
+            let sends = rayon.spawn(move || sender.send(number).unwrap()).unwrap();
+            assert_eq!(waits.result_timeout(LONG).unwrap(), Ok(Ok(number)));
+            assert_eq!(sends.result(), Ok(()));
+        }
+        drop(release);
+        assert_eq!(busy.unwrap().result(), Ok(()));
+        drop(std::mem::ManuallyDrop::into_inner(rayon));
+    }
+
     /// Each comes when the stand-in that has done the one before is about to leave.
     #[test]
     fn a_stand_in_that_leaves_is_not_counted_on() {

@@ -39,7 +39,11 @@ impl<T: Send + 'static> Body for Promised<T> {
     }
 
     fn kill(task: &Task<Self>) -> bool {
-        let kill = |promises: &Promises| panic::catch(|| promises.0.hook.kill(task.cell().id())).unwrap_or(false);
+        let kill = |promises: &Promises| {
+            let mut is_killed = false;
+            panic::contain(|| is_killed = promises.0.hook.kill(task.cell().id()));
+            is_killed
+        };
         Self::cancel(task) || task.content().promises.as_ref().is_some_and(kill)
     }
 
@@ -189,7 +193,8 @@ impl<T: Send + 'static> fmt::Debug for Promise<T> {
 
 /// What an executor does when one of its tasks is to be ended; see [`Promises`].
 ///
-/// The thread that cancels calls it, and holds no lock of this crate meanwhile.
+/// The thread that cancels calls it, and holds no lock of this crate meanwhile. The program's panic hook reports what it panics with;
+/// a `kill` that panics counts as one that says `false`.
 pub trait CancelHook: Send + Sync + 'static {
     /// A task was cancelled before it was begun. Its future is done, and the executor may forget the task.
     fn cancelled(&self, task: TaskId) {

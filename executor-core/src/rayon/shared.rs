@@ -29,10 +29,15 @@ pub(super) struct Shared {
 
 #[derive(Default)]
 pub(super) struct State {
-    /// Tasks that were submitted and have not been picked up, cancelled, or run in place: for cancellation, and for stand-ins.
+    /// Tasks that were submitted and have not been picked up, cancelled, or run in place: for cancellation, and for stand-ins. A job
+    /// that rayon holds will come for each of them.
     pub(super) queue: BTreeMap<u64, TaskRef>,
-    /// Threads that run a task that they have picked up. Changed together with `queue`.
+    /// Tasks whose job has come to a thread where they could not begin: no job will come for them.
+    pub(super) left: BTreeMap<u64, TaskRef>,
+    /// Threads of the pool, other than stand-ins, that run a task that they have picked up. Changed together with `queue`.
     pub(super) busy: usize,
+    /// Stand-ins that run a task that they have picked up.
+    pub(super) busy_stand_ins: usize,
     /// Threads of this pool, stand-ins included, that wait in a task.
     pub(super) blocked: usize,
     /// Those of them that are in the middle of a job that is no task of this executor.
@@ -45,8 +50,6 @@ pub(super) struct State {
     pub(super) running: usize,
     /// Jobs that rayon holds, tombstones included.
     pub(super) jobs: usize,
-    /// Those of them that have not begun, each of which takes a task.
-    pub(super) coming: usize,
     /// Threads to which tasks have come within one of rayon's operations, since there last were no such tasks.
     pub(super) within: BTreeSet<Option<usize>>,
     pub(super) shut_down: bool,
@@ -61,26 +64,29 @@ impl State {
         self.jobs == 0 && self.queued == 0 && self.running == 0 && self.stand_ins == 0
     }
 
-    /// Whether tasks wait in the queue for which no thread is free, because a thread blocks without a stand-in, or for which no
-    /// thread comes.
+    /// Whether a stand-in is to be started: for tasks for which no thread is free, because a thread blocks without a stand-in; or
+    /// for tasks that are left. The latter have as many stand-ins as threads have left tasks, or as threads run no task, if those
+    /// are more, because rayon does not wake them for these tasks.
     pub(super) fn needs_stand_in(&self, max_workers: usize) -> bool {
-        let free = (max_workers + self.stand_ins).saturating_sub(self.busy + self.blocked_elsewhere);
-        self.stand_ins < self.blocked && self.queue.len() > free
-            || self.stand_ins < self.blocked + self.within.len() && self.has_left()
+        let taken = self.busy + self.busy_stand_ins + self.blocked_elsewhere;
+        let free = (max_workers + self.stand_ins).saturating_sub(taken);
+        let for_left = self.within.len().max(max_workers.saturating_sub(self.busy));
+        self.stand_ins < self.blocked && self.queue.len() + self.left.len() > free
+            || self.stand_ins < self.blocked + for_left && !self.left.is_empty()
     }
 
-    /// Whether there are more tasks than jobs that come for them: a job has come to a thread where its task could not begin.
-    pub(super) fn has_left(&self) -> bool {
-        self.queue.len() > self.coming
-    }
-
-    /// Picks the first task, if one is left without a job.
+    /// Picks the first task that is left.
     pub(super) fn pick_left(&mut self) -> Option<TaskRef> {
-        if !self.has_left() {
+        let first = self.left.pop_first();
+        if first.is_none() {
             self.within.clear();
-            return None;
         }
-        self.queue.pop_first().map(|(_, task)| task)
+        first.map(|(_, task)| task)
+    }
+
+    /// The task with this number, wherever it waits.
+    pub(super) fn take(&mut self, number: u64) -> Option<TaskRef> {
+        self.queue.remove(&number).or_else(|| self.left.remove(&number))
     }
 }
 
@@ -151,14 +157,15 @@ impl Shared {
         let is_at_bottom = is_at_bottom && !IN_TASK.get();
         let mut picked = {
             let mut state = self.lock();
-            state.coming -= 1;
+            // If the task is not in the queue, a stand-in has it, or it was cancelled.
+            let task = state.queue.remove(&number);
             if is_at_bottom {
-                // If the task is not in the queue, a stand-in has it, or it was cancelled.
-                let picked = state.queue.remove(&number).or_else(|| state.pick_left());
+                let picked = task.or_else(|| state.pick_left());
                 state.busy += usize::from(picked.is_some());
                 picked
             } else {
-                if state.has_left() {
+                state.left.extend(task.map(|task| (number, task)));
+                if !state.left.is_empty() {
                     state.within.insert(rayon::current_thread_index());
                 }
                 None
@@ -166,7 +173,7 @@ impl Shared {
         };
         if !is_at_bottom && !self.call_stand_in() {
             let mut state = self.lock();
-            picked = state.queue.remove(&number).or_else(|| state.pick_left());
+            picked = state.take(number).or_else(|| state.pick_left());
             state.busy += usize::from(picked.is_some());
         }
         while let Some(task) = picked {
@@ -216,7 +223,7 @@ impl Shared {
                     picked = state.queue.pop_first().map(|(_, task)| task);
                 }
                 match picked {
-                    Some(_) => state.busy += 1,
+                    Some(_) => state.busy_stand_ins += 1,
                     // Under the lock: a submit or a wait from now on does not count on this stand-in.
                     None => state.stand_ins -= 1,
                 }
@@ -224,7 +231,7 @@ impl Shared {
             let Some(task) = picked else { return };
             self.run(&task);
             drop(task);
-            self.lock().busy -= 1;
+            self.lock().busy_stand_ins -= 1;
         }
     }
 
@@ -254,7 +261,8 @@ impl Shared {
         state.shut_down = true;
         let mut report = ShutdownReport::default();
         if how != Shutdown::Drain {
-            let queue = std::mem::take(&mut state.queue);
+            let mut queue = std::mem::take(&mut state.left);
+            queue.append(&mut state.queue);
             drop(state);
             report.cancelled = queue.into_values().filter(TaskRef::cancel).count();
             state = self.lock();
@@ -293,7 +301,7 @@ impl Place {
     pub(super) fn leave(&self, change: impl FnOnce(&mut State)) {
         let mut task = None;
         self.shared.change(|state| {
-            task = state.queue.remove(&self.number);
+            task = state.take(self.number);
             state.queued -= 1;
             change(state);
         });
