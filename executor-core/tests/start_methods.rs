@@ -28,6 +28,7 @@ on_every_kind_of_pool!(
     a_token_reaches_preload_and_tasks,
     a_worker_holds_nothing_of_other_workers,
     a_fork_server_that_is_stopped_holds_up_no_task,
+    a_fork_server_that_is_stopped_before_it_is_ready_is_replaced,
     what_two_preloads_have_made_is_not_mixed_up,
 );
 
@@ -251,6 +252,30 @@ fn a_fork_server_that_is_stopped_holds_up_no_task(kind: Kind) {
     // It is replaced.
     pool.warm_up().unwrap();
     assert_eq!(pool.worker_pids().len(), 2);
+}
+
+fn begin_when_there_is(file: String) {
+    while !std::path::Path::new(&file).exists() {
+        std::thread::yield_now();
+    }
+}
+
+fn a_fork_server_that_is_stopped_before_it_is_ready_is_replaced(kind: Kind) {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("begin");
+    let builder = builder(kind, 1).startup_timeout(Duration::from_secs(2));
+    let pool = builder.preload(begin_when_there_is, file.to_str().unwrap().to_owned()).build().unwrap();
+    let future = pool.submit(|x: u64| x + 1, 1).unwrap();
+    let server = loop {
+        match pool.fork_server_pid() {
+            Some(server) => break server,
+            None => std::thread::yield_now(),
+        }
+    };
+    signal(server, rustix::process::Signal::STOP);
+    fs::write(&file, "").unwrap();
+    assert_eq!(future.result(), Ok(2));
+    assert_ne!(pool.fork_server_pid(), Some(server));
 }
 
 static PIECE: OnceLock<SharedBytes> = OnceLock::new();

@@ -33,6 +33,7 @@ on_every_kind_of_pool!(
     a_long_error_of_an_initializer_is_cut_and_told,
     no_more_tasks_run_at_once_than_there_may_be_workers,
     a_stopped_worker_costs_no_more_than_its_own_task,
+    a_worker_that_is_stopped_before_it_is_ready_is_replaced,
     what_a_stopped_worker_has_not_begun_goes_to_others,
     what_a_stopped_worker_has_not_begun_in_time_is_not_begun,
     a_worker_that_dies_costs_nothing_that_it_has_not_begun,
@@ -347,6 +348,22 @@ fn a_stopped_worker_costs_no_more_than_its_own_task(kind: Kind) {
     assert!(running.kill());
     assert_eq!(result(running), Err(TaskError::Cancelled));
     assert_squares(squares(&pool, 3));
+}
+
+fn begin_when_there_is(file: String) {
+    until("there is no such file", || Path::new(&file).exists());
+}
+
+fn a_worker_that_is_stopped_before_it_is_ready_is_replaced(kind: Kind) {
+    let gate = Gate::new();
+    let builder = kind.builder().max_workers(1).startup_timeout(Duration::from_secs(2));
+    let pool = builder.initializer(begin_when_there_is, gate.name("open")).build().unwrap();
+    let future = pool.submit(square, 3).unwrap();
+    until("no worker has been started", || !pool.worker_pids().is_empty());
+    stop(pool.worker_pids()[0]);
+    gate.open();
+    assert_eq!(result(future), Ok(9));
+    assert_eq!(pool.state(), PoolState::Active);
 }
 
 fn what_a_stopped_worker_has_not_begun_goes_to_others(kind: Kind) {

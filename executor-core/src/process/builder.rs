@@ -233,6 +233,9 @@ impl ProcessPoolBuilder {
     /// How long a new worker may take until it is ready, with its [`initializer`](Self::initializer) and its
     /// [`preload`](Self::preload); and how long a fork server may take, with its preload. When one takes longer the pool is
     /// broken: every task, queued or submitted later, resolves with [`TaskError::NoWorker`]. Default: 30 s.
+    ///
+    /// A worker or a fork server that a signal has stopped (SIGSTOP) until then is killed and replaced, and breaks the pool no more
+    /// than one that was killed. Where the program itself was stopped, or frozen with its workers, the time begins again.
     pub fn startup_timeout(mut self, limit: Duration) -> Self {
         self.startup_timeout = limit;
         self

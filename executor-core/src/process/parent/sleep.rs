@@ -8,7 +8,10 @@
 //! Kept by an assertion wherever the pool's lock is released: the supervisor [covers](Sleep::covers) the earliest time that a
 //! walk over everything finds.
 
-use std::{ops::BitOrAssign, time::Instant};
+use std::{
+    ops::BitOrAssign,
+    time::{Duration, Instant},
+};
 
 /// When the supervisor has to look at what has changed.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -48,6 +51,15 @@ impl BitOrAssign for Attention {
     fn bitor_assign(&mut self, other: Self) {
         *self = self.and(other);
     }
+}
+
+/// A supervisor that looks so much later than it had to was not running meanwhile.
+const OVERSLEPT: Duration = Duration::from_secs(1);
+
+/// Whether the supervisor looks so late at what was due then that the program was stopped, or frozen with its workers. So what
+/// should have got ready by then has not had its time.
+pub(super) fn has_overslept(due: Option<Instant>, now: Instant) -> bool {
+    due.is_some_and(|due| now.saturating_duration_since(due) >= OVERSLEPT)
 }
 
 /// How the supervisor sleeps. Under the pool's lock.

@@ -12,6 +12,7 @@ use crate::{
     error::{Cause, TaskError, WorkerExit},
     process::{
         config::Transport,
+        parent::sleep::has_overslept,
         transport::ControlChannel,
         wire::{
             birth::TRY_AGAIN,
@@ -207,12 +208,17 @@ impl ForkServer {
             let now = Instant::now();
             let is_over = |time: Option<Instant>| time.is_some_and(|time| time <= now);
             return match &mut self.life {
+                Life::GettingReady { until } if has_overslept(*until, now) => {
+                    *until = now.checked_add(settings.startup_timeout);
+                    Ok(())
+                }
                 Life::GettingReady { until } if is_over(*until) => {
                     let cause = format!(
                         "the fork server, with its preload, was not ready within {:?}: set a longer startup_timeout",
                         settings.startup_timeout
                     );
-                    Err(Ended { error: no_worker(cause), weight: HOPELESS })
+                    let weight = if self.process.is_stopped() { KILLED } else { HOPELESS };
+                    Err(Ended { error: no_worker(cause), weight })
                 }
                 Life::Asked(asked) if is_over(asked.until) || is_over(asked.look) && self.process.is_stopped() => {
                     let cause =

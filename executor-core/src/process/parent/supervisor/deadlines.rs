@@ -7,6 +7,7 @@ use crate::{
     error::{Cause, TaskError},
     process::parent::{
         pool::PoolShared,
+        sleep::has_overslept,
         state::State,
         workers::{handle::WorkerHandle, life::Life},
     },
@@ -49,13 +50,20 @@ pub(super) fn keep_deadlines(pool: &PoolShared, state: &mut State, now: Instant)
             continue;
         }
         match worker.life() {
+            Life::Starting { until } if has_overslept(*until, now) => {
+                worker.start_until(now.checked_add(pool.config.startup_timeout));
+            }
             Life::Starting { .. } => {
-                worker.startup_error = Some(TaskError::NoWorker {
-                    cause: Cause::new(format!(
-                        "a worker process, with its initializer, was not ready within {:?}: set a longer startup_timeout",
-                        pool.config.startup_timeout
-                    )),
-                });
+                // A worker that is stopped is killed, and counts as one that was.
+                if !worker.is_stopped() {
+                    worker.startup_error = Some(TaskError::NoWorker {
+                        cause: Cause::new(format!(
+                            "a worker process, with its initializer, was not ready within {:?}: \
+                             set a longer startup_timeout",
+                            pool.config.startup_timeout
+                        )),
+                    });
+                }
                 worker.forget_deadline();
                 reap(pool, state, number);
             }

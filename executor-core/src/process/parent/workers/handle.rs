@@ -197,6 +197,13 @@ impl WorkerHandle {
         self.channel.set_notify_policy(policy);
     }
 
+    /// It has until then to get ready.
+    pub(in crate::process::parent) fn start_until(&mut self, end: Option<Instant>) {
+        if let Life::Starting { until } = &mut self.life {
+            *until = end;
+        }
+    }
+
     /// What was due is being done.
     pub(in crate::process::parent) fn forget_deadline(&mut self) {
         match &mut self.life {
