@@ -37,7 +37,7 @@ const MOST: usize = 256 << 20;
 /// As many as formats that are read by recursion usually take. With a [`STEP`]th of [`RED_ZONE`] each, they need 2 MiB at most,
 /// which is what threads have by default.
 const LEVELS_UNSEEN: u8 = 128;
-/// What they are given, where there can be a second stack.
+/// The stack that they are given, where there can be a second one.
 const STACK_UNSEEN: usize = 2 << 20;
 
 /// How deep the value is that is being written or read.
@@ -49,11 +49,11 @@ pub(super) struct Depth {
     has_grown: bool,
     /// How large it is, in multiples of the first.
     times: u8,
-    /// What the thread had at the first measurement, in pages of 4 KiB; 0 before that, and where it is not known.
+    /// The stack that the thread had left at the first measurement, in pages of 4 KiB; 0 before that, and where it is not known.
     pages: u32,
 }
 
-/// What to do with the next levels.
+/// How the next levels are written or read.
 #[derive(Debug)]
 enum Next {
     GoOn(Depth),

@@ -86,7 +86,7 @@ fn unread(left: usize) -> CodecError {
     CodecError::new(format_args!("its Deserialize leaves {left} elements unread"))
 }
 
-/// What postcard reads by itself.
+/// The types that postcard reads by itself.
 macro_rules! forward {
     ($($method:ident: $type:ty => $visit:ident)*) => {
         $(#[inline]
@@ -219,7 +219,7 @@ impl Elements<'_, '_> {
         (self.left <= self.reader.source.total).then_some(self.left)
     }
 
-    /// What came after its number has been read to the end: what follows would be taken from the rest otherwise.
+    /// All elements that came after its number have been read: the next value would be taken from the rest otherwise.
     #[inline]
     fn end(self) -> Result<()> {
         if self.left == 0 { Ok(()) } else { Err(unread(self.left)) }

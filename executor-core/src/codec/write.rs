@@ -37,7 +37,7 @@ impl<F: Flavor> Writer<'_, F> {
     }
 }
 
-/// What postcard writes by itself.
+/// The types that postcard writes by itself.
 macro_rules! forward {
     ($($method:ident($value:ty))*) => {
         $(#[inline]
@@ -172,7 +172,7 @@ impl<'a, F: Flavor> ser::Serializer for Writer<'a, F> {
     }
 }
 
-/// What comes after its number. With another number of values the other side would take what follows for some of them.
+/// The values that come after their number. With another number of them the other side would take the next bytes for some of them.
 pub(super) struct Counted<'a, F: Flavor> {
     writer: Writer<'a, F>,
     promised: usize,

@@ -23,7 +23,7 @@ pub(crate) struct ChunkAnswer {
     pub(super) gaps: Vec<(u32, TaskError)>,
     /// Why all other items have no answer that are not in `bytes`, if they were lost all at once.
     pub(crate) lost: Option<TaskError>,
-    /// What the results refer to.
+    /// The segments that the results refer to.
     #[cfg(target_os = "linux")]
     pub(crate) attached: Attached,
     pub(crate) ran_for: Duration,

@@ -97,7 +97,7 @@ impl From<Vec<u8>> for Bytes {
     }
 }
 
-/// What follows the rest of a record's content, and is not copied until the system takes it.
+/// The long part behind the rest of a record's content, which is not copied until the system takes it.
 #[derive(Debug, Clone)]
 pub(crate) enum Long {
     /// An encoded argument, or a chunk of them.
@@ -124,7 +124,7 @@ impl Long {
 #[derive(Debug, Clone)]
 pub(crate) struct LongBytes {
     all: Arc<Vec<u8>>,
-    /// What is before this is not needed any more.
+    /// The bytes before this are not needed any more.
     start: usize,
 }
 

@@ -88,7 +88,7 @@ impl Drop for Job {
     }
 }
 
-/// What the pool of a task can do for it.
+/// The operations of a task's pool on the task.
 pub(crate) trait TaskOwner: Send + Sync {
     fn id(&self) -> u64;
     fn cancel(&self, task: &CellTask<ProcessTask>) -> bool;
@@ -112,7 +112,7 @@ impl Owner {
     }
 }
 
-/// What is kept beside the cell of a task in a process pool.
+/// The state beside the cell of a task in a process pool.
 pub(crate) struct ProcessTask {
     owner: Arc<Owner>,
     /// Where the pool has the task. Once it has ended, the result where a thread had to decode it to see whether it is one.

@@ -129,7 +129,7 @@ impl<K> LocationWord<K> {
         is_new
     }
 
-    /// What was kept of a task that has ended.
+    /// The value that was kept of a task that has ended.
     pub(crate) fn kept(&self) -> Option<&K> {
         // ORDERING: pairs with the Release of the thread that kept it.
         let word = self.0.load(Ordering::Acquire);

@@ -209,7 +209,7 @@ impl Request {
         self.extras.as_mut()?.large.take()
     }
 
-    /// What came beside an answer.
+    /// The segments that came beside an answer.
     #[cfg(target_os = "linux")]
     pub(crate) fn attached(&mut self) -> &mut Attached {
         let is_chunk = self.is_chunk();

@@ -163,7 +163,7 @@ impl ProcessPoolBuilder {
         self
     }
 
-    /// What fails when a worker dies. Default: [`OnWorkerDeath::FailTask`].
+    /// Sets what fails when a worker dies. Default: [`OnWorkerDeath::FailTask`].
     pub fn on_worker_death(mut self, policy: OnWorkerDeath) -> Self {
         self.on_worker_death = policy;
         self

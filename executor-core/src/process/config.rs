@@ -60,7 +60,7 @@ pub enum StartMethod {
     ForkServer,
 }
 
-/// What fails when a worker dies.
+/// Which tasks fail when a worker dies.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum OnWorkerDeath {

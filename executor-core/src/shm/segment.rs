@@ -4,7 +4,7 @@ use std::{os::fd::OwnedFd, sync::atomic::AtomicUsize};
 
 use crate::sys::{self, Mapping};
 
-/// What a segment is wanted for.
+/// The purpose of a segment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Use {
     /// For as long as it has a holder.

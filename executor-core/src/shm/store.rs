@@ -84,7 +84,7 @@ fn with_store<R>(f: impl FnOnce(&mut Store) -> R) -> R {
     f(&mut STORE.get().lock().unwrap_or_else(PoisonError::into_inner))
 }
 
-/// What is no longer needed, to be unmapped and closed after the lock is released.
+/// Segments that are no longer needed, to be unmapped and closed after the lock is released.
 #[must_use]
 struct Freed(Vec<Record>);
 

@@ -221,7 +221,7 @@ pub(crate) fn end_copy() -> ! {
 mod tests {
     use super::*;
 
-    /// What `child` says in a forked copy, as a number below 256.
+    /// The return value of `child` in a forked copy, a number below 256.
     fn in_a_copy(child: impl FnOnce() -> u8) -> u8 {
         // SAFETY: the copy runs what is given, which takes no lock that a thread may hold, and ends.
         match unsafe { libc::fork() } {

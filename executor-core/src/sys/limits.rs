@@ -28,7 +28,7 @@ pub(crate) fn set_data_limit(bytes: u64) -> io::Result<()> {
     Ok(setrlimit(Resource::Data, Rlimit { current: limit, maximum: limit })?)
 }
 
-/// What counts against `RLIMIT_DATA`.
+/// The memory that counts against `RLIMIT_DATA`.
 fn data_size() -> io::Result<u64> {
     kilobytes(&std::fs::read_to_string("/proc/self/status")?, "VmData:")
 }
@@ -44,7 +44,7 @@ fn kilobytes(text: &str, name: &str) -> io::Result<u64> {
     value.map(|value: u64| value.saturating_mul(1024)).ok_or_else(|| io::ErrorKind::InvalidData.into())
 }
 
-/// What the handler needs: all of it is made before the handler is installed, and never changes.
+/// The data of the handler: all of it is made before the handler is installed, and never changes.
 struct Handler {
     socket: OwnedFd,
     marker: &'static [u8],
@@ -79,7 +79,7 @@ pub(crate) fn install_out_of_memory_handler(socket: OwnedFd, marker: &'static [u
     if outcome == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-/// What this thread was refused before does not count any more.
+/// Memory that this thread was refused before does not count any more.
 pub(crate) fn forget_refused_allocations() {
     // SAFETY: the C library gives the address of this thread's own variable.
     let errno = unsafe { libc::__errno_location() };

@@ -117,7 +117,7 @@ fn be_quick_to_close(fd: BorrowedFd<'_>) {
     let _ = rustix::net::sockopt::set_socket_linger(fd, None);
 }
 
-/// What was received from a socket.
+/// The bytes and files that were received from a socket.
 pub(crate) struct Received {
     pub(crate) bytes: usize,
     pub(crate) files: Vec<OwnedFd>,

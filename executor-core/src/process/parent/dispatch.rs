@@ -214,11 +214,11 @@ impl State {
             (place, (!worker.channel.keeps(bytes.len())).then(|| source.keep()))
         };
         let control = worker.channel.control();
-        // What was sent at once needs no memory any more, also where nothing else ever comes over the socket.
+        // Bytes that were sent at once need no memory any more, also where nothing else ever comes over the socket.
         if control.has_spent() {
             self.ledger.spend_all(control.take_spent().into_iter().map(Spent::Long));
         }
-        // What did not fit into a socket is sent by the supervisor.
+        // The supervisor sends the bytes that did not fit into a socket.
         let mut attention = Attention::now_if(control.wants_to_send());
         job.content().location().set(Location::Worker(number, request_number as u32));
         let is_behind = !worker.is_idle();

@@ -49,17 +49,17 @@ pub(in crate::process) struct Ledger {
     cancelled: u64,
     /// Tasks that are done, and whose waiters are to be woken once the lock is released.
     to_wake: Vec<Job>,
-    /// What is to be dropped then.
+    /// Values that are to be dropped then.
     spent: Vec<Spent>,
     /// Tasks that may wait for so long to be begun.
     expiries: Expiries,
-    /// What is to be told then.
+    /// Events that are to be told then.
     pub(in crate::process) events: Events,
 }
 
 /// Tasks whose waiters are to be woken. That is the user's code, so no lock may be held.
 ///
-/// What is not woken when this is dropped, because a thread has panicked, is woken by another one.
+/// Waiters that are not woken when this is dropped, because a thread has panicked, are woken by another one.
 #[must_use]
 pub(in crate::process) struct ToWake(Vec<Job>);
 

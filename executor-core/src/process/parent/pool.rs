@@ -1,4 +1,4 @@
-//! What the handles and the supervisor of a process pool share.
+//! The state that the handles and the supervisor of a process pool share.
 
 use std::{
     os::{fd::AsFd, unix::net::UnixStream},

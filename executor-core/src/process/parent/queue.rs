@@ -29,7 +29,7 @@ pub(in crate::process) struct Queue {
     next_ticket: u64,
     /// So many shutdowns are cancelling what is in here: nothing in here is begun any more.
     closing: usize,
-    /// What all that is in here ends with. The supervisor sees to it, and nothing in here is begun meanwhile.
+    /// The error with which all tasks in here are to end. The supervisor ends them, and none of them is begun meanwhile.
     doom: Option<TaskError>,
 }
 

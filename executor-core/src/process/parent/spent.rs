@@ -1,4 +1,4 @@
-//! What may not be dropped under the pool's lock: the user's, or large. The thread that releases the lock drops it.
+//! Values that may not be dropped under the pool's lock: the user's, or large ones. The thread that releases the lock drops it.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use crate::{
     },
 };
 
-/// What was taken out from under the lock, to be dropped when that is released.
+/// A value that was taken out from under the lock, to be dropped when that is released.
 #[expect(dead_code, reason = "most of it is only dropped")]
 pub(in crate::process) enum Spent {
     Long(Long),

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::error::TaskError;
 
-/// What the supervisor looks at again and again, as long as there is something to be seen.
+/// Checks that the supervisor repeats, as long as there is something to be seen.
 #[derive(Debug, Default)]
 pub(super) struct Watches {
     /// Requests that are in flight behind others.
@@ -50,7 +50,7 @@ impl State {
         self.ledger.take_to_wake()
     }
 
-    /// What the thread that releases the lock is to drop, if there is anything.
+    /// The values that the thread that releases the lock is to drop, if there are any.
     #[inline]
     pub(super) fn take_spent(&mut self) -> Option<Vec<Spent>> {
         if let Some(pages) = self.queue.take_spent() {

@@ -51,7 +51,7 @@ const MOST_OTHERS: usize = 16;
 pub(in crate::process) struct ControlChannel {
     socket: UnixStream,
     incoming: FrameBuffer,
-    /// What did not fit into the socket.
+    /// The bytes and files that did not fit into the socket.
     outgoing: Outgoing,
     /// Bytes that were to be sent, and those that the system has taken. Without a worker the rest of them is gone.
     pushed: u64,
@@ -143,7 +143,7 @@ impl ControlChannel {
                 }
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) if is_gone(&error) => self.cut(&error),
-                // What the system has no memory for at this moment is not lost.
+                // Bytes for which the system has no memory at this moment are not lost.
                 Err(_) => break,
             }
         }
@@ -237,7 +237,7 @@ impl ControlChannel {
                 }
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) if is_gone(&error) => return self.cut(&error),
-                // What the system has no memory for at this moment is kept, and sent later.
+                // Bytes for which the system has no memory at this moment are kept, and sent later.
                 Err(_) => return,
             }
         }

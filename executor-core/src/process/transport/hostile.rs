@@ -60,7 +60,7 @@ pub(in crate::process) enum Step {
     Skip(u8),
 }
 
-/// What is in a reply.
+/// The content of a reply.
 #[derive(Debug, Clone, Arbitrary)]
 pub(in crate::process) struct Answer {
     pub(in crate::process) kind: u8,

@@ -111,7 +111,7 @@ pub(super) struct RecordOffset {
     pub(super) length: u32,
 }
 
-/// What a worker says about a request.
+/// A worker's reply to a request.
 #[derive(Debug)]
 pub(super) struct Reply<'a> {
     /// The low half of the request's number.

@@ -17,7 +17,7 @@ use crate::{portable::bytes::Long, sys};
 #[cfg(target_os = "linux")]
 use crate::{process::wire::frame, shm::Share};
 
-/// What is to be sent.
+/// The pieces that are to be sent.
 #[derive(Debug, Default)]
 pub(super) struct Outgoing {
     pieces: VecDeque<Piece>,

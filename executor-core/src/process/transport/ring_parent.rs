@@ -394,7 +394,7 @@ impl ParentEnd for Rings {
     }
 
     fn keeps(&self, bytes: usize) -> bool {
-        // What was pushed last may not be there.
+        // The record that was pushed last may not be there.
         bytes <= INLINE && !self.is_overfull
     }
 

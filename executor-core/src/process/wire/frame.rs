@@ -111,7 +111,7 @@ pub(in crate::process) fn end_frame(output: &mut Vec<u8>, start: usize) -> Resul
 /// Cuts frames out of a stream of bytes.
 #[derive(Debug, Default)]
 pub(in crate::process) struct FrameBuffer {
-    /// What has arrived, up to `end`. What is behind it is memory for the next read, which is zeroed once and not for each.
+    /// The bytes that have arrived, up to `end`. Behind them is memory for the next read, which is zeroed once and not for each.
     bytes: Vec<u8>,
     read: usize,
     end: usize,
@@ -125,7 +125,7 @@ impl FrameBuffer {
         self.end = self.bytes.len();
     }
 
-    /// What has arrived and was not taken.
+    /// The bytes that have arrived and were not taken.
     fn rest(&self) -> &[u8] {
         &self.bytes[self.read..self.end]
     }

@@ -38,7 +38,7 @@ pub(in crate::process) fn number_of_process() -> u32 {
     }
 }
 
-/// What comes beside the first message, in this order, before the files of the transport. Where the system refuses shared
+/// The files that come beside the first message, in this order, before the files of the transport. Where the system refuses shared
 /// memory, a worker that is reached over a socket does without.
 #[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
 pub(in crate::process) struct HelloFiles {

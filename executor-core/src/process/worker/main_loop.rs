@@ -351,8 +351,8 @@ impl Tasks {
                     if !output.is_large() {
                         return parent.progress(done, output.len());
                     }
-                    // What is finished is on its way before the next item begins: should that one end this process, the
-                    // parent knows which item it was, and has the others.
+                    // The results of finished items are on their way before the next item begins: should that one end this process,
+                    // the parent knows which item it was, and has the others.
                     let full = std::mem::replace(output, Output::new(&mut []));
                     let sent = parent.send(full, header(ReplyKind::Part, done, 0)).and_then(|()| parent.room());
                     match sent {

@@ -1,5 +1,4 @@
-//! What is taken back: tasks that are cancelled or wait for too long, requests that go to another worker, and what a dead
-//! worker has left.
+//! Taking back: tasks that are cancelled or wait for too long, requests that go to another worker, and what a dead worker has left.
 
 use super::{SPREAD_ABOVE_NS, State};
 use crate::{

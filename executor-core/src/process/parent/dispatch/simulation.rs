@@ -159,7 +159,7 @@ impl World {
         self.futures.push((pointer, future));
     }
 
-    /// What the supervisor does in one turn, but for the lives of workers.
+    /// The supervisor's work in one turn, except starting and reaping workers.
     fn supervise(&mut self) {
         self.is_rung = false;
         let mut state = self.core.lock();
@@ -201,7 +201,7 @@ impl World {
         }
     }
 
-    /// What is to hold whenever the lock is released.
+    /// Checks the invariants that hold whenever the lock is released.
     fn check(&mut self) {
         let mut state = self.core.lock();
         self.is_rung |= state.sleep.take_call();

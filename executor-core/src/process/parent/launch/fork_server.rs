@@ -43,7 +43,7 @@ pub(super) struct ForkServer {
     process: WorkerProcess,
     channel: ControlChannel,
     life: Life,
-    /// What it has answered; an error when it could not fork, and lives.
+    /// The answer of the fork server; an error when it could not fork, and lives.
     answer: Option<io::Result<Forked>>,
 }
 
@@ -148,7 +148,7 @@ impl ForkServer {
         Ok(())
     }
 
-    /// What became of the last request, once that is known.
+    /// The outcome of the last request, once that is known.
     pub(super) fn take_answer(&mut self) -> Option<io::Result<Forked>> {
         self.answer.take()
     }

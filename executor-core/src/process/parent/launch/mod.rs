@@ -160,7 +160,7 @@ impl Launcher {
 }
 
 impl Launcher {
-    /// What a worker has to run by itself, because it was not forked from a process that has.
+    /// The preload that a worker has to run by itself, because it was not forked from a process that has run it.
     pub(in crate::process) fn preload_of_worker(&self) -> Option<&Call> {
         match self.settings.method {
             StartMethod::Spawn => self.settings.preload.as_ref(),

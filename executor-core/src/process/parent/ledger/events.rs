@@ -1,4 +1,4 @@
-//! What is to be told to the pool's observer, and noted in the spans in which tasks were submitted.
+//! Events that are to be told to the pool's observer, and noted in the spans in which tasks were submitted.
 //!
 //! All of that is the user's code, so it is kept here as long as the pool's lock is held, and told by the thread that releases it,
 //! or, where that takes long or the thread is the supervisor, by a thread that no other one waits for. Only one thread tells at a
@@ -100,7 +100,8 @@ impl Events {
         self.note(|| Event::WorkerEnded);
     }
 
-    /// What the caller has to tell once it has released the lock, if anything. Afterwards it asks [for more](Self::more).
+    /// The events that the caller has to tell once it has released the lock, if there are any. Afterwards it asks [for
+    /// more](Self::more).
     pub(in crate::process) fn begin_telling(&mut self) -> Option<Untold> {
         if self.untold.is_empty() || self.is_telling {
             return None;

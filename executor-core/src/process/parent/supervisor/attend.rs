@@ -1,4 +1,4 @@
-//! What is done when the socket or the process of a worker has become ready.
+//! The supervisor's steps when the socket or the process of a worker has become ready.
 
 use std::os::fd::AsFd;
 

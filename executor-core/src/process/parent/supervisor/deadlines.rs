@@ -1,4 +1,4 @@
-//! What is due: limits, grace times, and workers that are to leave.
+//! Deadlines: time limits, grace times, and workers that are to leave.
 
 use std::time::{Duration, Instant};
 

@@ -1,4 +1,4 @@
-//! What the supervisor sleeps on.
+//! The descriptors that the supervisor sleeps on.
 
 use std::{
     os::{fd::AsFd, unix::net::UnixStream},
@@ -23,10 +23,10 @@ pub(super) enum Ready {
     Worker(u32),
 }
 
-/// What the supervisor sleeps on.
+/// The descriptors that the supervisor sleeps on.
 pub(super) struct Fds(Vec<(u32, Arc<Watched>, Interest)>);
 
-/// What is polled for a worker.
+/// The events that are polled for a worker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Interest {
     Frames,

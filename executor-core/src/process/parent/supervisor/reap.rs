@@ -75,7 +75,7 @@ pub(super) fn reap(pool: &PoolShared, state: &mut State, number: u32) {
     let Some(exit) = exit else {
         if !was_dying {
             note_end(state, number);
-            // What is first there may have killed it, and has to wait for how it ended.
+            // The first request there may have killed it, and has to wait until it is known how the worker ended.
             let behind = state.workers.get(number).map_or(0, |worker| worker.in_flight().len().saturating_sub(1));
             state.take_back(number, behind);
         }
@@ -116,7 +116,7 @@ fn note_end(state: &mut State, number: u32) {
     state.staffing.replace(successors);
 }
 
-/// What the task gets that a dead worker was running.
+/// The error of the task that a dead worker was running.
 fn cause_of_death(worker: &WorkerHandle, stop: Option<&Stop>, exit: WorkerExit) -> TaskError {
     match stop {
         Some(Stop { error: TaskError::TimedOut { .. }, .. }) => {

@@ -40,7 +40,7 @@ const FIRST_REAP_PAUSE: Duration = Duration::from_millis(1);
 /// ... up to this.
 const LONGEST_REAP_PAUSE: Duration = Duration::from_millis(100);
 
-/// What the supervisor sleeps on: descriptors of its own, so that it can do so without the lock.
+/// Descriptors that the supervisor sleeps on: its own ones, so that it can do so without the lock.
 pub(in crate::process::parent) struct Watched {
     pub(in crate::process::parent) channel: OwnedFd,
     /// Readable once the process has ended, where the system has such a thing.
@@ -82,7 +82,7 @@ pub(in crate::process) struct WorkerHandle {
     pub(super) leases: Leases,
 }
 
-/// What has come of receiving from a worker.
+/// The outcome of receiving from a worker.
 pub(super) struct Received {
     /// So many requests have been answered.
     pub(super) ended: usize,
@@ -204,7 +204,7 @@ impl WorkerHandle {
         }
     }
 
-    /// What was due is being done.
+    /// The deadline has passed, and is being handled.
     pub(in crate::process::parent) fn forget_deadline(&mut self) {
         match &mut self.life {
             Life::Starting { until: deadline }
@@ -270,7 +270,7 @@ impl WorkerHandle {
         self.channel.is_claimed(request) && !self.channel.is_unread(request)
     }
 
-    /// What is first here, if it is not claimed, or not even read.
+    /// The first request here, if it is not claimed, or not even read.
     pub(in crate::process::parent) fn first_unclaimed(&self) -> Option<u64> {
         let (first, _) = self.in_flight.front()?;
         (!self.has_begun(first)).then_some(first)

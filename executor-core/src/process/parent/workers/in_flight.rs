@@ -40,7 +40,7 @@ const LIMIT_CHECKS: u32 = 8;
 /// ... but not more often than this.
 const LEAST_CHECK_INTERVAL: Duration = Duration::from_millis(1);
 
-/// What is in flight at a worker, the oldest first. The first one that is not revoked is what it runs, or will run next.
+/// The requests in flight at a worker, the oldest first. The worker runs the first one that is not revoked, or will run it next.
 #[derive(Default)]
 pub(in crate::process) struct InFlight {
     entries: VecDeque<Entry>,

@@ -33,9 +33,9 @@ pub(in crate::process) struct Leases {
     slots: HashMap<u64, u32>,
     free: Vec<u32>,
     next: u32,
-    /// What its next request was when it was last given preallocated, and how many since then.
+    /// The number of its next request when it was last given preallocated segments, and how many of them since then.
     offered: (u64, usize),
-    /// What it has made, by its own numbers; among them what is gone since, until there is too much of that.
+    /// The segments that it has made, by its own numbers; among them those that are gone since, until there are too many of these.
     received: HashMap<u64, u64>,
     prune_at: usize,
 }
@@ -139,7 +139,7 @@ impl Leases {
         // ORDERING: told by the record. The slot's last segment was forgotten, or this one was lost, so nothing is counted there.
         lender.count(slot).store(0, Ordering::Relaxed);
         let share = Share { id: segment.id(), slot, length: segment.length() as u64 };
-        // What has no file is referred to by nothing that travels.
+        // No value that travels refers to a segment without a file.
         let file = segment.file().ok_or("the file of the shared memory is closed")?;
         channel.push(Record::Share { share, file: file.as_fd() });
         Ok(())
@@ -183,8 +183,8 @@ impl Leases {
         told
     }
 
-    /// What the worker has made, under this number of its own. What it sends once more is not mapped once more; should it be
-    /// something else under the same number, that is a matter of its own results.
+    /// The segment that the worker has made, under this number of its own. What it sends once more is not mapped once more; should
+    /// it be something else under the same number, that is a matter of its own results.
     fn receive(&mut self, id: u64, file: OwnedFd, length: usize) -> Result<Result<Holder, &'static str>, Malformed> {
         if let Some(holder) = self.received.get(&id).and_then(|piece| store::receive_again(*piece, length)) {
             return Ok(Ok(holder));

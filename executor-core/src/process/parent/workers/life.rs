@@ -25,7 +25,7 @@ pub(in crate::process::parent) enum Life {
     Leaving { kill_at: Option<Instant> },
 }
 
-/// What is known of a worker that does not claim.
+/// The state of a worker that does not claim.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::process::parent) struct Silent {
     pub(in crate::process::parent) since: Instant,
@@ -37,7 +37,7 @@ pub(in crate::process::parent) struct Silent {
 /// A task was told to stop.
 #[derive(Debug)]
 pub(in crate::process::parent) struct Stop {
-    /// What its future will say.
+    /// The reason, with which its future will resolve.
     pub(in crate::process::parent) error: TaskError,
     /// When SIGKILL comes.
     pub(in crate::process::parent) kill_at: Option<Instant>,
