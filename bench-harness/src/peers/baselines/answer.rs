@@ -36,15 +36,15 @@ pub(crate) fn run_peer(baseline: Baseline) -> io::Result<()> {
 
 fn spin(lines: &[Line]) {
     let mut seen = 0;
-    let mut patience = Spin::default();
+    let mut waiting = Spin::default();
     loop {
         // ORDERING: Acquire and Release as a message would need; nothing but the number is passed.
         let now = lines[THERE].bell.load(Ordering::Acquire);
         if now == seen {
-            patience.turn();
+            waiting.turn();
             continue;
         }
-        patience = Spin::default();
+        waiting = Spin::default();
         seen = now;
         lines[BACK].bell.store(now, Ordering::Release);
         if now == STOP {

@@ -138,9 +138,9 @@ fn times(count: u32, mut trip: impl FnMut(u32)) -> Vec<u64> {
 fn spin_trip(there: &AtomicU32, back: &AtomicU32, number: u32) {
     // ORDERING: Acquire and Release as a message would need; nothing but the number is passed.
     there.store(number, Ordering::Release);
-    let mut patience = Spin::default();
+    let mut waiting = Spin::default();
     while back.load(Ordering::Acquire) != number {
-        patience.turn();
+        waiting.turn();
     }
 }
 
@@ -153,14 +153,14 @@ fn between_threads(count: u32) -> Vec<u64> {
     thread::scope(|scope| {
         scope.spawn(|| {
             let mut seen = 0;
-            let mut patience = Spin::default();
+            let mut waiting = Spin::default();
             while seen != END {
                 // ORDERING: Acquire and Release as a message would need; nothing but the number is passed.
                 let now = there.0.load(Ordering::Acquire);
                 if now == seen {
-                    patience.turn();
+                    waiting.turn();
                 } else {
-                    patience = Spin::default();
+                    waiting = Spin::default();
                     seen = now;
                     back.0.store(now, Ordering::Release);
                 }
