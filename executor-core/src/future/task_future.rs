@@ -38,7 +38,7 @@ pub enum TaskState {
 ///
 /// Dropping a future detaches it: the task continues. A future is also a [`std::future::Future`], for any async runtime.
 ///
-/// A task that waits for another one of its own pool uses [`result`](Self::result), [`wait`](crate::wait) or
+/// A task that waits for another one of its own pool uses [`result`](Self::result), [`wait`](crate::wait()) or
 /// [`as_completed`](crate::as_completed). Where it blocks its worker in an async runtime instead (`block_on`), its pool does not know that
 /// it waits: nothing runs in place, no thread stands in for it, and with one worker it waits for ever.
 ///
