@@ -23,7 +23,7 @@ use crate::{
     submit::Submit,
     sys,
     task::{Payload, Task, TaskOptions},
-    thread::LEAST_STACK,
+    thread::{LEAST_STACK, prepare_deques},
 };
 
 /// Runs tasks in its own rayon thread pool, where they may use rayon's own operations as well.
@@ -94,6 +94,8 @@ impl RayonBuilder {
         if max_workers == 0 {
             return Err(BuildError::NoWorkers);
         }
+        // rayon's deques are of the same kind.
+        prepare_deques();
         let shared = Arc::new(Shared {
             id: new_pool_id(),
             max_workers,

@@ -23,5 +23,7 @@ mod worker_shared;
 pub(crate) use builder::LEAST_STACK;
 pub use builder::ThreadPoolBuilder;
 pub use executor::{ClosureHandle, ThreadPoolExecutor, ThreadPoolHandle};
+#[cfg(feature = "rayon")]
+pub(crate) use queue::prepare_deques;
 pub use scope::Scope;
 pub use state::with_worker_state;

@@ -13,7 +13,7 @@ use std::{
 
 use super::{
     capacity::Capacity,
-    queue::Queues,
+    queue::{Queues, prepare_deques},
     sleep::{Announced, Sleep},
     threads::Threads,
     worker::{Worker, with_worker_of},
@@ -119,6 +119,7 @@ static POOLS: PerProcess<RwLock<HashMap<u64, Weak<Pool>>>> = PerProcess::new(RwL
 
 impl Pool {
     pub(super) fn new(config: Config) -> Arc<Self> {
+        prepare_deques();
         let pool = Arc::new(Self {
             id: new_pool_id(),
             queues: Queues::new(),

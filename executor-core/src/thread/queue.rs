@@ -279,6 +279,12 @@ pub(super) fn sort_out(tasks: impl Iterator<Item = TaskRef>, left: &mut Vec<Task
     }
 }
 
+/// Makes what all deques of the program share, which the first steal would make. A copy of the program that is forked in the middle of
+/// that waits for it for ever when it steals, so it is done before there is anything to steal.
+pub(crate) fn prepare_deques() {
+    let _ = Deque::<()>::new_lifo().stealer().steal();
+}
+
 /// Steals until it has a task or there is none. Other threads only interfere for a few instructions, unless they were preempted: it
 /// lets them run.
 pub(super) fn insist<T>(steal: impl Fn() -> Steal<T>) -> Option<T> {
