@@ -73,6 +73,7 @@ pub(crate) fn sleeping_threads() -> usize {
 }
 
 /// Whether this process is a copy that a task has made of its worker.
+#[inline]
 pub(crate) fn is_copy() -> bool {
     // ORDERING: set before any task runs.
     let worker = GENERATION.load(Ordering::Relaxed);
@@ -83,6 +84,7 @@ pub(crate) fn is_copy() -> bool {
 /// Whether a task has made a copy of this process, by `fork`, is known once it has come back: then this may be the copy, and ends
 /// here. It has the worker's socket and the memory in which answers are written, and must not write to either; the worker itself
 /// does. Called when the user's code has returned, before anything of that is written, and before anything is told.
+#[inline]
 pub(crate) fn end_if_copy() {
     if is_copy() {
         sys::end_copy();

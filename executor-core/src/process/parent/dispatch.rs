@@ -156,13 +156,16 @@ impl State {
 
     /// The worker that a task should go to now, if there is one.
     fn choose(&mut self, request: &Request, bytes: usize) -> Option<u32> {
-        if self.current_is_best(request, bytes) {
-            return Some(self.workers.current());
-        }
-        // Much of what is in flight there may have been answered already.
-        self.receive(self.workers.current());
-        if self.current_is_best(request, bytes) {
-            return Some(self.workers.current());
+        let current = self.workers.current();
+        if self.workers.get(current).is_some_and(|worker| !worker.is_idle()) {
+            if self.current_is_best(request, bytes) {
+                return Some(current);
+            }
+            // Much of what is in flight there may have been answered already.
+            self.receive(current);
+            if self.current_is_best(request, bytes) {
+                return Some(current);
+            }
         }
         let idle = self.workers.idle_with_room(request, bytes);
         idle.or_else(|| self.workers.least_loaded(|worker| self.can_take(worker, request, bytes)))
@@ -289,6 +292,9 @@ impl State {
 
     /// Hands out, after a worker has become free.
     fn hand_out_all(&mut self) {
+        if self.queue.is_empty() && self.workers.in_flight() < 2 {
+            return;
+        }
         self.hand_out();
         self.rebalance();
         self.hand_out();

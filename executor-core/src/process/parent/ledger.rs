@@ -74,10 +74,6 @@ impl Drop for ToWake {
 }
 
 impl ToWake {
-    pub(in crate::process) fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
     pub(in crate::process) fn wake(mut self) {
         for job in std::mem::take(&mut self.0) {
             job.cell().wake();
@@ -176,8 +172,8 @@ impl Ledger {
         std::mem::take(&mut self.spent)
     }
 
-    pub(super) fn take_to_wake(&mut self) -> ToWake {
-        ToWake(std::mem::take(&mut self.to_wake))
+    pub(super) fn take_to_wake(&mut self) -> Option<ToWake> {
+        (!self.to_wake.is_empty()).then(|| ToWake(std::mem::take(&mut self.to_wake)))
     }
 
     /// How many tasks have ended in which way.

@@ -134,11 +134,10 @@ impl PoolShared {
         if self.config.queue_capacity != usize::MAX {
             self.space.notify_all();
         }
-        if to_wake.is_empty() {
-        } else if self.is_supervisor_here() {
-            to_wake.wake_elsewhere();
-        } else {
-            to_wake.wake();
+        match to_wake {
+            None => {}
+            Some(to_wake) if self.is_supervisor_here() => to_wake.wake_elsewhere(),
+            Some(to_wake) => to_wake.wake(),
         }
         // Last, for an observer may take its time; and what was woken may have ended the pool, and waited until all was told: so no
         // other thread may be kept from telling until here.

@@ -46,7 +46,7 @@ impl State {
         Self { workers, ledger, ..Self::default() }
     }
 
-    pub(in crate::process) fn take_to_wake(&mut self) -> ToWake {
+    pub(in crate::process) fn take_to_wake(&mut self) -> Option<ToWake> {
         self.ledger.take_to_wake()
     }
 
@@ -145,7 +145,7 @@ impl State {
 
     /// For when even that has failed, for whatever reason. What is returned is to be dropped without the lock: that ends the
     /// workers, and all tasks.
-    pub(super) fn abandon(&mut self, error: &TaskError) -> (ToWake, Self) {
+    pub(super) fn abandon(&mut self, error: &TaskError) -> (Option<ToWake>, Self) {
         let mut old = std::mem::take(self);
         let mut lifecycle = old.lifecycle.clone();
         lifecycle.end(Some(error));

@@ -402,7 +402,9 @@ impl WorkerEnd for RingWorker {
                 }
             },
         };
-        self.control.borrow_mut().send_files(&attached)?;
+        if !attached.is_empty() {
+            self.control.borrow_mut().send_files(&attached)?;
+        }
         let header = Header::new(length, reply.number, kind | flag);
         self.put_header(position, Header { elapsed: reply.elapsed, items: reply.items, ..header });
         self.publish(position + record_length(length) as u64);

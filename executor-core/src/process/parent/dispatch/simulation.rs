@@ -14,6 +14,7 @@ mod pretended_worker;
 use pretended_worker::{End, Immortal, Side};
 
 use super::*;
+use crate::process::parent::ledger::ToWake;
 use crate::{
     error::WorkerExit,
     future::{TaskFuture, TaskRef, TypedRef},
@@ -211,7 +212,7 @@ impl World {
         assert!(self.is_rung || !state.sleep.is_awake(), "it was called, and no thread wakes it");
         let to_wake = state.take_to_wake();
         drop(state);
-        to_wake.wake();
+        to_wake.into_iter().for_each(ToWake::wake);
         self.futures.retain(|(_, future)| !future.done());
     }
 }
@@ -266,7 +267,7 @@ fn items_of_a_chunk_that_have_an_answer_are_neither_lost_nor_run_again() {
         });
         let to_wake = state.take_to_wake();
         drop(state);
-        to_wake.wake();
+        to_wake.into_iter().for_each(ToWake::wake);
         let output = future.result().unwrap();
         (output.values, output.errors.into_iter().map(|(index, _)| index).collect::<Vec<_>>(), left)
     };
@@ -346,7 +347,7 @@ fn a_long_argument_is_owned_once_by_all_that_need_it() {
         drop(state.workers.take_all());
         let to_wake = state.take_to_wake();
         drop(state);
-        to_wake.wake();
+        to_wake.into_iter().for_each(ToWake::wake);
     }
 }
 
@@ -381,7 +382,7 @@ fn the_supervisor_drops_nothing_of_the_users() {
     assert_eq!((waited.done.len(), waited.not_done.len()), (1, 1));
     drop((waited, promise));
     assert!(DROPPED_BY.lock().unwrap().is_none(), "the pool holds on to it");
-    to_wake.wake_elsewhere();
+    to_wake.into_iter().for_each(ToWake::wake_elsewhere);
     let (limit, is_held) = (Duration::from_secs(60), |by: &mut Option<_>| by.is_none());
     let (dropped_by, _) = IS_DROPPED.wait_timeout_while(DROPPED_BY.lock().unwrap(), limit, is_held).unwrap();
     assert!(dropped_by.is_some_and(|by| by != std::thread::current().id()), "{dropped_by:?}");
@@ -404,6 +405,6 @@ fn the_supervisor_wakes_in_time_in_every_order_of_the_parties() {
         let to_wake = state.take_to_wake();
         drop(state);
         drop(workers);
-        to_wake.wake();
+        to_wake.into_iter().for_each(ToWake::wake);
     }
 }

@@ -67,7 +67,7 @@ pub(in crate::process) struct WorkerHandle {
     seen_number: Option<u64>,
     /// The number of the request that was seen twice.
     stuck_at: Option<u64>,
-    /// When it last had something to do.
+    /// When it was started, or opened, or, where idle workers leave after some time, last had something to do.
     idle_since: Instant,
     /// Why it could not begin, if it said so.
     pub(in crate::process::parent) startup_error: Option<TaskError>,
@@ -385,7 +385,10 @@ impl WorkerHandle {
 
     /// Nothing is in flight here any more. A worker that was signalled may die at any moment now, and must not get another task.
     pub(super) fn become_idle(&mut self, retirement: &Retirement) -> Attention {
-        self.idle_since = Instant::now();
+        // The clock costs as much as a small task, and nothing else depends on it.
+        if retirement.idle_timeout().is_some() {
+            self.idle_since = Instant::now();
+        }
         if let Some(stop) = self.take_stop() {
             self.life = Life::Leaving { kill_at: stop.kill_at };
             // It may have survived the signal.
