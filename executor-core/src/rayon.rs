@@ -154,10 +154,10 @@ impl RayonHandle {
         if is_elsewhere(self.shared.id) {
             return Err(SubmitError::ShutDown);
         }
-        let shared = Arc::clone(&self.shared);
+        let shared = &self.shared;
         // Not under the lock: this calls a subscriber, which is the user's code.
         let work = span::carry(work);
-        let (future, number) = {
+        let (future, number, needs_stand_in) = {
             let mut state = shared.lock();
             if state.shut_down {
                 return Err(SubmitError::ShutDown);
@@ -165,15 +165,17 @@ impl RayonHandle {
             state.next += 1;
             let number = state.next;
             // Not before the task is counted: with a queue time it may end by itself, and only a counted task may.
-            let owner = Place { shared: Arc::clone(&shared), number };
+            let owner = Place { shared: Arc::clone(shared), number };
             let (task, future) = InProcess::task(owner, &options, work, |_| ());
             state.queue.insert(number, task);
             state.queued += 1;
             state.jobs += 1;
-            (future, number)
+            (future, number, state.reserve_stand_in(shared.max_workers))
         };
-        bottom::spawn(&self.threads, Job::Come(Held(Arc::clone(&shared)), number));
-        shared.call_stand_in();
+        bottom::spawn(&self.threads, Job::Come(Held::new(Arc::clone(shared)), number));
+        if needs_stand_in {
+            shared.start_stand_in();
+        }
         Ok(future)
     }
 }

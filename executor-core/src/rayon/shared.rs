@@ -75,6 +75,13 @@ impl State {
             || self.stand_ins < self.blocked + for_left && !self.left.is_empty()
     }
 
+    /// Counts one more stand-in, which is to be started then, if one is needed.
+    pub(super) fn reserve_stand_in(&mut self, max_workers: usize) -> bool {
+        let is_needed = self.needs_stand_in(max_workers);
+        self.stand_ins += usize::from(is_needed);
+        is_needed
+    }
+
     /// Picks the first task that is left.
     pub(super) fn pick_left(&mut self) -> Option<TaskRef> {
         let first = self.left.pop_first();
@@ -110,18 +117,58 @@ pub(super) enum Job {
 impl bottom::Job for Job {
     fn run(self, is_at_bottom: bool) {
         match self {
-            Self::Come(held, number) => held.0.come_for(number, is_at_bottom),
+            Self::Come(held, number) => held.come_for(number, is_at_bottom),
             Self::Measure(sender) => _ = sender.send(()),
         }
     }
 }
 
-/// Counts as a job that rayon holds, until it is dropped.
-pub(super) struct Held(pub(super) Arc<Shared>);
+/// Counts as a job that rayon holds, until it is dropped or done.
+pub(super) struct Held {
+    shared: Arc<Shared>,
+    is_done: bool,
+}
+
+impl Held {
+    pub(super) fn new(shared: Arc<Shared>) -> Self {
+        Self { shared, is_done: false }
+    }
+
+    /// Does the work of a job: runs its task, and tasks that are left. A job that is not at the bottom of its thread's stack leaves
+    /// its task to a stand-in, unless no thread can be started for one.
+    fn come_for(mut self, number: u64, is_at_bottom: bool) {
+        let Self { shared, is_done } = &mut self;
+        let is_at_bottom = is_at_bottom && !IN_TASK.get();
+        let mut picked = if is_at_bottom {
+            let mut state = shared.lock();
+            // If the task is not in the queue, a stand-in has it, or it was cancelled.
+            let picked = state.queue.remove(&number).or_else(|| state.pick_left());
+            state.busy += usize::from(picked.is_some());
+            picked
+        } else {
+            shared.leave_to_stand_in(number)
+        };
+        while let Some(task) = picked.take() {
+            shared.run(&task);
+            drop(task);
+            shared.change(|state| {
+                picked = if is_at_bottom { state.pick_left() } else { None };
+                // Under the same lock: no thread counts on this one from now on.
+                if picked.is_none() {
+                    state.busy -= 1;
+                    state.jobs -= 1;
+                    *is_done = true;
+                }
+            });
+        }
+    }
+}
 
 impl Drop for Held {
     fn drop(&mut self) {
-        self.0.change(|state| state.jobs -= 1);
+        if !self.is_done {
+            self.shared.change(|state| state.jobs -= 1);
+        }
     }
 }
 
@@ -151,38 +198,24 @@ impl Shared {
         }
     }
 
-    /// Does the work of a job: runs its task, and tasks that are left. A job that is not at the bottom of its thread's stack leaves
-    /// its task to a stand-in, unless no thread can be started for one.
-    pub(super) fn come_for(self: &Arc<Self>, number: u64, is_at_bottom: bool) {
-        let is_at_bottom = is_at_bottom && !IN_TASK.get();
-        let mut picked = {
+    /// For a job that is not at the bottom of its thread's stack: leaves its task, if it has not begun, to a stand-in, unless no thread
+    /// can be started for one. Then this thread has to run what is returned, and counts as busy.
+    fn leave_to_stand_in(self: &Arc<Self>, number: u64) -> Option<TaskRef> {
+        {
             let mut state = self.lock();
-            // If the task is not in the queue, a stand-in has it, or it was cancelled.
             let task = state.queue.remove(&number);
-            if is_at_bottom {
-                let picked = task.or_else(|| state.pick_left());
-                state.busy += usize::from(picked.is_some());
-                picked
-            } else {
-                state.left.extend(task.map(|task| (number, task)));
-                if !state.left.is_empty() {
-                    state.within.insert(rayon::current_thread_index());
-                }
-                None
+            state.left.extend(task.map(|task| (number, task)));
+            if !state.left.is_empty() {
+                state.within.insert(rayon::current_thread_index());
             }
-        };
-        if !is_at_bottom && !self.call_stand_in() {
-            let mut state = self.lock();
-            picked = state.take(number).or_else(|| state.pick_left());
-            state.busy += usize::from(picked.is_some());
         }
-        while let Some(task) = picked {
-            self.run(&task);
-            drop(task);
-            let mut state = self.lock();
-            picked = if is_at_bottom { state.pick_left() } else { None };
-            state.busy -= usize::from(picked.is_none());
+        if self.call_stand_in() {
+            return None;
         }
+        let mut state = self.lock();
+        let picked = state.take(number).or_else(|| state.pick_left());
+        state.busy += usize::from(picked.is_some());
+        picked
     }
 
     /// Runs a task that this thread has picked up; the thread counts as busy.
@@ -195,13 +228,12 @@ impl Shared {
 
     /// Starts a stand-in for a blocked thread, if one is needed. `false` if the system has no thread; a later call may find one.
     pub(super) fn call_stand_in(self: &Arc<Self>) -> bool {
-        {
-            let mut state = self.lock();
-            if !state.needs_stand_in(self.max_workers) {
-                return true;
-            }
-            state.stand_ins += 1;
-        }
+        let is_needed = self.lock().reserve_stand_in(self.max_workers);
+        !is_needed || self.start_stand_in()
+    }
+
+    /// Starts a stand-in, which is counted already. `false` if the system has no thread.
+    pub(super) fn start_stand_in(self: &Arc<Self>) -> bool {
         let shared = Arc::clone(self);
         // The pool is dropped at once, and rayon ends its thread after the one job that it has.
         let started = self.threads(1, "executor-rayon-stand-in");
