@@ -49,12 +49,15 @@ pub(crate) fn measure<W: Workload>(cell: &CellSpec) -> Result<Measured, LabError
             prepared.description
         )));
     }
-    let before = counters::of_this_process_tree();
     let timed = Timed { workload, items: prepared.items };
-    let mut measured = with_executor(cell.executor, cell.workers as usize, timed)?;
-    // The executor is gone, and its worker processes with it: their counters show here only now. These include the start
-    // of the workers, which the makespan does not.
-    measured.counters = counters::of_this_process_tree().since(&before);
+    let (mut measured, before) = with_executor(cell.executor, cell.workers as usize, timed)?;
+    // The executor is gone, and its worker processes with it: only now are their CPU times exact.
+    let whole = counters::of_this_process_tree().since(&before);
+    (measured.counters.user_cpu_ns, measured.counters.system_cpu_ns) = (whole.user_cpu_ns, whole.system_cpu_ns);
+    if matches!(cell.executor, Kind::ThreadPerTask | Kind::ProcessPerTask) {
+        // The threads that have waited are gone.
+        measured.counters.run_queue_delay_ns = None;
+    }
     if cell.executor == Kind::Serial {
         // The serial executor runs tasks in `submit`, so that no thread waits for a result.
         measured.latency = None;
@@ -70,9 +73,10 @@ struct Timed<W: Workload> {
 fn nothing(_: ()) {}
 
 impl<W: Workload> Visit for Timed<W> {
-    type Output = Measured;
+    /// Also the counters at the start of the makespan.
+    type Output = (Measured, Counters);
 
-    fn visit<E: Executor + Sync>(self, executor: &E, _: &dyn Fn() -> Vec<u32>) -> Measured {
+    fn visit<E: Executor + Sync>(self, executor: &E, pids: &dyn Fn() -> Vec<u32>) -> Self::Output {
         // Threads that start on demand are started, and every code path has been taken once.
         let warm: Vec<_> = (0..executor.max_workers()).filter_map(|_| executor.submit(nothing, ()).ok()).collect();
         warm.into_iter().for_each(|future| drop(future.result()));
@@ -80,6 +84,7 @@ impl<W: Workload> Visit for Timed<W> {
         let count = self.items.len();
         let mut answers: Vec<Option<Result<W::Output, TaskError>>> = (0..count).map(|_| None).collect();
         let mut latencies = vec![0; count];
+        let before = counters::of_tree(&pids());
         let start = Instant::now();
         let submitted = self.items.into_iter().enumerate().map(|(index, item)| {
             let at = Instant::now();
@@ -91,6 +96,7 @@ impl<W: Workload> Visit for Timed<W> {
             latencies[index] = nanos(at.elapsed());
         }
         let makespan_ns = nanos(start.elapsed());
+        let counters = counters::of_tree(&pids()).since(&before);
 
         let (mut digest, mut failed_tasks, mut first_error) = (Digest::new(), 0, None);
         for answer in &answers {
@@ -109,15 +115,16 @@ impl<W: Workload> Visit for Timed<W> {
                 first_error.get_or_insert(error);
             }
         }
-        Measured {
+        let measured = Measured {
             tasks: count as u64,
             makespan_ns,
             latency: percentiles(latencies),
-            counters: Counters::default(),
+            counters,
             failed_tasks,
             first_error,
             digest: digest.finish(),
-        }
+        };
+        (measured, before)
     }
 }
 

@@ -40,6 +40,7 @@ pub(crate) fn resources(run: &Run) -> Table {
             "Switches, preempted#",
             "Faults, minor#",
             "Faults, major#",
+            "Queued for a core#",
             "Failed tasks#",
         ],
     );
@@ -57,6 +58,7 @@ pub(crate) fn resources(run: &Run) -> Table {
             count(sample.involuntary_switches),
             count(sample.minor_faults),
             count(sample.major_faults),
+            sample.run_queue_delay_ns.map_or_else(Field::none, |time| Field::text(format::duration(time as f64))),
             count(sample.failed_tasks),
         ]);
     }

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use crate::model::{Cell, Run, Sample, Verdict};
 
 /// Names of the columns, in their order.
-const COLUMNS: [&str; 29] = [
+const COLUMNS: [&str; 32] = [
     "run",
     "cell",
     "workload",
@@ -29,6 +29,9 @@ const COLUMNS: [&str; 29] = [
     "involuntary_switches",
     "minor_faults",
     "major_faults",
+    "run_queue_delay_ns",
+    "cpu_pressure_ns",
+    "stolen_ns",
     "peak_pss_bytes",
     "failed_tasks",
     "digest",
@@ -55,6 +58,7 @@ pub fn samples(run: &Run) -> String {
 /// One sample's fields in the order of [`COLUMNS`].
 fn fields(run: &Run, cell: &Cell, sample: &Sample) -> [String; COLUMNS.len()] {
     let params: Vec<String> = cell.params.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    let optional = |value: Option<u64>| value.map(|value| value.to_string()).unwrap_or_default();
     let latency = |pick: fn(&crate::model::Latency) -> u64| {
         sample.latency.as_ref().map(|latency| pick(latency).to_string()).unwrap_or_default()
     };
@@ -82,7 +86,10 @@ fn fields(run: &Run, cell: &Cell, sample: &Sample) -> [String; COLUMNS.len()] {
         sample.involuntary_switches.to_string(),
         sample.minor_faults.to_string(),
         sample.major_faults.to_string(),
-        sample.peak_pss_bytes.map(|size| size.to_string()).unwrap_or_default(),
+        optional(sample.run_queue_delay_ns),
+        optional(sample.cpu_pressure_ns),
+        optional(sample.stolen_ns),
+        optional(sample.peak_pss_bytes),
         sample.failed_tasks.to_string(),
         sample.digest.clone(),
         run.host.fingerprint.clone(),

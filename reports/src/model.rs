@@ -147,11 +147,12 @@ pub struct Sample {
     pub tasks_per_second: f64,
     /// Time from a task's submit until its result was collected; `None` where no task is waited for.
     pub latency: Option<Latency>,
-    /// CPU time in user mode, workers included.
+    /// CPU time in user mode, workers included. Of starting a worker process, at most the kernel's tick is in it (10 ms).
     pub user_cpu_ns: u64,
-    /// CPU time in the kernel, workers included.
+    /// CPU time in the kernel, workers included, as `user_cpu_ns`.
     pub system_cpu_ns: u64,
-    /// Context switches by waiting, workers included.
+    /// Context switches by waiting, workers included. These and the following counters begin and end with the makespan. (In older
+    /// runs, which lack the delay below, the start of the workers is in them.)
     pub voluntary_switches: u64,
     /// Context switches by preemption, workers included.
     pub involuntary_switches: u64,
@@ -159,6 +160,16 @@ pub struct Sample {
     pub minor_faults: u64,
     /// Page faults served from the disk.
     pub major_faults: u64,
+    /// Time in which threads, those of workers included, were ready to run and had no core. `None` where the system does not
+    /// count it, and where threads and processes of their own run the tasks, which end before they can be asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run_queue_delay_ns: Option<u64>,
+    /// Time in which any thread of the machine was ready to run and had no core.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpu_pressure_ns: Option<u64>,
+    /// CPU time that the host of a virtual machine took from it, of all cores together.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stolen_ns: Option<u64>,
     /// Highest proportional set size of the process tree (the sample's process and its workers), as it was read from outside
     /// every few milliseconds while the cell ran once more, untimed, right after this sample, because reading it takes time from
     /// the tasks. `None` where that was not done, which is in all blocks but the first, and where the system does not report it.
