@@ -1,7 +1,7 @@
 //! The worker's side: the parent's segments that it has leases of, and segments that it made for results.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{BTreeMap, VecDeque},
     io,
     os::fd::{AsFd, OwnedFd},
     sync::{
@@ -33,7 +33,7 @@ pub(crate) struct Borrower {
 
 #[derive(Debug, Default)]
 struct State {
-    leased: HashMap<u64, Arc<Leased>>,
+    leased: BTreeMap<u64, Arc<Leased>>,
     /// The last segments that were leased to this worker and could not be taken, and why. They are sent again with the next request
     /// that needs them, so this is of interest only to requests that are on their way.
     lost: VecDeque<(u64, &'static str)>,

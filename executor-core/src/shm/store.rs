@@ -1,7 +1,7 @@
 //! The parent's segments of shared memory: one store for the whole program.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{BTreeMap, VecDeque},
     io,
     os::fd::{AsFd, OwnedFd},
     sync::{Arc, Mutex, PoisonError, atomic::Ordering},
@@ -59,7 +59,7 @@ impl Record {
 
 #[derive(Default)]
 struct Store {
-    records: HashMap<u64, Record>,
+    records: BTreeMap<u64, Record>,
     next_id: u64,
     /// The one used last comes last: its pages are warm.
     idle: Vec<u64>,

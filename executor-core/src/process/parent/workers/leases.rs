@@ -1,7 +1,7 @@
 //! The leases of one worker: which segments of the parent it has, and which of its own it has sent.
 
 use std::{
-    collections::HashMap,
+    collections::BTreeMap,
     io,
     os::{
         fd::{AsFd, OwnedFd},
@@ -30,13 +30,13 @@ pub(in crate::process) struct Leases {
     /// Whether it has ever got a lease.
     is_open: bool,
     /// The slots of what it knows.
-    slots: HashMap<u64, u32>,
+    slots: BTreeMap<u64, u32>,
     free: Vec<u32>,
     next: u32,
     /// The number of its next request when it was last given preallocated segments, and how many of them since then.
     offered: (u64, usize),
     /// The segments that it has made, by its own numbers; among them those that are gone since, until there are too many of these.
-    received: HashMap<u64, u64>,
+    received: BTreeMap<u64, u64>,
     prune_at: usize,
 }
 
@@ -55,11 +55,11 @@ impl Leases {
         Self {
             lender: None,
             is_open: false,
-            slots: HashMap::new(),
+            slots: BTreeMap::new(),
             free: Vec::new(),
             next: 0,
             offered: (0, 0),
-            received: HashMap::new(),
+            received: BTreeMap::new(),
             prune_at: 64,
         }
     }
