@@ -19,20 +19,20 @@ impl Kind {
 /// makes of one. `over every transport` leaves out the workers that are spawned.
 macro_rules! on_every_kind_of_pool {
     ($($scenario:ident),* $(,)?) => {
-        pool_kinds::on_every_kind_of_pool!(from std::convert::identity; $($scenario),*);
+        crate::pool_kinds::on_every_kind_of_pool!(from std::convert::identity; $($scenario),*);
     };
     (over every transport; $($scenario:ident),* $(,)?) => {
-        pool_kinds::on_this_kind_of_pool!(rings, SharedMemory, ForkServer, std::convert::identity, $($scenario)*);
-        pool_kinds::on_this_kind_of_pool!(sockets, Socket, ForkServer, std::convert::identity, $($scenario)*);
+        crate::pool_kinds::on_this_kind_of_pool!(rings, SharedMemory, ForkServer, std::convert::identity, $($scenario)*);
+        crate::pool_kinds::on_this_kind_of_pool!(sockets, Socket, ForkServer, std::convert::identity, $($scenario)*);
     };
     (from $from:path; $($scenario:ident),* $(,)?) => {
         #[cfg(target_os = "linux")]
-        pool_kinds::on_this_kind_of_pool!(rings_spawn, SharedMemory, Spawn, $from, $($scenario)*);
+        crate::pool_kinds::on_this_kind_of_pool!(rings_spawn, SharedMemory, Spawn, $from, $($scenario)*);
         #[cfg(target_os = "linux")]
-        pool_kinds::on_this_kind_of_pool!(rings_fork_server, SharedMemory, ForkServer, $from, $($scenario)*);
-        pool_kinds::on_this_kind_of_pool!(sockets_spawn, Socket, Spawn, $from, $($scenario)*);
+        crate::pool_kinds::on_this_kind_of_pool!(rings_fork_server, SharedMemory, ForkServer, $from, $($scenario)*);
+        crate::pool_kinds::on_this_kind_of_pool!(sockets_spawn, Socket, Spawn, $from, $($scenario)*);
         #[cfg(target_os = "linux")]
-        pool_kinds::on_this_kind_of_pool!(sockets_fork_server, Socket, ForkServer, $from, $($scenario)*);
+        crate::pool_kinds::on_this_kind_of_pool!(sockets_fork_server, Socket, ForkServer, $from, $($scenario)*);
     };
 }
 
