@@ -458,6 +458,12 @@ fn overhead_gives_every_value_of_every_block_and_says_what_is_missing() {
 }
 
 #[test]
+fn metg_has_one_name_in_every_command() {
+    let (out, _) = expect(0, &["overhead", "--only", "metg", "--quick", "--blocks", "1"]);
+    assert!(out.contains("METG(50%)") && out.contains("METG(95%)") && out.contains("batches of 4000 tasks"), "{out}");
+}
+
+#[test]
 fn overhead_knows_its_measurements_by_name() {
     let (_, err) = expect(2, &["overhead", "--only", "nothing"]);
     assert!(err.contains("round-trip") && err.contains("metg"), "{err}");

@@ -283,8 +283,12 @@ pub struct Crossing {
     pub id: String,
     /// A description: `process pool reaches 50% efficiency`.
     pub label: String,
-    /// Task duration at the crossing, with its interval; `None` when the curves do not meet in the measured range.
+    /// Duration of a task alone at the crossing, with its interval; `None` when the curves do not meet in the measured range.
     pub task_ns: Option<Estimate>,
+    /// METG, the granularity (wall time times cores divided by the number of tasks) at a threshold of efficiency; `None` for
+    /// other crossings, and in runs of older versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metg_ns: Option<Estimate>,
     /// Efficiency at the crossing, for the mark on the chart.
     pub efficiency: Option<f64>,
     /// Why there is no crossing, or a note on it.

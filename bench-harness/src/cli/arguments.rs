@@ -64,6 +64,15 @@ pub(super) enum Command {
         #[command(flatten)]
         where_to: WhereTo,
     },
+    /// Measure from which task duration each pool is worth its overhead (METG), and write an HTML report: the part of `bench`
+    /// about it.
+    Breakeven {
+        /// Use fewer samples.
+        #[arg(long)]
+        quick: bool,
+        #[command(flatten)]
+        where_to: WhereTo,
+    },
     /// Run one workload on one executor, with your own input; the answers go to standard output.
     Run,
     /// Measure the cost of one task on each executor, on its peers, and on the bare machine, and check performance targets.

@@ -25,22 +25,34 @@ use crate::{
 
 /// Measures all workloads on all executors.
 pub(super) fn bench(registry: &Registry, quick: bool, where_to: &WhereTo) -> Result<ExitCode, LabError> {
+    part(registry, "bench", experiments::ALL, quick, where_to)
+}
+
+/// Takes some of the experiments of a bench. `name` is that of the command.
+pub(super) fn part(
+    registry: &Registry,
+    name: &str,
+    experiments: &[&dyn Experiment],
+    quick: bool,
+    where_to: &WhereTo,
+) -> Result<ExitCode, LabError> {
     let seed = where_to.seed.unwrap_or_else(fresh_seed);
     let settings = Settings {
         quick,
         seed,
         registry,
-        workload: None,
+        // The other parts have kernels of their own, and need no workload's input.
+        workload: (name != "bench").then_some(""),
         executors: Kind::ALL.to_vec(),
         workers: Vec::new(),
         repetitions: None,
         own: None,
         id: String::new(),
         started: Duration::ZERO,
-        command: format!("cargo lab bench{} --seed {seed}", if quick { " --quick" } else { "" }),
+        command: format!("cargo lab {name}{} --seed {seed}", if quick { " --quick" } else { "" }),
         data: place::default_data(),
     };
-    measure("bench", where_to, experiments::ALL, settings)
+    measure(name, where_to, experiments, settings)
 }
 
 /// The arguments of a sweep.

@@ -38,6 +38,9 @@ pub(crate) fn run(registry: &Registry) -> Result<ExitCode, LabError> {
     let options_of = |command: &str| matches.subcommand_matches(command);
     match Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit()).command {
         Command::Bench { quick, where_to } => job::bench(registry, quick, &where_to),
+        Command::Breakeven { quick, where_to } => {
+            job::part(registry, "breakeven", experiments::BREAK_EVEN, quick, &where_to)
+        }
         Command::Sweep { workload, executors, workers, reps, quick, paths, where_to } => {
             let Some(options) = options_of("sweep") else { return Ok(ExitCode::FAILURE) };
             let workload = &*workload;

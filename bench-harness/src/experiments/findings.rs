@@ -106,6 +106,7 @@ mod tests {
             label: String::new(),
             task_ns: found.ok().map(estimate),
             efficiency: None,
+            metg_ns: found.ok().filter(|_| id.ends_with("50")).map(estimate),
             note: found.err().map(|why| why.to_string()).unwrap_or_default(),
             missing: found.err(),
         }
@@ -125,8 +126,8 @@ mod tests {
             headlines(all),
             [
                 "Processes are within 5% of threads once CPU-bound tasks last 2.00 ms (95% CI 1.00 ms to 4.00 ms).",
-                "How long CPU-bound tasks must last for a pool to be half efficient: of processes, 50.0 µs (95% CI 25.0 µs \
-                 to 100 µs); of threads, 3.00 µs (95% CI 1.50 µs to 6.00 µs)."
+                "METG(50%), the wall time times cores of a CPU-bound task with which a pool is half efficient, in batches of \
+                 4000 tasks: of processes, 50.0 µs (95% CI 25.0 µs to 100 µs); of threads, 3.00 µs (95% CI 1.50 µs to 6.00 µs)."
             ]
         );
         let some = vec![
@@ -138,8 +139,8 @@ mod tests {
             headlines(some),
             [
                 "How long CPU-bound tasks must last for processes to be within 5% of threads: too uncertain to say.",
-                "How long CPU-bound tasks must last for a pool to be half efficient: of processes, 50.0 µs (95% CI 25.0 µs \
-                 to 100 µs); of threads, less than 500 ns, the shortest that was measured."
+                "METG(50%), the wall time times cores of a CPU-bound task with which a pool is half efficient, in batches of \
+                 4000 tasks: of processes, 50.0 µs (95% CI 25.0 µs to 100 µs); of threads, less than 500 ns, the shortest that was measured."
             ]
         );
     }

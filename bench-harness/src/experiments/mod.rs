@@ -15,5 +15,8 @@ pub(crate) use experiment::Experiment;
 /// The experiments of the main job, in this order.
 pub(crate) static ALL: &[&dyn Experiment] = &[&grid::Grid, &breakeven::BreakEven, &overhead::PerTask];
 
+/// The experiment of `lab breakeven`.
+pub(crate) static BREAK_EVEN: &[&dyn Experiment] = &[&breakeven::BreakEven];
+
 /// The experiments of a sweep: those about a single workload.
 pub(crate) static SWEEP: &[&dyn Experiment] = &[&grid::Grid];

@@ -2,10 +2,11 @@
 
 mod crossing;
 mod latency;
+pub(crate) mod metg;
 mod order;
 mod pairs;
 
-pub(crate) use crossing::{Curve, crossing};
+pub(crate) use crossing::crossing;
 pub(crate) use latency::{nanos, percentiles};
 pub(crate) use order::{estimate, median, ratio_of_medians};
 pub(crate) use pairs::{block_medians, block_ratios};

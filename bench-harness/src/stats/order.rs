@@ -6,7 +6,12 @@ use workloads::Random;
 /// The median of `samples` with the narrowest symmetric interval of order statistics that covers the true median with 95%
 /// probability, or with the most that so few samples can reach (Conover, "Practical Nonparametric Statistics", 3.2).
 pub(crate) fn estimate(samples: &[f64]) -> Option<Estimate> {
-    let mut sorted: Vec<f64> = samples.iter().copied().filter(|sample| sample.is_finite()).collect();
+    ordered(&samples.iter().copied().filter(|sample| sample.is_finite()).collect::<Vec<_>>())
+}
+
+/// The same for samples of which some may be infinite: what lies beyond the measured range has its place in the order.
+pub(crate) fn ordered(samples: &[f64]) -> Option<Estimate> {
+    let mut sorted = samples.to_vec();
     sorted.sort_unstable_by(f64::total_cmp);
     let n = sorted.len();
     if n == 0 {

@@ -19,8 +19,11 @@ pub(crate) static SECTION: SectionSpec = SectionSpec {
     title: "Efficiency and break-even",
     intro: "The share of the machine that is kept busy with tasks of a given duration; 100% is perfect. \
                           Where a curve crosses a threshold or another curve, the choice of the executor changes. \
-                          The interval of a crossing is computed by a bootstrap over blocks; where it reaches beyond the \
-                          measured durations, only its other end is given.",
+                          METG is the smallest granularity (wall time times cores, divided by the number of tasks) with \
+                          which an executor reaches a threshold of efficiency, as Task Bench defines it; the tasks of a \
+                          batch share what the batch costs once, such as waking the workers. The interval of a crossing is \
+                          that of the median of the blocks' crossings; where it reaches beyond the measured durations, only \
+                          its other end is given.",
     gallery,
 };
 
@@ -31,7 +34,7 @@ fn gallery(context: &Context<'_>) -> Result<Gallery, ReportError> {
     let points = || run.efficiency.iter().flat_map(|curve| &curve.points).filter(|point| drawable(point));
     let Some((low, high)) = bounds(points().map(|point| point.task_ns)) else {
         let why = if run.efficiency.is_empty() {
-            "No efficiency curves: this run did not sweep the duration of a task. The job “breakeven” does.".to_owned()
+            "No efficiency curves: this run did not sweep the duration of a task. `lab breakeven` does.".to_owned()
         } else {
             format!("No efficiency curves: {} executors were swept, and none has a valid point.", run.efficiency.len())
         };
@@ -185,12 +188,17 @@ fn keys(crossings: &[Crossing]) -> Vec<Key> {
     let key = |(index, crossing): (usize, &Crossing)| Key {
         tag: if in_picture(crossing) { letter(index) } else { format::NONE.to_owned() },
         label: crossing.label.clone(),
-        value: match &crossing.task_ns {
-            Some(task) => format::estimate(task, format::duration),
-            None => crossing.note.clone(),
+        value: match (&crossing.metg_ns, &crossing.task_ns) {
+            (Some(metg), _) => format::estimate(metg, format::duration),
+            (None, Some(task)) => format::estimate(task, format::duration),
+            (None, None) => crossing.note.clone(),
         },
-        // Without a figure, the reason stands in its place.
-        note: if crossing.task_ns.is_some() { crossing.note.clone() } else { String::new() },
+        note: match (&crossing.metg_ns, &crossing.task_ns) {
+            (Some(_), Some(task)) => format!("of this, the task alone takes {}", format::duration(task.median)),
+            (_, Some(_)) => crossing.note.clone(),
+            // Without a figure, the reason stands in its place.
+            (_, None) => String::new(),
+        },
     };
     crossings.iter().enumerate().map(key).collect()
 }

@@ -1,42 +1,57 @@
-//! Minimum effective task granularity: the shortest task for which an executor is half efficient (Slaughter et al., "Task
-//! Bench", SC20, section 4).
+//! The measurement of METG: see [`stats::metg`](mod@crate::stats::metg) for the definition.
 //!
-//! The number of tasks is fixed, and their work, in iterations of a kernel, is halved from where the kernel dominates until
-//! efficiency is below one half. Efficiency is the time of the same kernels in a plain loop, divided by the cores that can
-//! work and by the time on the executor; loop and executor are interleaved, so that a slower clock cancels out (an executor
-//! that was compared with its own best time would look the better, the worse that time is). Granularity is, as there, wall
-//! time times cores divided by the number of tasks: where efficiency is one half, twice the time of the bare task, which is
-//! given as well. Between neighbors the curve is interpolated in the logarithm of the granularity.
+//! Every command takes it in this way: [`TASKS`] independent tasks, submitted by one thread and then collected, with the same
+//! amounts of work in every block. The plain loop and the executor take turns, so that a slower clock cancels out (an executor
+//! that was compared with its own best time would look the better, the worse that time is). Amounts of work are measured in a
+//! random order.
 
 use std::{hint::black_box, time::Instant};
 
 use executor_core::Executor;
 use reports::{
-    model::{NoCrossing, Reason},
-    overhead::Unit,
+    model::Reason,
+    overhead::{Block, Figure, Unit},
 };
 use workloads::kernels::{self, Spin};
 
 use super::{
     contenders::LabExecutor,
-    measurement::{Probe, Reading, Subject},
-    throughput::{speed, submit_then_collect},
+    measurement::{Measurement, Probe, Reading, Subject},
+    throughput::speed,
 };
 use crate::{
     error::chain,
     executors::{Visit, with_executor},
-    stats::{self, Curve},
+    runner::schedule::interleave,
+    stats::{
+        self,
+        metg::{PERCENTS, Point, metg, name, of_block},
+    },
 };
 
-pub(super) const METG: &str = "METG(50%)";
-const BARE: &str = "bare task at METG(50%)";
-const HALF: f64 = 0.5;
+/// Number of tasks, whatever they do. They are so many that what a batch costs once counts for little, and so few that the
+/// longest take less than a second.
+pub(crate) const TASKS: u32 = 4000;
 
-/// Time of all tasks of a point if they were empty, in seconds.
-const SPAN: f64 = 0.01;
-/// The sweep begins with tasks that take this many times as long as an empty one, per core.
-const FIRST: f64 = 4.0;
-const MOST_POINTS: usize = 16;
+/// METG(50%), the figure with a target.
+pub(super) const METG: &str = "METG(50%)";
+
+/// Iterations of the kernel in a task: powers of two, from some tens of nanoseconds to more than a hundred microseconds.
+const WORK: std::ops::RangeInclusive<u32> = 5..=17;
+
+/// The longest task, in microseconds.
+const LONGEST_US: f64 = 250.0;
+
+/// An amount of work is measured again until this much time has passed, or this often: short ones are easily disturbed.
+const LONGEST_S: f64 = 0.05;
+const MOST_ROUNDS: u32 = 5;
+
+const BARE: &str = "bare task";
+const EFFICIENCY: &str = "efficiency";
+
+fn detail(what: &str, iterations: u64) -> String {
+    format!("{what} at {iterations} iterations")
+}
 
 pub(super) fn measure(probe: &Probe) -> Result<Vec<Reading>, Reason> {
     let Subject::Lab(kind) = probe.subject else { return Err("does not run kernels".into()) };
@@ -45,94 +60,118 @@ pub(super) fn measure(probe: &Probe) -> Result<Vec<Reading>, Reason> {
 
 struct Sweep(Probe);
 
-/// One amount of work: its iterations, the bare task's time in nanoseconds, and the efficiency.
-#[derive(Debug, Clone, Copy, PartialEq)]
-struct Point {
-    iterations: u64,
-    task_ns: f64,
-    efficiency: f64,
-}
-
 impl Visit for Sweep {
     type Output = Result<Vec<Reading>, Reason>;
 
     fn visit<E: Executor + Sync>(self, executor: &E, _: &dyn Fn() -> Vec<u32>) -> Self::Output {
-        let Probe { subject, sizes, workers, seed, .. } = self.0;
+        let Probe { subject, workers, seed, .. } = self.0;
+        // Threads that start on demand are started, and every code path has been taken.
+        speed(&LabExecutor(executor))?;
         let cores = workers.min(std::thread::available_parallelism().map_or(1, usize::from));
-        // The speed is measured once more with many tasks: it should be that of the executor, and not of its first few tasks.
-        let speed = submit_then_collect(&LabExecutor(executor), sizes.tasks(speed(&LabExecutor(executor))?))?;
-        let tasks = ((speed * SPAN) as u32).clamp(100, 50_000);
-        // A power of two, so that all blocks have points at the same amounts of work.
-        let first = (FIRST * cores as f64 * kernels::calibrate() * 1e6 / speed) as u64;
-        let point = |iterations| at(executor, iterations, tasks, cores, sizes.rounds);
-        let points = sweep(first.max(16).next_power_of_two(), point)?;
-        let bare = half(&points, seed).map_err(|why| format!("half efficient from tasks of: {why}"))?;
-        let note = format!("{tasks} independent tasks, submitted by one thread");
-        let mut readings = vec![
-            Reading::new(subject, METG, Unit::Nanoseconds, vec![bare / HALF]).with_note(note),
-            Reading::new(subject, BARE, Unit::Nanoseconds, vec![bare]),
-        ];
-        for point in points {
-            let name = format!("efficiency at {} iterations", point.iterations);
-            readings.push(Reading::new(subject, name, Unit::Ratio, vec![point.efficiency]).into_detail());
+        // A slow kernel, such as that of a debug build, does less.
+        let most = LONGEST_US * kernels::calibrate();
+        let work: Vec<u64> = WORK.map(|power| 1_u64 << power).filter(|work| *work as f64 <= most).collect();
+        let mut readings = Vec::new();
+        for slot in interleave(work.len(), 1, seed) {
+            let iterations = work[slot.cell];
+            let (mut bare, mut efficiency) = (Vec::new(), Vec::new());
+            let start = Instant::now();
+            for _ in 0..MOST_ROUNDS {
+                let point = round(executor, iterations, cores)?;
+                bare.push(point.bare_ns);
+                efficiency.push(point.efficiency);
+                if start.elapsed().as_secs_f64() > LONGEST_S {
+                    break;
+                }
+            }
+            let reading =
+                |what, unit, values| Reading::new(subject, detail(what, iterations), unit, values).into_detail();
+            readings.push(reading(BARE, Unit::Nanoseconds, bare));
+            readings.push(reading(EFFICIENCY, Unit::Ratio, efficiency));
         }
         Ok(readings)
     }
 }
 
-/// Points by rising work, around where efficiency is one half.
-fn sweep(first: u64, mut point: impl FnMut(u64) -> Result<Point, Reason>) -> Result<Vec<Point>, Reason> {
-    let mut points = vec![point(first)?];
-    // Upward until the kernel dominates, which shows that the measurement is set up well.
-    while points.len() < MOST_POINTS && points.last().is_some_and(|point| point.efficiency < 0.6) {
-        points.push(point(first << points.len())?);
+fn round<E: Executor>(executor: &E, iterations: u64, cores: usize) -> Result<Point, Reason> {
+    let start = Instant::now();
+    let mut expected = 0_u64;
+    for seed in 0..u64::from(TASKS) {
+        expected ^= black_box(kernels::spin(Spin { iterations, seed }));
     }
-    // Downward until well below one half: two points in a row rule out a hiccup.
-    let mut iterations = first / 2;
-    while points.len() < 2 * MOST_POINTS && iterations > 0 {
-        let below = points.iter().filter(|point| point.efficiency < 0.4).count();
-        if below >= 2 {
-            break;
-        }
-        points.insert(0, point(iterations)?);
-        iterations /= 2;
+    let serial = start.elapsed();
+
+    let start = Instant::now();
+    let futures: Vec<_> = (0..u64::from(TASKS))
+        .filter_map(|seed| executor.submit(kernels::spin, Spin { iterations, seed }).ok())
+        .collect();
+    let mut found = 0;
+    for future in futures {
+        found ^= future.result().map_err(|error| chain(&error))?;
     }
-    Ok(points)
+    let parallel = start.elapsed();
+    if found != expected {
+        return Err(Reason::wrong("they are not those of a plain loop"));
+    }
+    let nanos = |time| stats::nanos(time) as f64;
+    Ok(Point::new(nanos(serial), nanos(parallel), f64::from(TASKS), cores as f64))
 }
 
-/// Time of the bare task where efficiency is one half.
-fn half(points: &[Point], seed: u64) -> Result<f64, NoCrossing> {
-    let curve = Curve { points: points.iter().map(|point| (point.task_ns, vec![point.efficiency])).collect() };
-    stats::crossing(&curve, HALF, seed).map(|estimate| estimate.median)
+/// The points of each block of a subject, by rising work.
+pub(crate) fn blocks_of(figures: &[Figure], subject: &str) -> Vec<(u32, Vec<Point>)> {
+    let own = |figure: &&Figure| figure.measurement == Measurement::Metg.name() && figure.subject == subject;
+    let of = |what: &str, iterations: u64, block: u32| {
+        let quantity = detail(what, iterations);
+        let figure = figures.iter().filter(own).find(|figure| figure.quantity == quantity)?;
+        let block = figure.blocks.iter().find(|known| known.block == block)?;
+        Some(stats::median(&block.values))
+    };
+    let mut numbers: Vec<u32> =
+        figures.iter().filter(own).flat_map(|figure| &figure.blocks).map(|block| block.block).collect();
+    numbers.sort_unstable();
+    numbers.dedup();
+    let points = |block| {
+        let point = |power| {
+            let iterations = 1_u64 << power;
+            Some(Point { bare_ns: of(BARE, iterations, block)?, efficiency: of(EFFICIENCY, iterations, block)? })
+        };
+        WORK.filter_map(point).collect()
+    };
+    numbers.into_iter().map(|block| (block, points(block))).collect()
 }
 
-/// Measures one point: the medians of `rounds` rounds.
-fn at<E: Executor>(executor: &E, iterations: u64, tasks: u32, cores: usize, rounds: u32) -> Result<Point, Reason> {
-    let (mut bare, mut efficiency) = (Vec::new(), Vec::new());
-    for _ in 0..rounds {
-        let start = Instant::now();
-        let mut expected = 0_u64;
-        for seed in 0..u64::from(tasks) {
-            expected ^= black_box(kernels::spin(Spin { iterations, seed }));
+/// The figures of METG, computed from the points of all blocks; one for each threshold and subject.
+pub(super) fn figures(measured: &[Figure]) -> Vec<Figure> {
+    let mut found: Vec<Figure> = Vec::new();
+    for example in measured.iter().filter(|figure| figure.measurement == Measurement::Metg.name() && figure.detail) {
+        if found.iter().any(|figure| figure.subject == example.subject) {
+            continue;
         }
-        let serial = start.elapsed().as_secs_f64();
-
-        let start = Instant::now();
-        let futures: Vec<_> = (0..u64::from(tasks))
-            .filter_map(|seed| executor.submit(kernels::spin, Spin { iterations, seed }).ok())
-            .collect();
-        let mut found = 0;
-        for future in futures {
-            found ^= future.result().map_err(|error| chain(&error))?;
+        let blocks = blocks_of(measured, &example.subject);
+        let points: Vec<&[Point]> = blocks.iter().map(|(_, points)| &points[..]).collect();
+        for percent in PERCENTS {
+            let (note, estimate, missing) = match metg(&points, percent) {
+                Ok(estimate) => (format!("granularity, in batches of {TASKS} tasks"), Some(estimate), None),
+                Err(why) => (format!("not measured: {why}"), None, Some(Reason::from(why.to_string()))),
+            };
+            let values = blocks.iter().map(|(block, points)| Block {
+                block: *block,
+                order: *block,
+                values: Some(of_block(points, percent)).filter(|value| value.is_finite()).into_iter().collect(),
+            });
+            found.push(Figure {
+                quantity: name(percent),
+                unit: Unit::Nanoseconds,
+                estimate,
+                blocks: values.filter(|block| !block.values.is_empty()).collect(),
+                detail: false,
+                note,
+                missing,
+                ..example.clone()
+            });
         }
-        let parallel = start.elapsed().as_secs_f64();
-        if found != expected {
-            return Err(Reason::wrong("they are not those of a plain loop"));
-        }
-        bare.push(serial * 1e9 / f64::from(tasks));
-        efficiency.push(serial / cores as f64 / parallel);
     }
-    Ok(Point { iterations, task_ns: stats::median(&bare), efficiency: stats::median(&efficiency) })
+    found
 }
 
 #[cfg(test)]
@@ -140,24 +179,33 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_overhead_of_so_many_nanoseconds_is_found_whether_the_sweep_begins_above_or_below() {
-        // One iteration is one nanosecond, and each task costs 1 µs more than its work.
-        let model = |iterations: u64| {
-            let task_ns = iterations as f64;
-            Ok(Point { iterations, task_ns, efficiency: task_ns / (task_ns + 1000.0) })
+    fn the_figures_come_from_the_points_of_all_blocks() {
+        let figure = |what, iterations, unit, value: fn(f64) -> f64| Figure {
+            measurement: Measurement::Metg.name(),
+            subject: "thread".to_owned(),
+            group: reports::model::OverheadGroup::Lab,
+            quantity: detail(what, iterations),
+            unit,
+            estimate: None,
+            blocks: (0..6).map(|block| Block { block, order: block, values: vec![value(iterations as f64)] }).collect(),
+            detail: true,
+            note: String::new(),
+            missing: None,
         };
-        for first in [16, 1000, 50_000] {
-            let points = sweep(first, model).unwrap();
-            assert!(points.windows(2).all(|pair| pair[0].iterations < pair[1].iterations), "{points:?}");
-            let bare = half(&points, 1).unwrap();
-            assert!((bare / 1000.0 - 1.0).abs() < 0.1, "{first}: {bare}");
-        }
-    }
-
-    #[test]
-    fn an_executor_that_is_never_half_efficient_says_so() {
-        let model = |iterations: u64| Ok(Point { iterations, task_ns: iterations as f64, efficiency: 0.3 });
-        let points = sweep(16, model).unwrap();
-        assert_eq!(half(&points, 1), Err(NoCrossing::Above(points[points.len() - 1].task_ns)));
+        // One iteration takes a nanosecond, and each task costs its core 1 µs more than its work.
+        let measured: Vec<Figure> = WORK
+            .map(|power| 1_u64 << power)
+            .flat_map(|iterations| {
+                let bare = figure(BARE, iterations, Unit::Nanoseconds, |work| work);
+                [bare, figure(EFFICIENCY, iterations, Unit::Ratio, |work| work / (work + 1000.0))]
+            })
+            .collect();
+        let found = figures(&measured);
+        let names: Vec<&str> = found.iter().map(|figure| figure.quantity.as_str()).collect();
+        assert_eq!(names, [METG, "METG(90%)", "METG(95%)"]);
+        let half = found[0].estimate.unwrap();
+        assert!((half.median / 2000.0 - 1.0).abs() < 0.05 && half.n == 6, "{half:?}");
+        assert_eq!(found[0].blocks.len(), 6);
+        assert!(figures(&[]).is_empty());
     }
 }

@@ -13,7 +13,7 @@ mod interleave;
 mod map;
 mod measurement;
 mod memory;
-mod metg;
+pub(crate) mod metg;
 mod payload;
 mod registry;
 mod round_trip;
@@ -53,7 +53,7 @@ use measurement::{Reading, Subject};
 const LIMIT: Duration = Duration::from_secs(90);
 
 /// Stands in place of a quantity where there is none.
-const NO_FIGURE: &str = "-";
+pub(super) const NO_FIGURE: &str = "-";
 
 /// The measurements to take.
 #[derive(Debug, Clone)]
@@ -167,6 +167,8 @@ impl Figures {
             figure.blocks.retain(|block| !block.values.is_empty());
             figure.estimate = stats::estimate(&stats::block_medians(&targets::rounds(figure)));
         }
+        let metg = metg::figures(&figures);
+        figures.splice(0..0, metg);
         let place = |figure: &Figure| {
             let measurement = measurements.iter().find(|measurement| measurement.name() == figure.measurement);
             let subjects = measurement.map(|measurement| registry::subjects(*measurement)).unwrap_or_default();
