@@ -48,8 +48,8 @@ pub(crate) struct Extras {
     pub(crate) time_limit: Option<Duration>,
     /// Tasks with a higher one come before it in the queue.
     pub(crate) priority: i32,
-    /// Of a chunk, what is known of its items.
-    pub(crate) chunk: ChunkAnswer,
+    /// Of a chunk, what is known of its items, of which there may be none.
+    chunk: Option<ChunkAnswer>,
     /// A worker has not claimed it within its time limit.
     pub(crate) is_missed: bool,
     /// How often it may be run again when its worker has died.
@@ -165,7 +165,7 @@ impl Request {
         let chunk = ChunkAnswer { total: items.len() as u32, sent, left: sent, gaps, ..ChunkAnswer::default() };
         let extras = request.extras();
         extras.pins = pins;
-        extras.chunk = chunk;
+        extras.chunk = Some(chunk);
         Ok(request)
     }
 
@@ -212,9 +212,8 @@ impl Request {
     /// The segments that came beside an answer.
     #[cfg(target_os = "linux")]
     pub(crate) fn attached(&mut self) -> &mut Attached {
-        let is_chunk = self.is_chunk();
-        let extras = self.extras();
-        if is_chunk { &mut extras.chunk.attached } else { &mut extras.attached }
+        let Extras { chunk, attached, .. } = self.extras();
+        chunk.as_mut().map_or(attached, |chunk| &mut chunk.attached)
     }
 
     /// What the argument refers to.
@@ -226,23 +225,32 @@ impl Request {
         self.extras.get_or_insert_default()
     }
 
+    fn chunk_answer(&self) -> Option<&ChunkAnswer> {
+        self.extras.as_ref()?.chunk.as_ref()
+    }
+
+    /// Of a chunk, what is known of its items.
+    pub(crate) fn chunk_answer_mut(&mut self) -> Option<&mut ChunkAnswer> {
+        self.extras.as_mut()?.chunk.as_mut()
+    }
+
     /// 0 for a single task; otherwise items of a chunk that have no answer yet.
     pub(crate) fn items(&self) -> u32 {
-        self.extras.as_ref().map_or(0, |extras| extras.chunk.left)
+        self.chunk_answer().map_or(0, |chunk| chunk.left)
     }
 
     pub(crate) fn is_chunk(&self) -> bool {
-        self.extras.as_ref().is_some_and(|extras| extras.chunk.total > 0)
+        self.chunk_answer().is_some()
     }
 
     /// Whether it is a chunk, and some of the items that went to a worker have their answers.
     pub(crate) fn was_answered(&self) -> bool {
-        self.extras.as_ref().is_some_and(|extras| extras.chunk.left < extras.chunk.sent)
+        self.chunk_answer().is_some_and(|chunk| chunk.left < chunk.sent)
     }
 
     /// Whether it is a chunk of which some items have their answers.
     pub(crate) fn has_answers(&self) -> bool {
-        self.extras.as_ref().is_some_and(|extras| extras.chunk.left < extras.chunk.total)
+        self.chunk_answer().is_some_and(|chunk| chunk.left < chunk.total)
     }
 
     pub(crate) fn time_limit(&self) -> Option<Duration> {
@@ -255,16 +263,13 @@ impl Request {
 
     /// The answer of a chunk; `None` for a single task.
     pub(crate) fn into_chunk(self) -> Option<Box<ChunkAnswer>> {
-        let extras = self.extras?;
-        (extras.chunk.total > 0).then(|| Box::new(extras.chunk))
+        self.extras?.chunk.map(Box::new)
     }
 
     /// The answer, whose last bytes these are.
     pub(crate) fn into_answer(mut self, bytes: Cow<'_, [u8]>) -> Answer {
-        if self.is_chunk()
-            && let Some(extras) = self.extras.take()
-        {
-            return Answer::Chunk(Box::new(extras.chunk));
+        if let Some(chunk) = self.extras.as_mut().and_then(|extras| extras.chunk.take()) {
+            return Answer::Chunk(Box::new(chunk));
         }
         let bytes = match bytes {
             Cow::Borrowed(bytes) => bytes.into(),
@@ -316,7 +321,7 @@ impl Request {
         if items > self.items() || !(0..items).all(|_| results::take_first(&mut rest).is_some()) {
             return false;
         }
-        let chunk = &mut self.extras().chunk;
+        let Some(chunk) = self.chunk_answer_mut() else { return false };
         chunk.left -= items;
         chunk.bytes.extend_from_slice(&bytes[..bytes.len() - rest.len()]);
         true
@@ -324,14 +329,14 @@ impl Request {
 
     /// All items that have no answer get this error.
     pub(crate) fn lose_rest(&mut self, error: TaskError) {
-        let chunk = &mut self.extras().chunk;
+        let Some(chunk) = self.chunk_answer_mut() else { return };
         chunk.left = 0;
         chunk.lost = Some(error);
     }
 
     /// The next item gets this error.
     pub(crate) fn lose_item(&mut self, error: TaskError) {
-        let chunk = &mut self.extras().chunk;
+        let Some(chunk) = self.chunk_answer_mut() else { return };
         let index = chunk.index_of_next();
         chunk.left = chunk.left.saturating_sub(1);
         let at = chunk.gaps.partition_point(|(other, _)| *other < index);

@@ -132,7 +132,7 @@ impl ProcessPoolHandle {
         let job = Job::new(task);
         state.ledger.events.queued(job.cell());
         if request.is_chunk() && request.items() == 0 {
-            // No item could be encoded, so there is nothing to run.
+            // There is no item, or none could be encoded, so there is nothing to run.
             state.ledger.end_chunk(job, request);
         } else {
             if let Some(limit) = options.queue_timeout {

@@ -8,7 +8,9 @@ use std::{
     time::Duration,
 };
 
-use executor_core::{Executor, SerialExecutor, Shutdown, TaskError, TryMapError, partial};
+use executor_core::{
+    Executor, SerialExecutor, Shutdown, Submit, SubmitError, TaskError, TaskOptions, TryMapError, partial,
+};
 
 use crate::{
     LONG, picky,
@@ -24,6 +26,7 @@ on_every_executor!(
     a_bound_configuration_reaches_every_task,
     options_of_a_map_that_has_begun_lose_nothing,
     an_input_that_panics_leaks_nothing,
+    a_chunk_without_items_runs_nothing,
 );
 
 fn map_keeps_the_order_and_a_panic_keeps_its_neighbors(executor: impl Executor) {
@@ -187,6 +190,16 @@ fn an_input_that_panics_leaks_nothing(executor: impl Executor) {
     executor.shutdown(Shutdown::Drain, None);
     drop(executor);
     assert_eq!(Arc::strong_count(&alive), 1, "items that were never dropped");
+}
+
+fn a_chunk_without_items_runs_nothing(executor: impl Executor) {
+    let dies = |(): ()| -> u64 { std::process::abort() };
+    let submit = || Submit::submit_chunk(executor.handle(), dies, Vec::new().into(), TaskOptions::new());
+    let output = submit().unwrap().result().unwrap();
+    assert_eq!((output.values, output.errors), (vec![], vec![]));
+    assert_eq!((executor.stats().submitted(), executor.stats().done), (1, 1));
+    executor.shutdown(Shutdown::Drain, None);
+    assert!(matches!(submit(), Err(SubmitError::ShutDown)));
 }
 
 /// The pool starts as many workers as it has tasks for, whatever the number is.

@@ -302,7 +302,10 @@ impl Ledger {
                 ReplyKind::Part if reply.items == 0 => return Err(Malformed),
                 ReplyKind::Part => return Ok(Attention::None),
                 ReplyKind::Done if front.request.items() > 0 => return Err(Malformed),
-                ReplyKind::Done => front.request.extras().chunk.ran_for += Duration::from_nanos(reply.elapsed.into()),
+                ReplyKind::Done => {
+                    let chunk = front.request.chunk_answer_mut().ok_or(Malformed)?;
+                    chunk.ran_for += Duration::from_nanos(reply.elapsed.into());
+                }
             }
         } else if reply.kind == ReplyKind::Part {
             return Err(Malformed);
