@@ -6,11 +6,13 @@ mod pool_kinds;
 use std::{
     collections::BTreeSet,
     fs,
-    sync::{Mutex, OnceLock},
+    sync::{Mutex, OnceLock, mpsc},
     time::{Duration, Instant},
 };
 
-use executor_core::{CancelToken, Executor, ProcessPoolBuilder, SharedBytes, StartMethod, TaskError};
+use executor_core::{
+    CancelToken, Executor, ProcessPoolBuilder, SharedBytes, StartMethod, TaskError, TaskOptions, ThreadPoolExecutor,
+};
 use pool_kinds::{Kind, on_every_kind_of_pool};
 
 executor_core::test_worker!();
@@ -24,6 +26,7 @@ on_every_kind_of_pool!(
     a_preload_that_ends_its_process_is_given_up,
     a_preload_that_takes_too_long_is_given_up,
     a_preload_may_use_threads_but_not_leave_them,
+    a_preload_may_use_pools_with_time_limits_and_callbacks,
     tasks_of_forked_workers_may_lock_allocate_start_threads_and_programs,
     a_token_reaches_preload_and_tasks,
     a_worker_holds_nothing_of_other_workers,
@@ -34,6 +37,8 @@ on_every_kind_of_pool!(
 
 static TABLE: OnceLock<Vec<u64>> = OnceLock::new();
 static LOCK: Mutex<u64> = Mutex::new(0);
+
+const LONG: Duration = Duration::from_secs(60);
 
 fn builder(kind: Kind, workers: usize) -> ProcessPoolBuilder {
     Kind { method: StartMethod::ForkServer, ..kind }.builder().max_workers(workers)
@@ -177,6 +182,33 @@ fn a_preload_may_use_threads_but_not_leave_them(kind: Kind) {
         Err(TaskError::InitializerFailed { cause }) => assert!(cause.to_string().contains("threads"), "{cause}"),
         other => panic!("{other:?}"),
     }
+}
+
+/// The threads of this crate that keep time limits and run callbacks are not the preload's to end.
+fn a_preload_may_use_pools_with_time_limits_and_callbacks(kind: Kind) {
+    let limits = || {
+        let pool = ThreadPoolExecutor::new(2).unwrap();
+        let options = TaskOptions::new().timeout(LONG).queue_timeout(LONG);
+        let futures: Vec<_> = (0..4).map(|x: u64| pool.submit_with(|x: u64| x + 1, x, options).unwrap()).collect();
+        let (called, calls) = mpsc::channel();
+        for future in &futures {
+            let called = called.clone();
+            future.add_done_callback(move |_| called.send(()).unwrap());
+        }
+        drop(called);
+        assert_eq!(calls.iter().count(), 4);
+        // A limit that is over, too.
+        let late = pool.submit_with(|(): ()| (), (), TaskOptions::new().queue_timeout(Duration::ZERO)).unwrap();
+        assert!(matches!(late.result(), Ok(()) | Err(TaskError::Expired { .. })));
+        *LOCK.lock().unwrap() += futures.into_iter().map(|future| future.result().unwrap()).sum::<u64>();
+        *LOCK.lock().unwrap()
+    };
+    let preload = move |(): ()| _ = limits();
+    let pool = builder(kind, 2).preload(preload, ()).build().unwrap();
+    // In a worker that was forked there are such threads again.
+    let sum = pool.submit(move |(): ()| limits(), ()).unwrap().result();
+    assert_eq!(sum, Ok(20));
+    assert_eq!(fs::read_dir(format!("/proc/{}/task", pool.fork_server_pid().unwrap())).unwrap().count(), 2);
 }
 
 fn tasks_of_forked_workers_may_lock_allocate_start_threads_and_programs(kind: Kind) {

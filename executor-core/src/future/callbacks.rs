@@ -163,6 +163,8 @@ struct Queue {
     taken: u64,
     threads: usize,
     waiting: usize,
+    /// Threads with nothing to do leave at once.
+    are_dismissed: bool,
 }
 
 /// Each process has its own: a forked copy has no thread that would run what was queued before.
@@ -204,6 +206,15 @@ pub(crate) fn drop_elsewhere<T: Send + 'static>(what: T) {
 /// Runs code that may call the user's code on another thread, where it delays no work of this crate.
 pub(crate) fn run_elsewhere(code: impl FnOnce() + Send + 'static) {
     push(&OTHERS, Job::Run(Box::new(code)));
+}
+
+/// Has threads with nothing to do leave, also those that have something to do now and none later; or, with `false`, stay for a while.
+#[cfg(target_os = "linux")]
+pub(super) fn dismiss(are_dismissed: bool) {
+    for threads in [&CALLS, &OTHERS] {
+        lock(threads).are_dismissed = are_dismissed;
+        threads.get().changed.notify_all();
+    }
 }
 
 fn push(threads: &'static Threads, job: Job) {
@@ -277,8 +288,12 @@ fn serve(threads: &'static Threads) {
         }
         queue.waiting += 1;
         serving.is_waiting = true;
-        let (after, timeout) = calls.changed.wait_timeout(queue, IDLE).unwrap_or_else(PoisonError::into_inner);
-        queue = after;
+        let mut is_idle = queue.are_dismissed;
+        if !is_idle {
+            let (after, timeout) = calls.changed.wait_timeout(queue, IDLE).unwrap_or_else(PoisonError::into_inner);
+            is_idle = timeout.timed_out() || after.are_dismissed;
+            queue = after;
+        }
         // Other threads may be running callbacks: they get the chance to take what is queued before this one joins in.
         // The arrival of more jobs must not put the end off.
         let (mut taken, mut end) = (queue.taken, Instant::now() + STALLED_AFTER);
@@ -294,7 +309,7 @@ fn serve(threads: &'static Threads) {
         }
         queue.waiting -= 1;
         serving.is_waiting = false;
-        if queue.jobs.is_empty() && timeout.timed_out() {
+        if queue.jobs.is_empty() && is_idle {
             queue.threads -= 1;
             drop(queue);
             // The thread is counted out already: a push from now on does not count on it.

@@ -1,4 +1,4 @@
-//! Time limits of tasks that run in this process: one thread that sleeps until the next limit, and only while there is one. It
+//! Time limits of tasks that run in this process: one thread that sleeps until the next limit. It
 //! runs none of the user's code: the callback threads run wakers, observers and destructors.
 
 use std::{
@@ -35,6 +35,8 @@ struct Deadlines {
     queue: BTreeMap<(Instant, u64), Watched>,
     next: u64,
     serving: bool,
+    /// The thread leaves when there is no limit to be kept.
+    is_dismissed: bool,
 }
 
 /// Each process has its own: a forked copy has no thread that would keep the limits that were watched before.
@@ -75,6 +77,13 @@ fn begin_serving(deadlines: &mut Deadlines) {
     deadlines.serving = thread::Builder::new().name("executor-deadline".to_owned()).spawn(serve).is_ok();
 }
 
+/// Has the thread leave as soon as there is no limit to be kept; or, with `false`, stay.
+#[cfg(target_os = "linux")]
+pub(super) fn dismiss(is_dismissed: bool) {
+    lock().is_dismissed = is_dismissed;
+    CLOCK.get().changed.notify_all();
+}
+
 /// Called where a thread has just been started: now there may be one for limits that could not be watched so far.
 pub(crate) fn ensure_served() {
     let mut deadlines = lock();
@@ -112,6 +121,10 @@ fn serve() {
     let mut deadlines = lock();
     loop {
         let Some((&key, _)) = deadlines.queue.first_key_value() else {
+            if deadlines.is_dismissed {
+                deadlines.serving = false;
+                return;
+            }
             deadlines = clock.changed.wait(deadlines).unwrap_or_else(PoisonError::into_inner);
             continue;
         };

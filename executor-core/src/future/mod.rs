@@ -7,6 +7,8 @@ pub(crate) mod callbacks;
 mod cell;
 mod completion_set;
 pub(crate) mod deadline;
+#[cfg(target_os = "linux")]
+mod dismissed;
 #[expect(unsafe_code, reason = "takes work and writes outcomes by the protocol of the cell")]
 mod in_process;
 #[expect(unsafe_code, reason = "keeps work and outcome in one place, by the state of the cell")]
@@ -24,6 +26,8 @@ mod waiter;
 
 pub(crate) use cell::Cell;
 pub(crate) use completion_set::CompletionSet;
+#[cfg(target_os = "linux")]
+pub(crate) use dismissed::Dismissed;
 pub(crate) use in_process::{InProcess, Owner};
 pub(crate) use outcome::{Slot, Stored};
 pub(crate) use pool_context::{

@@ -45,7 +45,8 @@ pub enum StartMethod {
     /// workers need much that is the same for all of them, where the code before [`init`](crate::init) is slow, or where
     /// workers are replaced all the time.
     ///
-    /// - When the preload returns, the threads that it has started must have ended: a process with threads cannot be forked.
+    /// - When the preload returns, the threads that it has started must have ended: a process with threads cannot be forked. A pool
+    ///   that it has built has to be dropped; threads of this crate that keep time limits or run callbacks end by themselves.
     /// - What it leaves in statics is there in the workers; what it leaves in thread-locals is not, because tasks run on a
     ///   thread of their own.
     /// - A generator of random numbers that it has seeded goes on with the same numbers in every worker.

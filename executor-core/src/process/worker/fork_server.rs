@@ -10,6 +10,7 @@ use std::{
 use super::main_loop;
 use crate::{
     codec,
+    future::Dismissed,
     process::{
         transport::SocketWorker,
         wire::{
@@ -24,7 +25,7 @@ use crate::{
     untrusted::Malformed,
 };
 
-/// How long threads that the preload has joined may take to be really gone.
+/// How long threads that the preload has joined, or that have nothing to do any more, may take to be really gone.
 const THREADS_LIMIT: Duration = Duration::from_secs(1);
 
 /// The life of a fork server: gets ready, and forks workers until the program closes the socket.
@@ -101,7 +102,7 @@ fn get_ready(control: &UnixStream) -> io::Result<Option<Alone>> {
     let own = Identity::of_this_program()?;
     let outcome = if own == hello.identity {
         match hello.preload.as_ref().map_or(Ok(()), main_loop::initialize) {
-            Ok(()) => match Alone::wait(role::sleeping_threads(), THREADS_LIMIT)? {
+            Ok(()) => match wait_until_alone()? {
                 Some(alone) => Ok(alone),
                 None => Err((
                     frame::INITIALIZER_FAILED,
@@ -123,6 +124,12 @@ fn get_ready(control: &UnixStream) -> io::Result<Option<Alone>> {
         while parent.receive()?.is_some() {}
     }
     Ok(outcome.ok())
+}
+
+/// Waits until no thread is left that the preload has started, nor one of this crate that ran something for it.
+fn wait_until_alone() -> io::Result<Option<Alone>> {
+    let _dismissed = Dismissed::begin();
+    Alone::wait(role::sleeping_threads(), THREADS_LIMIT)
 }
 
 /// The new process. All that it has of the others is this one socket.
