@@ -172,10 +172,11 @@ impl RayonHandle {
             state.jobs += 1;
             (future, number, state.reserve_stand_in(shared.max_workers))
         };
-        bottom::spawn(&self.threads, Job::Come(Held::new(Arc::clone(shared)), number));
         if needs_stand_in {
+            // If that fails, a task that was left because this stand-in was counted already is for the job that comes now.
             shared.start_stand_in();
         }
+        bottom::spawn(&self.threads, Job::Come(Held::new(Arc::clone(shared)), number));
         Ok(future)
     }
 }
@@ -285,6 +286,36 @@ mod tests {
                 assert!(["executor-rayon-0", "executor-rayon-1"].contains(&name.as_str()), "{name}");
             }
         }
+    }
+
+    /// Another thread leaves a task as well while the stand-in is counted already, and starts none.
+    #[test]
+    fn what_was_left_to_a_stand_in_that_gets_no_thread_is_run_all_the_same() {
+        let shared = Arc::new(Shared {
+            id: new_pool_id(),
+            max_workers: 1,
+            // No thread has such a stack.
+            stack_size: Some(1 << 46),
+            state: Mutex::default(),
+            at_rest: Condvar::new(),
+        });
+        let [own, of_another] = [1, 2].map(|number| {
+            let owner = Place { shared: Arc::clone(&shared), number };
+            let (task, future) = InProcess::task(owner, &TaskOptions::new(), move || number, |_| ());
+            shared.change(|state| {
+                state.queued += 1;
+                _ = if number == 1 { state.queue.insert(number, task) } else { state.left.insert(number, task) };
+            });
+            future
+        });
+        shared.change(|state| state.jobs += 1);
+        bottom::Job::run(Job::Come(Held::new(Arc::clone(&shared)), 1), false);
+        assert_eq!(
+            [own, of_another].map(|future| future.result_timeout(Duration::ZERO).ok()),
+            [Some(Ok(1)), Some(Ok(2))]
+        );
+        let state = shared.lock();
+        assert!(state.is_at_rest() && state.busy == 0);
     }
 
     #[test]

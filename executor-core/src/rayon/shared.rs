@@ -138,21 +138,28 @@ impl Held {
     /// its task to a stand-in, unless no thread can be started for one.
     fn come_for(mut self, number: u64, is_at_bottom: bool) {
         let Self { shared, is_done } = &mut self;
-        let is_at_bottom = is_at_bottom && !IN_TASK.get();
-        let mut picked = if is_at_bottom {
+        if !is_at_bottom || IN_TASK.get() {
+            // Once more after each task that is run here: another thread may have left one and counted on the stand-in that could
+            // not be started.
+            while let Some(task) = shared.leave_to_stand_in(number) {
+                shared.run(&task);
+                drop(task);
+                shared.lock().busy -= 1;
+            }
+            return;
+        }
+        let mut picked = {
             let mut state = shared.lock();
             // If the task is not in the queue, a stand-in has it, or it was cancelled.
             let picked = state.queue.remove(&number).or_else(|| state.pick_left());
             state.busy += usize::from(picked.is_some());
             picked
-        } else {
-            shared.leave_to_stand_in(number)
         };
         while let Some(task) = picked.take() {
             shared.run(&task);
             drop(task);
             shared.change(|state| {
-                picked = if is_at_bottom { state.pick_left() } else { None };
+                picked = state.pick_left();
                 // Under the same lock: no thread counts on this one from now on.
                 if picked.is_none() {
                     state.busy -= 1;
