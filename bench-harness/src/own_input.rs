@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Arg, ArgMatches, Command, parser::ValueSource};
+use clap::{Arg, ArgAction, ArgMatches, Command, parser::ValueSource};
 
 use crate::{
     error::LabError,
@@ -25,13 +25,27 @@ fn was_given(option: &Arg, matches: &ArgMatches) -> bool {
     matches.value_source(option.get_id().as_str()) == Some(ValueSource::CommandLine)
 }
 
+/// Paths or a command line as on the command line, where they come last.
+pub(crate) fn paths(workload: &dyn AnyWorkload, paths: &[PathBuf]) -> String {
+    let are_words = workload.starts_programs() || paths.iter().any(|path| path.to_string_lossy().starts_with('-'));
+    let separator = if are_words { " --" } else { "" };
+    paths.iter().fold(separator.to_owned(), |words, path| words + " " + &quoted(&workloads::shown(path)))
+}
+
 /// The options as on the command line, with a space before each.
-pub(crate) fn words(registry: &Registry, paths: &[PathBuf], matches: &ArgMatches) -> String {
-    let mut words: String = paths.iter().map(|path| format!(" {}", quoted(&workloads::shown(path)))).collect();
+pub(crate) fn words(registry: &Registry, matches: &ArgMatches) -> String {
+    let mut words = String::new();
     for option in registry.iter().flat_map(options_of).filter(|option| was_given(option, matches)) {
-        words.push_str(&format!(" --{}", option.get_long().unwrap_or_default()));
-        for value in matches.get_raw(option.get_id().as_str()).into_iter().flatten() {
-            words.push_str(&format!(" {}", quoted(&workloads::shown(value.as_ref()))));
+        let name = format!(" --{}", option.get_long().unwrap_or_default());
+        let values = matches.get_raw(option.get_id().as_str()).into_iter().flatten();
+        let values: Vec<String> = values.map(|value| quoted(&workloads::shown(value.as_ref()))).collect();
+        match option.get_action() {
+            ArgAction::SetTrue => words.push_str(&name),
+            // An option that takes one value is repeated, since a second value would be read as a path.
+            _ if option.get_num_args().is_none_or(|count| count.max_values() == 1) => {
+                values.iter().for_each(|value| words.push_str(&format!("{name} {value}")));
+            }
+            _ => words.push_str(&format!("{name} {}", values.join(" "))),
         }
     }
     words
@@ -45,7 +59,7 @@ pub(crate) fn refuse_others(
     matches: &ArgMatches,
 ) -> Result<(), LabError> {
     let name = own.name();
-    if !paths.is_empty() && !own.takes_paths() {
+    if !paths.is_empty() && !own.takes_paths() && !own.starts_programs() {
         let takers: Vec<&str> = registry.iter().filter(|other| other.takes_paths()).map(AnyWorkload::name).collect();
         let cure = match own.instead_of_paths() {
             "" => String::new(),
@@ -85,8 +99,13 @@ mod tests {
         let matches = command
             .try_get_matches_from(["sweep", "--chunk-size", "7", "--path", "a b", "it's", "plain/x.rs"])
             .unwrap();
-        assert_eq!(words(&registry, &[], &matches), r" --path 'a b' 'it'\''s' plain/x.rs --chunk-size 7");
-        assert_eq!(words(&registry, &["x y".into()], &matches).split_once(" --").unwrap().0, " 'x y'");
+        assert_eq!(words(&registry, &matches), r" --path 'a b' 'it'\''s' plain/x.rs --chunk-size 7");
+        let paths_of = |name: &str, given: &[&str]| {
+            paths(registry.find(name).unwrap(), &given.iter().map(Into::into).collect::<Vec<_>>())
+        };
+        assert_eq!(paths_of("sha256", &["x y"]), " 'x y'");
+        assert_eq!(paths_of("sha256", &["-x"]), " -- -x");
+        assert_eq!(paths_of("command", &["gzip", "{}"]), " -- gzip '{}'");
         let refuse = |name: &str| refuse_others(&registry, registry.find(name).unwrap(), &[], &matches);
         assert_eq!(refuse("sqlite").unwrap_err().to_string(), "--path is for sha256, and this is a sweep of sqlite");
         refuse("sha256").unwrap();

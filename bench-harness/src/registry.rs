@@ -20,7 +20,9 @@ pub(crate) trait AnyWorkload: Send + Sync {
 
     /// Whether a sweep takes paths without an option before them.
     fn takes_paths(&self) -> bool;
-    /// The remedy to name where it does not.
+    /// Whether it takes a command line in their place.
+    fn starts_programs(&self) -> bool;
+    /// The remedy to name where it takes neither.
     fn instead_of_paths(&self) -> &'static str;
 
     /// The workload as the lab's jobs measure it.
@@ -57,6 +59,10 @@ impl<W: Workload> AnyWorkload for Of<W> {
 
     fn takes_paths(&self) -> bool {
         W::TAKES_PATHS
+    }
+
+    fn starts_programs(&self) -> bool {
+        W::STARTS_PROGRAMS
     }
 
     fn instead_of_paths(&self) -> &'static str {

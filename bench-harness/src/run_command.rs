@@ -180,7 +180,7 @@ impl<W: Workload> Visit for Answers<W> {
         for name in &self.names {
             let shown = match answers.next() {
                 Some(Ok(answer)) => {
-                    digest.add(&answer);
+                    W::add_answer(&mut digest, &answer);
                     W::show(name, answer, self.format)
                 }
                 Some(Err(error)) => {

@@ -1,5 +1,7 @@
 //! A workload with its settings, without its type: the form that is sent to the process that takes a sample.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use workloads::Workload;
@@ -11,13 +13,15 @@ use crate::error::LabError;
 pub(crate) struct Work {
     name: String,
     waits: bool,
+    /// The longest that a sample may take, where the lab's own limit may be too short.
+    limit: Option<Duration>,
     settings: Value,
 }
 
 impl Work {
     pub(crate) fn new<W: Workload>(workload: &W) -> Result<Self, LabError> {
         let settings = serde_json::to_value(workload).map_err(|error| LabError::Sample(error.to_string()))?;
-        Ok(Self { name: W::NAME.to_owned(), waits: W::WAITS, settings })
+        Ok(Self { name: W::NAME.to_owned(), waits: W::WAITS, limit: workload.time_limit(), settings })
     }
 
     /// Reads the workload back.
@@ -28,6 +32,10 @@ impl Work {
 
     pub(crate) fn name(&self) -> &str {
         &self.name
+    }
+
+    pub(crate) fn limit(&self) -> Option<Duration> {
+        self.limit
     }
 
     /// Whether its tasks mostly wait, so that more workers than cores can help.

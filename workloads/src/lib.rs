@@ -1,4 +1,5 @@
-//! Workloads of the lab: hashing files, querying databases, fetching URLs, and kernels that isolate one cost each.
+//! Workloads of the lab: hashing files, querying databases, fetching URLs, starting programs, and kernels that isolate one cost
+//! each.
 //!
 //! Each workload is one file with an implementation of [`Workload`], and one line in [`each`]. Nothing else in the lab
 //! refers to one by its name.
@@ -6,6 +7,7 @@
 #![warn(clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr)]
 
 mod answer;
+pub mod command;
 mod error;
 pub mod fetch;
 pub mod kernels;
@@ -38,4 +40,5 @@ pub fn each(visitor: &mut impl VisitWorkload) {
     visitor.visit::<kernels::SpinTasks>();
     visitor.visit::<kernels::IoWaitTasks>();
     visitor.visit::<kernels::PayloadTasks>();
+    visitor.visit::<command::Spec>();
 }

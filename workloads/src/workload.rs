@@ -12,6 +12,7 @@ use std::{
     fmt, io,
     path::{Path, PathBuf},
     process,
+    time::Duration,
 };
 
 use clap::{ArgMatches, Args, Command};
@@ -88,9 +89,19 @@ pub trait Workload: fmt::Debug + Clone + Serialize + DeserializeOwned + Send + S
     /// The task.
     fn run(input: Self::Input) -> Self::Output;
 
+    /// Adds an output to the digest.
+    fn add_answer(digest: &mut Digest, output: &Self::Output) {
+        digest.add(output);
+    }
+
     /// Adds the part of an output that must be equal on all executors to the digest.
     fn add_to(&self, digest: &mut Digest, output: &Self::Output) {
-        digest.add(output);
+        Self::add_answer(digest, output);
+    }
+
+    /// The longest that all tasks together may take, where the lab's own limit may be too short for them.
+    fn time_limit(&self) -> Option<Duration> {
+        None
     }
 
     /// Starts the server that its tasks need, if any, and notes its address. The server ends when the value is dropped.
@@ -113,6 +124,10 @@ pub trait Workload: fmt::Debug + Clone + Serialize + DeserializeOwned + Send + S
 
     /// Whether a sweep takes paths without an option before them.
     const TAKES_PATHS: bool = false;
+
+    /// Whether its tasks start a program that the user names: a sweep takes the command line in the place of paths, and is on
+    /// threads unless other executors are named. The lab's jobs, for which no program is named, leave it out.
+    const STARTS_PROGRAMS: bool = false;
 
     /// The remedy to name where paths are given that it does not take.
     const INSTEAD_OF_PATHS: &'static str = "";

@@ -58,7 +58,7 @@ pub(super) enum Command {
         /// Use small input and fewer samples.
         #[arg(long)]
         quick: bool,
-        /// Files, folders or databases, for the workloads that take them.
+        /// Files, folders or databases, for the workloads that take them; of `command` the command line, after `--`.
         #[arg(index = 2, value_name = "PATH")]
         paths: Vec<PathBuf>,
         #[command(flatten)]

@@ -73,19 +73,25 @@ pub(super) fn sweep(registry: &Registry, sweep: Sweep<'_>, where_to: &WhereTo) -
     let workload = registry.find(workload)?;
     own_input::refuse_others(registry, workload, &paths, options)?;
     let seed = where_to.seed.unwrap_or_else(fresh_seed);
-    let executors = each_once(if executors.is_empty() { Kind::ALL.to_vec() } else { executors });
+    let executors = each_once(match executors {
+        named if !named.is_empty() => named,
+        // A program runs in a process of its own in any case.
+        _ if workload.starts_programs() => vec![Kind::Thread],
+        _ => Kind::ALL.to_vec(),
+    });
     let workers = each_once(workers);
     let list = |numbers: Vec<String>, name: &str| {
         if numbers.is_empty() { String::new() } else { format!(" --{name} {}", numbers.join(",")) }
     };
     let command = format!(
-        "cargo lab sweep {}{}{}{}{}{} --seed {seed}",
+        "cargo lab sweep {}{}{}{}{}{} --seed {seed}{}",
         workload.name(),
         list(executors.iter().map(ToString::to_string).collect(), "executors"),
         list(workers.iter().map(ToString::to_string).collect(), "workers"),
         reps.map_or_else(String::new, |reps| format!(" --reps {reps}")),
         if quick { " --quick" } else { "" },
-        own_input::words(registry, &paths, options),
+        own_input::words(registry, options),
+        own_input::paths(workload, &paths),
     );
     let settings = Settings {
         quick,

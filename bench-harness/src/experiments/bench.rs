@@ -28,6 +28,10 @@ pub(crate) fn run(settings: &Settings<'_>, experiments: &[&dyn Experiment]) -> R
     let (mut works, mut beside) = (Vec::new(), Vec::new());
     for workload in settings.registry.iter() {
         let mut work = workload.of_job(&JobSize { quick: settings.quick, iterations_per_us: speed })?;
+        if workload.starts_programs() && settings.workload != Some(workload.name()) {
+            // No program was named.
+            continue;
+        }
         let is_chosen = settings.workload.is_none_or(|name| name == workload.name());
         if let (true, Some((paths, options))) = (is_chosen, &settings.own) {
             work = workload.with_own(&work, paths, options)?;

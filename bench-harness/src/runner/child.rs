@@ -17,7 +17,7 @@ use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, wa
 use super::process_tree;
 use crate::cell::{CellSpec, Measured};
 
-/// The longest that a sample may take; then it is stopped, and its cell has failed.
+/// The longest that a sample may take, unless its work needs more; then it is stopped, and its cell has failed.
 const LIMIT: Duration = Duration::from_secs(120);
 
 /// The pause between two readings of a sample's memory. It is shorter than the life of a worker process that is started for
@@ -39,7 +39,8 @@ pub(crate) fn peak_memory(cell: &CellSpec) -> Option<u64> {
 
 fn take(cell: &CellSpec, watch: Option<Watch<'_>>) -> Result<Measured, String> {
     let input = serde_json::to_vec(cell).map_err(|error| error.to_string())?;
-    let output = talk(lab("sample")?, &input, LIMIT, watch)?;
+    let limit = cell.work.limit().map_or(LIMIT, |limit| limit.max(LIMIT));
+    let output = talk(lab("sample")?, &input, limit, watch)?;
     serde_json::from_slice(&output).map_err(|error| format!("invalid output: {error}"))
 }
 
