@@ -11,10 +11,11 @@ use std::{
     backtrace::{Backtrace, BacktraceStatus},
     cell::{Cell, RefCell},
     panic::{self, AssertUnwindSafe, PanicHookInfo},
-    sync::Once,
+    sync::atomic::{AtomicU64, Ordering},
+    thread,
 };
 
-use crate::{error::TaskError, user_code::is_forbidden};
+use crate::{error::TaskError, sys, user_code::is_forbidden};
 
 thread_local! {
     /// Twice the number of tasks that run on this thread (tasks nest when one waits for another in place), plus one if the
@@ -128,29 +129,43 @@ fn message_of(payload: &(dyn Any + Send)) -> String {
     }
 }
 
+/// What is known of the hook: nothing, that it is installed, or otherwise the generation of the process that is installing it.
+const NO_HOOK: u64 = 0;
+const INSTALLED: u64 = u64::MAX;
+
 #[inline]
 fn install_hook() {
-    static INSTALL: Once = Once::new();
-    if INSTALL.is_completed() {
-        return;
+    static HOOK: AtomicU64 = AtomicU64::new(NO_HOOK);
+    // ORDERING: Acquire pairs with the Release of `install_first`.
+    if HOOK.load(Ordering::Acquire) != INSTALLED {
+        install_first(&HOOK);
     }
-    install_first(&INSTALL);
 }
 
 #[cold]
-fn install_first(install: &Once) {
+fn install_first(hook: &AtomicU64) {
     // A thread that unwinds may not set a hook: the next task sets it, and a panic of this task has no place.
-    if std::thread::panicking() {
+    if thread::panicking() {
         return;
     }
-    install.call_once(|| {
-        let previous = panic::take_hook();
-        panic::set_hook(Box::new(move |info| {
-            if !record(info) {
-                previous(info);
-            }
-        }));
-    });
+    let own = sys::generation();
+    // ORDERING: Acquire pairs with the Release below.
+    while let Err(other) = hook.compare_exchange(NO_HOOK, own, Ordering::Acquire, Ordering::Acquire) {
+        // In a copy that was forked while another thread installed the hook, that thread is missing, and may have locked std's hook:
+        // then panics of the copy's tasks have no place.
+        if other != own {
+            return;
+        }
+        thread::yield_now();
+    }
+    let previous = panic::take_hook();
+    panic::set_hook(Box::new(move |info| {
+        if !record(info) {
+            previous(info);
+        }
+    }));
+    // ORDERING: Release: a thread that sees this finds the hook.
+    hook.store(INSTALLED, Ordering::Release);
 }
 
 /// Notes a panic if it is a task's; returns whether it was.
@@ -198,6 +213,13 @@ mod tests {
             RECORDS.with_borrow(Vec::len)
         });
         assert_eq!((kept, RECORDS.with_borrow(Vec::len)), (Ok(1), 0));
+    }
+
+    #[test]
+    fn a_copy_does_not_wait_for_a_hook_that_the_program_was_installing() {
+        let hook = AtomicU64::new(sys::generation() + 1);
+        install_first(&hook);
+        assert_eq!(hook.into_inner(), sys::generation() + 1);
     }
 
     #[test]

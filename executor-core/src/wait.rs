@@ -336,6 +336,7 @@ impl<F: Waitable> AsCompleted<F> {
             self.entries.push(None);
             self.entries.len() - 1
         });
+        self.follow_fork();
         let registration = future.subscriber().announce(&self.set, index);
         self.entries[index] = Some(Entry { number: self.total, future, registration });
         self.total += 1;
@@ -374,6 +375,13 @@ impl<F: Waitable> AsCompleted<F> {
         left.into_iter().map(withdraw).collect()
     }
 
+    /// Begins again if this process is a forked copy of the one that has made the set: a thread that is missing may have locked it.
+    fn follow_fork(&mut self) {
+        if self.generation != sys::generation() {
+            self.begin_again();
+        }
+    }
+
     /// In a forked copy of the process, where tasks that were under way are not announced: asks each future anew.
     #[cold]
     fn begin_again(&mut self) {
@@ -388,9 +396,7 @@ impl<F: Waitable> AsCompleted<F> {
 
     /// The next future that is done, or `None` when the time is up. The caller ensures that there is an unfinished one.
     fn next_index(&mut self) -> Option<usize> {
-        if self.generation != sys::generation() {
-            self.begin_again();
-        }
+        self.follow_fork();
         if let Some(index) = self.set.0.try_pop() {
             return Some(index);
         }
@@ -478,6 +484,23 @@ mod tests {
         let mut set = as_completed(&futures, None);
         drop(promises);
         assert_eq!((set.size_hint(), set.by_ref().count(), set.size_hint()), ((4, Some(4)), 4, (0, Some(0))));
+    }
+
+    #[test]
+    fn a_copy_adds_to_a_set_of_its_own() {
+        let (sender, receiver) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            let mut set = as_completed([], None);
+            let of_program = set.set.clone();
+            let _held = of_program.0.hold();
+            // As if this were a copy.
+            set.generation += 1;
+            let (promise, future) = Promise::new();
+            promise.set_result(7).unwrap();
+            set.add(future);
+            sender.send(set.next().unwrap().unwrap().result()).unwrap();
+        });
+        assert_eq!(receiver.recv_timeout(Duration::from_secs(60)), Ok(Ok(7)));
     }
 
     #[test]

@@ -16,6 +16,12 @@ impl CompletionSet {
         Self { done: Mutex::new(VecDeque::new()), changed: Condvar::new() }
     }
 
+    /// Keeps all others away, as a thread does that a forked copy of the process has lost.
+    #[cfg(all(test, not(loom)))]
+    pub(crate) fn hold(&self) -> crate::sync::MutexGuard<'_, VecDeque<usize>> {
+        lock(&self.done)
+    }
+
     pub(crate) fn push(&self, index: usize) {
         lock(&self.done).push_back(index);
         self.changed.notify_one();

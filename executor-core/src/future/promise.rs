@@ -7,7 +7,8 @@ use std::{
 };
 
 use super::{
-    Body, Slot, Stored, Task, TaskFuture, TaskId, TaskRef, TypedRef, callbacks, cell::Cell, new_pool_id, state::State,
+    Body, Slot, Stored, Task, TaskFuture, TaskId, TaskRef, TypedRef, callbacks, cell::Cell, is_elsewhere, new_pool_id,
+    state::State,
 };
 use crate::{
     error::{AlreadyDone, TaskError},
@@ -108,7 +109,12 @@ impl<T: Send + 'static> Promise<T> {
     /// was cancelled, or is already running or done, and must not run.
     #[must_use]
     pub fn set_running_or_cancelled(&self) -> bool {
-        self.task.cell().claim()
+        !self.is_elsewhere() && self.task.cell().claim()
+    }
+
+    /// Whether this process is a forked copy of the one whose executor has made the promise: there the future has failed.
+    fn is_elsewhere(&self) -> bool {
+        self.task.content().promises.as_ref().is_some_and(|promises| is_elsewhere(promises.0.pool))
     }
 
     /// Runs the work of this promise and returns its outcome, or `None` if the task was cancelled. A panic is caught, and is the
@@ -166,7 +172,7 @@ impl<T: Send + 'static> Promise<T> {
     /// Sets the outcome, or gives it back if there is one already.
     fn complete(&self, outcome: Stored<T>) -> Result<(), Stored<T>> {
         let cell = self.task.cell();
-        if !cell.settle() {
+        if self.is_elsewhere() || !cell.settle() {
             return Err(outcome);
         }
         let state = State::of_outcome(&outcome);
@@ -214,7 +220,7 @@ impl CancelHook for () {}
 
 /// The promises of one executor. They give it what the executors of this crate have: it is told of cancellations,
 /// [`TaskFuture::kill`] reaches it, its shutdown can wait for the callbacks of its tasks, and in a forked copy of the program its
-/// tasks fail with [`TaskError::Forked`] instead of being waited for.
+/// tasks fail with [`TaskError::Forked`] instead of being waited for, and a promise sets no outcome.
 ///
 /// `examples/own_executor` is a whole executor that is built in this way.
 ///

@@ -304,6 +304,10 @@ impl Shared {
             queue.append(&mut state.queue);
             drop(state);
             report.cancelled = queue.into_values().filter(TaskRef::cancel).count();
+            if is_elsewhere(self.id) {
+                // A destructor has forked, and this is the copy: there are no threads to wait for.
+                return ShutdownReport::default();
+            }
             state = self.lock();
         }
         // A worker that waits for the end of its own pool would wait for ever.

@@ -26,8 +26,9 @@ mod elf {
         os::unix::ffi::OsStrExt,
         path::PathBuf,
         slice,
-        sync::OnceLock,
     };
+
+    use crate::sys::PerProcess;
 
     #[cfg(target_pointer_width = "64")]
     type Header = libc::Elf64_Phdr;
@@ -49,8 +50,9 @@ mod elf {
     /// The one that this crate is part of. Symbols of the linker would say where it is as well, but only some linkers make them,
     /// and not for libraries.
     pub(crate) fn image() -> Option<&'static Image> {
-        static IMAGE: OnceLock<Option<Image>> = OnceLock::new();
-        IMAGE.get_or_init(find).as_ref()
+        // No thread waits for another one that looks: in a forked copy that one may be missing.
+        static IMAGE: PerProcess<Option<Image>> = PerProcess::new(find);
+        IMAGE.get().as_ref()
     }
 
     fn find() -> Option<Image> {

@@ -171,9 +171,13 @@ impl ThreadPoolHandle {
         // This calls a subscriber, which is the user's code and may panic: no place in the queue is taken yet that would be lost.
         let work = span::carry(work);
         pool.admit(&options)?;
+        let mut is_here = true;
         let (task, future) = InProcess::task(PoolOf(pool.id), &options, work, |cell| {
-            pool.observe(|observer| observer.task_queued(cell.id()));
+            is_here = pool.observe(|observer| observer.task_queued(cell.id()));
         });
+        if !is_here {
+            return Err(SubmitError::ShutDown);
+        }
         // If a worker already has the task, the task runs; that is fine as well.
         if pool.push(task, options.priority, future.cell()) || !future.cancel() {
             Ok(future)
@@ -211,9 +215,13 @@ impl ThreadPoolHandle {
                 futures.iter().for_each(|future: &TaskFuture<R>| _ = future.cancel());
                 return Err(error);
             }
+            let mut is_here = true;
             let (task, future) = InProcess::task(PoolOf(pool.id), &options, work, |cell| {
-                pool.observe(|observer| observer.task_queued(cell.id()));
+                is_here = pool.observe(|observer| observer.task_queued(cell.id()));
             });
+            if !is_here {
+                return Err(SubmitError::ShutDown);
+            }
             // The next task may have to wait: for space in a bounded queue, or because the iterator waits for this one. And the
             // iterator may panic. Tasks that are announced before a shutdown belong to the pool, and run.
             if !pool.push(task, options.priority, future.cell()) && future.cancel() {
@@ -222,7 +230,8 @@ impl ThreadPoolHandle {
             }
             futures.push(future);
         }
-        if futures.len() > 1 {
+        // The iterator may have forked at its end, and this may be the copy.
+        if futures.len() > 1 && !pool.is_elsewhere() {
             // Calls the workers that are needed in addition. A shutdown meanwhile does not matter: each task was announced.
             pool.announce(futures.len(), || pool.queues.has_any_work());
         }

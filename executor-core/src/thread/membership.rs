@@ -68,8 +68,9 @@ impl Owner for PoolOf {
         if let Some(pool) = Pool::find(self.0) {
             // ORDERING: Release pairs with the Acquire in `stats`.
             pool.outside.refused.fetch_add(1, Ordering::Release);
-            pool.observe(|observer| observer.task_ended(cell.id(), TaskEnd::Failed));
-            pool.release_capacity();
+            if pool.observe(|observer| observer.task_ended(cell.id(), TaskEnd::Failed)) {
+                pool.release_capacity();
+            }
         }
     }
 
@@ -77,8 +78,9 @@ impl Owner for PoolOf {
         if let Some(pool) = Pool::find(self.0) {
             // ORDERING: Release pairs with the Acquire in `stats`.
             pool.outside.cancelled.fetch_add(1, Ordering::Release);
-            pool.observe(|observer| observer.task_ended(cell.id(), TaskEnd::Cancelled));
-            pool.mark_queued_cancelled();
+            if pool.observe(|observer| observer.task_ended(cell.id(), TaskEnd::Cancelled)) {
+                pool.mark_queued_cancelled();
+            }
         }
     }
 
@@ -86,8 +88,9 @@ impl Owner for PoolOf {
         if let Some(pool) = Pool::find(self.0) {
             // ORDERING: Release pairs with the Acquire in `stats`.
             pool.outside.expired.fetch_add(1, Ordering::Release);
-            pool.observe(|observer| observer.task_ended(cell.id(), TaskEnd::Expired));
-            pool.mark_queued_cancelled();
+            if pool.observe(|observer| observer.task_ended(cell.id(), TaskEnd::Expired)) {
+                pool.mark_queued_cancelled();
+            }
         }
     }
 

@@ -180,13 +180,14 @@ impl Pool {
         }
     }
 
-    /// Tells the observer, if there is one.
+    /// Tells the observer, if there is one. `false` if the observer has forked on a thread of the user's and this is the copy, which
+    /// may not touch the pool.
     #[inline]
-    pub(super) fn observe(&self, tell: impl FnOnce(&dyn Observer)) {
-        if let Some(observer) = &self.config.observer {
-            panic::contain(|| tell(&**observer));
-            end_if_elsewhere(current_pool());
-        }
+    pub(super) fn observe(&self, tell: impl FnOnce(&dyn Observer)) -> bool {
+        let Some(observer) = &self.config.observer else { return true };
+        panic::contain(|| tell(&**observer));
+        end_if_elsewhere(current_pool());
+        !self.is_elsewhere()
     }
 
     /// Queues an admitted task, and ensures that a worker comes for it. `false` if the caller has to take the task back, because

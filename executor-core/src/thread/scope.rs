@@ -160,6 +160,12 @@ impl<'scope, E: Send + 'scope> Scope<'scope, '_, E> {
         self.token.cancel();
     }
 
+    /// Whether `body`, or the destructor of a captured value, has forked, and this is the copy: the threads that have borrowed are
+    /// not in this process, and may have locked what is here.
+    fn is_elsewhere(&self) -> bool {
+        is_elsewhere(self.handle.id())
+    }
+
     /// Waits for all tasks, including those that tasks have spawned meanwhile.
     fn finish(&self) {
         loop {
@@ -173,6 +179,9 @@ impl<'scope, E: Send + 'scope> Scope<'scope, '_, E> {
             };
             if self.lock().error.is_some() {
                 task.cancel();
+                if self.is_elsewhere() {
+                    return;
+                }
             }
             match task.result() {
                 Ok(()) => {}
@@ -255,15 +264,13 @@ impl ThreadPoolExecutor {
             env: PhantomData,
         };
         let outcome: Result<R, Box<dyn Any + Send>> = catch_unwind(AssertUnwindSafe(|| body(&scope)));
-        let error = if is_elsewhere(scope.handle.id()) {
-            // `body` has forked, and this is the copy: the threads that have borrowed are not in this process.
-            Some(TryMapError::Task(TaskError::Forked))
-        } else {
+        if !scope.is_elsewhere() {
             let guard = AbortOnUnwind;
             scope.finish();
             std::mem::forget(guard);
-            scope.lock().error.take()
-        };
+        }
+        let error =
+            if scope.is_elsewhere() { Some(TryMapError::Task(TaskError::Forked)) } else { scope.lock().error.take() };
         match (outcome, error) {
             (Err(payload), _) => resume_unwind(payload),
             (Ok(_), Some(error)) => Err(error),

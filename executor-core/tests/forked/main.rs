@@ -1,6 +1,7 @@
 //! `fork` without `exec`, by the program and by its tasks: a copy gets errors, and harms neither the program nor its workers.
 #![cfg(target_os = "linux")]
 
+mod callers;
 #[path = "../pool_kinds/mod.rs"]
 mod pool_kinds;
 mod pools;

@@ -42,6 +42,10 @@ impl Pool {
             self.cancels_queued.store(true, Ordering::Relaxed);
             let queue = self.queues.drain();
             report.cancelled = queue.iter().filter(|task| task.cancel()).count();
+            if self.is_elsewhere() {
+                // An observer or a destructor has forked, and this is the copy: there are no workers to wait for.
+                return ShutdownReport::default();
+            }
             self.note_tombstones_found(queue.len());
             drop(queue);
             if how == Shutdown::Kill {

@@ -137,7 +137,12 @@ impl Pool {
 
     pub(super) fn fail_all(&self, error: &TaskError) {
         for task in self.queues.drain() {
-            if !task.fail(error.clone()) {
+            let has_failed = task.fail(error.clone());
+            if self.is_elsewhere() {
+                // An observer or a destructor has forked on a thread of the user's, and this is the copy.
+                return;
+            }
+            if !has_failed {
                 self.note_tombstones_found(1);
             }
         }

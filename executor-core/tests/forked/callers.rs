@@ -1,0 +1,227 @@
+//! Copies that are made on the program's own threads, in the middle of a call of the crate's or while another thread makes one.
+
+use std::{
+    sync::atomic::{AtomicBool, AtomicI32, Ordering},
+    time::{Duration, Instant},
+};
+
+use executor_core::{
+    Executor, Observer, Promise, Promises, Shutdown, SubmitError, TaskError, TaskFuture, TaskId, TaskState,
+    ThreadPoolExecutor,
+};
+
+use super::{end, end_of, fork, never_return, square};
+
+/// Forks once, when it is told that a task is queued.
+struct ForksWhenQueued(&'static AtomicI32);
+
+const NOT_YET: i32 = -1;
+
+impl Observer for ForksWhenQueued {
+    fn task_queued(&self, _: TaskId) {
+        if self.0.load(Ordering::SeqCst) == NOT_YET {
+            self.0.store(fork(), Ordering::SeqCst);
+        }
+    }
+}
+
+#[test]
+fn a_copy_that_an_observer_makes_of_a_thread_that_submits_goes_on_without_the_pool() {
+    for many in [false, true] {
+        let copy: &'static AtomicI32 = Box::leak(Box::new(AtomicI32::new(NOT_YET)));
+        // No worker has been started yet: the copy must not start one either.
+        let pool = ThreadPoolExecutor::builder().max_workers(2).observer(ForksWhenQueued(copy)).build().unwrap();
+        let outcome = if many { pool.submit_many(square, 0..2) } else { pool.submit(square, 0).map(|one| vec![one]) };
+        let pid = copy.load(Ordering::SeqCst);
+        if pid == 0 {
+            let threads = std::fs::read_dir("/proc/self/task").map_or(0, Iterator::count);
+            end(&[matches!(outcome, Err(SubmitError::ShutDown)), threads == 1]);
+        }
+        let outcome: Vec<_> = outcome.unwrap().into_iter().map(TaskFuture::result).collect();
+        assert_eq!((outcome[0].clone(), end_of(pid)), (Ok(0), Ok(0)), "{many}");
+    }
+}
+
+#[test]
+fn a_copy_that_arguments_make_at_their_end_starts_no_worker() {
+    let pool = ThreadPoolExecutor::new(2).unwrap();
+    let mut copy = NOT_YET;
+    let forks = std::iter::from_fn(|| {
+        copy = fork();
+        None
+    });
+    let futures = pool.submit_many(never_return_if, [false; 4].into_iter().chain(forks)).unwrap();
+    if copy == 0 {
+        let threads = std::fs::read_dir("/proc/self/task").map_or(0, Iterator::count);
+        let outcomes: Vec<_> = futures.into_iter().map(TaskFuture::result).collect();
+        end(&[threads == 1, outcomes.iter().all(|outcome| matches!(outcome, Ok(()) | Err(TaskError::Forked)))]);
+    }
+    assert!(futures.into_iter().all(|future| future.result() == Ok(())));
+    assert_eq!(end_of(copy), Ok(0));
+}
+
+fn never_return_if(never: bool) {
+    if never {
+        never_return(());
+    }
+}
+
+/// A captured value that forks when it is dropped, and then ends a task of the program.
+struct ForksWhenDropped(&'static AtomicI32, std::sync::mpsc::Sender<()>);
+
+impl Drop for ForksWhenDropped {
+    fn drop(&mut self) {
+        let copy = fork();
+        self.0.store(copy, Ordering::SeqCst);
+        if copy > 0 {
+            self.1.send(()).unwrap();
+        }
+    }
+}
+
+/// The copy has no workers for which it could wait.
+macro_rules! ends_without_workers {
+    ($name:ident, $pool:expr) => {
+        #[test]
+        fn $name() {
+            let copy: &'static AtomicI32 = Box::leak(Box::new(AtomicI32::new(NOT_YET)));
+            let pool = $pool;
+            let (sender, receiver) = std::sync::mpsc::channel::<()>();
+            let running = pool.spawn(move || receiver.recv().is_ok()).unwrap();
+            while !running.running() {
+                std::thread::yield_now();
+            }
+            let forks = ForksWhenDropped(copy, sender);
+            let queued = pool.spawn(move || drop(forks)).unwrap();
+            let report = pool.shutdown(Shutdown::CancelQueued, None);
+            let pid = copy.load(Ordering::SeqCst);
+            if pid == 0 {
+                drop(pool);
+                end(&[report == executor_core::ShutdownReport::default()]);
+            }
+            assert_eq!(end_of(pid), Ok(0));
+            assert_eq!((report.cancelled, running.result(), queued.result()), (1, Ok(true), Err(TaskError::Cancelled)));
+        }
+    };
+}
+
+ends_without_workers!(a_copy_made_by_what_a_shutdown_drops_does_not_wait, ThreadPoolExecutor::new(1).unwrap());
+#[cfg(feature = "rayon")]
+ends_without_workers!(
+    a_copy_made_by_what_rayons_shutdown_drops_does_not_wait,
+    executor_core::RayonExecutor::builder().max_workers(1).build().unwrap()
+);
+
+#[test]
+fn a_copy_made_by_what_a_scope_drops_does_not_wait() {
+    let copy: &'static AtomicI32 = Box::leak(Box::new(AtomicI32::new(NOT_YET)));
+    let pool = ThreadPoolExecutor::new(2).unwrap();
+    let (sender, receiver) = std::sync::mpsc::channel::<()>();
+    let (release, held) = std::sync::mpsc::channel::<()>();
+    let outcome = pool.try_scope(|scope| {
+        // One worker runs a task of the scope, and the other one has none of its tasks any more when the last one comes.
+        let (begins, begun) = std::sync::mpsc::channel();
+        let runs = move || {
+            begins.send(()).unwrap();
+            receiver.recv().unwrap();
+            Ok(())
+        };
+        scope.try_spawn(runs).unwrap();
+        begun.recv().unwrap();
+        scope.try_spawn(|| Err(())).unwrap();
+        while !scope.cancel_token().is_cancelled() {
+            std::thread::yield_now();
+        }
+        let busy = pool.spawn(move || held.recv().is_err()).unwrap();
+        while !busy.running() {
+            std::thread::yield_now();
+        }
+        let forks = ForksWhenDropped(copy, sender);
+        scope.spawn(move || drop(forks)).unwrap();
+        busy
+    });
+    let pid = copy.load(Ordering::SeqCst);
+    if pid == 0 {
+        end(&[matches!(outcome, Err(executor_core::TryMapError::Task(TaskError::Forked)))]);
+    }
+    drop(release);
+    assert!(matches!(outcome, Err(executor_core::TryMapError::Output(()))));
+    assert_eq!(end_of(pid), Ok(0));
+}
+
+#[test]
+fn no_promise_of_the_program_has_an_outcome_in_a_copy() {
+    let promises = Promises::new(());
+    let [(queued, of_queued), (dropped, of_dropped)] = [(); 2].map(|()| promises.promise::<u64>());
+    let called: &'static AtomicBool = Box::leak(Box::new(AtomicBool::new(false)));
+    of_dropped.add_done_callback(|_| called.store(true, Ordering::SeqCst));
+    let copy = fork();
+    if copy == 0 {
+        let claims = [
+            !queued.set_running_or_cancelled(),
+            queued.run(|| 1).is_none(),
+            queued.set_result(1).is_err_and(|error| error.0 == 1),
+            queued.set_error(TaskError::ShutDown).is_err(),
+            of_queued.state() == TaskState::Failed && of_queued.result() == Err(TaskError::Forked),
+        ];
+        drop(dropped);
+        // The copy runs its own callbacks in their order; the program's is not among them.
+        let (sender, receiver) = std::sync::mpsc::channel();
+        Promise::<u64>::new().1.on_result(move |outcome| sender.send(outcome).unwrap());
+        let own = receiver.recv_timeout(Duration::from_secs(30)) == Ok(Err(TaskError::ShutDown));
+        let is_forked = of_dropped.result() == Err(TaskError::Forked);
+        end(&[&claims[..], &[own, !called.load(Ordering::SeqCst), is_forked]].concat());
+    }
+    assert_eq!(end_of(copy), Ok(0));
+    assert!(queued.set_running_or_cancelled() && queued.set_result(1).is_ok());
+    assert_eq!(of_queued.result(), Ok(1));
+    drop(dropped);
+    assert_eq!((of_dropped.result(), promises.wait_for_callbacks(None)), (Err(TaskError::ShutDown), 0));
+    assert!(called.load(Ordering::SeqCst));
+}
+
+/// What the crate finds out once in a program may be under way when it is copied. In a program that has not used the crate yet,
+/// again and again: a thread looks at a future for the first time, and another one forks a little later.
+#[test]
+fn a_copy_does_not_wait_for_what_the_program_was_finding_out() {
+    const NAME: &str = "callers::a_copy_does_not_wait_for_what_the_program_was_finding_out";
+    const FRESH: &str = "EXECUTOR_CORE_TEST_FRESH";
+    if std::env::var_os(FRESH).is_none() {
+        let mut fresh = std::process::Command::new(std::env::current_exe().unwrap());
+        let status = fresh.args([NAME, "--exact"]).env(FRESH, "1").status().unwrap();
+        assert!(status.success(), "{status}");
+        return;
+    }
+    fn look() {
+        let (_promise, future) = Promise::<u64>::new();
+        future.wait_timeout(Duration::from_micros(50));
+    }
+    for round in 0..200 {
+        let program = fork();
+        if program == 0 {
+            static BEGINS: AtomicBool = AtomicBool::new(false);
+            let other = std::thread::spawn(|| {
+                BEGINS.store(true, Ordering::SeqCst);
+                look();
+            });
+            while !BEGINS.load(Ordering::SeqCst) {
+                std::hint::spin_loop();
+            }
+            let begun = Instant::now();
+            while begun.elapsed() < Duration::from_nanos(500 * (round % 100)) {
+                std::hint::spin_loop();
+            }
+            let copy = fork();
+            if copy == 0 {
+                // SAFETY: has no requirements.
+                unsafe { libc::alarm(10) };
+                look();
+                end(&[]);
+            }
+            let outcome = end_of(copy);
+            other.join().unwrap();
+            end(&[outcome == Ok(0)]);
+        }
+        assert_eq!(end_of(program), Ok(0), "{round}");
+    }
+}
