@@ -20,6 +20,7 @@ use crate::{
     codec::{self, limits::MAX_ENCODED},
     configuration::Bound,
     error::TaskError,
+    sys::{self, PerProcess},
 };
 
 /// A value that can be sent to another process. Implemented for every type that serde can write and read back, and that owns its
@@ -172,6 +173,22 @@ struct Binding<C> {
     /// The encoded configuration, once encoding has succeeded. No thread waits for another one here: encoding runs the user's code,
     /// which may submit.
     encoded: OnceLock<Arc<Bound>>,
+    /// The same for a forked copy of the process that has made the binding: the bytes may refer to memory and to flags of that
+    /// process, which the copy's workers are not given; and a thread that is not in the copy may have been storing them.
+    encoded_in_copy: PerProcess<OnceLock<Arc<Bound>>>,
+    process: u64,
+}
+
+impl<C> Binding<C> {
+    fn new(config: C) -> Arc<Self> {
+        let encoded_in_copy = PerProcess::new(OnceLock::new);
+        Arc::new(Self { config, encoded: OnceLock::new(), encoded_in_copy, process: sys::generation() })
+    }
+
+    /// The configuration as this process has encoded it.
+    fn encoded(&self) -> &OnceLock<Arc<Bound>> {
+        if self.process == sys::generation() { &self.encoded } else { self.encoded_in_copy.get() }
+    }
 }
 
 /// Binds a configuration to a function, like Python's `functools.partial`.
@@ -202,7 +219,7 @@ where
     F: Fn(A, &C) -> R + Copy + Send + Sync + 'static,
     C: Payload + Sync,
 {
-    Partial { function, binding: Arc::new(Binding { config, encoded: OnceLock::new() }) }
+    Partial { function, binding: Binding::new(config) }
 }
 
 impl<F: Clone, C> Clone for Partial<F, C> {
@@ -251,11 +268,12 @@ where
             // ORDERING: only uniqueness matters.
             Ok(Arc::new(Bound { id: NEXT.fetch_add(1, Ordering::Relaxed), bytes, _pins: pins }))
         };
-        if let Some(encoded) = self.binding.encoded.get() {
+        let place = self.binding.encoded();
+        if let Some(encoded) = place.get() {
             return Some(Ok(Arc::clone(encoded)));
         }
         // The first encoding to be stored is kept. A failure is not stored, because its cause may be a temporary one.
-        Some(encode().map(|fresh| Arc::clone(self.binding.encoded.get_or_init(|| fresh))))
+        Some(encode().map(|fresh| Arc::clone(place.get_or_init(|| fresh))))
     }
 
     fn bound_plain(&self) -> Option<Result<Vec<u8>, TaskError>> {
@@ -270,7 +288,7 @@ where
         // SAFETY: `F` has no bytes that could be wrong, and is `Copy`: the program that sent the task, which is this one, had a
         // value of it. That a token in it proves nothing about this process is a condition of `Task`.
         let function = unsafe { std::ptr::NonNull::<F>::dangling().read() };
-        Ok(Self { function, binding: Arc::new(Binding { config, encoded: OnceLock::new() }) })
+        Ok(Self { function, binding: Binding::new(config) })
     }
 }
 

@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use executor_core::{CancelToken, Executor, SharedBytes};
+use executor_core::{CancelToken, Executor, SharedBytes, partial};
 use serde::{Deserialize, Serialize, Serializer};
 
 use crate::{
@@ -18,6 +18,7 @@ on_every_kind_of_pool!(
     shared_bytes_never_change,
     a_copy_does_not_wait_for_bytes_that_the_program_was_sharing,
     the_tree_of_a_token_is_the_same_in_copies,
+    a_configuration_that_the_program_has_sent_is_the_same_in_a_copy,
 );
 
 fn wait_for(token: CancelToken) {
@@ -201,4 +202,44 @@ fn a_copy_does_not_wait_for_bytes_that_the_program_was_sharing(kind: Kind) {
         assert_eq!(copies.map(end_of), [Ok(0); 2]);
         assert_eq!(submits.join().unwrap(), Ok(LENGTH));
     });
+}
+
+fn sum_of((): (), bytes: &SharedBytes) -> u64 {
+    sum(bytes.clone())
+}
+
+fn wait_for_the((): (), token: &CancelToken) {
+    wait_for(token.clone());
+}
+
+/// Its encoded form refers to memory and to flags of the program, which the copy's own workers do not have.
+fn a_configuration_that_the_program_has_sent_is_the_same_in_a_copy(kind: Kind) {
+    let pool = kind.builder().max_workers(1).build().unwrap();
+    let token = CancelToken::new();
+    let (sums, waits) = (partial(sum_of, shared(7)), partial(wait_for_the, token.clone()));
+    assert_eq!(pool.submit(sums.clone(), ()).unwrap().result(), Ok(7 << 20));
+    let task = pool.submit(waits.clone(), ()).unwrap();
+    while !task.running() {
+        std::thread::yield_now();
+    }
+    let copy = fork();
+    if copy == 0 {
+        let own = kind.builder().max_workers(1).build().unwrap();
+        let others: Vec<_> = (20..30).map(shared).collect();
+        let sum_up =
+            |(bytes, byte): (&SharedBytes, u64)| own.submit(sum, bytes.clone()).unwrap().result() == Ok(byte << 20);
+        let are_sums = others.iter().zip(20..).all(sum_up);
+        let is_sum = |_| own.submit(sums.clone(), ()).unwrap().result() == Ok(7 << 20);
+        let is_same = (0..3).all(is_sum);
+        let task = own.submit(waits, ()).unwrap();
+        token.cancel();
+        let told = matches!(task.result_timeout(Duration::from_secs(20)), Ok(Ok(())));
+        own.kill_workers();
+        end(&[are_sums, is_same, told]);
+    }
+    let said = end_of(copy);
+    let is_cancelled_here = token.is_cancelled() || task.wait_timeout(Duration::ZERO);
+    token.cancel();
+    assert_eq!((said, is_cancelled_here, task.result()), (Ok(0), false, Ok(())));
+    assert_eq!(pool.submit(sums, ()).unwrap().result(), Ok(7 << 20));
 }
