@@ -127,7 +127,7 @@ fn owner(port: u16) -> u32 {
 /// The worker with the first URL is killed: every other answer has the name of its own URL, and the one that is lost is named.
 #[cfg(target_os = "linux")]
 #[test]
-fn a_lost_task_has_a_name_and_takes_nobody_elses() {
+fn a_lost_task_has_a_name_and_takes_that_of_no_other() {
     let address = server(|stream| {
         let port = stream.peer_addr().unwrap().port();
         let mut reader = BufReader::new(stream.try_clone().unwrap());
@@ -316,7 +316,7 @@ fn what_would_be_ignored_is_refused_instead() {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn words_that_nobody_can_read_cost_nothing_else() {
+fn messages_that_cannot_be_read_cost_nothing_else() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("file"), "x").unwrap();
     let closed = || {

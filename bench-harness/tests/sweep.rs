@@ -92,7 +92,7 @@ fn a_failed_item_fails_its_cell_its_finding_and_the_command() {
 }
 
 #[test]
-fn made_input_that_somebody_has_changed_is_made_again() {
+fn made_input_that_was_changed_is_made_again() {
     let folder = tempfile::tempdir().unwrap();
     let digests = |run: &Run| run.cells.iter().map(|cell| cell.samples[0].digest.clone()).collect::<Vec<_>>();
     let (good, _) = swept(folder.path(), "sqlite", &[], 0);

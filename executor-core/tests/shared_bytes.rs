@@ -214,17 +214,17 @@ fn kept(_: ()) -> Option<SharedBytes> {
     KEPT.lock().unwrap().clone()
 }
 
-fn let_go(_: ()) {
+fn drop_kept(_: ()) {
     *KEPT.lock().unwrap() = None;
 }
 
 /// Drops the value after the task, on a thread of its own.
-fn let_go_later(started: String) {
+fn drop_kept_later(started: String) {
     thread::spawn(move || {
         while Path::new(&started).exists() {
             thread::yield_now();
         }
-        let_go(());
+        drop_kept(());
     });
 }
 
@@ -242,14 +242,14 @@ fn a_task_may_keep_bytes_longer_than_the_program(kind: &Kind) {
     let back = pool.submit(kept, ()).unwrap().result().unwrap().unwrap();
     assert_eq!(inode(&back), inode_here);
     assert!(back.iter().all(|byte| *byte == 5));
-    pool.submit(let_go, ()).unwrap().result().unwrap();
+    pool.submit(drop_kept, ()).unwrap().result().unwrap();
     assert!(back.iter().all(|byte| *byte == 5));
     drop(back);
     wait_until("everything is given back", || files() == before && mapped(&pid.to_string()) == 0);
 
     let flag = tempfile::NamedTempFile::new().unwrap();
     pool.submit(keep, filled(LARGE, 6)).unwrap().result().unwrap();
-    pool.submit(let_go_later, flag.path().to_string_lossy().into_owned()).unwrap().result().unwrap();
+    pool.submit(drop_kept_later, flag.path().to_string_lossy().into_owned()).unwrap().result().unwrap();
     assert_eq!(files(), before + 1);
     drop(flag);
     wait_until("everything is given back", || files() == before && mapped(&pid.to_string()) == 0);

@@ -325,7 +325,7 @@ fn kept(index: usize) -> Option<SharedBytes> {
     (!kept.is_empty()).then(|| kept[index % kept.len()].clone())
 }
 
-fn let_go(index: usize) {
+fn drop_one(index: usize) {
     let mut kept = KEPT.lock().unwrap();
     if !kept.is_empty() {
         let index = index % kept.len();
@@ -381,7 +381,7 @@ fn bytes_are_right_whichever_worker_dies_or_has_no_descriptors(kind: pool_kinds:
                     held.push((bytes[0], bytes));
                 }
             }
-            6 => drop(result(pool.submit(let_go, step as usize).unwrap())),
+            6 => drop(result(pool.submit(drop_one, step as usize).unwrap())),
             7 => {
                 let config = partial(sum_with, filled(length, byte));
                 for x in 0..2 {

@@ -165,7 +165,7 @@ fn hostile_names_stay_text() {
 /// The page in a window of some width, with `style` made of its style sheet, and all that can be opened open: the captions of
 /// parts that are wider than their place.
 fn cut_off(run: &Run, width: u32, style: impl Fn(&str) -> String) -> Option<String> {
-    const LOOK: &str = "<script>document.querySelectorAll('details').forEach((it) => { it.open = true; });\
+    const FIND_CUT_OFF: &str = "<script>document.querySelectorAll('details').forEach((it) => { it.open = true; });\
         const cut = [...document.querySelectorAll('PLACES')].filter((it) => it.scrollWidth > it.clientWidth + 1);\
         document.body.dataset.cut = cut.map((it) => (it.closest('figure, section') ?? it).id).join(' ');</script>";
     let browser = browser()?;
@@ -173,7 +173,8 @@ fn cut_off(run: &Run, width: u32, style: impl Fn(&str) -> String) -> Option<Stri
     let page = dir.path().join("page.html");
     let places = if width > 640 { ".scroll, .picture, main > section" } else { ".picture, main > section" };
     let html = style(&reports::render_html(run).expect("the page is rendered"));
-    fs::write(&page, html.replace("</body>", &(LOOK.replace("PLACES", places) + "</body>"))).expect("it is written");
+    fs::write(&page, html.replace("</body>", &(FIND_CUT_OFF.replace("PLACES", places) + "</body>")))
+        .expect("it is written");
     let dom = open_wide(browser, &page, "", width).dom;
     let start = dom.find("data-cut=\"").expect("the script ran") + 10;
     Some(dom[start..].split('"').next().unwrap_or_default().to_owned())

@@ -254,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn answers_that_nobody_could_check_are_not_called_correct() {
+    fn answers_that_could_not_be_checked_are_not_called_correct() {
         let cell = |executor: &str, failed_tasks: u64| {
             let work = Work::new(&SpinTasks { tasks: 1, iterations: 1 }).unwrap();
             let (executor, spec) = (

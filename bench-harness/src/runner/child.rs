@@ -22,7 +22,7 @@ const LIMIT: Duration = Duration::from_secs(120);
 
 /// The pause between two readings of a sample's memory. It is shorter than the life of a worker process that is started for
 /// one task.
-const LOOK: Duration = Duration::from_millis(1);
+const MEMORY_INTERVAL: Duration = Duration::from_millis(1);
 
 /// Takes one sample. The error is a message for people.
 pub(crate) fn sample(cell: &CellSpec) -> Result<Measured, String> {
@@ -117,7 +117,7 @@ fn talk(
     let deadline = Instant::now() + limit;
     let output = loop {
         let left = deadline.saturating_duration_since(Instant::now());
-        let pause = if watch.is_some() { left.min(LOOK) } else { left };
+        let pause = if watch.is_some() { left.min(MEMORY_INTERVAL) } else { left };
         match output.recv_timeout(pause) {
             Err(RecvTimeoutError::Timeout) if pause < left => watch.iter_mut().for_each(|watch| watch(child.id())),
             answer => break answer,

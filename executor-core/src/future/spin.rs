@@ -56,7 +56,7 @@ pub(crate) fn note_asleep() {
 
 thread_local! {
     /// What this thread has learned from waiting for tasks, and from spinning for work.
-    static HABITS: [Cell<SpinBudget>; 3] =
+    static BUDGETS: [Cell<SpinBudget>; 3] =
         const { [Cell::new(SpinBudget::new(WAIT)), Cell::new(SpinBudget::new(WORK)), Cell::new(SpinBudget::new(WAIT_IN_POOL))] };
 }
 
@@ -142,8 +142,8 @@ fn spin_within(budget: usize, deadline: Option<Instant>, lets_run: bool, mut don
     if done() {
         return true;
     }
-    let span = HABITS.with(|habits| habits[budget].get().span());
-    let learn = |found| HABITS.with(|habits| habits[budget].set(habits[budget].get().after(span, found)));
+    let span = BUDGETS.with(|budgets| budgets[budget].get().span());
+    let learn = |found| BUDGETS.with(|budgets| budgets[budget].set(budgets[budget].get().after(span, found)));
     if span.is_zero() {
         learn(false);
         return false;

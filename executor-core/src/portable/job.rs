@@ -38,16 +38,16 @@ impl Job {
 
     /// Drops the pointer to a task that has ended, unless it is the last one: then it is to be dropped without the lock.
     #[inline]
-    pub(crate) fn let_go(self) -> Option<Self> {
-        debug_assert!(self.cell().state().is_final(), "a task is let go of when it has ended");
+    pub(crate) fn release_unless_last(self) -> Option<Self> {
+        debug_assert!(self.cell().state().is_final(), "the pointer to a task is dropped when the task has ended");
         let job = ManuallyDrop::new(self);
         if job.cell().release_unless_last() { None } else { Some(ManuallyDrop::into_inner(job)) }
     }
 
     /// The same for a thread that others rely on: what is left is dropped by a thread that no other one waits for, where it is the
     /// user's.
-    pub(crate) fn let_go_elsewhere(self) {
-        let Some(last) = self.let_go() else { return };
+    pub(crate) fn release_elsewhere(self) {
+        let Some(last) = self.release_unless_last() else { return };
         // ORDERING: pairs with the Release of the thread that dropped its pointer before, and may have decoded the result.
         fence(Ordering::Acquire);
         if last.content().location.kept().is_some() {

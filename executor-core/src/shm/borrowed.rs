@@ -190,7 +190,7 @@ impl Drop for Borrowed {
     fn drop(&mut self) {
         // A copy that a task has made of the worker counts nothing: the numbers are the worker's.
         if !is_copy()
-            && counts::let_go(self.leased.count())
+            && counts::release(self.leased.count())
             && let Some(wake_parent) = WAKE_PARENT.get()
         {
             wake_parent();

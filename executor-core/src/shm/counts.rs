@@ -50,7 +50,7 @@ pub(super) fn hold<C: Count>(count: &C) {
 }
 
 /// In the worker: a holder is gone. Says whether the parent has to be woken.
-pub(super) fn let_go<C: Count>(count: &C) -> bool {
+pub(super) fn release<C: Count>(count: &C) -> bool {
     // ORDERING: Release: what was read was read before. The parent sets `WITHDRAWN` in the same word, so either it sees that no
     // holder is left, or this sees that it waits for that.
     count.subtract(1, Ordering::AcqRel) == WITHDRAWN | 1
@@ -88,68 +88,68 @@ mod loom_models {
 
     /// A segment that a worker has, with two holders on two threads. loom finds it if a thread reads while the parent writes.
     #[derive(Default)]
-    struct Piece {
+    struct Segment {
         count: AtomicU64,
         bytes: UnsafeCell<u8>,
         kicked: AtomicBool,
     }
 
     #[test]
-    fn loom_a_piece_is_written_again_when_it_is_free_and_then_for_sure() {
+    fn loom_a_segment_is_written_again_when_it_is_free_and_then_for_sure() {
         loom::model(|| {
-            let piece = Arc::new(Piece::default());
+            let segment = Arc::new(Segment::default());
             // Both were counted before the answer that lets the parent withdraw.
-            (0..2).for_each(|_| hold(&piece.count));
+            (0..2).for_each(|_| hold(&segment.count));
             let holders: Vec<_> = (0..2)
                 .map(|_| {
-                    let piece = Arc::clone(&piece);
+                    let segment = Arc::clone(&segment);
                     thread::spawn(move || {
                         // SAFETY: a holder that is counted.
-                        piece.bytes.with(|bytes| assert_eq!(unsafe { *bytes }, 0));
-                        if let_go(&piece.count) {
-                            piece.kicked.store(true, Ordering::Release);
+                        segment.bytes.with(|bytes| assert_eq!(unsafe { *bytes }, 0));
+                        if release(&segment.count) {
+                            segment.kicked.store(true, Ordering::Release);
                         }
                     })
                 })
                 .collect();
-            withdraw(&piece.count);
-            let at_once = is_released(&piece.count);
+            withdraw(&segment.count);
+            let at_once = is_released(&segment.count);
             // SAFETY: the segment is released, so no holder reads it. That is what is checked here; loom notices if it is not so.
-            let write = || piece.bytes.with_mut(|bytes| unsafe { *bytes = 1 });
+            let write = || segment.bytes.with_mut(|bytes| unsafe { *bytes = 1 });
             if at_once {
                 write();
             }
             holders.into_iter().for_each(|holder| holder.join().unwrap());
             // Otherwise it was woken, and finds it free.
-            assert!(at_once || piece.kicked.load(Ordering::Acquire));
+            assert!(at_once || segment.kicked.load(Ordering::Acquire));
             if !at_once {
-                assert!(is_released(&piece.count));
+                assert!(is_released(&segment.count));
                 write();
             }
         });
     }
 
     #[test]
-    fn loom_a_hold_that_is_handed_over_keeps_the_piece() {
+    fn loom_a_hold_that_is_handed_over_keeps_the_segment() {
         loom::model(|| {
-            let piece = Arc::new(Piece::default());
+            let segment = Arc::new(Segment::default());
             let answered = Arc::new(AtomicBool::new(false));
-            hold(&piece.count);
+            hold(&segment.count);
             let worker = {
-                let (piece, answered) = (Arc::clone(&piece), Arc::clone(&answered));
+                let (segment, answered) = (Arc::clone(&segment), Arc::clone(&answered));
                 thread::spawn(move || {
-                    hold(&piece.count);
+                    hold(&segment.count);
                     answered.store(true, Ordering::Release);
-                    let_go(&piece.count);
+                    release(&segment.count);
                 })
             };
-            withdraw(&piece.count);
+            withdraw(&segment.count);
             if answered.load(Ordering::Acquire) {
                 // The answer says that the worker returns it: it must not look free until the parent has it.
-                assert!(!is_released(&piece.count));
+                assert!(!is_released(&segment.count));
             }
             worker.join().unwrap();
-            assert!(!is_released(&piece.count));
+            assert!(!is_released(&segment.count));
         });
     }
 }

@@ -10,7 +10,7 @@
 //! 3. a worker that lives has a holder of it, which it counts before it answers the request that brought the reference.
 //!
 //! The first two are holders in this process ([`Readers::here`]), the third is what [`Readers::there`] says.
-//! `process/parent/leases_model.rs` drives all parties at random.
+//! `process/parent/workers/leases_model.rs` drives all parties at random.
 
 /// Where in its life a segment is. Changes only under the store's lock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -19,9 +19,9 @@ pub(super) struct Capacity {
     capacity: usize,
     used: AtomicUsize,
     /// Entries in the queue that are tombstones. Less than zero for a moment if one is taken out before it is counted.
-    tombs: AtomicIsize,
+    tombstones: AtomicIsize,
     /// Tombstones above this number keep their places.
-    most_tombs: isize,
+    most_tombstones: isize,
     /// Threads that wait for a place, or are about to.
     waiting: AtomicUsize,
     gate: Mutex<()>,
@@ -33,8 +33,8 @@ impl Capacity {
         Self {
             capacity,
             used: AtomicUsize::new(0),
-            tombs: AtomicIsize::new(0),
-            most_tombs: isize::try_from(capacity).unwrap_or(isize::MAX).max(MOST_TOMBSTONES),
+            tombstones: AtomicIsize::new(0),
+            most_tombstones: isize::try_from(capacity).unwrap_or(isize::MAX).max(MOST_TOMBSTONES),
             waiting: AtomicUsize::new(0),
             gate: Mutex::new(()),
             changed: Condvar::new(),
@@ -98,14 +98,14 @@ impl Capacity {
 
     /// A task is over, and its entry is still in the queue.
     pub(super) fn mark_cancelled(&self) {
-        if self.tombs.fetch_add(1, Ordering::SeqCst) < self.most_tombs {
+        if self.tombstones.fetch_add(1, Ordering::SeqCst) < self.most_tombstones {
             self.release();
         }
     }
 
     /// The entry of a task that is over was taken out of the queue.
     pub(super) fn unmark_cancelled(&self) {
-        if self.tombs.fetch_sub(1, Ordering::SeqCst) > self.most_tombs {
+        if self.tombstones.fetch_sub(1, Ordering::SeqCst) > self.most_tombstones {
             self.release();
         }
     }

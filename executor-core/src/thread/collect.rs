@@ -31,7 +31,7 @@ const TARGET: Duration = Duration::from_micros(250);
 const MOST: usize = 2048;
 
 /// If an item takes this long, and pulling it takes at most a [`PULL_SHARE`]th of that, all items are pulled at once if they take
-/// no more memory than [`MOST_BYTES`], and half of the workers begin at the other end. The dearest items are often the first or the
+/// no more memory than [`MOST_BYTES`], and half of the workers begin at the other end. The most expensive items are often the first or the
 /// last ones, and a worker that comes to them last leaves the other workers without work.
 const LONG_ITEM: Duration = Duration::from_micros(1);
 const PULL_SHARE: u32 = 16;
@@ -191,7 +191,7 @@ where
                 continue;
             }
             let item_time = begin.elapsed().as_nanos() as f64 / count as f64;
-            // Grows step by step: the next items may be dearer than these.
+            // Grows step by step: the next items may be more expensive than these.
             by_time = ((TARGET.as_nanos() as f64 / item_time.max(1.0)) as usize).clamp(1, (2 * count).min(MOST));
             let item_time = Duration::from_nanos(item_time as u64);
             if item_time >= LONG_ITEM && std::mem::take(&mut may_pull_all) {

@@ -308,12 +308,12 @@ impl Pool {
         let cancelled = outside(|outside| &outside.cancelled);
         let expired = outside(|outside| &outside.expired);
         let tombstones_made = sum(|counters| &counters.tombstones_made) + started_outside + cancelled + expired;
-        let tombs = tombstones_made.saturating_sub(tombstones_found);
+        let tombstones = tombstones_made.saturating_sub(tombstones_found);
         let entries = self.queues.len();
         Stats {
             workers: threads.live,
             idle: threads.live.min(self.idle.sleeping() + self.idle.searching()),
-            queued: entries.saturating_sub(usize::try_from(tombs).unwrap_or(usize::MAX)),
+            queued: entries.saturating_sub(usize::try_from(tombstones).unwrap_or(usize::MAX)),
             running: usize::try_from(started.saturating_sub(done + failed)).unwrap_or(usize::MAX),
             done,
             failed: failed + expired + outside(|outside| &outside.refused),
@@ -323,9 +323,9 @@ impl Pool {
     }
 }
 
-/// Lets go of a task that is over. If that drops the task's result, which is the user's code, another thread does it: this one is
+/// Drops a pointer to a task that is over. If that drops the task's result, which is the user's code, another thread does it: this one is
 /// in the middle of its own work.
-pub(super) fn let_go(task: TaskRef) {
+pub(super) fn release_task(task: TaskRef) {
     if let Some(task) = task.release_unless_last()
         && task.is_unwanted()
     {

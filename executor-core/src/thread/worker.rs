@@ -10,7 +10,7 @@ use std::{
 
 use super::{
     front::BATCH,
-    pool::{BEARABLE, Pool, let_go},
+    pool::{BEARABLE, Pool, release_task},
     queue::{Neighbor, insist, sort_out},
     sleep::Slept,
     threads::WorkerSlot,
@@ -30,10 +30,10 @@ const STUCK: Duration = Duration::from_micros(100);
 const SEARCH_ROUNDS: u32 = 16;
 
 /// A worker that has done its tasks waits for so many turns, about a microsecond, before it looks outside again, if several tasks
-/// at once have come from there a few times in a row. Each look takes the queue's cache lines from the submitting thread; a thread
+/// at once have come from there a few times in a row. Each search takes the queue's cache lines from the submitting thread; a thread
 /// that is left alone for a moment gets ahead, and submits faster by up to a half.
-const RUNS_BEFORE_LOOK: u32 = 32;
-const BUSY_LOOKS: u32 = 4;
+const SPINS_BEFORE_SEARCH: u32 = 32;
+const BURSTS_BEFORE_SPIN: u32 = 4;
 
 /// So many workers sleep, beyond twice as many as may be awake, before a worker without tasks leaves at once.
 const STAND_INS: usize = 16;
@@ -152,7 +152,7 @@ impl Worker {
             count(&self.counters().tombstones_found);
             self.pool.unmark_cancelled();
         }
-        found.into_iter().for_each(let_go);
+        found.into_iter().for_each(release_task);
         if has_left {
             // They were in no queue for a moment, so a worker that has looked meanwhile has to look again.
             count(&self.slot.member.pushed.0);
@@ -323,8 +323,8 @@ impl Worker {
         if !std::mem::replace(searching, true) {
             self.pool.idle.begin_search();
         }
-        if self.bursts.get() >= BUSY_LOOKS && deque.is_empty() {
-            (0..RUNS_BEFORE_LOOK).for_each(|_| spin_loop());
+        if self.bursts.get() >= BURSTS_BEFORE_SPIN && deque.is_empty() {
+            (0..SPINS_BEFORE_SEARCH).for_each(|_| spin_loop());
         }
         self.pop_outside()
             .or_else(|| deque.pop())

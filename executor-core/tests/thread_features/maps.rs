@@ -95,7 +95,7 @@ fn an_unordered_map_into_a_vec_is_in_order_too() {
 }
 
 #[test]
-fn dear_items_without_a_size_are_not_pulled_all_at_once() {
+fn expensive_items_without_a_size_are_not_pulled_all_at_once() {
     let pool = ThreadPoolExecutor::new(2).unwrap();
     let calls = AtomicUsize::new(0);
     let fail_late = move |(): ()| {
@@ -103,7 +103,7 @@ fn dear_items_without_a_size_are_not_pulled_all_at_once() {
         assert!(calls < 100, "enough");
         if calls < 2 {
             // Far more expensive than the first pull, however slow that is.
-            std::hint::black_box((0..500).map(dear).fold(0, |sum, x| sum ^ x));
+            std::hint::black_box((0..500).map(expensive).fold(0, |sum, x| sum ^ x));
         }
     };
     let error = pool.spawn_map(fail_late, std::iter::repeat_n((), usize::MAX)).into_vec().unwrap_err();
@@ -153,7 +153,7 @@ fn items_that_panic_when_dropped_harm_no_map_whose_call_panics() {
 }
 
 /// Some microseconds of work: such items are taken from both ends of the input.
-fn dear(x: u64) -> u64 {
+fn expensive(x: u64) -> u64 {
     (0..5000).fold(x, |sum, y| std::hint::black_box(sum ^ y) ^ y)
 }
 
@@ -173,18 +173,18 @@ impl Iterator for Boaster {
 }
 
 #[test]
-fn a_map_of_dear_items_into_a_vec_is_in_order_and_ends_with_the_first_that_fails() {
+fn a_map_of_expensive_items_into_a_vec_is_in_order_and_ends_with_the_first_that_fails() {
     let pool = ThreadPoolExecutor::new(3).unwrap();
     let numbers: Vec<u64> = (0..3000).collect();
-    assert_eq!(pool.map(dear, 0..3000).into_vec().unwrap(), numbers);
-    assert_eq!(pool.map(dear, 0..3000).chunk_size(7).into_vec().unwrap(), numbers);
+    assert_eq!(pool.map(expensive, 0..3000).into_vec().unwrap(), numbers);
+    assert_eq!(pool.map(expensive, 0..3000).chunk_size(7).into_vec().unwrap(), numbers);
     for promised in [0, 10, 2999, 3001, 10_000] {
-        assert_eq!(pool.map(dear, Boaster(0..3000, promised)).into_vec().unwrap(), numbers);
+        assert_eq!(pool.map(expensive, Boaster(0..3000, promised)).into_vec().unwrap(), numbers);
     }
     for failing in [[0, 1], [1500, 2999], [2998, 2999]] {
         let picky = move |x: u64| {
             assert!(!failing.contains(&x), "{x}");
-            vec![dear(x)]
+            vec![expensive(x)]
         };
         let error = pool.spawn_map(picky, 0..3000).into_vec().unwrap_err();
         let first = failing[0].to_string();

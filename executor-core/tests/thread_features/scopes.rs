@@ -75,7 +75,7 @@ fn an_error_in_a_scope_cancels_the_siblings_that_have_not_started() {
 }
 
 #[test]
-fn what_a_cancelled_task_of_a_scope_borrows_is_let_go_before_the_scope_ends() {
+fn what_a_cancelled_task_of_a_scope_borrows_is_released_before_the_scope_ends() {
     let pool = ThreadPoolExecutor::new(1).unwrap();
     for _ in 0..200 {
         let (gate, held) = hold(&pool);

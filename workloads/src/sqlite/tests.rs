@@ -120,7 +120,7 @@ fn what_a_reader_may_not_do_is_told_as_what_it_is() {
 }
 
 #[test]
-fn a_log_that_nobody_may_recover_is_told_as_that() {
+fn a_log_that_may_not_be_recovered_is_told_as_that() {
     let log = Path::new("a.db-wal");
     let reason = unread_log(log);
     assert!(

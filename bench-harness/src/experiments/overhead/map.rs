@@ -1,6 +1,6 @@
 //! Maps of many cheap items, and maps with a few expensive items among them.
 //!
-//! The variants to compare are interleaved in one process; each gathers all answers into a vector of its own (so that page
+//! The variants to compare are interleaved in one process; each collects all answers into a vector of its own (so that page
 //! faults count for all), and the answers are checked when the clock has stopped.
 
 use std::time::Instant;
@@ -49,10 +49,10 @@ impl Visit for OnProcesses {
         let Probe { sizes, subject, seed, .. } = self.0;
         let items = sizes.process_items;
         let expected = sum(0..items);
-        let mut gathered = || timed(items, expected, || executor.map(echo, 0..items).into_vec());
+        let mut collected = || timed(items, expected, || executor.map(echo, 0..items).into_vec());
         let mut drained = || timed(items, expected, || drain(items, executor.map(echo, 0..items)));
         let figures =
-            measure_interleaved(sizes.rounds, seed, &mut [(INTO_VEC, &mut gathered), (DRAINED, &mut drained)])?;
+            measure_interleaved(sizes.rounds, seed, &mut [(INTO_VEC, &mut collected), (DRAINED, &mut drained)])?;
         let note = format!("{items} no-op items");
         Ok([INTO_VEC, DRAINED]
             .into_iter()
@@ -72,23 +72,23 @@ fn on_threads(probe: &Probe) -> Result<Vec<Reading>, Reason> {
     let pool = ThreadPoolExecutor::new(probe.workers).map_err(|error| chain(&error))?;
     let rayon = rayon_pool(probe.workers)?;
     let expected = sum((0..items).map(cheap));
-    let mut gathered = || timed(items, expected, || pool.map(cheap, 0..items).into_vec());
+    let mut collected = || timed(items, expected, || pool.map(cheap, 0..items).into_vec());
     let mut drained = || timed(items, expected, || drain(items, pool.map(cheap, 0..items)));
     let mut by_rayon =
         || timed(items, expected, || Ok(rayon.install(|| (0..items).into_par_iter().map(cheap).collect())));
     let mut serial = || timed(items, expected, || Ok((0..items).map(cheap).collect()));
     let mut variants = [
-        (INTO_VEC, &mut gathered as &mut dyn FnMut() -> Result<f64, Reason>),
+        (INTO_VEC, &mut collected as &mut dyn FnMut() -> Result<f64, Reason>),
         (DRAINED, &mut drained),
         (RAYON, &mut by_rayon),
         (SERIAL, &mut serial),
     ];
     let figures = measure_interleaved(probe.sizes.rounds, probe.seed, &mut variants)?;
-    let [gathered, drained, by_rayon, serial] = figures.try_into().unwrap_or_default();
+    let [collected, drained, by_rayon, serial] = figures.try_into().unwrap_or_default();
     let note = format!("{items} cheap items");
     let beside = |name, group, values| Reading::beside(name, group, ITEMS, Unit::PerSecond, values);
     let readings = [
-        Reading::new(probe.subject, INTO_VEC, Unit::PerSecond, gathered),
+        Reading::new(probe.subject, INTO_VEC, Unit::PerSecond, collected),
         Reading::new(probe.subject, DRAINED, Unit::PerSecond, drained),
         beside(RAYON, OverheadGroup::Peer, by_rayon),
         beside(SERIAL, OverheadGroup::Baseline, serial),
@@ -99,14 +99,14 @@ fn on_threads(probe: &Probe) -> Result<Vec<Reading>, Reason> {
 /// Items of the skewed map. The most expensive item is one over the harmonic number of all work.
 const SKEWED_ITEMS: u64 = 2000;
 /// Work of the most expensive item, in microseconds: all items together take about eight times that.
-const DEAREST_MICROS: f64 = 4000.0;
+const LONGEST_MICROS: f64 = 4000.0;
 
 /// Zipf's law: the item of rank k costs 1/k of the most expensive one, which comes last, where it delays the map most.
 fn skewed(iterations_per_micro: f64) -> Vec<Spin> {
     (0..SKEWED_ITEMS)
         .map(|index| {
             let rank = SKEWED_ITEMS - index;
-            Spin { iterations: (DEAREST_MICROS * iterations_per_micro / rank as f64) as u64, seed: index }
+            Spin { iterations: (LONGEST_MICROS * iterations_per_micro / rank as f64) as u64, seed: index }
         })
         .collect()
 }
@@ -129,7 +129,7 @@ pub(super) fn measure_skewed(probe: &Probe) -> Result<Vec<Reading>, Reason> {
     let [by_pool, by_rayon] = figures.try_into().unwrap_or_default();
     Ok(vec![
         Reading::new(probe.subject, SKEWED, Unit::PerSecond, by_pool)
-            .with_note(format!("{SKEWED_ITEMS} items, the last one {} ms", DEAREST_MICROS / 1000.0)),
+            .with_note(format!("{SKEWED_ITEMS} items, the last one {} ms", LONGEST_MICROS / 1000.0)),
         Reading::beside(RAYON, OverheadGroup::Peer, ITEMS, Unit::PerSecond, by_rayon),
     ])
 }
@@ -168,7 +168,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_skewed_items_follow_zipf_and_the_dearest_is_last() {
+    fn the_skewed_items_follow_zipf_and_the_longest_is_last() {
         let items = skewed(1000.0);
         assert_eq!(items.len() as u64, SKEWED_ITEMS);
         assert!(items.windows(2).all(|pair| pair[0].iterations <= pair[1].iterations));

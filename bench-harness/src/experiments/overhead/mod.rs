@@ -219,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn blocks_gather_under_one_figure_and_a_failure_is_a_row() {
+    fn blocks_are_collected_under_one_figure_and_a_failure_is_a_row() {
         let mut figures = Figures::default();
         let reading = |value| vec![Reading::new(Subject::THREAD, "tasks", Unit::PerSecond, vec![value, value])];
         let slot = |block| Slot { block, order: block, cell: 0 };

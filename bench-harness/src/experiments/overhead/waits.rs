@@ -27,7 +27,7 @@ const LENGTHS: [(u64, u64); 3] = [(16, 10_000), (8, 1000), (3, 100)];
 
 /// Tasks come in bursts of this size, as often as keeps the workers busy for this share of the time. With a share of 100%, the
 /// overhead of each task would add up to a wait of its own.
-const BURST: u32 = 100;
+const TASKS_PER_BURST: u32 = 100;
 const LOAD_PERCENT: u64 = 70;
 
 pub(super) fn measure(probe: &Probe) -> Result<Vec<Reading>, Reason> {
@@ -87,7 +87,7 @@ fn length(random: &mut Random) -> u64 {
 fn stream(pool: &impl Executor, workers: usize, duration: Duration, random: &mut Random) -> Result<Stream, Reason> {
     let (begun, mut tasks, mut work) = (clock(), Vec::new(), 0);
     while clock() - begun < nanos(duration) {
-        for _ in 0..BURST {
+        for _ in 0..TASKS_PER_BURST {
             let micros = length(random);
             work += micros * 1000 / workers as u64;
             let future = pool.submit(nap, micros).map_err(|error| chain(&error))?;

@@ -235,11 +235,11 @@ fn meet<A: 'static, B: 'static>(
 
 #[test]
 fn the_last_holder_sees_what_the_other_one_did() {
-    let touch_and_let_go = |task: &Held| {
+    let touch_and_release = |task: &Held| {
         task.touch();
         task.cell.release()
     };
-    let let_go = |task: &Held| {
+    let release = |task: &Held| {
         // On either path through `release`, the count alone orders this after what the other holder did.
         let last = task.cell.release();
         if last {
@@ -248,7 +248,7 @@ fn the_last_holder_sees_what_the_other_one_did() {
         }
         last
     };
-    meet(2, touch_and_let_go, let_go, |_, one, other| assert!(one != other));
+    meet(2, touch_and_release, release, |_, one, other| assert!(one != other));
 }
 
 #[test]

@@ -85,7 +85,7 @@ impl ToWake {
         for job in std::mem::take(&mut self.0) {
             job.cell().wake_elsewhere();
             // The thread that was woken may be finished with the task before this thread drops it.
-            job.let_go_elsewhere();
+            job.release_elsewhere();
         }
     }
 }
@@ -258,14 +258,14 @@ impl Ledger {
         self.events.leave(span, job.cell(), end);
         if has_waiters {
             self.to_wake.push(job);
-        } else if let Some(last) = job.let_go() {
+        } else if let Some(last) = job.release_unless_last() {
             // What is left of it may be large, or the user's: the thread that waited for it may have decoded its result, and gone.
             self.to_wake.push(last);
         }
     }
 
     /// Has bytes dropped later where freeing them takes long.
-    pub(super) fn let_go(&mut self, bytes: Option<Bytes>) {
+    pub(super) fn drop_later(&mut self, bytes: Option<Bytes>) {
         self.spent.extend(bytes.filter(|bytes| bytes.as_slice().len() > LARGE).map(Spent::Bytes));
     }
 
@@ -320,7 +320,7 @@ impl Ledger {
             ReplyKind::Failed if !request.is_chunk() => Err(decode_error(&reply.bytes)),
             _ => Ok(request.into_answer(reply.bytes)),
         };
-        self.let_go(kept);
+        self.drop_later(kept);
         self.settle(job, outcome);
         Ok(attention)
     }

@@ -113,7 +113,7 @@ impl Drop for Locked<'_> {
         }
         self.no_user_code = None;
         if let Some(spent) = spent {
-            spent.into_iter().for_each(Spent::let_go);
+            spent.into_iter().for_each(Spent::dispose);
         }
     }
 }

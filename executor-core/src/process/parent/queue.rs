@@ -166,7 +166,7 @@ impl Queue {
 
 impl Queued {
     fn fail(self, error: &TaskError, ledger: &mut Ledger) {
-        ledger.let_go(Some(self.bytes));
+        ledger.drop_later(Some(self.bytes));
         ledger.fail_rest_of(self.job, self.request, error);
     }
 }

@@ -41,7 +41,8 @@ impl Spent {
         spent.extend(request.take_large().map(|large| Self::Long(Long::Large(large))));
     }
 
-    pub(in crate::process) fn let_go(self) {
+    /// Drops the value; on another thread where its destructor is the user's code.
+    pub(in crate::process) fn dispose(self) {
         match self {
             // Its owner's destructor is the user's code.
             #[cfg(target_os = "linux")]

@@ -133,7 +133,7 @@ impl State {
         for mut worker in self.workers.take_all() {
             self.ledger.spend_all(worker.channel.control().take_unsent().into_iter().map(Spent::Long));
             for request in worker.take_all() {
-                self.ledger.let_go(request.kept);
+                self.ledger.drop_later(request.kept);
                 self.ledger.fail_rest_of(request.job, request.request, error);
             }
         }

@@ -17,10 +17,10 @@ use crate::{portable::bytes::Long, sys};
 #[cfg(target_os = "linux")]
 use crate::{process::wire::frame, shm::Share};
 
-/// The pieces that are to be sent.
+/// The parts that are to be sent.
 #[derive(Debug, Default)]
 pub(super) struct Outgoing {
-    pieces: VecDeque<Piece>,
+    parts: VecDeque<Part>,
     /// So many bytes of the first one have gone.
     sent: usize,
     /// Long contents that have gone, or never will: a thread that has the pool's lock does not free them.
@@ -29,7 +29,7 @@ pub(super) struct Outgoing {
 
 /// Something that is to be sent.
 #[derive(Debug)]
-enum Piece {
+enum Part {
     Bytes(Vec<u8>),
     Long(Long),
     /// A frame whose file goes with its first byte.
@@ -37,7 +37,7 @@ enum Piece {
     Share(Share, OwnedFd),
 }
 
-impl Piece {
+impl Part {
     /// The bytes, where they are ready to be sent.
     fn as_slice(&self) -> &[u8] {
         match self {
@@ -55,7 +55,7 @@ impl Piece {
 
 impl Outgoing {
     pub(super) fn is_empty(&self) -> bool {
-        self.pieces.is_empty()
+        self.parts.is_empty()
     }
 
     /// Adds a copy of these bytes.
@@ -63,28 +63,28 @@ impl Outgoing {
         if bytes.is_empty() {
             return;
         }
-        match self.pieces.back_mut() {
-            Some(Piece::Bytes(last)) => last.extend_from_slice(bytes),
-            _ => self.pieces.push_back(Piece::Bytes(bytes.to_vec())),
+        match self.parts.back_mut() {
+            Some(Part::Bytes(last)) => last.extend_from_slice(bytes),
+            _ => self.parts.push_back(Part::Bytes(bytes.to_vec())),
         }
     }
 
     /// Adds a content that is not copied.
     pub(super) fn push_long(&mut self, long: Long) {
-        self.pieces.push_back(Piece::Long(long));
+        self.parts.push_back(Part::Long(long));
     }
 
     /// Adds a frame whose file goes with its first byte.
     #[cfg(target_os = "linux")]
     pub(super) fn push_share(&mut self, share: Share, file: OwnedFd) {
-        self.pieces.push_back(Piece::Share(share, file));
+        self.parts.push_back(Part::Share(share, file));
     }
 
-    /// Sends some of the first piece, and no more than `most` bytes unless they go with a file.
+    /// Sends some of the first part, and no more than `most` bytes unless they go with a file.
     fn send_first(&mut self, socket: BorrowedFd<'_>, most: usize) -> io::Result<usize> {
-        let Some(first) = self.pieces.front_mut() else { return Ok(0) };
+        let Some(first) = self.parts.front_mut() else { return Ok(0) };
         #[cfg(target_os = "linux")]
-        if let Piece::Share(share, file) = first {
+        if let Part::Share(share, file) = first {
             let sent = sys::send_with_fds(socket, &share_frame(*share, true), &[file.as_fd()]);
             let is_refused = |error: &io::Error| {
                 !is_gone(error) && !matches!(error.kind(), ErrorKind::Interrupted | ErrorKind::WouldBlock)
@@ -92,7 +92,7 @@ impl Outgoing {
             let has_file = !sent.as_ref().is_err_and(is_refused);
             let count = if has_file { sent? } else { 0 };
             // The file goes with the first byte; where the system refuses it, a frame that says so goes in its place.
-            *first = Piece::Bytes(share_frame(*share, has_file));
+            *first = Part::Bytes(share_frame(*share, has_file));
             return Ok(count);
         }
         let left = &first.as_slice()[self.sent..];
@@ -103,9 +103,9 @@ impl Outgoing {
     pub(super) fn send(&mut self, socket: BorrowedFd<'_>, most: usize) -> io::Result<usize> {
         let count = self.send_first(socket, most)?;
         self.sent += count;
-        if self.pieces.front().is_some_and(|first| self.sent == first.as_slice().len()) {
-            let first = self.pieces.pop_front();
-            self.spent.extend(first.and_then(Piece::into_long));
+        if self.parts.front().is_some_and(|first| self.sent == first.as_slice().len()) {
+            let first = self.parts.pop_front();
+            self.spent.extend(first.and_then(Part::into_long));
             self.sent = 0;
         }
         Ok(count)
@@ -113,7 +113,7 @@ impl Outgoing {
 
     /// Nothing more is sent.
     pub(super) fn clear(&mut self) {
-        let unsent = self.pieces.drain(..).filter_map(Piece::into_long);
+        let unsent = self.parts.drain(..).filter_map(Part::into_long);
         self.spent.extend(unsent);
         self.sent = 0;
     }

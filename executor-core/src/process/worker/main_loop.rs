@@ -282,7 +282,7 @@ impl Known {
 
     /// Drops it where a configuration's destructor, which is the user's code as well, panics and takes its time at no other task's
     /// cost.
-    fn let_go(self) {
+    fn dispose(self) {
         if let Self::Restored(_, task) = self {
             // Most have no configuration.
             if size_of_val(&*task) > 0 {
@@ -310,7 +310,7 @@ impl Tasks {
             self.known.resize_with(number + 1, Known::default);
         }
         // First of all: the new one may need its memory.
-        std::mem::take(&mut self.known[number]).let_go();
+        std::mem::take(&mut self.known[number]).dispose();
         self.known[number] = Known::Encoded(function, bound);
     }
 

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, atomic::Ordering};
 
-use super::{BEARABLE, Pool, let_go};
+use super::{BEARABLE, Pool, release_task};
 
 impl Pool {
     pub(super) fn note_tombstones_found(&self, number: usize) {
@@ -48,7 +48,7 @@ impl Pool {
             self.call(1);
         }
         self.note_tombstones_found(found.len());
-        found.into_iter().for_each(let_go);
+        found.into_iter().for_each(release_task);
     }
 
     /// The entry of a task that is over was taken out of the queue.

@@ -39,7 +39,7 @@ impl State {
                 (taken.job, taken.request, taken.kept)
             }
         };
-        self.ledger.let_go(bytes);
+        self.ledger.drop_later(bytes);
         self.ledger.end(job, request, Err(error));
         true
     }
@@ -91,7 +91,7 @@ impl State {
         };
         if request.was_answered() {
             if request.items() == 0 {
-                self.ledger.let_go(Some(bytes));
+                self.ledger.drop_later(Some(bytes));
                 return self.ledger.end_chunk(job, request);
             }
             let all = bytes.as_slice();
@@ -195,7 +195,7 @@ impl State {
 
     /// All of a request gets the error that has no answer.
     pub(super) fn fail(&mut self, taken: InFlightRequest, error: &TaskError) {
-        self.ledger.let_go(taken.kept);
+        self.ledger.drop_later(taken.kept);
         self.ledger.fail_rest_of(taken.job, taken.request, error);
     }
 

@@ -11,7 +11,7 @@ use std::{
 
 mod channel;
 
-use channel::{Channel, LENGTH, Piece, Random, Sent, Told};
+use channel::{Channel, LENGTH, Random, Segment, Sent, Told};
 
 use super::{definitions::Definitions, leases::Leases};
 use crate::{
@@ -48,8 +48,8 @@ struct WorkerHandle {
     borrower: Borrower,
     known: Vec<Told>,
     /// What the request that it runs has decoded, and its number.
-    running: Option<(u64, Vec<Piece>)>,
-    kept: Vec<Piece>,
+    running: Option<(u64, Vec<Segment>)>,
+    kept: Vec<Segment>,
     /// Segments whose file it could not take when they came last, and at which step.
     lost: HashMap<u64, usize>,
     asleep_until: usize,
@@ -76,12 +76,12 @@ impl WorkerHandle {
 
     /// Resolves what it was told, and looks at it. What it cannot resolve it has lost, and the parent did not know that when it
     /// sent the request.
-    fn decode(&self, told: &Told, told_at: usize) -> Vec<Piece> {
+    fn decode(&self, told: &Told, told_at: usize) -> Vec<Segment> {
         let decode = |(reference, byte): &(Reference, u8)| match self.borrower.find(*reference) {
             Ok(block) => {
-                let piece = Piece(block, *byte);
-                piece.check();
-                Some(piece)
+                let segment = Segment(block, *byte);
+                segment.check();
+                Some(segment)
             }
             Err(why) => {
                 let lost_at = self.lost.get(&reference.id);
@@ -97,7 +97,7 @@ struct Model {
     random: Random,
     step: usize,
     next_byte: u8,
-    held: Vec<Piece>,
+    held: Vec<Segment>,
     fresh: Vec<Fresh>,
     configurations: Vec<(Arc<Bound>, Told)>,
     workers: Vec<WorkerHandle>,
@@ -106,12 +106,12 @@ struct Model {
     made: Vec<u64>,
 }
 
-fn told(pieces: &[Piece]) -> Told {
-    pieces.iter().map(|piece| (piece.0.reference(), piece.1)).collect()
+fn told(segments: &[Segment]) -> Told {
+    segments.iter().map(|segment| (segment.0.reference(), segment.1)).collect()
 }
 
-fn pins(pieces: &[Piece]) -> Pins {
-    Pins::collect(|| pieces.iter().for_each(|piece| assert!(Pins::add_block(&piece.0)))).1
+fn pins(segments: &[Segment]) -> Pins {
+    Pins::collect(|| segments.iter().for_each(|segment| assert!(Pins::add_block(&segment.0)))).1
 }
 
 fn task(x: u8) -> u8 {
@@ -140,10 +140,10 @@ impl Model {
     fn finish(&mut self, mut fresh: Fresh) {
         self.next_byte = self.next_byte.wrapping_add(1);
         fresh.bytes_mut().fill(self.next_byte);
-        self.held.push(Piece(Block::Held(fresh.into_holder()), self.next_byte));
+        self.held.push(Segment(Block::Held(fresh.into_holder()), self.next_byte));
     }
 
-    fn some_pieces(&mut self) -> Vec<Piece> {
+    fn some_segments(&mut self) -> Vec<Segment> {
         let all = self.held.len();
         (0..self.random.below(3).min(all)).map(|_| self.held[self.random.below(all)].clone()).collect()
     }
@@ -164,7 +164,7 @@ impl Model {
     }
 
     fn submit(&mut self) {
-        let pieces = self.some_pieces();
+        let segments = self.some_segments();
         let bound = if self.random.is(2) && !self.configurations.is_empty() {
             let index = self.random.below(self.configurations.len());
             Some(self.configurations[index].clone())
@@ -172,12 +172,12 @@ impl Model {
             None
         };
         let index = self.random.below(self.workers.len());
-        self.send(index, &pieces, bound);
+        self.send(index, &segments, bound);
     }
 
-    fn send(&mut self, index: usize, pieces: &[Piece], bound: Option<(Arc<Bound>, Told)>) {
+    fn send(&mut self, index: usize, segments: &[Segment], bound: Option<(Arc<Bound>, Told)>) {
         let worker = &mut self.workers[index];
-        let pins = pins(pieces);
+        let pins = pins(segments);
         let request = Request {
             entry: entry(task),
             bound: bound.as_ref().map(|(bound, _)| Arc::clone(bound)),
@@ -200,7 +200,7 @@ impl Model {
         };
         let (number, step) = (worker.next_number, self.step);
         worker.next_number += 1;
-        let sent = Sent::Run { number, definition: definition as usize, told: told(pieces), step };
+        let sent = Sent::Run { number, definition: definition as usize, told: told(segments), step };
         worker.channel.sent.push_back(sent);
         worker.in_flight.push_back(InFlightRequest { number, request: Some((request, pins)) });
     }
@@ -257,10 +257,10 @@ impl Model {
                     .find(|in_flight| in_flight.number == number)
                     .is_none_or(|it| it.request.is_none());
                 if !is_revoked {
-                    let mut pieces = worker.decode(&told, step);
-                    pieces.extend(worker.decode(&worker.known[definition], step));
+                    let mut segments = worker.decode(&told, step);
+                    segments.extend(worker.decode(&worker.known[definition], step));
                     self.counts[1] += 1;
-                    worker.running = Some((number, pieces));
+                    worker.running = Some((number, segments));
                 }
             }
             None => {}
@@ -270,28 +270,28 @@ impl Model {
     /// The worker answers the request that it runs, with some of what it has.
     fn answer(&mut self, index: usize) {
         let worker = &mut self.workers[index];
-        let Some((number, pieces)) = worker.running.take() else { return };
-        pieces.iter().for_each(Piece::check);
-        let mut answer: Vec<Piece> = Vec::new();
-        for piece in &pieces {
+        let Some((number, segments)) = worker.running.take() else { return };
+        segments.iter().for_each(Segment::check);
+        let mut answer: Vec<Segment> = Vec::new();
+        for segment in &segments {
             if self.random.is(3) {
-                worker.kept.push(piece.clone());
+                worker.kept.push(segment.clone());
             }
         }
-        let has = pieces.iter().chain(&worker.kept);
-        for piece in has.filter(|_| self.random.is(6)) {
-            piece.0.hand_over();
-            answer.push(piece.clone());
+        let has = segments.iter().chain(&worker.kept);
+        for segment in has.filter(|_| self.random.is(6)) {
+            segment.0.hand_over();
+            answer.push(segment.clone());
         }
         let references = told(&answer);
-        drop((pieces, answer));
+        drop((segments, answer));
         // The parent takes it.
         let mut attached = Attached::new();
         for (reference, byte) in references {
             worker.leases.attach(&mut attached, reference, None).unwrap();
             let block = attached.last().unwrap().1.clone().unwrap();
             self.counts[2] += 1;
-            self.held.push(Piece(block, byte));
+            self.held.push(Segment(block, byte));
         }
         while worker.in_flight.front().is_some_and(|in_flight| in_flight.number <= number) {
             worker.in_flight.pop_front();
@@ -302,7 +302,7 @@ impl Model {
     /// A worker says that it returns something, with whatever count it likes. It is not seen again.
     fn forge(&mut self, index: usize) {
         let newest =
-            self.fresh.iter().map(|fresh| fresh.id()).chain(self.held.iter().map(|piece| piece.0.reference().id));
+            self.fresh.iter().map(|fresh| fresh.id()).chain(self.held.iter().map(|segment| segment.0.reference().id));
         let ids: Vec<u64> = newest.collect();
         if ids.is_empty() {
             return;
@@ -320,7 +320,7 @@ impl Model {
             assert!(!is_fresh, "a worker has returned what is being written");
             let block = attached.pop().unwrap().1.unwrap();
             let byte = block.bytes()[0];
-            self.held.push(Piece(block, byte));
+            self.held.push(Segment(block, byte));
             self.counts[3] += 1;
         }
         self.counts[4] += usize::from(is_fresh);
@@ -349,9 +349,9 @@ impl Model {
                 drop(self.held.swap_remove(at));
             }
             10..13 => {
-                let pieces = self.some_pieces();
-                let bound = Bound { id: self.step as u64, bytes: Vec::new(), _pins: pins(&pieces) };
-                self.configurations.push((Arc::new(bound), told(&pieces)));
+                let segments = self.some_segments();
+                let bound = Bound { id: self.step as u64, bytes: Vec::new(), _pins: pins(&segments) };
+                self.configurations.push((Arc::new(bound), told(&segments)));
                 if self.configurations.len() > 6 {
                     let at = self.random.below(self.configurations.len());
                     drop(self.configurations.swap_remove(at));
@@ -387,10 +387,10 @@ impl Model {
     }
 
     fn check(&self) {
-        self.held.iter().for_each(Piece::check);
+        self.held.iter().for_each(Segment::check);
         for worker in &self.workers {
-            worker.kept.iter().for_each(Piece::check);
-            worker.running.iter().flat_map(|(_, pieces)| pieces).for_each(Piece::check);
+            worker.kept.iter().for_each(Segment::check);
+            worker.running.iter().flat_map(|(_, segments)| segments).for_each(Segment::check);
         }
     }
 }

@@ -33,9 +33,9 @@ impl Random {
 
 /// A segment, and the byte that it is full of.
 #[derive(Clone)]
-pub(super) struct Piece(pub(super) Block, pub(super) u8);
+pub(super) struct Segment(pub(super) Block, pub(super) u8);
 
-impl Piece {
+impl Segment {
     pub(super) fn check(&self) {
         let bytes = self.0.bytes();
         for at in [0, 4096, LENGTH / 2, LENGTH - 1] {
