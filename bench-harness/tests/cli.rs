@@ -477,21 +477,11 @@ fn overhead_knows_its_measurements_by_name() {
 #[test]
 fn a_short_stress_finds_nothing_and_says_how_to_do_it_again() {
     for executor in ["serial", "rayon", "thread", "process", "socket", "forkserver"] {
-        let arguments = [
-            "stress",
-            "--seconds",
-            "2",
-            "--seed",
-            "5",
-            "--executor",
-            executor,
-            "--patience",
-            "120",
-            "--format",
-            "json",
-        ];
+        let arguments =
+            ["stress", "--seconds=2", "--seed=5", "--executor", executor, "--patience=120", "--format=json"];
         let (out, err) = expect(0, &arguments);
-        assert!(err.starts_with("seed 5\nreproduce: lab stress --seconds 2 --seed 5 --executor"), "{executor}: {err}");
+        let again = format!("lab stress --seconds 2 --seed 5 --executor {executor} --patience 120\n");
+        assert!(err.starts_with(&format!("seed 5\nreproduce: {again}")), "{executor}: {err}");
         let outcome: serde_json::Value = serde_json::from_str(&out).unwrap();
         let stressed = &outcome["executors"][0];
         assert_eq!(stressed["executor"], executor);

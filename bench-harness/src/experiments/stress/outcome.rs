@@ -129,7 +129,9 @@ impl Outcome {
 
 /// The command that repeats the run.
 pub(crate) fn command(settings: &Settings) -> String {
-    let Settings { time, seed, target, round, .. } = settings;
+    // Every setting has its option: with another patience a hang would be another one.
+    let Settings { time, seed, target, round, patience } = settings;
+    let (seconds, patience, executor) = (time.as_secs(), patience.as_secs(), target.name());
     let round = round.map_or_else(String::new, |round| format!(" --round {round}"));
-    format!("lab stress --seconds {} --seed {seed} --executor {}{round}", time.as_secs(), target.name())
+    format!("lab stress --seconds {seconds} --seed {seed} --executor {executor} --patience {patience}{round}")
 }
