@@ -4,7 +4,7 @@ use std::{any::Any, io, marker::PhantomData, path::Path, path::PathBuf, process,
 
 use clap::{ArgMatches, Command};
 use reports::model::{Input, Skipped};
-use workloads::{JobSize, Place, VisitWorkload, Workload, shown};
+use workloads::{JobSize, Place, VisitWorkload, Workload, pathologies::PathologyTasks, shown};
 
 use crate::{
     cell::{self, CellSpec, Measured},
@@ -130,6 +130,9 @@ fn beside<W: Workload>(config: &str) -> io::Result<process::Command> {
     Ok(command)
 }
 
+/// Workloads of single experiments, which no command names.
+static OF_EXPERIMENTS: [&dyn AnyWorkload; 1] = [&Of::<PathologyTasks>(PhantomData)];
+
 /// The workloads by name, in the order of reports.
 #[derive(Default)]
 pub(crate) struct Registry(Vec<Box<dyn AnyWorkload>>);
@@ -151,6 +154,7 @@ impl Registry {
     /// [`LabError::Usage`] when there is no workload of this name.
     pub(crate) fn find(&self, name: &str) -> Result<&dyn AnyWorkload, LabError> {
         self.iter()
+            .chain(OF_EXPERIMENTS)
             .find(|workload| workload.name() == name || workload.alias() == Some(name))
             .ok_or_else(|| LabError::Usage(format!("there is no workload {name}")))
     }

@@ -8,7 +8,7 @@ use std::{
     process::{Child, Command, Output, Stdio},
 };
 
-use reports::model::{Run, Verdict};
+use reports::model::{PathologyVerdict, Run, Verdict};
 
 fn lab(folder: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_lab"));
@@ -219,4 +219,49 @@ fn input_of_another_content_is_told_apart_in_a_comparison() {
     let output = lab(folder.path(), &["compare", "a", "b"]).output().unwrap();
     assert_eq!(output.status.code(), Some(4));
     assert!(errors(&output).contains("with other names, lengths or times of change"), "{}", errors(&output));
+}
+
+#[test]
+fn pathologies_are_measured_with_and_without_their_cause_and_shown() {
+    let folder = tempfile::tempdir().unwrap();
+    let arguments =
+        ["pathologies", "--quick", "--reps", "1", "--only", "spin,lock-half,spin,sqlite-writer", "--out", "run"];
+    let output = lab(folder.path(), &[&arguments[..], &["--seed", "7"]].concat()).output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", errors(&output));
+    let run = reports::load(folder.path().join("run")).unwrap();
+    assert_eq!(run.command, "cargo lab pathologies --only spin,lock-half,sqlite-writer --reps 1 --quick --seed 7");
+    let names: Vec<&str> = run.pathologies.iter().map(|it| it.id.as_str()).collect();
+    assert_eq!(names, ["sqlite-writer", "lock-half", "spin"], "in the order of the table, each once");
+    for pathology in &run.pathologies {
+        let variants = if pathology.is_control() { 2 } else { 4 };
+        assert_eq!(pathology.samples.len(), variants, "{pathology:?}");
+        assert!(pathology.with.is_some() && pathology.without.is_some() != pathology.is_control(), "{pathology:?}");
+        // One sample has no interval.
+        assert_eq!(pathology.verdict, PathologyVerdict::NotMeasured, "{pathology:?}");
+    }
+    let page = fs::read_to_string(folder.path().join("run/index.html")).unwrap();
+    assert!(page.contains("pathologies-ratios") && page.contains("lock-half"));
+
+    let wrong = lab(folder.path(), &["pathologies", "--only", "nothing"]).output().unwrap();
+    assert!(wrong.status.code() == Some(2) && errors(&wrong).contains("malloc-trim"), "{}", errors(&wrong));
+}
+
+#[test]
+fn samples_say_what_the_kernel_counted_while_they_ran() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = lab(
+        folder.path(),
+        &["sweep", "spin", "--quick", "--executors", "process", "--workers", "1", "--reps", "1", "--out", "run"],
+    )
+    .output()
+    .unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", errors(&output));
+    let run = reports::load(folder.path().join("run")).unwrap();
+    for cell in &run.cells {
+        let sample = &cell.samples[0];
+        // The start of a worker process takes some hundred faults, and is not a part of the sample.
+        assert!(sample.minor_faults < 2 * cell.tasks, "{}: {sample:?}", cell.id);
+        #[cfg(target_os = "linux")]
+        assert!(sample.run_queue_delay_ns.is_some() && sample.stolen_ns.is_some(), "{}: {sample:?}", cell.id);
+    }
 }

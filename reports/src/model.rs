@@ -4,18 +4,22 @@
 //! estimates it computed from them; everything in this crate only reads it. Durations are nanoseconds, sizes are
 //! bytes, rates are per second, unless a name says otherwise.
 
+mod cause;
 mod estimate;
 mod evidence;
 mod missing;
+mod pathology;
 mod warning;
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+pub use cause::{Cause, CauseKind, Switched};
 pub use estimate::Estimate;
 pub use evidence::Evidence;
 pub use missing::{NoCrossing, Reason, note_of};
+pub use pathology::{Pathology, PathologySample, PathologyVerdict};
 pub use warning::Warning;
 
 /// The version of the schema that this crate writes, and the newest it can read.
@@ -59,6 +63,12 @@ pub struct Run {
     pub efficiency: Vec<EfficiencyCurve>,
     /// The crossings of the curves with each other or with a threshold.
     pub crossings: Vec<Crossing>,
+    /// The cells that take longer than others that should be as fast, and why.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub causes: Vec<Cause>,
+    /// What threads share and processes do not, each with a switch.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pathologies: Vec<Pathology>,
     /// Findings: sentences about the figures; the first one is the headline.
     pub findings: Vec<Finding>,
     /// Combinations that were not measured, and why.
@@ -135,7 +145,7 @@ pub struct Cell {
 }
 
 /// One timed execution of all tasks of a cell, in a process of its own.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Sample {
     /// Block of the schedule; samples of one block were measured next to each other.
     pub block: u32,

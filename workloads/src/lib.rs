@@ -13,6 +13,7 @@ pub mod fetch;
 pub mod kernels;
 mod list;
 mod made_input;
+pub mod pathologies;
 mod paths;
 mod random;
 pub mod sha256;

@@ -11,7 +11,7 @@ use clap::{
 use crate::peers::baselines::Baseline;
 use crate::{
     executors::Kind,
-    experiments::{overhead::Measurement, stress::StressTarget},
+    experiments::{overhead::Measurement, pathologies::PathologyName, stress::StressTarget},
     own_input,
     registry::Registry,
 };
@@ -95,6 +95,24 @@ pub(super) enum Command {
         /// Output format: text has all figures, Markdown the targets, JSON every value of every block.
         #[arg(long, value_enum, default_value_t = TableFormat::Text)]
         format: TableFormat,
+    },
+    /// Measure what the threads of a process share and processes do not (allocator, address space, SQLite, locks, cache lines), each
+    /// with the cause and with the cause turned off, and controls that share nothing. Writes an HTML report.
+    Pathologies {
+        /// Causes and controls to measure [default: all, in about two minutes].
+        #[arg(long, value_enum, value_delimiter = ',', value_name = "NAME,...")]
+        only: Vec<PathologyName>,
+        /// Number of threads, and of processes [default: one per core].
+        #[arg(long, value_parser = clap::value_parser!(u32).range(1..=4096))]
+        workers: Option<u32>,
+        /// Number of samples of each [default: 6, with --quick 3].
+        #[arg(long, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+        reps: Option<u32>,
+        /// Use half of the tasks and fewer samples.
+        #[arg(long)]
+        quick: bool,
+        #[command(flatten)]
+        where_to: WhereTo,
     },
     /// Perform random operations on executors from several threads at once, and check every answer. Detects hangs, lost tasks,
     /// and threads, processes, files and memory that pools leave behind.

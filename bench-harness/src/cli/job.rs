@@ -6,7 +6,7 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use clap::ArgMatches;
+use clap::{ArgMatches, ValueEnum};
 use reports::model::{Run, Tone, Verdict};
 
 use super::{
@@ -17,7 +17,11 @@ use super::{
 use crate::{
     error::{LabError, chain},
     executors::Kind,
-    experiments::{self, Experiment, bench, settings::Settings},
+    experiments::{
+        self, Experiment, bench,
+        pathologies::{Pathologies, PathologyName},
+        settings::Settings,
+    },
     own_input, place,
     registry::Registry,
     tell::tell,
@@ -108,6 +112,48 @@ pub(super) fn sweep(registry: &Registry, sweep: Sweep<'_>, where_to: &WhereTo) -
         data: place::default_data(),
     };
     measure("sweep", where_to, experiments::SWEEP, settings)
+}
+
+/// The arguments of `lab pathologies`.
+pub(super) struct Causes {
+    pub(super) only: Vec<PathologyName>,
+    pub(super) workers: Option<u32>,
+    pub(super) reps: Option<u32>,
+    pub(super) quick: bool,
+}
+
+/// Measures what threads share, with it and without it.
+pub(super) fn pathologies(registry: &Registry, causes: Causes, where_to: &WhereTo) -> Result<ExitCode, LabError> {
+    let Causes { only, workers, reps, quick } = causes;
+    let only = each_once(only);
+    let seed = where_to.seed.unwrap_or_else(fresh_seed);
+    let option =
+        |name: &str, value: Option<String>| value.map_or_else(String::new, |value| format!(" --{name} {value}"));
+    let names = only.iter().filter_map(ValueEnum::to_possible_value).map(|value| value.get_name().to_owned());
+    let names = names.collect::<Vec<_>>().join(",");
+    let command = format!(
+        "cargo lab pathologies{}{}{}{} --seed {seed}",
+        option("only", (!names.is_empty()).then_some(names)),
+        option("workers", workers.map(|workers| workers.to_string())),
+        option("reps", reps.map(|reps| reps.to_string())),
+        if quick { " --quick" } else { "" },
+    );
+    let settings = Settings {
+        quick,
+        seed,
+        registry,
+        // Its tasks are its own.
+        workload: Some(""),
+        executors: vec![Kind::Thread, Kind::Process],
+        workers: workers.into_iter().collect(),
+        repetitions: reps,
+        own: None,
+        id: String::new(),
+        started: Duration::ZERO,
+        command,
+        data: place::default_data(),
+    };
+    measure("pathologies", where_to, &[&Pathologies { only, whole: true }], settings)
 }
 
 fn measure(

@@ -60,6 +60,9 @@ pub(crate) fn run(registry: &Registry) -> Result<ExitCode, LabError> {
             };
             Ok(code)
         }
+        Command::Pathologies { only, workers, reps, quick, where_to } => {
+            job::pathologies(registry, job::Causes { only, workers, reps, quick }, &where_to)
+        }
         Command::Stress { seconds, seed, executor, round, patience, format } => {
             let settings = stress::Settings {
                 time: Duration::from_secs(seconds),

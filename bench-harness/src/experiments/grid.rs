@@ -62,14 +62,18 @@ impl Experiment for Grid {
     }
 
     fn findings(&self, run: &Run) -> Vec<Finding> {
-        let best = workloads(run).into_iter().filter_map(|name| best(run, &name));
-        best.chain(processes_win(run)).collect()
+        workloads(run).into_iter().filter_map(|name| best(run, &name)).collect()
     }
+}
+
+/// The id of a cell: `sha256/process/w2`.
+pub(super) fn id_of(spec: &CellSpec) -> String {
+    format!("{}/{}/w{}", spec.work.name(), spec.executor, spec.workers)
 }
 
 fn empty_cell(spec: &CellSpec) -> Cell {
     Cell {
-        id: format!("{}/{}/w{}", spec.work.name(), spec.executor, spec.workers),
+        id: id_of(spec),
         workload: spec.work.name().to_owned(),
         executor: spec.executor.name().to_owned(),
         workers: spec.workers,
@@ -188,30 +192,6 @@ fn best(run: &Run, workload: &str) -> Option<Finding> {
     }
     text.push('.');
     Some(finding(text, Evidence::chart("scaling", workload), tone))
-}
-
-/// Cells in which worker processes are faster than as many threads: the intervals do not overlap, and rest on enough samples.
-fn processes_win(run: &Run) -> Vec<Finding> {
-    let correct = |kind: Kind| {
-        run.cells.iter().filter(move |cell| cell.executor == kind.name() && cell.verdict == Verdict::Correct)
-    };
-    let pairs = correct(Kind::Process).filter_map(|process| {
-        let thread =
-            correct(Kind::Thread).find(|cell| cell.workload == process.workload && cell.workers == process.workers)?;
-        let (p, t) = (process.makespan_ns?, thread.makespan_ns?);
-        (p.high < t.low && p.confidence.min(t.confidence) > 0.9).then(|| {
-            let text = format!(
-                "{}: with {} processes beat threads, {} against {} ({:.2}x).",
-                process.workload,
-                workers(process.workers),
-                interval(&p),
-                interval(&t),
-                t.median / p.median
-            );
-            finding(text, Evidence::chart("scaling", &process.workload), Tone::Neutral)
-        })
-    });
-    pairs.collect()
 }
 
 #[cfg(test)]

@@ -2,10 +2,12 @@
 
 pub(crate) mod bench;
 mod breakeven;
+mod causes;
 mod experiment;
 mod findings;
 mod grid;
 pub(crate) mod overhead;
+pub(crate) mod pathologies;
 pub(crate) mod settings;
 pub(crate) mod stress;
 mod words;
@@ -13,10 +15,11 @@ mod words;
 pub(crate) use experiment::Experiment;
 
 /// The experiments of the main job, in this order.
-pub(crate) static ALL: &[&dyn Experiment] = &[&grid::Grid, &breakeven::BreakEven, &overhead::PerTask];
+pub(crate) static ALL: &[&dyn Experiment] =
+    &[&grid::Grid, &causes::Causes, &breakeven::BreakEven, &overhead::PerTask, &pathologies::IN_BENCH];
 
 /// The experiment of `lab breakeven`.
 pub(crate) static BREAK_EVEN: &[&dyn Experiment] = &[&breakeven::BreakEven];
 
 /// The experiments of a sweep: those about a single workload.
-pub(crate) static SWEEP: &[&dyn Experiment] = &[&grid::Grid];
+pub(crate) static SWEEP: &[&dyn Experiment] = &[&grid::Grid, &causes::Causes];

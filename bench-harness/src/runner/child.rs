@@ -26,21 +26,28 @@ const MEMORY_INTERVAL: Duration = Duration::from_millis(1);
 
 /// Takes one sample. The error is a message for people.
 pub(crate) fn sample(cell: &CellSpec) -> Result<Measured, String> {
-    take(cell, None)
+    take(cell, &[], None)
+}
+
+/// Takes one sample with these variables in the environment of its process and its workers.
+pub(crate) fn sample_in(cell: &CellSpec, environment: &[(&str, &str)]) -> Result<Measured, String> {
+    take(cell, environment, None)
 }
 
 /// The highest memory of all processes of a sample together, as it was seen from outside: the kernel keeps no peak of it. The
 /// sample is taken for this alone, because the readings take time from its tasks. `None` where the system has no such figure.
 pub(crate) fn peak_memory(cell: &CellSpec) -> Option<u64> {
     let mut peak = None;
-    take(cell, Some(&mut |pid| peak = peak.max(process_tree::memory(pid)))).ok()?;
+    take(cell, &[], Some(&mut |pid| peak = peak.max(process_tree::memory(pid)))).ok()?;
     peak
 }
 
-fn take(cell: &CellSpec, watch: Option<Watch<'_>>) -> Result<Measured, String> {
+fn take(cell: &CellSpec, environment: &[(&str, &str)], watch: Option<Watch<'_>>) -> Result<Measured, String> {
     let input = serde_json::to_vec(cell).map_err(|error| error.to_string())?;
     let limit = cell.work.limit().map_or(LIMIT, |limit| limit.max(LIMIT));
-    let output = talk(lab("sample")?, &input, limit, watch)?;
+    let (mut command, group) = lab("sample")?;
+    command.envs(environment.iter().copied());
+    let output = talk((command, group), &input, limit, watch)?;
     serde_json::from_slice(&output).map_err(|error| format!("invalid output: {error}"))
 }
 

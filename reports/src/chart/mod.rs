@@ -4,6 +4,7 @@ mod efficiency;
 mod gallery;
 mod latency;
 mod overhead;
+mod pathologies;
 mod scaling;
 
 pub(crate) use gallery::{Chart, Context, Gallery, LegendEntry, SectionSpec, group_title};
@@ -11,7 +12,7 @@ pub(crate) use latency::median_sample;
 
 /// The sections with charts, in the order of the page.
 pub(crate) static SECTIONS: &[&SectionSpec] =
-    &[&scaling::SECTION, &overhead::SECTION, &efficiency::SECTION, &latency::SECTION];
+    &[&scaling::SECTION, &overhead::SECTION, &efficiency::SECTION, &pathologies::SECTION, &latency::SECTION];
 
 #[cfg(test)]
 mod tests {

@@ -69,7 +69,7 @@ pub fn prepare(spec: &Spec, data: &Path) -> Result<Prepared<Item>, PrepareError>
     prepare_with(spec, data, Check::Content)
 }
 
-fn prepare_with(spec: &Spec, data: &Path, check: Check) -> Result<Prepared<Item>, PrepareError> {
+pub(crate) fn prepare_with(spec: &Spec, data: &Path, check: Check) -> Result<Prepared<Item>, PrepareError> {
     if spec.repeats == 0 {
         return Err(PrepareError::Value { name: "repeats", rule: "at least 1" });
     }
