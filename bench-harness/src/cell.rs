@@ -1,8 +1,8 @@
 //! One point of the grid, and how it is run in the process that was started for it.
 
-use std::{path::PathBuf, time::Instant};
+use std::{marker::PhantomData, path::PathBuf, time::Instant};
 
-use executor_core::{Executor, TaskError, as_completed};
+use executor_core::{Executor, Payload, Task, TaskError, as_completed};
 use reports::model::Latency;
 use serde::{Deserialize, Serialize};
 use workloads::{Digest, Outcome, Place, Workload};
@@ -49,7 +49,22 @@ pub(crate) fn measure<W: Workload>(cell: &CellSpec) -> Result<Measured, LabError
             prepared.description
         )));
     }
-    let timed = Timed { workload, items: prepared.items };
+    time(cell, W::run, prepared.items, move |digest: &mut Digest, answer: &W::Output| {
+        workload.add_to(digest, answer);
+        answer.error().map(ToString::to_string)
+    })
+}
+
+/// Runs the task on each of the items, and adds the answers to the digest by `add`, which returns why an answer is a failure.
+pub(crate) fn time<I, F, M, A>(cell: &CellSpec, task: F, items: Vec<I>, add: A) -> Result<Measured, LabError>
+where
+    I: Payload,
+    F: Task<I, M>,
+    F::Output: Payload,
+    M: 'static,
+    A: FnMut(&mut Digest, &F::Output) -> Option<String>,
+{
+    let timed = Timed { task, items, add, marker: PhantomData };
     let (mut measured, before) = with_executor(cell.executor, cell.workers as usize, timed)?;
     // The executor is gone, and its worker processes with it: only now are their CPU times exact.
     let whole = counters::of_this_process_tree().since(&before);
@@ -65,30 +80,39 @@ pub(crate) fn measure<W: Workload>(cell: &CellSpec) -> Result<Measured, LabError
     Ok(measured)
 }
 
-struct Timed<W: Workload> {
-    workload: W,
-    items: Vec<W::Input>,
+struct Timed<I, F, M, A> {
+    task: F,
+    items: Vec<I>,
+    add: A,
+    marker: PhantomData<M>,
 }
 
 fn nothing(_: ()) {}
 
-impl<W: Workload> Visit for Timed<W> {
+impl<I, F, M, A> Visit for Timed<I, F, M, A>
+where
+    I: Payload,
+    F: Task<I, M>,
+    F::Output: Payload,
+    M: 'static,
+    A: FnMut(&mut Digest, &F::Output) -> Option<String>,
+{
     /// Also the counters at the start of the makespan.
     type Output = (Measured, Counters);
 
-    fn visit<E: Executor + Sync>(self, executor: &E, pids: &dyn Fn() -> Vec<u32>) -> Self::Output {
+    fn visit<E: Executor + Sync>(mut self, executor: &E, pids: &dyn Fn() -> Vec<u32>) -> Self::Output {
         // Threads that start on demand are started, and every code path has been taken once.
         let warm: Vec<_> = (0..executor.max_workers()).filter_map(|_| executor.submit(nothing, ()).ok()).collect();
         warm.into_iter().for_each(|future| drop(future.result()));
 
         let count = self.items.len();
-        let mut answers: Vec<Option<Result<W::Output, TaskError>>> = (0..count).map(|_| None).collect();
+        let mut answers: Vec<Option<Result<F::Output, TaskError>>> = (0..count).map(|_| None).collect();
         let mut latencies = vec![0; count];
         let before = counters::of_tree(&pids());
         let start = Instant::now();
         let submitted = self.items.into_iter().enumerate().map(|(index, item)| {
             let at = Instant::now();
-            executor.submit(W::run, item).ok().map(|future| ((index, at), future))
+            executor.submit(self.task.clone(), item).ok().map(|future| ((index, at), future))
         });
         for done in as_completed(submitted.flatten(), None).flatten() {
             let ((index, at), future) = done;
@@ -102,10 +126,7 @@ impl<W: Workload> Visit for Timed<W> {
         for answer in &answers {
             // An item without an answer has failed, whether its task was lost or reports the failure.
             let error = match answer {
-                Some(Ok(answer)) => {
-                    self.workload.add_to(&mut digest, answer);
-                    answer.error().map(ToString::to_string)
-                }
+                Some(Ok(answer)) => (self.add)(&mut digest, answer),
                 Some(Err(error)) => Some(crate::error::chain(error)),
                 None => Some("the executor did not take the task".to_owned()),
             };

@@ -1,6 +1,6 @@
 //! The user's own input, as `lab sweep` takes it: the options of all workloads, of which those of the named one apply.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Arg, ArgAction, ArgMatches, Command, parser::ValueSource};
 
@@ -8,6 +8,15 @@ use crate::{
     error::LabError,
     registry::{AnyWorkload, Registry},
 };
+
+/// How this program was started, for commands that repeat a run.
+pub(crate) fn program() -> String {
+    let program = std::env::args_os().next().unwrap_or_default();
+    match Path::new(&program).file_stem() {
+        Some(name) if name != "lab" => quoted(&workloads::shown(program.as_ref())),
+        _ => "cargo lab".to_owned(),
+    }
+}
 
 /// The options of all workloads.
 pub(crate) fn add_options(registry: &Registry, command: Command) -> Command {

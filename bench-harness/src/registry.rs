@@ -145,6 +145,14 @@ impl Registry {
         registry
     }
 
+    /// Adds a workload; it replaces a workload of the same name.
+    pub(crate) fn add(&mut self, added: Box<dyn AnyWorkload>) {
+        match self.0.iter_mut().find(|known| known.name() == added.name()) {
+            Some(known) => *known = added,
+            None => self.0.push(added),
+        }
+    }
+
     pub(crate) fn iter(&self) -> impl Iterator<Item = &dyn AnyWorkload> {
         self.0.iter().map(AsRef::as_ref)
     }
@@ -163,10 +171,6 @@ impl Registry {
 impl VisitWorkload for Registry {
     /// Adds a workload; it replaces a workload of the same name.
     fn visit<W: Workload>(&mut self) {
-        let added: Box<dyn AnyWorkload> = Box::new(Of::<W>(PhantomData));
-        match self.0.iter_mut().find(|known| known.name() == W::NAME) {
-            Some(known) => *known = added,
-            None => self.0.push(added),
-        }
+        self.add(Box::new(Of::<W>(PhantomData)));
     }
 }

@@ -5,13 +5,14 @@
 
 use std::{
     io::{self, BufWriter, ErrorKind, Write},
+    marker::PhantomData,
     path::{Path, PathBuf},
     process::ExitCode,
     time::{Duration, Instant},
 };
 
 use clap::{ArgMatches, Args, Command, FromArgMatches, builder::PossibleValuesParser};
-use executor_core::{Executor, TaskError};
+use executor_core::{Executor, Payload, Task, TaskError};
 use serde_json::{Map, Value, json};
 use workloads::{Digest, Format, ItemName, Place, PrepareError, Shown, Skipped, Start, Workload};
 
@@ -24,7 +25,7 @@ use crate::{
 
 /// The executor, and the form of the output.
 #[derive(Debug, Args)]
-struct Common {
+pub(crate) struct Settings {
     /// The executor that runs the tasks.
     #[arg(long, short, value_enum, default_value_t = Kind::Thread)]
     executor: Kind,
@@ -39,8 +40,34 @@ struct Common {
     strict: bool,
 }
 
-impl Common {
-    fn format(&self) -> Format {
+impl Settings {
+    /// Reads the options that [`with_common_options`] has added.
+    pub(crate) fn read(matches: &ArgMatches) -> Result<Self, LabError> {
+        Self::from_arg_matches(matches).map_err(|error| LabError::Usage(error.to_string()))
+    }
+
+    /// Runs the cell and prints its answers.
+    pub(crate) fn answer<I, F, M, S>(&self, mut answers: Answers<I, F, M, S>) -> Result<ExitCode, LabError>
+    where
+        I: Payload,
+        F: Task<I, M>,
+        F::Output: Payload,
+        M: 'static,
+        S: FnMut(&mut Digest, &ItemName, F::Output) -> Shown,
+    {
+        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let workers = self.workers.map_or(cores, |workers| workers as usize);
+        if let (Kind::Serial, Some(workers @ 2..)) = (self.executor, self.workers) {
+            tell!("serial has one worker: --workers {workers} changes nothing");
+        }
+        let left_out = answers.skipped;
+        answers.format = self.format();
+        let failed = with_executor(self.executor, workers, answers)??;
+        let is_bad = failed > 0 || left_out.named > 0 || (self.strict && left_out.all > 0);
+        Ok(if is_bad { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    }
+
+    pub(crate) fn format(&self) -> Format {
         match self.format.as_str() {
             "text" => Format::Text,
             "json" => Format::Json,
@@ -53,16 +80,19 @@ impl Common {
 /// The subcommand of one workload.
 pub(crate) fn command<W: Workload>() -> Command {
     let command = Command::new(W::NAME).aliases(W::ALIAS);
-    let formats = ["text", "json"].into_iter().chain(W::OWN_FORMAT);
     // `about` comes last: the options of a workload set one of their own.
-    Common::augment_args(W::run_options(command))
-        .about(W::ABOUT)
-        .mut_arg("format", |format| format.value_parser(PossibleValuesParser::new(formats)))
+    with_common_options(W::run_options(command), W::OWN_FORMAT).about(W::ABOUT)
+}
+
+/// Adds the options that all workloads have.
+pub(crate) fn with_common_options(command: Command, own_format: Option<&'static str>) -> Command {
+    let formats = ["text", "json"].into_iter().chain(own_format);
+    Settings::augment_args(command).mut_arg("format", |format| format.value_parser(PossibleValuesParser::new(formats)))
 }
 
 /// Runs the cell and prints its answers.
 pub(crate) fn run<W: Workload>(matches: &ArgMatches, data: &Path, start: Start<'_>) -> Result<ExitCode, LabError> {
-    let common = Common::from_arg_matches(matches).map_err(|error| LabError::Usage(error.to_string()))?;
+    let settings = Settings::read(matches)?;
     let mut workload = W::from_run(matches)?;
     // The server lives until the last answer is here.
     let _beside = workload.begin(start)?;
@@ -70,26 +100,24 @@ pub(crate) fn run<W: Workload>(matches: &ArgMatches, data: &Path, start: Start<'
     let prepared = match workload.prepare(&Place { data, again: false }) {
         // Each skipped item is named with its reason, also when no other is left.
         Err(PrepareError::AllSkipped { skipped }) => {
-            let left_out = tell_skipped(common.format(), &skipped, workload.named())?;
+            let left_out = tell_skipped(settings.format(), &skipped, workload.named())?;
             let error = PrepareError::AllSkipped { skipped };
-            if common.format() == Format::Json {
+            if settings.format() == Format::Json {
                 print_line(&summary(0, 0, left_out.all, 0, &Digest::new().finish()))?;
             }
             return Err(error.into());
         }
         prepared => prepared?,
     };
-    let left_out = tell_skipped(common.format(), &prepared.skipped, workload.named())?;
-    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    let workers = common.workers.map_or(cores, |workers| workers as usize);
-    if let (Kind::Serial, Some(workers @ 2..)) = (common.executor, common.workers) {
-        tell!("serial has one worker: --workers {workers} changes nothing");
-    }
+    let left_out = tell_skipped(settings.format(), &prepared.skipped, workload.named())?;
+    let format = settings.format();
     let names = prepared.items.iter().enumerate().map(|(index, item)| W::item(index, item)).collect();
-    let answers = Answers::<W> { names, items: prepared.items, format: common.format(), skipped: left_out.all };
-    let failed = with_executor(common.executor, workers, answers)??;
-    let is_bad = failed > 0 || left_out.named > 0 || (common.strict && left_out.all > 0);
-    Ok(if is_bad { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    let show = move |digest: &mut Digest, name: &ItemName, answer: W::Output| {
+        W::add_answer(digest, &answer);
+        W::show(name, answer, format)
+    };
+    let answers = Answers::new(W::run, names, prepared.items, show);
+    settings.answer(Answers { skipped: left_out, ..answers })
 }
 
 /// Says where the made files are: their folder is in the current one, so a lab that is started elsewhere makes new ones.
@@ -159,30 +187,45 @@ fn summary(tasks: usize, failed: usize, skipped: usize, makespan_ns: u64, digest
 }
 
 /// Prints the answers of a workload as they arrive.
-struct Answers<W: Workload> {
+pub(crate) struct Answers<I, F, M, S> {
+    task: F,
     /// The names of the items, in their order.
     names: Vec<ItemName>,
-    items: Vec<W::Input>,
+    items: Vec<I>,
+    /// Adds an answer to the digest, and gives its form.
+    show: S,
     format: Format,
-    skipped: usize,
+    skipped: LeftOut,
+    marker: PhantomData<M>,
 }
 
-impl<W: Workload> Visit for Answers<W> {
+impl<I, F, M, S> Answers<I, F, M, S> {
+    pub(crate) fn new(task: F, names: Vec<ItemName>, items: Vec<I>, show: S) -> Self {
+        let (format, skipped) = (Format::Text, LeftOut::default());
+        Self { task, names, items, show, format, skipped, marker: PhantomData }
+    }
+}
+
+impl<I, F, M, S> Visit for Answers<I, F, M, S>
+where
+    I: Payload,
+    F: Task<I, M>,
+    F::Output: Payload,
+    M: 'static,
+    S: FnMut(&mut Digest, &ItemName, F::Output) -> Shown,
+{
     /// How many items failed.
     type Output = Result<usize, LabError>;
 
-    fn visit<E: Executor>(self, executor: &E, _: &dyn Fn() -> Vec<u32>) -> Self::Output {
+    fn visit<E: Executor>(mut self, executor: &E, _: &dyn Fn() -> Vec<u32>) -> Self::Output {
         let mut output = BufWriter::new(io::stdout().lock());
         let (mut failed, mut digest) = (0, Digest::new());
         let start = Instant::now();
-        let mut answers = executor.map(W::run, self.items);
+        let mut answers = executor.map(self.task, self.items);
         // The loop goes over the names and not over the answers: each name has one line, also where no answer came back.
         for name in &self.names {
             let shown = match answers.next() {
-                Some(Ok(answer)) => {
-                    W::add_answer(&mut digest, &answer);
-                    W::show(name, answer, self.format)
-                }
+                Some(Ok(answer)) => (self.show)(&mut digest, name, answer),
                 Some(Err(error)) => {
                     // A lost answer must not make the digest that of fewer items.
                     digest.add(&"lost");
@@ -199,7 +242,9 @@ impl<W: Workload> Visit for Answers<W> {
         }
         let (elapsed, digest) = (start.elapsed(), digest.finish());
         let last = match self.format {
-            Format::Json => output.write_all(&summary(self.names.len(), failed, self.skipped, nanos(elapsed), &digest)),
+            Format::Json => {
+                output.write_all(&summary(self.names.len(), failed, self.skipped.all, nanos(elapsed), &digest))
+            }
             Format::Text => {
                 tell_summary(self.names.len(), failed, elapsed, &digest);
                 Ok(())

@@ -24,6 +24,13 @@ impl Work {
         Ok(Self { name: W::NAME.to_owned(), waits: W::WAITS, limit: workload.time_limit(), settings })
     }
 
+    /// A function of this program, which has no settings.
+    pub(crate) fn own(name: &str) -> Self {
+        // Nothing is known of how long it takes; what hangs is stopped in the end.
+        let limit = Some(Duration::from_secs(900));
+        Self { name: name.to_owned(), waits: false, limit, settings: Value::Null }
+    }
+
     /// Reads the workload back.
     pub(crate) fn open<W: Workload>(&self) -> Result<W, LabError> {
         W::deserialize(&self.settings)

@@ -265,3 +265,76 @@ fn samples_say_what_the_kernel_counted_while_they_ran() {
         assert!(sample.run_queue_delay_ns.is_some() && sample.stolen_ns.is_some(), "{}: {sample:?}", cell.id);
     }
 }
+
+/// A folder with three files, `one`, `two` and `three`, and the list of their names.
+#[cfg(unix)]
+fn list() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["one", "two", "three"] {
+        fs::write(folder.path().join(name), name).unwrap();
+    }
+    fs::write(folder.path().join("list"), "one\ntwo\nthree\n").unwrap();
+    folder
+}
+
+#[cfg(unix)]
+#[test]
+fn any_program_is_swept_over_a_list_and_leaves_nothing_behind() {
+    let folder = list();
+    let command = ["--inputs", "list", "--output", "{}.copy", "--", "cp", "{}", "{}.copy"];
+    let small = ["sweep", "command", "--workers", "1,2", "--reps", "2", "--seed", "7", "--out", "run"];
+    let output = lab(folder.path(), &[&small[..], &command].concat()).env("TMPDIR", folder.path()).output().unwrap();
+    assert!(output.status.success(), "{}", errors(&output));
+    let run = reports::load(folder.path().join("run")).unwrap();
+    let cells: Vec<_> = run.cells.iter().map(|cell| (cell.executor.as_str(), cell.workers, cell.tasks)).collect();
+    assert_eq!(cells, [("serial", 1, 3), ("thread", 1, 3), ("thread", 2, 3)]);
+    assert!(run.cells.iter().all(|cell| cell.verdict == Verdict::Correct), "{:?}", run.cells);
+    assert!(run.command.ends_with("--inputs list --output '{}.copy' --seed 7 -- cp '{}' '{}.copy'"), "{}", run.command);
+    assert!(run.inputs[0].description.contains("`cp {} {}.copy` is started"), "{:?}", run.inputs);
+    assert!(run.findings[0].text.contains("command on thread: "), "{}", run.findings[0].text);
+    let left: Vec<_> = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(left.len(), 5, "{left:?}");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_command_that_is_missing_fails_hangs_or_is_another_each_time_is_told_with_its_input() {
+    let folder = list();
+    let told = |code: i32, more: &[&str]| {
+        let output =
+            sweep(folder.path(), "command", &[&["--inputs", "list", "--out", "run"], more].concat()).output().unwrap();
+        assert_eq!(output.status.code(), Some(code), "{more:?}: {}", errors(&output));
+        errors(&output) + &out(&output)
+    };
+    let missing = told(2, &["--", "no-such-program", "{}"]);
+    assert!(missing.contains("no program no-such-program in the folders of PATH: install it"), "{missing}");
+    let fails = told(1, &["--", "sh", "-c", "echo too big >&2; test {} != two"]);
+    assert!(fails.contains("1 of 3 tasks: two: ") && fails.contains("exit code 1 (too big)"), "{fails}");
+    // Three hours if each of them were waited for.
+    let hangs = told(1, &["--timeout", "1", "--", "sh", "-c", "exec sleep 3600", "{}"]);
+    assert!(
+        hangs.contains("one: ") && hangs.contains("has not ended within 1 s") && hangs.contains("--timeout"),
+        "{hangs}"
+    );
+    let differs = ["--reps", "2", "--", "sh", "-c", "date +%N; head -c 8 /dev/urandom", "{}"];
+    let small = ["sweep", "command", "--executors", "thread", "--workers", "1", "--inputs", "list", "--out", "run"];
+    let output = lab(folder.path(), &[&small[..], &differs].concat()).output().unwrap();
+    assert!(output.status.code() == Some(5) && out(&output).contains("--ignore-stdout"), "{}", out(&output));
+    let unlisted = lab(folder.path(), &["sweep", "command", "--", "true"]).output().unwrap();
+    assert!(unlisted.status.code() == Some(2) && errors(&unlisted).contains("--inputs"), "{}", errors(&unlisted));
+    let nothing = lab(folder.path(), &["sweep", "command", "--inputs", "list"]).output().unwrap();
+    assert!(nothing.status.code() == Some(2) && errors(&nothing).contains("after its options"), "{}", errors(&nothing));
+}
+
+#[cfg(unix)]
+#[test]
+fn a_command_is_run_once_with_its_output_on_standard_output() {
+    let folder = list();
+    let arguments = ["run", "command", "--inputs", "list", "--workers", "2", "--", "sh", "-c", "cat {}; echo"];
+    for executor in ["thread", "process"] {
+        let output = lab(folder.path(), &[&arguments[..2], &["--executor", executor], &arguments[2..]].concat())
+            .output()
+            .unwrap();
+        assert!(output.status.success() && out(&output) == "one\ntwo\nthree\n", "{}{}", out(&output), errors(&output));
+    }
+}

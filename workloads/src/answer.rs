@@ -60,6 +60,11 @@ impl Digest {
     pub fn add<A: Serialize>(&mut self, answer: &A) {
         // An answer came out of a task by serde, so it can be written; a failure would show as a digest of its own.
         let bytes = serde_json::to_vec(answer).unwrap_or_else(|error| error.to_string().into_bytes());
+        self.add_bytes(&bytes);
+    }
+
+    /// Adds the next answer as bytes.
+    pub fn add_bytes(&mut self, bytes: &[u8]) {
         // The length is part of the digest, so that the border between two answers counts.
         self.0.update((bytes.len() as u64).to_le_bytes());
         self.0.update(bytes);

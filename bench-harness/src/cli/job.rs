@@ -53,7 +53,7 @@ pub(super) fn part(
         own: None,
         id: String::new(),
         started: Duration::ZERO,
-        command: format!("cargo lab {name}{} --seed {seed}", if quick { " --quick" } else { "" }),
+        command: format!("{} {name}{} --seed {seed}", own_input::program(), if quick { " --quick" } else { "" }),
         data: place::default_data(),
     };
     measure(name, where_to, experiments, settings)
@@ -88,7 +88,8 @@ pub(super) fn sweep(registry: &Registry, sweep: Sweep<'_>, where_to: &WhereTo) -
         if numbers.is_empty() { String::new() } else { format!(" --{name} {}", numbers.join(",")) }
     };
     let command = format!(
-        "cargo lab sweep {}{}{}{}{}{} --seed {seed}{}",
+        "{} sweep {}{}{}{}{}{} --seed {seed}{}",
+        own_input::program(),
         workload.name(),
         list(executors.iter().map(ToString::to_string).collect(), "executors"),
         list(workers.iter().map(ToString::to_string).collect(), "workers"),

@@ -54,7 +54,7 @@ pub(super) fn of(run: &Run, experiments: &[&dyn Experiment], bad_samples: &[(&st
 
 /// One finding for all bad cells of a kind, with the text of the first; the report lists each of them in full.
 fn bad(run: &Run, what: impl Fn(&Verdict) -> Option<String>) -> Option<Finding> {
-    const LONGEST: usize = 160;
+    const LONGEST: usize = 320;
     let mut cells = run.cells.iter().filter_map(|cell| Some(format!("{} {}", cell.id, what(&cell.verdict)?)));
     let first = cells.next()?;
     let mut text: String = first.chars().take(LONGEST).collect();

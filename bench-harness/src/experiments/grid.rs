@@ -176,7 +176,8 @@ fn best(run: &Run, workload: &str) -> Option<Finding> {
     } else {
         let (workers, ratio) = (workers(cell.workers), serial / time);
         let possible = cell.workers.min(run.host.cores);
-        let waits = run.inputs.iter().any(|input| input.workload == workload && input.waits);
+        let waits =
+            run.inputs.iter().any(|input| input.workload == workload && input.waits) || waits_alone(run, workload);
         let mut against = format!("{ratio:.2}x serial");
         if !waits && ratio > NOISE * f64::from(possible) {
             tone = Tone::Caution;
@@ -192,6 +193,15 @@ fn best(run: &Run, workload: &str) -> Option<Finding> {
     }
     text.push('.');
     Some(finding(text, Evidence::chart("scaling", workload), tone))
+}
+
+/// Whether the tasks leave the core idle for much of the time that the serial executor takes: of the user's own work it is not known
+/// before.
+fn waits_alone(run: &Run, workload: &str) -> bool {
+    let serial = run.cells.iter().find(|cell| cell.workload == workload && cell.executor == Kind::Serial.name());
+    let busy = |sample: &Sample| (sample.user_cpu_ns + sample.system_cpu_ns) as f64 / sample.makespan_ns.max(1) as f64;
+    let shares: Vec<f64> = serial.iter().flat_map(|cell| &cell.samples).map(busy).collect();
+    stats::median(&shares) < 0.8
 }
 
 #[cfg(test)]

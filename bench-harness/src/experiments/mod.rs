@@ -10,6 +10,7 @@ pub(crate) mod overhead;
 pub(crate) mod pathologies;
 pub(crate) mod settings;
 pub(crate) mod stress;
+mod width;
 mod words;
 
 pub(crate) use experiment::Experiment;
@@ -22,4 +23,4 @@ pub(crate) static ALL: &[&dyn Experiment] =
 pub(crate) static BREAK_EVEN: &[&dyn Experiment] = &[&breakeven::BreakEven];
 
 /// The experiments of a sweep: those about a single workload.
-pub(crate) static SWEEP: &[&dyn Experiment] = &[&grid::Grid, &causes::Causes];
+pub(crate) static SWEEP: &[&dyn Experiment] = &[&width::Width, &grid::Grid, &causes::Causes];
