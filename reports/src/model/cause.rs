@@ -34,7 +34,7 @@ pub enum CauseKind {
     /// Threads that sleep until another one wakes them: locks, queues, pipes.
     Waiting,
     /// Threads that were ready to run and had no core, though there are enough for them: another program had it.
-    QueuedForCore,
+    Queued,
     /// The host of a virtual machine took the cores.
     Stolen,
     /// The task itself takes more time in user mode: copies, caches, memory bandwidth, spinning.

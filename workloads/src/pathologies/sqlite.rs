@@ -9,7 +9,7 @@ use std::{
 
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 
-use super::Pathology;
+use super::name::Pathology;
 use crate::{
     PrepareError,
     made_input::{Check, make_once},

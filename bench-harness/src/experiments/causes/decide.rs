@@ -24,6 +24,8 @@ const OTHER_EXECUTOR: f64 = 1.05;
 const FEW_BLOCKS: f64 = 1.5;
 /// A cause is named if it explains this share of the excess.
 const SHARE: f64 = 0.3;
+/// So many more page faults a task are named even where they explain less.
+const MANY_FAULTS: f64 = 20.0;
 
 /// What a page fault takes at least, and at most with the calls of the system around it, in nanoseconds.
 const FAULT_NS: (f64, f64) = (500.0, 5_000.0);
@@ -66,7 +68,7 @@ impl PerTask {
     }
 }
 
-/// The causes of what `slow` takes more than `fast`, the largest share first, at most two. `own_cores`: each worker of both has a
+/// The causes of what `slow` takes more than `fast`, the largest share first, at most three. `own_cores`: each worker of both has a
 /// core, so that none of them should queue for one.
 fn causes(slow: &PerTask, fast: &PerTask, own_cores: bool) -> Vec<CauseKind> {
     let excess = slow.core_time - fast.core_time;
@@ -79,22 +81,24 @@ fn causes(slow: &PerTask, fast: &PerTask, own_cores: bool) -> Vec<CauseKind> {
     let counted = |count: f64, (least, most): (f64, f64), time: f64| (count * least).max(time.min(count * most));
     let (faults, switches) = (more(|it| it.faults), more(|it| it.switches));
     let (system, idle) = (more(|it| it.system), more(|it| it.idle));
+    // Time in the kernel is counted for page faults first, and what they leave of it for the calls of threads that sleep.
+    let fault_time = if grew(|it| it.faults, 1.0) { counted(faults, FAULT_NS, system) } else { 0.0 };
     let mut shares = vec![(CauseKind::UserTime, more(|it| it.user)), (CauseKind::Stolen, more(|it| it.stolen))];
-    if grew(|it| it.faults, 1.0) {
-        shares.push((CauseKind::PageFaults, counted(faults, FAULT_NS, system)));
-    }
+    shares.push((CauseKind::PageFaults, fault_time));
     if grew(|it| it.switches, 0.2) {
-        shares.push((CauseKind::Waiting, counted(switches, SWITCH_NS, system + idle)));
+        shares.push((CauseKind::Waiting, counted(switches, SWITCH_NS, (system - fault_time).max(0.0) + idle)));
     }
     if own_cores {
-        shares.push((CauseKind::QueuedForCore, more(|it| it.queued)));
+        shares.push((CauseKind::Queued, more(|it| it.queued)));
     }
-    shares.retain(|(_, time)| *time >= SHARE * excess);
+    // Many more faults stand out whatever they take: their switch tells what that is.
+    let stands_out = faults >= MANY_FAULTS && slow.faults >= 3.0 * fast.faults;
+    shares.retain(|(kind, time)| *time >= SHARE * excess || *kind == CauseKind::PageFaults && stands_out);
     if shares.is_empty() && idle >= 0.5 * excess {
         shares.push((CauseKind::Idle, idle));
     }
     shares.sort_by(|(_, a), (_, b)| b.total_cmp(a));
-    shares.into_iter().map(|(kind, _)| kind).take(2).collect()
+    shares.into_iter().map(|(kind, _)| kind).take(3).collect()
 }
 
 /// The counters behind the causes, and what they mean.
@@ -111,7 +115,7 @@ fn evidence(kinds: &[CauseKind], slow: &PerTask, fast: &PerTask) -> String {
             "threads that sleep until another one wakes them, on a lock, a queue or a pipe ({} switches a task)",
             against(|it| it.switches, short)
         ),
-        CauseKind::QueuedForCore => format!(
+        CauseKind::Queued => format!(
             "other programs had the cores (ready and without a core for {} of each task)",
             against(|it| it.queued, format::duration)
         ),

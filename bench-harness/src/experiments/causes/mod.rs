@@ -35,12 +35,10 @@ pub(super) struct Switch {
     pub(super) environment: &'static [(&'static str, &'static str)],
 }
 
-/// The switch of the cause that is named first. These are of glibc's allocator.
+/// The switch of a cause, where there is one: that of glibc's allocator.
 fn switch_of(cause: &Cause) -> Option<&'static Switch> {
-    match cause.kinds.first() {
-        Some(CauseKind::PageFaults) if cfg!(all(target_os = "linux", target_env = "gnu")) => Some(&KEEP_MEMORY),
-        _ => None,
-    }
+    let has_switch = cfg!(all(target_os = "linux", target_env = "gnu"));
+    (has_switch && cause.kinds.contains(&CauseKind::PageFaults)).then_some(&KEEP_MEMORY)
 }
 
 /// The causes behind the grid.

@@ -111,7 +111,7 @@ fn eight_threads_slower_than_two_are_named_with_faults_and_switches() {
     }
     assert!(texts[1].starts_with("sqlite: with 8 workers processes beat threads, which need 2.00x"), "{texts:?}");
     // Eight workers on two cores queue for them whatever the others do.
-    assert!(run.causes.iter().all(|cause| !cause.kinds.contains(&CauseKind::QueuedForCore)), "{:?}", run.causes);
+    assert!(run.causes.iter().all(|cause| !cause.kinds.contains(&CauseKind::Queued)), "{:?}", run.causes);
 }
 
 #[test]
@@ -128,12 +128,23 @@ fn each_counter_gives_its_own_cause_and_none_gives_unknown() {
     let (kinds, text) = slow(|task| task.switches = 3);
     assert_eq!(kinds, [CauseKind::Waiting], "{text}");
     let (kinds, text) = slow(|task| task.queued = 95_000);
-    assert_eq!(kinds, [CauseKind::QueuedForCore], "{text}");
+    assert_eq!(kinds, [CauseKind::Queued], "{text}");
     assert!(text.contains("other programs had the cores"), "{text}");
     let (kinds, text) = slow(|_| ());
     assert_eq!(kinds, [CauseKind::Idle], "{text}");
     let (kinds, text) = slow(|task| (task.user, task.system) = (105_000, 85_000));
     assert!(kinds.is_empty() && text.contains("cause unknown: nothing that is counted stands out"), "{kinds:?} {text}");
+}
+
+#[test]
+fn many_faults_are_named_and_switched_off_even_where_others_explain_more() {
+    let task = Task { wall: 300_000, user: 250_000, system: 30_000, faults: 75, switches: 2, ..QUERY };
+    let mut run = run(vec![cell(SERIAL, 1, QUERY, 6), cell("process", 1, task, 6)]);
+    let text = sentences(&mut run).remove(0);
+    assert_eq!(run.causes[0].kinds, [CauseKind::UserTime, CauseKind::PageFaults], "{text}");
+    assert_eq!(switch_of(&run.causes[0]).is_some(), cfg!(all(target_os = "linux", target_env = "gnu")));
+    run.causes[0].kinds = vec![CauseKind::UserTime];
+    assert!(switch_of(&run.causes[0]).is_none());
 }
 
 #[test]
