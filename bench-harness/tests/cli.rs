@@ -464,6 +464,17 @@ fn metg_has_one_name_in_every_command() {
 }
 
 #[test]
+fn advice_needs_a_model_and_says_how_to_get_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let ask = ["advise", "--task", "1ms", "--tasks", "10000", "--payload", "64KiB"];
+    let output = lab(folder.path(), &ask);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).contains("`lab cost` measures one"), "{}", text(&output.stderr));
+    let (_, err) = expect(2, &[&ask[..], &["--waits", "2"]].concat());
+    assert!(err.contains("from 0 to 1"), "{err}");
+}
+
+#[test]
 fn overhead_knows_its_measurements_by_name() {
     let (_, err) = expect(2, &["overhead", "--only", "nothing"]);
     assert!(err.contains("round-trip") && err.contains("metg"), "{err}");

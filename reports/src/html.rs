@@ -225,7 +225,7 @@ mod tests {
             Value::Array(items) => items.iter_mut().for_each(|item| poison(item, text)),
             Value::Object(map) => {
                 for (key, item) in map.iter_mut() {
-                    if !["kind", "kinds", "tone", "group"].contains(&key.as_str()) {
+                    if !["kind", "kinds", "tone", "group", "lane", "term"].contains(&key.as_str()) {
                         poison(item, text);
                     }
                 }

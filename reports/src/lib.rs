@@ -12,14 +12,18 @@
 //! | show two runs side by side                      | [`comparison::Comparison`]                          |
 //! | fill the summary page of an automated job       | [`markdown::summary`]                               |
 //! | word a figure as the page does                  | [`format`](mod@format)                              |
+//! | choose an executor by it                        | [`advice::advise`]                                  |
+//! | predict times by the cost model                | [`cost::CostModel`]                                 |
 //! | show what `lab overhead` measured               | [`overhead::Overhead`]                              |
 #![forbid(unsafe_code)]
 #![warn(clippy::unwrap_used)]
 
+pub mod advice;
 mod cells;
 mod chart;
 mod columns;
 pub mod comparison;
+pub mod cost;
 pub mod csv;
 mod error;
 pub mod format;

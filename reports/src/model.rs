@@ -15,6 +15,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+pub use crate::cost::CostModel;
 pub use cause::{Cause, CauseKind, Switched};
 pub use estimate::Estimate;
 pub use evidence::Evidence;
@@ -69,6 +70,9 @@ pub struct Run {
     /// What threads share and processes do not, each with a switch.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub pathologies: Vec<Pathology>,
+    /// What executors cost on this machine; `None` where it was not measured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cost: Option<CostModel>,
     /// Findings: sentences about the figures; the first one is the headline.
     pub findings: Vec<Finding>,
     /// Combinations that were not measured, and why.

@@ -131,7 +131,7 @@ fn a_full_report_opens_with_every_chart_and_table() {
 #[test]
 fn an_empty_report_opens_and_says_what_is_missing() {
     let Some(opened) = show(&fixture::empty(), "empty", "") else { return };
-    for id in ["scaling-none", "overhead-none", "efficiency-none", "latency-none"] {
+    for id in ["scaling-none", "overhead-none", "efficiency-none", "cost-none", "latency-none"] {
         assert!(figure(&opened.dom, id).contains("class=\"missing\""), "{id}");
     }
 }

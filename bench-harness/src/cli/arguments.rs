@@ -7,6 +7,7 @@ use clap::{
     builder::{PossibleValue, PossibleValuesParser},
 };
 
+use super::advise::Ask;
 #[cfg(target_os = "linux")]
 use crate::peers::baselines::Baseline;
 use crate::{
@@ -72,6 +73,20 @@ pub(super) enum Command {
         quick: bool,
         #[command(flatten)]
         where_to: WhereTo,
+    },
+    /// Fit the cost model of this machine: what a pool, a batch, a task and a byte cost on each executor, and from which work on
+    /// it is worth it; `advise` answers from it. The part of `bench` about it.
+    Cost {
+        /// Use fewer samples, and pools with one worker for each core only.
+        #[arg(long)]
+        quick: bool,
+        #[command(flatten)]
+        where_to: WhereTo,
+    },
+    /// Say which executor and how many workers to take for your tasks, and what that buys, by the cost model of this machine.
+    Advise {
+        #[command(flatten)]
+        ask: Ask,
     },
     /// Run one workload on one executor, with your own input; the answers go to standard output.
     Run,
@@ -171,6 +186,9 @@ pub(super) enum Command {
     /// Internal: takes one measurement of one executor, peer or baseline; its description comes as JSON on standard input.
     #[command(hide = true)]
     Probe,
+    /// Internal: takes one block of the cost model; its description comes as JSON on standard input.
+    #[command(hide = true)]
+    CostSample,
     /// Internal: peer process of a baseline measurement.
     #[cfg(target_os = "linux")]
     #[command(hide = true)]

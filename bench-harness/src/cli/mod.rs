@@ -1,5 +1,6 @@
 //! The commands of the lab.
 
+mod advise;
 mod arguments;
 mod exit;
 mod job;
@@ -25,7 +26,7 @@ use crate::{
     cell::CellSpec,
     compare,
     error::LabError,
-    experiments::{self, overhead::Probe, stress},
+    experiments::{self, cost::CostProbe, overhead::Probe, stress},
     machine, place,
     registry::Registry,
     runner::child,
@@ -41,6 +42,8 @@ pub(crate) fn run(registry: &Registry) -> Result<ExitCode, LabError> {
         Command::Breakeven { quick, where_to } => {
             job::part(registry, "breakeven", experiments::BREAK_EVEN, quick, &where_to)
         }
+        Command::Cost { quick, where_to } => job::part(registry, "cost", experiments::COST, quick, &where_to),
+        Command::Advise { ask } => advise::answer(&ask),
         Command::Sweep { workload, executors, workers, reps, quick, paths, where_to } => {
             let Some(options) = options_of("sweep") else { return Ok(ExitCode::FAILURE) };
             let workload = &*workload;
@@ -95,6 +98,11 @@ pub(crate) fn run(registry: &Registry) -> Result<ExitCode, LabError> {
             child::end_with_the_lab();
             let probe: Probe = read_json()?;
             print_json(&experiments::overhead::measure(&probe))
+        }
+        Command::CostSample => {
+            child::end_with_the_lab();
+            let probe: CostProbe = read_json()?;
+            print_json(&experiments::cost::measure(&probe))
         }
         #[cfg(target_os = "linux")]
         Command::Baseline { baseline } => {

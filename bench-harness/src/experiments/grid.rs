@@ -168,11 +168,17 @@ fn best(run: &Run, workload: &str) -> Option<Finding> {
             .filter_map(|cell| Some((cell, median(cell)?)))
             .min_by(|(_, a), (_, b)| a.total_cmp(b))
     };
-    let (cell, time) = fastest(None)?;
+    let (fastest_cell, _) = fastest(None)?;
+    let (cell, time) = simplest(fastest_cell, correct().filter_map(|cell| Some((cell, median(cell)?))));
     let took = cell.makespan_ns.as_ref().map_or_else(String::new, interval);
+    let tie = if cell.id == fastest_cell.id {
+        String::new()
+    } else {
+        format!("; {} with {} ties with it", fastest_cell.executor, workers(fastest_cell.workers))
+    };
     let mut tone = Tone::Neutral;
     let mut text = if cell.executor == Kind::Serial.name() {
-        format!("{workload}: no executor is faster than serial, {took}")
+        format!("{workload}: no executor is faster than serial, {took}{tie}")
     } else {
         let (workers, ratio) = (workers(cell.workers), serial / time);
         let possible = cell.workers.min(run.host.cores);
@@ -183,7 +189,7 @@ fn best(run: &Run, workload: &str) -> Option<Finding> {
             tone = Tone::Caution;
             against.push_str(&format!(", where {possible}x is the most there can be: the serial cell was disturbed"));
         }
-        format!("{workload}: fastest on {} with {workers} ({took}, {against})", cell.executor)
+        format!("{workload}: fastest on {} with {workers} ({took}, {against}{tie})", cell.executor)
     };
     if let (Some((_, thread)), Some((_, process))) = (fastest(Some(Kind::Thread)), fastest(Some(Kind::Process))) {
         text.push_str(&format!(
@@ -202,6 +208,16 @@ fn waits_alone(run: &Run, workload: &str) -> bool {
     let busy = |sample: &Sample| (sample.user_cpu_ns + sample.system_cpu_ns) as f64 / sample.makespan_ns.max(1) as f64;
     let shares: Vec<f64> = serial.iter().flat_map(|cell| &cell.samples).map(busy).collect();
     stats::median(&shares) < 0.8
+}
+
+/// The cell to recommend: of those that may be as fast as the fastest one, since their intervals overlap, the one with the
+/// fewest workers, and of equally many the serial executor or else the fastest.
+fn simplest<'a>(fastest: &'a Cell, cells: impl Iterator<Item = (&'a Cell, f64)>) -> (&'a Cell, f64) {
+    let own = fastest.makespan_ns.map_or((0.0, 0.0), |time| (time.median, time.high));
+    let ties = cells.filter(|(cell, _)| cell.makespan_ns.is_some_and(|time| time.low <= own.1));
+    let first = |(cell, time): &(&Cell, f64)| (cell.workers, cell.executor != Kind::Serial.name(), *time);
+    let order = |a: &(u32, bool, f64), b: &(u32, bool, f64)| (a.0, a.1).cmp(&(b.0, b.1)).then(a.2.total_cmp(&b.2));
+    ties.min_by(|a, b| order(&first(a), &first(b))).unwrap_or((fastest, own.0))
 }
 
 #[cfg(test)]
@@ -278,6 +294,38 @@ mod tests {
         judge(&mut stopped);
         assert_eq!(stopped[0].verdict, Verdict::NotMeasured);
         assert!(matches!(&stopped[1].verdict, Verdict::Failed { error } if error.contains("stopped")));
+    }
+
+    #[test]
+    fn of_what_ties_the_fewest_workers_are_best() {
+        let timed = |executor: &str, workers, median: f64, wide: f64| Cell {
+            id: format!("x/{executor}/w{workers}"),
+            workload: "x".to_owned(),
+            executor: executor.to_owned(),
+            workers,
+            makespan_ns: Some(Estimate { median, low: median - wide, high: median + wide, confidence: 0.97, n: 6 }),
+            verdict: Verdict::Correct,
+            ..Cell::default()
+        };
+        let best = |cells: &[Cell]| {
+            let mut run = Run { cells: cells.to_vec(), ..Run::default() };
+            run.host.cores = 2;
+            super::best(&run, "x").unwrap().text
+        };
+        let mut cells = vec![
+            timed("serial", 1, 30e6, 1e6),
+            timed("thread", 1, 29.5e6, 0.2e6),
+            timed("thread", 2, 15.4e6, 0.3e6),
+            timed("process", 2, 15.2e6, 0.3e6),
+            timed("rayon", 8, 15e6, 0.3e6),
+        ];
+        let text = best(&cells);
+        assert!(text.starts_with("x: fastest on process with 2 workers"), "{text}");
+        assert!(text.contains("rayon with 8 workers ties with it"), "{text}");
+        cells.truncate(2);
+        let text = best(&cells);
+        assert!(text.starts_with("x: no executor is faster than serial"), "{text}");
+        assert!(text.contains("thread with 1 worker ties with it"), "{text}");
     }
 
     #[test]

@@ -3,6 +3,7 @@
 pub(crate) mod bench;
 mod breakeven;
 mod causes;
+pub(crate) mod cost;
 mod experiment;
 mod findings;
 mod grid;
@@ -17,10 +18,13 @@ pub(crate) use experiment::Experiment;
 
 /// The experiments of the main job, in this order.
 pub(crate) static ALL: &[&dyn Experiment] =
-    &[&grid::Grid, &causes::Causes, &breakeven::BreakEven, &overhead::PerTask, &pathologies::IN_BENCH];
+    &[&grid::Grid, &causes::Causes, &breakeven::BreakEven, &cost::Cost, &overhead::PerTask, &pathologies::IN_BENCH];
 
 /// The experiment of `lab breakeven`.
 pub(crate) static BREAK_EVEN: &[&dyn Experiment] = &[&breakeven::BreakEven];
+
+/// The experiment of `lab cost`.
+pub(crate) static COST: &[&dyn Experiment] = &[&cost::Cost];
 
 /// The experiments of a sweep: those about a single workload.
 pub(crate) static SWEEP: &[&dyn Experiment] = &[&width::Width, &grid::Grid, &causes::Causes];

@@ -10,16 +10,24 @@ use crate::model::{Cell, Latency, Sample, Verdict};
 use crate::plot::{Axis, Ink, Plot, Shape, bounds, shorten};
 use crate::table::{Field, Table};
 
-/// A percentile: its name, and the function that reads it.
-type Percentile = (&'static str, fn(&Latency) -> u64);
+/// A percentile: its name, the share of tasks beyond it, and the function that reads it.
+type Percentile = (&'static str, f64, fn(&Latency) -> u64);
+
+/// A percentile with fewer tasks beyond it is that of a few chance events, or the slowest task itself.
+const BEYOND: f64 = 5.0;
+
+/// Whether so many tasks can tell a percentile. The slowest task is always one.
+fn carries(tasks: u64, share_beyond: f64) -> bool {
+    share_beyond == 0.0 || tasks as f64 * share_beyond >= BEYOND - 1e-9
+}
 
 /// The percentiles in their order.
 const PERCENTILES: [Percentile; 5] = [
-    ("p50", |latency| latency.p50_ns),
-    ("p90", |latency| latency.p90_ns),
-    ("p99", |latency| latency.p99_ns),
-    ("p99.9", |latency| latency.p999_ns),
-    ("max", |latency| latency.max_ns),
+    ("p50", 0.5, |latency| latency.p50_ns),
+    ("p90", 0.1, |latency| latency.p90_ns),
+    ("p99", 0.01, |latency| latency.p99_ns),
+    ("p99.9", 0.001, |latency| latency.p999_ns),
+    ("max", 0.0, |latency| latency.max_ns),
 ];
 
 /// The section.
@@ -28,7 +36,8 @@ pub(crate) static SECTION: SectionSpec = SectionSpec {
     title: "Latency",
     intro: "Each cell is represented by one of its samples: the one with the median makespan. The chart shows the \
                        worker count closest to the number of cores, and the largest worker count for workloads whose \
-                       tasks mostly wait; the tables have all of them.",
+                       tasks mostly wait; the tables have all of them. A percentile is left out where fewer than five tasks lie \
+            beyond it. All tasks are submitted at once, so that these times contain the wait for those before.",
     gallery,
 };
 
@@ -84,7 +93,7 @@ fn chart(context: &Context<'_>, group: &Group<'_>) -> Result<Chart, ReportError>
     let workload = group.cells.first().map(|cell| &cell.workload);
     let waits = context.run.inputs.iter().any(|input| Some(&input.workload) == workload && input.waits);
     let cells = drawn(group, context.run.host.cores, waits);
-    let values = cells.iter().flat_map(|(_, latency)| PERCENTILES.map(|(_, pick)| pick(latency) as f64));
+    let values = cells.iter().flat_map(|(_, latency)| PERCENTILES.map(|(_, _, pick)| pick(latency) as f64));
     let Some((low, high)) = bounds(values.filter(|value| *value > 0.0)) else {
         let why = why_nothing(context.run, &group.cells, "latencies of correct cells");
         return Ok(Chart {
@@ -93,7 +102,7 @@ fn chart(context: &Context<'_>, group: &Group<'_>) -> Result<Chart, ReportError>
             ..Chart::missing(&group.anchor, &group.title, why)
         });
     };
-    let ticks = PERCENTILES.iter().enumerate().map(|(index, (name, _))| (index as f64, (*name).to_owned())).collect();
+    let ticks = PERCENTILES.iter().enumerate().map(|(index, (name, ..))| (index as f64, (*name).to_owned())).collect();
     let plot = Plot {
         id: &group.anchor,
         title: &format!("Latency of single tasks of {}", group.title),
@@ -106,7 +115,8 @@ fn chart(context: &Context<'_>, group: &Group<'_>) -> Result<Chart, ReportError>
     let picture = plot.draw(|pen| {
         for (index, (cell, latency)) in cells.iter().enumerate() {
             let slot = context.palette.slot(&cell.executor);
-            let points = PERCENTILES.iter().enumerate().map(|(step, (name, pick))| {
+            let points = PERCENTILES.iter().enumerate().filter(|(_, (_, beyond, _))| carries(cell.tasks, *beyond));
+            let points = points.map(|(step, (name, _, pick))| {
                 let x = plot.x.beside(step as f64, index, cells.len());
                 ((x, pick(latency) as f64), *name)
             });
@@ -151,7 +161,10 @@ fn table(group: &Group<'_>) -> Table {
         let Some(latency) = &sample.latency else { continue };
         let mut row =
             vec![Field::text(&cell.executor), Field::text(cell.workers.to_string()), Field::verdict(&cell.verdict)];
-        row.extend(PERCENTILES.map(|(_, pick)| Field::text(format::duration(pick(latency) as f64))));
+        row.extend(PERCENTILES.map(|(_, beyond, pick)| match carries(cell.tasks, beyond) {
+            true => Field::text(format::duration(pick(latency) as f64)),
+            false => Field::none(),
+        }));
         row.push(Field::text(sample.block.to_string()));
         table.push(row);
     }
@@ -178,13 +191,19 @@ mod tests {
     }
 
     #[test]
+    fn a_percentile_needs_tasks_beyond_it() {
+        assert!(carries(10, 0.5) && carries(1, 0.0) && carries(500, 0.01));
+        assert!(!carries(9, 0.5) && !carries(200, 0.01) && !carries(4999, 0.001));
+    }
+
+    #[test]
     fn each_concurrent_executor_has_one_line_at_the_number_of_cores() {
         let run = fixture::run();
         let context = Context::new(&run);
         let gallery = gallery(&context).unwrap();
         assert_eq!(gallery.legend.len(), 5, "serial has nothing to wait for");
         let sha = &gallery.charts[0];
-        assert_eq!(sha.pictures[0].matches("class=\"hit\"").count(), 5 * 5);
+        assert_eq!(sha.pictures[0].matches("class=\"hit\"").count(), 5 * 3, "400 tasks do not carry a 99th percentile");
         assert!(sha.caption.starts_with("2 workers each"), "{}", sha.caption);
         assert_eq!(sha.table.as_ref().unwrap().rows.len(), 25);
         let fetch = &gallery.charts[1];

@@ -1,5 +1,6 @@
 //! The charts of the page: each section a gallery of charts, and each chart a picture with the table behind it.
 
+mod cost;
 mod efficiency;
 mod gallery;
 mod latency;
@@ -11,8 +12,14 @@ pub(crate) use gallery::{Chart, Context, Gallery, LegendEntry, SectionSpec, grou
 pub(crate) use latency::median_sample;
 
 /// The sections with charts, in the order of the page.
-pub(crate) static SECTIONS: &[&SectionSpec] =
-    &[&scaling::SECTION, &overhead::SECTION, &efficiency::SECTION, &pathologies::SECTION, &latency::SECTION];
+pub(crate) static SECTIONS: &[&SectionSpec] = &[
+    &scaling::SECTION,
+    &overhead::SECTION,
+    &efficiency::SECTION,
+    &cost::SECTION,
+    &pathologies::SECTION,
+    &latency::SECTION,
+];
 
 #[cfg(test)]
 mod tests {

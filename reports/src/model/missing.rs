@@ -75,6 +75,9 @@ pub enum NoCrossing {
     /// It is above all points.
     #[error("more than {}, the longest that was measured", duration(*.0))]
     Above(f64),
+    /// Nowhere among the points.
+    #[error("no crossing between {} and {}", duration(*.0), duration(*.1))]
+    Never(f64, f64),
     /// Only the upper end of its interval is known.
     #[error("at most {} (95% CI; its lower end is shorter than all that was measured)", duration(*.0))]
     AtMost(f64),

@@ -1,0 +1,213 @@
+//! The cost model: what each pool costs on this machine, fitted to batches over work, number of tasks, bytes and workers.
+//!
+//! A block measures every executor with every number of workers once, each in a process of its own. The model itself is
+//! [`reports::cost`]; what is measured is `design`, how is `probe`, and `fit` finds the terms.
+
+mod crossings;
+mod design;
+mod fit;
+mod probe;
+#[cfg(test)]
+mod tests;
+
+use std::time::Duration;
+
+use reports::{
+    cost::{CostModel, Term},
+    model::{Evidence, Finding, Reason, Run, Skipped, Tone},
+};
+use workloads::kernels;
+
+pub(crate) use self::probe::{CostProbe, measure};
+use self::{
+    design::{Shape, shapes},
+    fit::{Data, Drawn},
+    probe::CostBlock,
+};
+use super::{
+    experiment::{Experiment, Job},
+    words::{finding, interval},
+};
+use crate::{
+    error::LabError,
+    executors::Kind,
+    runner::{child, progress::Progress, schedule::interleave},
+};
+
+/// The longest that one block of one executor may take.
+const LIMIT: Duration = Duration::from_secs(90);
+
+/// An executor with a number of workers.
+type Pool = (Kind, u32);
+
+/// The cost model of this machine.
+pub(crate) struct Cost;
+
+fn pools(job: &Job<'_>) -> Vec<Pool> {
+    let mut workers = if job.settings.quick { vec![job.cores] } else { vec![1, job.cores, 2 * job.cores] };
+    workers.dedup();
+    Kind::pools().flat_map(|kind| workers.iter().map(move |workers| (kind, *workers)).collect::<Vec<_>>()).collect()
+}
+
+fn blocks(job: &Job<'_>) -> u32 {
+    // Six are the fewest whose range covers the median with 95%.
+    if job.settings.quick { 6 } else { 9 }
+}
+
+impl Experiment for Cost {
+    fn id(&self) -> &'static str {
+        "cost"
+    }
+
+    fn steps(&self, job: &Job<'_>) -> usize {
+        let checks = crossings::pools(job.cores).len();
+        (pools(job).len() + checks) * blocks(job) as usize
+    }
+
+    fn run(&self, job: &Job<'_>, progress: &mut Progress, run: &mut Run) -> Result<Vec<Skipped>, LabError> {
+        let speed = kernels::calibrate();
+        let shapes = shapes(speed);
+        let plan = pools(job);
+        let seed = job.settings.seed;
+        let mut bad = Vec::new();
+        let measured = take(&plan, |_| shapes.clone(), (blocks(job), seed), progress, &mut bad);
+        let drawn: Vec<(Pool, Drawn)> = plan
+            .iter()
+            .zip(&measured)
+            .filter_map(|(pool, blocks)| {
+                Some((*pool, fit::fit(&data(*pool, job.cores, &shapes, blocks), fit::DRAWS, seed)?))
+            })
+            .collect();
+        if drawn.is_empty() {
+            // Stopped before, or every block has failed.
+            return Ok(bad);
+        }
+        let mut found = crossings::find(&drawn, job.cores);
+        let beside = crossings::pools(job.cores);
+        let checked = take(
+            &beside,
+            |pool| crossings::shapes(&found, *pool, speed),
+            (blocks(job), seed.wrapping_add(1)),
+            progress,
+            &mut bad,
+        );
+        crossings::check(&mut found, &beside, &checked);
+        let fits = drawn.into_iter().map(|(_, drawn)| drawn.fit).collect();
+        run.cost = Some(CostModel { fits, break_even: found });
+        Ok(bad)
+    }
+
+    fn findings(&self, run: &Run) -> Vec<Finding> {
+        run.cost.as_ref().map(findings).unwrap_or_default()
+    }
+}
+
+/// The blocks of each pool, by number: a block that failed or was not reached is missing.
+type Measured = Vec<Vec<(u32, CostBlock)>>;
+
+/// Measures the blocks of all pools, each in a process of its own.
+fn take(
+    pools: &[Pool],
+    shapes: impl Fn(&Pool) -> Vec<Shape>,
+    (blocks, seed): (u32, u64),
+    progress: &mut Progress,
+    bad: &mut Vec<Skipped>,
+) -> Measured {
+    let mut measured: Measured = vec![Vec::new(); pools.len()];
+    let mut failed = vec![false; pools.len()];
+    for slot in interleave(pools.len(), blocks, seed) {
+        if progress.interrupted() {
+            break;
+        }
+        let (executor, workers) = pools[slot.cell];
+        progress.begin(&format!("cost of {executor} with {workers} workers"));
+        let shapes = shapes(&pools[slot.cell]);
+        // A pool that has failed once fails again, and may take its whole time limit to do so.
+        if !failed[slot.cell] && !shapes.is_empty() {
+            let probe = CostProbe { executor, workers, seed: seed ^ u64::from(slot.order), shapes };
+            match in_new_process(&probe) {
+                Ok(block) => measured[slot.cell].push((slot.block, block)),
+                Err(reason) => {
+                    failed[slot.cell] = true;
+                    let what = format!("cost of {executor} with {workers} workers");
+                    bad.push(Skipped { what, reason: reason.to_string() });
+                }
+            }
+        }
+        progress.step();
+    }
+    measured
+}
+
+fn in_new_process(probe: &CostProbe) -> Result<CostBlock, Reason> {
+    let input = serde_json::to_vec(probe).map_err(|error| error.to_string())?;
+    let output = child::run_lab("cost-sample", &input, LIMIT)?;
+    let answer: Result<CostBlock, Reason> =
+        serde_json::from_slice(&output).map_err(|error| format!("invalid output: {error}"))?;
+    answer
+}
+
+fn data((executor, workers): Pool, cores: u32, shapes: &[Shape], blocks: &[(u32, CostBlock)]) -> Data {
+    let row = |(shape, (work, wall)): (&Shape, &(f64, f64))| (shape.load(*work), *wall);
+    let memory: Vec<f64> = blocks.iter().filter_map(|(_, block)| block.memory.map(|bytes| bytes as f64)).collect();
+    Data {
+        executor: executor.name().to_owned(),
+        workers,
+        width: workers.min(cores),
+        held_out: shapes.iter().map(|shape| shape.held_out).collect(),
+        blocks: blocks.iter().map(|(_, block)| shapes.iter().zip(&block.times).map(row).collect()).collect(),
+        memory_per_worker: crate::stats::estimate(&memory).map(|bytes| (bytes.median / f64::from(workers)) as u64),
+    }
+}
+
+/// Whether fewer than nine of ten batches that were held out are predicted within 15%.
+fn is_poor(fit: &reports::cost::Fit) -> bool {
+    let (within, all) = fit.predicted_within(0.15);
+    10 * within < 9 * all
+}
+
+fn findings(model: &CostModel) -> Vec<Finding> {
+    use reports::format::percent;
+    let evidence = || Evidence::section("cost");
+    let mut findings = Vec::new();
+    for crossing in &model.break_even {
+        let text = match (&crossing.task_ns, &crossing.missing) {
+            (Some(task), _) => format!("{}, from {} of work a task on.", crossing.label(), interval(task)),
+            (None, Some(why)) => format!("{}: {why}.", crossing.label()),
+            (None, None) => continue,
+        };
+        let mut finding = finding(text, evidence(), Tone::Neutral);
+        if model.fits.iter().any(|fit| is_poor(fit) && [&crossing.executor, &crossing.against].contains(&&fit.executor))
+        {
+            finding.tone = Tone::Caution;
+            finding.note = "The cost model predicts poorly in this run: do not rely on it.".to_owned();
+        } else if crossing.agrees() == Some(false) {
+            finding.tone = Tone::Caution;
+            finding.note = "Measured directly beside it, the times say otherwise: rely on the measurement.".to_owned();
+        }
+        findings.push(finding);
+    }
+    for fit in &model.fits {
+        let (within, all) = fit.predicted_within(0.15);
+        if is_poor(fit) {
+            let text = format!(
+                "The cost model of {} with {} workers predicts only {within} of {all} batches that it has not seen within \
+                 15%: nine of ten residuals are up to {}.",
+                fit.executor,
+                fit.workers,
+                percent(fit.spread)
+            );
+            let mut finding = finding(text, evidence(), Tone::Caution);
+            finding.note = "Repeat the run on an idle machine.".to_owned();
+            findings.push(finding);
+        }
+    }
+    let unknown = |fit: &&reports::cost::Fit| {
+        fit.terms.iter().any(|fitted| fitted.term == Term::Task && fitted.refused.is_some())
+    };
+    for fit in model.fits.iter().filter(unknown) {
+        let text = format!("What a task costs on {} with {} workers cannot be told.", fit.executor, fit.workers);
+        findings.push(finding(text, evidence(), Tone::Caution));
+    }
+    findings
+}
