@@ -116,7 +116,7 @@ impl Lab {
     /// }
     ///
     /// fn main() -> std::process::ExitCode {
-    ///     Lab::empty().task("digits", digits, || (0..1000).collect::<Vec<_>>()).run()
+    ///     Lab::empty().task("digits", digits, || (0..1000).collect::<Vec<u64>>()).run()
     /// }
     /// ```
     #[must_use]
