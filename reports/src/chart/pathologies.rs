@@ -138,7 +138,7 @@ fn words(verdict: &PathologyVerdict) -> String {
         PathologyVerdict::ProcessesWin { gone: true } => "processes win; not without the cause".to_owned(),
         PathologyVerdict::ProcessesWin { gone: false } => "processes win".to_owned(),
         PathologyVerdict::ThreadsWin => "threads win".to_owned(),
-        PathologyVerdict::Tie => "no difference".to_owned(),
+        PathologyVerdict::Tie => "no difference shown".to_owned(),
         PathologyVerdict::NeedsCores { cores } => format!("needs {cores} cores"),
         PathologyVerdict::NotBuilt => "not built".to_owned(),
         PathologyVerdict::Wrong => "WRONG answers".to_owned(),
@@ -156,7 +156,7 @@ fn verdict(pathology: &Pathology) -> Field {
     };
     let detail = match &pathology.verdict {
         PathologyVerdict::Failed { error } => error.clone(),
-        PathologyVerdict::Tie if !pathology.is_control() => "these cores do not show it: it may need more".to_owned(),
+        PathologyVerdict::Tie if !pathology.is_control() => "too few cores, or a machine that was not quiet".to_owned(),
         _ => String::new(),
     };
     Field { main: words(&pathology.verdict), detail, icon, class }
@@ -227,7 +227,8 @@ mod tests {
         assert_eq!(gallery.charts[0].pictures[0].matches("class=\"hit\"").count(), marks);
         assert!(gallery.charts[0].pictures[0].contains("not built: see the table"));
         let html = gallery.charts[0].to_string();
-        for text in ["processes win; not without the cause", "no difference", "these cores do not show it", "not built"]
+        for text in
+            ["processes win; not without the cause", "no difference", "too few cores, or a machine", "not built"]
         {
             assert!(html.contains(text), "{text}");
         }

@@ -269,7 +269,8 @@ fn not_shown(pathologies: &[Pathology], cores: u32) -> Option<String> {
     let names: Vec<&str> =
         pathologies.iter().filter(|it| !it.is_control()).filter(is_even).map(|it| it.id.as_str()).collect();
     (!names.is_empty()).then(|| {
-        format!("Cannot be shown on the {cores} cores of this machine, and may need more: {}.", names.join(", "))
+        let why = format!("{cores} cores may be too few, or the machine was not quiet");
+        format!("No difference can be shown here ({why}): {}.", names.join(", "))
     })
 }
 

@@ -36,7 +36,7 @@ fn findings_name_what_processes_win_what_cannot_be_shown_and_the_controls() {
              With the cause turned off (no lock) it is 1.00x (96.9% CI 0.90x to 1.10x): the advantage is gone.",
             "Processes beat threads where title of open: 0.50x (96.9% CI 0.45x to 0.55x) the time of threads, with 2 workers. \
              With the cause turned off (kept) it is 1.00x (96.9% CI 0.90x to 1.10x): there is another cause as well.",
-            "Cannot be shown on the 2 cores of this machine, and may need more: arc, far.",
+            "No difference can be shown here (2 cores may be too few, or the machine was not quiet): arc, far.",
             "Of 2 controls, in which nothing is shared, threads tie or win in 2 (processes need up to 3.00x their time: title of \
              tiny)."
         ]
