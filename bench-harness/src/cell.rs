@@ -37,6 +37,9 @@ pub(crate) struct Measured {
     pub(crate) failed_tasks: u64,
     pub(crate) first_error: Option<String>,
     pub(crate) digest: String,
+    /// It is the second attempt, because other programs used the cores during the first.
+    #[serde(skip)]
+    pub(crate) is_repeated: bool,
 }
 
 /// Runs the cell once.
@@ -144,6 +147,7 @@ where
             failed_tasks,
             first_error,
             digest: digest.finish(),
+            is_repeated: false,
         };
         (measured, before)
     }

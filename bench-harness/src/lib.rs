@@ -13,6 +13,7 @@ mod date;
 mod error;
 mod executors;
 mod experiments;
+mod fitness;
 mod machine;
 mod noise;
 mod own_input;

@@ -272,7 +272,7 @@ fn a_small_sweep_writes_a_report_that_can_be_rendered_and_compared() {
 fn a_cell_that_is_named_twice_is_one_cell() {
     let arguments = ["sweep", "io_wait", "--executors", "thread,thread", "--workers", "2,2", "--reps", "1", "--quick"];
     let folder = tempfile::tempdir().unwrap();
-    let output = lab(folder.path(), &[&arguments[..], &["--format", "json"]].concat());
+    let output = lab(folder.path(), &[&arguments[..], &["--accept-unfit", "--format", "json"]].concat());
     assert!(output.status.success(), "{}", text(&output.stderr));
     let printed: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     assert!(printed["findings"][0]["text"].as_str().unwrap().contains("io_wait"), "{printed}");

@@ -18,7 +18,9 @@ fn lab(folder: &Path, arguments: &[&str]) -> Command {
 
 /// A sweep of one sample, with one thread beside serial.
 fn sweep(folder: &Path, workload: &str, more: &[&str]) -> Command {
-    let small = ["sweep", workload, "--quick", "--executors", "thread", "--workers", "1", "--reps", "1"];
+    // Other tests run beside this one.
+    let small =
+        ["sweep", workload, "--quick", "--executors", "thread", "--workers", "1", "--reps", "1", "--accept-unfit"];
     lab(folder, &[&small[..], more].concat())
 }
 
@@ -135,7 +137,8 @@ fn several_labs_at_once_make_the_input_once_and_each_has_its_run() {
 
 /// A sweep that does not end by itself, from when it measures.
 fn endless(folder: &Path, environment: &[(&str, &Path)]) -> (Child, BufReader<std::process::ChildStderr>) {
-    let arguments = ["sweep", "io_wait", "--quick", "--executors", "serial", "--reps", "40", "--out", "run"];
+    let arguments =
+        ["sweep", "io_wait", "--quick", "--executors", "serial", "--reps", "40", "--accept-unfit", "--out", "run"];
     let mut command = lab(folder, &arguments);
     command.envs(environment.iter().copied()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().unwrap();
@@ -282,7 +285,8 @@ fn list() -> tempfile::TempDir {
 fn any_program_is_swept_over_a_list_and_leaves_nothing_behind() {
     let folder = list();
     let command = ["--inputs", "list", "--output", "{}.copy", "--", "cp", "{}", "{}.copy"];
-    let small = ["sweep", "command", "--workers", "1,2", "--reps", "2", "--seed", "7", "--out", "run"];
+    let small =
+        ["sweep", "command", "--workers", "1,2", "--reps", "2", "--seed", "7", "--accept-unfit", "--out", "run"];
     let output = lab(folder.path(), &[&small[..], &command].concat()).env("TMPDIR", folder.path()).output().unwrap();
     assert!(output.status.success(), "{}", errors(&output));
     let run = reports::load(folder.path().join("run")).unwrap();
@@ -316,7 +320,7 @@ fn a_command_that_is_missing_fails_hangs_or_is_another_each_time_is_told_with_it
         hangs.contains("one: ") && hangs.contains("has not ended within 1 s") && hangs.contains("--timeout"),
         "{hangs}"
     );
-    let differs = ["--reps", "2", "--", "sh", "-c", "date +%N; head -c 8 /dev/urandom", "{}"];
+    let differs = ["--reps", "2", "--accept-unfit", "--", "sh", "-c", "date +%N; head -c 8 /dev/urandom", "{}"];
     let small = ["sweep", "command", "--executors", "thread", "--workers", "1", "--inputs", "list", "--out", "run"];
     let output = lab(folder.path(), &[&small[..], &differs].concat()).output().unwrap();
     assert!(output.status.code() == Some(5) && out(&output).contains("--ignore-stdout"), "{}", out(&output));
@@ -337,4 +341,34 @@ fn a_command_is_run_once_with_its_output_on_standard_output() {
             .unwrap();
         assert!(output.status.success() && out(&output) == "one\ntwo\nthree\n", "{}{}", out(&output), errors(&output));
     }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn of_a_machine_whose_cores_others_use_it_says_nothing() {
+    struct Spins(Vec<Child>);
+    impl Drop for Spins {
+        fn drop(&mut self) {
+            for child in &mut self.0 {
+                let _ = child.kill().and_then(|()| child.wait());
+            }
+        }
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let cores = std::thread::available_parallelism().unwrap().get();
+    let spin = |_| Command::new("sh").args(["-c", "while :; do :; done"]).spawn().unwrap();
+    let _spins = Spins((0..cores).map(spin).collect());
+    let arguments =
+        ["sweep", "spin", "--quick", "--executors", "thread", "--workers", "1", "--reps", "3", "--out", "run"];
+    let output = lab(folder.path(), &arguments).output().unwrap();
+    assert!(output.status.success(), "{}", errors(&output));
+    let run = reports::load(folder.path().join("run")).unwrap();
+    assert!(!run.unfit().is_empty(), "{:?}", run.fitness);
+    assert!(
+        run.findings[0].text.contains("cannot be said") && run.findings[0].note.contains("other programs"),
+        "{run:?}"
+    );
+    assert!(!out(&output).contains("fastest") && !out(&output).contains("than serial"), "{}", out(&output));
+    // What was measured is kept.
+    assert!(run.cells.iter().all(|cell| cell.samples.len() == 3), "{run:?}");
 }

@@ -2,7 +2,7 @@
 
 use crate::chart::{group_title, median_sample};
 use crate::format;
-use crate::model::{Run, Verdict};
+use crate::model::{Estimate, Fitness, Run, Verdict};
 use crate::table::{Field, Table};
 
 /// Every cell with its medians and its verdict.
@@ -103,10 +103,36 @@ pub(crate) fn machine(run: &Run) -> Table {
     fact("Lab", Field::text(&run.tool_version));
     fact("Revision", Field::code(run.revision.as_deref().unwrap_or("unknown: not built from a checkout")));
     fact("Fingerprint", Field::code(&host.fingerprint));
+    for (name, value) in run.fitness.iter().flat_map(fitness) {
+        fact(name, Field { class: "prose", ..Field::text(value) });
+    }
     for (name, value) in &host.facts {
         fact(name, Field { class: "prose", ..Field::text(value) });
     }
     table
+}
+
+/// What was seen of the machine's fitness, by name.
+fn fitness(seen: &Fitness) -> impl Iterator<Item = (&'static str, String)> {
+    let cores = |seen: Option<Estimate>| {
+        seen.map(|times| {
+            format!(
+                "{:.2} times the time of one alone ({:.2} to {:.2}, {} CI)",
+                times.median,
+                times.low,
+                times.high,
+                format::percent(times.confidence)
+            )
+        })
+    };
+    let facts = [
+        ("A spinning thread on each core, before", cores(seen.cores_before)),
+        ("A spinning thread on each core, after", cores(seen.cores_after)),
+        ("Smallest change that can be told", seen.smallest_effect.map(format::percent)),
+        ("Cores used by other programs (median)", seen.others.map(|cores| format!("{cores:.2}"))),
+        ("Samples taken again", Some(seen.repeated.to_string())),
+    ];
+    facts.into_iter().filter_map(|(name, value)| Some((name, value?)))
 }
 
 /// The inputs of the workloads; `None` when the run had none.

@@ -7,6 +7,7 @@
 mod cause;
 mod estimate;
 mod evidence;
+mod fitness;
 mod missing;
 mod pathology;
 mod warning;
@@ -19,6 +20,7 @@ pub use crate::cost::CostModel;
 pub use cause::{Cause, CauseKind, Switched};
 pub use estimate::Estimate;
 pub use evidence::Evidence;
+pub use fitness::{Fitness, Unfit};
 pub use missing::{NoCrossing, Reason, note_of};
 pub use pathology::{Pathology, PathologySample, PathologyVerdict};
 pub use warning::Warning;
@@ -54,6 +56,9 @@ pub struct Run {
     pub interrupted: bool,
     /// The machine.
     pub host: Host,
+    /// Whether it was fit to measure executors; `None` in runs of versions that did not look.
+    #[serde(default)]
+    pub fitness: Option<Fitness>,
     /// The inputs: one entry per workload, with a fingerprint of its input.
     pub inputs: Vec<Input>,
     /// Every cell of the grid, in the order of the plan.
@@ -80,6 +85,12 @@ pub struct Run {
 }
 
 impl Run {
+    /// Why the machine was not fit to measure executors; empty where it was.
+    #[must_use]
+    pub fn unfit(&self) -> &[Unfit] {
+        self.fitness.as_ref().map_or(&[], |fitness| &fitness.unfit)
+    }
+
     /// Fills fields from texts that runs of older versions have in their place.
     pub(crate) fn upgrade(&mut self) {
         for row in &mut self.overhead {
@@ -188,6 +199,9 @@ pub struct Sample {
     /// every few milliseconds while the cell ran once more, untimed, right after this sample, because reading it takes time from
     /// the tasks. `None` where that was not done, which is in all blocks but the first, and where the system does not report it.
     pub peak_pss_bytes: Option<u64>,
+    /// Whether it is the second attempt, because other programs used the cores during the first.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_repeated: bool,
     /// Tasks that ended in an error.
     pub failed_tasks: u64,
     /// Digest of the answers.

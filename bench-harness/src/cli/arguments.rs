@@ -208,6 +208,9 @@ pub(super) struct WhereTo {
     /// Seed of the order of measuring [default: from the clock].
     #[arg(long)]
     pub(super) seed: Option<u64>,
+    /// Say what was measured even if the machine is not fit to measure it: other programs use its cores, or its noise is too large.
+    #[arg(long)]
+    pub(super) accept_unfit: bool,
     /// Format in which the findings and the paths of both files are printed.
     #[arg(long, value_enum, default_value_t = Format::Text)]
     pub(super) format: Format,

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use reports::model::{Run, SCHEMA_VERSION, Skipped, Warning};
+use reports::model::{Crossing, NoCrossing, Run, SCHEMA_VERSION, Skipped, Warning};
 use workloads::{JobSize, kernels};
 
 use super::{
@@ -13,7 +13,7 @@ use super::{
 use crate::{
     date::rfc3339,
     error::LabError,
-    machine,
+    fitness, machine,
     plan::{Chosen, Plan, Size},
     runner::progress::Progress,
     stats::nanos,
@@ -57,6 +57,7 @@ pub(crate) fn run(settings: &Settings<'_>, experiments: &[&dyn Experiment]) -> R
         skipped: std::mem::take(&mut plan.skipped),
         ..Run::default()
     };
+    run.fitness = Some(fitness::before(run.host.cores, size.repetitions));
     let job = Job { settings, plan: &plan, repetitions: size.repetitions, cores: run.host.cores };
     let steps: usize = experiments.iter().map(|experiment| experiment.steps(&job)).sum();
     let mut progress = Progress::new(steps as u64)?;
@@ -66,15 +67,29 @@ pub(crate) fn run(settings: &Settings<'_>, experiments: &[&dyn Experiment]) -> R
     }
     run.interrupted = progress.interrupted();
     progress.end();
+    if let Some(looked) = &mut run.fitness {
+        fitness::after(looked, &progress.sampler.others, progress.sampler.repeated);
+    }
+    let says_nothing = !settings.accept_unfit && !run.unfit().is_empty();
+    if says_nothing {
+        // No break-even is to be read from such a run, in whatever form it is shown.
+        run.crossings.iter_mut().for_each(withhold);
+    }
     drop(beside);
     let change = 100.0 * (kernels::calibrate() / speed - 1.0);
     if change.abs() > 5.0 {
         run.host.warnings.push(Warning::OtherSpeed { percent: change });
     }
     run.elapsed_ns = nanos(start.elapsed());
-    run.findings = findings::of(&run, experiments, &bad);
+    run.findings = findings::of(&run, if says_nothing { &[] } else { experiments }, &bad);
     run.skipped.extend(bad.into_iter().flat_map(|(_, bad)| bad));
     Ok(run)
+}
+
+/// Takes the figures out of a crossing.
+fn withhold(crossing: &mut Crossing) {
+    (crossing.task_ns, crossing.efficiency, crossing.missing) = (None, None, Some(NoCrossing::Unfit));
+    crossing.note = NoCrossing::Unfit.to_string();
 }
 
 /// How much is measured, as the user asks for it.

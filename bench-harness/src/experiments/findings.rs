@@ -8,7 +8,7 @@ use super::{experiment::Experiment, words::finding};
 const HEADLINE: &str = "efficiency";
 
 /// All findings of a run; failures come first. `bad_samples` are the samples of each experiment that no figure
-/// includes.
+/// includes. Without any experiment nothing is said of figures.
 pub(super) fn of(run: &Run, experiments: &[&dyn Experiment], bad_samples: &[(&str, Vec<Skipped>)]) -> Vec<Finding> {
     let mut findings = Vec::new();
     findings.extend(bad(run, |verdict| match verdict {
@@ -25,9 +25,13 @@ pub(super) fn of(run: &Run, experiments: &[&dyn Experiment], bad_samples: &[(&st
             finding(text, Evidence::section(experiment), Tone::Wrong)
         }));
     }
+    let says_nothing = experiments.is_empty();
+    let unfit = unfit(run, says_nothing);
+    findings.extend(unfit.clone().filter(|_| says_nothing));
     let leads = |experiment: &&&dyn Experiment| experiment.id() == HEADLINE;
     let others = experiments.iter().filter(|experiment| !leads(experiment));
     findings.extend(experiments.iter().filter(leads).chain(others).flat_map(|experiment| experiment.findings(run)));
+    findings.extend(unfit.filter(|_| !says_nothing));
     findings.extend(
         run.host
             .warnings
@@ -52,6 +56,25 @@ pub(super) fn of(run: &Run, experiments: &[&dyn Experiment], bad_samples: &[(&st
     findings
 }
 
+/// That the machine was not fit, why, and the cure.
+fn unfit(run: &Run, says_nothing: bool) -> Option<Finding> {
+    let reasons: Vec<String> = run.unfit().iter().map(ToString::to_string).collect();
+    let (text, more) = if says_nothing {
+        (
+            "Which executor is best, and from which task duration on, cannot be said: the machine was not fit to measure it.",
+            "; --accept-unfit says what was measured all the same",
+        )
+    } else {
+        ("The machine was not fit to measure executors: its figures may be far off.", "")
+    };
+    let note = format!(
+        "On this machine {}. Stop what else is running, or use a machine of your own, and repeat the run{more}.",
+        reasons.join("; ")
+    );
+    let finding = finding(text.to_owned(), Evidence::section("machine"), Tone::Caution);
+    (!reasons.is_empty()).then_some(Finding { note, ..finding })
+}
+
 /// One finding for all bad cells of a kind, with the text of the first; the report lists each of them in full.
 fn bad(run: &Run, what: impl Fn(&Verdict) -> Option<String>) -> Option<Finding> {
     const LONGEST: usize = 320;
@@ -71,7 +94,7 @@ fn bad(run: &Run, what: impl Fn(&Verdict) -> Option<String>) -> Option<Finding> 
 
 #[cfg(test)]
 mod tests {
-    use reports::model::{Cell, Crossing, EfficiencyCurve, Estimate, NoCrossing, Warning};
+    use reports::model::{Cell, Crossing, EfficiencyCurve, Estimate, Fitness, NoCrossing, Unfit, Warning};
 
     use super::{super::ALL, *};
 
@@ -171,6 +194,20 @@ mod tests {
         for certain in [Ok(2e6), Err(NoCrossing::Above(2e6)), Err(NoCrossing::Below(500.0))] {
             assert_eq!(note(&busy, true, certain), "");
         }
+    }
+
+    #[test]
+    fn of_a_machine_that_is_not_fit_nothing_is_said_unless_that_is_accepted() {
+        let mut run = run(vec![cell("spin", "serial", Verdict::Correct)]);
+        run.crossings = vec![crossing("thread-vs-process", Ok(2e6))];
+        run.fitness = Some(Fitness { unfit: vec![Unfit::Others(0.98)], ..Fitness::default() });
+        let silent = of(&run, &[], &[]);
+        assert!(silent[0].text.contains("cannot be said"), "{silent:?}");
+        assert!(silent[0].note.contains("other programs used 1.0 cores") && silent[0].note.contains("--accept-unfit"));
+        assert!(silent.iter().all(|finding| !finding.text.contains("2.00 ms")), "{silent:?}");
+        let accepted = of(&run, ALL, &[]);
+        assert!(accepted[0].text.contains("2.00 ms"), "{accepted:?}");
+        assert!(accepted.iter().any(|finding| finding.text.contains("was not fit")), "{accepted:?}");
     }
 
     #[test]

@@ -45,7 +45,7 @@ impl Experiment for Grid {
             let (cell, spec) = (&mut cells[slot.cell], &planned[slot.cell]);
             // A cell that has failed once fails again, and may take its whole time limit to do so.
             if !matches!(cell.verdict, Verdict::Failed { .. }) {
-                add_sample(cell, slot, child::sample(spec));
+                add_sample(cell, slot, progress.sampler.sample(spec));
             }
             progress.step();
             // Once per cell: memory hardly differs from sample to sample, and measuring it takes a run of its own.
@@ -111,6 +111,7 @@ fn add_sample(cell: &mut Cell, slot: Slot, measured: Result<Measured, String>) {
         cpu_pressure_ns: counters.cpu_pressure_ns,
         stolen_ns: counters.stolen_ns,
         peak_pss_bytes: None,
+        is_repeated: measured.is_repeated,
         failed_tasks: measured.failed_tasks,
         digest: measured.digest,
     });
@@ -249,6 +250,7 @@ mod tests {
                 failed_tasks: 0,
                 first_error: None,
                 digest: digest.to_owned(),
+                is_repeated: false,
             };
             add_sample(&mut cell, Slot { block: 0, order: 0, cell: 0 }, Ok(measured));
             cell
@@ -276,6 +278,7 @@ mod tests {
                 failed_tasks,
                 first_error: (failed_tasks > 0).then(|| "it is gone".to_owned()),
                 digest: "a".to_owned(),
+                is_repeated: false,
             };
             add_sample(&mut cell, Slot { block: 0, order: 0, cell: 0 }, Ok(measured));
             cell

@@ -4,4 +4,5 @@ pub(crate) mod child;
 pub(crate) mod counters;
 pub(crate) mod process_tree;
 pub(crate) mod progress;
+pub(crate) mod sampler;
 pub(crate) mod schedule;

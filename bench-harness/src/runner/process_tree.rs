@@ -12,6 +12,16 @@ pub(crate) fn parent_of(process: &Path) -> Option<(String, u32)> {
     Some((fields.next()?.to_owned(), fields.next()?.parse().ok()?))
 }
 
+/// The living children of a process.
+pub(crate) fn children_of(parent: u32) -> Vec<u32> {
+    let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let pids = processes.filter_map(|entry| {
+        let pid = entry.file_name().to_str()?.parse().ok()?;
+        (parent_of(&entry.path())?.1 == parent).then_some(pid)
+    });
+    pids.collect()
+}
+
 /// Proportional set size of the process `root` and all its descendants now, or `None` where the system does not report it.
 pub(crate) fn memory(root: u32) -> Option<u64> {
     let mut sum = counters::proportional_memory_of(root)?;

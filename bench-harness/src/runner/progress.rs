@@ -11,7 +11,7 @@ use std::{
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::child;
+use super::{child, sampler::Sampler};
 use crate::{error::LabError, tell::tell};
 
 pub(crate) struct Progress {
@@ -21,6 +21,8 @@ pub(crate) struct Progress {
     start: Instant,
     told: u64,
     stop: Arc<AtomicBool>,
+    /// Takes the samples.
+    pub(crate) sampler: Sampler,
 }
 
 impl Progress {
@@ -40,7 +42,7 @@ impl Progress {
             let style = ProgressStyle::with_template("{bar:30} {pos}/{len} samples, {eta} left  {msg}");
             ProgressBar::new(total).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
         });
-        Ok(Self { bar, total, done: 0, start: Instant::now(), told: 0, stop })
+        Ok(Self { bar, total, done: 0, start: Instant::now(), told: 0, stop, sampler: Sampler::new(total) })
     }
 
     /// Whether the user has asked for an early end.

@@ -87,6 +87,9 @@ pub enum NoCrossing {
     /// Neither end is known.
     #[error("too uncertain to say")]
     Unknown,
+    /// The machine was not fit to measure it.
+    #[error("the machine was not fit to measure it")]
+    Unfit,
 }
 
 #[cfg(test)]
