@@ -150,6 +150,7 @@ pub(super) fn pathologies(registry: &Registry, causes: Causes, where_to: &WhereT
         executors: vec![Kind::Thread, Kind::Process],
         workers: workers.into_iter().collect(),
         repetitions: reps,
+        accept_unfit: where_to.accept_unfit,
         own: None,
         id: String::new(),
         started: Duration::ZERO,
