@@ -17,7 +17,7 @@ use workloads::kernels::{self, Spin, SpinTasks};
 use crate::{
     cell::CellSpec,
     executors::Kind,
-    runner::{child, counters},
+    runner::{child, counters, usage},
     stats::{self, nanos},
     work::Work,
 };
@@ -159,13 +159,13 @@ pub(crate) struct Watch {
 
 impl Watch {
     pub(crate) fn begin() -> Self {
-        Self { start: Instant::now(), before: counters::used_by_all_and_own() }
+        Self { start: Instant::now(), before: usage::used_by_all_and_own() }
     }
 
     /// Cores that others have used since then. `None` where the system does not tell, or the time was too short for its clock.
     pub(crate) fn others(&self) -> Option<f64> {
         let elapsed = nanos(self.start.elapsed());
-        let ((all, own), (all_before, own_before)) = (counters::used_by_all_and_own()?, self.before?);
+        let ((all, own), (all_before, own_before)) = (usage::used_by_all_and_own()?, self.before?);
         let (all, own) = (all - all_before.min(all), own - own_before.min(own));
         // The machine's time is in ticks: of each core, one may be missing or too much.
         (elapsed >= 20 * counters::nanos_per_tick()).then(|| all.saturating_sub(own) as f64 / elapsed as f64)
@@ -228,7 +228,7 @@ mod tests {
         other.wait().unwrap();
         // Other tests run beside this one in the same process, and other programs on the same machine, so only the sign of the
         // difference can be asked for: the child is this program's.
-        let (all, own_time) = counters::used_by_all_and_own().unwrap();
+        let (all, own_time) = usage::used_by_all_and_own().unwrap();
         assert!(own.is_finite() && own >= 0.0 && all >= own_time / 2, "{own} {all} {own_time}");
     }
 }

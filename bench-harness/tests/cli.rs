@@ -493,8 +493,7 @@ fn a_short_stress_finds_nothing_and_says_how_to_do_it_again() {
         let (out, err) = expect(0, &arguments);
         let again = format!("lab stress --seconds 2 --seed 5 --executor {executor} --patience 120\n");
         assert!(err.starts_with(&format!("seed 5\nreproduce: {again}")), "{executor}: {err}");
-        let outcome: serde_json::Value = serde_json::from_str(&out).unwrap();
-        let stressed = &outcome["executors"][0];
+        let stressed = &serde_json::from_str::<serde_json::Value>(&out).unwrap()["executors"][0];
         assert_eq!(stressed["executor"], executor);
         assert!(stressed["tasks"].as_u64() > Some(0) && stressed["results"].as_u64() > Some(0), "{out}");
     }

@@ -14,10 +14,7 @@ use reports::{
     model::Run,
 };
 
-use super::{
-    arguments::Format,
-    output::{print, print_json},
-};
+use super::output::{Format, print, print_json};
 use crate::{error::LabError, machine, place, stats::nanos};
 
 /// The arguments of the command.

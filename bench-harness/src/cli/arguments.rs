@@ -3,11 +3,14 @@
 use std::path::PathBuf;
 
 use clap::{
-    CommandFactory, Parser, Subcommand, ValueEnum,
+    CommandFactory, Parser, Subcommand,
     builder::{PossibleValue, PossibleValuesParser},
 };
 
-use super::advise::Ask;
+use super::{
+    advise::Ask,
+    output::{Format, TableFormat},
+};
 #[cfg(target_os = "linux")]
 use crate::peers::baselines::Baseline;
 use crate::{
@@ -214,19 +217,6 @@ pub(super) struct WhereTo {
     /// Format in which the findings and the paths of both files are printed.
     #[arg(long, value_enum, default_value_t = Format::Text)]
     pub(super) format: Format,
-}
-
-#[derive(Debug, Clone, Copy, ValueEnum)]
-pub(super) enum Format {
-    Text,
-    Json,
-}
-
-#[derive(Debug, Clone, Copy, ValueEnum)]
-pub(super) enum TableFormat {
-    Text,
-    Markdown,
-    Json,
 }
 
 /// The command line of a lab with these workloads.

@@ -10,9 +10,9 @@ use clap::{ArgMatches, ValueEnum};
 use reports::model::{Run, Tone, Verdict};
 
 use super::{
-    arguments::{Format, WhereTo},
+    arguments::WhereTo,
     exit::{fresh_seed, gave_wrong_answers},
-    output::{print, print_json},
+    output::{Format, print, print_json},
 };
 use crate::{
     error::{LabError, chain},

@@ -16,10 +16,10 @@ use std::{
 use clap::{ArgMatches, FromArgMatches};
 
 use self::{
-    arguments::{Cli, Command, Format, TableFormat},
+    arguments::{Cli, Command},
     exit::fresh_seed,
     job::Sweep,
-    output::{print, print_json, read_json},
+    output::{Format, TableFormat, print, print_json, read_json},
     overhead::Wanted,
 };
 use crate::{

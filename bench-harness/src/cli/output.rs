@@ -5,7 +5,24 @@ use std::{
     process::ExitCode,
 };
 
+use clap::ValueEnum;
+
 use crate::error::LabError;
+
+/// The format of what a command prints.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(super) enum Format {
+    Text,
+    Json,
+}
+
+/// The format of a table.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(super) enum TableFormat {
+    Text,
+    Markdown,
+    Json,
+}
 
 pub(super) fn read_json<T: serde::de::DeserializeOwned>() -> Result<T, LabError> {
     let mut text = String::new();

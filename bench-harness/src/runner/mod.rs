@@ -6,3 +6,4 @@ pub(crate) mod process_tree;
 pub(crate) mod progress;
 pub(crate) mod sampler;
 pub(crate) mod schedule;
+pub(crate) mod usage;

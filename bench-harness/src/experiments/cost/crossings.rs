@@ -6,9 +6,9 @@ use reports::{
 };
 
 use super::{
-    Measured, Pool,
     design::Shape,
     fit::{Drawn, quantile},
+    probe::{Measured, Pool},
 };
 use crate::{executors::Kind, stats};
 

@@ -22,7 +22,7 @@ pub(crate) use self::probe::{CostProbe, measure};
 use self::{
     design::{Shape, shapes},
     fit::{Data, Drawn},
-    probe::CostBlock,
+    probe::{CostBlock, Measured, Pool},
 };
 use super::{
     experiment::{Experiment, Job},
@@ -36,9 +36,6 @@ use crate::{
 
 /// The longest that one block of one executor may take.
 const LIMIT: Duration = Duration::from_secs(90);
-
-/// An executor with a number of workers.
-type Pool = (Kind, u32);
 
 /// The cost model of this machine.
 pub(crate) struct Cost;
@@ -101,9 +98,6 @@ impl Experiment for Cost {
         run.cost.as_ref().map(findings).unwrap_or_default()
     }
 }
-
-/// The blocks of each pool, by number: a block that failed or was not reached is missing.
-type Measured = Vec<Vec<(u32, CostBlock)>>;
 
 /// Measures the blocks of all pools, each in a process of its own.
 fn take(

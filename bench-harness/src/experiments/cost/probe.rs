@@ -35,6 +35,12 @@ pub(crate) struct CostBlock {
     pub(crate) memory: Option<u64>,
 }
 
+/// An executor with a number of workers.
+pub(super) type Pool = (Kind, u32);
+
+/// The blocks of each pool, by number: a block that failed or was not reached is missing.
+pub(super) type Measured = Vec<Vec<(u32, CostBlock)>>;
+
 /// Takes the measurements in this process.
 pub(crate) fn measure(probe: &CostProbe) -> Result<CostBlock, Reason> {
     let before = process_tree::memory(std::process::id());
