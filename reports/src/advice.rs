@@ -60,6 +60,8 @@ pub struct Advice {
     pub changes: Vec<String>,
     /// How the question lies outside of what was measured; the answer is an extrapolation then.
     pub outside: Vec<String>,
+    /// The models that predict poorly what they have not seen; the answer is not to be relied on then.
+    pub poor: Vec<String>,
     /// The line that builds it.
     pub code: String,
 }
@@ -75,6 +77,7 @@ pub fn advise(model: &CostModel, question: &Question) -> Option<Advice> {
         because,
         changes,
         outside: outside(model, question),
+        poor: poor(model, &choices),
         best,
         choices,
     })
@@ -259,6 +262,19 @@ fn outside(model: &CostModel, question: &Question) -> Vec<String> {
     found
 }
 
+/// Of the executors to choose from, those whose model predicts poorly.
+fn poor(model: &CostModel, choices: &[Choice]) -> Vec<String> {
+    let is_choice = |fit: &&Fit| choices.iter().any(|choice| choice.executor == fit.executor);
+    let told = model.fits.iter().filter(|fit| fit.is_poor()).filter(is_choice).map(|fit| {
+        let (within, all) = fit.predicted_within(0.15);
+        format!(
+            "{} with {} workers: of the batches that the model has not seen it predicts {within} of {all} within 15%",
+            fit.executor, fit.workers
+        )
+    });
+    told.collect()
+}
+
 fn code(best: &Choice) -> String {
     match best.executor.as_str() {
         "thread" => format!("let pool = executor_core::ThreadPoolExecutor::new({})?;", best.workers),
@@ -305,6 +321,9 @@ impl Advice {
         }
         for outside in &self.outside {
             text.push_str(&format!("CAUTION  outside of what was measured: {outside}\n"));
+        }
+        for poor in &self.poor {
+            text.push_str(&format!("CAUTION  do not rely on it: {poor}\n"));
         }
         text
     }
@@ -361,5 +380,18 @@ mod tests {
         let text = ask(&Question { payload: 1 << 40, ..question(1e6, 10) }).to_text();
         assert!(text.contains("CAUTION  outside of what was measured: arguments of 1.00 TiB"), "{text}");
         assert!(advise(&CostModel::default(), &question(1.0, 1)).is_none());
+    }
+
+    #[test]
+    fn an_answer_from_a_model_that_predicts_poorly_says_so() {
+        let mut model = fixture::run().cost.unwrap();
+        assert!(advise(&model, &question(1e6, 10)).unwrap().poor.is_empty());
+        let fit = model.fits.iter_mut().find(|fit| fit.executor == "thread").unwrap();
+        let points = fit.points.iter_mut().filter(|point| point.held_out);
+        points.for_each(|point| point.predicted_ns = 2.0 * point.measured_ns.median);
+        let text = advise(&model, &question(1e6, 10)).unwrap().to_text();
+        assert!(text.contains("CAUTION  do not rely on it: thread with"), "{text}");
+        // Threads are no choice where tasks crash.
+        assert!(advise(&model, &Question { crashes: true, ..question(1e6, 10) }).unwrap().poor.is_empty());
     }
 }

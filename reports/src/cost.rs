@@ -201,6 +201,13 @@ impl Fit {
         let held = || self.points.iter().filter(|point| point.held_out);
         (held().filter(|point| point.residual().abs() <= share).count(), held().count())
     }
+
+    /// Whether fewer than nine of ten held-out points are predicted within 15%.
+    #[must_use]
+    pub fn is_poor(&self) -> bool {
+        let (within, all) = self.predicted_within(0.15);
+        10 * within < 9 * all
+    }
 }
 
 /// A crossing of the times of two executors over the work of a task.

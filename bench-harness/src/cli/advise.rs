@@ -112,6 +112,9 @@ pub(super) fn answer(ask: &Ask) -> Result<ExitCode, LabError> {
                 "by       the run {} on {}, {} cores\n",
                 run.id, run.host.cpu_model, run.host.cores
             ));
+            for why in run.unfit() {
+                text.push_str(&format!("CAUTION  do not rely on it: at that run {why}\n"));
+            }
             for warning in &run.host.warnings {
                 text.push_str(&format!("CAUTION  that run: {warning}\n"));
             }

@@ -82,18 +82,15 @@ fn never_the_same(serial: &Cell) -> Option<Finding> {
 fn sentence(run: &Run, serial: &Cell, cells: &[&Cell]) -> Option<Finding> {
     let fastest = *cells.iter().min_by(|a, b| median(a).total_cmp(&median(b)))?;
     let (place, best) = cells.iter().enumerate().find(|(_, cell)| ties(cell, fastest))?;
-    if ratios(best, fastest)?.median > NOISY {
+    let gain = speed_up(serial, best)?;
+    // One sample of each has no interval, and nothing can be told from it.
+    if ratios(best, fastest)?.median > NOISY || gain.confidence == 0.0 {
         return Some(cannot_tell(serial, best, fastest));
     }
-    let gain = speed_up(serial, best)?;
     let others = cells[place..].iter().filter(|cell| ties(cell, fastest)).count();
     let among = if others > 1 { format!(", the fewest of {others} that tie") } else { String::new() };
-    let gained = if gain.confidence == 0.0 {
-        format!("{:.2}x serial, too few samples for an interval", gain.median)
-    } else {
-        let percent = reports::format::percent(gain.confidence);
-        format!("{:.2}x serial ({percent} CI {:.2}x to {:.2}x)", gain.median, gain.low, gain.high)
-    };
+    let percent = reports::format::percent(gain.confidence);
+    let gained = format!("{:.2}x serial ({percent} CI {:.2}x to {:.2}x)", gain.median, gain.low, gain.high);
     let why = why_no_more(run, serial, best, place + 1 < cells.len());
     let text = format!(
         "{} on {}: {} are best{among}, {gained}; {why}.",
@@ -107,12 +104,16 @@ fn sentence(run: &Run, serial: &Cell, cells: &[&Cell]) -> Option<Finding> {
 
 /// The samples scatter too much.
 fn cannot_tell(serial: &Cell, fewest: &Cell, fastest: &Cell) -> Finding {
+    let others = if fewest.workers == fastest.workers {
+        String::new()
+    } else {
+        format!(", and {} may be as fast", workers(fewest.workers))
+    };
     let text = format!(
-        "{} on {}: these samples cannot tell how many workers are best: {} were fastest, and {} may be as fast.",
+        "{} on {}: these samples cannot tell how many workers are best: fastest with {}{others}.",
         serial.workload,
         fastest.executor,
         workers(fastest.workers),
-        workers(fewest.workers),
     );
     let evidence = Evidence::chart("scaling", &serial.workload);
     let note = "Take more of them (--reps), on a machine that does nothing else.".to_owned();
@@ -299,8 +300,19 @@ mod tests {
             cell(Kind::Thread, 2, &fast, 990.0),
         ];
         assert!(
-            text(cells, 2).contains("cannot tell how many workers are best: 2 workers were fastest, and 1 worker may")
+            text(cells, 2).contains("cannot tell how many workers are best: fastest with 2 workers, and 1 worker may")
         );
+    }
+
+    #[test]
+    fn one_sample_of_each_tells_nothing() {
+        let cells = vec![
+            cell(Kind::Serial, 1, &[1000.0], 990.0),
+            cell(Kind::Thread, 1, &[500.0], 990.0),
+            cell(Kind::Thread, 2, &[700.0], 990.0),
+        ];
+        let text = text(cells, 2);
+        assert!(text.ends_with("cannot tell how many workers are best: fastest with 1 worker."), "{text}");
     }
 
     #[test]

@@ -154,12 +154,6 @@ fn data((executor, workers): Pool, cores: u32, shapes: &[Shape], blocks: &[(u32,
     }
 }
 
-/// Whether fewer than nine of ten batches that were held out are predicted within 15%.
-fn is_poor(fit: &reports::cost::Fit) -> bool {
-    let (within, all) = fit.predicted_within(0.15);
-    10 * within < 9 * all
-}
-
 fn findings(model: &CostModel) -> Vec<Finding> {
     use reports::format::percent;
     let evidence = || Evidence::section("cost");
@@ -171,7 +165,10 @@ fn findings(model: &CostModel) -> Vec<Finding> {
             (None, None) => continue,
         };
         let mut finding = finding(text, evidence(), Tone::Neutral);
-        if model.fits.iter().any(|fit| is_poor(fit) && [&crossing.executor, &crossing.against].contains(&&fit.executor))
+        if model
+            .fits
+            .iter()
+            .any(|fit| fit.is_poor() && [&crossing.executor, &crossing.against].contains(&&fit.executor))
         {
             finding.tone = Tone::Caution;
             finding.note = "The cost model predicts poorly in this run: do not rely on it.".to_owned();
@@ -183,7 +180,7 @@ fn findings(model: &CostModel) -> Vec<Finding> {
     }
     for fit in &model.fits {
         let (within, all) = fit.predicted_within(0.15);
-        if is_poor(fit) {
+        if fit.is_poor() {
             let text = format!(
                 "The cost model of {} with {} workers predicts only {within} of {all} batches that it has not seen within \
                  15%: nine of ten residuals are up to {}.",
