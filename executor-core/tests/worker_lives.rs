@@ -35,6 +35,7 @@ on_every_kind_of_pool!(
     a_stopped_worker_costs_no_more_than_its_own_task,
     a_worker_that_is_stopped_before_it_is_ready_is_replaced,
     what_a_stopped_worker_has_not_begun_goes_to_others,
+    an_idle_worker_does_not_wait_in_the_reading_of_its_next_request,
     what_a_stopped_worker_has_not_begun_in_time_is_not_begun,
     a_worker_that_dies_costs_nothing_that_it_has_not_begun,
 );
@@ -391,6 +392,28 @@ fn what_a_stopped_worker_has_not_begun_goes_to_others(kind: Kind) {
         assert_eq!(result(first), Ok(9));
         assert_eq!(pool.stats().died, 0);
     }
+}
+
+/// What each thread of a process waits in: the first number of its line is that of the system call.
+fn system_calls(pid: u32) -> Vec<String> {
+    let threads = fs::read_dir(format!("/proc/{pid}/task")).unwrap();
+    let call = |thread: fs::DirEntry| fs::read_to_string(thread.path().join("syscall")).unwrap_or_default();
+    threads.map(|thread| call(thread.unwrap())).collect()
+}
+
+/// A stop and a request may come at the same time. A worker that waits in the reading has then read it, and stops with it.
+fn an_idle_worker_does_not_wait_in_the_reading_of_its_next_request(kind: Kind) {
+    // recvfrom and recvmsg; all but the oldest architectures have the latter numbers.
+    let reading = if cfg!(target_arch = "x86_64") { ["45 ", "47 "] } else { ["207 ", "212 "] };
+    let pool = quick_pool(kind.builder(), 1);
+    let pid = result(pool.submit(pid_of_worker, 0).unwrap()).unwrap();
+    until("a worker does not become idle", || {
+        let calls = system_calls(pid);
+        !calls.is_empty() && calls.iter().all(|call| !call.starts_with("running"))
+    });
+    let calls = system_calls(pid);
+    assert!(!calls.iter().any(|call| reading.iter().any(|number| call.starts_with(number))), "{calls:?}");
+    assert_squares(squares(&pool, 3));
 }
 
 /// Over a socket it cannot be taken back before the worker is dead, which is later than the task may wait.

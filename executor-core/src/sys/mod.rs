@@ -46,7 +46,7 @@ pub(crate) use limits::{forget_refused_allocations, install_out_of_memory_handle
 #[cfg(target_os = "linux")]
 pub(crate) use pages::populate;
 pub(crate) use parent::Parent;
-pub(crate) use poll::{is_for_a_moment, is_hung_up, is_readable, poll_until};
+pub(crate) use poll::{is_for_a_moment, is_hung_up, is_readable, poll_until, wait_until_readable};
 #[cfg(target_os = "linux")]
 pub(crate) use shared_memory::is_shared_memory;
 #[cfg(target_os = "linux")]

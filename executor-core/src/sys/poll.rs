@@ -59,6 +59,12 @@ fn poll_now(fd: BorrowedFd<'_>, events: PollFlags) -> io::Result<bool> {
     Ok(ready > 0)
 }
 
+/// Waits until `fd` has something to read, or its other side is gone. Where the system refuses to wait it returns at once.
+pub(crate) fn wait_until_readable(fd: BorrowedFd<'_>) {
+    let mut fds = [PollFd::from_borrowed_fd(fd, PollFlags::IN)];
+    let _ = rustix::io::retry_on_intr(|| poll(&mut fds, None));
+}
+
 /// Whether `fd` has something to read right now.
 pub(crate) fn is_readable(fd: BorrowedFd<'_>) -> bool {
     poll_now(fd, PollFlags::IN).unwrap_or(false)

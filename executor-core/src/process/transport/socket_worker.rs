@@ -73,6 +73,16 @@ impl SocketWorker {
         &self.socket
     }
 
+    /// Waits until there is something to be read, and reads nothing.
+    ///
+    /// A worker that is stopped where it waits has read nothing then, also if a request comes before the stop: the signal ends this
+    /// wait, and it stops before it goes on. A wait in the reading itself would take the request, which counts as begun, and stop.
+    fn wait_for_more(&self) {
+        if !self.incoming.has_frame() {
+            sys::wait_until_readable(self.socket.as_fd());
+        }
+    }
+
     /// Waits for the next frame; `None` when the parent is gone.
     pub(in crate::process) fn receive(&mut self) -> io::Result<Option<(u8, &[u8])>> {
         // Two looks at the buffer, because a borrow that is returned from inside the loop would live through all of it.
@@ -187,6 +197,7 @@ impl WorkerEnd for SocketTransport {
         let mut socket = self.socket.borrow_mut();
         let malformed = |Malformed| io::Error::from(ErrorKind::InvalidData);
         let kind = loop {
+            socket.wait_for_more();
             let kind = match socket.receive()? {
                 Some((frame::BYE, _)) => return Ok(None),
                 None => return Err(ErrorKind::UnexpectedEof.into()),
