@@ -54,7 +54,7 @@ fn residuals(context: &Context<'_>, model: &CostModel) -> Result<Chart, ReportEr
         id: "cost-residuals",
         title,
         desc: "One mark for each measured batch: by how much it took longer than the model says. Hollow marks were not fitted.",
-        size: (2080, 700),
+        size: (1040, 700),
         left: 124,
         x: Axis::log("time of the batch", [low, high], format::duration_tick),
         y: Axis::fixed("measured / model - 1", -MOST - 0.05, MOST + 0.05, ticks),
@@ -86,7 +86,7 @@ fn residuals(context: &Context<'_>, model: &CostModel) -> Result<Chart, ReportEr
         missing: String::new(),
         keys: keys(model),
         table: None,
-        wide: true,
+        wide: false,
     })
 }
 

@@ -33,7 +33,7 @@ fn gallery(context: &Context<'_>) -> Result<Gallery, ReportError> {
             missing: String::new(),
             keys: Vec::new(),
             table: Some(pathology_table(pathologies)),
-            wide: true,
+            wide: false,
         });
     }
     if !causes.is_empty() {
@@ -87,7 +87,7 @@ fn picture(pathologies: &[Pathology]) -> Result<Option<String>, ReportError> {
         title,
         desc: "One row per cause; a filled mark for the ratio with the cause, an empty one without it, and a bar for each interval. \
                The table below has all figures.",
-        size: (1080, ROW * count as u32 + 190),
+        size: (1040, ROW * count as u32 + 190),
         left: 440,
         x: Axis::log("time on processes / time on threads", [low.min(0.9), high.max(1.1)], |value| {
             format!("{}x", format::number(value))
