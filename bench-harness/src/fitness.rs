@@ -29,6 +29,9 @@ const MOST_EFFECT: f64 = 0.2;
 /// Others may use so much of a core. A sample during which they used more is taken again.
 const MOST_OTHERS: f64 = 0.25;
 
+/// Fewer samples have no interval.
+const FEWEST: u32 = 3;
+
 /// How long a thread spins for one look at a core.
 const SPIN: Duration = Duration::from_millis(5);
 const LOOKS: u32 = 7;
@@ -44,10 +47,11 @@ const DETECTS: f64 = 1.2533 * (1.96 + 0.8416);
 
 /// Looks at cores and noise before the samples, of which each figure of the run has `blocks`.
 pub(crate) fn before(cores: u32, blocks: u32) -> Fitness {
-    let noise = noise(cores);
+    // Of fewer samples no figure has an interval, and nothing is said that noise could make wrong.
+    let noise = if blocks < FEWEST { None } else { noise(cores) };
     Fitness {
         cores_before: cores_there(),
-        smallest_effect: noise.map(|sigma| DETECTS * sigma / f64::from(blocks.max(1)).sqrt()),
+        smallest_effect: noise.map(|sigma| DETECTS * sigma / f64::from(blocks).sqrt()),
         ..Fitness::default()
     }
 }
