@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use reports::model::{Crossing, NoCrossing, Run, SCHEMA_VERSION, Skipped, Warning};
+use reports::model::{NoCrossing, Run, SCHEMA_VERSION, Skipped, Warning};
 use workloads::{JobSize, kernels};
 
 use super::{
@@ -73,7 +73,7 @@ pub(crate) fn run(settings: &Settings<'_>, experiments: &[&dyn Experiment]) -> R
     let says_nothing = !settings.accept_unfit && !run.unfit().is_empty();
     if says_nothing {
         // No break-even is to be read from such a run, in whatever form it is shown.
-        run.crossings.iter_mut().for_each(withhold);
+        withhold(&mut run);
     }
     drop(beside);
     let change = 100.0 * (kernels::calibrate() / speed - 1.0);
@@ -86,10 +86,17 @@ pub(crate) fn run(settings: &Settings<'_>, experiments: &[&dyn Experiment]) -> R
     Ok(run)
 }
 
-/// Takes the figures out of a crossing.
-fn withhold(crossing: &mut Crossing) {
-    (crossing.task_ns, crossing.efficiency, crossing.missing) = (None, None, Some(NoCrossing::Unfit));
-    crossing.note = NoCrossing::Unfit.to_string();
+/// Takes the figures out of all crossings.
+fn withhold(run: &mut Run) {
+    for crossing in &mut run.crossings {
+        (crossing.task_ns, crossing.metg_ns, crossing.efficiency) = (None, None, None);
+        crossing.missing = Some(NoCrossing::Unfit);
+        crossing.note = NoCrossing::Unfit.to_string();
+    }
+    for break_even in run.cost.iter_mut().flat_map(|model| &mut model.break_even) {
+        (break_even.task_ns, break_even.missing) = (None, Some(NoCrossing::Unfit));
+        break_even.checks.clear();
+    }
 }
 
 /// How much is measured, as the user asks for it.
@@ -103,4 +110,46 @@ fn size(settings: &Settings<'_>, cores: u32) -> Size {
         size.repetitions = repetitions;
     }
     size
+}
+
+#[cfg(test)]
+mod tests {
+    use reports::{
+        cost::{BreakEven, CostModel},
+        model::{Crossing, Estimate},
+    };
+
+    use super::*;
+
+    #[test]
+    fn a_run_that_says_nothing_has_no_break_even_anywhere() {
+        let task_ns = Some(Estimate { median: 1e3, low: 1e3, high: 1e3, confidence: 0.95, n: 6 });
+        let crossing = Crossing {
+            id: "thread-50".to_owned(),
+            label: String::new(),
+            task_ns,
+            metg_ns: task_ns,
+            efficiency: Some(0.5),
+            note: String::new(),
+            missing: None,
+        };
+        let break_even = BreakEven {
+            executor: "process".to_owned(),
+            against: "thread".to_owned(),
+            workers: 2,
+            tasks: 1000,
+            bytes_in: 0,
+            cold: false,
+            factor: 1.0,
+            task_ns,
+            missing: None,
+            checks: Vec::new(),
+        };
+        let cost = CostModel { break_even: vec![break_even], ..CostModel::default() };
+        let mut run = Run { crossings: vec![crossing], cost: Some(cost), ..Run::default() };
+        withhold(&mut run);
+        let (crossing, break_even) = (&run.crossings[0], &run.cost.unwrap().break_even[0]);
+        assert!(crossing.task_ns.is_none() && crossing.metg_ns.is_none() && crossing.efficiency.is_none());
+        assert_eq!((break_even.task_ns, break_even.missing), (None, Some(NoCrossing::Unfit)));
+    }
 }
