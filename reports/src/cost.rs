@@ -246,6 +246,12 @@ pub struct Check {
 }
 
 impl BreakEven {
+    /// Takes its figures out, because of `why`.
+    pub fn withhold(&mut self, why: NoCrossing) {
+        (self.task_ns, self.missing) = (None, Some(why));
+        self.checks.clear();
+    }
+
     /// What is compared, in words.
     #[must_use]
     pub fn label(&self) -> String {
@@ -283,6 +289,22 @@ pub struct CostModel {
     pub break_even: Vec<BreakEven>,
 }
 
+impl CostModel {
+    /// Takes the figures out of the crossings of executors whose models predict poorly what they have not seen: such a model says
+    /// nothing of break-even, either.
+    pub fn withhold_poor(&mut self) {
+        let poor: Vec<&Fit> = self.fits.iter().filter(|fit| fit.is_poor()).collect();
+        for crossing in &mut self.break_even {
+            let is_of = |fit: &&Fit| {
+                fit.workers == crossing.workers && [&crossing.executor, &crossing.against].contains(&&fit.executor)
+            };
+            if poor.iter().any(is_of) {
+                crossing.withhold(NoCrossing::PoorModel);
+            }
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -297,6 +319,21 @@ mod tests {
         assert_eq!(amount(1.0, 2), 200.0, "of which a gain of 2 leaves one task's time");
         assert_eq!(amount(4.0, 2), 400.0);
         assert_eq!(amount(5.0, 2), 600.0);
+    }
+
+    #[test]
+    fn a_model_that_predicts_poorly_has_no_break_even() {
+        let mut model = crate::fixture::run().cost.unwrap();
+        let before = model.clone();
+        model.withhold_poor();
+        assert_eq!(model, before, "none is poor");
+        let is_of = |fit: &&mut Fit| fit.executor == "thread" && fit.workers == 2;
+        let points = model.fits.iter_mut().filter(is_of).flat_map(|fit| &mut fit.points);
+        points.filter(|point| point.held_out).for_each(|point| point.predicted_ns = 2.0 * point.measured_ns.median);
+        model.withhold_poor();
+        let missing: Vec<_> = model.break_even.iter().map(|it| (it.against.as_str(), it.missing)).collect();
+        assert_eq!(missing, [("serial", None), ("thread", Some(NoCrossing::PoorModel))]);
+        assert_eq!(model.break_even[0], before.break_even[0]);
     }
 
     #[test]

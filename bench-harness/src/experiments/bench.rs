@@ -94,8 +94,7 @@ fn withhold(run: &mut Run) {
         crossing.note = NoCrossing::Unfit.to_string();
     }
     for break_even in run.cost.iter_mut().flat_map(|model| &mut model.break_even) {
-        (break_even.task_ns, break_even.missing) = (None, Some(NoCrossing::Unfit));
-        break_even.checks.clear();
+        break_even.withhold(NoCrossing::Unfit);
     }
 }
 

@@ -33,7 +33,8 @@ pub enum CauseKind {
     PageFaults,
     /// Threads that sleep until another one wakes them: locks, queues, pipes.
     Waiting,
-    /// Threads that were ready to run and had no core, though there are enough for them: another program had it.
+    /// Threads that were ready to run and had no core, though there is one for each worker: another program had it, or one of the
+    /// threads that submit, collect and supervise.
     Queued,
     /// The host of a virtual machine took the cores.
     Stolen,

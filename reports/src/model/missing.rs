@@ -87,6 +87,9 @@ pub enum NoCrossing {
     /// Neither end is known.
     #[error("too uncertain to say")]
     Unknown,
+    /// The model that it would come from does not predict what it has not seen.
+    #[error("cannot be told: the cost model predicts poorly in this run")]
+    PoorModel,
     /// The machine was not fit to measure it.
     #[error("the machine was not fit to measure it")]
     Unfit,

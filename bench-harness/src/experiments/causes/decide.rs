@@ -116,7 +116,7 @@ fn evidence(kinds: &[CauseKind], slow: &PerTask, fast: &PerTask) -> String {
             against(|it| it.switches, short)
         ),
         CauseKind::Queued => format!(
-            "other programs had the cores (ready and without a core for {} of each task)",
+            "threads queued for a core, behind other programs or behind the lab's own threads (for {} of each task)",
             against(|it| it.queued, format::duration)
         ),
         CauseKind::Stolen => {

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use reports::{
     cost::{CostModel, Term},
-    model::{Evidence, Finding, Reason, Run, Skipped, Tone},
+    model::{Evidence, Finding, NoCrossing, Reason, Run, Skipped, Tone},
 };
 use workloads::kernels;
 
@@ -90,7 +90,9 @@ impl Experiment for Cost {
         );
         crossings::check(&mut found, &beside, &checked);
         let fits = drawn.into_iter().map(|(_, drawn)| drawn.fit).collect();
-        run.cost = Some(CostModel { fits, break_even: found });
+        let mut model = CostModel { fits, break_even: found };
+        model.withhold_poor();
+        run.cost = Some(model);
         Ok(bad)
     }
 
@@ -159,20 +161,17 @@ fn findings(model: &CostModel) -> Vec<Finding> {
     let evidence = || Evidence::section("cost");
     let mut findings = Vec::new();
     for crossing in &model.break_even {
+        // Said once below, of the model.
+        if crossing.missing == Some(NoCrossing::PoorModel) {
+            continue;
+        }
         let text = match (&crossing.task_ns, &crossing.missing) {
             (Some(task), _) => format!("{}, from {} of work a task on.", crossing.label(), interval(task)),
             (None, Some(why)) => format!("{}: {why}.", crossing.label()),
             (None, None) => continue,
         };
         let mut finding = finding(text, evidence(), Tone::Neutral);
-        if model
-            .fits
-            .iter()
-            .any(|fit| fit.is_poor() && [&crossing.executor, &crossing.against].contains(&&fit.executor))
-        {
-            finding.tone = Tone::Caution;
-            finding.note = "The cost model predicts poorly in this run: do not rely on it.".to_owned();
-        } else if crossing.agrees() == Some(false) {
+        if crossing.agrees() == Some(false) {
             finding.tone = Tone::Caution;
             finding.note = "Measured directly beside it, the times say otherwise: rely on the measurement.".to_owned();
         }
@@ -183,7 +182,7 @@ fn findings(model: &CostModel) -> Vec<Finding> {
         if fit.is_poor() {
             let text = format!(
                 "The cost model of {} with {} workers predicts only {within} of {all} batches that it has not seen within \
-                 15%: nine of ten residuals are up to {}.",
+                 15%: nine of ten residuals are up to {}. So nothing is said of its break-even.",
                 fit.executor,
                 fit.workers,
                 percent(fit.spread)

@@ -79,7 +79,7 @@ impl Pathologies {
         let cases = self.cases(job.settings.quick);
         let mut random = Random::new(job.settings.seed ^ 0xca5e);
         let mut all = Vec::new();
-        for place in interleave(cases.len(), job.repetitions, job.settings.seed ^ 0xca5e) {
+        for place in interleave(cases.len(), blocks(job), job.settings.seed ^ 0xca5e) {
             let variants = if cases[place.cell].switch.is_empty() { 2 } else { 4 };
             // The variants of one cause follow each other, because they are compared.
             for slot in interleave(variants, 1, random.next_u64()) {
@@ -90,6 +90,12 @@ impl Pathologies {
         }
         all
     }
+}
+
+/// At least so many that an interval reaches 95%, unless the user asks for fewer.
+fn blocks(job: &Job<'_>) -> u32 {
+    const FEWEST: u32 = 6;
+    job.settings.repetitions.unwrap_or(job.repetitions.max(FEWEST))
 }
 
 /// As many workers as there are cores: fewer share less, and with more they queue for cores.
