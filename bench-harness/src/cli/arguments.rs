@@ -39,7 +39,7 @@ pub(super) struct Cli {
 pub(super) enum Command {
     /// Measure all workloads on all executors, and write one HTML report: the main job.
     Bench {
-        /// Take about one minute instead of about five.
+        /// Take about three minutes instead of about ten.
         #[arg(long)]
         quick: bool,
         #[command(flatten)]
