@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fs};
 
 use reports::model::{Host, Warning};
 
-use crate::noise::Noise;
+use crate::{noise::Noise, runner::counters::ticks_of_all_cores};
 
 /// Inspects the machine. Facts that it does not provide are left out.
 pub(crate) fn inspect() -> Host {
@@ -90,19 +90,13 @@ fn pressure(text: &str) -> String {
         .map_or_else(String::new, |percent: f64| format!("{percent:.0}% of the last 10 s"))
 }
 
-/// Reads the first line of `/proc/stat`: user nice system idle iowait irq softirq steal.
+/// The share of all time since boot that the host of a virtual machine took, by `/proc/stat`.
 fn steal_percent(stat: &str) -> f64 {
-    let times: Vec<f64> = stat
-        .lines()
-        .next()
-        .unwrap_or_default()
-        .split_whitespace()
-        .skip(1)
-        .filter_map(|word| word.parse().ok())
-        .take(8)
-        .collect();
-    let total: f64 = times.iter().sum();
-    if total > 0.0 { 100.0 * times.get(7).copied().unwrap_or(0.0) / total } else { 0.0 }
+    let Some(ticks @ [.., steal]) = ticks_of_all_cores(stat) else { return 0.0 };
+    match ticks.iter().sum::<u64>() {
+        0 => 0.0,
+        total => 100.0 * steal as f64 / total as f64,
+    }
 }
 
 /// Revision of the sources that this lab was built from, with `-dirty` when they had changes; `None` where they were in no

@@ -60,7 +60,7 @@ pub(crate) fn of_tree(workers: &[u32]) -> Counters {
     let tree = workers.iter().copied().chain([std::process::id()]);
     sum.run_queue_delay_ns = tree.map(run_queue_delay_of).sum();
     sum.cpu_pressure_ns = pressure_ns(&read("/proc/pressure/cpu"));
-    sum.stolen_ns = stolen_ticks(&read("/proc/stat")).map(|stolen| stolen * ticks);
+    sum.stolen_ns = ticks_of_all_cores(&read("/proc/stat")).map(|[.., stolen]| stolen * ticks);
     sum
 }
 
@@ -87,9 +87,10 @@ fn pressure_ns(text: &str) -> Option<u64> {
     Some(total.split_whitespace().next()?.parse::<u64>().ok()? * 1000)
 }
 
-/// Reads the first line of `/proc/stat`: user nice system idle iowait irq softirq steal.
-fn stolen_ticks(text: &str) -> Option<u64> {
-    text.lines().next()?.strip_prefix("cpu ")?.split_whitespace().nth(7)?.parse().ok()
+/// What all cores together have done, in ticks: user, nice, system, idle, iowait, irq, softirq, steal. The first line of `/proc/stat`.
+pub(crate) fn ticks_of_all_cores(text: &str) -> Option<[u64; 8]> {
+    let times = text.lines().next()?.strip_prefix("cpu ")?.split_whitespace().take(8);
+    times.map(|time| time.parse().ok()).collect::<Option<Vec<u64>>>()?.try_into().ok()
 }
 
 #[cfg(target_os = "linux")]
@@ -216,8 +217,9 @@ mod tests {
         assert_eq!(stat_of("12 (short) S 1 2"), None);
         let pressure = "some avg10=0.10 avg60=0.00 avg300=0.00 total=1234\nfull avg10=0.00 total=5\n";
         assert_eq!((pressure_ns(pressure), pressure_ns("")), (Some(1_234_000), None));
-        assert_eq!(stolen_ticks("cpu  10 0 10 70 0 0 0 42 0 0\ncpu0 1 1\n"), Some(42));
-        assert_eq!((stolen_ticks("cpu  10 0"), stolen_ticks("")), (None, None));
+        let ticks = ticks_of_all_cores("cpu  10 0 10 70 0 0 0 42 0 0\ncpu0 1 1\n");
+        assert_eq!(ticks, Some([10, 0, 10, 70, 0, 0, 0, 42]));
+        assert_eq!((ticks_of_all_cores("cpu  10 0"), ticks_of_all_cores("")), (None, None));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! CPU time of the whole machine, and that of this program.
 
 use super::{
-    counters::{nanos_per_tick, of_this_process_tree, read},
+    counters::{nanos_per_tick, of_this_process_tree, read, ticks_of_all_cores},
     process_tree::children_of,
 };
 
@@ -16,14 +16,9 @@ pub(crate) fn used_by_all_and_own() -> Option<(u64, u64)> {
     Some((all, own.user_cpu_ns + own.system_cpu_ns + living.sum::<u64>() * ticks))
 }
 
-/// Reads the first line of `/proc/stat`: user nice system idle iowait irq softirq steal.
-fn used_ticks(text: &str) -> Option<u64> {
-    let times = text.lines().next()?.strip_prefix("cpu ")?.split_whitespace().take(7);
-    let times: Option<Vec<u64>> = times.map(|time| time.parse().ok()).collect();
-    match times?[..] {
-        [user, nice, system, _, _, irq, softirq] => Some(user + nice + system + irq + softirq),
-        _ => None,
-    }
+fn used_ticks(stat: &str) -> Option<u64> {
+    let [user, nice, system, _, _, irq, softirq, _] = ticks_of_all_cores(stat)?;
+    Some(user + nice + system + irq + softirq)
 }
 
 /// CPU time of a process and of those of its children that it has waited for, in ticks.
