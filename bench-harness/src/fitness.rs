@@ -6,6 +6,7 @@
 //! this program's, while a sample is taken.
 
 use std::{
+    ops::AddAssign,
     sync::Barrier,
     thread,
     time::{Duration, Instant},
@@ -56,10 +57,10 @@ pub(crate) fn before(cores: u32, blocks: u32) -> Fitness {
     }
 }
 
-/// Looks at the cores once more, and judges. `others` are the cores that other programs used during each sample.
-pub(crate) fn after(fitness: &mut Fitness, others: &[f64], repeated: u32) {
+/// Looks at the cores once more, and judges by what other programs used during all samples.
+pub(crate) fn after(fitness: &mut Fitness, others: Used, repeated: u32) {
     fitness.cores_after = cores_there();
-    fitness.others = (!others.is_empty()).then(|| stats::median(others));
+    fitness.others = others.cores();
     fitness.repeated = repeated;
     fitness.unfit = judge(fitness);
 }
@@ -166,19 +167,41 @@ impl Watch {
         Self { start: Instant::now(), before: usage::used_by_all_and_own() }
     }
 
-    /// Cores that others have used since then. `None` where the system does not tell, or the time was too short for its clock.
-    pub(crate) fn others(&self) -> Option<f64> {
-        let elapsed = nanos(self.start.elapsed());
+    /// What others have used since then. `None` where the system does not tell.
+    pub(crate) fn others(&self) -> Option<Used> {
+        let elapsed_ns = nanos(self.start.elapsed());
         let ((all, own), (all_before, own_before)) = (usage::used_by_all_and_own()?, self.before?);
-        let (all, own) = (all - all_before.min(all), own - own_before.min(own));
-        // The machine's time is in ticks: of each core, one may be missing or too much.
-        (elapsed >= 20 * counters::nanos_per_tick()).then(|| all.saturating_sub(own) as f64 / elapsed as f64)
+        let difference = |now: u64, before: u64| now as i64 - before as i64;
+        Some(Used { cpu_ns: difference(all, all_before) - difference(own, own_before), elapsed_ns })
     }
 }
 
-/// Whether a sample is to be taken again, because others used the cores meanwhile.
-pub(crate) fn is_disturbed(others: Option<f64>) -> bool {
-    others.is_some_and(|others| others > MOST_OTHERS)
+/// CPU time that other programs used meanwhile. Of a short time it may be negative, since the machine's own is in ticks.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub(crate) struct Used {
+    pub(crate) cpu_ns: i64,
+    pub(crate) elapsed_ns: u64,
+}
+
+impl Used {
+    /// In cores. `None` if the time was too short for the clock of the machine, of which each core may miss a tick or have one too
+    /// much.
+    pub(crate) fn cores(self) -> Option<f64> {
+        let is_long = self.elapsed_ns >= 20 * counters::nanos_per_tick();
+        is_long.then(|| self.cpu_ns.max(0) as f64 / self.elapsed_ns as f64)
+    }
+
+    /// Whether a sample is to be taken again, because others used the cores meanwhile.
+    pub(crate) fn disturbs(self) -> bool {
+        self.cores().is_some_and(|cores| cores > MOST_OTHERS)
+    }
+}
+
+impl AddAssign for Used {
+    fn add_assign(&mut self, more: Self) {
+        self.cpu_ns += more.cpu_ns;
+        self.elapsed_ns += more.elapsed_ns;
+    }
 }
 
 #[cfg(test)]
@@ -206,6 +229,17 @@ mod tests {
     }
 
     #[test]
+    fn samples_that_are_too_short_for_the_clock_tell_together() {
+        let tick = counters::nanos_per_tick();
+        let short = Used { cpu_ns: (9 * tick) as i64, elapsed_ns: 15 * tick };
+        let early = Used { cpu_ns: -(tick as i64), elapsed_ns: 15 * tick };
+        assert_eq!((short.cores(), short.disturbs(), early.cores()), (None, false, None));
+        let mut all = short;
+        all += early;
+        assert_eq!((all.cores(), all.disturbs()), (Some(8.0 / 30.0), true));
+    }
+
+    #[test]
     fn the_spread_of_normal_noise_is_its_standard_deviation() {
         // Sums of twelve uniform numbers are normal with a standard deviation of 1.
         let mut random = workloads::Random::new(5);
@@ -227,7 +261,7 @@ mod tests {
         // Its time counts once it has ended, and before.
         let mut other = std::process::Command::new("sh").args(["-c", "while :; do :; done"]).spawn().unwrap();
         spin(Duration::from_millis(300));
-        let own = watch.others().unwrap();
+        let own = watch.others().unwrap().cores().unwrap();
         other.kill().unwrap();
         other.wait().unwrap();
         // Other tests run beside this one in the same process, and other programs on the same machine, so only the sign of the

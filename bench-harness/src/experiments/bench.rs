@@ -68,7 +68,7 @@ pub(crate) fn run(settings: &Settings<'_>, experiments: &[&dyn Experiment]) -> R
     run.interrupted = progress.interrupted();
     progress.end();
     if let Some(looked) = &mut run.fitness {
-        fitness::after(looked, &progress.sampler.others, progress.sampler.repeated);
+        fitness::after(looked, progress.sampler.others, progress.sampler.repeated);
     }
     let says_nothing = !settings.accept_unfit && !run.unfit().is_empty();
     if says_nothing {

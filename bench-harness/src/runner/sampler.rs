@@ -3,7 +3,7 @@
 use super::child;
 use crate::{
     cell::{CellSpec, Measured},
-    fitness::{Watch, is_disturbed},
+    fitness::{Used, Watch},
 };
 
 /// Of all samples, so many may be taken again.
@@ -12,8 +12,8 @@ const MOST_REPEATED: f64 = 0.2;
 /// Takes the samples of a run.
 #[derive(Debug, Default)]
 pub(crate) struct Sampler {
-    /// Cores that other programs used during each sample, where the system tells.
-    pub(crate) others: Vec<f64>,
+    /// What other programs used during all samples, where the system tells.
+    pub(crate) others: Used,
     /// Number of samples that were taken again.
     pub(crate) repeated: u32,
     may_repeat: u32,
@@ -35,16 +35,16 @@ impl Sampler {
         })
     }
 
-    fn take(&mut self, mut once: impl FnMut() -> (Result<Measured, String>, Option<f64>)) -> Result<Measured, String> {
+    fn take(&mut self, mut once: impl FnMut() -> (Result<Measured, String>, Option<Used>)) -> Result<Measured, String> {
         let (mut measured, mut others) = once();
-        if measured.is_ok() && is_disturbed(others) && self.repeated < self.may_repeat {
+        if measured.is_ok() && others.is_some_and(Used::disturbs) && self.repeated < self.may_repeat {
             self.repeated += 1;
             (measured, others) = once();
             if let Ok(measured) = &mut measured {
                 measured.is_repeated = true;
             }
         }
-        self.others.extend(others);
+        self.others += others.unwrap_or_default();
         measured
     }
 }
@@ -70,8 +70,9 @@ mod tests {
     fn a_disturbed_sample_is_taken_again_and_marked_but_only_so_many() {
         let mut sampler = Sampler::new(10);
         let mut attempts = 0;
+        let second = |cores: f64| Used { cpu_ns: (cores * 1e9) as i64, elapsed_ns: 1_000_000_000 };
         let mut sample = |sampler: &mut Sampler, others: [f64; 2]| {
-            let mut attempt = others.into_iter();
+            let mut attempt = others.into_iter().map(second);
             sampler.take(|| {
                 attempts += 1;
                 (Ok(measured(attempts)), attempt.next())
@@ -84,13 +85,16 @@ mod tests {
         assert!(sample(&mut sampler, [1.0, 1.0]).unwrap().is_repeated);
         // Two of ten, and no more.
         assert!(!sample(&mut sampler, [1.0, 0.0]).unwrap().is_repeated);
-        assert_eq!((sampler.repeated, &sampler.others[..]), (2, &[0.0, 0.1, 1.0, 1.0][..]));
+        // Each sample that is kept counts.
+        assert_eq!((sampler.repeated, sampler.others), (2, Used { cpu_ns: 2_100_000_000, elapsed_ns: 4_000_000_000 }));
     }
 
     #[test]
     fn a_sample_that_fails_is_not_taken_again() {
         let mut sampler = Sampler::new(100);
-        let failed = sampler.take(|| (Err("no such program".to_owned()), Some(1.0)));
+        let failed = sampler.take(|| {
+            (Err("no such program".to_owned()), Some(Used { cpu_ns: 1_000_000_000, elapsed_ns: 1_000_000_000 }))
+        });
         assert_eq!((failed.unwrap_err().as_str(), sampler.repeated), ("no such program", 0));
     }
 }

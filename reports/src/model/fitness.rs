@@ -17,7 +17,7 @@ pub struct Fitness {
     pub cores_after: Option<Estimate>,
     /// The smallest change that as many samples as a figure of this run has can tell, by pairs of the same sample; a share.
     pub smallest_effect: Option<f64>,
-    /// Cores that were used by other programs while a sample was taken: the median over all samples.
+    /// Cores that were used by other programs while samples were taken: their CPU time over the time of all samples.
     pub others: Option<f64>,
     /// Samples that were taken again, because of what other programs did during the first attempt.
     pub repeated: u32,
