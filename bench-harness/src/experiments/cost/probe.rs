@@ -15,8 +15,11 @@ use crate::{
     stats::{median, nanos},
 };
 
-/// How often a batch is timed; the median counts.
-const ROUNDS: u32 = 3;
+/// How often a batch is timed at least, and at most; the median counts.
+const FEWEST_ROUNDS: usize = 3;
+const MOST_ROUNDS: u32 = 21;
+/// A batch that takes less is timed so long: a short one differs more from time to time.
+const ROUNDS_NS: f64 = 15e6;
 
 /// The description of a block, as it is sent to its process.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -63,8 +66,11 @@ impl Visit for Batches<'_> {
         batch::<E, _>(|| Ok(executor), &warm)?;
         let memory = process_tree::memory(std::process::id()).zip(self.before);
         let mut rounds: Vec<Vec<(f64, f64)>> = vec![Vec::new(); shapes.len()];
-        for slot in interleave(shapes.len(), ROUNDS, seed) {
+        for slot in interleave(shapes.len(), MOST_ROUNDS, seed) {
             let shape = &shapes[slot.cell];
+            if is_enough(&rounds[slot.cell]) {
+                continue;
+            }
             let times =
                 if shape.cold { cold(kind, workers as usize, shape)? } else { batch::<E, _>(|| Ok(executor), shape)? };
             rounds[slot.cell].push(times);
@@ -80,6 +86,12 @@ impl Visit for Batches<'_> {
 
 const PLAIN: Shape =
     Shape { tasks: 1, iterations: 0, lane: None, bytes_in: 0, bytes_out: 0, cold: false, held_out: false };
+
+/// Whether a batch was timed often enough.
+fn is_enough(rounds: &[(f64, f64)]) -> bool {
+    let taken: f64 = rounds.iter().map(|(work, wall)| work + wall).sum();
+    rounds.len() >= FEWEST_ROUNDS && taken >= ROUNDS_NS
+}
 
 /// A batch on a pool that is built for it.
 fn cold(kind: Kind, workers: usize, shape: &Shape) -> Result<(f64, f64), Reason> {
