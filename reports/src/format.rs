@@ -3,7 +3,7 @@
 //! The harness words its findings with these functions too, so that a sentence and the table behind it never show
 //! one figure in two ways.
 
-use crate::model::Estimate;
+use crate::model::estimate::Estimate;
 
 /// The text in place of a figure that is missing or not finite.
 pub const NONE: &str = "–";

@@ -5,7 +5,7 @@
 //! bytes, rates are per second, unless a name says otherwise.
 
 mod cause;
-mod estimate;
+pub(crate) mod estimate;
 mod evidence;
 mod fitness;
 mod missing;
