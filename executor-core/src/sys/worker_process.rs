@@ -84,7 +84,7 @@ impl WorkerProcess {
                 Err(Errno::SRCH) => Err(Errno::SRCH.into()),
                 Err(error) => {
                     let _ = rustix::process::kill_process(pid, Signal::KILL);
-                    wait_for(WaitId::Pid(pid), false);
+                    reap_without_handle(pid);
                     Err(name_pidfd(error.into()))
                 }
             }
@@ -252,15 +252,29 @@ impl WorkerProcess {
 
     /// Waits for the end of the process, but no longer than that.
     fn try_reap_until(&mut self, until: Instant) -> Option<WorkerExit> {
-        let mut pause = Duration::from_micros(100);
-        loop {
-            let exit = self.try_reap();
-            if exit.is_some() || Instant::now() >= until {
-                return exit;
-            }
-            std::thread::sleep(pause);
-            pause *= 2;
+        look_until(until, || self.try_reap())
+    }
+}
+
+/// Looks for the end of a process again and again, but no longer than that.
+fn look_until(until: Instant, mut look: impl FnMut() -> Option<WorkerExit>) -> Option<WorkerExit> {
+    let mut pause = Duration::from_micros(100);
+    loop {
+        let exit = look();
+        if exit.is_some() || Instant::now() >= until {
+            return exit;
         }
+        std::thread::sleep(pause);
+        pause *= 2;
+    }
+}
+
+/// Reaps a child that was killed and has no descriptor. The caller holds the pool's lock, and a process may take its time to end, so
+/// what has not ended within [`LONGEST_REAP`] is reaped by a thread that no other one waits for.
+#[cfg(target_os = "linux")]
+fn reap_without_handle(pid: Pid) {
+    if look_until(Instant::now() + LONGEST_REAP, || wait_for(WaitId::Pid(pid), true)).is_none() {
+        leave_to_reaper(move || _ = wait_for(WaitId::Pid(pid), false));
     }
 }
 
@@ -402,5 +416,27 @@ mod tests {
         child.wait().unwrap();
         let error = WorkerProcess::of_child(pid, true).unwrap_err();
         assert!(is_for_a_moment(&error), "{error:?}");
+    }
+
+    /// One that was killed, and is in the middle of something that cannot be interrupted, ends as late as this one does.
+    #[test]
+    fn a_child_that_takes_its_time_to_end_is_not_waited_for() {
+        let mut child = Command::new("cat").stdin(Stdio::piped()).spawn().unwrap();
+        let pid = Pid::from_raw(child.id().cast_signed()).unwrap();
+        let (returned, has_returned) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            reap_without_handle(pid);
+            returned.send(()).unwrap();
+        });
+        let outcome = has_returned.recv_timeout(Duration::from_secs(60));
+        drop(child.stdin.take());
+        assert_eq!(outcome, Ok(()), "it is waited for");
+        // And it is reaped all the same.
+        let start = Instant::now();
+        while fs::metadata(format!("/proc/{}", child.id())).is_ok() {
+            assert!(start.elapsed() < Duration::from_secs(60), "it stays a zombie");
+            std::thread::yield_now();
+        }
+        assert!(child.wait().is_err(), "it was reaped");
     }
 }
