@@ -54,6 +54,8 @@ pub(crate) use shared_memory::{Mapping, Writable, may_have_file_of, may_have_lon
 pub(crate) use shared_memory::{SharedWords, is_same_file};
 #[cfg(target_os = "linux")]
 pub(crate) use signal::{flush_c_streams, leave_terminal, reset_signals};
+#[cfg(all(test, not(loom)))]
+pub(crate) use socket::refusals;
 pub(crate) use socket::{
     Received, be_quiet, peek, receive_with_fds, send_all, send_if_room, send_parts, send_with_fds, take_over_stdin,
 };

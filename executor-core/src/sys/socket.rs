@@ -7,6 +7,7 @@ use std::{
         fd::{AsFd, BorrowedFd, OwnedFd},
         unix::net::UnixStream,
     },
+    time::Duration,
 };
 
 use rustix::{
@@ -77,25 +78,56 @@ pub(crate) fn send_with_fds(socket: BorrowedFd<'_>, bytes: &[u8], fds: &[Borrowe
 
 /// Sends bytes that are in several places; says how many were sent.
 pub(crate) fn send_parts(socket: BorrowedFd<'_>, parts: &[IoSlice<'_>]) -> io::Result<usize> {
+    #[cfg(all(test, not(loom)))]
+    refusals::refuse()?;
     Ok(sendmsg(socket, parts, &mut SendAncillaryBuffer::default(), QUIETLY)?)
 }
 
-/// Sends all of `bytes`, however long that takes.
+/// A thread that was refused memory for what it sends tries again after this time, and then after twice as long each time ...
+const FIRST_PAUSE: Duration = Duration::from_millis(1);
+/// ... up to this.
+const LONGEST_PAUSE: Duration = Duration::from_millis(64);
+
+fn send(socket: BorrowedFd<'_>, bytes: &[u8], flags: SendFlags) -> Result<usize, Errno> {
+    #[cfg(all(test, not(loom)))]
+    refusals::refuse()?;
+    rustix::net::send(socket, bytes, flags | QUIETLY)
+}
+
+/// Whether an error says that the system has no memory for a message, at this moment.
+fn is_short_of_memory(error: Errno) -> bool {
+    matches!(error, Errno::NOBUFS | Errno::NOMEM)
+}
+
+/// Sends all of `bytes`, however long that takes: until there is room, and until the system has memory for them.
 pub(crate) fn send_all(socket: BorrowedFd<'_>, mut bytes: &[u8]) -> io::Result<()> {
+    let mut pause = FIRST_PAUSE;
     while !bytes.is_empty() {
-        match rustix::net::send(socket, bytes, QUIETLY) {
+        match send(socket, bytes, SendFlags::empty()) {
             Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-            Ok(count) => bytes = &bytes[count..],
+            Ok(count) => {
+                bytes = &bytes[count..];
+                pause = FIRST_PAUSE;
+            }
             Err(Errno::INTR) => {}
+            Err(error) if is_short_of_memory(error) => {
+                std::thread::sleep(pause);
+                pause = (2 * pause).min(LONGEST_PAUSE);
+            }
             Err(error) => return Err(error.into()),
         }
     }
     Ok(())
 }
 
-/// Sends bytes if they can be sent at once, and does not say whether they were.
+/// Sends bytes if there is room for them, and does not say whether they were sent. Without room there is something else to be read,
+/// which wakes the other side as well; where the system has no memory there may be nothing, so that is asked for again, for a while.
 pub(crate) fn send_if_room(socket: BorrowedFd<'_>, bytes: &[u8]) {
-    let _ = rustix::net::send(socket, bytes, SendFlags::DONTWAIT | QUIETLY);
+    let mut pause = FIRST_PAUSE;
+    while send(socket, bytes, SendFlags::DONTWAIT).is_err_and(is_short_of_memory) && pause <= LONGEST_PAUSE {
+        std::thread::sleep(pause);
+        pause *= 2;
+    }
 }
 
 /// Waits until something has been sent to `socket`, and looks at it without taking it.
@@ -123,6 +155,13 @@ pub(crate) struct Received {
     pub(crate) files: Vec<OwnedFd>,
     /// There were more files, for which this process had no descriptor left.
     pub(crate) lost_files: bool,
+}
+
+impl Received {
+    /// Where the files are all needed: that some could not be received is an error, for there may be room for them in a moment.
+    pub(crate) fn with_all_files(self) -> io::Result<Self> {
+        if self.lost_files { Err(Errno::MFILE.into()) } else { Ok(self) }
+    }
 }
 
 /// Receives bytes and the file descriptors beside them.
@@ -153,4 +192,53 @@ pub(crate) fn receive_with_fds(socket: BorrowedFd<'_>, bytes: &mut [u8]) -> io::
     fds.iter().for_each(|fd| be_quick_to_close(fd.as_fd()));
     let lost_files = received.flags.contains(rustix::net::ReturnFlags::CTRUNC);
     Ok(Received { bytes: received.bytes, files: fds, lost_files })
+}
+
+/// Stands for a system that has no memory for messages.
+#[cfg(all(test, not(loom)))]
+pub(crate) mod refusals {
+    use std::cell::Cell;
+
+    use rustix::io::Errno;
+
+    thread_local! {
+        static LEFT: Cell<u32> = const { Cell::new(0) };
+    }
+
+    /// So many messages that this thread sends from now on are refused.
+    pub(crate) fn begin(count: u32) {
+        LEFT.set(count);
+    }
+
+    /// How many of them are still to come.
+    pub(crate) fn left() -> u32 {
+        LEFT.get()
+    }
+
+    pub(super) fn refuse() -> Result<(), Errno> {
+        LEFT.get().checked_sub(1).map_or(Ok(()), |left| {
+            LEFT.set(left);
+            Err(Errno::NOBUFS)
+        })
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use std::io::Read;
+
+    use super::*;
+
+    #[test]
+    fn bytes_that_were_refused_memory_are_sent_later() {
+        let (socket, mut other) = UnixStream::pair().unwrap();
+        refusals::begin(3);
+        send_all(socket.as_fd(), b"all").unwrap();
+        refusals::begin(3);
+        send_if_room(socket.as_fd(), b"some");
+        drop(socket);
+        let mut text = String::new();
+        other.read_to_string(&mut text).unwrap();
+        assert_eq!(text, "allsome");
+    }
 }

@@ -109,7 +109,14 @@ impl State {
     /// When something about a task or a worker is due: a limit, the end of a grace time or of a wait, a worker that leaves.
     pub(super) fn next_deadline(&self) -> Option<Instant> {
         let workers = self.workers.iter().filter_map(WorkerHandle::next_deadline);
-        workers.chain(self.ledger.next_expiry()).chain(self.next_leave()).chain(self.watches.claims).min()
+        let living = self.workers.iter().filter(|worker| !worker.is_dying());
+        let refused = living.filter_map(|worker| worker.channel.refused_until());
+        workers
+            .chain(refused)
+            .chain(self.ledger.next_expiry())
+            .chain(self.next_leave())
+            .chain(self.watches.claims)
+            .min()
     }
 
     /// How long an idle worker may stay: for ever while threads wait for all workers.

@@ -23,7 +23,7 @@ mod descriptors;
 mod reap;
 mod start;
 
-use attend::{attend, attend_pending_frames};
+use attend::{attend, attend_pending_frames, send_refused};
 use deadlines::{keep_deadlines, retire_idle};
 use descriptors::{Fds, Ready};
 use reap::reap_faulty;
@@ -79,6 +79,7 @@ fn supervise(pool: &Arc<PoolShared>, mut doorbell_rx: &UnixStream) -> End {
         }
         state.receive_all();
         attend_pending_frames(pool, &mut state);
+        send_refused(&mut state, now);
         state.expire(now);
         keep_deadlines(pool, &mut state, now);
         if state.watches.behind && look_again.is_none_or(|time| time <= now) {

@@ -10,6 +10,7 @@ use std::{
         fd::{AsFd, BorrowedFd},
         unix::net::UnixStream,
     },
+    time::Instant,
 };
 
 use super::{
@@ -229,7 +230,7 @@ impl ControlChannel {
     /// Sends what is kept, as much of it as may be sent in a row: a worker that reads meanwhile makes room all the time.
     pub(in crate::process) fn flush(&mut self) {
         let mut left = MOST_BYTES;
-        while left > 0 && !self.outgoing.is_empty() {
+        while left > 0 && !self.outgoing.is_empty() && !self.outgoing.is_resting() {
             match self.outgoing.send(self.socket.as_fd(), left) {
                 Ok(count) => {
                     left = left.saturating_sub(count);
@@ -285,6 +286,11 @@ impl ControlChannel {
     /// Whether something is kept.
     pub(in crate::process) fn wants_to_send(&self) -> bool {
         !self.outgoing.is_empty()
+    }
+
+    /// When to [`flush`](Self::flush) what is kept, where that is not for want of room in the socket.
+    pub(in crate::process) fn refused_until(&self) -> Option<Instant> {
+        self.outgoing.refused_until()
     }
 
     /// Whether a frame that is none of the transport's was read, and not received.

@@ -6,7 +6,7 @@
 
 #[cfg(target_os = "linux")]
 use std::os::fd::{BorrowedFd, OwnedFd};
-use std::{borrow::Cow, io};
+use std::{borrow::Cow, io, time::Instant};
 
 #[cfg(target_os = "linux")]
 use crate::shm::{Reference, Share};
@@ -224,6 +224,11 @@ pub(super) trait ParentEnd: Send {
 
     /// The socket beside the transport, for what is not a request or a reply.
     fn control(&mut self) -> &mut ControlChannel;
+
+    /// When to send over it again what the system has refused to take, and not for want of room.
+    fn refused_until(&self) -> Option<Instant> {
+        None
+    }
 }
 
 /// A request as the worker sees it, claimed.

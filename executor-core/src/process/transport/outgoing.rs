@@ -1,17 +1,14 @@
 //! Bytes and files that wait for room in a worker's socket. All of it is sent in the order in which it was put here.
 
+#[cfg(target_os = "linux")]
+use std::os::fd::{AsFd, OwnedFd};
 use std::{
     collections::VecDeque,
-    io::{self, IoSlice},
+    io::{self, ErrorKind, IoSlice},
     os::fd::BorrowedFd,
-};
-#[cfg(target_os = "linux")]
-use std::{
-    io::ErrorKind,
-    os::fd::{AsFd, OwnedFd},
+    time::{Duration, Instant},
 };
 
-#[cfg(target_os = "linux")]
 use super::socket::is_gone;
 use crate::{portable::bytes::Long, sys};
 #[cfg(target_os = "linux")]
@@ -25,6 +22,28 @@ pub(super) struct Outgoing {
     sent: usize,
     /// Long contents that have gone, or never will: a thread that has the pool's lock does not free them.
     spent: Vec<Long>,
+    /// The last attempt was refused.
+    refused: Option<Refused>,
+}
+
+/// The system has refused to take something, and not because the socket is full: it has no memory at this moment. The socket can be
+/// written to all the while, so a thread that waited for that would try again at once, and for ever.
+#[derive(Debug, Clone, Copy)]
+struct Refused {
+    /// When to try again.
+    again: Instant,
+    /// How long to wait after the next refusal.
+    pause: Duration,
+}
+
+/// What was refused is tried again after this time, and then after twice as long each time ...
+const FIRST_PAUSE: Duration = Duration::from_millis(1);
+/// ... up to this.
+const LONGEST_PAUSE: Duration = Duration::from_millis(100);
+
+/// Whether an error is about neither the socket's room nor its other end.
+fn is_refusal(error: &io::Error) -> bool {
+    !is_gone(error) && !matches!(error.kind(), ErrorKind::Interrupted | ErrorKind::WouldBlock)
 }
 
 /// Something that is to be sent.
@@ -58,6 +77,25 @@ impl Outgoing {
         self.parts.is_empty()
     }
 
+    /// When to send again what the system has refused to take, if it has.
+    pub(super) fn refused_until(&self) -> Option<Instant> {
+        self.refused.map(|refused| refused.again)
+    }
+
+    /// Whether it is too early to try again.
+    pub(super) fn is_resting(&self) -> bool {
+        self.refused.is_some_and(|refused| Instant::now() < refused.again)
+    }
+
+    fn note(&mut self, sent: &io::Result<usize>) {
+        if !sent.as_ref().is_err_and(is_refusal) {
+            self.refused = None;
+            return;
+        }
+        let pause = self.refused.map_or(FIRST_PAUSE, |refused| refused.pause);
+        self.refused = Some(Refused { again: Instant::now() + pause, pause: (2 * pause).min(LONGEST_PAUSE) });
+    }
+
     /// Adds a copy of these bytes.
     pub(super) fn push_bytes(&mut self, bytes: &[u8]) {
         if bytes.is_empty() {
@@ -86,10 +124,7 @@ impl Outgoing {
         #[cfg(target_os = "linux")]
         if let Part::Share(share, file) = first {
             let sent = sys::send_with_fds(socket, &share_frame(*share, true), &[file.as_fd()]);
-            let is_refused = |error: &io::Error| {
-                !is_gone(error) && !matches!(error.kind(), ErrorKind::Interrupted | ErrorKind::WouldBlock)
-            };
-            let has_file = !sent.as_ref().is_err_and(is_refused);
+            let has_file = !sent.as_ref().is_err_and(is_refusal);
             let count = if has_file { sent? } else { 0 };
             // The file goes with the first byte; where the system refuses it, a frame that says so goes in its place.
             *first = Part::Bytes(share_frame(*share, has_file));
@@ -101,7 +136,9 @@ impl Outgoing {
 
     /// Sends some of it, and no more than `most` bytes unless they go with a file. Says how many.
     pub(super) fn send(&mut self, socket: BorrowedFd<'_>, most: usize) -> io::Result<usize> {
-        let count = self.send_first(socket, most)?;
+        let sent = self.send_first(socket, most);
+        self.note(&sent);
+        let count = sent?;
         self.sent += count;
         if self.parts.front().is_some_and(|first| self.sent == first.as_slice().len()) {
             let first = self.parts.pop_front();
@@ -115,7 +152,7 @@ impl Outgoing {
     pub(super) fn clear(&mut self) {
         let unsent = self.parts.drain(..).filter_map(Part::into_long);
         self.spent.extend(unsent);
-        self.sent = 0;
+        (self.sent, self.refused) = (0, None);
     }
 
     pub(super) fn has_spent(&self) -> bool {
@@ -145,7 +182,7 @@ mod tests {
         super::{ControlChannel, ParentEnd, Record, SocketRequests, control::MOST_BYTES},
         *,
     };
-    use crate::portable::bytes::LongBytes;
+    use crate::{portable::bytes::LongBytes, process::wire::frame};
 
     /// A worker that reads all the time makes room all the time; yet other threads get the lock between two turns.
     #[test]
@@ -178,6 +215,37 @@ mod tests {
         // The length, the kind, the definition, the items, and what precedes the long part.
         assert_eq!(all.len(), 4 + 1 + 4 + 4 + 1 + length);
         assert!(all.ends_with(&content));
+    }
+
+    /// A socket that has room is ready all the time, so the supervisor would try again at once, and for ever.
+    #[test]
+    fn what_the_system_has_no_memory_for_is_not_sent_again_at_once() {
+        const MANY: u32 = 1_000;
+        let (mut control, mut worker) = ControlChannel::pair().unwrap();
+        sys::refusals::begin(MANY);
+        control.send_frame(frame::BYE, &[]);
+        assert!(control.wants_to_send());
+        for _ in 0..MANY {
+            control.flush();
+        }
+        assert!(sys::refusals::left() > MANY / 2, "{} are left", sys::refusals::left());
+        // Each pause is longer than the one before it, up to a limit, and each of these has one attempt.
+        let mut attempts = 0;
+        while let Some(again) = control.refused_until() {
+            attempts += 1;
+            if attempts == 9 {
+                sys::refusals::begin(0);
+            }
+            let pause = again.saturating_duration_since(Instant::now());
+            assert!(pause <= LONGEST_PAUSE);
+            thread::sleep(pause);
+            control.flush();
+        }
+        assert_eq!(attempts, 9);
+        assert!(!control.wants_to_send());
+        let mut bytes = [0; 5];
+        worker.read_exact(&mut bytes).unwrap();
+        assert_eq!(bytes, [1, 0, 0, 0, frame::BYE]);
     }
 
     /// Bytes behind a long content, or before it, are sent in their order; and what is not sent is not freed either.

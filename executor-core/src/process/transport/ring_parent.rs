@@ -5,6 +5,7 @@ use std::{
     io,
     os::fd::{AsFd, OwnedFd},
     sync::atomic::Ordering,
+    time::Instant,
 };
 
 use super::{
@@ -463,5 +464,9 @@ impl ParentEnd for Rings {
 
     fn control(&mut self) -> &mut ControlChannel {
         &mut self.control
+    }
+
+    fn refused_until(&self) -> Option<Instant> {
+        self.control.refused_until()
     }
 }

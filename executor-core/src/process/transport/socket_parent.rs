@@ -1,6 +1,6 @@
 //! The parent's end of the transport over a socket: requests and replies are frames of the [control channel](ControlChannel).
 
-use std::borrow::Cow;
+use std::{borrow::Cow, time::Instant};
 
 use super::{
     Load, NotifyPolicy, ParentEnd, Record, RecordOffset, Reply, ReplyKind, control::ControlChannel, socket::ATTACHED,
@@ -160,5 +160,9 @@ impl ParentEnd for SocketRequests {
 
     fn control(&mut self) -> &mut ControlChannel {
         &mut self.control
+    }
+
+    fn refused_until(&self) -> Option<Instant> {
+        self.control.refused_until()
     }
 }

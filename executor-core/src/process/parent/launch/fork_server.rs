@@ -121,15 +121,18 @@ impl ForkServer {
     }
 
     pub(super) fn deadline(&self) -> Option<Instant> {
-        match &self.life {
+        let of_life = match &self.life {
             Life::GettingReady { until } => *until,
             Life::Ready => None,
             Life::Asked(asked) => asked.look.into_iter().chain(asked.until).min(),
-        }
+        };
+        of_life.into_iter().chain(self.channel.refused_until()).min()
     }
 
     pub(super) fn watched(&self) -> [(BorrowedFd<'_>, bool); 2] {
-        [(self.channel.fd(), self.channel.wants_to_send()), (self.process.pidfd(), false)]
+        // What the system has refused has its time, for there is room all the while.
+        let waits_for_room = self.channel.wants_to_send() && self.channel.refused_until().is_none();
+        [(self.channel.fd(), waits_for_room), (self.process.pidfd(), false)]
     }
 
     /// Asks for a worker; [`attend`](Self::attend) takes the answer. Only when it [is ready](Self::is_ready). One that is dead

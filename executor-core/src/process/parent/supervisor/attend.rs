@@ -1,6 +1,6 @@
 //! The supervisor's steps when the socket or the process of a worker has become ready.
 
-use std::os::fd::AsFd;
+use std::{os::fd::AsFd, time::Instant};
 
 use super::{control_frames::take_frame, reap::reap};
 use crate::{
@@ -16,6 +16,17 @@ pub(super) fn attend_pending_frames(pool: &PoolShared, state: &mut State) {
         workers.filter_map(|(number, worker)| worker.has_pending_frames().then_some(number)).collect();
     for number in pending {
         attend(pool, state, number);
+    }
+}
+
+/// Sends what the system has refused to take, where it is time to try again.
+pub(super) fn send_refused(state: &mut State, now: Instant) {
+    for (_, worker) in state.workers.iter_mut() {
+        if !worker.is_dying() && worker.channel.refused_until().is_some_and(|again| again <= now) {
+            let control = worker.channel.control();
+            control.flush();
+            state.ledger.spend_all(control.take_spent().into_iter().map(Spent::Long));
+        }
     }
 }
 

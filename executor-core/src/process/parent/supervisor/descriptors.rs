@@ -43,6 +43,8 @@ impl Interest {
         match worker.is_dying() {
             true if worker.is_end_untold() => Self::Nothing,
             true => Self::End,
+            // What the system has refused has its time, for there is room all the while.
+            false if worker.channel.refused_until().is_some() => Self::Frames,
             false if worker.channel.control().wants_to_send() => Self::FramesAndRoom,
             false => Self::Frames,
         }
