@@ -3,8 +3,9 @@
 
 mod pool_kinds;
 
-use executor_core::{Executor, ProcessPoolBuilder, TaskError, WorkerExit};
+use executor_core::{Executor, PoolState, ProcessPoolBuilder, TaskError, WorkerExit};
 use pool_kinds::{Kind, on_every_kind_of_pool};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 executor_core::test_worker!();
 
@@ -50,6 +51,56 @@ on_every_kind!(
 fn builder(Limited(kind, backtrace): Limited) -> ProcessPoolBuilder {
     let builder = kind.builder().env("RUST_BACKTRACE", if backtrace { "1" } else { "0" });
     builder.max_workers(1).memory_limit(64 * MIB)
+}
+
+mod steps {
+    use super::*;
+
+    // A fork server that may open no file would not fork.
+    pool_kinds::on_this_kind_of_pool!(
+        rings,
+        SharedMemory,
+        Spawn,
+        std::convert::identity,
+        a_step_of_a_start_that_fails_for_a_moment_is_tried_again
+    );
+    pool_kinds::on_this_kind_of_pool!(
+        sockets,
+        Socket,
+        Spawn,
+        std::convert::identity,
+        a_step_of_a_start_that_fails_for_a_moment_is_tried_again
+    );
+}
+
+/// From now on this process may open no file, if there is one of this name; takes that away, if it is not to stay.
+fn use_up_files((name, stays): (String, bool)) {
+    let is_there = if stays { std::fs::exists(name).unwrap() } else { std::fs::remove_file(name).is_ok() };
+    if is_there {
+        // The standard streams and the socket.
+        let limit = getrlimit(Resource::Nofile);
+        setrlimit(Resource::Nofile, Rlimit { current: Some(4), ..limit }).unwrap();
+    }
+}
+
+/// The limit is set by the worker itself, which needs a file for that.
+fn a_step_of_a_start_that_fails_for_a_moment_is_tried_again(kind: Kind) {
+    let folder = tempfile::tempdir().unwrap();
+    let name = folder.path().join("no files").to_str().unwrap().to_owned();
+    let pool = |stays| {
+        std::fs::write(&name, "").unwrap();
+        builder(limited(kind)).preload(use_up_files, (name.clone(), stays)).build().unwrap()
+    };
+    assert_eq!(pool(false).submit(take, 8 * MIB).unwrap().result(), Ok(128));
+    // What lasts too long costs the tasks that wait, says which step it is, and is not remembered.
+    let pool = pool(true);
+    match pool.submit(take, 8 * MIB).unwrap().result() {
+        Err(TaskError::NoWorker { cause }) => assert!(cause.to_string().contains("limit its memory"), "{cause}"),
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(pool.state(), PoolState::Active);
+    std::fs::remove_file(&name).unwrap();
+    assert_eq!(pool.submit(take, 8 * MIB).unwrap().result(), Ok(128));
 }
 
 /// Takes so much in pieces of 64 KiB.

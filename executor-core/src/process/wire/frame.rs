@@ -19,7 +19,7 @@ const _: () = assert!(MAX_ENCODED <= MAX_FRAME / 2);
 pub(in crate::process) const DEFINITIONS: usize = 64;
 
 /// Rises with every change of this file or of a transport.
-pub(super) const PROTOCOL: u32 = 4;
+pub(super) const PROTOCOL: u32 = 5;
 
 /// Parent to worker: the parent's identity, and the initializer (a postcard `Hello`); files come beside it.
 pub(in crate::process) const HELLO: u8 = 1;
@@ -47,6 +47,9 @@ pub(in crate::process) const READY: u8 = 16;
 pub(in crate::process) const REFUSED: u8 = 17;
 /// Worker to parent: the initializer failed (text).
 pub(in crate::process) const INITIALIZER_FAILED: u8 = 18;
+/// Worker to parent: it was refused a resource for a moment, and ends; what it was going to do with that, and why it could not
+/// (text).
+pub(in crate::process) const SHORTAGE: u8 = 20;
 /// Worker to parent: look at the rings.
 pub(in crate::process) const KICK: u8 = 19;
 
@@ -80,7 +83,7 @@ pub(in crate::process) fn longest(kind: u8) -> usize {
     match kind {
         // A value, what is before it, and references behind it.
         DATA => MAX_ENCODED + (1 << 20),
-        REFUSED | INITIALIZER_FAILED => LONGEST_TEXT + 1,
+        REFUSED | INITIALIZER_FAILED | SHORTAGE => LONGEST_TEXT + 1,
         READY | KICK | GROWN | OUT_OF_MEMORY | FORKED => 64,
         #[cfg(target_os = "linux")]
         FILE => 64,

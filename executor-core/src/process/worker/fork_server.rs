@@ -139,11 +139,12 @@ fn wait_until_alone() -> io::Result<Option<Alone>> {
 fn become_worker(socket: UnixStream, birth: &Birth) -> ! {
     let Some(parent) = Parent::open(birth.parent) else { sys::exit_now() };
     let start = || -> io::Result<UnixStream> {
-        let watched = socket.try_clone()?;
-        thread::Builder::new()
+        let watched = main_loop::step(&socket, "duplicate its socket", socket.try_clone())?;
+        let thread = thread::Builder::new()
             .name("executor-worker".to_owned())
             .stack_size(sys::main_stack_size())
-            .spawn(move || main_loop::live(socket))?;
+            .spawn(move || main_loop::live(socket));
+        main_loop::step(&watched, "start a thread", thread)?;
         Ok(watched)
     };
     match start() {

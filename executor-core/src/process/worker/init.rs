@@ -33,7 +33,7 @@ pub fn init() {
         Ok(Some(socket)) => socket,
         // Not a worker but a process that a task has started.
         Ok(None) => return,
-        Err(error) => main_loop::end_with(70, &format!("failed to take over its standard input: {error}")),
+        Err(error) => main_loop::give_up_at("take over its standard input", &error),
     };
     role::become_worker();
     #[cfg(target_os = "linux")]

@@ -45,7 +45,33 @@ pub(super) fn leave(outcome: io::Result<()>) -> ! {
 
 /// Ends a process that could not begin, or not go on.
 pub(super) fn give_up(error: &io::Error) -> ! {
-    end_with(if sys::is_for_a_moment(error) { TRY_AGAIN } else { 70 }, &error.to_string())
+    end_for(error, &error.to_string())
+}
+
+/// The same, of one that cannot tell the program of the step that has failed.
+pub(super) fn give_up_at(step: &str, error: &io::Error) -> ! {
+    end_for(error, &format!("failed to {step}: {error}"))
+}
+
+fn end_for(error: &io::Error, why: &str) -> ! {
+    eprintln!("executor-core: a worker process ends: {why}");
+    process::exit(if sys::is_for_a_moment(error) { TRY_AGAIN } else { 70 })
+}
+
+/// Tells the program which step of this worker's start has failed for want of a resource that another worker may get in a moment.
+/// The error ends this one.
+pub(super) fn step<T>(socket: &UnixStream, what: &str, outcome: io::Result<T>) -> io::Result<T> {
+    if let Err(error) = &outcome
+        && sys::is_for_a_moment(error)
+    {
+        let mut frame = Vec::new();
+        let start = frame::begin_frame(&mut frame, frame::SHORTAGE);
+        frame.extend_from_slice(frame::cut(&format!("{what}: {error}")).as_bytes());
+        // It was cut.
+        let _ = frame::end_frame(&mut frame, start);
+        sys::send_if_room(socket.as_fd(), &frame);
+    }
+    outcome
 }
 
 /// The life of a worker whose socket another thread watches.
@@ -53,17 +79,12 @@ pub(in crate::process) fn live(socket: UnixStream) -> ! {
     leave(serve(socket))
 }
 
-pub(super) fn end_with(code: i32, why: &str) -> ! {
-    eprintln!("executor-core: a worker process ends: {why}");
-    process::exit(code)
-}
-
 pub(super) fn watch_parent(parent: sys::Parent, socket: &UnixStream, ends_group: bool) -> io::Result<()> {
-    let watched = socket.try_clone()?;
-    thread::Builder::new()
+    let watched = step(socket, "duplicate its socket", socket.try_clone())?;
+    let thread = thread::Builder::new()
         .name("executor-parent-watch".to_owned())
-        .spawn(move || end_with_parent(&parent, &watched, ends_group))?;
-    Ok(())
+        .spawn(move || end_with_parent(&parent, &watched, ends_group));
+    step(socket, "start a thread", thread).map(drop)
 }
 
 /// Waits for the end of the program, and ends this process: no process will read the result of the task that runs.
@@ -77,8 +98,8 @@ const LONG_GONE: Duration = Duration::from_secs(5);
 
 /// The life of a worker from its handshake on. Another thread watches the program already.
 pub(super) fn serve(socket: UnixStream) -> io::Result<()> {
-    let own = socket.try_clone()?;
-    let outcome = serve_requests(socket);
+    let own = step(&socket, "duplicate its socket", socket.try_clone())?;
+    let outcome = serve_requests(socket, &own);
     // The program is gone, killed in the middle of something. How this process ends, and whether its group ends with it, is for the
     // thread that watches the program to decide: an exit from here would leave behind what tasks have started, and an error text in
     // the terminal. Where the other end is open, a task has closed this end.
@@ -94,12 +115,15 @@ fn is_hang_up(error: &io::Error) -> bool {
     matches!(error.kind(), BrokenPipe | ConnectionReset | UnexpectedEof)
 }
 
-fn serve_requests(socket: UnixStream) -> io::Result<()> {
+/// `own` is another descriptor of the socket.
+fn serve_requests(socket: UnixStream, own: &UnixStream) -> io::Result<()> {
     let mut first = [0; 4096];
-    let sys::Received { bytes: count, mut files, .. } = sys::receive_with_fds(socket.as_fd(), &mut first)?;
+    let received = sys::receive_with_fds(socket.as_fd(), &mut first);
+    let received = received.and_then(sys::Received::with_all_files);
+    let sys::Received { bytes: count, mut files, .. } = step(own, "receive the program's files", received)?;
     let mut parent = SocketWorker::new(socket, &first[..count]);
     #[cfg(target_os = "linux")]
-    parent.let_others_kick()?;
+    step(own, "duplicate its socket", parent.let_others_kick())?;
     let mut output = Vec::new();
     let Greeting { is_ready, transport, recycle_above } = greet(&mut parent, &mut files, &mut output)?;
     if !is_ready {
@@ -117,7 +141,8 @@ fn serve_requests(socket: UnixStream) -> io::Result<()> {
         #[cfg(target_os = "linux")]
         Transport::SharedMemory => {
             let files = files.try_into().map_err(|_| io::Error::other("the parent sent no rings"))?;
-            let rings = crate::process::transport::RingWorker::new(parent, &files)?;
+            let rings = crate::process::transport::RingWorker::new(parent, &files);
+            let rings = step(own, "map its rings", rings)?;
             drop(files);
             rings.send_control(&output)?;
             run_tasks(&rings, recycle_above)
@@ -185,29 +210,46 @@ fn greet(parent: &mut SocketWorker, files: &mut Vec<OwnedFd>, output: &mut Vec<u
         None => return Err(io::ErrorKind::UnexpectedEof.into()),
     };
     let hello: Hello = codec::decode(body).map_err(|error| io::Error::other(error.to_string()))?;
-    hello.files.open(files)?;
+    step(parent.socket(), "map the program's shared memory", hello.files.open(files))?;
     #[cfg(target_os = "linux")]
     crate::shm::number_pieces_of(hello.number);
-    let own = Identity::of_this_program()?;
-    let (kind, text) = if own != hello.identity {
-        (frame::REFUSED, format!("the worker is another build ({own:?}) than its parent ({:?})", hello.identity))
+    let own = step(parent.socket(), "identify its program", Identity::of_this_program())?;
+    let outcome = if own == hello.identity {
+        get_ready(&hello, parent)?
     } else {
-        let limit = |()| match hello.memory_limit {
-            Some(bytes) => limit_memory(bytes, parent)
-                .map_err(|error| Cause::new(format!("failed to limit the worker's memory: {error}"))),
-            None => Ok(()),
-        };
-        let run = |call: &Option<Call>| call.as_ref().map_or(Ok(()), initialize);
-        match run(&hello.preload).and_then(limit).and_then(|()| run(&hello.initializer)) {
-            Ok(()) => (frame::READY, String::new()),
-            Err(cause) => (frame::INITIALIZER_FAILED, cause.to_string()),
-        }
+        let parents = &hello.identity;
+        Err((frame::REFUSED, format!("the worker is another build ({own:?}) than its parent ({parents:?})")))
     };
+    let (kind, text) = outcome.map_or_else(|refusal| refusal, |()| (frame::READY, String::new()));
     let start = frame::begin_frame(output, kind);
     output.extend_from_slice(frame::cut(&text).as_bytes());
     frame::end_frame(output, start).map_err(|Malformed| io::ErrorKind::InvalidData)?;
     let Hello { transport, recycle_above, .. } = hello;
     Ok(Greeting { is_ready: kind == frame::READY, transport, recycle_above })
+}
+
+/// Why a worker does not get ready: the kind of its answer to the program, and the text.
+type Refusal = (u8, String);
+
+/// Preload, memory limit and initializer. The outer error is one for a moment, and the end of this process.
+fn get_ready(hello: &Hello, parent: &SocketWorker) -> io::Result<Result<(), Refusal>> {
+    let run = |call: &Option<Call>| {
+        let outcome = call.as_ref().map_or(Ok(()), initialize);
+        outcome.map_err(|cause| (frame::INITIALIZER_FAILED, cause.to_string()))
+    };
+    let prepared = run(&hello.preload);
+    if prepared.is_err() {
+        return Ok(prepared);
+    }
+    if let Some(bytes) = hello.memory_limit {
+        match limit_memory(bytes, parent) {
+            Err(error) if !sys::is_for_a_moment(&error) => {
+                return Ok(Err((frame::REFUSED, format!("failed to limit the worker's memory: {error}"))));
+            }
+            outcome => step(parent.socket(), "limit its memory", outcome)?,
+        }
+    }
+    Ok(run(&hello.initializer))
 }
 
 #[cfg(target_os = "linux")]

@@ -3,7 +3,11 @@
 use crate::{
     error::{Cause, TaskError},
     process::{
-        parent::{pool::PoolShared, state::State, workers::life::Life},
+        parent::{
+            pool::PoolShared,
+            state::State,
+            workers::life::{Life, StartError},
+        },
         wire::frame,
     },
     untrusted::Malformed,
@@ -32,20 +36,27 @@ pub(super) fn take_frame(
         // It was told to go while it was starting.
         (frame::READY, Life::Leaving { .. }) => Ok(()),
         (frame::REFUSED, Life::Starting { .. }) => {
-            worker.startup_error = Some(TaskError::NoWorker { cause: text() });
+            worker.startup_error = Some(StartError::Lasting(TaskError::NoWorker { cause: text() }));
             Err(Malformed)
         }
         (frame::INITIALIZER_FAILED, Life::Starting { .. }) => {
-            worker.startup_error = Some(TaskError::InitializerFailed { cause: text() });
+            worker.startup_error = Some(StartError::Lasting(TaskError::InitializerFailed { cause: text() }));
             Err(Malformed)
         }
+        // It ends by itself.
+        (frame::SHORTAGE, Life::Starting { .. }) => {
+            worker.startup_error = Some(StartError::Shortage(text()));
+            Ok(())
+        }
+        (frame::SHORTAGE, Life::Leaving { .. }) => Ok(()),
         (frame::GROWN, _) => {
             worker.is_over_size_limit = true;
             Ok(())
         }
         (frame::OUT_OF_MEMORY, life) => {
             if matches!(life, Life::Starting { .. }) {
-                worker.startup_error = Some(TaskError::InitializerFailed { cause: Cause::new(TaskError::MemoryLimit) });
+                let error = TaskError::InitializerFailed { cause: Cause::new(TaskError::MemoryLimit) };
+                worker.startup_error = Some(StartError::Lasting(error));
             }
             worker.is_out_of_memory = true;
             Ok(())

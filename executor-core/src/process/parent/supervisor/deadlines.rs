@@ -9,7 +9,10 @@ use crate::{
         pool::PoolShared,
         sleep::has_overslept,
         state::State,
-        workers::{handle::WorkerHandle, life::Life},
+        workers::{
+            handle::WorkerHandle,
+            life::{Life, StartError},
+        },
     },
 };
 
@@ -56,13 +59,12 @@ pub(super) fn keep_deadlines(pool: &PoolShared, state: &mut State, now: Instant)
             Life::Starting { .. } => {
                 // A worker that is stopped is killed, and counts as one that was.
                 if !worker.is_stopped() {
-                    worker.startup_error = Some(TaskError::NoWorker {
-                        cause: Cause::new(format!(
-                            "a worker process, with its initializer, was not ready within {:?}: \
-                             set a longer startup_timeout",
-                            pool.config.startup_timeout
-                        )),
-                    });
+                    let cause = Cause::new(format!(
+                        "a worker process, with its initializer, was not ready within {:?}: \
+                         set a longer startup_timeout",
+                        pool.config.startup_timeout
+                    ));
+                    worker.startup_error = Some(StartError::Lasting(TaskError::NoWorker { cause }));
                 }
                 worker.forget_deadline();
                 reap(pool, state, number);

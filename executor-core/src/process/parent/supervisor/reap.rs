@@ -13,7 +13,7 @@ use crate::{
             state::State,
             workers::{
                 handle::WorkerHandle,
-                life::{Life, Stop},
+                life::{Life, StartError, Stop},
             },
         },
         wire::birth::TRY_AGAIN,
@@ -131,10 +131,18 @@ fn cause_of_death(worker: &WorkerHandle, stop: Option<&Stop>, exit: WorkerExit) 
 
 /// A worker has ended before it was ready.
 fn note_failed_start(pool: &PoolShared, state: &mut State, worker: &mut WorkerHandle, exit: WorkerExit) {
-    if exit == WorkerExit::Code(TRY_AGAIN) && worker.startup_error.is_none() {
+    let shortage = match worker.startup_error.take() {
+        Some(StartError::Shortage(step)) => Some(format!("a new one failed to {step}")),
+        // It could not say which.
+        None if exit == WorkerExit::Code(TRY_AGAIN) => Some("a new one has found no thread or no memory".to_owned()),
+        other => {
+            worker.startup_error = other;
+            None
+        }
+    };
+    if let Some(shortage) = shortage {
         // It has had no task since it was started.
-        let started = Some(worker.idle_since());
-        return be_refused(pool, state, &"a new one has found no thread or no memory", true, started);
+        return be_refused(pool, state, &shortage, true, Some(worker.idle_since()));
     }
     // A worker that violated the protocol was killed for that.
     let is_hopeless = if exit.may_be_from_outside() && !worker.violated_protocol {
@@ -149,12 +157,15 @@ fn note_failed_start(pool: &PoolShared, state: &mut State, worker: &mut WorkerHa
     let pid = worker.pid();
     let prepares = pool.config.initializer.is_some() || pool.config.preload.is_some();
     let prepared = if prepares { "does the initializer or the preload end it? " } else { "" };
-    let error = worker.startup_error.take().unwrap_or_else(|| TaskError::NoWorker {
-        cause: Cause::new(format!(
-            "worker process {pid} ended before it was ready ({exit}): \
-             {prepared}is executor_core::init() the first line of main?"
-        )),
-    });
+    let error = match worker.startup_error.take() {
+        Some(StartError::Lasting(error)) => error,
+        _ => TaskError::NoWorker {
+            cause: Cause::new(format!(
+                "worker process {pid} ended before it was ready ({exit}): \
+                 {prepared}is executor_core::init() the first line of main?"
+            )),
+        },
+    };
     pool.break_pool(state, error);
 }
 

@@ -12,7 +12,7 @@ use super::{
     Retirement,
     definitions::Definitions,
     in_flight::{InFlight, InFlightRequest},
-    life::{Life, Silent, Stop},
+    life::{Life, Silent, StartError, Stop},
     peer::WorkerPeer,
 };
 use crate::{
@@ -70,7 +70,7 @@ pub(in crate::process) struct WorkerHandle {
     /// When it was started, or opened, or, where idle workers leave after some time, last had something to do.
     idle_since: Instant,
     /// Why it could not begin, if it said so.
-    pub(in crate::process::parent) startup_error: Option<TaskError>,
+    pub(in crate::process::parent) startup_error: Option<StartError>,
     /// It has violated the protocol.
     pub(in crate::process::parent) violated_protocol: bool,
     /// It was killed, or has ended, and is not reaped yet.

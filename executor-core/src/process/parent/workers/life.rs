@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use crate::error::TaskError;
+use crate::error::{Cause, TaskError};
 
 /// ```text
 /// Starting ──> Held ──> Open <──> Silent
@@ -23,6 +23,15 @@ pub(in crate::process::parent) enum Life {
     Stopping(Stop),
     /// Was told to go; gets no more tasks.
     Leaving { kill_at: Option<Instant> },
+}
+
+/// Why a worker could not begin.
+#[derive(Debug)]
+pub(in crate::process::parent) enum StartError {
+    /// No other one could.
+    Lasting(TaskError),
+    /// It was refused a resource that another one may get. What it was going to do with that.
+    Shortage(Cause),
 }
 
 /// The state of a worker that does not claim.
