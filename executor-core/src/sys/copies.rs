@@ -217,27 +217,30 @@ pub(crate) fn end_copy() -> ! {
     std::process::exit(0)
 }
 
+/// For tests: what `child` returns in a forked copy of this process, a number below 256; 0 where it hangs.
+#[cfg(all(test, target_os = "linux", not(loom)))]
+pub(crate) fn in_a_copy(child: impl FnOnce() -> u8) -> u8 {
+    // SAFETY: the copy runs what is given, which takes no lock that a thread may hold, and ends.
+    match unsafe { libc::fork() } {
+        0 => {
+            // SAFETY: has no requirements.
+            unsafe { libc::alarm(60) };
+            let code = child();
+            // SAFETY: ends the copy.
+            unsafe { libc::_exit(code.into()) }
+        }
+        pid => {
+            let mut status = 0;
+            // SAFETY: the status is written to a number of ours.
+            assert_eq!(unsafe { libc::waitpid(pid, &raw mut status, 0) }, pid);
+            u8::try_from(libc::WEXITSTATUS(status)).unwrap_or(u8::MAX)
+        }
+    }
+}
+
 #[cfg(all(test, target_os = "linux", not(loom)))]
 mod tests {
     use super::*;
-
-    /// The return value of `child` in a forked copy, a number below 256.
-    fn in_a_copy(child: impl FnOnce() -> u8) -> u8 {
-        // SAFETY: the copy runs what is given, which takes no lock that a thread may hold, and ends.
-        match unsafe { libc::fork() } {
-            0 => {
-                let code = child();
-                // SAFETY: ends the copy.
-                unsafe { libc::_exit(code.into()) }
-            }
-            pid => {
-                let mut status = 0;
-                // SAFETY: the status is written to a number of ours.
-                assert_eq!(unsafe { libc::waitpid(pid, &raw mut status, 0) }, pid);
-                u8::try_from(libc::WEXITSTATUS(status)).unwrap_or(u8::MAX)
-            }
-        }
-    }
 
     #[test]
     fn a_copy_has_another_generation() {

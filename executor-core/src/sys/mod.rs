@@ -30,6 +30,8 @@ mod worker_process;
 
 #[cfg(target_os = "linux")]
 pub(crate) use copies::forks;
+#[cfg(all(test, target_os = "linux", not(miri), not(loom)))]
+pub(crate) use copies::in_a_copy;
 pub(crate) use copies::{PerProcess, end_copy, generation};
 pub(crate) use cpus::{available_cpus, current_core};
 #[cfg(target_os = "linux")]

@@ -4,12 +4,15 @@
 use std::{
     collections::VecDeque,
     os::fd::{AsFd, OwnedFd},
-    sync::{Mutex, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError},
     thread,
 };
 
 use super::socket::ArrivedFile;
-use crate::{sys, untrusted::Malformed};
+use crate::{
+    sys::{self, PerProcess},
+    untrusted::Malformed,
+};
 
 /// Files that have come and were not asked for. They leave as memory, which is never slow to close, or are closed elsewhere.
 #[derive(Debug, Default)]
@@ -47,13 +50,18 @@ impl Drop for UntrustedFiles {
 /// So many threads close files at the same time. Beyond that, files wait for one that is slow.
 const MOST_THREADS: usize = 4;
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Closer {
     files: Vec<OwnedFd>,
     threads: usize,
 }
 
-static CLOSER: Mutex<Closer> = Mutex::new(Closer { files: Vec::new(), threads: 0 });
+/// A forked copy of the program has its own: it has none of the threads, and one of them may have had the lock.
+static CLOSER: PerProcess<Mutex<Closer>> = PerProcess::new(Mutex::default);
+
+fn lock() -> MutexGuard<'static, Closer> {
+    CLOSER.get().lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// Has files closed by a thread that no other one waits for.
 pub(super) fn close_elsewhere(files: impl IntoIterator<Item = OwnedFd>) {
@@ -61,7 +69,7 @@ pub(super) fn close_elsewhere(files: impl IntoIterator<Item = OwnedFd>) {
     if files.peek().is_none() {
         return;
     }
-    let mut closer = CLOSER.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut closer = lock();
     closer.files.extend(files);
     if closer.threads < MOST_THREADS {
         closer.threads += 1;
@@ -73,12 +81,37 @@ pub(super) fn close_elsewhere(files: impl IntoIterator<Item = OwnedFd>) {
 
 fn close_all() {
     loop {
-        let mut closer = CLOSER.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut closer = lock();
         let Some(file) = closer.files.pop() else {
             closer.threads -= 1;
             return;
         };
         drop(closer);
         drop(file);
+    }
+}
+
+#[cfg(all(test, not(miri), not(loom)))]
+mod tests {
+    use std::{fs, os::fd::AsRawFd};
+
+    use super::*;
+
+    /// Only the thread that forks is in a copy: none that closes files, and none that has the lock.
+    #[test]
+    fn a_copy_closes_files_whatever_the_program_was_doing() {
+        let (file, _) = std::io::pipe().unwrap();
+        let path = format!("/proc/self/fd/{}", file.as_raw_fd());
+        let mut closer = lock();
+        closer.threads = MOST_THREADS;
+        let is_closed = sys::in_a_copy(|| {
+            close_elsewhere([file.into()]);
+            while fs::symlink_metadata(&path).is_ok() {
+                thread::yield_now();
+            }
+            1
+        });
+        closer.threads = 0;
+        assert_eq!(is_closed, 1);
     }
 }
