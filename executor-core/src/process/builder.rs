@@ -146,7 +146,8 @@ impl ProcessPoolBuilder {
     /// What counts is private memory that can be written to, touched or not, with the stacks of threads (`RLIMIT_DATA`). An
     /// allocation beyond it is refused. In Rust that ends the process: the task that was running resolves with
     /// [`TaskError::MemoryLimit`], and the worker is replaced. A task that asks with `try_reserve` is told, and may go on; where a
-    /// thread cannot be started, the code that starts it panics. In an initializer it breaks the pool.
+    /// thread cannot be started, the code that starts it panics. In an initializer it breaks the pool. Where the program has a lower
+    /// limit itself, that one holds.
     ///
     /// A worker knows this by its handler for SIGABRT. Where the program replaces that, the task resolves with
     /// [`TaskError::WorkerDied`].

@@ -36,11 +36,12 @@ impl Alone {
 
 /// How many threads there are beside this one, and how many of them do not sleep.
 fn other_threads() -> io::Result<(usize, usize)> {
-    let own = rustix::thread::gettid().as_raw_nonzero().to_string();
+    // As it is called there: in a `/proc` of another pid namespace the number is not that of `gettid`.
+    let own = fs::read_link("/proc/thread-self")?;
     let (mut others, mut awake) = (0, 0);
     for task in fs::read_dir("/proc/self/task")? {
         let task = task?;
-        if task.file_name().to_str() == Some(&own) {
+        if own.file_name() == Some(&task.file_name()) {
             continue;
         }
         // It may be gone by now.

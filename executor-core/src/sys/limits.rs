@@ -19,13 +19,16 @@ use std::{
     sync::OnceLock,
 };
 
-use rustix::process::{Resource, Rlimit, setrlimit};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// From now on this process may have `bytes` of private memory that can be written to, beyond what it has now. Requests beyond the
-/// limit are refused: `malloc`, `mmap`, the stack of a new thread.
+/// From now on this process may have `bytes` of private memory that can be written to, beyond what it has now, and no more than it
+/// might have before. Requests beyond the limit are refused: `malloc`, `mmap`, the stack of a new thread.
 pub(crate) fn set_data_limit(bytes: u64) -> io::Result<()> {
-    let limit = Some(data_size()?.saturating_add(bytes));
-    Ok(setrlimit(Resource::Data, Rlimit { current: limit, maximum: limit })?)
+    let limit = data_size()?.saturating_add(bytes);
+    // A limit that the program has is there for a reason, and few may raise it.
+    let within = |before: Option<u64>| Some(before.map_or(limit, |before| before.min(limit)));
+    let Rlimit { current, maximum } = getrlimit(Resource::Data);
+    Ok(setrlimit(Resource::Data, Rlimit { current: within(current), maximum: within(maximum) })?)
 }
 
 /// The memory that counts against `RLIMIT_DATA`.
@@ -33,9 +36,10 @@ fn data_size() -> io::Result<u64> {
     kilobytes(&std::fs::read_to_string("/proc/self/status")?, "VmData:")
 }
 
-/// The memory of a process, counting only its share of what it shares with others (PSS).
-pub(crate) fn proportional_set_size(pid: u32) -> io::Result<u64> {
-    kilobytes(&std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup"))?, "Pss:")
+/// The memory of this process, counting only its share of what it shares with others (PSS).
+pub(crate) fn proportional_set_size() -> io::Result<u64> {
+    // Not by its number, under which a `/proc` of another pid namespace shows another process.
+    kilobytes(&std::fs::read_to_string("/proc/self/smaps_rollup")?, "Pss:")
 }
 
 /// The bytes in a line such as `VmData:  123 kB`.
@@ -169,9 +173,9 @@ mod tests {
 
     #[test]
     fn what_is_touched_counts() {
-        let before = proportional_set_size(std::process::id()).unwrap();
+        let before = proportional_set_size().unwrap();
         let bytes = std::hint::black_box(vec![1_u8; 64 << 20]);
-        let after = proportional_set_size(std::process::id()).unwrap();
+        let after = proportional_set_size().unwrap();
         assert!(after > before + (48 << 20), "{before} {after}");
         drop(bytes);
     }

@@ -44,10 +44,12 @@ pub(crate) fn poll_until(fds: &[(BorrowedFd<'_>, bool)], deadline: Option<Instan
     }
 }
 
-/// Whether the system has only refused something because there is not enough of it at this moment: descriptors, memory, processes.
+/// Whether the system has only refused something because there is not enough of it at this moment: descriptors, memory, processes,
+/// files that may be under way in sockets.
 /// Or a process that was just started is gone, as one is that was killed at once where no process has to reap it.
 pub(crate) fn is_for_a_moment(error: &io::Error) -> bool {
-    let moments = [Errno::MFILE, Errno::NFILE, Errno::NOMEM, Errno::AGAIN, Errno::NOBUFS, Errno::SRCH];
+    let moments =
+        [Errno::MFILE, Errno::NFILE, Errno::NOMEM, Errno::AGAIN, Errno::NOBUFS, Errno::TOOMANYREFS, Errno::SRCH];
     Errno::from_io_error(error).is_some_and(|error| moments.contains(&error))
 }
 

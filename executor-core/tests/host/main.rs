@@ -5,6 +5,7 @@
 
 mod children;
 mod ends;
+mod namespaces;
 #[path = "../pool_kinds/mod.rs"]
 mod pool_kinds;
 mod rights;
@@ -35,7 +36,11 @@ fn program(name: &str) -> Command {
 }
 
 fn succeeds(name: &str) {
-    let output = program(name).stdin(Stdio::null()).output().unwrap();
+    ends_well(&mut program(name));
+}
+
+fn ends_well(program: &mut Command) {
+    let output = program.stdin(Stdio::null()).output().unwrap();
     let text = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
     // A name that no test has would succeed as well.
     assert!(output.status.success() && text.contains("1 passed"), "{text}");

@@ -43,8 +43,14 @@ fn own_file() -> io::Result<(fs::Metadata, Build)> {
             Ok((file, build(changed)))
         }
         // Also right when the file was replaced or removed after the program started.
-        _ => Ok((fs::metadata("/proc/self/exe").map_err(name_proc)?, build(Build::Running))),
+        _ => Ok((program_file().map_err(name_proc)?, build(Build::Running))),
     }
+}
+
+#[cfg(target_os = "linux")]
+fn program_file() -> io::Result<fs::Metadata> {
+    // Of a process whose main thread has ended, only the other threads tell.
+    fs::metadata("/proc/self/exe").or_else(|_| fs::metadata("/proc/thread-self/exe"))
 }
 
 #[cfg(target_os = "linux")]

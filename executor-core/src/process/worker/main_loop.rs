@@ -4,7 +4,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::{
     any::Any,
-    io,
+    io::{self, Write},
     os::{
         fd::{AsFd, OwnedFd},
         unix::net::UnixStream,
@@ -54,7 +54,9 @@ pub(super) fn give_up_at(step: &str, error: &io::Error) -> ! {
 }
 
 fn end_for(error: &io::Error, why: &str) -> ! {
-    eprintln!("executor-core: a worker process ends: {why}");
+    // Not `eprintln`, which panics where nothing can be written: then it would be the panic that ends the process, or only this
+    // thread.
+    let _ = writeln!(io::stderr(), "executor-core: a worker process ends: {why}");
     process::exit(if sys::is_for_a_moment(error) { TRY_AGAIN } else { 70 })
 }
 
@@ -430,7 +432,7 @@ impl Tasks {
 
 #[cfg(target_os = "linux")]
 fn own_size() -> io::Result<u64> {
-    sys::proportional_set_size(process::id())
+    sys::proportional_set_size()
 }
 
 #[cfg(not(target_os = "linux"))]
