@@ -19,7 +19,8 @@ use rustix::{
     },
 };
 
-/// Takes standard input for itself if it is the socket of a worker, and leaves `/dev/null` in its place.
+/// Takes standard input for itself if it is the socket of a worker, and leaves `/dev/null` in its place, or something else that is
+/// empty.
 ///
 /// A process that a task has started inherits the variable with the token, and its standard input may be a socket. What it cannot
 /// have is the token as the first thing in that socket, where it was put before this process was started.
@@ -36,9 +37,16 @@ pub(crate) fn take_over_stdin(token: &[u8]) -> io::Result<Option<UnixStream>> {
     }
     rustix::net::recv(stdin, &mut *first, RecvFlags::DONTWAIT)?;
     let socket = rustix::io::fcntl_dupfd_cloexec(stdin, 3)?;
-    let null = rustix::fs::open("/dev/null", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
-    rustix::stdio::dup2_stdin(null)?;
+    rustix::stdio::dup2_stdin(empty_file("/dev/null")?)?;
     Ok(Some(socket.into()))
+}
+
+/// Something that has nothing to read: this file, or, where it is not there, as after a `chroot`, the end of a pipe.
+fn empty_file(null: &str) -> io::Result<OwnedFd> {
+    match rustix::fs::open(null, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()) {
+        Err(Errno::NOENT | Errno::NOTDIR | Errno::ACCESS | Errno::PERM | Errno::NXIO) => Ok(io::pipe()?.0.into()),
+        opened => Ok(opened?),
+    }
 }
 
 /// The most descriptors that travel together.
@@ -225,7 +233,7 @@ pub(crate) mod refusals {
 
 #[cfg(all(test, not(loom)))]
 mod tests {
-    use std::io::Read;
+    use std::{fs::File, io::Read};
 
     use super::*;
 
@@ -240,5 +248,13 @@ mod tests {
         let mut text = String::new();
         other.read_to_string(&mut text).unwrap();
         assert_eq!(text, "allsome");
+    }
+
+    #[test]
+    fn a_standard_input_without_content_is_found_where_there_is_no_dev() {
+        for null in ["/dev/null", "/nowhere/null", "/dev/null/null"] {
+            let mut input = File::from(empty_file(null).unwrap());
+            assert_eq!(input.read(&mut [0]).unwrap(), 0, "{null}");
+        }
     }
 }
