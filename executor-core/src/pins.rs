@@ -13,6 +13,23 @@ use crate::{
 #[derive(Default)]
 pub(crate) struct Pins(Option<Box<Pinned>>);
 
+/// What this crate's own serializer returns for what it has written, and no other serializer does.
+///
+/// A type's own `Serialize` may have another one make bytes of a part of the value. The worker may keep these bytes as they are, and
+/// have the part decoded when the memory that was pinned for the argument is long used for something else. So in them nothing is
+/// referred to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Written;
+
+impl Written {
+    /// Whether this is the type: that of a serializer's `Ok`, which may borrow something and so has no `TypeId`. The names are both
+    /// made by the same compiler, and no other crate can name a type of this one.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn is<T>() -> bool {
+        std::any::type_name::<T>() == std::any::type_name::<Self>()
+    }
+}
+
 #[derive(Default)]
 struct Pinned {
     things: Vec<Arc<dyn Any + Send + Sync>>,

@@ -17,7 +17,7 @@ use serde::{
 
 #[cfg(target_os = "linux")]
 use crate::{
-    pins::Pins,
+    pins::{Pins, Written},
     shm::{self, Block, Made, Reference},
     sys,
 };
@@ -57,7 +57,8 @@ use crate::{
 /// not read the data of other tasks, [`private_with_len`](Self::private_with_len) makes bytes that only the workers that they
 /// are sent to can read.
 ///
-/// A human-readable serializer (JSON) writes a plain sequence of bytes.
+/// A human-readable serializer (JSON) writes a plain sequence of bytes. Any serializer but the crate's own writes all the bytes: where
+/// a type's `Serialize` makes bytes of a part of itself, nothing in them is a reference, and they can be decoded at any time.
 ///
 /// # Examples
 ///
@@ -323,7 +324,9 @@ impl Serialize for SharedBytes {
             return serializer.serialize_bytes(self);
         }
         #[cfg(target_os = "linux")]
-        if let Some(reference) = self.reference() {
+        if Written::is::<S::Ok>()
+            && let Some(reference) = self.reference()
+        {
             return Shared(reference).serialize(serializer);
         }
         Plain(self).serialize(serializer)

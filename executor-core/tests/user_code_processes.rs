@@ -16,8 +16,8 @@ use std::{
 };
 
 use executor_core::{
-    CancelToken, Executor, Observer, ProcessPoolExecutor, Shutdown, TaskEnd, TaskError, TaskId, TaskOptions, in_worker,
-    is_user_code_forbidden, partial,
+    CancelToken, Executor, Observer, ProcessPoolExecutor, SharedBytes, Shutdown, TaskEnd, TaskError, TaskId,
+    TaskOptions, in_worker, is_user_code_forbidden, partial,
 };
 use pool_kinds::{Kind, on_every_kind_of_pool};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
@@ -33,6 +33,7 @@ on_every_kind_of_pool!(
     a_long_queue_ends_with_its_pool,
     serde_may_use_the_pool_that_it_is_called_for,
     destructors_that_panic_cost_no_submit,
+    bytes_that_another_encoder_has_written_are_never_other_bytes,
 );
 
 const LONG: Duration = Duration::from_secs(60);
@@ -318,5 +319,55 @@ fn owners_behind_bytes_cost_no_other_task() {
             assert_eq!(pool.submit(square, 3).unwrap().result(), Ok(9));
         }
         assert!(pool.shutdown(Shutdown::Drain, Some(LONG)).is_complete());
+    }
+}
+
+/// A value that is encoded once more, by whatever its author likes, and decoded when it is needed.
+struct EncodedTwice(SharedBytes);
+
+impl Serialize for EncodedTwice {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_bytes(&postcard::to_allocvec(&self.0).map_err(serde::ser::Error::custom)?)
+    }
+}
+
+impl<'de> Deserialize<'de> for EncodedTwice {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let bytes = <&[u8]>::deserialize(deserializer)?;
+        KEPT.lock().unwrap().push(bytes.to_vec());
+        postcard::from_bytes(bytes).map(Self).map_err(serde::de::Error::custom)
+    }
+}
+
+static KEPT: Mutex<Vec<Vec<u8>>> = Mutex::new(Vec::new());
+
+const MIB: usize = 1 << 20;
+
+fn filled(byte: u8) -> SharedBytes {
+    SharedBytes::with_len(MIB, |bytes| bytes.fill(byte))
+}
+
+fn first_and_length(bytes: SharedBytes) -> (u8, usize) {
+    (bytes[0], bytes.len())
+}
+
+/// The values that were read, where they can still be had.
+fn decode_kept((): ()) -> Vec<Option<(u8, usize)>> {
+    let kept = std::mem::take(&mut *KEPT.lock().unwrap());
+    kept.into_iter().map(|bytes| postcard::from_bytes(&bytes).ok().map(first_and_length)).collect()
+}
+
+fn bytes_that_another_encoder_has_written_are_never_other_bytes(kind: Kind) {
+    let pool = kind.builder().max_workers(1).build().unwrap();
+    for round in 0..4 {
+        let read = pool.submit(|EncodedTwice(bytes)| first_and_length(bytes), EncodedTwice(filled(1))).unwrap();
+        assert_eq!(read.result(), Ok((1, MIB)));
+        // The memory is used again.
+        for byte in 2..5 {
+            assert_eq!(pool.submit(first_and_length, filled(byte)).unwrap().result(), Ok((byte, MIB)));
+        }
+        for value in pool.submit(decode_kept, ()).unwrap().result().unwrap() {
+            assert!(matches!(value, None | Some((1, MIB))), "{value:?} in round {round}");
+        }
     }
 }

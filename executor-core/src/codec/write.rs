@@ -12,14 +12,15 @@ use super::{
     depth::{Depth, descend},
     error::CodecError,
 };
+use crate::pins::Written;
 
-type Result = std::result::Result<(), CodecError>;
+type Result<T = Written> = std::result::Result<T, CodecError>;
 
 /// Writes a value at the end of what the flavor holds.
 #[inline]
-pub(super) fn write<T: ?Sized + Serialize, F: Flavor<Output = ()>>(value: &T, flavor: F) -> Result {
+pub(super) fn write<T: ?Sized + Serialize, F: Flavor<Output = ()>>(value: &T, flavor: F) -> Result<()> {
     let mut inner = postcard::Serializer { output: flavor };
-    value.serialize(Writer { inner: &mut inner, depth: Depth::TO_WRITE })?;
+    let Written = value.serialize(Writer { inner: &mut inner, depth: Depth::TO_WRITE })?;
     Ok(inner.output.finalize()?)
 }
 
@@ -42,13 +43,14 @@ macro_rules! forward {
     ($($method:ident($value:ty))*) => {
         $(#[inline]
         fn $method(self, value: $value) -> Result {
-            Ok(self.inner.$method(value)?)
+            self.inner.$method(value)?;
+            Ok(Written)
         })*
     };
 }
 
 impl<'a, F: Flavor> ser::Serializer for Writer<'a, F> {
-    type Ok = ();
+    type Ok = Written;
     type Error = CodecError;
     type SerializeSeq = Counted<'a, F>;
     type SerializeTuple = Self;
@@ -79,7 +81,8 @@ impl<'a, F: Flavor> ser::Serializer for Writer<'a, F> {
 
     #[inline]
     fn serialize_none(self) -> Result {
-        Ok(self.inner.serialize_none()?)
+        self.inner.serialize_none()?;
+        Ok(Written)
     }
 
     #[inline]
@@ -90,17 +93,18 @@ impl<'a, F: Flavor> ser::Serializer for Writer<'a, F> {
 
     #[inline]
     fn serialize_unit(self) -> Result {
-        Ok(())
+        Ok(Written)
     }
 
     #[inline]
     fn serialize_unit_struct(self, _: &'static str) -> Result {
-        Ok(())
+        Ok(Written)
     }
 
     #[inline]
     fn serialize_unit_variant(self, _: &'static str, index: u32, _: &'static str) -> Result {
-        Ok(self.inner.serialize_u32(index)?)
+        self.inner.serialize_u32(index)?;
+        Ok(Written)
     }
 
     #[inline]
@@ -121,52 +125,40 @@ impl<'a, F: Flavor> ser::Serializer for Writer<'a, F> {
     }
 
     #[inline]
-    fn serialize_seq(self, length: Option<usize>) -> std::result::Result<Counted<'a, F>, CodecError> {
+    fn serialize_seq(self, length: Option<usize>) -> Result<Counted<'a, F>> {
         let _ = self.inner.serialize_seq(length)?;
         Ok(Counted { writer: self, promised: length.unwrap_or(0), written: 0 })
     }
 
     #[inline]
-    fn serialize_tuple(self, _: usize) -> std::result::Result<Self, CodecError> {
+    fn serialize_tuple(self, _: usize) -> Result<Self> {
         Ok(self)
     }
 
     #[inline]
-    fn serialize_tuple_struct(self, _: &'static str, _: usize) -> std::result::Result<Self, CodecError> {
+    fn serialize_tuple_struct(self, _: &'static str, _: usize) -> Result<Self> {
         Ok(self)
     }
 
     #[inline]
-    fn serialize_tuple_variant(
-        self,
-        _: &'static str,
-        index: u32,
-        _: &'static str,
-        _: usize,
-    ) -> std::result::Result<Self, CodecError> {
+    fn serialize_tuple_variant(self, _: &'static str, index: u32, _: &'static str, _: usize) -> Result<Self> {
         self.inner.serialize_u32(index)?;
         Ok(self)
     }
 
     #[inline]
-    fn serialize_map(self, length: Option<usize>) -> std::result::Result<Counted<'a, F>, CodecError> {
+    fn serialize_map(self, length: Option<usize>) -> Result<Counted<'a, F>> {
         let _ = self.inner.serialize_map(length)?;
         Ok(Counted { writer: self, promised: length.unwrap_or(0), written: 0 })
     }
 
     #[inline]
-    fn serialize_struct(self, _: &'static str, _: usize) -> std::result::Result<Self, CodecError> {
+    fn serialize_struct(self, _: &'static str, _: usize) -> Result<Self> {
         Ok(self)
     }
 
     #[inline]
-    fn serialize_struct_variant(
-        self,
-        _: &'static str,
-        index: u32,
-        _: &'static str,
-        _: usize,
-    ) -> std::result::Result<Self, CodecError> {
+    fn serialize_struct_variant(self, _: &'static str, index: u32, _: &'static str, _: usize) -> Result<Self> {
         self.inner.serialize_u32(index)?;
         Ok(self)
     }
@@ -182,7 +174,7 @@ pub(super) struct Counted<'a, F: Flavor> {
 impl<F: Flavor> Counted<'_, F> {
     #[inline]
     fn end(self) -> Result {
-        if self.written == self.promised { Ok(()) } else { Err(self.broken_promise()) }
+        if self.written == self.promised { Ok(Written) } else { Err(self.broken_promise()) }
     }
 
     #[cold]
@@ -193,13 +185,13 @@ impl<F: Flavor> Counted<'_, F> {
 }
 
 impl<F: Flavor> ser::SerializeSeq for Counted<'_, F> {
-    type Ok = ();
+    type Ok = Written;
     type Error = CodecError;
 
     #[inline]
-    fn serialize_element<T: ?Sized + Serialize>(&mut self, value: &T) -> Result {
+    fn serialize_element<T: ?Sized + Serialize>(&mut self, value: &T) -> Result<()> {
         self.written += 1;
-        self.writer.nested(value)
+        self.writer.nested(value).map(|Written| ())
     }
 
     #[inline]
@@ -212,17 +204,17 @@ impl<F: Flavor> ser::SerializeSeq for Counted<'_, F> {
 macro_rules! elements {
     ($($trait:ident: $method:ident)*) => {
         $(impl<F: Flavor> ser::$trait for Writer<'_, F> {
-            type Ok = ();
+            type Ok = Written;
             type Error = CodecError;
 
             #[inline]
-            fn $method<T: ?Sized + Serialize>(&mut self, value: &T) -> Result {
-                self.nested(value)
+            fn $method<T: ?Sized + Serialize>(&mut self, value: &T) -> Result<()> {
+                self.nested(value).map(|Written| ())
             }
 
             #[inline]
             fn end(self) -> Result {
-                Ok(())
+                Ok(Written)
             }
         })*
     };
@@ -235,18 +227,18 @@ elements!(
 );
 
 impl<F: Flavor> ser::SerializeMap for Counted<'_, F> {
-    type Ok = ();
+    type Ok = Written;
     type Error = CodecError;
 
     #[inline]
-    fn serialize_key<T: ?Sized + Serialize>(&mut self, key: &T) -> Result {
+    fn serialize_key<T: ?Sized + Serialize>(&mut self, key: &T) -> Result<()> {
         self.written += 1;
-        self.writer.nested(key)
+        self.writer.nested(key).map(|Written| ())
     }
 
     #[inline]
-    fn serialize_value<T: ?Sized + Serialize>(&mut self, value: &T) -> Result {
-        self.writer.nested(value)
+    fn serialize_value<T: ?Sized + Serialize>(&mut self, value: &T) -> Result<()> {
+        self.writer.nested(value).map(|Written| ())
     }
 
     #[inline]
@@ -267,21 +259,21 @@ fn left_out(name: &'static str) -> CodecError {
 macro_rules! fields {
     ($($trait:ident)*) => {
         $(impl<F: Flavor> ser::$trait for Writer<'_, F> {
-            type Ok = ();
+            type Ok = Written;
             type Error = CodecError;
 
             #[inline]
-            fn serialize_field<T: ?Sized + Serialize>(&mut self, _: &'static str, value: &T) -> Result {
-                self.nested(value)
+            fn serialize_field<T: ?Sized + Serialize>(&mut self, _: &'static str, value: &T) -> Result<()> {
+                self.nested(value).map(|Written| ())
             }
 
-            fn skip_field(&mut self, name: &'static str) -> Result {
+            fn skip_field(&mut self, name: &'static str) -> Result<()> {
                 Err(left_out(name))
             }
 
             #[inline]
             fn end(self) -> Result {
-                Ok(())
+                Ok(Written)
             }
         })*
     };
