@@ -245,6 +245,40 @@ fn a_batch_starts_no_more_workers_than_it_has_tasks() {
     assert!(futures.into_iter().all(|future| future.result() == Ok(0)));
 }
 
+/// The last task waits for its worker, which takes its time to start, when the batch calls for workers.
+#[test]
+fn a_batch_calls_no_workers_for_tasks_that_have_begun() {
+    static BEGUN: Mutex<Option<mpsc::Sender<()>>> = Mutex::new(None);
+    static ALL: LazyLock<Barrier> = LazyLock::new(|| Barrier::new(4));
+    let (begun, has_begun) = mpsc::channel();
+    *BEGUN.lock().unwrap() = Some(begun);
+    let (release, held) = mpsc::channel::<()>();
+    let (held, started) = (Mutex::new(held), AtomicUsize::new(0));
+    let initializer = move || {
+        if started.fetch_add(1, Ordering::SeqCst) == 2 {
+            let _ = held.lock().unwrap().recv_timeout(LONG);
+        }
+    };
+    let pool = ThreadPoolExecutor::builder().max_workers(8).initializer(initializer).build().unwrap();
+    let meet = |_: i32| {
+        BEGUN.lock().unwrap().as_ref().unwrap().send(()).unwrap();
+        ALL.wait();
+    };
+    let mut items = 0..3;
+    let input = std::iter::from_fn(|| {
+        if (1..3).contains(&items.start) {
+            has_begun.recv_timeout(LONG).unwrap();
+        }
+        items.next()
+    });
+    let futures = pool.submit_many(meet, input).unwrap();
+    let workers = pool.stats().workers;
+    drop(release);
+    ALL.wait();
+    assert_eq!(workers, 3);
+    assert!(futures.into_iter().all(|future| future.result() == Ok(())));
+}
+
 #[test]
 fn an_initializer_may_wait_for_tasks_of_its_pool() {
     static CORE: OnceLock<ThreadPoolHandle> = OnceLock::new();

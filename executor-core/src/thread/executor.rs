@@ -11,7 +11,7 @@ use crate::{
     cancel::CancelToken,
     error::{BuildError, SubmitError, TaskError},
     executor::Executor,
-    future::{InProcess, TaskFuture},
+    future::{InProcess, State as TaskState, TaskFuture},
     map::{ChunkInput, ChunkOutput, Collect, Map, MapBackend},
     shutdown::{Shutdown, ShutdownReport, shut_down_and_wait},
     span,
@@ -232,8 +232,13 @@ impl ThreadPoolHandle {
         }
         // The iterator may have forked at its end, and this may be the copy.
         if futures.len() > 1 && !pool.is_elsewhere() {
-            // Calls the workers that are needed in addition. A shutdown meanwhile does not matter: each task was announced.
-            pool.announce(futures.len(), || pool.queues.has_any_work());
+            // Calls the workers that are needed in addition, and none for tasks that have begun, as where the iterator has waited for
+            // them. The last ones are those that wait. A shutdown meanwhile does not matter: each task was announced.
+            let waiting = futures.iter().rev().filter(|future| future.cell().state() == TaskState::Pending);
+            let waiting = waiting.take(pool.idle.limit()).count();
+            if waiting > 1 {
+                pool.announce(waiting, || pool.queues.has_any_work());
+            }
         }
         Ok(futures)
     }
