@@ -13,6 +13,11 @@ pub enum Transport {
     /// A Unix socket for each worker: works on every Unix, and costs about ten times as much for a small task. Needs no shared
     /// memory; where there is none, a task that is given a [`CancelToken`](crate::CancelToken) fails with
     /// [`TaskError::Encode`](crate::TaskError::Encode), and [`SharedBytes`](crate::SharedBytes) are copied.
+    ///
+    /// A task that was sent to a worker cannot be taken back from it, also before the worker has read it: the program has only its own
+    /// end of the socket. So it counts as started, for [`cancel`](crate::TaskFuture::cancel) and
+    /// [`Shutdown::CancelQueued`](crate::Shutdown::CancelQueued). If the worker is stopped by a signal, or dies, it goes to another
+    /// one; if the worker hangs in code that belongs to no task, it waits there until its time limit is over.
     Socket,
     /// Rings in shared memory for each worker, which sleep and wake by futex. Linux only. Where the system refuses shared
     /// memory, because of a sandbox or a limit on the size of files (`RLIMIT_FSIZE`) below half a megabyte, workers are reached
