@@ -1,9 +1,14 @@
 //! Tasks that end their worker, that are stopped, or that run for too long, and what a pool leaves behind.
 
-use std::{fs, path::Path, time::Duration};
+use std::{
+    fs,
+    path::Path,
+    sync::{Mutex, mpsc},
+    time::{Duration, Instant},
+};
 
 use executor_core::{
-    BuildError, CancelToken, Executor, ProcessPoolExecutor, ReturnWhen, SubmitError, TaskError, TaskOptions,
+    BuildError, CancelToken, Executor, Observer, ProcessPoolExecutor, ReturnWhen, SubmitError, TaskError, TaskOptions,
     ThreadPoolExecutor, WorkerExit, wait,
 };
 
@@ -25,6 +30,7 @@ on_every_kind_of_pool!(
     a_token_stops_a_task_in_another_process,
     a_task_may_use_threads_but_no_process_pool,
     kill_at_shutdown_resolves_everything,
+    workers_that_die_as_soon_as_they_are_ready_are_not_started_without_end,
     nothing_is_left_behind,
 );
 
@@ -194,4 +200,38 @@ fn nothing_is_left_behind(kind: Kind) {
     }
     // Other tests of this binary open some of their own meanwhile; ten leaking pools would have left sixty.
     assert!(descriptors() < before + 50, "{} descriptors, {before} before", descriptors());
+}
+
+/// Says that a worker is ready.
+struct Ready(Mutex<mpsc::Sender<()>>);
+
+impl Observer for Ready {
+    fn worker_started(&self) {
+        let _ = self.0.lock().unwrap().send(());
+    }
+}
+
+fn workers_that_die_as_soon_as_they_are_ready_are_not_started_without_end(kind: Kind) {
+    const STORM: Duration = Duration::from_secs(3);
+    let (sender, ready) = mpsc::channel();
+    let pool = kind.builder().max_workers(2).observer(Ready(Mutex::new(sender))).build().unwrap();
+    std::thread::scope(|scope| {
+        // Its outcome depends on who is faster.
+        let warm_up = scope.spawn(|| pool.warm_up());
+        let start = Instant::now();
+        while start.elapsed() < STORM {
+            if ready.recv_timeout(STORM / 10).is_err() {
+                continue;
+            }
+            for pid in pool.worker_pids() {
+                let pid = rustix::process::Pid::from_raw(pid.cast_signed()).unwrap();
+                let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+            }
+        }
+        // Twelve rests of two workers, and those before the first one.
+        let died = pool.stats().died;
+        assert!((4..60).contains(&died), "{died} workers have died");
+        assert_eq!(pool.submit(square, 3).unwrap().result(), Ok(9));
+        let _ = warm_up.join().unwrap();
+    });
 }

@@ -28,6 +28,26 @@ struct WarmUp {
     failure: Option<TaskError>,
 }
 
+/// Workers die that were ready and have begun nothing, one after the other.
+#[derive(Debug, Clone, Copy)]
+struct Barren {
+    deaths: usize,
+    last: Instant,
+    /// No worker is started before this.
+    rests_until: Option<Instant>,
+    /// How long none is the next time.
+    pause: Duration,
+}
+
+/// At least so many workers may die without having begun anything, and their successors are started at once.
+const MOST_UNHINDERED: usize = 3;
+/// After more of them, none is started for so long, and then for twice as long each time ...
+const FIRST_REST: Duration = Duration::from_millis(5);
+/// ... up to this.
+const LONGEST_REST: Duration = Duration::from_millis(500);
+/// Deaths that are so far apart have nothing to do with one another.
+const APART: Duration = Duration::from_secs(5);
+
 #[derive(Debug, Default)]
 pub(in crate::process) struct Staffing {
     /// How many workers there should be; rises with demand.
@@ -45,6 +65,7 @@ pub(in crate::process) struct Staffing {
     to_replace: usize,
     died: u64,
     respawned: u64,
+    barren: Option<Barren>,
     /// The process that workers are forked from, while there is one.
     pub(in crate::process) fork_server: Option<u32>,
 }
@@ -132,9 +153,29 @@ impl Staffing {
         self.refused = None;
     }
 
-    /// A worker that was ready has died.
-    pub(super) fn note_died(&mut self) {
+    /// A worker that was ready has died; whether it had begun anything. One that had is replaced at once. Where one after the other
+    /// has not, whatever kills them may go on, and starts would follow each other as fast as the system can.
+    pub(super) fn note_died(&mut self, has_begun: bool, now: Instant, max_workers: usize) {
         self.died += 1;
+        if has_begun {
+            self.barren = None;
+            return;
+        }
+        let new = Barren { deaths: 0, last: now, rests_until: None, pause: FIRST_REST };
+        let before = self.barren.filter(|barren| now.saturating_duration_since(barren.last) < APART);
+        let mut barren = Barren { last: now, ..before.unwrap_or(new) };
+        barren.deaths += 1;
+        // All that are there may die of one event, also during a rest.
+        if barren.deaths > max_workers.max(MOST_UNHINDERED) && barren.rests_until.is_none_or(|until| until <= now) {
+            barren.rests_until = Some(now + barren.pause);
+            barren.pause = (2 * barren.pause).min(LONGEST_REST);
+        }
+        self.barren = Some(barren);
+    }
+
+    /// Until when no worker is started, because they die as fast as they get ready.
+    pub(super) fn rests_until(&self, now: Instant) -> Option<Instant> {
+        self.barren?.rests_until.filter(|until| *until > now)
     }
 
     /// The next workers that are started replace so many that have died.
@@ -158,5 +199,50 @@ impl Staffing {
     /// Workers that have died, and successors that were started.
     pub(in crate::process) fn deaths(&self) -> (u64, u64) {
         (self.died, self.respawned)
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn workers_that_die_at_once_are_not_replaced_without_end() {
+        let mut staffing = Staffing::default();
+        let start = Instant::now();
+        let (mut now, mut starts) = (start, 0_u32);
+        while now - start < Duration::from_secs(60) {
+            starts += 1;
+            now += Duration::from_millis(1);
+            staffing.note_died(false, now, 1);
+            now = staffing.rests_until(now).unwrap_or(now);
+        }
+        // Each start is followed by a rest of half a second, but for the first ones.
+        assert!((120..140).contains(&starts), "{starts}");
+        assert_eq!(staffing.deaths(), (u64::from(starts), 0));
+        // One that has done something, or a long time, and it is as if it had never been.
+        for long in [Duration::ZERO, APART] {
+            let mut staffing = Staffing { barren: staffing.barren, ..Staffing::default() };
+            if long.is_zero() {
+                staffing.note_died(true, now, 1);
+            }
+            for _ in 0..MOST_UNHINDERED {
+                staffing.note_died(false, now + long, 1);
+                assert_eq!(staffing.rests_until(now + long), None);
+            }
+            staffing.note_died(false, now + long, 1);
+            assert_eq!(staffing.rests_until(now + long), Some(now + long + FIRST_REST));
+        }
+    }
+
+    #[test]
+    fn workers_that_die_together_are_replaced_at_once() {
+        let mut staffing = Staffing::default();
+        let now = Instant::now();
+        (0..16).for_each(|_| staffing.note_died(false, now, 16));
+        assert_eq!(staffing.rests_until(now), None);
+        // The same once more is one rest, not sixteen.
+        (0..16).for_each(|_| staffing.note_died(false, now, 16));
+        assert_eq!(staffing.rests_until(now), Some(now + FIRST_REST));
     }
 }

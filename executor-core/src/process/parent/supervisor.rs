@@ -118,7 +118,8 @@ fn supervise(pool: &Arc<PoolShared>, mut doorbell_rx: &UnixStream) -> End {
         let again = state.watches.behind.then(|| look_again.unwrap_or(now));
         let start = if state.watches.starts { now.checked_add(STUCK_AFTER) } else { None };
         let refused = state.staffing.refused.map(|refused| refused.again).filter(|again| *again > now);
-        let times = [state.next_deadline(), launcher.deadline(), again, start, refused];
+        let rest = state.staffing.rests_until(now);
+        let times = [state.next_deadline(), launcher.deadline(), again, start, refused, rest];
         let deadline = times.into_iter().flatten().min();
         state.sleep.fall_asleep(deadline);
         let is_unattended =

@@ -1,6 +1,6 @@
 //! The end of a worker: what it was doing is settled, and its process is reaped.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::{control_frames::take_frame, start::be_refused};
 use crate::{
@@ -97,7 +97,8 @@ pub(super) fn reap(pool: &PoolShared, state: &mut State, number: u32) {
     if matches!(worker.life(), Life::Starting { .. }) {
         note_failed_start(pool, state, &mut worker, exit);
     } else if !worker.is_leaving() && stop.is_none() {
-        state.staffing.note_died();
+        let has_begun = was_running || worker.in_flight().has_passed_any();
+        state.staffing.note_died(has_begun, Instant::now(), pool.config.max_workers);
         give_up_warming(pool, state, pid, exit);
         if pool.config.on_worker_death == OnWorkerDeath::BreakPool && state.lifecycle.broken().is_none() {
             let cause = if was_running { error } else { TaskError::WorkerDied { pid, exit } };

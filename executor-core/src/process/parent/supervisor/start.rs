@@ -59,7 +59,8 @@ pub(super) fn start_workers(pool: &PoolShared, launcher: &mut Launcher, state: &
     if state.staffing.warms_up_still() {
         state.staffing.want(most);
     }
-    if state.staffing.refused.is_some_and(|refused| refused.again > Instant::now()) {
+    let now = Instant::now();
+    if state.staffing.refused.is_some_and(|refused| refused.again > now) || state.staffing.rests_until(now).is_some() {
         return;
     }
     while state.workers.len() - going < state.staffing.wanted() && !is_full(state) {

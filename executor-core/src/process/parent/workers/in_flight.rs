@@ -67,6 +67,11 @@ impl InFlight {
         self.first_number + self.entries.len() as u64
     }
 
+    /// Whether the worker has passed any request, answered or taken back.
+    pub(in crate::process::parent) fn has_passed_any(&self) -> bool {
+        self.first_number > 0
+    }
+
     pub(super) fn push(&mut self, request: InFlightRequest) -> Attention {
         self.entries.push_back(Entry::Live(request));
         self.live += 1;
