@@ -1,9 +1,22 @@
-//! Advice: which executor, how many workers, and what it buys, by the cost model of a machine.
+//! Advice: which executor, how many workers, and what it buys, by the cost model of a machine, and for the workloads of a run by
+//! what was measured.
+//!
+//! `templates/advice.js` has the same arithmetic for the calculator of the page, and a test compares them: change both.
+
+mod cases;
+mod measured;
+#[cfg(test)]
+mod tests;
+mod text;
 
 use serde::Serialize;
 
+pub use cases::{Case, PAYLOADS, TASK_TIMES, TASKS, named, plain};
+pub(crate) use measured::sentence;
+pub use measured::{Decision, decide, decisions};
+
 use crate::cost::{CostModel, Fit, Lane, Load, Term};
-use crate::format::{bytes, duration};
+use crate::format::{bytes, duration, times};
 use crate::model::{Estimate, SERIAL};
 
 /// A worker that waits costs little, but not nothing: more are not advised.
@@ -62,6 +75,8 @@ pub struct Advice {
     pub outside: Vec<String>,
     /// The models that predict poorly what they have not seen; the answer is not to be relied on then.
     pub poor: Vec<String>,
+    /// Why model and samples cannot carry this answer, with the cure; the choice is only what the model leans to then.
+    pub cannot_tell: Option<String>,
     /// The line that builds it.
     pub code: String,
 }
@@ -69,15 +84,17 @@ pub struct Advice {
 /// The answer to a question; `None` where the model is empty, or has no executor that fits.
 #[must_use]
 pub fn advise(model: &CostModel, question: &Question) -> Option<Advice> {
-    let (best, because, choices) = choose(model, question)?;
+    let (best, choices) = choose(model, question)?;
     let changes = changes(model, question, &best);
+    let poor = poor(model, &choices);
     Some(Advice {
         question: *question,
         code: code(&best),
-        because,
+        because: because(model, question, &best, &choices),
         changes,
         outside: outside(model, question),
-        poor: poor(model, &choices),
+        cannot_tell: cannot_tell(model, question, &best, &choices, !poor.is_empty()),
+        poor,
         best,
         choices,
     })
@@ -87,8 +104,8 @@ fn serial_ns(question: &Question) -> f64 {
     question.tasks as f64 * question.task_ns
 }
 
-/// The best choice, why it is, and all of them.
-fn choose(model: &CostModel, question: &Question) -> Option<(Choice, String, Vec<Choice>)> {
+/// The best choice, and all of them, the fastest first.
+fn choose(model: &CostModel, question: &Question) -> Option<(Choice, Vec<Choice>)> {
     let exact = |value: f64| Estimate { median: value, low: value, high: value, confidence: 1.0, n: 0 };
     let mut choices: Vec<Choice> = model.fits.iter().flat_map(|fit| of_fit(model, fit, question)).collect();
     choices.retain(|choice| !question.crashes || choice.executor == "process");
@@ -101,34 +118,91 @@ fn choose(model: &CostModel, question: &Question) -> Option<(Choice, String, Vec
             workers: 1,
             time_ns: exact(serial_ns(question)),
             speed_up: exact(1.0),
-            memory_bytes: Some(question.payload + question.result),
+            memory_bytes: Some(question.payload.saturating_add(question.result)),
         });
     }
     choices.sort_by(|a, b| a.time_ns.median.total_cmp(&b.time_ns.median));
     let fastest = choices[0].clone();
     // What may be as fast: the simplest of these, and of the same kind the fewest workers.
-    let order = [SERIAL, "thread", "rayon", "process"];
-    let simplicity = |choice: &&Choice| {
-        let place = order.iter().position(|name| *name == choice.executor).unwrap_or(order.len());
-        (place, choice.workers)
-    };
     let ties = |choice: &&Choice| {
         choice.time_ns.low <= fastest.time_ns.median && choice.time_ns.median <= fastest.time_ns.high
     };
-    let best = choices.iter().filter(ties).min_by_key(simplicity).cloned().unwrap_or_else(|| fastest.clone());
-    let because = if question.crashes {
-        "A task that crashes ends its process: with threads that is the whole program.".to_owned()
-    } else if best == fastest {
+    let simplest = |choice: &&Choice| (simplicity(&choice.executor), choice.workers);
+    let best = choices.iter().filter(ties).min_by_key(simplest).cloned().unwrap_or(fastest);
+    Some((best, choices))
+}
+
+/// The place of an executor among those that are as fast: the simplest first.
+fn simplicity(executor: &str) -> usize {
+    let order = [SERIAL, "thread", "rayon", "process"];
+    order.iter().position(|name| *name == executor).unwrap_or(order.len())
+}
+
+/// Why the best choice is the best, and what the other kind of pool would cost.
+fn because(model: &CostModel, question: &Question, best: &Choice, choices: &[Choice]) -> String {
+    if question.crashes {
+        return "A task that crashes ends its process: with threads that is the whole program.".to_owned();
+    }
+    let fastest = &choices[0];
+    let mut text = if best == fastest {
         "It is the fastest by the model.".to_owned()
     } else {
         format!(
-            "{} with {} workers is not faster beyond the model's uncertainty ({}), and this is simpler.",
-            fastest.executor,
-            fastest.workers,
+            "{} is not faster beyond the model's uncertainty ({}), and this is simpler.",
+            fastest.name(),
             duration(fastest.time_ns.median)
         )
     };
-    Some((best, because, choices))
+    let other = if best.executor == "process" { "thread" } else { "process" };
+    let ratio = |rival: &Choice| rival.time_ns.median / best.time_ns.median;
+    // Nothing is a multiple of no time.
+    let is_rival = |rival: &&Choice| rival.executor == other && ratio(rival).is_finite();
+    if let Some(rival) = choices.iter().find(is_rival) {
+        text.push_str(&format!(" On {} it would take {} the time", rival.name(), times(ratio(rival))));
+        if let Some(cost) = task_cost(model, question, rival) {
+            let bytes = if question.payload > 0 || question.result > 0 { " with its bytes" } else { "" };
+            let own = task_cost(model, question, best)
+                .map_or_else(String::new, |cost| format!(", against {} on {}", duration(cost), best.name()));
+            text.push_str(&format!(": there a task{bytes} costs {} beyond its work{own}", duration(cost)));
+        }
+        text.push('.');
+    }
+    text
+}
+
+/// What a task costs beyond its work; `None` for serial, and for numbers of workers that were not measured.
+fn task_cost(model: &CostModel, question: &Question, choice: &Choice) -> Option<f64> {
+    let of_choice = |fit: &&Fit| fit.executor == choice.executor && fit.workers == choice.workers;
+    let fit = model.fits.iter().find(of_choice)?;
+    let task = fit.coefficient(Term::Task);
+    if question.payload == 0 && question.result == 0 {
+        return Some(task);
+    }
+    let lane = question.lane;
+    let bytes_in = fit.coefficient(Term::ByteIn(lane)) * question.payload as f64;
+    let bytes_out = fit.coefficient(Term::ByteOut(lane)) * question.result as f64;
+    Some(task + fit.coefficient(Term::Lane(lane)) + bytes_in + bytes_out)
+}
+
+/// Why the answer cannot be told, with the cure: it lies beyond what was measured, or the model predicts poorly and its residuals
+/// are larger than what the best choice gains or loses against serial.
+fn cannot_tell(
+    model: &CostModel,
+    question: &Question,
+    best: &Choice,
+    choices: &[Choice],
+    is_poor: bool,
+) -> Option<String> {
+    if let Some(first) = beyond(model, question).into_iter().next() {
+        return Some(format!("{first}: measure the work itself, with `lab sweep`"));
+    }
+    let is_slower = |choice: &Choice| choice.executor == SERIAL || choice.time_ns.low > best.time_ns.median;
+    let is_decided = if best.executor == SERIAL { choices.iter().all(is_slower) } else { best.speed_up.low > 1.0 };
+    // Where tasks crash there is nothing to choose from.
+    (is_poor && !question.crashes && !is_decided).then(|| {
+        "the cost model predicts poorly in this run, and its error is larger than the difference: repeat the run on an idle machine"
+            .to_owned()
+    })
 }
 
 /// The choices of one fit: its own workers, and for tasks that wait more of them.
@@ -186,11 +260,11 @@ fn changes(model: &CostModel, question: &Question, best: &Choice) -> Vec<String>
         for direction in [2.0_f64, 0.5] {
             let first = (1..=20).find_map(|step| {
                 let other = vary(direction.powi(step));
-                let (choice, ..) = choose(model, &other)?;
+                let (choice, _) = choose(model, &other)?;
                 (choice.executor != best.executor && outside(model, &other).is_empty()).then_some((other, choice))
             });
             if let Some((other, choice)) = first {
-                found.push(format!("With {}: {} with {} workers.", tell(&other), choice.executor, choice.workers));
+                found.push(format!("With {}: {}.", tell(&other), choice.name()));
             }
         }
     };
@@ -218,6 +292,18 @@ fn changes(model: &CostModel, question: &Question, best: &Choice) -> Vec<String>
 
 /// How the question lies outside of what was measured.
 fn outside(model: &CostModel, question: &Question) -> Vec<String> {
+    let mut found = beyond(model, question);
+    if question.waits > 0.0 {
+        found.push(
+            "waiting was not measured: its overlap is computed, and so is the cost of workers beyond those measured"
+                .to_owned(),
+        );
+    }
+    found
+}
+
+/// How it lies further away from what was measured than the terms of the model are trusted.
+fn beyond(model: &CostModel, question: &Question) -> Vec<String> {
     let loads = || model.fits.iter().flat_map(|fit| &fit.points).map(|point| &point.load);
     let most = |value: fn(&Load) -> f64| loads().map(value).fold(0.0, f64::max);
     let mut found = Vec::new();
@@ -253,12 +339,6 @@ fn outside(model: &CostModel, question: &Question) -> Vec<String> {
         largest,
         format!("results of {} are larger than those that were measured ({})", bytes(size), bytes(largest as u64)),
     );
-    if question.waits > 0.0 {
-        found.push(
-            "waiting was not measured: its overlap is computed, and so is the cost of workers beyond those measured"
-                .to_owned(),
-        );
-    }
     found
 }
 
@@ -286,112 +366,19 @@ fn code(best: &Choice) -> String {
     }
 }
 
-impl Advice {
-    /// The answer as lines for people.
+impl Choice {
+    /// The executor and its workers, in words: `thread with 2 workers`.
     #[must_use]
-    pub fn to_text(&self) -> String {
-        let Choice { executor, workers, time_ns, speed_up, memory_bytes } = &self.best;
-        let range = |it: &Estimate, show: fn(f64) -> String| {
-            if it.n == 0 {
-                show(it.median)
-            } else {
-                format!("{} ({} to {})", show(it.median), show(it.low), show(it.high))
-            }
-        };
-        let ratio: fn(f64) -> String = |value| format!("{value:.2}x");
-        let plural = if *workers == 1 { "" } else { "s" };
-        let mut text = format!("take     {executor} with {workers} worker{plural}\n");
-        text.push_str(&format!("time     {}\n", range(time_ns, duration)));
-        text.push_str(&format!(
-            "serial   {}; {} as fast\n",
-            duration(serial_ns(&self.question)),
-            range(speed_up, ratio)
-        ));
-        let memory = memory_bytes.map_or_else(|| "not measured".to_owned(), bytes);
-        text.push_str(&format!("memory   {memory}, if all arguments and results are there at the same time\n"));
-        text.push_str(&format!("because  {}\n", self.because));
-        text.push_str(&format!("code     {}\n", self.code));
-        for (index, choice) in self.choices.iter().enumerate() {
-            let head = if index == 0 { "choices  " } else { "         " };
-            let time = range(&choice.time_ns, duration);
-            text.push_str(&format!("{head}{} with {}: {time}\n", choice.executor, choice.workers));
-        }
-        for (index, change) in self.changes.iter().enumerate() {
-            text.push_str(&format!("{}{change}\n", if index == 0 { "changes  " } else { "         " }));
-        }
-        for outside in &self.outside {
-            text.push_str(&format!("CAUTION  outside of what was measured: {outside}\n"));
-        }
-        for poor in &self.poor {
-            text.push_str(&format!("CAUTION  do not rely on it: {poor}\n"));
-        }
-        text
+    pub fn name(&self) -> String {
+        name(&self.executor, self.workers)
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::fixture;
-
-    fn question(task_ns: f64, tasks: u64) -> Question {
-        Question { task_ns, tasks, payload: 0, result: 0, lane: Lane::Bytes, waits: 0.0, crashes: false, cold: false }
-    }
-
-    fn ask(question: &Question) -> Advice {
-        advise(fixture::run().cost.as_ref().unwrap(), question).unwrap()
-    }
-
-    #[test]
-    fn tiny_tasks_stay_serial_and_long_ones_go_to_threads() {
-        let tiny = ask(&question(50.0, 10_000));
-        assert_eq!(tiny.best.executor, SERIAL, "{tiny:?}");
-        assert!(tiny.changes.iter().any(|change| change.starts_with("With tasks of") && change.contains("thread")));
-        let long = ask(&question(1e6, 10_000));
-        assert_eq!((long.best.executor.as_str(), long.best.workers), ("thread", 2));
-        assert!(long.best.speed_up.low > 1.5 && long.best.speed_up.high < 2.2, "{long:?}");
-        assert_eq!(long.code, "let pool = executor_core::ThreadPoolExecutor::new(2)?;");
-        assert!(long.outside.is_empty());
-    }
-
-    #[test]
-    fn a_task_that_crashes_needs_a_process_and_waiting_needs_workers() {
-        let crashes = ask(&Question { crashes: true, ..question(50.0, 10) });
-        assert_eq!(crashes.best.executor, "process");
-        let waits = ask(&Question { waits: 0.9, ..question(10e6, 1000) });
-        assert_eq!((waits.best.executor.as_str(), waits.best.workers), ("thread", 20), "{waits:?}");
-        assert!(waits.best.speed_up.median > 10.0);
-        assert!(!waits.outside.is_empty());
-    }
-
-    #[test]
-    fn nested_bytes_make_processes_slower_and_memory_counts_what_is_in_flight() {
-        let of = |lane| {
-            let advice = ask(&Question { payload: 64 << 10, crashes: true, lane, ..question(1e5, 1000) });
-            (advice.best.time_ns.median, advice.best.memory_bytes.unwrap())
-        };
-        let ((nested, memory), (bytes, _)) = (of(Lane::Nested), of(Lane::Bytes));
-        assert!(nested > 2.0 * bytes);
-        assert!(memory > 1000 * (64 << 10));
-    }
-
-    #[test]
-    fn what_was_not_measured_is_said() {
-        let text = ask(&Question { payload: 1 << 40, ..question(1e6, 10) }).to_text();
-        assert!(text.contains("CAUTION  outside of what was measured: arguments of 1.00 TiB"), "{text}");
-        assert!(advise(&CostModel::default(), &question(1.0, 1)).is_none());
-    }
-
-    #[test]
-    fn an_answer_from_a_model_that_predicts_poorly_says_so() {
-        let mut model = fixture::run().cost.unwrap();
-        assert!(advise(&model, &question(1e6, 10)).unwrap().poor.is_empty());
-        let fit = model.fits.iter_mut().find(|fit| fit.executor == "thread").unwrap();
-        let points = fit.points.iter_mut().filter(|point| point.held_out);
-        points.for_each(|point| point.predicted_ns = 2.0 * point.measured_ns.median);
-        let text = advise(&model, &question(1e6, 10)).unwrap().to_text();
-        assert!(text.contains("CAUTION  do not rely on it: thread with"), "{text}");
-        // Threads are no choice where tasks crash.
-        assert!(advise(&model, &Question { crashes: true, ..question(1e6, 10) }).unwrap().poor.is_empty());
+/// An executor and its workers, in words.
+fn name(executor: &str, workers: u32) -> String {
+    match (executor, workers) {
+        (SERIAL, _) => SERIAL.to_owned(),
+        (_, 1) => format!("{executor} with 1 worker"),
+        _ => format!("{executor} with {workers} workers"),
     }
 }

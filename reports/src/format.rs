@@ -127,6 +127,15 @@ pub fn ratio(value: f64) -> String {
     if value.is_finite() { format!("{value:.3}x") } else { NONE.to_owned() }
 }
 
+/// How many times: `1.93x`, `13.4x`, with three digits at most.
+pub fn times(value: f64) -> String {
+    if value.is_finite() {
+        format!("{}x", if value.abs() < 9.995 { format!("{value:.2}") } else { number(value) })
+    } else {
+        NONE.to_owned()
+    }
+}
+
 /// Two ends in one unit where they share it: `1.20 to 1.31 µs`, `950 ns to 1.10 µs`.
 pub fn interval(low: f64, high: f64, format: fn(f64) -> String) -> String {
     let (low, high) = (format(low), format(high));

@@ -5,10 +5,18 @@ use std::collections::BTreeMap;
 use askama::Template;
 
 use crate::chart::{Chart, Context, Gallery, LegendEntry, SECTIONS, SectionSpec};
+use crate::choice::{self, Row};
 use crate::error::ReportError;
 use crate::model::{Cell, Finding, Run, Tone, Verdict};
 use crate::table::Table;
-use crate::{cells, csv, format};
+use crate::{advice, cells, csv, format, verdicts};
+
+/// The script: the arithmetic of advice, the calculator, and what else the page does.
+const SCRIPT: [&str; 3] = [
+    include_str!("../templates/advice.js"),
+    include_str!("../templates/calculator.js"),
+    include_str!("../templates/report.js"),
+];
 
 /// The values that the template shows.
 #[derive(Template)]
@@ -16,12 +24,17 @@ use crate::{cells, csv, format};
 struct Page<'a> {
     run: &'a Run,
     style: &'static str,
-    script: &'static str,
+    script: String,
     headline: Statement,
-    statements: Vec<Statement>,
+    verdicts: Sentences,
+    choices: Vec<Row>,
+    common: Option<Table>,
+    caution: String,
     badges: Vec<Badge>,
     wrong: Vec<WrongCell<'a>>,
     sections: Vec<Section>,
+    /// Sentences about cells, and those whose evidence is nowhere on the page.
+    others: Sentences,
     missing: Option<Table>,
     all_cells: Table,
     resources: Table,
@@ -67,6 +80,17 @@ struct Section {
     intro: &'static str,
     legend: Vec<LegendEntry>,
     charts: Vec<Chart>,
+    /// The findings that it shows.
+    sentences: Sentences,
+}
+
+/// A list of findings.
+#[derive(Template)]
+#[template(path = "sentences.html")]
+struct Sentences {
+    statements: Vec<Statement>,
+    /// What they are about, for a list that is folded; empty for one that is not.
+    about: &'static str,
 }
 
 /// Renders a run as one HTML file that needs no network and no other file.
@@ -82,35 +106,43 @@ struct Section {
 pub fn render_html(run: &Run) -> Result<String, ReportError> {
     let context = Context::new(run);
     let section = |spec: &&SectionSpec| (spec.gallery)(&context).map(|gallery| section(spec, gallery));
-    let sections = SECTIONS.iter().map(section).collect::<Result<Vec<_>, _>>()?;
-    let mut anchors: BTreeMap<&str, String> = [("cells", "Cells"), ("machine", "Machine"), ("data", "Raw data")]
-        .map(|(id, title)| (id, title.to_owned()))
-        .into();
-    for section in &sections {
-        anchors.insert(section.id, section.title.to_owned());
-        let charts = section.charts.iter();
-        anchors.extend(charts.map(|chart| (chart.id.as_str(), format!("{}: {}", section.title, chart.title))));
+    let mut sections = SECTIONS.iter().map(section).collect::<Result<Vec<_>, _>>()?;
+    let anchors = anchors(&sections);
+    let headline = run.findings.first().map_or_else(nothing_said, |finding| statement(finding, &anchors));
+    let decisions = advice::decisions(run);
+    let verdicts = verdicts::of(run, &decisions);
+    let mut others = Sentences { statements: Vec::new(), about: "cells and the run" };
+    // The machine's warnings stand in its section, and each sentence stands once.
+    let is_warning = |finding: &&Finding| run.host.warnings.iter().any(|warning| warning.to_string() == finding.text);
+    let rest = run.findings.iter().skip(1).filter(|it| !is_warning(it) && !verdicts.contains(it));
+    for finding in rest {
+        let place = sections.iter_mut().find(|section| section.id == finding.evidence.section);
+        let sentences = place.map_or(&mut others, |section| &mut section.sentences);
+        sentences.statements.push(statement(finding, &anchors));
     }
-    let mut statements = run.findings.iter().map(|finding| statement(finding, &anchors));
-    let headline = statements.next().unwrap_or(Statement {
-        text: "This run has no findings: too little was measured to say anything.".to_owned(),
-        note: String::new(),
-        icon: "○",
-        word: "",
-        class: "neutral",
-        link: String::new(),
-        link_text: String::new(),
-    });
-    let statements = statements.collect();
+    let mut choices = choice::rows(run, &decisions);
+    for row in &mut choices {
+        // A workload with parameters has a chart of another name.
+        if !anchors.contains_key(row.link.as_str()) {
+            row.link = "scaling".to_owned();
+        }
+    }
     let encode = |source| ReportError::Encode { run: run.id.clone(), source };
     let page = Page {
         run,
         style: include_str!("../templates/report.css"),
-        script: include_str!("../templates/report.js"),
+        script: SCRIPT.concat(),
         headline,
-        statements,
+        verdicts: Sentences {
+            statements: verdicts.iter().map(|finding| statement(finding, &anchors)).collect(),
+            about: "",
+        },
+        choices,
+        common: choice::common(run),
+        caution: choice::caution(run),
         badges: badges(run),
         wrong: wrong(run),
+        others,
         missing: cells::missing(run),
         all_cells: cells::all(run),
         resources: cells::resources(run),
@@ -127,11 +159,38 @@ pub fn render_html(run: &Run) -> Result<String, ReportError> {
 
 fn section(spec: &SectionSpec, gallery: Gallery) -> Section {
     let SectionSpec { id, title, intro, .. } = spec;
-    Section { id, title, intro, legend: gallery.legend, charts: gallery.charts }
+    let sentences = Sentences { statements: Vec::new(), about: "these figures" };
+    Section { id, title, intro, legend: gallery.legend, charts: gallery.charts, sentences }
+}
+
+/// The places of the page that a sentence can link to, with their titles.
+fn anchors(sections: &[Section]) -> BTreeMap<String, String> {
+    let fixed = [("decide", "What to use"), ("cells", "Cells"), ("machine", "Machine"), ("data", "Raw data")];
+    let mut anchors: BTreeMap<String, String> =
+        fixed.map(|(id, title)| (id.to_owned(), title.to_owned())).into_iter().collect();
+    for section in sections {
+        anchors.insert(section.id.to_owned(), section.title.to_owned());
+        let charts = section.charts.iter();
+        anchors.extend(charts.map(|chart| (chart.id.clone(), format!("{}: {}", section.title, chart.title))));
+    }
+    anchors
+}
+
+/// The headline of a run without findings.
+fn nothing_said() -> Statement {
+    Statement {
+        text: "This run has no findings: too little was measured to say anything.".to_owned(),
+        note: String::new(),
+        icon: "○",
+        word: "",
+        class: "neutral",
+        link: String::new(),
+        link_text: String::new(),
+    }
 }
 
 /// A finding, linked to its evidence where the page has it.
-fn statement(finding: &Finding, anchors: &BTreeMap<&str, String>) -> Statement {
+fn statement(finding: &Finding, anchors: &BTreeMap<String, String>) -> Statement {
     let (icon, word, class) = match finding.tone {
         Tone::Neutral => ("●", "", "neutral"),
         Tone::Caution => ("▲", "Caution", "care"),
@@ -343,6 +402,10 @@ mod tests {
     fn an_empty_run_renders_with_reasons() {
         let html = render_html(&fixture::empty()).unwrap();
         assert!(html.contains("no findings"));
-        assert_eq!(html.matches("class=\"missing\"").count(), SECTIONS.len() + 1, "every chart and the cells");
+        assert_eq!(
+            html.matches("class=\"missing\"").count(),
+            SECTIONS.len() + 2,
+            "every chart, what to use, and the cells"
+        );
     }
 }

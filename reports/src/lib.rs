@@ -1,7 +1,7 @@
 //! The lab's results model, and its rendering as one self-contained HTML file.
 //!
-//! A [`model::Run`] holds the measurements and the estimates that the harness computed from them. This crate only shows it:
-//! it computes no estimate and knows no executor, so that any old run can be rendered again from its JSON alone.
+//! A [`model::Run`] holds the measurements and the estimates that the harness computed from them. This crate shows it, and answers
+//! from it; it measures nothing, so that any old run can be rendered again from its JSON alone.
 //!
 //! | To                                              | Use                                                 |
 //! |-------------------------------------------------|-----------------------------------------------------|
@@ -21,6 +21,7 @@
 pub mod advice;
 mod cells;
 mod chart;
+mod choice;
 mod columns;
 pub mod comparison;
 pub mod cost;
@@ -34,6 +35,7 @@ pub mod overhead;
 mod plot;
 mod store;
 mod table;
+mod verdicts;
 
 pub use error::ReportError;
 pub use html::render_html;

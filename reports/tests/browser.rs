@@ -11,7 +11,12 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use reports::model::Run;
+use reports::{
+    advice::{Question, advise},
+    cost::{CostModel, Lane},
+    model::Run,
+};
+use serde_json::Value;
 
 /// The programs that are tried, in this order.
 const BROWSERS: [&str; 4] = ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"];
@@ -193,4 +198,95 @@ fn on_a_small_screen_every_picture_is_whole_but_one_that_says_so() {
     let Some(cut) = cut_off(&fixture::run(), 500, str::to_owned) else { return };
     assert_eq!(cut, "efficiency-curves");
     assert!(include_str!("../templates/report.css").contains("Scroll the picture sideways"));
+}
+
+/// Questions of every kind: short and long tasks, few and many, bytes of each lane, waiting, crashes, cold pools.
+fn questions() -> Vec<Question> {
+    let mut all = Vec::new();
+    let sizes = [(0, 0), (16, 0), (64 << 10, 0), (0, 4096), (64 << 10, 1 << 20), (1 << 20, 3), (1 << 34, 0)];
+    for task_ns in [0.0, 50.0, 1e3, 12_345.678, 1e5, 1e6, 1.25e6, 7.7e7, 3e10] {
+        for tasks in [1, 3, 10, 1000, 123_457, 50_000_000] {
+            for (payload, result) in sizes {
+                for waits in [0.0, 0.3, 0.9, 1.0] {
+                    let number = all.len();
+                    let lane = Lane::ALL[number % 3];
+                    let (crashes, cold) = (number % 5 == 0, number % 7 < 2);
+                    all.push(Question { task_ns, tasks, payload, result, lane, waits, crashes, cold });
+                }
+            }
+        }
+    }
+    // An odd step meets every value beside every other one.
+    all.into_iter().step_by(3).collect()
+}
+
+/// The first difference of two answers; sums may differ in their last digit.
+fn difference(rust: &Value, script: &Value, path: &str) -> Option<String> {
+    let differ = || Some(format!("{path}: {rust} and {script}"));
+    match (rust, script) {
+        (Value::Number(a), Value::Number(b)) => {
+            let (a, b) = (a.as_f64()?, b.as_f64()?);
+            if (a - b).abs() <= 1e-12 * a.abs() { None } else { differ() }
+        }
+        (Value::Array(a), Value::Array(b)) if a.len() == b.len() => {
+            a.iter().zip(b).enumerate().find_map(|(at, (a, b))| difference(a, b, &format!("{path}/{at}")))
+        }
+        (Value::Object(a), Value::Object(b)) if a.keys().eq(b.keys()) => {
+            a.iter().find_map(|(key, value)| difference(value, &b[key], &format!("{path}/{key}")))
+        }
+        _ if rust == script => None,
+        _ => differ(),
+    }
+}
+
+#[test]
+fn the_calculator_answers_as_the_adviser_does() {
+    const ASK: &str = "<script type=\"application/json\" id=\"asked\">QUESTIONS</script><script>\
+        const models = JSON.parse(document.getElementById('asked').textContent);\
+        const told = document.createElement('script'); told.type = 'application/json'; told.id = 'told';\
+        told.textContent = JSON.stringify(models.map(([model, all]) => all.map((it) => labAdvice.advise(model, it))));\
+        document.body.append(told);</script></body>";
+    let Some(browser) = browser() else { return };
+    let run = fixture::run();
+    let model = run.cost.clone().expect("the fixture has a model");
+    let mut poor = model.clone();
+    for point in poor.fits.iter_mut().filter(|fit| fit.executor == "thread").flat_map(|fit| &mut fit.points) {
+        point.predicted_ns *= if point.held_out { 2.0 } else { 1.0 };
+    }
+    poor.fits.iter_mut().for_each(|fit| fit.spread = 0.4);
+    let mut threads = model.clone();
+    threads.fits.retain(|fit| fit.executor == "thread");
+    threads.fits[0].memory_per_worker = None;
+    let asked: Vec<(CostModel, Vec<Question>)> = [model, poor, threads].map(|model| (model, questions())).into();
+    let json = serde_json::to_string(&asked).expect("questions are JSON").replace('<', "\\u003c");
+    let dir = tempfile::tempdir().expect("a folder for the page");
+    let page = dir.path().join("page.html");
+    let html = reports::render_html(&run).expect("the page is rendered");
+    fs::write(&page, html.replace("</body>", &ASK.replace("QUESTIONS", &json))).expect("it is written");
+    let opened = open(browser, &page, "");
+    assert!(opened.console.is_empty(), "the console is not quiet: {:#?}", opened.console);
+    let told = opened.dom.split("id=\"told\">").nth(1).expect("the script answered");
+    let told: Vec<Vec<Value>> =
+        serde_json::from_str(told.split("</script>").next().unwrap_or_default()).expect("answers are JSON");
+    let mut answers = std::collections::BTreeSet::new();
+    for ((model, questions), told) in asked.iter().zip(&told) {
+        assert_eq!(told.len(), questions.len());
+        for (question, told) in questions.iter().zip(told) {
+            let advice = advise(model, question);
+            let own = serde_json::to_value(&advice).expect("an answer is JSON");
+            assert_eq!(difference(&own, told, ""), None, "{question:?}");
+            answers.insert(advice.map(|it| (it.best.executor, it.cannot_tell.is_some(), it.poor.is_empty())));
+        }
+    }
+    // The grid meets every kind of answer, and none.
+    assert!(answers.len() > 8 && answers.contains(&None), "{answers:?}");
+}
+
+#[test]
+fn the_calculator_stands_on_the_page_with_an_answer() {
+    let Some(opened) = show(&fixture::run(), "calculator", "") else { return };
+    let (_, answer) = opened.dom.split_once("id=\"answer\">").expect("there is a place for the answer");
+    let answer = answer.split("</dl>").next().unwrap_or_default();
+    assert!(answer.starts_with("<dt>Take</dt><dd class=\"\">thread with 2 workers</dd>"), "{answer}");
+    assert!(answer.contains("ThreadPoolExecutor::new(2)"), "{answer}");
 }

@@ -1,10 +1,13 @@
 //! The grid: every workload on every executor with every number of workers, and the findings about its cells.
 
-use reports::model::{Cell, Evidence, Finding, Run, Sample, Skipped, Tone, Verdict};
+use reports::{
+    advice::decide,
+    model::{Cell, Evidence, Finding, Run, Sample, Skipped, Tone, Verdict},
+};
 
 use super::{
     experiment::{Experiment, Job},
-    words::{finding, interval, workers},
+    words::{finding, interval},
 };
 use crate::{
     cell::{CellSpec, Measured},
@@ -17,9 +20,6 @@ use crate::{
     },
     stats,
 };
-
-/// How far a speed-up may lie beyond the possible by noise alone.
-const NOISE: f64 = 1.05;
 
 /// Throughput and latency.
 pub(crate) struct Grid;
@@ -158,67 +158,41 @@ fn workloads(run: &Run) -> Vec<String> {
     names
 }
 
-/// The fastest executor and number of workers of one workload, against serial.
+/// What to take for one workload, against serial, as the page and its decision table have it.
 fn best(run: &Run, workload: &str) -> Option<Finding> {
-    let median = |cell: &Cell| cell.makespan_ns.map(|estimate| estimate.median);
-    let correct = || run.cells.iter().filter(|cell| cell.workload == workload && cell.verdict == Verdict::Correct);
-    let serial = correct().find(|cell| cell.executor == Kind::Serial.name()).and_then(median)?;
-    let fastest = |kind: Option<Kind>| {
-        correct()
-            .filter(|cell| kind.is_none_or(|kind| cell.executor == kind.name()))
-            .filter_map(|cell| Some((cell, median(cell)?)))
-            .min_by(|(_, a), (_, b)| a.total_cmp(b))
-    };
-    let (fastest_cell, _) = fastest(None)?;
-    let (cell, time) = simplest(fastest_cell, correct().filter_map(|cell| Some((cell, median(cell)?))));
-    let took = cell.makespan_ns.as_ref().map_or_else(String::new, interval);
-    let tie = if cell.id == fastest_cell.id {
-        String::new()
-    } else {
-        format!("; {} with {} ties with it", fastest_cell.executor, workers(fastest_cell.workers))
+    let cells: Vec<&Cell> = run.cells.iter().filter(|cell| cell.workload == workload).collect();
+    let decision = decide(run, &cells)?;
+    let took = interval(&decision.makespan_ns);
+    let tie = match decision.ties_with.as_str() {
+        "" => String::new(),
+        fastest => format!("; {fastest} ties with it"),
     };
     let mut tone = Tone::Neutral;
-    let mut text = if cell.executor == Kind::Serial.name() {
-        format!("{workload}: no executor is faster than serial, {took}{tie}")
-    } else {
-        let (workers, ratio) = (workers(cell.workers), serial / time);
-        let possible = cell.workers.min(run.host.cores);
-        let waits =
-            run.inputs.iter().any(|input| input.workload == workload && input.waits) || waits_alone(run, workload);
-        let mut against = format!("{ratio:.2}x serial");
-        if !waits && ratio > NOISE * f64::from(possible) {
-            tone = Tone::Caution;
-            against.push_str(&format!(", where {possible}x is the most there can be: the serial cell was disturbed"));
+    let mut text = match (&decision.cannot_tell, &decision.gain) {
+        (Some(_), _) => format!("{workload}: cannot tell what is fastest; it leans to {}", decision.name()),
+        (None, None) => format!("{workload}: no executor is faster than serial, {took}{tie}"),
+        (None, Some(gain)) => {
+            let mut against = format!("{:.2}x serial", gain.median);
+            if let Some(possible) = decision.too_fast_for {
+                tone = Tone::Caution;
+                against
+                    .push_str(&format!(", where {possible}x is the most there can be: the serial cell was disturbed"));
+            }
+            format!("{workload}: fastest on {} ({took}, {against}{tie})", decision.name())
         }
-        format!("{workload}: fastest on {} with {workers} ({took}, {against}{tie})", cell.executor)
     };
-    if let (Some((_, thread)), Some((_, process))) = (fastest(Some(Kind::Thread)), fastest(Some(Kind::Process))) {
+    if let Some(processes) = decision.processes {
         text.push_str(&format!(
             "; the best process pool took {:.2}x the time of the best thread pool",
-            process / thread
+            processes.median
         ));
     }
     text.push('.');
-    Some(finding(text, Evidence::chart("scaling", workload), tone))
-}
-
-/// Whether the tasks leave the core idle for much of the time that the serial executor takes: of the user's own work it is not known
-/// before.
-fn waits_alone(run: &Run, workload: &str) -> bool {
-    let serial = run.cells.iter().find(|cell| cell.workload == workload && cell.executor == Kind::Serial.name());
-    let busy = |sample: &Sample| (sample.user_cpu_ns + sample.system_cpu_ns) as f64 / sample.makespan_ns.max(1) as f64;
-    let shares: Vec<f64> = serial.iter().flat_map(|cell| &cell.samples).map(busy).collect();
-    stats::median(&shares) < 0.8
-}
-
-/// The cell to recommend: of those that may be as fast as the fastest one, since their intervals overlap, the one with the
-/// fewest workers, and of equally many the serial executor or else the fastest.
-fn simplest<'a>(fastest: &'a Cell, cells: impl Iterator<Item = (&'a Cell, f64)>) -> (&'a Cell, f64) {
-    let own = fastest.makespan_ns.map_or((0.0, 0.0), |time| (time.median, time.high));
-    let ties = cells.filter(|(cell, _)| cell.makespan_ns.is_some_and(|time| time.low <= own.1));
-    let first = |(cell, time): &(&Cell, f64)| (cell.workers, cell.executor != Kind::Serial.name(), *time);
-    let order = |a: &(u32, bool, f64), b: &(u32, bool, f64)| (a.0, a.1).cmp(&(b.0, b.1)).then(a.2.total_cmp(&b.2));
-    ties.min_by(|a, b| order(&first(a), &first(b))).unwrap_or((fastest, own.0))
+    let finding = finding(text, Evidence::chart("scaling", workload), tone);
+    Some(match decision.cannot_tell {
+        Some(why) => Finding { note: format!("Here {why}."), tone: Tone::Caution, ..finding },
+        None => finding,
+    })
 }
 
 #[cfg(test)]
@@ -323,7 +297,7 @@ mod tests {
             timed("rayon", 8, 15e6, 0.3e6),
         ];
         let text = best(&cells);
-        assert!(text.starts_with("x: fastest on process with 2 workers"), "{text}");
+        assert!(text.starts_with("x: fastest on thread with 2 workers"), "{text}");
         assert!(text.contains("rayon with 8 workers ties with it"), "{text}");
         cells.truncate(2);
         let text = best(&cells);

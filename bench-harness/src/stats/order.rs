@@ -11,36 +11,7 @@ pub(crate) fn estimate(samples: &[f64]) -> Option<Estimate> {
 
 /// The same for samples of which some may be infinite: what lies beyond the measured range has its place in the order.
 pub(crate) fn ordered(samples: &[f64]) -> Option<Estimate> {
-    let mut sorted = samples.to_vec();
-    sorted.sort_unstable_by(f64::total_cmp);
-    let n = sorted.len();
-    if n == 0 {
-        return None;
-    }
-    let (mut low, mut confidence) = (0, coverage(n, 0));
-    while low + 1 < n - (low + 1) && coverage(n, low + 1) >= 0.95 {
-        low += 1;
-        confidence = coverage(n, low);
-    }
-    Some(Estimate {
-        median: median_of_sorted(&sorted),
-        low: sorted[low],
-        high: sorted[n - 1 - low],
-        confidence,
-        n: n as u32,
-    })
-}
-
-/// Probability that the median lies between the order statistics `low` and `n - 1 - low` (counted from 0): all but the two
-/// tails of `low` or fewer successes of a fair coin.
-fn coverage(n: usize, low: usize) -> f64 {
-    let mut term = 0.5_f64.powi(n as i32);
-    let mut tail = term;
-    for k in 0..low {
-        term *= (n - k) as f64 / (k + 1) as f64;
-        tail += term;
-    }
-    1.0 - 2.0 * tail
+    Estimate::of_samples(samples)
 }
 
 fn median_of_sorted(sorted: &[f64]) -> f64 {
