@@ -192,6 +192,11 @@ impl ThreadPoolHandle {
         self.pool.id
     }
 
+    #[cfg(all(test, not(loom)))]
+    pub(super) fn pool(&self) -> &Arc<Pool> {
+        &self.pool
+    }
+
     pub(super) fn workers(&self) -> usize {
         self.pool.idle.limit()
     }

@@ -185,8 +185,13 @@ impl Worker {
             return begin();
         }
         pool.beginning.fetch_add(1, Ordering::SeqCst);
-        // Each worker that begins will search for a task; tasks beyond that number are for other workers.
-        if idle.end_search() && pool.queues.len() > pool.beginning.load(Ordering::SeqCst) {
+        // Each worker that begins will search for a task; tasks beyond that number are for other workers, and so are all of them if one
+        // has fallen asleep because this one counted as searching.
+        let is_for_others = || {
+            pool.queues.len() > pool.beginning.load(Ordering::SeqCst)
+                || idle.sleeping() > 0 && pool.queues.has_any_work()
+        };
+        if idle.end_search() && is_for_others() {
             pool.call(1);
         }
         begin();

@@ -61,11 +61,14 @@ impl Pool {
                     let alone = threads.live == 0;
                     (started..workers).for_each(|_| self.idle.note_failed_start());
                     drop(threads);
-                    // Tasks that were announced until now count on this call. They wait for a worker that exists; without any, no
-                    // thread would run them. The next submit tries again: the system may have threads then.
+                    // Tasks that were announced until now count on this call. They wait for a worker that exists, which may have
+                    // fallen asleep because of this call; without any, no thread would run them. The next submit tries again: the
+                    // system may have threads then.
                     if alone {
                         let cause = Cause::new(format!("failed to start a thread: {error}"));
                         self.fail_all(&TaskError::NoWorker { cause });
+                    } else if self.idle.sleeping() > 0 && self.queues.has_any_work() {
+                        self.call(1);
                     }
                     self.ended.notify_all();
                     return;
@@ -146,5 +149,92 @@ impl Pool {
                 self.note_tombstones_found(1);
             }
         }
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use std::{
+        sync::{atomic::AtomicUsize, mpsc},
+        time::Duration,
+    };
+
+    use super::*;
+    use crate::{
+        Executor, ThreadPoolExecutor,
+        future::{InProcess, TaskFuture},
+        task::TaskOptions,
+        thread::membership::PoolOf,
+    };
+
+    const LONG: Duration = Duration::from_secs(60);
+
+    fn push<R: Send + 'static>(pool: &Arc<Pool>, work: impl FnOnce() -> R + Send + 'static) -> TaskFuture<R> {
+        let (task, future) = InProcess::task(PoolOf(pool.id), &TaskOptions::new(), work, |_| ());
+        assert!(pool.push(task, 0, future.cell()));
+        future
+    }
+
+    /// As if another thread had been about to start a second worker while this one ran a task and fell asleep, so that a task that
+    /// was queued then is left to the second worker. That one is to be started by the caller.
+    fn leave_to_a_second_worker(pool: &Arc<Pool>) -> TaskFuture<u32> {
+        let ((runs, running), (release, held)) = (mpsc::channel(), mpsc::channel());
+        let first = push(pool, move || {
+            runs.send(()).unwrap();
+            held.recv_timeout(LONG).is_ok()
+        });
+        running.recv_timeout(LONG).unwrap();
+        assert_eq!(pool.idle.wake_for(1), 1);
+        release.send(()).unwrap();
+        assert_eq!(first.result_timeout(LONG).ok(), Some(Ok(true)));
+        while pool.idle.sleeping() == 0 {
+            thread::yield_now();
+        }
+        let left = push(pool, || 7);
+        assert_eq!(pool.idle.sleeping(), 1);
+        left
+    }
+
+    #[test]
+    fn a_worker_that_fell_asleep_comes_for_what_was_left_to_a_thread_that_cannot_be_started() {
+        // No thread has such a stack.
+        let builder = ThreadPoolExecutor::builder().max_workers(2).stack_size(1 << 46).idle_timeout(None);
+        let executor = builder.build().unwrap();
+        let pool = executor.handle().pool();
+        // The only worker has a thread of the test's.
+        assert_eq!(pool.idle.wake_for(1), 1);
+        let slot = {
+            let mut threads = pool.threads();
+            threads.live += 1;
+            let slot = WorkerSlot::new(&pool.queues);
+            threads.members.push(Arc::clone(&slot.member));
+            slot
+        };
+        let serving = Arc::clone(pool);
+        let worker = thread::spawn(move || serving.serve(Some(slot)));
+        let left = leave_to_a_second_worker(pool);
+        pool.start(1);
+        assert_eq!(left.result_timeout(LONG).ok(), Some(Ok(7)));
+        drop(executor);
+        worker.join().unwrap();
+    }
+
+    #[test]
+    fn a_worker_that_fell_asleep_comes_for_what_was_left_to_one_that_begins() {
+        let (release, held) = mpsc::channel::<()>();
+        let (held, begun) = (Mutex::new(held), AtomicUsize::new(0));
+        let second_waits = move || {
+            if begun.fetch_add(1, Ordering::SeqCst) == 1 {
+                let _ = held.lock().unwrap().recv();
+            }
+        };
+        let builder = ThreadPoolExecutor::builder().max_workers(2).initializer(second_waits).idle_timeout(None);
+        let executor = builder.build().unwrap();
+        let pool = executor.handle().pool();
+        let left = leave_to_a_second_worker(pool);
+        pool.start(1);
+        let outcome = left.result_timeout(LONG).ok();
+        drop(release);
+        assert_eq!(outcome, Some(Ok(7)));
     }
 }
