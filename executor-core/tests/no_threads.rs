@@ -60,6 +60,8 @@ const NAME: &str = "no_thread_for_a_moment_costs_what_meets_it_and_nothing_else"
 fn no_thread_for_a_moment_costs_what_meets_it_and_nothing_else() {
     if env::var_os("RUST_MIN_STACK").is_some() {
         a_callback_that_a_worker_calls_may_wait();
+        a_callback_that_another_one_waits_for_is_called_when_there_are_threads_again();
+        a_time_limit_is_kept_when_there_are_threads_again();
         return the_thread_that_keeps_time_is_the_only_one();
     }
     // With this stack size every thread is too large.
@@ -115,6 +117,42 @@ fn a_callback_that_a_worker_calls_may_wait() {
     assert_eq!((result(second), is_told.recv_timeout(LONG)), (Ok(true), Ok(Ok(7))));
     drop(crowded);
     assert_eq!(result(first), Ok(true));
+}
+
+/// Not only when the next callback comes.
+fn a_callback_that_another_one_waits_for_is_called_when_there_are_threads_again() {
+    let [(promise, first), (other, second)] = [Promise::<()>::new(), Promise::new()];
+    let ((waiting, waits), (tell, is_told)) = (mpsc::channel(), mpsc::channel());
+    let (done, is_done) = Promise::new();
+    first.add_done_callback(move |_| {
+        waiting.send(()).unwrap();
+        done.set_result(is_told.recv_timeout(LONG).is_ok()).unwrap();
+    });
+    second.add_done_callback(move |_| tell.send(()).unwrap());
+    promise.set_result(()).unwrap();
+    waits.recv_timeout(LONG).unwrap();
+    let crowded = Crowded::new();
+    other.set_result(()).unwrap();
+    drop(crowded);
+    assert_eq!(result(is_done), Ok(true));
+}
+
+/// Not only when the next task with a limit comes. The first one of this process: its thread stays.
+fn a_time_limit_is_kept_when_there_are_threads_again() {
+    let pool = ThreadPoolExecutor::builder().max_workers(1).stack_size(1 << 20).build().unwrap();
+    let ((runs, running), (release, held)) = (mpsc::channel(), mpsc::channel());
+    let busy = pool.spawn(move || {
+        runs.send(()).unwrap();
+        held.recv_timeout(LONG).is_ok()
+    });
+    running.recv_timeout(LONG).unwrap();
+    let crowded = Crowded::new();
+    let queued = pool.spawn_with(|| (), TaskOptions::new().queue_timeout(Duration::from_millis(1))).unwrap();
+    drop(crowded);
+    let outcome = queued.result_timeout(LONG / 2).map_err(|_| "no result");
+    assert!(matches!(outcome, Ok(Err(TaskError::Expired { .. }))), "{outcome:?}");
+    release.send(()).unwrap();
+    assert_eq!(result(busy.unwrap()), Ok(true));
 }
 
 fn the_pool_lives_on() {

@@ -22,6 +22,7 @@ use std::{
 
 use super::{
     pool_context::{BlockingGuard, current_pool, run_user_code},
+    shortage,
     state::Completed,
 };
 use crate::{
@@ -230,9 +231,10 @@ fn push(threads: &'static Threads, job: Job) {
 fn start(threads: &'static Threads, mut queue: MutexGuard<'static, Queue>) {
     queue.threads += 1;
     drop(queue);
-    let started = thread::Builder::new().name("executor-callback".to_owned()).spawn(move || serve(threads));
-    if started.is_err() {
-        // The system has no more threads. A callback must not be lost, so the calling thread runs what is queued.
+    if !spawn(move || serve(threads)) {
+        // The system has no more threads. A callback must not be lost, so the calling thread runs what is queued, unless there is a
+        // thread that will. If what that one is running waits for what is queued, it needs another thread all the same.
+        shortage::note(start_missing);
         let mut queue = lock(threads);
         queue.threads -= 1;
         if queue.threads == 0 {
@@ -242,6 +244,27 @@ fn start(threads: &'static Threads, mut queue: MutexGuard<'static, Queue>) {
                 run_user_code(|| job.run());
                 queue = lock(threads);
             }
+        }
+    }
+}
+
+fn spawn(serve: impl FnOnce() + Send + 'static) -> bool {
+    thread::Builder::new().name("executor-callback".to_owned()).spawn(serve).is_ok()
+}
+
+/// Starts a thread for jobs for which none could be started before. It counts itself: if it cannot be started either, no other thread
+/// has taken it for one that would run its job.
+fn start_missing() {
+    for threads in [&CALLS, &OTHERS] {
+        let queue = lock(threads);
+        let is_needed = !queue.jobs.is_empty() && queue.waiting == 0 && queue.threads < MAX_THREADS;
+        drop(queue);
+        let serve_as_well = move || {
+            lock(threads).threads += 1;
+            serve(threads);
+        };
+        if is_needed && !spawn(serve_as_well) {
+            shortage::note(start_missing);
         }
     }
 }

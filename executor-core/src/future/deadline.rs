@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{TaskRef, time_keeper::keep_time};
+use super::{TaskRef, shortage, time_keeper::keep_time};
 use crate::{
     panic,
     sys::{self, PerProcess},
@@ -75,6 +75,9 @@ pub(crate) fn watch(who: TaskRef, what: Limit, limit: Duration) -> Watch {
 /// Starts the thread that watches. While no thread can be started, limits are not kept, but the tasks themselves run.
 fn begin_serving(deadlines: &mut Deadlines) {
     deadlines.serving = thread::Builder::new().name("executor-deadline".to_owned()).spawn(serve).is_ok();
+    if !deadlines.serving {
+        shortage::note(ensure_served);
+    }
 }
 
 /// Has the thread leave as soon as there is no limit to be kept; or, with `false`, stay.

@@ -16,6 +16,7 @@ mod outcome;
 mod pool_context;
 #[expect(unsafe_code, reason = "writes outcomes by the protocol of the cell")]
 mod promise;
+mod shortage;
 mod spin;
 mod state;
 #[expect(unsafe_code, reason = "one thin pointer to a task of any type")]

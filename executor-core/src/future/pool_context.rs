@@ -12,6 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use super::shortage;
 use crate::sys;
 
 /// A pool, as its own workers see it.
@@ -130,15 +131,19 @@ impl BlockingGuard {
     }
 }
 
-/// A blocked worker looks after its pool once in this time.
+/// A blocked worker looks after its pool once in this time; and any thread, for threads that are missing.
 const STAND_IN_INTERVAL: Duration = Duration::from_millis(200);
 
 impl BlockingGuard {
     /// The time until which to sleep at most; to be called before each sleep. If this thread is a worker, and there was no thread
-    /// to stand in for it, its pool tries again.
+    /// to stand in for it, its pool tries again. Nor are other threads forgotten that could not be started.
     pub(crate) fn until(&self, deadline: Option<Instant>) -> Option<Instant> {
-        let Some(host) = self.host.clone() else { return deadline };
-        host.start_stand_ins();
+        let is_short = shortage::try_again();
+        match self.host.clone() {
+            Some(host) => host.start_stand_ins(),
+            None if is_short => {}
+            None => return deadline,
+        }
         let again = Instant::now().checked_add(STAND_IN_INTERVAL);
         deadline.into_iter().chain(again).min()
     }
