@@ -105,6 +105,17 @@ pub(crate) fn contain(code: impl FnOnce()) {
     DEPTH.set(outer);
 }
 
+/// Runs the user's code, for a caller whose panic is to continue on another thread, where no hook sees it: the program's panic hook
+/// reports it here, also in the middle of a task.
+pub(crate) fn catch_to_resume<T>(code: impl FnOnce() -> T) -> thread::Result<T> {
+    debug_assert!(!is_forbidden(), "no code of the user's under a lock");
+    let outer = DEPTH.get();
+    DEPTH.set(outer | 1);
+    let outcome = panic::catch_unwind(AssertUnwindSafe(code));
+    DEPTH.set(outer);
+    outcome
+}
+
 /// Drops a value of the user's; contains a panic of its destructor.
 pub(crate) fn drop_contained<T>(value: T) {
     if std::mem::needs_drop::<T>() {

@@ -6,7 +6,7 @@ use std::{
     sync::mpsc::{Sender, channel},
 };
 
-use executor_core::{CancelHook, Promises, SerialExecutor, TaskError, TaskId};
+use executor_core::{CancelHook, Executor, Promises, SerialExecutor, TaskError, TaskId, ThreadPoolExecutor};
 
 struct Panics;
 
@@ -49,7 +49,12 @@ fn the_panic_hook_is_told_of_panics_that_no_result_has() {
     promise.set_result(1).unwrap();
     assert_eq!(promises.wait_for_callbacks(None), 0);
 
+    // A worker pulls it, and the thread that has asked for the vector continues the panic, of which the hook is not told again.
+    let pool = ThreadPoolExecutor::new(1).unwrap();
+    let input = (0..10_u64).inspect(|x| assert!(*x < 5, "of an input"));
+    assert!(panic::catch_unwind(panic::AssertUnwindSafe(|| pool.map(|x: u64| x, input).into_vec())).is_err());
+
     let _: Box<dyn Fn(&panic::PanicHookInfo<'_>) + Sync + Send> = panic::take_hook();
     let told: Vec<String> = told.try_iter().collect();
-    assert_eq!(told, ["of the hook: cancelled", "of the hook: kill", "of a callback"]);
+    assert_eq!(told, ["of the hook: cancelled", "of the hook: kill", "of a callback", "of an input"]);
 }

@@ -6,7 +6,7 @@ use std::{
     any::Any,
     collections::VecDeque,
     iter,
-    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
+    panic::resume_unwind,
     sync::{Arc, Mutex, MutexGuard, TryLockError},
     time::{Duration, Instant},
 };
@@ -107,7 +107,7 @@ where
     fn ask(input: &mut Input<A>, count: usize, items: &mut Vec<A>) {
         let Input { source: Some(source), ended: false, .. } = input else { return };
         let begin = Instant::now();
-        let outcome = catch_unwind(AssertUnwindSafe(|| source(count, items)));
+        let outcome = panic::catch_to_resume(|| source(count, items));
         end_if_elsewhere(current_pool());
         match outcome {
             Ok(()) => {
