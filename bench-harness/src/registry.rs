@@ -4,7 +4,13 @@ use std::{any::Any, io, marker::PhantomData, path::Path, path::PathBuf, process,
 
 use clap::{ArgMatches, Command};
 use reports::model::{Input, Skipped};
-use workloads::{JobSize, Place, VisitWorkload, Workload, pathologies::PathologyTasks, shown};
+use workloads::{
+    JobSize, Place, VisitWorkload, Workload,
+    fetch::Fetch,
+    kernels::{IoWaitTasks, SpinTasks},
+    pathologies::PathologyTasks,
+    sha256, shown, sqlite,
+};
 
 use crate::{
     cell::{self, CellSpec, Measured},
@@ -131,7 +137,15 @@ fn beside<W: Workload>(config: &str) -> io::Result<process::Command> {
 }
 
 /// Workloads of single experiments, which no command names.
-static OF_EXPERIMENTS: [&dyn AnyWorkload; 1] = [&Of::<PathologyTasks>(PhantomData)];
+static OF_EXPERIMENTS: [&dyn AnyWorkload; 6] = [
+    &Of::<PathologyTasks>(PhantomData),
+    // Those of the claims, which a lab without workloads judges, too.
+    &Of::<SpinTasks>(PhantomData),
+    &Of::<IoWaitTasks>(PhantomData),
+    &Of::<sha256::Spec>(PhantomData),
+    &Of::<sqlite::Spec>(PhantomData),
+    &Of::<Fetch>(PhantomData),
+];
 
 /// The workloads by name, in the order of reports.
 #[derive(Default)]

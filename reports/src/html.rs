@@ -9,7 +9,7 @@ use crate::choice::{self, Row};
 use crate::error::ReportError;
 use crate::model::{Cell, Finding, Run, Tone, Verdict};
 use crate::table::Table;
-use crate::{advice, cells, csv, format, verdicts};
+use crate::{advice, cells, claims, csv, format, verdicts};
 
 /// The script: the arithmetic of advice, the calculator, and what else the page does.
 const SCRIPT: [&str; 3] = [
@@ -33,6 +33,8 @@ struct Page<'a> {
     badges: Vec<Badge>,
     wrong: Vec<WrongCell<'a>>,
     sections: Vec<Section>,
+    claims: Option<Table>,
+    about_claims: Sentences,
     /// Sentences about cells, and those whose evidence is nowhere on the page.
     others: Sentences,
     missing: Option<Table>,
@@ -107,17 +109,19 @@ pub fn render_html(run: &Run) -> Result<String, ReportError> {
     let context = Context::new(run);
     let section = |spec: &&SectionSpec| (spec.gallery)(&context).map(|gallery| section(spec, gallery));
     let mut sections = SECTIONS.iter().map(section).collect::<Result<Vec<_>, _>>()?;
-    let anchors = anchors(&sections);
+    let anchors = anchors(run, &sections);
     let headline = run.findings.first().map_or_else(nothing_said, |finding| statement(finding, &anchors));
     let decisions = advice::decisions(run);
     let verdicts = verdicts::of(run, &decisions);
     let mut others = Sentences { statements: Vec::new(), about: "cells and the run" };
+    let mut about_claims = Sentences { statements: Vec::new(), about: "these verdicts" };
     // The machine's warnings stand in its section, and each sentence stands once.
     let is_warning = |finding: &&Finding| run.host.warnings.iter().any(|warning| warning.to_string() == finding.text);
     let rest = run.findings.iter().skip(1).filter(|it| !is_warning(it) && !verdicts.contains(it));
     for finding in rest {
         let place = sections.iter_mut().find(|section| section.id == finding.evidence.section);
-        let sentences = place.map_or(&mut others, |section| &mut section.sentences);
+        let unplaced = if finding.evidence == "claims" { &mut about_claims } else { &mut others };
+        let sentences = place.map_or(unplaced, |section| &mut section.sentences);
         sentences.statements.push(statement(finding, &anchors));
     }
     let mut choices = choice::rows(run, &decisions);
@@ -142,6 +146,8 @@ pub fn render_html(run: &Run) -> Result<String, ReportError> {
         caution: choice::caution(run),
         badges: badges(run),
         wrong: wrong(run),
+        claims: claims::table(&run.claims),
+        about_claims,
         others,
         missing: cells::missing(run),
         all_cells: cells::all(run),
@@ -164,10 +170,13 @@ fn section(spec: &SectionSpec, gallery: Gallery) -> Section {
 }
 
 /// The places of the page that a sentence can link to, with their titles.
-fn anchors(sections: &[Section]) -> BTreeMap<String, String> {
+fn anchors(run: &Run, sections: &[Section]) -> BTreeMap<String, String> {
     let fixed = [("decide", "What to use"), ("cells", "Cells"), ("machine", "Machine"), ("data", "Raw data")];
     let mut anchors: BTreeMap<String, String> =
         fixed.map(|(id, title)| (id.to_owned(), title.to_owned())).into_iter().collect();
+    if !run.claims.is_empty() {
+        anchors.insert("claims".to_owned(), "Claims".to_owned());
+    }
     for section in sections {
         anchors.insert(section.id.to_owned(), section.title.to_owned());
         let charts = section.charts.iter();

@@ -14,6 +14,7 @@
 //! | word a figure as the page does                  | [`format`](mod@format)                              |
 //! | choose an executor by it                        | [`advice::advise`]                                  |
 //! | predict times by the cost model                | [`cost::CostModel`]                                 |
+//! | print judged claims                             | [`claims::to_text`]                                 |
 //! | show what `lab overhead` measured               | [`overhead::Overhead`]                              |
 #![forbid(unsafe_code)]
 #![warn(clippy::unwrap_used)]
@@ -22,6 +23,7 @@ pub mod advice;
 mod cells;
 mod chart;
 mod choice;
+pub mod claims;
 mod columns;
 pub mod comparison;
 pub mod cost;

@@ -5,6 +5,7 @@
 //! bytes, rates are per second, unless a name says otherwise.
 
 mod cause;
+mod claim;
 pub(crate) mod estimate;
 mod evidence;
 mod fitness;
@@ -18,6 +19,7 @@ use serde::{Deserialize, Serialize};
 
 pub use crate::cost::CostModel;
 pub use cause::{Cause, CauseKind, Switched};
+pub use claim::{Claim, ClaimFigure, ClaimVerdict, FigureKind};
 pub use estimate::Estimate;
 pub use evidence::Evidence;
 pub use fitness::{Fitness, Unfit};
@@ -75,6 +77,9 @@ pub struct Run {
     /// What threads share and processes do not, each with a switch.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub pathologies: Vec<Pathology>,
+    /// The claims that were judged.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub claims: Vec<Claim>,
     /// What executors cost on this machine; `None` where it was not measured.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cost: Option<CostModel>,

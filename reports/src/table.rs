@@ -33,6 +33,8 @@ pub(crate) struct Field {
     pub(crate) main: String,
     /// A smaller text below: an interval, a reason.
     pub(crate) detail: String,
+    /// A longer text, which unfolds.
+    pub(crate) fold: String,
     /// A sign before the text, for readers who do not see colors.
     pub(crate) icon: &'static str,
     /// A class of the style sheet: `good`, `bad`, `care`, `muted`, `code`, or nothing.

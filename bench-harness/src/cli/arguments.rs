@@ -132,6 +132,21 @@ pub(super) enum Command {
         #[command(flatten)]
         where_to: WhereTo,
     },
+    /// Judge the 32 claims that a text on Python's concurrent.futures makes about executors, each by an experiment and a rule that
+    /// is stated: supported, refuted, or under which condition. Writes an HTML report.
+    Claims {
+        /// Claims to judge, by number [default: all, in about two minutes].
+        #[arg(long, value_delimiter = ',', value_name = "N,...", value_parser = clap::value_parser!(u32).range(1..=32))]
+        only: Vec<u32>,
+        /// Number of samples of each figure [default: 9, with --quick 6].
+        #[arg(long, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+        reps: Option<u32>,
+        /// Use fewer tasks and samples.
+        #[arg(long)]
+        quick: bool,
+        #[command(flatten)]
+        where_to: WhereTo,
+    },
     /// Perform random operations on executors from several threads at once, and check every answer. Detects hangs, lost tasks,
     /// and threads, processes, files and memory that pools leave behind.
     Stress {
@@ -192,6 +207,9 @@ pub(super) enum Command {
     /// Internal: takes one block of the cost model; its description comes as JSON on standard input.
     #[command(hide = true)]
     CostSample,
+    /// Internal: runs a program that shows a claim; its description comes as JSON on standard input.
+    #[command(hide = true)]
+    ClaimSample,
     /// Internal: peer process of a baseline measurement.
     #[cfg(target_os = "linux")]
     #[command(hide = true)]

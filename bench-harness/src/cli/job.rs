@@ -19,6 +19,7 @@ use crate::{
     executors::Kind,
     experiments::{
         self, Experiment, bench,
+        claims::Claims,
         pathologies::{Pathologies, PathologyName},
         settings::Settings,
     },
@@ -160,6 +161,43 @@ pub(super) fn pathologies(registry: &Registry, causes: Causes, where_to: &WhereT
     measure("pathologies", where_to, &[&Pathologies { only, whole: true }], settings)
 }
 
+/// Judges the claims.
+pub(super) fn claims(
+    registry: &Registry,
+    only: Vec<u32>,
+    reps: Option<u32>,
+    quick: bool,
+    where_to: &WhereTo,
+) -> Result<ExitCode, LabError> {
+    let only = each_once(only);
+    let seed = where_to.seed.unwrap_or_else(fresh_seed);
+    let names = only.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
+    let command = format!(
+        "{} claims{}{}{} --seed {seed}",
+        own_input::program(),
+        if names.is_empty() { String::new() } else { format!(" --only {names}") },
+        reps.map_or_else(String::new, |reps| format!(" --reps {reps}")),
+        if quick { " --quick" } else { "" },
+    );
+    let settings = Settings {
+        quick,
+        seed,
+        registry,
+        // Their tasks are their own.
+        workload: Some(""),
+        executors: Kind::ALL.to_vec(),
+        workers: Vec::new(),
+        repetitions: Some(reps.unwrap_or(experiments::claims::blocks(quick))),
+        accept_unfit: where_to.accept_unfit,
+        own: None,
+        id: String::new(),
+        started: Duration::ZERO,
+        command,
+        data: place::default_data(),
+    };
+    measure("claims", where_to, &[&Claims { only }], settings)
+}
+
 fn measure(
     kind: &str,
     where_to: &WhereTo,
@@ -186,7 +224,10 @@ fn measure(
     })?;
     // The findings are printed before anything else can fail, since they cannot be made again.
     if let Format::Text = where_to.format {
-        let text: String = run.findings.iter().map(|finding| finding.in_full() + "\n").collect();
+        let mut text: String = run.findings.iter().map(|finding| finding.in_full() + "\n").collect();
+        if !run.claims.is_empty() {
+            text.push_str(&format!("\n{}", reports::claims::to_text(&run.claims)));
+        }
         print(text.as_bytes())?;
     }
     let (written, problem) = save(&run, &folder);
@@ -196,14 +237,18 @@ fn measure(
         }
         (Format::Text, None) => {}
         (Format::Json, written) => {
-            print_json(&serde_json::json!({
+            let mut printed = serde_json::json!({
                 "report": written.as_ref().map(|written| &written.html),
                 "data": written.as_ref().map(|written| &written.json),
                 "error": problem,
                 "interrupted": run.interrupted,
                 "findings": run.findings,
                 "skipped": run.skipped
-            }))?;
+            });
+            if !run.claims.is_empty() {
+                printed["claims"] = serde_json::json!(run.claims);
+            }
+            print_json(&printed)?;
         }
     }
     Ok(if problem.is_some() && !is_wrong(&run) { ExitCode::FAILURE } else { exit_code(&run) })

@@ -26,7 +26,7 @@ use crate::{
     cell::CellSpec,
     compare,
     error::LabError,
-    experiments::{self, cost::CostProbe, overhead::Probe, stress},
+    experiments::{self, claims::ClaimProbe, cost::CostProbe, overhead::Probe, stress},
     machine, place,
     registry::Registry,
     runner::child,
@@ -66,6 +66,7 @@ pub(crate) fn run(registry: &Registry) -> Result<ExitCode, LabError> {
         Command::Pathologies { only, workers, reps, quick, where_to } => {
             job::pathologies(registry, job::Causes { only, workers, reps, quick }, &where_to)
         }
+        Command::Claims { only, reps, quick, where_to } => job::claims(registry, only, reps, quick, &where_to),
         Command::Stress { seconds, seed, executor, round, patience, format } => {
             let settings = stress::Settings {
                 time: Duration::from_secs(seconds),
@@ -103,6 +104,11 @@ pub(crate) fn run(registry: &Registry) -> Result<ExitCode, LabError> {
             child::end_with_the_lab();
             let probe: CostProbe = read_json()?;
             print_json(&experiments::cost::measure(&probe))
+        }
+        Command::ClaimSample => {
+            child::end_with_the_lab();
+            let probe: ClaimProbe = read_json()?;
+            print_json(&experiments::claims::answer(probe))
         }
         #[cfg(target_os = "linux")]
         Command::Baseline { baseline } => {

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use reports::model::{NoCrossing, Run, SCHEMA_VERSION, Skipped, Warning};
+use reports::model::{Claim, NoCrossing, Run, SCHEMA_VERSION, Skipped, Warning};
 use workloads::{JobSize, kernels};
 
 use super::{
@@ -93,6 +93,7 @@ fn withhold(run: &mut Run) {
         crossing.missing = Some(NoCrossing::Unfit);
         crossing.note = NoCrossing::Unfit.to_string();
     }
+    run.claims.iter_mut().for_each(Claim::withhold_times);
     for break_even in run.cost.iter_mut().flat_map(|model| &mut model.break_even) {
         break_even.withhold(NoCrossing::Unfit);
     }
@@ -115,7 +116,7 @@ fn size(settings: &Settings<'_>, cores: u32) -> Size {
 mod tests {
     use reports::{
         cost::{BreakEven, CostModel},
-        model::{Crossing, Estimate},
+        model::{ClaimVerdict, Crossing, Estimate},
     };
 
     use super::*;
@@ -145,10 +146,13 @@ mod tests {
             checks: Vec::new(),
         };
         let cost = CostModel { break_even: vec![break_even], ..CostModel::default() };
-        let mut run = Run { crossings: vec![crossing], cost: Some(cost), ..Run::default() };
+        let claim = |timed| Claim { timed, verdict: ClaimVerdict::Supported, ..Claim::default() };
+        let claims = vec![claim(true), claim(false)];
+        let mut run = Run { crossings: vec![crossing], cost: Some(cost), claims, ..Run::default() };
         withhold(&mut run);
         let (crossing, break_even) = (&run.crossings[0], &run.cost.unwrap().break_even[0]);
         assert!(crossing.task_ns.is_none() && crossing.metg_ns.is_none() && crossing.efficiency.is_none());
         assert_eq!((break_even.task_ns, break_even.missing), (None, Some(NoCrossing::Unfit)));
+        assert_eq!(run.claims.iter().map(Claim::is_decided).collect::<Vec<_>>(), [false, true]);
     }
 }

@@ -3,6 +3,7 @@
 pub(crate) mod bench;
 mod breakeven;
 mod causes;
+pub(crate) mod claims;
 pub(crate) mod cost;
 mod experiment;
 mod findings;

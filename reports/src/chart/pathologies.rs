@@ -159,7 +159,7 @@ fn verdict(pathology: &Pathology) -> Field {
         PathologyVerdict::Tie if !pathology.is_control() => "too few cores, or a machine that was not quiet".to_owned(),
         _ => String::new(),
     };
-    Field { main: words(&pathology.verdict), detail, icon, class }
+    Field { main: words(&pathology.verdict), detail, icon, class, ..Field::default() }
 }
 
 fn pathology_table(pathologies: &[Pathology]) -> Table {

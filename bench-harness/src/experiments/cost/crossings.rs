@@ -101,7 +101,7 @@ pub(super) fn find(drawn: &[(Pool, Drawn)], cores: u32) -> Vec<BreakEven> {
     let mut found = Vec::new();
     for (bytes_in, cold) in [(0, false), (0, true), (BYTES, false)] {
         let mut add = |own: &Drawn, other: Option<&Drawn>, factor| {
-            found.push(crossing(own, other, factor, (bytes_in, cold)));
+            found.push(crossing(own, other, factor, (TASKS, bytes_in, cold)));
         };
         add(thread, None, 1.0);
         add(process, None, 1.0);
@@ -111,14 +111,20 @@ pub(super) fn find(drawn: &[(Pool, Drawn)], cores: u32) -> Vec<BreakEven> {
     found
 }
 
-fn crossing(own: &Drawn, other: Option<&Drawn>, factor: f64, (bytes_in, cold): (u32, bool)) -> BreakEven {
+/// The crossing for a batch of so many tasks with so many bytes, on a cold or a warm pool; without another executor, with serial.
+pub(super) fn crossing(
+    own: &Drawn,
+    other: Option<&Drawn>,
+    factor: f64,
+    (count, bytes_in, cold): (u32, u32, bool),
+) -> BreakEven {
     let lane = (bytes_in > 0).then_some(reports::cost::Lane::Bytes);
-    let tasks = f64::from(TASKS);
+    let tasks = f64::from(count);
     let load = Load { tasks, work_ns: 0.0, lane, bytes_in: bytes_in.into(), bytes_out: 0.0, cold };
     let middle = |drawn: &Drawn| drawn.fit.terms.iter().map(|fitted| fitted.estimate.median).collect::<Vec<f64>>();
     let line = |drawn: &Drawn, coefficients: &[f64]| Line::of(&drawn.fit, coefficients, &load);
     let against = |coefficients: &dyn Fn(&Drawn) -> Vec<f64>| {
-        other.map_or(Line::serial(TASKS), |other| line(other, &coefficients(other)))
+        other.map_or(Line::serial(count), |other| line(other, &coefficients(other)))
     };
     let at = |coefficients: &dyn Fn(&Drawn) -> Vec<f64>| {
         line(own, &coefficients(own)).reaches(against(coefficients), factor)
@@ -131,7 +137,7 @@ fn crossing(own: &Drawn, other: Option<&Drawn>, factor: f64, (bytes_in, cold): (
         executor: own.fit.executor.clone(),
         against: other.map_or_else(|| Kind::Serial.name().to_owned(), |other| other.fit.executor.clone()),
         workers: own.fit.workers,
-        tasks: TASKS,
+        tasks: count,
         bytes_in,
         cold,
         factor,

@@ -3,6 +3,8 @@
 //! A block measures every executor with every number of workers once, each in a process of its own. The model itself is
 //! [`reports::cost`]; what is measured is `design`, how is `probe`, and `fit` finds the terms.
 
+mod blocks;
+mod costs;
 mod crossings;
 mod design;
 mod fit;
@@ -10,32 +12,27 @@ mod probe;
 #[cfg(test)]
 mod tests;
 
-use std::time::Duration;
-
 use reports::{
     cost::{CostModel, Term},
-    model::{Evidence, Finding, NoCrossing, Reason, Run, Skipped, Tone},
+    model::{Evidence, Finding, NoCrossing, Run, Skipped, Tone},
 };
 use workloads::kernels;
 
+#[cfg(test)]
+pub(super) use self::costs::planted;
+pub(super) use self::costs::{Batch, Costs};
 pub(crate) use self::probe::{CostProbe, measure};
 use self::{
-    design::{Shape, shapes},
-    fit::{Data, Drawn},
-    probe::{CostBlock, Measured, Pool},
+    blocks::{ROUNDS, data, take},
+    design::shapes,
+    fit::Drawn,
+    probe::Pool,
 };
 use super::{
     experiment::{Experiment, Job},
     words::{finding, interval},
 };
-use crate::{
-    error::LabError,
-    executors::Kind,
-    runner::{child, progress::Progress, schedule::interleave},
-};
-
-/// The longest that one block of one executor may take.
-const LIMIT: Duration = Duration::from_secs(90);
+use crate::{error::LabError, executors::Kind, runner::progress::Progress};
 
 /// The cost model of this machine.
 pub(crate) struct Cost;
@@ -67,7 +64,7 @@ impl Experiment for Cost {
         let plan = pools(job);
         let seed = job.settings.seed;
         let mut bad = Vec::new();
-        let measured = take(&plan, |_| shapes.clone(), (blocks(job), seed), progress, &mut bad);
+        let measured = take(&plan, |_| shapes.clone(), (blocks(job), ROUNDS, seed), progress, &mut bad);
         let drawn: Vec<(Pool, Drawn)> = plan
             .iter()
             .zip(&measured)
@@ -84,7 +81,7 @@ impl Experiment for Cost {
         let checked = take(
             &beside,
             |pool| crossings::shapes(&found, *pool, speed),
-            (blocks(job), seed.wrapping_add(1)),
+            (blocks(job), ROUNDS, seed.wrapping_add(1)),
             progress,
             &mut bad,
         );
@@ -98,61 +95,6 @@ impl Experiment for Cost {
 
     fn findings(&self, run: &Run) -> Vec<Finding> {
         run.cost.as_ref().map(findings).unwrap_or_default()
-    }
-}
-
-/// Measures the blocks of all pools, each in a process of its own.
-fn take(
-    pools: &[Pool],
-    shapes: impl Fn(&Pool) -> Vec<Shape>,
-    (blocks, seed): (u32, u64),
-    progress: &mut Progress,
-    bad: &mut Vec<Skipped>,
-) -> Measured {
-    let mut measured: Measured = vec![Vec::new(); pools.len()];
-    let mut failed = vec![false; pools.len()];
-    for slot in interleave(pools.len(), blocks, seed) {
-        if progress.interrupted() {
-            break;
-        }
-        let (executor, workers) = pools[slot.cell];
-        progress.begin(&format!("cost of {executor} with {workers} workers"));
-        let shapes = shapes(&pools[slot.cell]);
-        // A pool that has failed once fails again, and may take its whole time limit to do so.
-        if !failed[slot.cell] && !shapes.is_empty() {
-            let probe = CostProbe { executor, workers, seed: seed ^ u64::from(slot.order), shapes };
-            match in_new_process(&probe) {
-                Ok(block) => measured[slot.cell].push((slot.block, block)),
-                Err(reason) => {
-                    failed[slot.cell] = true;
-                    let what = format!("cost of {executor} with {workers} workers");
-                    bad.push(Skipped { what, reason: reason.to_string() });
-                }
-            }
-        }
-        progress.step();
-    }
-    measured
-}
-
-fn in_new_process(probe: &CostProbe) -> Result<CostBlock, Reason> {
-    let input = serde_json::to_vec(probe).map_err(|error| error.to_string())?;
-    let output = child::run_lab("cost-sample", &input, LIMIT)?;
-    let answer: Result<CostBlock, Reason> =
-        serde_json::from_slice(&output).map_err(|error| format!("invalid output: {error}"))?;
-    answer
-}
-
-fn data((executor, workers): Pool, cores: u32, shapes: &[Shape], blocks: &[(u32, CostBlock)]) -> Data {
-    let row = |(shape, (work, wall)): (&Shape, &(f64, f64))| (shape.load(*work), *wall);
-    let memory: Vec<f64> = blocks.iter().filter_map(|(_, block)| block.memory.map(|bytes| bytes as f64)).collect();
-    Data {
-        executor: executor.name().to_owned(),
-        workers,
-        width: workers.min(cores),
-        held_out: shapes.iter().map(|shape| shape.held_out).collect(),
-        blocks: blocks.iter().map(|(_, block)| shapes.iter().zip(&block.times).map(row).collect()).collect(),
-        memory_per_worker: crate::stats::estimate(&memory).map(|bytes| (bytes.median / f64::from(workers)) as u64),
     }
 }
 

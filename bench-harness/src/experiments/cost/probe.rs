@@ -15,9 +15,8 @@ use crate::{
     stats::{median, nanos},
 };
 
-/// How often a batch is timed at least, and at most; the median counts.
+/// How often a batch is timed at least; the median counts.
 const FEWEST_ROUNDS: usize = 3;
-const MOST_ROUNDS: u32 = 21;
 /// A batch that takes less is timed so long: a short one differs more from time to time.
 const ROUNDS_NS: f64 = 15e6;
 
@@ -26,6 +25,8 @@ const ROUNDS_NS: f64 = 15e6;
 pub(crate) struct CostProbe {
     pub(crate) executor: Kind,
     pub(crate) workers: u32,
+    /// How often a batch is timed at most.
+    pub(crate) rounds: u32,
     pub(crate) seed: u64,
     pub(crate) shapes: Vec<Shape>,
 }
@@ -60,13 +61,13 @@ impl Visit for Batches<'_> {
     type Output = Result<CostBlock, Reason>;
 
     fn visit<E: Executor + Sync>(self, executor: &E, _: &dyn Fn() -> Vec<u32>) -> Self::Output {
-        let CostProbe { executor: kind, workers, seed, ref shapes } = *self.probe;
+        let CostProbe { executor: kind, workers, rounds: most, seed, ref shapes } = *self.probe;
         // Threads that start on demand are started, and their memory is measured before that of arguments is.
         let warm = Shape { tasks: 4 * workers, iterations: 1000, ..PLAIN };
         batch::<E, _>(|| Ok(executor), &warm)?;
         let memory = process_tree::memory(std::process::id()).zip(self.before);
         let mut rounds: Vec<Vec<(f64, f64)>> = vec![Vec::new(); shapes.len()];
-        for slot in interleave(shapes.len(), MOST_ROUNDS, seed) {
+        for slot in interleave(shapes.len(), most, seed) {
             let shape = &shapes[slot.cell];
             if is_enough(&rounds[slot.cell]) {
                 continue;
@@ -226,7 +227,7 @@ mod tests {
     #[test]
     fn every_shape_gives_the_answers_of_a_plain_loop() {
         // A slow kernel makes short tasks.
-        let probe = CostProbe { executor: Kind::Thread, workers: 2, seed: 1, shapes: shapes(1.0) };
+        let probe = CostProbe { executor: Kind::Thread, workers: 2, rounds: 3, seed: 1, shapes: shapes(1.0) };
         let block = measure(&probe).unwrap();
         assert_eq!(block.times.len(), probe.shapes.len());
         for (shape, (work, wall)) in probe.shapes.iter().zip(block.times) {

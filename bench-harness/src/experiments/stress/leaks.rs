@@ -21,7 +21,7 @@ const MOST_SERVICE: usize = 130;
 
 /// The resources of the program at one moment.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Inventory {
+pub(in crate::experiments) struct Inventory {
     /// Threads by name.
     threads: BTreeMap<String, usize>,
     /// Files by kind.
@@ -33,7 +33,7 @@ pub(super) struct Inventory {
 
 impl Inventory {
     /// The current resources. Only Linux reports them; elsewhere the inventory is empty.
-    pub(super) fn take() -> Self {
+    pub(in crate::experiments) fn take() -> Self {
         let mut this = Self { processes: processes(), ..Self::default() };
         for entry in entries("/proc/self/task") {
             let Ok(name) = fs::read_to_string(entry.join("comm")) else { continue };
@@ -77,14 +77,14 @@ impl Inventory {
 
     /// Called after the first pool, which has opened the files that exist once for the whole program: these count as there
     /// before.
-    pub(super) fn accept_files(&mut self) {
+    pub(in crate::experiments) fn accept_files(&mut self) {
         // Files of the pool's threads and workers are closed with these.
         self.wait_for(|now| now.files.clear());
         self.files = Self::take().files;
     }
 
     /// Resources that are left some time after all should be gone.
-    pub(super) fn left(&self) -> Vec<String> {
+    pub(in crate::experiments) fn left(&self) -> Vec<String> {
         self.wait_for(|_| {})
     }
 

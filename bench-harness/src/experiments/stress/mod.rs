@@ -10,7 +10,7 @@ mod driver;
 #[cfg(unix)]
 mod host;
 mod in_process;
-mod leaks;
+pub(super) mod leaks;
 mod maps;
 mod operations;
 mod outcome;
