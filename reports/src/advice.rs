@@ -12,8 +12,8 @@ mod text;
 use serde::Serialize;
 
 pub use cases::{Case, PAYLOADS, TASK_TIMES, TASKS, named, plain};
-pub(crate) use measured::sentence;
 pub use measured::{Decision, decide, decisions};
+pub(crate) use measured::{Told, told};
 
 use crate::cost::{CostModel, Fit, Lane, Load, Term};
 use crate::format::{bytes, duration, times};

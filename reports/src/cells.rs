@@ -1,6 +1,6 @@
 //! The lists of the page: all cells, their resources, failed and missing cells, and the machine.
 
-use crate::chart::{group_title, median_sample};
+use crate::chart::median_sample;
 use crate::format;
 use crate::model::{Estimate, Fitness, Run, Verdict};
 use crate::table::{Field, Table};
@@ -13,7 +13,7 @@ pub(crate) fn all(run: &Run) -> Table {
     );
     for cell in &run.cells {
         table.push(vec![
-            Field::text(group_title(cell)),
+            Field::text(cell.title()),
             Field::text(&cell.executor),
             Field::text(cell.workers.to_string()),
             Field::text(format::count(cell.tasks)),

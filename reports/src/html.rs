@@ -7,7 +7,7 @@ use askama::Template;
 use crate::chart::{Chart, Context, Gallery, LegendEntry, SECTIONS, SectionSpec};
 use crate::choice::{self, Row};
 use crate::error::ReportError;
-use crate::model::{Cell, Finding, Run, Tone, Verdict};
+use crate::model::{Cause, Cell, Finding, Run, Tone, Verdict};
 use crate::table::Table;
 use crate::{advice, cells, claims, csv, format, verdicts};
 
@@ -117,7 +117,12 @@ pub fn render_html(run: &Run) -> Result<String, ReportError> {
     let mut about_claims = Sentences { statements: Vec::new(), about: "these verdicts" };
     // The machine's warnings stand in its section, and each sentence stands once.
     let is_warning = |finding: &&Finding| run.host.warnings.iter().any(|warning| warning.to_string() == finding.text);
-    let rest = run.findings.iter().skip(1).filter(|it| !is_warning(it) && !verdicts.contains(it));
+    // Known causes are marked on the charts of scaling, with their counters in a table of the section of causes.
+    let is_marked = |finding: &&Finding| {
+        let is_of = |cause: &Cause| !cause.kinds.is_empty() && finding.text.starts_with(&cause.what);
+        run.causes.iter().any(is_of)
+    };
+    let rest = run.findings.iter().skip(1).filter(|it| !is_warning(it) && !is_marked(it) && !verdicts.contains(it));
     for finding in rest {
         let place = sections.iter_mut().find(|section| section.id == finding.evidence.section);
         let unplaced = if finding.evidence == "claims" { &mut about_claims } else { &mut others };
@@ -386,6 +391,19 @@ mod tests {
         let below = html.split("</h1>").nth(1).unwrap();
         let place = |text: &str| below.find(text).unwrap_or_else(|| panic!("no {text}"));
         assert!(place("The machine was a bit busy") < place("Evidence: "));
+    }
+
+    #[test]
+    fn few_sentences_stand_on_top_and_the_others_beside_their_charts() {
+        let mut run = fixture::run();
+        let crowd = (0..20).map(|index| Finding { text: format!("sentence {index}"), ..run.findings[1].clone() });
+        run.findings.extend(crowd.collect::<Vec<_>>());
+        let html = render_html(&run).unwrap();
+        let top = html.split("<section id=\"decide\"").next().unwrap();
+        assert!(top.matches("class=\"evidence\"").count() + top.matches("Evidence: ").count() <= 7, "{top}");
+        assert!(!top.contains("sentence 19"));
+        let scaling = html.split("<section id=\"scaling\"").nth(1).unwrap().split("</section>").next().unwrap();
+        assert!(scaling.contains("<details class=\"said\">") && scaling.contains("sentence 19"));
     }
 
     #[test]

@@ -164,6 +164,18 @@ pub struct Cell {
     pub tasks_per_second: Option<Estimate>,
 }
 
+impl Cell {
+    /// The workload with its parameters: `sha256, payload_bytes 64`.
+    #[must_use]
+    pub fn title(&self) -> String {
+        let mut title = self.workload.clone();
+        for (name, value) in &self.params {
+            title.push_str(&format!(", {name} {value}"));
+        }
+        title
+    }
+}
+
 /// One timed execution of all tasks of a cell, in a process of its own.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Sample {

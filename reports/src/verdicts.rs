@@ -113,7 +113,7 @@ fn cause(run: &Run) -> Option<Finding> {
     };
     let cause = known().find(is_confirmed).or_else(|| known().next())?;
     let workload = cause.cell.split('/').next().unwrap_or_default();
-    let text = format!("{workload}: {}", advice::sentence(run, cause)?.replacen("On", "on", 1));
+    let text = format!("{workload}: {}", advice::told(run, cause)?.sentence().replacen("On", "on", 1));
     Some(finding(text, Evidence::chart("scaling", workload)))
 }
 

@@ -14,7 +14,7 @@ use std::process::{Command, Stdio};
 use reports::{
     advice::{Question, advise},
     cost::{CostModel, Lane},
-    model::Run,
+    model::{Fitness, Run, Unfit},
 };
 use serde_json::Value;
 
@@ -189,8 +189,12 @@ fn cut_off(run: &Run, width: u32, style: impl Fn(&str) -> String) -> Option<Stri
 fn nothing_is_cut_off_on_paper() {
     // A4 less its margins, at 96 dots an inch.
     let print = |html: &str| html.replace("@media print", "@media all");
-    let Some(cut) = cut_off(&fixture::run(), 688, print) else { return };
-    assert_eq!(cut, "");
+    let mut unfit = fixture::run();
+    unfit.fitness = Some(Fitness { unfit: vec![Unfit::Others(1.0)], ..Fitness::default() });
+    for run in [fixture::run(), unfit] {
+        let Some(cut) = cut_off(&run, 688, print) else { return };
+        assert_eq!(cut, "");
+    }
 }
 
 #[test]

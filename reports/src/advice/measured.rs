@@ -97,7 +97,7 @@ pub fn decide(run: &Run, cells: &[&Cell]) -> Option<Decision> {
     };
     let processes = pool("process").zip(pool("thread")).and_then(|(process, thread)| ratio(process, thread));
     let decision = Decision {
-        workload: crate::chart::group_title(best),
+        workload: best.title(),
         executor: best.executor.clone(),
         workers: best.workers,
         cannot_tell: cannot_tell(run, best, fastest),
@@ -180,12 +180,12 @@ fn why(run: &Run, decision: &Decision, waits: bool) -> String {
     }));
     let of_workload = |cause: &&Cause| {
         let cell = run.cells.iter().find(|cell| cell.id == cause.cell);
-        cell.is_some_and(|cell| crate::chart::group_title(cell) == decision.workload) && !cause.kinds.is_empty()
+        cell.is_some_and(|cell| cell.title() == decision.workload) && !cause.kinds.is_empty()
     };
     // The one that concerns processes, if there is one: the choice is between them and threads.
     let causes = || run.causes.iter().filter(of_workload);
     let cause = causes().find(|cause| cause.cell.contains("process")).or_else(|| causes().next());
-    parts.extend(cause.and_then(|cause| sentence(run, cause)));
+    parts.extend(cause.and_then(|cause| told(run, cause)).map(|told| told.sentence()));
     parts.join(" ")
 }
 
@@ -194,8 +194,25 @@ fn range(estimate: &Estimate) -> String {
     format!("{} to {}, {} CI", times(*low), times(*high), percent(estimate.confidence))
 }
 
-/// A cause in one short sentence; the evidence has the counters.
-pub(crate) fn sentence(run: &Run, cause: &Cause) -> Option<String> {
+/// A cause in short; its evidence has the counters.
+pub(crate) struct Told {
+    /// The slow cell: `process with 1 worker`.
+    pub(crate) cell: String,
+    /// How much more time it takes: `2.04x the time of serial`.
+    pub(crate) time: String,
+    /// What takes it, and what is left without that.
+    pub(crate) why: String,
+}
+
+impl Told {
+    /// The whole sentence.
+    pub(crate) fn sentence(&self) -> String {
+        format!("On {} it takes {}, because {}.", self.cell, self.time, self.why)
+    }
+}
+
+/// A cause in short; `None` where its cells are not in the run, or it is not known.
+pub(crate) fn told(run: &Run, cause: &Cause) -> Option<Told> {
     let of = |id: &str| run.cells.iter().find(|cell| cell.id == id);
     let (cell, against) = (of(&cause.cell)?, of(&cause.against)?);
     // Cells with another number of cores are compared by the time of all of them.
@@ -209,13 +226,11 @@ pub(crate) fn sentence(run: &Run, cause: &Cause) -> Option<String> {
         let switch = it.switch.split(" (").next().unwrap_or_default();
         format!("; {switch} it is {}", times(it.ratio.median))
     });
-    Some(format!(
-        "On {} it takes {} the {time} of {}, because {}{switched}.",
-        name(&cell.executor, cell.workers),
-        times(cause.ratio.median),
-        name(&against.executor, against.workers),
-        kinds.join(" and ")
-    ))
+    (!kinds.is_empty()).then(|| Told {
+        cell: name(&cell.executor, cell.workers),
+        time: format!("{} the {time} of {}", times(cause.ratio.median), name(&against.executor, against.workers)),
+        why: format!("{}{switched}", kinds.join(" and ")),
+    })
 }
 
 /// What takes the time, in plain words.

@@ -116,7 +116,7 @@ fn in_picture(crossing: &Crossing) -> bool {
 }
 
 /// A, B, ... Z, A1, B1, ...
-fn letter(index: usize) -> String {
+pub(super) fn letter(index: usize) -> String {
     let letter = char::from(b'A' + (index % 26) as u8);
     if index < 26 { letter.to_string() } else { format!("{letter}{}", index / 26) }
 }

@@ -141,7 +141,7 @@ impl<'a> Group<'a> {
                 group.cells.push(cell);
                 continue;
             }
-            let title = group_title(cell);
+            let title = cell.title();
             let anchor = anchor(prefix, &title, &mut taken);
             groups.push(Group { title, anchor, cells: vec![cell] });
         }
@@ -158,15 +158,6 @@ impl<'a> Group<'a> {
         }
         names
     }
-}
-
-/// A workload with its parameters: `sha256, payload_bytes 64`.
-pub(crate) fn group_title(cell: &Cell) -> String {
-    let mut title = cell.workload.clone();
-    for (name, value) in &cell.params {
-        title.push_str(&format!(", {name} {value}"));
-    }
-    title
 }
 
 /// A name for links that holds letters, digits and dashes only.

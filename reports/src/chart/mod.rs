@@ -8,7 +8,7 @@ mod overhead;
 mod pathologies;
 mod scaling;
 
-pub(crate) use gallery::{Chart, Context, Gallery, LegendEntry, SectionSpec, group_title};
+pub(crate) use gallery::{Chart, Context, Gallery, LegendEntry, SectionSpec};
 pub(crate) use latency::median_sample;
 
 /// The sections with charts, in the order of the page.

@@ -1,6 +1,8 @@
 //! Throughput against the number of workers, one chart per workload.
 
-use super::gallery::{Chart, Context, Gallery, Group, LegendEntry, SectionSpec, why_nothing};
+use super::efficiency::letter;
+use super::gallery::{Chart, Context, Gallery, Group, Key, LegendEntry, SectionSpec, why_nothing};
+use crate::advice::{Told, told};
 use crate::error::ReportError;
 use crate::format;
 use crate::model::{Cell, Estimate, SERIAL, Verdict};
@@ -78,6 +80,7 @@ fn chart(context: &Context<'_>, group: &Group<'_>) -> Result<Chart, ReportError>
         });
     }
     let base = base(&group.cells);
+    let causes = causes(context, &drawn);
     let plot = Plot {
         id: &group.anchor,
         title: &format!("Throughput of {} against workers", group.title),
@@ -106,6 +109,9 @@ fn chart(context: &Context<'_>, group: &Group<'_>) -> Result<Chart, ReportError>
         }
         for (points, _) in &all {
             wrong(pen, points)?;
+            for (tag, cell, _) in &causes {
+                mark_cause(pen, points, cell, tag)?;
+            }
         }
         Ok(())
     })?;
@@ -122,10 +128,30 @@ fn chart(context: &Context<'_>, group: &Group<'_>) -> Result<Chart, ReportError>
         caption,
         pictures: vec![picture],
         missing: String::new(),
-        keys: Vec::new(),
+        keys: causes.into_iter().map(key).collect(),
         table: Some(table(group)),
         wide: false,
     })
+}
+
+/// The causes of the slow cells among those that are drawn, each with its letter.
+fn causes<'a>(context: &Context<'a>, drawn: &[&Cell]) -> Vec<(String, &'a str, Told)> {
+    let own = context.run.causes.iter().filter(|cause| drawn.iter().any(|cell| cell.id == cause.cell));
+    let known = own.filter_map(|cause| Some((cause.cell.as_str(), told(context.run, cause)?)));
+    known.enumerate().map(|(index, (cell, told))| (letter(index), cell, told)).collect()
+}
+
+/// The letter of a cause, above its cell.
+fn mark_cause(pen: &Pen<'_, '_>, points: &[Point<'_>], cell: &str, tag: &str) -> Result<(), DrawError> {
+    let Some(point) = points.iter().find(|point| point.cell.id == cell) else { return Ok(()) };
+    // A cell that is compared with two others has two letters; the first one is read from the left.
+    let beside = 18 * i32::from(tag.bytes().next().unwrap_or(b'A') % 2);
+    pen.text(point.place, (beside - 9, -14), tag, Ink::TAG, (HPos::Center, VPos::Bottom))
+}
+
+fn key((tag, _, told): (String, &str, Told)) -> Key {
+    let why = format!("because {}", told.why);
+    Key { tag, label: told.cell, value: told.time, note: why }
 }
 
 /// Linear from zero where that shows every series, else logarithmic. The ideal line may leave at the top.
@@ -257,6 +283,17 @@ mod tests {
         assert!(sqlite.pictures[0].contains("WRONG"));
         assert!(sqlite.pictures[0].contains("stroke-ideal") && sqlite.pictures[0].contains("2 cores"));
         assert_eq!(sqlite.table.as_ref().unwrap().rows.len(), 26);
+    }
+
+    #[test]
+    fn a_slow_cell_has_a_letter_and_its_cause_below_the_picture() {
+        let run = fixture::run();
+        let gallery = gallery(&Context::new(&run)).unwrap();
+        let keys: Vec<&Key> = gallery.charts.iter().flat_map(|chart| &chart.keys).collect();
+        assert_eq!(keys.len(), 1, "the other cause is not known");
+        assert_eq!((keys[0].tag.as_str(), keys[0].value.as_str()), ("A", "2.04x the time of serial"));
+        assert!(keys[0].note.contains("page faults"));
+        assert!(gallery.charts[2].pictures[0].contains(">A</text>"));
     }
 
     #[test]

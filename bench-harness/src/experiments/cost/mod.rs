@@ -13,7 +13,7 @@ mod probe;
 mod tests;
 
 use reports::{
-    cost::{CostModel, Term},
+    cost::{BreakEven, CostModel, Term},
     model::{Evidence, Finding, NoCrossing, Run, Skipped, Tone},
 };
 use workloads::kernels;
@@ -102,37 +102,34 @@ fn findings(model: &CostModel) -> Vec<Finding> {
     use reports::format::percent;
     let evidence = || Evidence::section("cost");
     let mut findings = Vec::new();
-    for crossing in &model.break_even {
-        // Said once below, of the model.
-        if crossing.missing == Some(NoCrossing::PoorModel) {
-            continue;
+    let mut batches: Vec<Vec<&BreakEven>> = Vec::new();
+    // What is withheld of poor models is said once below.
+    for crossing in model.break_even.iter().filter(|it| it.missing != Some(NoCrossing::PoorModel)) {
+        let of = |it: &BreakEven| (it.cold, it.bytes_in, it.tasks, it.workers);
+        match batches.iter_mut().find(|batch| of(batch[0]) == of(crossing)) {
+            Some(batch) => batch.push(crossing),
+            None => batches.push(vec![crossing]),
         }
-        let text = match (&crossing.task_ns, &crossing.missing) {
-            (Some(task), _) => format!("{}, from {} of work a task on.", crossing.label(), interval(task)),
-            (None, Some(why)) => format!("{}: {why}.", crossing.label()),
-            (None, None) => continue,
-        };
-        let mut finding = finding(text, evidence(), Tone::Neutral);
-        if crossing.agrees() == Some(false) {
-            finding.tone = Tone::Caution;
-            finding.note = "Measured directly beside it, the times say otherwise: rely on the measurement.".to_owned();
-        }
-        findings.push(finding);
     }
-    for fit in &model.fits {
-        let (within, all) = fit.predicted_within(0.15);
-        if fit.is_poor() {
-            let text = format!(
-                "The cost model of {} with {} workers predicts only {within} of {all} batches that it has not seen within \
-                 15%: nine of ten residuals are up to {}. So nothing is said of its break-even.",
-                fit.executor,
-                fit.workers,
-                percent(fit.spread)
-            );
-            let mut finding = finding(text, evidence(), Tone::Caution);
-            finding.note = "Repeat the run on an idle machine.".to_owned();
-            findings.push(finding);
-        }
+    findings.extend(batches.iter().filter_map(|batch| of_batch(batch)));
+    let poor: Vec<String> = model
+        .fits
+        .iter()
+        .filter(|fit| fit.is_poor())
+        .map(|fit| {
+            let (within, all) = fit.predicted_within(0.15);
+            let (name, workers, spread) = (&fit.executor, fit.workers, percent(fit.spread));
+            format!("{within} of {all} of {name} with {workers} workers (nine of ten residuals are up to {spread})")
+        })
+        .collect();
+    if !poor.is_empty() {
+        let text = format!(
+            "The cost model predicts poorly: of the batches that it has not seen, within 15% are only {}. So nothing is said of its \
+             break-even.",
+            poor.join("; ")
+        );
+        let finding = finding(text, evidence(), Tone::Caution);
+        findings.push(Finding { note: "Repeat the run on an idle machine.".to_owned(), ..finding });
     }
     let unknown = |fit: &&reports::cost::Fit| {
         fit.terms.iter().any(|fitted| fitted.term == Term::Task && fitted.refused.is_some())
@@ -142,4 +139,30 @@ fn findings(model: &CostModel) -> Vec<Finding> {
         findings.push(finding(text, evidence(), Tone::Caution));
     }
     findings
+}
+
+/// One sentence for all crossings of the same batch.
+fn of_batch(batch: &[&BreakEven]) -> Option<Finding> {
+    let first = batch.first()?;
+    let told = batch.iter().filter_map(|it| {
+        let what = if it.factor > 1.0 { "is within 5% of" } else { "is as fast as" };
+        let figure = match (&it.task_ns, &it.missing) {
+            (Some(task), _) => format!(" from {} of work a task on", interval(task)),
+            (None, Some(why)) => format!(": {why}"),
+            (None, None) => return None,
+        };
+        Some(format!("{} {what} {}{figure}", it.executor, it.against))
+    });
+    let told: Vec<String> = told.collect();
+    let state = if first.cold { "Cold" } else { "Warm" };
+    let bytes = match first.bytes_in {
+        0 => String::new(),
+        size => format!(" with {}", reports::format::bytes(size.into())),
+    };
+    let text = format!("{state} pools, {} tasks{bytes}, {} workers: {}.", first.tasks, first.workers, told.join("; "));
+    let finding = finding(text, Evidence::section("cost"), Tone::Neutral);
+    let doubted = batch.iter().any(|it| it.agrees() == Some(false));
+    let note = "Measured directly beside a crossing, the times say otherwise: rely on the measurement.".to_owned();
+    let finding = if doubted { Finding { note, tone: Tone::Caution, ..finding } } else { finding };
+    (!told.is_empty()).then_some(finding)
 }

@@ -1,8 +1,8 @@
 //! The fit on synthetic blocks with planted terms.
 
 use reports::{
-    cost::{Fit, Lane, Load, Term},
-    model::NoCrossing,
+    cost::{BreakEven, CostModel, Fit, Lane, Load, Term},
+    model::{Estimate, NoCrossing},
 };
 use workloads::Random;
 
@@ -147,4 +147,39 @@ fn lines_that_never_meet_are_an_answer() {
     assert_eq!(settle(f64::NEG_INFINITY, &[f64::NEG_INFINITY; 9], 1.3, 9), Err(NoCrossing::Below(FIRST)));
     let found = settle(1000.0, &[900.0, 1000.0, 1100.0], 1.3, 9).unwrap();
     assert!(found.low < 900.0 && found.high > 1100.0, "{found:?}");
+}
+
+#[test]
+fn crossings_of_one_batch_are_one_sentence() {
+    let crossing = |executor: &str, against: &str, cold, found: Result<f64, NoCrossing>| BreakEven {
+        executor: executor.to_owned(),
+        against: against.to_owned(),
+        workers: 2,
+        tasks: 1000,
+        bytes_in: 0,
+        cold,
+        factor: 1.0,
+        task_ns: found.ok().map(|at| Estimate { median: at, low: at, high: at, confidence: 0.95, n: 9 }),
+        missing: found.err(),
+        checks: Vec::new(),
+    };
+    let never = Err(NoCrossing::Never(100.0, 1e7));
+    let mut model = CostModel {
+        break_even: vec![
+            crossing("thread", "serial", false, Ok(600.0)),
+            crossing("thread", "serial", true, Ok(2000.0)),
+            crossing("process", "thread", false, never),
+        ],
+        ..CostModel::default()
+    };
+    let texts = |model: &CostModel| super::findings(model).into_iter().map(|it| it.text).collect::<Vec<_>>();
+    let found = texts(&model);
+    assert_eq!(found.len(), 2, "{found:?}");
+    assert_eq!(
+        found[0],
+        "Warm pools, 1000 tasks, 2 workers: thread is as fast as serial from 600 ns (95% CI 600 ns to 600 ns) of work a task on; \
+         process is as fast as thread: no crossing between 100 ns and 10.0 ms."
+    );
+    model.break_even.iter_mut().for_each(|it| it.withhold(NoCrossing::PoorModel));
+    assert!(texts(&model).is_empty(), "it is said of the model");
 }
