@@ -5,6 +5,7 @@
 
 mod cases;
 mod measured;
+mod name;
 #[cfg(test)]
 mod tests;
 mod text;
@@ -18,6 +19,7 @@ pub(crate) use measured::{Told, told};
 use crate::cost::{CostModel, Fit, Lane, Load, Term};
 use crate::format::{bytes, duration, times};
 use crate::model::{Estimate, SERIAL};
+use name::{name, simplicity};
 
 /// A worker that waits costs little, but not nothing: more are not advised.
 const MOST_WAITING: u32 = 64;
@@ -130,12 +132,6 @@ fn choose(model: &CostModel, question: &Question) -> Option<(Choice, Vec<Choice>
     let simplest = |choice: &&Choice| (simplicity(&choice.executor), choice.workers);
     let best = choices.iter().filter(ties).min_by_key(simplest).cloned().unwrap_or(fastest);
     Some((best, choices))
-}
-
-/// The place of an executor among those that are as fast: the simplest first.
-fn simplicity(executor: &str) -> usize {
-    let order = [SERIAL, "thread", "rayon", "process"];
-    order.iter().position(|name| *name == executor).unwrap_or(order.len())
 }
 
 /// Why the best choice is the best, and what the other kind of pool would cost.
@@ -371,14 +367,5 @@ impl Choice {
     #[must_use]
     pub fn name(&self) -> String {
         name(&self.executor, self.workers)
-    }
-}
-
-/// An executor and its workers, in words.
-fn name(executor: &str, workers: u32) -> String {
-    match (executor, workers) {
-        (SERIAL, _) => SERIAL.to_owned(),
-        (_, 1) => format!("{executor} with 1 worker"),
-        _ => format!("{executor} with {workers} workers"),
     }
 }

@@ -1,6 +1,6 @@
 //! Which executor for a workload of the run, by its cells.
 
-use super::{name, simplicity};
+use super::name::{name, simplicity};
 use crate::format::{percent, times};
 use crate::model::{Cause, CauseKind, Cell, Estimate, Run, SERIAL, Sample, Verdict};
 
