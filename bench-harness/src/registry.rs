@@ -4,8 +4,10 @@ use std::{any::Any, io, marker::PhantomData, path::Path, path::PathBuf, process,
 
 use clap::{ArgMatches, Command};
 use reports::model::{Input, Skipped};
+use serde::Deserialize as _;
+use serde_json::Value;
 use workloads::{
-    JobSize, Place, VisitWorkload, Workload,
+    Digest, JobSize, Outcome as _, Place, VisitWorkload, Workload,
     fetch::Fetch,
     kernels::{IoWaitTasks, SpinTasks},
     pathologies::PathologyTasks,
@@ -46,10 +48,24 @@ pub(crate) trait AnyWorkload: Send + Sync {
     /// Runs a cell once.
     fn measure(&self, cell: &CellSpec) -> Result<Measured, LabError>;
 
+    /// Its items as JSON, for another program to run its task on.
+    fn items(&self, _: &Work, _: &Path) -> Result<Vec<Value>, LabError> {
+        Err(only_here(self.name()))
+    }
+    /// The digest of the answers of another program, which are JSON in the order of the items; an answer that is a failure is an
+    /// error.
+    fn digest(&self, _: &Work, _: Vec<Value>) -> Result<String, LabError> {
+        Err(only_here(self.name()))
+    }
+
     /// Its subcommand of `lab run`.
     fn command(&self) -> Command;
     /// Runs that subcommand.
     fn run(&self, matches: &ArgMatches, data: &Path) -> Result<ExitCode, LabError>;
+}
+
+fn only_here(name: &str) -> LabError {
+    LabError::Usage(format!("{name} is a function of this program, which no other program can run"))
 }
 
 struct Of<W>(PhantomData<fn() -> W>);
@@ -115,6 +131,25 @@ impl<W: Workload> AnyWorkload for Of<W> {
 
     fn measure(&self, cell: &CellSpec) -> Result<Measured, LabError> {
         cell::measure::<W>(cell)
+    }
+
+    fn items(&self, work: &Work, data: &Path) -> Result<Vec<Value>, LabError> {
+        let prepared = work.open::<W>()?.prepare(&Place { data, again: true })?;
+        let encode = |item| serde_json::to_value(item).map_err(|error| LabError::Sample(error.to_string()));
+        prepared.items.iter().map(encode).collect()
+    }
+
+    fn digest(&self, work: &Work, answers: Vec<Value>) -> Result<String, LabError> {
+        let (workload, mut digest) = (work.open::<W>()?, Digest::new());
+        for (index, answer) in answers.into_iter().enumerate() {
+            let output = W::Output::deserialize(answer)
+                .map_err(|error| LabError::Sample(format!("answer {} is none of {}: {error}", index + 1, W::NAME)))?;
+            if let Some(error) = output.error() {
+                return Err(LabError::Sample(error.to_string()));
+            }
+            workload.add_to(&mut digest, &output);
+        }
+        Ok(digest.finish())
     }
 
     fn command(&self) -> Command {

@@ -10,7 +10,9 @@ pub(crate) mod estimate;
 mod evidence;
 mod fitness;
 mod missing;
+mod outcome;
 mod pathology;
+mod python;
 mod warning;
 
 use std::collections::BTreeMap;
@@ -24,7 +26,9 @@ pub use estimate::Estimate;
 pub use evidence::Evidence;
 pub use fitness::{Fitness, Unfit};
 pub use missing::{NoCrossing, Reason, note_of};
+pub use outcome::{Skipped, Verdict};
 pub use pathology::{Pathology, PathologySample, PathologyVerdict};
+pub use python::{Interpreter, PythonBeside, PythonCell, PythonComparison, PythonSample, PythonVerdict};
 pub use warning::Warning;
 
 /// The version of the schema that this crate writes, and the newest it can read.
@@ -83,6 +87,9 @@ pub struct Run {
     /// What executors cost on this machine; `None` where it was not measured.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cost: Option<CostModel>,
+    /// Python on the same work; `None` where it was left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub python: Option<PythonBeside>,
     /// Findings: sentences about the figures; the first one is the headline.
     pub findings: Vec<Finding>,
     /// Combinations that were not measured, and why.
@@ -240,29 +247,6 @@ pub struct Latency {
     pub max_ns: u64,
 }
 
-/// Whether a cell's answers were right.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case", tag = "kind")]
-pub enum Verdict {
-    /// All digests equal the serial executor's.
-    Correct,
-    /// At least one digest differs: the cell is wrong, however fast it was.
-    Wrong {
-        /// Digest of the serial executor.
-        expected: String,
-        /// The digest that differs.
-        found: String,
-    },
-    /// The cell could not be measured.
-    Failed {
-        /// Why, in words.
-        error: String,
-    },
-    /// The run was stopped before this cell had a sample.
-    #[default]
-    NotMeasured,
-}
-
 /// Cost of one task on one executor, as `lab overhead` measures it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct OverheadRow {
@@ -374,13 +358,4 @@ pub enum Tone {
     Caution,
     /// A failure.
     Wrong,
-}
-
-/// A combination that was not measured.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Skipped {
-    /// The combination.
-    pub what: String,
-    /// Why.
-    pub reason: String,
 }

@@ -42,6 +42,9 @@ pub(super) enum Command {
         /// Take about three minutes instead of about ten.
         #[arg(long)]
         quick: bool,
+        /// Leave out Python, which otherwise runs the same work beside the executors.
+        #[arg(long)]
+        no_python: bool,
         #[command(flatten)]
         where_to: WhereTo,
     },
@@ -142,6 +145,24 @@ pub(super) enum Command {
         #[arg(long, value_parser = clap::value_parser!(u32).range(1..=10_000))]
         reps: Option<u32>,
         /// Use fewer tasks and samples.
+        #[arg(long)]
+        quick: bool,
+        #[command(flatten)]
+        where_to: WhereTo,
+    },
+    /// Run the same work on Python's pools of threads, processes and interpreters and on loky, beside the lab's executors, with every
+    /// answer checked. Writes an HTML report. The part of `bench` about it.
+    Python {
+        /// A Python; may be given several times [default: python3 on the PATH].
+        #[arg(long, value_name = "PROGRAM")]
+        python: Vec<PathBuf>,
+        /// Number of workers of each pool [default: one per core].
+        #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1024))]
+        workers: Option<u32>,
+        /// Number of samples of each [default: as many as fit into 80 seconds, with --quick into 14, and at most 9, with --quick 6].
+        #[arg(long, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+        reps: Option<u32>,
+        /// Use smaller input and fewer samples.
         #[arg(long)]
         quick: bool,
         #[command(flatten)]

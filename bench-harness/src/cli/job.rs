@@ -21,6 +21,7 @@ use crate::{
         self, Experiment, bench,
         claims::Claims,
         pathologies::{Pathologies, PathologyName},
+        python::PythonBeside,
         settings::Settings,
     },
     own_input, place,
@@ -29,19 +30,27 @@ use crate::{
 };
 
 /// Measures all workloads on all executors.
-pub(super) fn bench(registry: &Registry, quick: bool, where_to: &WhereTo) -> Result<ExitCode, LabError> {
-    part(registry, "bench", experiments::ALL, quick, where_to)
+pub(super) fn bench(
+    registry: &Registry,
+    quick: bool,
+    no_python: bool,
+    where_to: &WhereTo,
+) -> Result<ExitCode, LabError> {
+    let wanted = |experiment: &&dyn Experiment| !no_python || experiment.id() != PythonBeside::ID;
+    let experiments: Vec<&dyn Experiment> = experiments::ALL.iter().copied().filter(wanted).collect();
+    part(registry, if no_python { "bench --no-python" } else { "bench" }, &experiments, quick, where_to)
 }
 
-/// Takes some of the experiments of a bench. `name` is that of the command.
+/// Takes some of the experiments of a bench. `words` are the name of the command and options of its own.
 pub(super) fn part(
     registry: &Registry,
-    name: &str,
+    words: &str,
     experiments: &[&dyn Experiment],
     quick: bool,
     where_to: &WhereTo,
 ) -> Result<ExitCode, LabError> {
     let seed = where_to.seed.unwrap_or_else(fresh_seed);
+    let name = words.split(' ').next().unwrap_or(words);
     let settings = Settings {
         quick,
         seed,
@@ -55,7 +64,7 @@ pub(super) fn part(
         own: None,
         id: String::new(),
         started: Duration::ZERO,
-        command: format!("{} {name}{} --seed {seed}", own_input::program(), if quick { " --quick" } else { "" }),
+        command: format!("{} {words}{} --seed {seed}", own_input::program(), if quick { " --quick" } else { "" }),
         data: place::default_data(),
     };
     measure(name, where_to, experiments, settings)
@@ -198,6 +207,47 @@ pub(super) fn claims(
     measure("claims", where_to, &[&Claims { only }], settings)
 }
 
+/// The arguments of `lab python`.
+pub(super) struct Pythons {
+    pub(super) python: Vec<PathBuf>,
+    pub(super) workers: Option<u32>,
+    pub(super) reps: Option<u32>,
+    pub(super) quick: bool,
+}
+
+/// Measures Python beside the lab's executors.
+pub(super) fn python(registry: &Registry, pythons: Pythons, where_to: &WhereTo) -> Result<ExitCode, LabError> {
+    let Pythons { python, workers, reps, quick } = pythons;
+    let seed = where_to.seed.unwrap_or_else(fresh_seed);
+    let named = python.iter().map(|path| format!(" --python {}", own_input::quoted(&workloads::shown(path))));
+    let option = |name: &str, value: Option<u32>| value.map_or_else(String::new, |value| format!(" --{name} {value}"));
+    let command = format!(
+        "{} python{}{}{}{} --seed {seed}",
+        own_input::program(),
+        named.collect::<String>(),
+        option("workers", workers),
+        option("reps", reps),
+        if quick { " --quick" } else { "" },
+    );
+    let settings = Settings {
+        quick,
+        seed,
+        registry,
+        // It makes the input of its own workloads.
+        workload: Some(""),
+        executors: Vec::new(),
+        workers: workers.into_iter().collect(),
+        repetitions: reps,
+        accept_unfit: where_to.accept_unfit,
+        own: None,
+        id: String::new(),
+        started: Duration::ZERO,
+        command,
+        data: place::default_data(),
+    };
+    measure("python", where_to, &[&PythonBeside::new(python)], settings)
+}
+
 fn measure(
     kind: &str,
     where_to: &WhereTo,
@@ -290,6 +340,10 @@ fn each_once<T: PartialEq>(given: Vec<T>) -> Vec<T> {
 fn is_wrong(run: &Run) -> bool {
     run.cells.iter().any(|cell| matches!(cell.verdict, Verdict::Wrong { .. }))
         || run.overhead.iter().any(|row| gave_wrong_answers(row.group, row.missing.as_ref()))
+        || run.python.iter().flat_map(|python| &python.cells).any(|cell| {
+            // Wrong answers of Python say nothing about the lab's executors.
+            cell.is_of_lab() && matches!(cell.verdict, Verdict::Wrong { .. })
+        })
 }
 
 fn exit_code(run: &Run) -> ExitCode {

@@ -38,7 +38,7 @@ pub(crate) fn run(registry: &Registry) -> Result<ExitCode, LabError> {
     let matches = arguments::command(registry).get_matches();
     let options_of = |command: &str| matches.subcommand_matches(command);
     match Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit()).command {
-        Command::Bench { quick, where_to } => job::bench(registry, quick, &where_to),
+        Command::Bench { quick, no_python, where_to } => job::bench(registry, quick, no_python, &where_to),
         Command::Breakeven { quick, where_to } => {
             job::part(registry, "breakeven", experiments::BREAK_EVEN, quick, &where_to)
         }
@@ -67,6 +67,9 @@ pub(crate) fn run(registry: &Registry) -> Result<ExitCode, LabError> {
             job::pathologies(registry, job::Causes { only, workers, reps, quick }, &where_to)
         }
         Command::Claims { only, reps, quick, where_to } => job::claims(registry, only, reps, quick, &where_to),
+        Command::Python { python, workers, reps, quick, where_to } => {
+            job::python(registry, job::Pythons { python, workers, reps, quick }, &where_to)
+        }
         Command::Stress { seconds, seed, executor, round, patience, format } => {
             let settings = stress::Settings {
                 time: Duration::from_secs(seconds),

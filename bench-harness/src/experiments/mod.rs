@@ -10,6 +10,7 @@ mod findings;
 mod grid;
 pub(crate) mod overhead;
 pub(crate) mod pathologies;
+pub(crate) mod python;
 pub(crate) mod settings;
 pub(crate) mod stress;
 mod width;
@@ -18,8 +19,15 @@ mod words;
 pub(crate) use experiment::Experiment;
 
 /// The experiments of the main job, in this order.
-pub(crate) static ALL: &[&dyn Experiment] =
-    &[&grid::Grid, &causes::Causes, &breakeven::BreakEven, &cost::Cost, &overhead::PerTask, &pathologies::IN_BENCH];
+pub(crate) static ALL: &[&dyn Experiment] = &[
+    &grid::Grid,
+    &causes::Causes,
+    &breakeven::BreakEven,
+    &cost::Cost,
+    &overhead::PerTask,
+    &pathologies::IN_BENCH,
+    &python::IN_BENCH,
+];
 
 /// The experiment of `lab breakeven`.
 pub(crate) static BREAK_EVEN: &[&dyn Experiment] = &[&breakeven::BreakEven];

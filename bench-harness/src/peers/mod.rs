@@ -9,7 +9,7 @@ mod python;
 use crate::contender::ContenderVisit;
 
 pub(crate) use peer::Peer;
-pub(crate) use python::Python;
+pub(crate) use python::{Interpreter, Python, Scripts};
 
 /// Must be called first in `main`: procspawn, one of the peers, also starts this program again.
 pub(crate) fn init() {

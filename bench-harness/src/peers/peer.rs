@@ -17,7 +17,7 @@ pub(crate) enum Peer {
 }
 
 impl Peer {
-    pub(crate) const ALL: [Self; 9] = [
+    pub(crate) const ALL: [Self; 10] = [
         Self::Crossbeam,
         Self::Threadpool,
         Self::RayonSpawn,
@@ -26,6 +26,7 @@ impl Peer {
         Self::Procspawn,
         Self::Python(Python::ThreadPool),
         Self::Python(Python::ProcessPool),
+        Self::Python(Python::InterpreterPool),
         Self::Python(Python::Loky),
     ];
 
@@ -33,7 +34,7 @@ impl Peer {
         match self {
             Self::Procspawn | Self::Python(Python::ProcessPool | Python::Loky) => true,
             Self::Crossbeam | Self::Threadpool | Self::RayonSpawn | Self::TokioBlocking | Self::ThreadSpawn => false,
-            Self::Python(Python::ThreadPool) => false,
+            Self::Python(Python::ThreadPool | Python::InterpreterPool) => false,
         }
     }
 

@@ -73,9 +73,18 @@ fn lab(command: &str) -> Result<(Command, Group), String> {
     let mut command_line = Command::new(program);
     command_line.arg(command);
     // Ctrl-C is for the lab, which then keeps the samples that it has.
+    Ok(in_group(command_line))
+}
+
+fn in_group(mut command: Command) -> (Command, Group) {
     #[cfg(unix)]
-    std::os::unix::process::CommandExt::process_group(&mut command_line, 0);
-    Ok((command_line, Group::Own))
+    std::os::unix::process::CommandExt::process_group(&mut command, 0);
+    (command, Group::Own)
+}
+
+/// Like [`run_command`], and all processes that the command has started end with it.
+pub(crate) fn run_group(command: Command, input: &[u8], limit: Duration) -> Result<Vec<u8>, String> {
+    talk(in_group(command), input, limit, None)
 }
 
 /// Runs a command with `input`, for at most `limit`; its standard output, or the failure with the end of its standard
@@ -105,8 +114,11 @@ fn talk(
         child
     };
     if let Some(mut stdin) = child.stdin.take() {
-        // A child that does not read its input says why on its standard error.
-        let _ = stdin.write_all(input);
+        let input = input.to_vec();
+        // A child that does not read its input says why on its standard error, or says nothing until its time is up.
+        thread::spawn(move || {
+            let _ = stdin.write_all(&input);
+        });
     }
     let read = |stream: Option<Box<dyn Read + Send>>| {
         let (sender, receiver) = mpsc::channel();
@@ -192,3 +204,41 @@ fn kill(leader: u32) {
 
 #[cfg(not(unix))]
 fn kill(_: u32) {}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+
+    /// The shell and this script, which is not made of anything from outside.
+    fn sh(script: &str) -> Command {
+        let mut command = Command::new("sh");
+        command.args(["-c", script]);
+        command
+    }
+
+    #[test]
+    fn a_program_that_neither_reads_nor_ends_is_stopped_with_all_that_it_has_started() {
+        let folder = tempfile::tempdir().unwrap();
+        let pids = folder.path().join("pids");
+        // More than a pipe holds.
+        let input = vec![b'x'; 1 << 20];
+        let mut command = sh("sleep 600 & echo $! >\"$PIDS\"; sleep 600");
+        command.env("PIDS", &pids);
+        let error = run_group(command, &input, Duration::from_secs(3)).unwrap_err();
+        assert_eq!(error, "no answer within 3 s");
+        let left: i32 = std::fs::read_to_string(&pids).unwrap().trim().parse().unwrap();
+        let deadline = Instant::now() + Duration::from_secs(30);
+        while std::fs::read_to_string(format!("/proc/{left}/stat")).is_ok_and(|stat| !stat.contains(") Z ")) {
+            assert!(Instant::now() < deadline, "{left} lives on");
+            thread::yield_now();
+        }
+    }
+
+    #[test]
+    fn a_program_that_leaves_its_input_has_its_answer_and_its_error_taken() {
+        let input = vec![b'x'; 1 << 20];
+        assert_eq!(run_group(sh("echo answer"), &input, LIMIT).unwrap(), b"answer\n");
+        let error = run_group(sh("echo why >&2; exit 3"), &input, LIMIT).unwrap_err();
+        assert_eq!(error, "exit status: 3: why");
+    }
+}

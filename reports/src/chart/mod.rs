@@ -6,6 +6,7 @@ mod gallery;
 mod latency;
 mod overhead;
 mod pathologies;
+mod python;
 mod scaling;
 
 pub(crate) use gallery::{Chart, Context, Gallery, LegendEntry, SectionSpec};
@@ -19,6 +20,7 @@ pub(crate) static SECTIONS: &[&SectionSpec] = &[
     &cost::SECTION,
     &pathologies::SECTION,
     &latency::SECTION,
+    &python::SECTION,
 ];
 
 #[cfg(test)]

@@ -79,7 +79,7 @@ fn takers_of_bytes() -> Vec<Subject> {
 
 /// The subjects that have workers to start.
 fn starters() -> Vec<Subject> {
-    let python = [Python::ThreadPool, Python::ProcessPool, Python::Loky].map(Peer::Python);
+    let python = Python::ALL.map(Peer::Python);
     let peers = [Peer::Procspawn].into_iter().chain(python).map(Subject::Peer);
     pools().into_iter().chain(peers).collect()
 }

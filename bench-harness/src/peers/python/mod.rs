@@ -1,56 +1,35 @@
 //! CPython's own `concurrent.futures`, and loky, where there is a Python that has them.
 
+mod interpreter;
+mod measure;
+mod output;
+mod pool;
+
+pub(crate) use interpreter::Interpreter;
+pub(crate) use measure::Scripts;
+pub(crate) use pool::Python;
+
 use std::{process::Command, time::Duration};
 
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
 use crate::runner::child;
 
 const SCRIPT: &str = include_str!("peer.py");
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// An executor of Python.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) enum Python {
-    ThreadPool,
-    ProcessPool,
-    Loky,
-}
-
 impl Python {
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::ThreadPool => "CPython ThreadPoolExecutor",
-            Self::ProcessPool => "CPython ProcessPoolExecutor",
-            Self::Loky => "loky",
-        }
-    }
-
-    /// Its name in the script.
-    fn class(self) -> &'static str {
-        match self {
-            Self::ThreadPool => "ThreadPoolExecutor",
-            Self::ProcessPool => "ProcessPoolExecutor",
-            Self::Loky => "loky",
-        }
-    }
-
-    /// A note on its figures.
-    pub(crate) fn note(self, version: &str) -> String {
-        let moved = if self == Self::ThreadPool { "; arguments are passed by reference, not copied" } else { "" };
-        format!("Python {version}, by its own clock{moved}")
-    }
-
     /// Runs the script, which measures `what` `rounds` times with `tasks` tasks each.
     pub(crate) fn measure(self, workers: usize, what: &str, count: u32, rounds: u32) -> Result<PythonFigures, String> {
         let mut command = Command::new("python3");
         command.args(["-", self.class(), &workers.to_string(), what, &count.to_string(), &rounds.to_string()]);
         let output = child::run_command(command, SCRIPT.as_bytes(), LIMIT).map_err(|error| match () {
-            () if error.contains("No such file or directory") => {
-                "there is no python3 on the PATH: install Python 3".to_owned()
-            }
+            () if output::is_no_program(&error) => "there is no python3 on the PATH: install Python 3".to_owned(),
             () if error.contains("No module named 'loky'") => {
                 "python3 has no module loky: python3 -m pip install loky".to_owned()
+            }
+            () if error.contains("has no attribute") && error.contains("InterpreterPoolExecutor") => {
+                "python3 has no InterpreterPoolExecutor, which came with Python 3.14".to_owned()
             }
             () => error,
         })?;
