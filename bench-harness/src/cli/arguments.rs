@@ -138,7 +138,7 @@ pub(super) enum Command {
     /// Judge the 32 claims that a text on Python's concurrent.futures makes about executors, each by an experiment and a rule that
     /// is stated: supported, refuted, or under which condition. Writes an HTML report.
     Claims {
-        /// Claims to judge, by number [default: all, in about two minutes].
+        /// Claims to judge, by number [default: all, in a few minutes].
         #[arg(long, value_delimiter = ',', value_name = "N,...", value_parser = clap::value_parser!(u32).range(1..=32))]
         only: Vec<u32>,
         /// Number of samples of each figure [default: 9, with --quick 6].

@@ -97,7 +97,7 @@ impl Experiment for Claims {
         measure::cells(&self.keys(), (blocks, seed ^ 0xc1a1), job, progress, &mut taken);
         let mut bad = Vec::new();
         if self.needs_costs() {
-            let rounds = if job.settings.quick { 1 } else { 3 };
+            let rounds = if job.settings.quick { 1 } else { 9 };
             let (costs, failed) = Costs::take(job.cores, (blocks, rounds, seed), progress);
             taken.costs = Some(costs);
             bad = failed;

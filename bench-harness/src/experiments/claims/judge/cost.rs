@@ -120,6 +120,11 @@ fn break_even(costs: &Costs, tasks: u32, cold: bool, what: &str) -> Option<Claim
 
 /// The numbers of tasks for which the model has no figure, in words.
 fn beyond(costs: &Costs, cores: u32) -> String {
+    if costs.break_even(Process, cores, true).is_none() {
+        return "The cost model predicts batches poorly, so that nothing is said of other numbers of tasks: more samples (--reps 20) \
+                or a quieter machine would tell."
+            .to_owned();
+    }
     let more = NUMBERS.into_iter().filter(|tasks| *tasks > cores).map(|tasks| (tasks, true));
     let texts = [(1000, false), (cores, true)].into_iter().chain(more).filter_map(|(tasks, cold)| {
         let why: NoCrossing = costs.break_even(Process, tasks, cold)?.err()?;

@@ -251,6 +251,11 @@ fn a_tenth_of_a_second_warm_and_cold_and_by_number_of_tasks() {
     ] {
         assert!((figure(what) / truth - 1.0).abs() < 0.1, "{what}: {} {truth}", figure(what));
     }
+    assert_eq!(judged.seen, "");
+    let poor = of_costs(15, "refuted", &|_, of, cold, tasks, work| {
+        real(Process, of, cold, tasks, work) * if of.is_none() && tasks > 256.0 { 3.0 } else { 1.0 }
+    });
+    assert!(poor.seen.contains("model predicts batches poorly") && poor.figures.len() == 3, "{poor:?}");
     // A pool that takes a second pays off only for many tasks.
     of_costs(15, "condition", &|_, _, cold, tasks, work| if cold { 1e9 } else { 0.0 } + 1000.0 * tasks + work / 2.0);
     of_costs(15, "supported", &|_, _, _, tasks, work| 1e6 * tasks + work);
