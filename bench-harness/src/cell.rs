@@ -44,6 +44,15 @@ pub(crate) struct Measured {
 
 /// Runs the cell once.
 pub(crate) fn measure<W: Workload>(cell: &CellSpec) -> Result<Measured, LabError> {
+    let (workload, items) = prepare::<W>(cell)?;
+    time(cell, W::run, items, move |digest: &mut Digest, answer: &W::Output| {
+        workload.add_to(digest, answer);
+        answer.error().map(ToString::to_string)
+    })
+}
+
+/// The workload of a cell with its items, which must be the planned ones.
+pub(crate) fn prepare<W: Workload>(cell: &CellSpec) -> Result<(W, Vec<W::Input>), LabError> {
     let workload: W = cell.work.open()?;
     let prepared = workload.prepare(&Place { data: &cell.data, again: true })?;
     if cell.input.as_ref().is_some_and(|planned| *planned != prepared.fingerprint) {
@@ -52,10 +61,7 @@ pub(crate) fn measure<W: Workload>(cell: &CellSpec) -> Result<Measured, LabError
             prepared.description
         )));
     }
-    time(cell, W::run, prepared.items, move |digest: &mut Digest, answer: &W::Output| {
-        workload.add_to(digest, answer);
-        answer.error().map(ToString::to_string)
-    })
+    Ok((workload, prepared.items))
 }
 
 /// Runs the task on each of the items, and adds the answers to the digest by `add`, which returns why an answer is a failure.

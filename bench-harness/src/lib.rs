@@ -16,6 +16,7 @@ mod experiments;
 mod fitness;
 mod machine;
 mod noise;
+mod open_loop;
 mod own_input;
 mod own_task;
 mod peers;

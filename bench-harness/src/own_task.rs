@@ -15,6 +15,7 @@ use workloads::{Digest, Format, ItemName, JobSize, PrepareError, Shown};
 use crate::{
     cell::{self, CellSpec, Measured},
     error::LabError,
+    open_loop::{self, OpenLoop, OpenLoopSpec},
     registry::AnyWorkload,
     run_command::{self, Answers},
     work::Work,
@@ -86,6 +87,19 @@ where
         }
         Ok((inputs, digest.finish()))
     }
+
+    /// The inputs of a cell, which must be the planned ones.
+    fn planned(&self, cell: &CellSpec) -> Result<Vec<I>, LabError> {
+        let (inputs, fingerprint) = self.load()?;
+        if cell.input.as_ref().is_some_and(|planned| *planned != fingerprint) {
+            return Err(LabError::Sample(format!(
+                "the inputs of {} are others in another process: load the same ones in the same order each time (the order of a \
+                 HashMap is another one in each process)",
+                self.name
+            )));
+        }
+        Ok(inputs)
+    }
 }
 
 impl<I, F, M> AnyWorkload for OwnTask<I, F, M>
@@ -142,18 +156,15 @@ where
     }
 
     fn measure(&self, cell: &CellSpec) -> Result<Measured, LabError> {
-        let (inputs, fingerprint) = self.load()?;
-        if cell.input.as_ref().is_some_and(|planned| *planned != fingerprint) {
-            return Err(LabError::Sample(format!(
-                "the inputs of {} are others in another process: load the same ones in the same order each time (the order of a \
-                 HashMap is another one in each process)",
-                self.name
-            )));
-        }
-        let failure = self.failure;
+        let (inputs, failure) = (self.planned(cell)?, self.failure);
         cell::time(cell, self.task.clone(), inputs, move |digest: &mut Digest, output: &F::Output| {
             add(digest, output).or_else(|| failure(output))
         })
+    }
+
+    fn open_loop(&self, spec: &OpenLoopSpec) -> Result<OpenLoop, LabError> {
+        let (inputs, failure) = (self.planned(&spec.cell)?, self.failure);
+        open_loop::measure(spec, self.task.clone(), inputs, move |output| failure(output).is_some())
     }
 
     fn command(&self) -> Command {

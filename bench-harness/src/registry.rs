@@ -17,6 +17,7 @@ use workloads::{
 use crate::{
     cell::{self, CellSpec, Measured},
     error::LabError,
+    open_loop::{self, OpenLoop, OpenLoopSpec},
     run_command,
     work::Work,
 };
@@ -47,6 +48,8 @@ pub(crate) trait AnyWorkload: Send + Sync {
     fn input(&self, work: &Work, data: &Path) -> Result<(Input, Vec<Skipped>), LabError>;
     /// Runs a cell once.
     fn measure(&self, cell: &CellSpec) -> Result<Measured, LabError>;
+    /// Takes its latencies at a chosen load.
+    fn open_loop(&self, spec: &OpenLoopSpec) -> Result<OpenLoop, LabError>;
 
     /// Its items as JSON, for another program to run its task on.
     fn items(&self, _: &Work, _: &Path) -> Result<Vec<Value>, LabError> {
@@ -150,6 +153,11 @@ impl<W: Workload> AnyWorkload for Of<W> {
             workload.add_to(&mut digest, &output);
         }
         Ok(digest.finish())
+    }
+
+    fn open_loop(&self, spec: &OpenLoopSpec) -> Result<OpenLoop, LabError> {
+        let items = cell::prepare::<W>(&spec.cell)?.1;
+        open_loop::measure(spec, W::run, items, |answer: &W::Output| answer.error().is_some())
     }
 
     fn command(&self) -> Command {

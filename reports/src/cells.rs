@@ -129,7 +129,7 @@ fn fitness(seen: &Fitness) -> impl Iterator<Item = (&'static str, String)> {
         ("A spinning thread on each core, before", cores(seen.cores_before)),
         ("A spinning thread on each core, after", cores(seen.cores_after)),
         ("Smallest change that can be told", seen.smallest_effect.map(format::percent)),
-        ("Cores used by other programs (median)", seen.others.map(|cores| format!("{cores:.2}"))),
+        ("Cores used by other programs", seen.others.map(|cores| format!("{cores:.2}"))),
         ("Samples taken again", Some(seen.repeated.to_string())),
     ];
     facts.into_iter().filter_map(|(name, value)| Some((name, value?)))

@@ -9,6 +9,7 @@ mod claim;
 pub(crate) mod estimate;
 mod evidence;
 mod fitness;
+mod load;
 mod missing;
 mod outcome;
 mod pathology;
@@ -25,6 +26,7 @@ pub use claim::{Claim, ClaimFigure, ClaimVerdict, FigureKind};
 pub use estimate::Estimate;
 pub use evidence::Evidence;
 pub use fitness::{Fitness, Unfit};
+pub use load::{LoadPoint, Percentile};
 pub use missing::{NoCrossing, Reason, note_of};
 pub use outcome::{Skipped, Verdict};
 pub use pathology::{Pathology, PathologySample, PathologyVerdict};
@@ -84,6 +86,9 @@ pub struct Run {
     /// The claims that were judged.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub claims: Vec<Claim>,
+    /// Latencies at chosen loads.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub loads: Vec<LoadPoint>,
     /// What executors cost on this machine; `None` where it was not measured.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cost: Option<CostModel>,

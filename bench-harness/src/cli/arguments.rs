@@ -62,6 +62,10 @@ pub(super) enum Command {
         /// Number of samples of each cell [default: 6, with --quick 3].
         #[arg(long, value_parser = clap::value_parser!(u32).range(1..=10_000))]
         reps: Option<u32>,
+        /// Loads at which latencies are measured, in percent of the throughput of a closed loop [default: 50, 80 for workloads that
+        /// wait, or else none].
+        #[arg(long, value_delimiter = ',', value_name = "PERCENT,...", value_parser = clap::value_parser!(u32).range(1..=1000))]
+        loads: Vec<u32>,
         /// Use small input and fewer samples.
         #[arg(long)]
         quick: bool,
@@ -225,6 +229,9 @@ pub(super) enum Command {
     /// Internal: takes one measurement of one executor, peer or baseline; its description comes as JSON on standard input.
     #[command(hide = true)]
     Probe,
+    /// Internal: takes the latencies of one cell at a chosen load; its description comes as JSON on standard input.
+    #[command(hide = true)]
+    OpenLoopSample,
     /// Internal: takes one block of the cost model; its description comes as JSON on standard input.
     #[command(hide = true)]
     CostSample,

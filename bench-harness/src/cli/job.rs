@@ -52,20 +52,14 @@ pub(super) fn part(
     let seed = where_to.seed.unwrap_or_else(fresh_seed);
     let name = words.split(' ').next().unwrap_or(words);
     let settings = Settings {
-        quick,
-        seed,
-        registry,
         // The other parts have kernels of their own, and need no workload's input.
         workload: (name != "bench").then_some(""),
-        executors: Kind::ALL.to_vec(),
-        workers: Vec::new(),
-        repetitions: None,
-        accept_unfit: where_to.accept_unfit,
-        own: None,
-        id: String::new(),
-        started: Duration::ZERO,
-        command: format!("{} {words}{} --seed {seed}", own_input::program(), if quick { " --quick" } else { "" }),
-        data: place::default_data(),
+        ..settings(
+            registry,
+            where_to,
+            quick,
+            (format!("{} {words}{} --seed {seed}", own_input::program(), if quick { " --quick" } else { "" }), seed),
+        )
     };
     measure(name, where_to, experiments, settings)
 }
@@ -76,6 +70,8 @@ pub(super) struct Sweep<'a> {
     pub(super) executors: Vec<Kind>,
     pub(super) workers: Vec<u32>,
     pub(super) reps: Option<u32>,
+    /// In percent.
+    pub(super) loads: Vec<u32>,
     pub(super) quick: bool,
     pub(super) paths: Vec<PathBuf>,
     /// All options of the command.
@@ -84,7 +80,7 @@ pub(super) struct Sweep<'a> {
 
 /// Measures one workload over executors and worker counts.
 pub(super) fn sweep(registry: &Registry, sweep: Sweep<'_>, where_to: &WhereTo) -> Result<ExitCode, LabError> {
-    let Sweep { workload, executors, workers, reps, quick, paths, options } = sweep;
+    let Sweep { workload, executors, workers, reps, loads, quick, paths, options } = sweep;
     let workload = registry.find(workload)?;
     own_input::refuse_others(registry, workload, &paths, options)?;
     let seed = where_to.seed.unwrap_or_else(fresh_seed);
@@ -94,35 +90,30 @@ pub(super) fn sweep(registry: &Registry, sweep: Sweep<'_>, where_to: &WhereTo) -
         _ if workload.starts_programs() => vec![Kind::Thread],
         _ => Kind::ALL.to_vec(),
     });
-    let workers = each_once(workers);
+    let (workers, loads) = (each_once(workers), each_once(loads));
     let list = |numbers: Vec<String>, name: &str| {
         if numbers.is_empty() { String::new() } else { format!(" --{name} {}", numbers.join(",")) }
     };
     let command = format!(
-        "{} sweep {}{}{}{}{}{} --seed {seed}{}",
+        "{} sweep {}{}{}{}{}{}{} --seed {seed}{}",
         own_input::program(),
         workload.name(),
         list(executors.iter().map(ToString::to_string).collect(), "executors"),
         list(workers.iter().map(ToString::to_string).collect(), "workers"),
         reps.map_or_else(String::new, |reps| format!(" --reps {reps}")),
+        list(loads.iter().map(ToString::to_string).collect(), "loads"),
         if quick { " --quick" } else { "" },
         own_input::words(registry, options),
         own_input::paths(workload, &paths),
     );
     let settings = Settings {
-        quick,
-        seed,
-        registry,
         workload: Some(workload.name()),
         executors,
         workers,
         repetitions: reps,
-        accept_unfit: where_to.accept_unfit,
+        loads: loads.into_iter().map(|percent| f64::from(percent) / 100.0).collect(),
         own: Some((paths, options.clone())),
-        id: String::new(),
-        started: Duration::ZERO,
-        command,
-        data: place::default_data(),
+        ..settings(registry, where_to, quick, (command, seed))
     };
     measure("sweep", where_to, experiments::SWEEP, settings)
 }
@@ -145,27 +136,20 @@ pub(super) fn pathologies(registry: &Registry, causes: Causes, where_to: &WhereT
     let names = only.iter().filter_map(ValueEnum::to_possible_value).map(|value| value.get_name().to_owned());
     let names = names.collect::<Vec<_>>().join(",");
     let command = format!(
-        "cargo lab pathologies{}{}{}{} --seed {seed}",
+        "{} pathologies{}{}{}{} --seed {seed}",
+        own_input::program(),
         option("only", (!names.is_empty()).then_some(names)),
         option("workers", workers.map(|workers| workers.to_string())),
         option("reps", reps.map(|reps| reps.to_string())),
         if quick { " --quick" } else { "" },
     );
     let settings = Settings {
-        quick,
-        seed,
-        registry,
         // Its tasks are its own.
         workload: Some(""),
         executors: vec![Kind::Thread, Kind::Process],
         workers: workers.into_iter().collect(),
         repetitions: reps,
-        accept_unfit: where_to.accept_unfit,
-        own: None,
-        id: String::new(),
-        started: Duration::ZERO,
-        command,
-        data: place::default_data(),
+        ..settings(registry, where_to, quick, (command, seed))
     };
     measure("pathologies", where_to, &[&Pathologies { only, whole: true }], settings)
 }
@@ -189,20 +173,10 @@ pub(super) fn claims(
         if quick { " --quick" } else { "" },
     );
     let settings = Settings {
-        quick,
-        seed,
-        registry,
         // Their tasks are their own.
         workload: Some(""),
-        executors: Kind::ALL.to_vec(),
-        workers: Vec::new(),
         repetitions: Some(reps.unwrap_or(experiments::claims::blocks(quick))),
-        accept_unfit: where_to.accept_unfit,
-        own: None,
-        id: String::new(),
-        started: Duration::ZERO,
-        command,
-        data: place::default_data(),
+        ..settings(registry, where_to, quick, (command, seed))
     };
     measure("claims", where_to, &[&Claims { only }], settings)
 }
@@ -230,22 +204,39 @@ pub(super) fn python(registry: &Registry, pythons: Pythons, where_to: &WhereTo) 
         if quick { " --quick" } else { "" },
     );
     let settings = Settings {
-        quick,
-        seed,
-        registry,
         // It makes the input of its own workloads.
         workload: Some(""),
         executors: Vec::new(),
         workers: workers.into_iter().collect(),
         repetitions: reps,
+        ..settings(registry, where_to, quick, (command, seed))
+    };
+    measure("python", where_to, &[&PythonBeside::new(python)], settings)
+}
+
+/// Settings for all executors with the usual numbers of workers and samples, and for made input.
+fn settings<'a>(
+    registry: &'a Registry,
+    where_to: &WhereTo,
+    quick: bool,
+    (command, seed): (String, u64),
+) -> Settings<'a> {
+    Settings {
+        quick,
+        seed,
+        registry,
+        workload: None,
+        executors: Kind::ALL.to_vec(),
+        workers: Vec::new(),
+        repetitions: None,
+        loads: Vec::new(),
         accept_unfit: where_to.accept_unfit,
         own: None,
         id: String::new(),
         started: Duration::ZERO,
         command,
         data: place::default_data(),
-    };
-    measure("python", where_to, &[&PythonBeside::new(python)], settings)
+    }
 }
 
 fn measure(

@@ -27,7 +27,9 @@ use crate::{
     compare,
     error::LabError,
     experiments::{self, claims::ClaimProbe, cost::CostProbe, overhead::Probe, stress},
-    machine, place,
+    machine,
+    open_loop::OpenLoopSpec,
+    place,
     registry::Registry,
     runner::child,
     tell::tell,
@@ -44,10 +46,10 @@ pub(crate) fn run(registry: &Registry) -> Result<ExitCode, LabError> {
         }
         Command::Cost { quick, where_to } => job::part(registry, "cost", experiments::COST, quick, &where_to),
         Command::Advise { ask } => advise::answer(&ask),
-        Command::Sweep { workload, executors, workers, reps, quick, paths, where_to } => {
+        Command::Sweep { workload, executors, workers, reps, loads, quick, paths, where_to } => {
             let Some(options) = options_of("sweep") else { return Ok(ExitCode::FAILURE) };
             let workload = &*workload;
-            job::sweep(registry, Sweep { workload, executors, workers, reps, quick, paths, options }, &where_to)
+            job::sweep(registry, Sweep { workload, executors, workers, reps, loads, quick, paths, options }, &where_to)
         }
         Command::Run => match options_of("run").and_then(ArgMatches::subcommand) {
             Some((name, options)) => registry.find(name)?.run(options, &place::default_data()),
@@ -102,6 +104,11 @@ pub(crate) fn run(registry: &Registry) -> Result<ExitCode, LabError> {
             child::end_with_the_lab();
             let probe: Probe = read_json()?;
             print_json(&experiments::overhead::measure(&probe))
+        }
+        Command::OpenLoopSample => {
+            child::end_with_the_lab();
+            let spec: OpenLoopSpec = read_json()?;
+            print_json(&registry.find(spec.cell.work.name())?.open_loop(&spec)?)
         }
         Command::CostSample => {
             child::end_with_the_lab();

@@ -8,6 +8,7 @@ pub(crate) mod cost;
 mod experiment;
 mod findings;
 mod grid;
+mod open_loop;
 pub(crate) mod overhead;
 pub(crate) mod pathologies;
 pub(crate) mod python;
@@ -22,6 +23,7 @@ pub(crate) use experiment::Experiment;
 pub(crate) static ALL: &[&dyn Experiment] = &[
     &grid::Grid,
     &causes::Causes,
+    &open_loop::OpenLoops,
     &breakeven::BreakEven,
     &cost::Cost,
     &overhead::PerTask,
@@ -36,4 +38,4 @@ pub(crate) static BREAK_EVEN: &[&dyn Experiment] = &[&breakeven::BreakEven];
 pub(crate) static COST: &[&dyn Experiment] = &[&cost::Cost];
 
 /// The experiments of a sweep: those about a single workload.
-pub(crate) static SWEEP: &[&dyn Experiment] = &[&width::Width, &grid::Grid, &causes::Causes];
+pub(crate) static SWEEP: &[&dyn Experiment] = &[&width::Width, &grid::Grid, &causes::Causes, &open_loop::OpenLoops];

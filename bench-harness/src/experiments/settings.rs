@@ -17,6 +17,8 @@ pub(crate) struct Settings<'a> {
     pub(crate) executors: Vec<Kind>,
     pub(crate) workers: Vec<u32>,
     pub(crate) repetitions: Option<u32>,
+    /// Shares of the closed loop's throughput at which latencies are measured; of workloads that wait also without any.
+    pub(crate) loads: Vec<f64>,
     /// Say what was measured even if the machine is not fit to measure it.
     pub(crate) accept_unfit: bool,
     /// The user's own input: paths, and the options of the command.

@@ -9,13 +9,16 @@ pub(crate) fn nanos(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
+/// The percentile of sorted values: the smallest one that at least this share of them does not exceed.
+pub(crate) fn nearest_rank(sorted: &[u64], share: f64) -> Option<u64> {
+    let rank = (share * sorted.len() as f64).ceil() as usize;
+    sorted.get(rank.saturating_sub(1)).copied()
+}
+
 /// Nearest-rank percentiles.
 pub(crate) fn percentiles(mut latencies: Vec<u64>) -> Option<Latency> {
     latencies.sort_unstable();
-    let at = |share: f64| {
-        let rank = (share * latencies.len() as f64).ceil() as usize;
-        latencies.get(rank.saturating_sub(1)).copied()
-    };
+    let at = |share: f64| nearest_rank(&latencies, share);
     Some(Latency {
         p50_ns: at(0.5)?,
         p90_ns: at(0.9)?,

@@ -8,7 +8,7 @@ mod order;
 mod pairs;
 
 pub(crate) use crossing::crossing;
-pub(crate) use latency::{nanos, percentiles};
+pub(crate) use latency::{nanos, nearest_rank, percentiles};
 pub(crate) use least_squares::Normal;
 pub(crate) use order::{estimate, median, ratio_of_medians};
 pub(crate) use pairs::{block_medians, block_ratios};

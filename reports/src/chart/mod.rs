@@ -4,6 +4,7 @@ mod cost;
 mod efficiency;
 mod gallery;
 mod latency;
+mod load;
 mod overhead;
 mod pathologies;
 mod python;
@@ -20,6 +21,7 @@ pub(crate) static SECTIONS: &[&SectionSpec] = &[
     &cost::SECTION,
     &pathologies::SECTION,
     &latency::SECTION,
+    &load::SECTION,
     &python::SECTION,
 ];
 
