@@ -179,13 +179,10 @@ mod tests {
     /// was queued then is left to the second worker. That one is to be started by the caller.
     fn leave_to_a_second_worker(pool: &Arc<Pool>) -> TaskFuture<u32> {
         let ((runs, running), (release, held)) = (mpsc::channel(), mpsc::channel());
-        let first = push(pool, move || {
-            runs.send(()).unwrap();
-            held.recv_timeout(LONG).is_ok()
-        });
-        running.recv_timeout(LONG).unwrap();
+        let first = push(pool, move || runs.send(()).is_ok() && held.recv_timeout(LONG).is_ok());
+        assert!(running.recv_timeout(LONG).is_ok(), "the first task runs");
         assert_eq!(pool.idle.wake_for(1), 1);
-        release.send(()).unwrap();
+        assert!(release.send(()).is_ok(), "it waits for this");
         assert_eq!(first.result_timeout(LONG).ok(), Some(Ok(true)));
         while pool.idle.sleeping() == 0 {
             thread::yield_now();
