@@ -115,6 +115,16 @@ pub(crate) fn with_executor<V: Visit>(kind: Kind, workers: usize, visit: V) -> R
     let none: &dyn Fn() -> Vec<u32> = &Vec::new;
     Ok(match kind {
         Kind::Serial => visit.visit(&SerialExecutor::new(), none),
+        Kind::ThreadPerTask => visit.visit(&PerTask::new(workers, false), none),
+        Kind::ProcessPerTask => visit.visit(&PerTask::new(workers, true), none),
+        Kind::Thread | Kind::Rayon | Kind::Process => return with_pool(kind, workers, visit),
+    })
+}
+
+/// The same for an executor that keeps its workers: what only these can do is not compiled for the others.
+pub(crate) fn with_pool<V: Visit>(kind: Kind, workers: usize, visit: V) -> Result<V::Output, LabError> {
+    let none: &dyn Fn() -> Vec<u32> = &Vec::new;
+    Ok(match kind {
         Kind::Thread => visit.visit(&ThreadPoolExecutor::new(workers)?, none),
         Kind::Rayon => visit.visit(&RayonExecutor::builder().max_workers(workers).build()?, none),
         Kind::Process => {
@@ -122,8 +132,7 @@ pub(crate) fn with_executor<V: Visit>(kind: Kind, workers: usize, visit: V) -> R
             pool.warm_up().map_err(|error| LabError::Sample(crate::error::chain(&error)))?;
             visit.visit(&pool, &|| pool.worker_pids())
         }
-        Kind::ThreadPerTask => visit.visit(&PerTask::new(workers, false), none),
-        Kind::ProcessPerTask => visit.visit(&PerTask::new(workers, true), none),
+        other => return Err(LabError::Sample(format!("{other} keeps no workers"))),
     })
 }
 

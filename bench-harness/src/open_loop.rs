@@ -22,7 +22,7 @@ use workloads::Random;
 use crate::{
     cell::CellSpec,
     error::LabError,
-    executors::{Visit, with_executor},
+    executors::{Visit, with_pool},
     stats::nanos,
 };
 
@@ -70,13 +70,16 @@ where
     if items.is_empty() {
         return Err(LabError::Sample("there is nothing to request".to_owned()));
     }
-    // An item is requested many times, and need not be `Clone`.
+    // An item is requested many times, and need not be `Clone`. One that cannot be read back would be no request at all.
     let encode = |item: &I| {
-        postcard::to_stdvec(item).map_err(|error| LabError::Sample(format!("an item cannot be encoded: {error}")))
+        let refused = |error| LabError::Sample(format!("an item cannot be sent: {error}"));
+        let bytes = postcard::to_stdvec(item).map_err(refused)?;
+        postcard::from_bytes::<I>(&bytes).map_err(refused)?;
+        Ok(bytes)
     };
-    let items = items.iter().map(encode).collect::<Result<Vec<_>, _>>()?;
+    let items = items.iter().map(encode).collect::<Result<Vec<_>, LabError>>()?;
     let loops = Loops { spec, task: &task, items: &items, failure, marker: PhantomData };
-    with_executor(spec.cell.executor, spec.cell.workers as usize, loops)
+    with_pool(spec.cell.executor, spec.cell.workers as usize, loops)
 }
 
 struct Loops<'a, I, F, M, A> {
@@ -280,6 +283,26 @@ mod tests {
 
     #[test]
     fn nothing_to_request_is_an_error() {
-        assert!(measure(&spec(Kind::Serial, 0.5), pause, Vec::new(), |_| false).is_err());
+        assert!(measure(&spec(Kind::Thread, 0.5), pause, Vec::new(), |_| false).is_err());
+    }
+
+    #[test]
+    fn an_item_that_cannot_be_read_back_is_an_error_and_no_request() {
+        /// A Boolean that writes itself as 7.
+        #[derive(Deserialize)]
+        struct Odd(#[serde(rename = "it")] bool);
+        impl Serialize for Odd {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_u8(7)
+            }
+        }
+        let error = measure(&spec(Kind::Thread, 0.5), |odd: Odd| odd.0, vec![Odd(true)], |_| false).unwrap_err();
+        assert!(error.to_string().contains("cannot be sent"), "{error}");
+    }
+
+    #[test]
+    fn an_executor_that_keeps_no_workers_has_no_closed_loop() {
+        let error = measure(&spec(Kind::Serial, 0.5), pause, vec![1], |_| false).unwrap_err();
+        assert!(error.to_string().contains("serial"), "{error}");
     }
 }
