@@ -21,7 +21,7 @@ use crate::{error::LabError, machine, place, stats::nanos};
 #[derive(Debug, clap::Args)]
 pub(super) struct Ask {
     /// How long a task takes when it runs alone, such as 1ms or 250us.
-    #[arg(long, value_parser = humantime::parse_duration)]
+    #[arg(long, value_parser = task_time)]
     task: Duration,
     /// Number of tasks.
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
@@ -60,6 +60,11 @@ enum BytesIn {
     Vec,
     /// `SharedBytes`.
     Shared,
+}
+
+/// A time with its unit.
+fn task_time(text: &str) -> Result<Duration, String> {
+    humantime::parse_duration(text).map_err(|error| format!("{error}; a time is written as 1ms, 250us or 2s"))
 }
 
 /// A number of bytes, with a unit of 1024 or without one.
@@ -157,5 +162,7 @@ mod tests {
         assert!(size("KiB").is_err() && size("4 parsecs").is_err() && size("99999999999999G").is_err());
         assert_eq!(share("0.9"), Ok(0.9));
         assert!(share("90").is_err() && share("NaN").is_err());
+        assert_eq!(task_time("250us"), Ok(Duration::from_micros(250)));
+        assert!(task_time("banana").unwrap_err().contains("1ms"));
     }
 }
