@@ -1,6 +1,6 @@
 //! One point of the grid, and how it is run in the process that was started for it.
 
-use std::{marker::PhantomData, path::PathBuf, time::Instant};
+use std::{path::PathBuf, time::Instant};
 
 use executor_core::{Executor, Payload, Task, TaskError, as_completed};
 use reports::model::Latency;
@@ -9,7 +9,7 @@ use workloads::{Digest, Outcome, Place, Workload};
 
 use crate::{
     error::LabError,
-    executors::{Kind, Visit, with_executor},
+    executors::{AnyExecutor, Kind},
     runner::counters::{self, Counters},
     stats::{nanos, percentiles},
     work::Work,
@@ -73,8 +73,7 @@ where
     M: 'static,
     A: FnMut(&mut Digest, &F::Output) -> Option<String>,
 {
-    let timed = Timed { task, items, add, marker: PhantomData };
-    let (mut measured, before) = with_executor(cell.executor, cell.workers as usize, timed)?;
+    let (mut measured, before) = timed(AnyExecutor::start(cell.executor, cell.workers as usize)?, task, items, add);
     // The executor is gone, and its worker processes with it: only now are their CPU times exact.
     let whole = counters::of_this_process_tree().since(&before);
     (measured.counters.user_cpu_ns, measured.counters.system_cpu_ns) = (whole.user_cpu_ns, whole.system_cpu_ns);
@@ -89,16 +88,10 @@ where
     Ok(measured)
 }
 
-struct Timed<I, F, M, A> {
-    task: F,
-    items: Vec<I>,
-    add: A,
-    marker: PhantomData<M>,
-}
-
 fn nothing(_: ()) {}
 
-impl<I, F, M, A> Visit for Timed<I, F, M, A>
+/// Returns also the counters at the start of the makespan. The executor is gone then.
+fn timed<I, F, M, A>(executor: AnyExecutor, task: F, items: Vec<I>, mut add: A) -> (Measured, Counters)
 where
     I: Payload,
     F: Task<I, M>,
@@ -106,59 +99,53 @@ where
     M: 'static,
     A: FnMut(&mut Digest, &F::Output) -> Option<String>,
 {
-    /// Also the counters at the start of the makespan.
-    type Output = (Measured, Counters);
+    // Threads that start on demand are started, and every code path has been taken once.
+    let warm: Vec<_> = (0..executor.max_workers()).filter_map(|_| executor.submit(nothing, ()).ok()).collect();
+    warm.into_iter().for_each(|future| drop(future.result()));
 
-    fn visit<E: Executor + Sync>(mut self, executor: &E, pids: &dyn Fn() -> Vec<u32>) -> Self::Output {
-        // Threads that start on demand are started, and every code path has been taken once.
-        let warm: Vec<_> = (0..executor.max_workers()).filter_map(|_| executor.submit(nothing, ()).ok()).collect();
-        warm.into_iter().for_each(|future| drop(future.result()));
-
-        let count = self.items.len();
-        let mut answers: Vec<Option<Result<F::Output, TaskError>>> = (0..count).map(|_| None).collect();
-        let mut latencies = vec![0; count];
-        let before = counters::of_tree(&pids());
-        let start = Instant::now();
-        let submitted = self.items.into_iter().enumerate().map(|(index, item)| {
-            let at = Instant::now();
-            executor.submit(self.task.clone(), item).ok().map(|future| ((index, at), future))
-        });
-        for done in as_completed(submitted.flatten(), None).flatten() {
-            let ((index, at), future) = done;
-            answers[index] = Some(future.result());
-            latencies[index] = nanos(at.elapsed());
-        }
-        let makespan_ns = nanos(start.elapsed());
-        let counters = counters::of_tree(&pids()).since(&before);
-
-        let (mut digest, mut failed_tasks, mut first_error) = (Digest::new(), 0, None);
-        for answer in &answers {
-            // An item without an answer has failed, whether its task was lost or reports the failure.
-            let error = match answer {
-                Some(Ok(answer)) => (self.add)(&mut digest, answer),
-                Some(Err(error)) => Some(crate::error::chain(error)),
-                None => Some("the executor did not take the task".to_owned()),
-            };
-            if let Some(error) = error {
-                failed_tasks += 1;
-                digest.add(&error);
-                first_error.get_or_insert(error);
-            }
-        }
-        let measured = Measured {
-            tasks: count as u64,
-            makespan_ns,
-            latency: percentiles(latencies),
-            counters,
-            failed_tasks,
-            first_error,
-            digest: digest.finish(),
-            is_repeated: false,
-        };
-        (measured, before)
+    let count = items.len();
+    let mut answers: Vec<Option<Result<F::Output, TaskError>>> = (0..count).map(|_| None).collect();
+    let mut latencies = vec![0; count];
+    let before = counters::of_tree(&executor.worker_pids());
+    let start = Instant::now();
+    let submitted = items.into_iter().enumerate().map(|(index, item)| {
+        let at = Instant::now();
+        executor.submit(task.clone(), item).ok().map(|future| ((index, at), future))
+    });
+    for done in as_completed(submitted.flatten(), None).flatten() {
+        let ((index, at), future) = done;
+        answers[index] = Some(future.result());
+        latencies[index] = nanos(at.elapsed());
     }
-}
+    let makespan_ns = nanos(start.elapsed());
+    let counters = counters::of_tree(&executor.worker_pids()).since(&before);
 
+    let (mut digest, mut failed_tasks, mut first_error) = (Digest::new(), 0, None);
+    for answer in &answers {
+        // An item without an answer has failed, whether its task was lost or reports the failure.
+        let error = match answer {
+            Some(Ok(answer)) => add(&mut digest, answer),
+            Some(Err(error)) => Some(crate::error::chain(error)),
+            None => Some("the executor did not take the task".to_owned()),
+        };
+        if let Some(error) = error {
+            failed_tasks += 1;
+            digest.add(&error);
+            first_error.get_or_insert(error);
+        }
+    }
+    let measured = Measured {
+        tasks: count as u64,
+        makespan_ns,
+        latency: percentiles(latencies),
+        counters,
+        failed_tasks,
+        first_error,
+        digest: digest.finish(),
+        is_repeated: false,
+    };
+    (measured, before)
+}
 #[cfg(test)]
 mod tests {
     use workloads::{kernels::SpinTasks, sha256, sqlite};

@@ -22,7 +22,7 @@ use workloads::Random;
 use crate::{
     cell::CellSpec,
     error::LabError,
-    executors::{Visit, with_pool},
+    executors::{AnyExecutor, Kind},
     stats::nanos,
 };
 
@@ -79,7 +79,10 @@ where
     };
     let items = items.iter().map(encode).collect::<Result<Vec<_>, LabError>>()?;
     let loops = Loops { spec, task: &task, items: &items, failure, marker: PhantomData };
-    with_pool(spec.cell.executor, spec.cell.workers as usize, loops)
+    if !Kind::pools().any(|kind| kind == spec.cell.executor) {
+        return Err(LabError::Sample(format!("{} keeps no workers", spec.cell.executor)));
+    }
+    Ok(loops.both(&AnyExecutor::start(spec.cell.executor, spec.cell.workers as usize)?))
 }
 
 struct Loops<'a, I, F, M, A> {
@@ -90,26 +93,6 @@ struct Loops<'a, I, F, M, A> {
     marker: PhantomData<fn(I) -> M>,
 }
 
-impl<I, F, M, A> Visit for Loops<'_, I, F, M, A>
-where
-    I: Payload,
-    F: Task<I, M>,
-    F::Output: Payload,
-    M: 'static,
-    A: Fn(&F::Output) -> bool + Sync,
-{
-    type Output = OpenLoop;
-
-    fn visit<E: Executor + Sync>(self, executor: &E, _: &dyn Fn() -> Vec<u32>) -> OpenLoop {
-        // Workers start, connections are made, and every code path is taken once.
-        self.closed(executor, self.spec.time / 10);
-        let (closed, elapsed, failed) = self.closed(executor, self.spec.time);
-        let capacity_per_s = closed.len() as f64 / elapsed.as_secs_f64();
-        let open = self.open(executor, self.spec.load * capacity_per_s);
-        OpenLoop { capacity_per_s, closed, failed: failed + open.failed, ..open }
-    }
-}
-
 impl<I, F, M, A> Loops<'_, I, F, M, A>
 where
     I: Payload,
@@ -118,6 +101,15 @@ where
     M: 'static,
     A: Fn(&F::Output) -> bool + Sync,
 {
+    fn both(&self, executor: &AnyExecutor) -> OpenLoop {
+        // Workers start, connections are made, and every code path is taken once.
+        self.closed(executor, self.spec.time / 10);
+        let (closed, elapsed, failed) = self.closed(executor, self.spec.time);
+        let capacity_per_s = closed.len() as f64 / elapsed.as_secs_f64();
+        let open = self.open(executor, self.spec.load * capacity_per_s);
+        OpenLoop { capacity_per_s, closed, failed: failed + open.failed, ..open }
+    }
+
     /// `None` for an item that cannot be read back.
     fn item(&self, number: u64) -> Option<I> {
         postcard::from_bytes(&self.items[(number % self.items.len() as u64) as usize]).ok()
@@ -128,7 +120,7 @@ where
     }
 
     /// One client for each worker. Returns the latencies, the time of all, and the number of failures.
-    fn closed<E: Executor + Sync>(&self, executor: &E, time: Duration) -> (Vec<u64>, Duration, u64) {
+    fn closed(&self, executor: &AnyExecutor, time: Duration) -> (Vec<u64>, Duration, u64) {
         // ORDERING: these counters publish no other data.
         let (next, failed) = (AtomicU64::new(0), AtomicU64::new(0));
         let start = Instant::now();
@@ -155,7 +147,7 @@ where
     }
 
     /// Requests at times that are drawn before.
-    fn open<E: Executor>(&self, executor: &E, rate: f64) -> OpenLoop {
+    fn open(&self, executor: &AnyExecutor, rate: f64) -> OpenLoop {
         let due = arrivals(rate, self.spec.time, self.spec.seed);
         let ends: Arc<[AtomicU64]> = due.iter().map(|_| AtomicU64::new(0)).collect();
         let in_flight = Arc::new(AtomicU64::new(0));

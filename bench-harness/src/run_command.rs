@@ -18,7 +18,7 @@ use workloads::{Digest, Format, ItemName, Place, PrepareError, Shown, Skipped, S
 
 use crate::{
     error::{LabError, chain},
-    executors::{Kind, Visit, with_executor},
+    executors::{AnyExecutor, Kind},
     stats::nanos,
     tell::tell,
 };
@@ -62,7 +62,7 @@ impl Settings {
         }
         let left_out = answers.skipped;
         answers.format = self.format();
-        let failed = with_executor(self.executor, workers, answers)??;
+        let failed = answers.print(&AnyExecutor::start(self.executor, workers)?)?;
         let is_bad = failed > 0 || left_out.named > 0 || (self.strict && left_out.all > 0);
         Ok(if is_bad { ExitCode::FAILURE } else { ExitCode::SUCCESS })
     }
@@ -206,7 +206,7 @@ impl<I, F, M, S> Answers<I, F, M, S> {
     }
 }
 
-impl<I, F, M, S> Visit for Answers<I, F, M, S>
+impl<I, F, M, S> Answers<I, F, M, S>
 where
     I: Payload,
     F: Task<I, M>,
@@ -214,10 +214,8 @@ where
     M: 'static,
     S: FnMut(&mut Digest, &ItemName, F::Output) -> Shown,
 {
-    /// How many items failed.
-    type Output = Result<usize, LabError>;
-
-    fn visit<E: Executor>(mut self, executor: &E, _: &dyn Fn() -> Vec<u32>) -> Self::Output {
+    /// Returns how many items failed.
+    fn print(mut self, executor: &AnyExecutor) -> Result<usize, LabError> {
         let mut output = BufWriter::new(io::stdout().lock());
         let (mut failed, mut digest) = (0, Digest::new());
         let start = Instant::now();

@@ -48,15 +48,57 @@ pub(crate) fn catch<T>(task: impl FnOnce() -> T) -> Result<T, TaskError> {
 /// Like [`catch`], with an outcome that is as small as the one that is kept.
 #[inline]
 pub(crate) fn catch_boxed<T>(task: impl FnOnce() -> T) -> Result<T, Box<TaskError>> {
-    install_hook();
-    let outer = DEPTH.get();
-    let depth = outer / 2 + 1;
-    DEPTH.set(2 * depth);
+    let outer = Outer::enter_task();
     let outcome = panic::catch_unwind(AssertUnwindSafe(task));
-    DEPTH.set(outer);
-    // Also for a task that ended well: it may have caught a panic of its own.
-    let record = if RECORDED.get() { take_record(depth) } else { None };
-    outcome.map_err(|payload| Box::new(panicked(payload, record)))
+    outer.leave();
+    match outcome {
+        Ok(result) => {
+            outer.forget_records();
+            Ok(result)
+        }
+        Err(payload) => Err(panicked(payload, outer.depth_of_task())),
+    }
+}
+
+/// The depth that a thread was at, before code of the user's began.
+#[derive(Clone, Copy)]
+struct Outer(usize);
+
+// What is no part of a generic function is compiled once, and not for every type of task.
+impl Outer {
+    #[inline]
+    fn enter_task() -> Self {
+        install_hook();
+        let outer = Self(DEPTH.get());
+        DEPTH.set(2 * outer.depth_of_task());
+        outer
+    }
+
+    #[inline]
+    fn depth_of_task(self) -> usize {
+        self.0 / 2 + 1
+    }
+
+    /// A task that ended well may have caught a panic of its own.
+    #[inline]
+    fn forget_records(self) {
+        if RECORDED.get() {
+            drop(take_record(self.depth_of_task()));
+        }
+    }
+
+    #[inline]
+    fn enter_contained() -> Self {
+        debug_assert!(!is_forbidden(), "no code of the user's under a lock");
+        let outer = Self(DEPTH.get());
+        DEPTH.set(outer.0 | 1);
+        outer
+    }
+
+    #[inline]
+    fn leave(self) {
+        DEPTH.set(self.0);
+    }
 }
 
 /// What the hook noted last for the task at this depth.
@@ -78,7 +120,9 @@ fn first_of(records: &[(usize, Record)], depth: usize) -> usize {
 }
 
 #[cold]
-fn panicked(payload: Box<dyn Any + Send>, record: Option<Record>) -> TaskError {
+fn panicked(payload: Box<dyn Any + Send>, depth: usize) -> Box<TaskError> {
+    // Before the payload's destructor runs, which may panic as well.
+    let record = take_record(depth);
     let message = message_of(&*payload);
     contain(|| drop(payload));
     let (location, backtrace) = match record {
@@ -86,33 +130,34 @@ fn panicked(payload: Box<dyn Any + Send>, record: Option<Record>) -> TaskError {
         // `resume_unwind` runs no hook, and the program may have replaced this crate's hook.
         None => ("an unknown place".to_owned(), String::new()),
     };
-    TaskError::Panicked { message, location, backtrace }
+    Box::new(TaskError::Panicked { message, location, backtrace })
 }
 
 /// Runs the user's code that gives nothing back, such as a callback or a destructor. A panic is reported by the program's
 /// panic hook and goes no further.
 #[inline]
 pub(crate) fn contain(code: impl FnOnce()) {
-    debug_assert!(!is_forbidden(), "no the user's code under a lock");
-    let outer = DEPTH.get();
-    DEPTH.set(outer | 1);
+    let outer = Outer::enter_contained();
     if let Err(payload) = panic::catch_unwind(AssertUnwindSafe(code)) {
-        // A payload's own destructor may panic as well, with a payload whose destructor panics in turn: that payload is leaked.
-        if let Err(second) = panic::catch_unwind(AssertUnwindSafe(|| drop(payload))) {
-            std::mem::forget(second);
-        }
+        drop_payload(payload);
     }
-    DEPTH.set(outer);
+    outer.leave();
+}
+
+/// A payload's own destructor may panic as well, with a payload whose destructor panics in turn: that payload is leaked.
+#[cold]
+fn drop_payload(payload: Box<dyn Any + Send>) {
+    if let Err(second) = panic::catch_unwind(AssertUnwindSafe(|| drop(payload))) {
+        std::mem::forget(second);
+    }
 }
 
 /// Runs the user's code, for a caller whose panic is to continue on another thread, where no hook sees it: the program's panic hook
 /// reports it here, also in the middle of a task.
 pub(crate) fn catch_to_resume<T>(code: impl FnOnce() -> T) -> thread::Result<T> {
-    debug_assert!(!is_forbidden(), "no code of the user's under a lock");
-    let outer = DEPTH.get();
-    DEPTH.set(outer | 1);
+    let outer = Outer::enter_contained();
     let outcome = panic::catch_unwind(AssertUnwindSafe(code));
-    DEPTH.set(outer);
+    outer.leave();
     outcome
 }
 

@@ -88,6 +88,20 @@ struct Limits {
 }
 
 impl Limits {
+    #[inline]
+    fn of(options: &TaskOptions) -> Option<Box<Self>> {
+        let is_limited = options.timeout.is_some() || options.queue_timeout.is_some();
+        is_limited.then(|| Box::new(Self { running: options.timeout, queued: Mutex::new(None) }))
+    }
+
+    #[cold]
+    fn begin_waiting(&self, options: &TaskOptions, task: TaskRef) {
+        if let Some(limit) = options.queue_timeout {
+            let watch = deadline::watch(task, Limit::Queued, limit);
+            *self.queued.lock().unwrap_or_else(PoisonError::into_inner) = Some(watch);
+        }
+    }
+
     fn stop_waiting(&self) {
         let watch = self.queued.lock().unwrap_or_else(PoisonError::into_inner).take();
         drop(watch);
@@ -102,18 +116,11 @@ where
 {
     /// Makes a task for the owner's queue, and its future. `tell` sees the cell before any other thread can.
     pub(crate) fn task(owner: O, options: &TaskOptions, work: W, tell: impl FnOnce(&Cell)) -> (TaskRef, TaskFuture<T>) {
-        if options.timeout.is_none() && options.queue_timeout.is_none() {
-            let (task, future) = TaskRef::allocate::<Self>(Self { owner, limits: None, slot: Slot::new(work) });
-            tell(task.cell());
-            return (task.erase(), future);
-        }
-        let limits = Limits { running: options.timeout, queued: Mutex::new(None) };
         let (task, future) =
-            TaskRef::allocate::<Self>(Self { owner, limits: Some(Box::new(limits)), slot: Slot::new(work) });
+            TaskRef::allocate::<Self>(Self { owner, limits: Limits::of(options), slot: Slot::new(work) });
         tell(task.cell());
-        if let (Some(limit), Some(limits)) = (options.queue_timeout, &task.content().limits) {
-            let watch = deadline::watch(task.to_ref(), Limit::Queued, limit);
-            *limits.queued.lock().unwrap_or_else(PoisonError::into_inner) = Some(watch);
+        if let Some(limits) = &task.content().limits {
+            limits.begin_waiting(options, task.to_ref());
         }
         (task.erase(), future)
     }
@@ -176,7 +183,7 @@ where
             task.content().stop_waiting();
             task.content().owner.cancelled(task.cell());
         });
-        panic::contain(|| drop(work));
+        panic::drop_contained(work);
         cancelled
     }
 
@@ -200,7 +207,7 @@ where
         if !Self::may_complete(task) {
             // No thread gets the outcome, and its destructor is the task's code: it may take its time, or wait for another task. So
             // the task has not ended before the destructor has run.
-            panic::contain(|| drop(outcome));
+            panic::drop_contained(outcome);
             body.owner.returned();
             body.owner.ended(task.cell(), State::Failed);
             return true;
@@ -236,14 +243,14 @@ where
             let work = unsafe { body.slot.take_work() };
             body.owner.failed(task.cell());
             Self::complete(task, Err(Box::new(error)));
-            panic::contain(|| drop(work));
+            panic::drop_contained(work);
         }
         claimed
     }
 
     fn spin(task: &Task<Self>, deadline: Option<Instant>) -> bool {
         let owner = &task.content().owner;
-        spin_over_neighbors(deadline, || owner.needs_all_cores(), || task.cell().state().is_final())
+        spin_over_neighbors(deadline, &|| owner.needs_all_cores(), task.cell())
     }
 
     fn expire(task: &Task<Self>, ran_for: Duration) {

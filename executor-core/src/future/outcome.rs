@@ -117,8 +117,10 @@ impl<W, T> Slot<W, T> {
         }
         self.0.with(|content| {
             // SAFETY: a failed cell has its outcome, and the caller ensures that it is not taken meanwhile.
-            let outcome = unsafe { &*content.cast::<Option<Stored<T>>>() };
-            outcome.as_ref()?.as_ref().err().map(|error| error.kind())
+            match unsafe { &*content.cast::<Option<Stored<T>>>() } {
+                Some(Err(error)) => Some(error.kind()),
+                _ => None,
+            }
         })
     }
 

@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::pool_context::current_pool;
+use super::{cell::Cell as TaskCell, pool_context::current_pool};
 use crate::sys;
 
 /// The longest that a thread spins while it waits for a task. Longer than two wake-ups cost: if two threads wait for one another,
@@ -108,19 +108,26 @@ pub(crate) fn spin(deadline: Option<Instant>, done: impl FnMut() -> bool) -> boo
     spin_within(waiting_budget(), deadline, false, done)
 }
 
-/// Like [`spin`], for a task of a pool whose workers may need all cores: they have precedence. The spinning thread lets them run at
+/// Like [`spin`], until the task of the cell has ended.
+pub(crate) fn spin_for_end(deadline: Option<Instant>, cell: &TaskCell) -> bool {
+    spin(deadline, || cell.state().is_final())
+}
+
+/// Like [`spin_for_end`], for a task of a pool whose workers may need all cores: they have precedence. The spinning thread lets them run at
 /// each turn, and finds more done when it comes back. Most yields change nothing while the worker on this core has time left, so
 /// soon the thread naps instead: sleeping until a wake-up would cost the workers a system call for every task. The thread comes
 /// back after as many time slices as there are workers for each core. So it does not do this if it has to be back soon, or if the
 /// task does not have to wait for those workers.
 pub(crate) fn spin_over_neighbors(
     deadline: Option<Instant>,
-    needs_all_cores: impl FnOnce() -> bool,
-    done: impl FnMut() -> bool,
+    needs_all_cores: &dyn Fn() -> bool,
+    cell: &TaskCell,
 ) -> bool {
     // ORDERING: a count that only has to be about right.
     let is_crowded = current_pool() == 0 && AWAKE.load(Ordering::Relaxed) >= sys::available_cpus();
-    spin_within(waiting_budget(), deadline, is_crowded && has_time(deadline) && needs_all_cores(), done)
+    spin_within(waiting_budget(), deadline, is_crowded && has_time(deadline) && needs_all_cores(), || {
+        cell.state().is_final()
+    })
 }
 
 /// Whether a thread that waits until then may let other threads run meanwhile.

@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{callbacks, cell::Cell, outcome::Stored, spin::spin};
+use super::{callbacks, cell::Cell, outcome::Stored, spin::spin_for_end};
 use crate::{error::TaskError, panic};
 
 /// What a task is besides its cell: where its work, its argument or its outcome are kept. Every call comes from a holder of the
@@ -76,7 +76,7 @@ pub(crate) trait Body: Sized + 'static {
 
     /// Looks at the task for a while, and does what this thread can do to bring its end nearer; returns whether the task is done.
     fn spin(task: &Task<Self::Content>, deadline: Option<Instant>) -> bool {
-        spin(deadline, || task.cell().state().is_final())
+        spin_for_end(deadline, task.cell())
     }
 
     /// Called when a waiter was added that may sleep until the task is done.

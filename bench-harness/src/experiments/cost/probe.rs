@@ -2,7 +2,7 @@
 
 use std::{borrow::Borrow, hint::black_box, time::Instant};
 
-use executor_core::{Executor, Payload, ProcessPoolExecutor, RayonExecutor, SharedBytes, Task, ThreadPoolExecutor};
+use executor_core::{Executor, Payload, SharedBytes, Task};
 use reports::{cost::Lane, model::Reason};
 use serde::{Deserialize, Serialize};
 use workloads::kernels::{Spin, spin};
@@ -10,7 +10,7 @@ use workloads::kernels::{Spin, spin};
 use super::design::Shape;
 use crate::{
     error::chain,
-    executors::{Kind, Visit, with_executor},
+    executors::{AnyExecutor, Kind},
     runner::{process_tree, schedule::interleave},
     stats::{median, nanos},
 };
@@ -48,41 +48,31 @@ pub(super) type Measured = Vec<Vec<(u32, CostBlock)>>;
 /// Takes the measurements in this process.
 pub(crate) fn measure(probe: &CostProbe) -> Result<CostBlock, Reason> {
     let before = process_tree::memory(std::process::id());
-    let visit = Batches { probe, before };
-    with_executor(probe.executor, probe.workers as usize, visit).map_err(|error| chain(&error))?
-}
-
-struct Batches<'a> {
-    probe: &'a CostProbe,
-    before: Option<u64>,
-}
-
-impl Visit for Batches<'_> {
-    type Output = Result<CostBlock, Reason>;
-
-    fn visit<E: Executor + Sync>(self, executor: &E, _: &dyn Fn() -> Vec<u32>) -> Self::Output {
-        let CostProbe { executor: kind, workers, rounds: most, seed, ref shapes } = *self.probe;
-        // Threads that start on demand are started, and their memory is measured before that of arguments is.
-        let warm = Shape { tasks: 4 * workers, iterations: 1000, ..PLAIN };
-        batch::<E, _>(|| Ok(executor), &warm)?;
-        let memory = process_tree::memory(std::process::id()).zip(self.before);
-        let mut rounds: Vec<Vec<(f64, f64)>> = vec![Vec::new(); shapes.len()];
-        for slot in interleave(shapes.len(), most, seed) {
-            let shape = &shapes[slot.cell];
-            if is_enough(&rounds[slot.cell]) {
-                continue;
-            }
-            let times =
-                if shape.cold { cold(kind, workers as usize, shape)? } else { batch::<E, _>(|| Ok(executor), shape)? };
-            rounds[slot.cell].push(times);
+    let CostProbe { executor: kind, workers, rounds: most, seed, ref shapes } = *probe;
+    let executor = AnyExecutor::start(kind, workers as usize).map_err(|error| chain(&error))?;
+    // Threads that start on demand are started, and their memory is measured before that of arguments is.
+    let warm = Shape { tasks: 4 * workers, iterations: 1000, ..PLAIN };
+    batch(|| Ok(&executor), &warm)?;
+    let memory = process_tree::memory(std::process::id()).zip(before);
+    let mut rounds: Vec<Vec<(f64, f64)>> = vec![Vec::new(); shapes.len()];
+    for slot in interleave(shapes.len(), most, seed) {
+        let shape = &shapes[slot.cell];
+        if is_enough(&rounds[slot.cell]) {
+            continue;
         }
-        let middle = |times: &Vec<(f64, f64)>| {
-            let of = |pick: fn(&(f64, f64)) -> f64| median(&times.iter().map(pick).collect::<Vec<_>>());
-            (of(|(work, _)| *work), of(|(_, wall)| *wall))
+        let times = if shape.cold {
+            batch(|| AnyExecutor::cold(kind, workers as usize).map_err(|error| Reason::from(chain(&error))), shape)?
+        } else {
+            batch(|| Ok(&executor), shape)?
         };
-        let memory = memory.map(|(after, before)| after.saturating_sub(before));
-        Ok(CostBlock { times: rounds.iter().map(middle).collect(), memory })
+        rounds[slot.cell].push(times);
     }
+    let middle = |times: &Vec<(f64, f64)>| {
+        let of = |pick: fn(&(f64, f64)) -> f64| median(&times.iter().map(pick).collect::<Vec<_>>());
+        (of(|(work, _)| *work), of(|(_, wall)| *wall))
+    };
+    let memory = memory.map(|(after, before)| after.saturating_sub(before));
+    Ok(CostBlock { times: rounds.iter().map(middle).collect(), memory })
 }
 
 const PLAIN: Shape =
@@ -92,21 +82,6 @@ const PLAIN: Shape =
 fn is_enough(rounds: &[(f64, f64)]) -> bool {
     let taken: f64 = rounds.iter().map(|(work, wall)| work + wall).sum();
     rounds.len() >= FEWEST_ROUNDS && taken >= ROUNDS_NS
-}
-
-/// A batch on a pool that is built for it.
-fn cold(kind: Kind, workers: usize, shape: &Shape) -> Result<(f64, f64), Reason> {
-    let failed = |error: &dyn std::error::Error| Reason::from(chain(error));
-    match kind {
-        Kind::Process => {
-            batch::<ProcessPoolExecutor, _>(|| ProcessPoolExecutor::new(workers).map_err(|error| failed(&error)), shape)
-        }
-        Kind::Rayon => batch::<RayonExecutor, _>(
-            || RayonExecutor::builder().max_workers(workers).build().map_err(|error| failed(&error)),
-            shape,
-        ),
-        _ => batch::<ThreadPoolExecutor, _>(|| ThreadPoolExecutor::new(workers).map_err(|error| failed(&error)), shape),
-    }
 }
 
 /// The argument and the result with nested bytes.
@@ -152,7 +127,7 @@ fn shared(argument: SharedBytes) -> SharedBytes {
 }
 
 /// Times a batch in a plain loop and on the pool that `build` gives.
-fn batch<E: Executor, P: Borrow<E>>(
+fn batch<P: Borrow<AnyExecutor>>(
     build: impl FnOnce() -> Result<P, Reason>,
     shape: &Shape,
 ) -> Result<(f64, f64), Reason> {
@@ -184,7 +159,7 @@ fn batch<E: Executor, P: Borrow<E>>(
 }
 
 /// Making the arguments belongs neither to the work nor to the executor.
-fn timed<E: Executor, P: Borrow<E>, A: Payload, F, M: 'static>(
+fn timed<P: Borrow<AnyExecutor>, A: Payload, F, M: 'static>(
     build: impl FnOnce() -> Result<P, Reason>,
     make: impl Fn() -> Vec<A>,
     task: F,

@@ -6,7 +6,7 @@ use super::measurement::Subject;
 use crate::{
     contender::{Contender, ContenderVisit},
     error::chain,
-    executors::{Visit, with_executor},
+    executors::{Visit, with_pool},
     peers,
 };
 
@@ -17,7 +17,7 @@ pub(super) fn with_contender<V: ContenderVisit>(
     visit: V,
 ) -> Result<V::Output, String> {
     match subject {
-        Subject::Lab(kind) => with_executor(kind, workers, AsContender(visit)).map_err(|error| chain(&error)),
+        Subject::Lab(kind) => with_pool(kind, workers, AsContender(visit)).map_err(|error| chain(&error)),
         Subject::Peer(peer) => peers::with_peer(peer, workers, visit),
         Subject::Baseline(baseline) => Err(format!("{} takes no tasks", baseline.name())),
     }

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     error::chain,
-    executors::{Visit, with_executor},
+    executors::{Visit, with_pool},
     runner::counters::{proportional_memory_of, scheduling_of},
     stats,
 };
@@ -27,7 +27,7 @@ pub(super) const PSS: &str = "PSS per worker";
 
 pub(super) fn measure(probe: &Probe) -> Result<Vec<Reading>, Reason> {
     let Subject::Lab(kind) = probe.subject else { return Err("has no threads that can be told apart".into()) };
-    with_executor(kind, probe.workers, Idle(*probe)).map_err(|error| chain(&error))?
+    with_pool(kind, probe.workers, Idle(*probe)).map_err(|error| chain(&error))?
 }
 
 struct Idle(Probe);

@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     error::chain,
-    executors::{Visit, with_executor},
+    executors::{Visit, with_pool},
 };
 
 pub(super) const INTO_VEC: &str = "items, into_vec()";
@@ -34,7 +34,7 @@ pub(super) fn measure(probe: &Probe) -> Result<Vec<Reading>, Reason> {
     match probe.subject {
         Subject::PROCESS => {
             let Subject::Lab(kind) = probe.subject else { return Ok(Vec::new()) };
-            with_executor(kind, probe.workers, OnProcesses(*probe)).map_err(|error| chain(&error))?
+            with_pool(kind, probe.workers, OnProcesses(*probe)).map_err(|error| chain(&error))?
         }
         _ => on_threads(probe),
     }

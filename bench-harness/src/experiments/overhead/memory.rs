@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     error::chain,
-    executors::{Kind, Visit, with_executor},
+    executors::{Kind, Visit, with_pool},
     runner::counters::{available_memory, resident_memory},
     stats,
 };
@@ -60,7 +60,7 @@ pub(super) fn measure_depth(probe: &Probe) -> Result<Vec<Reading>, Reason> {
 
 fn with<V: Visit<Output = Result<Vec<Reading>, Reason>>>(probe: &Probe, visit: V) -> V::Output {
     let Subject::Lab(kind) = probe.subject else { return Err("has no queue that can be inspected".into()) };
-    with_executor(kind, probe.workers, visit).map_err(|error| chain(&error))?
+    with_pool(kind, probe.workers, visit).map_err(|error| chain(&error))?
 }
 
 /// Runs `measure` while every worker is busy.

@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     error::chain,
-    executors::{Visit, with_executor},
+    executors::{Visit, with_pool},
     runner::schedule::interleave,
     stats::{
         self,
@@ -55,7 +55,7 @@ fn detail(what: &str, iterations: u64) -> String {
 
 pub(super) fn measure(probe: &Probe) -> Result<Vec<Reading>, Reason> {
     let Subject::Lab(kind) = probe.subject else { return Err("does not run kernels".into()) };
-    with_executor(kind, probe.workers, Sweep(*probe)).map_err(|error| chain(&error))?
+    with_pool(kind, probe.workers, Sweep(*probe)).map_err(|error| chain(&error))?
 }
 
 struct Sweep(Probe);

@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     error::chain,
-    executors::{Kind, Visit},
+    executors::{AnyExecutor, Kind},
     experiments::stress::leaks::Inventory,
     runner::process_tree,
     stats::nanos,
@@ -39,11 +39,11 @@ pub(super) fn scope() -> Result<Seen, String> {
     let mut checks = Checks::default();
     // What exists once for the whole program comes with the first pool.
     let mut before = Inventory::take();
-    POOLS.into_iter().try_for_each(|kind| on(kind, 2, Body(Exit::Return)).map(drop))?;
+    POOLS.into_iter().try_for_each(|kind| on(kind, 2, |executor| body_on(executor, Exit::Return)).map(drop))?;
     before.accept_files();
     for kind in POOLS {
         for exit in [Exit::Return, Exit::Error, Exit::Panic] {
-            let ended = catch_unwind(AssertUnwindSafe(|| on(kind, 2, Body(exit))));
+            let ended = catch_unwind(AssertUnwindSafe(|| on(kind, 2, |executor| body_on(executor, exit))));
             let as_told = match exit {
                 Exit::Return => matches!(ended, Ok(Ok(Ok(())))),
                 Exit::Error => matches!(ended, Ok(Ok(Err(())))),
@@ -59,19 +59,13 @@ pub(super) fn scope() -> Result<Seen, String> {
 }
 
 /// Some tasks, of which some fail, and an end.
-struct Body(Exit);
-
-impl Visit for Body {
-    type Output = Result<(), ()>;
-
-    fn visit<E: Executor + Sync>(self, executor: &E, _: &dyn Fn() -> Vec<u32>) -> Self::Output {
-        let futures: Vec<TaskFuture<u64>> = (0..20).filter_map(|n| executor.submit(fail, n % 4).ok()).collect();
-        let first = futures.into_iter().next().map(TaskFuture::result);
-        match self.0 {
-            Exit::Return => Ok(()),
-            Exit::Error => Err(()),
-            Exit::Panic => panic!("the body of the scope fails after {first:?}"),
-        }
+fn body_on(executor: &AnyExecutor, exit: Exit) -> Result<(), ()> {
+    let futures: Vec<TaskFuture<u64>> = (0..20).filter_map(|n| executor.submit(fail, n % 4).ok()).collect();
+    let first = futures.into_iter().next().map(TaskFuture::result);
+    match exit {
+        Exit::Return => Ok(()),
+        Exit::Error => Err(()),
+        Exit::Panic => panic!("the body of the scope fails after {first:?}"),
     }
 }
 
@@ -80,7 +74,8 @@ pub(super) fn shutdown() -> Result<Seen, String> {
     let mut checks = Checks::default();
     let mut before = Inventory::take();
     for kind in POOLS {
-        on(kind, 2, Ended(&mut checks, kind, &Marks::new()?))?;
+        let marks = Marks::new()?;
+        on(kind, 2, |executor| ended_on(executor, &mut checks, kind, &marks))?;
         before.accept_files();
         let left = before.left();
         checks.check(left.is_empty(), format!("nothing is left of {kind} ({})", left.join(", ")));
@@ -93,26 +88,19 @@ pub(super) fn shutdown() -> Result<Seen, String> {
 
 const ENDED: usize = 50;
 
-struct Ended<'a>(&'a mut Checks, Kind, &'a Marks);
-
-impl Visit for Ended<'_> {
-    type Output = ();
-
-    fn visit<E: Executor + Sync>(self, executor: &E, _: &dyn Fn() -> Vec<u32>) {
-        let Self(checks, kind, marks) = self;
-        // Both workers are busy when the shutdown begins.
-        let busy: Vec<TaskFuture<u64>> = (0..2).filter_map(|_| executor.submit(nap, 5).ok()).collect();
-        let futures: Vec<TaskFuture<bool>> =
-            (0..ENDED).filter_map(|number| executor.submit(mark, marks.path(number)).ok()).collect();
-        let report = executor.shutdown(Shutdown::Drain, None);
-        checks.check(report.is_complete(), format!("the shutdown leaves no task on {kind}"));
-        checks.check(marks.count() == ENDED, format!("all tasks have run on {kind}"));
-        checks.check(busy.iter().all(TaskFuture::done), format!("the tasks that ran have ended on {kind}"));
-        let ended = futures.into_iter().filter(TaskFuture::done);
-        let right = ended.map(TaskFuture::result).filter(|result| *result == Ok(true)).count();
-        checks.check(right == ENDED, format!("all results are there on {kind}"));
-        checks.check(executor.submit(square, 1).is_err(), format!("no task is taken after it on {kind}"));
-    }
+fn ended_on(executor: &AnyExecutor, checks: &mut Checks, kind: Kind, marks: &Marks) {
+    // Both workers are busy when the shutdown begins.
+    let busy: Vec<TaskFuture<u64>> = (0..2).filter_map(|_| executor.submit(nap, 5).ok()).collect();
+    let futures: Vec<TaskFuture<bool>> =
+        (0..ENDED).filter_map(|number| executor.submit(mark, marks.path(number)).ok()).collect();
+    let report = executor.shutdown(Shutdown::Drain, None);
+    checks.check(report.is_complete(), format!("the shutdown leaves no task on {kind}"));
+    checks.check(marks.count() == ENDED, format!("all tasks have run on {kind}"));
+    checks.check(busy.iter().all(TaskFuture::done), format!("the tasks that ran have ended on {kind}"));
+    let ended = futures.into_iter().filter(TaskFuture::done);
+    let right = ended.map(TaskFuture::result).filter(|result| *result == Ok(true)).count();
+    checks.check(right == ENDED, format!("all results are there on {kind}"));
+    checks.check(executor.submit(square, 1).is_err(), format!("no task is taken after it on {kind}"));
 }
 
 /// 32: what is left of a pool that was not shut down.
@@ -124,7 +112,7 @@ pub(super) fn forget() -> Result<Seen, String> {
     let mut checks = Checks::default();
     let mut before = Inventory::take();
     for kind in POOLS {
-        on(kind, 2, Body(Exit::Return))?.unwrap_or_default();
+        on(kind, 2, |executor| body_on(executor, Exit::Return))?.unwrap_or_default();
         before.accept_files();
         let left = before.left();
         checks.check(left.is_empty(), format!("nothing is left of {kind} that is dropped ({})", left.join(", ")));

@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     error::chain,
-    executors::{Kind, Visit},
+    executors::{AnyExecutor, Kind},
     stats::nanos,
 };
 
@@ -26,7 +26,7 @@ pub(super) fn hang() -> Result<Seen, String> {
     let mut checks = Checks::default();
     checks.check(TaskOptions::new().time_limit().is_none(), "a task has no time limit by default");
     for kind in POOLS {
-        let overshoot = on(kind, 1, Hang(&mut checks, kind))?;
+        let overshoot = on(kind, 1, |executor| hang_on(executor, &mut checks, kind))?;
         checks.value(format!("a wait of 50 ms ends late by, {kind}"), FigureKind::Duration, overshoot);
     }
     let seen =
@@ -36,47 +36,38 @@ pub(super) fn hang() -> Result<Seen, String> {
 
 const LIMIT: Duration = Duration::from_millis(50);
 
-struct Hang<'a>(&'a mut Checks, Kind);
-
-impl Visit for Hang<'_> {
-    type Output = f64;
-
-    fn visit<E: Executor + Sync>(self, executor: &E, _: &dyn Fn() -> Vec<u32>) -> f64 {
-        let Self(checks, kind) = self;
-        let token = CancelToken::new();
-        let Some(future) = executor.submit(hold, token.clone()).ok().filter(begins) else {
-            token.cancel();
-            checks.check(false, format!("the task begins on {kind}"));
-            return 0.0;
-        };
-        let start = Instant::now();
-        let returned = future.result_timeout(LIMIT);
-        let overshoot = nanos(start.elapsed().saturating_sub(LIMIT)) as f64;
-        checks.check(start.elapsed() >= LIMIT, format!("a wait with a limit does not end before it on {kind}"));
-        let Err(future) = returned else {
-            checks.check(false, format!("a task that hangs has no result on {kind}"));
-            return overshoot;
-        };
-        // A wait without a limit, on a thread of its own, until the task is let go.
-        let (sender, ended) = std::sync::mpsc::channel();
-        thread::scope(|scope| {
-            scope.spawn(move || sender.send(future.result().is_ok()));
-            checks.check(ended.recv_timeout(4 * LIMIT).is_err(), format!("a wait without a limit goes on on {kind}"));
-            token.cancel();
-            checks.check(
-                ended.recv_timeout(LONGEST_WAIT) == Ok(true),
-                format!("the task still gives its result on {kind}"),
-            );
-        });
-        overshoot
-    }
+fn hang_on(executor: &AnyExecutor, checks: &mut Checks, kind: Kind) -> f64 {
+    let token = CancelToken::new();
+    let Some(future) = executor.submit(hold, token.clone()).ok().filter(begins) else {
+        token.cancel();
+        checks.check(false, format!("the task begins on {kind}"));
+        return 0.0;
+    };
+    let start = Instant::now();
+    let returned = future.result_timeout(LIMIT);
+    let overshoot = nanos(start.elapsed().saturating_sub(LIMIT)) as f64;
+    checks.check(start.elapsed() >= LIMIT, format!("a wait with a limit does not end before it on {kind}"));
+    let Err(future) = returned else {
+        checks.check(false, format!("a task that hangs has no result on {kind}"));
+        return overshoot;
+    };
+    // A wait without a limit, on a thread of its own, until the task is let go.
+    let (sender, ended) = std::sync::mpsc::channel();
+    thread::scope(|scope| {
+        scope.spawn(move || sender.send(future.result().is_ok()));
+        checks.check(ended.recv_timeout(4 * LIMIT).is_err(), format!("a wait without a limit goes on on {kind}"));
+        token.cancel();
+        checks
+            .check(ended.recv_timeout(LONGEST_WAIT) == Ok(true), format!("the task still gives its result on {kind}"));
+    });
+    overshoot
 }
 
 /// 28: what stops a task that runs.
 pub(super) fn stop_running() -> Result<Seen, String> {
     let mut checks = Checks::default();
     for kind in POOLS {
-        on(kind, 1, Running(&mut checks, kind))?;
+        on(kind, 1, |executor| running_on(executor, &mut checks, kind))?;
     }
     let by_limit = |options: TaskOptions| {
         let pool = ThreadPoolExecutor::new(1).map_err(|error| chain(&error))?;
@@ -95,21 +86,14 @@ pub(super) fn stop_running() -> Result<Seen, String> {
     Ok(checks.end(verdict, supported, seen))
 }
 
-struct Running<'a>(&'a mut Checks, Kind);
-
-impl Visit for Running<'_> {
-    type Output = ();
-
-    fn visit<E: Executor + Sync>(self, executor: &E, _: &dyn Fn() -> Vec<u32>) {
-        let Self(checks, kind) = self;
-        let token = CancelToken::new();
-        let future = executor.submit(hold, token.clone()).ok().filter(begins);
-        let refused = future.as_ref().is_some_and(|future| !future.cancel() && future.running());
-        checks.check(refused, format!("cancel leaves a running task alone on {kind}"));
-        token.cancel();
-        let result = future.map(TaskFuture::result);
-        checks.check(matches!(result, Some(Ok(_))), format!("the task then gives its result on {kind}"));
-    }
+fn running_on(executor: &AnyExecutor, checks: &mut Checks, kind: Kind) {
+    let token = CancelToken::new();
+    let future = executor.submit(hold, token.clone()).ok().filter(begins);
+    let refused = future.as_ref().is_some_and(|future| !future.cancel() && future.running());
+    checks.check(refused, format!("cancel leaves a running task alone on {kind}"));
+    token.cancel();
+    let result = future.map(TaskFuture::result);
+    checks.check(matches!(result, Some(Ok(_))), format!("the task then gives its result on {kind}"));
 }
 
 /// `kill` and a time limit in a worker process, of a task that nothing else ends.
@@ -139,7 +123,7 @@ pub(super) fn cancel_waiting() -> Result<Seen, String> {
     let mut checks = Checks::default();
     for kind in POOLS {
         let marks = Marks::new()?;
-        on(kind, 1, Waiting(&mut checks, kind, &marks))?;
+        on(kind, 1, |executor| waiting_on(executor, &mut checks, kind, &marks))?;
     }
     let seen = format!("{QUEUED} tasks behind one that ran were cancelled on each of 3 pools; none of them ran");
     Ok(checks.end(ClaimVerdict::Supported, refuted, &seen))
@@ -147,32 +131,25 @@ pub(super) fn cancel_waiting() -> Result<Seen, String> {
 
 const QUEUED: usize = 100;
 
-struct Waiting<'a>(&'a mut Checks, Kind, &'a Marks);
-
-impl Visit for Waiting<'_> {
-    type Output = ();
-
-    fn visit<E: Executor + Sync>(self, executor: &E, _: &dyn Fn() -> Vec<u32>) {
-        let Self(checks, kind, marks) = self;
-        let token = CancelToken::new();
-        let running = executor.submit(hold, token.clone()).ok().filter(begins);
-        let queued: Vec<TaskFuture<bool>> =
-            (0..QUEUED).filter_map(|number| executor.submit(mark, marks.path(number)).ok()).collect();
-        let cancelled = queued.iter().filter(|future| future.cancel()).count();
-        let not_running = running.as_ref().is_some_and(|future| !future.cancel());
-        token.cancel();
-        executor.shutdown(Shutdown::Drain, None);
-        checks.check(cancelled == QUEUED, format!("all tasks that wait are cancelled on {kind}"));
-        checks.check(not_running, format!("the one that runs is not on {kind}"));
-        checks.check(marks.count() == 0, format!("none of them has run on {kind}"));
-    }
+fn waiting_on(executor: &AnyExecutor, checks: &mut Checks, kind: Kind, marks: &Marks) {
+    let token = CancelToken::new();
+    let running = executor.submit(hold, token.clone()).ok().filter(begins);
+    let queued: Vec<TaskFuture<bool>> =
+        (0..QUEUED).filter_map(|number| executor.submit(mark, marks.path(number)).ok()).collect();
+    let cancelled = queued.iter().filter(|future| future.cancel()).count();
+    let not_running = running.as_ref().is_some_and(|future| !future.cancel());
+    token.cancel();
+    executor.shutdown(Shutdown::Drain, None);
+    checks.check(cancelled == QUEUED, format!("all tasks that wait are cancelled on {kind}"));
+    checks.check(not_running, format!("the one that runs is not on {kind}"));
+    checks.check(marks.count() == 0, format!("none of them has run on {kind}"));
 }
 
 /// 30: an event that a task looks at.
 pub(super) fn cooperate() -> Result<Seen, String> {
     let mut checks = Checks::default();
     for kind in POOLS {
-        on(kind, 1, Token(&mut checks, kind))?;
+        on(kind, 1, |executor| token_on(executor, &mut checks, kind))?;
     }
     let deaf = ThreadPoolExecutor::new(1).map_err(|error| chain(&error))?;
     let future = deaf.submit(nap, 100).map_err(|error| chain(&error))?;
@@ -199,22 +176,15 @@ fn cost_of_looking(token: CancelToken) -> f64 {
     nanos(start.elapsed()) as f64 / f64::from(LOOKS)
 }
 
-struct Token<'a>(&'a mut Checks, Kind);
-
-impl Visit for Token<'_> {
-    type Output = ();
-
-    fn visit<E: Executor + Sync>(self, executor: &E, _: &dyn Fn() -> Vec<u32>) {
-        let Self(checks, kind) = self;
-        let token = CancelToken::new();
-        let future = executor.submit(hold, token.clone()).ok().filter(begins);
-        let start = now();
-        token.cancel();
-        let seen = future.and_then(|future| future.result().ok());
-        checks.check(seen.is_some_and(|seen| seen >= start), format!("a running task sees its token on {kind}"));
-        let cost = executor.submit(cost_of_looking, CancelToken::new()).ok().and_then(|future| future.result().ok());
-        if let Some(cost) = cost {
-            checks.value(format!("one look at a token, {kind}"), FigureKind::Duration, cost);
-        }
+fn token_on(executor: &AnyExecutor, checks: &mut Checks, kind: Kind) {
+    let token = CancelToken::new();
+    let future = executor.submit(hold, token.clone()).ok().filter(begins);
+    let start = now();
+    token.cancel();
+    let seen = future.and_then(|future| future.result().ok());
+    checks.check(seen.is_some_and(|seen| seen >= start), format!("a running task sees its token on {kind}"));
+    let cost = executor.submit(cost_of_looking, CancelToken::new()).ok().and_then(|future| future.result().ok());
+    if let Some(cost) = cost {
+        checks.value(format!("one look at a token, {kind}"), FigureKind::Duration, cost);
     }
 }

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     error::chain,
-    executors::{Kind, Visit},
+    executors::{AnyExecutor, Kind},
 };
 
 /// A value that serde refuses to write.
@@ -93,7 +93,7 @@ fn scale(x: u64, config: &Config) -> (u64, u32, u64) {
 pub(super) fn bound() -> Result<Seen, String> {
     let mut checks = Checks::default();
     for kind in [Kind::Serial].into_iter().chain(POOLS) {
-        let answers = on(kind, 2, Bound)?;
+        let answers = on(kind, 2, bound_on)?;
         let products = answers.iter().map(|(product, ..)| *product);
         checks.check(products.eq((0..BOUND).map(|x| 3 * x)), format!("each task has its configuration on {kind}"));
         if kind == Kind::Process {
@@ -110,14 +110,8 @@ pub(super) fn bound() -> Result<Seen, String> {
 
 const BOUND: u64 = 100;
 
-struct Bound;
-
-impl Visit for Bound {
-    type Output = Vec<(u64, u32, u64)>;
-
-    fn visit<E: Executor + Sync>(self, executor: &E, _: &dyn Fn() -> Vec<u32>) -> Self::Output {
-        let task = partial(scale, Config { factor: 3 });
-        let futures: Vec<_> = (0..BOUND).filter_map(|x| executor.submit(task.clone(), x).ok()).collect();
-        futures.into_iter().filter_map(|future| future.result().ok()).collect()
-    }
+fn bound_on(executor: &AnyExecutor) -> Vec<(u64, u32, u64)> {
+    let task = partial(scale, Config { factor: 3 });
+    let futures: Vec<_> = (0..BOUND).filter_map(|x| executor.submit(task.clone(), x).ok()).collect();
+    futures.into_iter().filter_map(|future| future.result().ok()).collect()
 }

@@ -11,7 +11,7 @@ use executor_core::{CancelToken, TaskFuture};
 
 use crate::{
     error::chain,
-    executors::{Kind, Visit, with_executor},
+    executors::{AnyExecutor, Kind},
     stats::nanos,
 };
 
@@ -21,9 +21,10 @@ pub(super) const POOLS: [Kind; 3] = [Kind::Thread, Kind::Process, Kind::Rayon];
 /// No scenario waits longer than this for something that should come at once.
 pub(super) const LONGEST_WAIT: Duration = Duration::from_secs(10);
 
-/// Runs a visit, with the error as text.
-pub(super) fn on<V: Visit>(kind: Kind, workers: usize, visit: V) -> Result<V::Output, String> {
-    with_executor(kind, workers, visit).map_err(|error| chain(&error))
+/// Runs a scenario on an executor of its own.
+pub(super) fn on<T>(kind: Kind, workers: usize, scenario: impl FnOnce(&AnyExecutor) -> T) -> Result<T, String> {
+    let executor = AnyExecutor::start(kind, workers).map_err(|error| chain(&error))?;
+    Ok(scenario(&executor))
 }
 
 pub(super) fn square(x: u64) -> u64 {
