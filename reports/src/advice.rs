@@ -171,13 +171,13 @@ fn task_cost(model: &CostModel, question: &Question, choice: &Choice) -> Option<
     let of_choice = |fit: &&Fit| fit.executor == choice.executor && fit.workers == choice.workers;
     let fit = model.fits.iter().find(of_choice)?;
     let task = fit.coefficient(Term::Task);
-    if question.payload == 0 && question.result == 0 {
-        return Some(task);
-    }
+    let of = |size: u64, once, each| match size {
+        0 => 0.0,
+        size => fit.coefficient(once) + fit.coefficient(each) * size as f64,
+    };
     let lane = question.lane;
-    let bytes_in = fit.coefficient(Term::ByteIn(lane)) * question.payload as f64;
-    let bytes_out = fit.coefficient(Term::ByteOut(lane)) * question.result as f64;
-    Some(task + fit.coefficient(Term::Lane(lane)) + bytes_in + bytes_out)
+    let bytes_in = of(question.payload, Term::Lane(lane), Term::ByteIn(lane));
+    Some(task + bytes_in + of(question.result, Term::LaneOut(lane), Term::ByteOut(lane)))
 }
 
 /// Why the answer cannot be told, with the cure: it lies beyond what was measured, or the model predicts poorly and its residuals

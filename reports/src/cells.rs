@@ -103,6 +103,10 @@ pub(crate) fn machine(run: &Run) -> Table {
     fact("Lab", Field::text(&run.tool_version));
     fact("Revision", Field::code(run.revision.as_deref().unwrap_or("unknown: not built from a checkout")));
     fact("Fingerprint", Field::code(&host.fingerprint));
+    if !run.part_ns.is_empty() {
+        let parts = run.part_ns.iter().map(|(name, ns)| format!("{name} {}", format::duration(*ns as f64)));
+        fact("Time of each part", Field { class: "prose", ..Field::text(parts.collect::<Vec<_>>().join(", ")) });
+    }
     for (name, value) in run.fitness.iter().flat_map(fitness) {
         fact(name, Field { class: "prose", ..Field::text(value) });
     }

@@ -53,8 +53,10 @@ pub enum Term {
     Task,
     /// The share of the work in a plain loop that is left: the gain is its inverse.
     Work,
-    /// What a task of this lane costs more, whatever its length. Nanoseconds.
+    /// What a task whose argument has bytes of this lane costs more, whatever their number. Nanoseconds.
     Lane(Lane),
+    /// The same for its result. Nanoseconds.
+    LaneOut(Lane),
     /// What a byte of an argument costs. Nanoseconds.
     ByteIn(Lane),
     /// What a byte of a result costs. Nanoseconds.
@@ -65,7 +67,9 @@ impl Term {
     /// Every term, in the order of a fit.
     #[must_use]
     pub fn all() -> Vec<Self> {
-        let lanes = Lane::ALL.into_iter().flat_map(|lane| [Self::Lane(lane), Self::ByteIn(lane), Self::ByteOut(lane)]);
+        let lanes = Lane::ALL
+            .into_iter()
+            .flat_map(|lane| [Self::Lane(lane), Self::ByteIn(lane), Self::LaneOut(lane), Self::ByteOut(lane)]);
         [Self::ColdStart, Self::Batch, Self::Task, Self::Work].into_iter().chain(lanes).collect()
     }
 
@@ -77,7 +81,8 @@ impl Term {
             Self::Batch => "a batch, once".to_owned(),
             Self::Task => "a task".to_owned(),
             Self::Work => "gain".to_owned(),
-            Self::Lane(lane) => format!("a task with {}", lane.name()),
+            Self::Lane(lane) => format!("a task with an argument of {}", lane.name()),
+            Self::LaneOut(lane) => format!("a task with a result of {}", lane.name()),
             Self::ByteIn(lane) => format!("a KiB in, {}", lane.name()),
             Self::ByteOut(lane) => format!("a KiB out, {}", lane.name()),
         }
@@ -115,7 +120,8 @@ impl Load {
                 // The last round takes as long as one that is full.
                 self.work_ns * (self.tasks / width).ceil() * width / self.tasks.max(1.0)
             }
-            Term::Lane(lane) => of(lane, 1.0),
+            Term::Lane(lane) => of(lane, f64::from(u8::from(self.bytes_in > 0.0))),
+            Term::LaneOut(lane) => of(lane, f64::from(u8::from(self.bytes_out > 0.0))),
             Term::ByteIn(lane) => of(lane, self.bytes_in),
             Term::ByteOut(lane) => of(lane, self.bytes_out),
         }
@@ -342,5 +348,6 @@ mod tests {
         assert_eq!(load.amount(Term::ByteIn(Lane::Bytes), 1), 30.0);
         assert_eq!(load.amount(Term::ByteIn(Lane::Nested), 1), 0.0);
         assert_eq!(load.amount(Term::Lane(Lane::Bytes), 1), 3.0);
+        assert_eq!(load.amount(Term::LaneOut(Lane::Bytes), 1), 0.0);
     }
 }

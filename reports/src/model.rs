@@ -14,6 +14,7 @@ mod missing;
 mod outcome;
 mod pathology;
 mod python;
+mod scaling;
 mod warning;
 
 use std::collections::BTreeMap;
@@ -31,6 +32,7 @@ pub use missing::{NoCrossing, Reason, note_of};
 pub use outcome::{Skipped, Verdict};
 pub use pathology::{Pathology, PathologySample, PathologyVerdict};
 pub use python::{Interpreter, PythonBeside, PythonCell, PythonComparison, PythonSample, PythonVerdict};
+pub use scaling::{NoLaw, Scaling, ScalingLaw, ScalingPoint};
 pub use warning::Warning;
 
 /// The version of the schema that this crate writes, and the newest it can read.
@@ -50,6 +52,9 @@ pub struct Run {
     pub started_at: String,
     /// How long the whole run took.
     pub elapsed_ns: u64,
+    /// How long each of its parts took, by name; empty in runs of older versions.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub part_ns: BTreeMap<String, u64>,
     /// Version of the lab that measured.
     pub tool_version: String,
     /// Revision of the source tree, with `-dirty` when it had changes; `None` outside a checkout.
@@ -71,6 +76,9 @@ pub struct Run {
     pub inputs: Vec<Input>,
     /// Every cell of the grid, in the order of the plan.
     pub cells: Vec<Cell>,
+    /// How speed grows with workers; empty in runs of older versions.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub scaling: Vec<Scaling>,
     /// Per-task overhead of each executor.
     pub overhead: Vec<OverheadRow>,
     /// Efficiency against task duration, one curve per executor.

@@ -55,7 +55,8 @@ const labAdvice = (() => {
       case "batch": return 1;
       case "task": return load.tasks;
       case "work": return load.work_ns * Math.ceil(load.tasks / Math.max(width, 1)) * Math.max(width, 1) / Math.max(load.tasks, 1);
-      case "lane": return of(1);
+      case "lane": return of(load.bytes_in > 0 ? 1 : 0);
+      case "lane_out": return of(load.bytes_out > 0 ? 1 : 0);
       case "byte_in": return of(load.bytes_in);
       case "byte_out": return of(load.bytes_out);
       default: throw new Error("a term that is not known: " + word);
@@ -143,7 +144,8 @@ const labAdvice = (() => {
     const task = coefficient(fit, "task");
     if (question.payload === 0 && question.result === 0) { return task; }
     const of = (word) => coefficient(fit, `${word} ${question.lane}`);
-    return task + of("lane") + of("byte_in") * question.payload + of("byte_out") * question.result;
+    const bytesIn = question.payload > 0 ? of("lane") + of("byte_in") * question.payload : 0;
+    return task + bytesIn + (question.result > 0 ? of("lane_out") + of("byte_out") * question.result : 0);
   };
   const because = (model, question, best, choices) => {
     if (question.crashes) { return "A task that crashes ends its process: with threads that is the whole program."; }

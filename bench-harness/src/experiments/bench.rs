@@ -63,7 +63,9 @@ pub(crate) fn run(settings: &Settings<'_>, experiments: &[&dyn Experiment]) -> R
     let mut progress = Progress::new(steps as u64)?;
     let mut bad: Vec<(&str, Vec<Skipped>)> = Vec::new();
     for experiment in experiments {
+        let begin = Instant::now();
         bad.push((experiment.id(), experiment.run(&job, &mut progress, &mut run)?));
+        run.part_ns.insert(experiment.id().to_owned(), nanos(begin.elapsed()));
     }
     run.interrupted = progress.interrupted();
     progress.end();

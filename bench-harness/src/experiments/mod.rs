@@ -12,7 +12,9 @@ mod open_loop;
 pub(crate) mod overhead;
 pub(crate) mod pathologies;
 pub(crate) mod python;
+mod scaling;
 pub(crate) mod settings;
+mod speed_up;
 pub(crate) mod stress;
 mod width;
 mod words;
@@ -22,6 +24,7 @@ pub(crate) use experiment::Experiment;
 /// The experiments of the main job, in this order.
 pub(crate) static ALL: &[&dyn Experiment] = &[
     &grid::Grid,
+    &scaling::Laws,
     &causes::Causes,
     &open_loop::OpenLoops,
     &breakeven::BreakEven,
@@ -38,4 +41,5 @@ pub(crate) static BREAK_EVEN: &[&dyn Experiment] = &[&breakeven::BreakEven];
 pub(crate) static COST: &[&dyn Experiment] = &[&cost::Cost];
 
 /// The experiments of a sweep: those about a single workload.
-pub(crate) static SWEEP: &[&dyn Experiment] = &[&width::Width, &grid::Grid, &causes::Causes, &open_loop::OpenLoops];
+pub(crate) static SWEEP: &[&dyn Experiment] =
+    &[&width::Width, &grid::Grid, &scaling::Laws, &causes::Causes, &open_loop::OpenLoops];

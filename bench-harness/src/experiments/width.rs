@@ -1,25 +1,18 @@
 //! How many workers a workload is worth, and why no more: sentences about the cells of one workload, measured by the grid.
 //!
-//! The speed-up of a cell is the median over blocks of the time of the serial cell divided by its own, both of one block. Widths
-//! tie with the fastest where that ratio to it is within two percent of one, or is not told apart from it by its interval; the best
-//! width is the smallest of these. The cause for which it grows no more is read off the counters: CPU time first.
+//! The cause for which a width grows no more is read off the counters: CPU time first.
 
-use reports::model::{Cell, Estimate, Evidence, Finding, Run, Sample, Skipped, Tone, Verdict};
+use reports::model::{Cell, Evidence, Finding, Run, Skipped, Tone, Verdict};
 
 use super::{
     experiment::{Experiment, Job},
+    speed_up::{Widths, cores_used, cpu_ns, speed_up, ties, typical},
     words::{finding, workers},
 };
-use crate::{error::LabError, executors::Kind, runner::progress::Progress, stats};
-
-/// Times that differ by less are as good as equal.
-const TIE: f64 = 1.02;
+use crate::{error::LabError, executors::Kind, runner::progress::Progress};
 
 /// The share of the cores from which all of them count as busy: a shared machine seldom gives them whole.
 const BUSY: f64 = 0.85;
-
-/// Widths whose medians differ by more, and that the samples still cannot tell apart, are not known to tie.
-const NOISY: f64 = 1.1;
 
 /// The share of the time in which something was ready to run and had no core, from which a lack of cores counts as the cause.
 const PRESSED: f64 = 0.5;
@@ -80,11 +73,9 @@ fn never_the_same(serial: &Cell) -> Option<Finding> {
 }
 
 fn sentence(run: &Run, serial: &Cell, cells: &[&Cell]) -> Option<Finding> {
-    let fastest = *cells.iter().min_by(|a, b| median(a).total_cmp(&median(b)))?;
-    let (place, best) = cells.iter().enumerate().find(|(_, cell)| ties(cell, fastest))?;
-    let gain = speed_up(serial, best)?;
-    // One sample of each has no interval, and nothing can be told from it.
-    if ratios(best, fastest)?.median > NOISY || gain.confidence == 0.0 {
+    let Widths { place, fastest, is_known } = Widths::of(serial, cells)?;
+    let (best, gain) = (cells[place], speed_up(serial, cells[place])?);
+    if !is_known {
         return Some(cannot_tell(serial, best, fastest));
     }
     let others = cells[place..].iter().filter(|cell| ties(cell, fastest)).count();
@@ -118,41 +109,6 @@ fn cannot_tell(serial: &Cell, fewest: &Cell, fastest: &Cell) -> Finding {
     let evidence = Evidence::chart("scaling", &serial.workload);
     let note = "Take more of them (--reps), on a machine that does nothing else.".to_owned();
     Finding { note, ..finding(text, evidence, Tone::Caution) }
-}
-
-fn median(cell: &Cell) -> f64 {
-    cell.makespan_ns.map_or(f64::INFINITY, |estimate| estimate.median)
-}
-
-/// Whether `cell` is not known to be slower than the fastest.
-fn ties(cell: &Cell, fastest: &Cell) -> bool {
-    ratios(cell, fastest).is_some_and(|ratio| ratio.median <= TIE || ratio.low <= 1.0)
-}
-
-/// The time of `cell` divided by that of `base`, by blocks.
-fn ratios(cell: &Cell, base: &Cell) -> Option<Estimate> {
-    let times = |cell: &Cell| -> Vec<(u32, Vec<f64>)> {
-        cell.samples.iter().map(|sample| (sample.block, vec![sample.makespan_ns as f64])).collect()
-    };
-    stats::estimate(&stats::block_ratios(&times(cell), &times(base)))
-}
-
-fn speed_up(serial: &Cell, cell: &Cell) -> Option<Estimate> {
-    ratios(serial, cell)
-}
-
-/// The median over samples.
-fn typical(cell: &Cell, of: impl Fn(&Sample) -> f64) -> f64 {
-    stats::median(&cell.samples.iter().map(of).collect::<Vec<_>>())
-}
-
-fn cpu_ns(sample: &Sample) -> f64 {
-    (sample.user_cpu_ns + sample.system_cpu_ns) as f64
-}
-
-/// The cores that a cell keeps busy.
-fn cores_used(cell: &Cell) -> f64 {
-    typical(cell, |sample| cpu_ns(sample) / sample.makespan_ns.max(1) as f64)
 }
 
 /// Why more workers than those of `best` gain nothing. `is_wider_known` is whether more were measured.
@@ -199,7 +155,10 @@ fn why_no_more(run: &Run, serial: &Cell, best: &Cell, is_wider_known: bool) -> S
 
 #[cfg(test)]
 mod tests {
+    use reports::model::Sample;
+
     use super::*;
+    use crate::stats;
 
     /// A cell whose blocks take these milliseconds, and whose tasks take this CPU time together.
     fn cell(executor: Kind, workers: u32, times: &[f64], cpu_ms: f64) -> Cell {

@@ -5,7 +5,7 @@ use super::gallery::{Chart, Context, Gallery, Group, Key, LegendEntry, SectionSp
 use crate::advice::{Told, told};
 use crate::error::ReportError;
 use crate::format;
-use crate::model::{Cell, Estimate, SERIAL, Verdict};
+use crate::model::{Cell, Estimate, NoLaw, SERIAL, Scaling, ScalingPoint, Verdict};
 use crate::plot::{Axis, DrawError, HPos, Ink, Look, Pen, Plot, Shape, VPos, bounds, shorten};
 use crate::table::{Field, Table};
 
@@ -16,7 +16,8 @@ const WIDEST_LINEAR: f64 = 30.0;
 pub(crate) static SECTION: SectionSpec = SectionSpec {
     id: "scaling",
     title: "Scaling",
-    intro: "Tasks per second against the number of workers. Error bars show the intervals of the medians.",
+    intro: "Tasks per second against the number of workers. Error bars show the intervals of the medians. The tables have the speed-up \
+            against serial, and the serial share of Karp and Flatt: the part of the work that behaves as if it could not be divided.",
     gallery,
 };
 
@@ -75,7 +76,7 @@ fn chart(context: &Context<'_>, group: &Group<'_>) -> Result<Chart, ReportError>
         let why = why_nothing(context.run, &group.cells, "throughput");
         return Ok(Chart {
             wide: false,
-            table: Some(table(group)),
+            table: Some(table(context, group)),
             ..Chart::missing(&group.anchor, &group.title, why)
         });
     }
@@ -122,6 +123,7 @@ fn chart(context: &Context<'_>, group: &Group<'_>) -> Result<Chart, ReportError>
         }
         None => format!("No ideal line: no executor was measured correctly with one worker.{scale}"),
     };
+    let caption = caption + &laws(context, group);
     Ok(Chart {
         id: group.anchor.clone(),
         title: group.title.clone(),
@@ -129,9 +131,45 @@ fn chart(context: &Context<'_>, group: &Group<'_>) -> Result<Chart, ReportError>
         pictures: vec![picture],
         missing: String::new(),
         keys: causes.into_iter().map(key).collect(),
-        table: Some(table(group)),
+        table: Some(table(context, group)),
         wide: false,
     })
+}
+
+/// What is known of how the speed grows: the rule for tasks that wait, and why there is no law where none was fitted.
+fn laws(context: &Context<'_>, group: &Group<'_>) -> String {
+    let known: Vec<&Scaling> = group.executors().into_iter().filter_map(|name| scaling(context, group, name)).collect();
+    let mut text = String::new();
+    if let Some(expected) = known.iter().find_map(|scaling| scaling.expected_workers.as_ref()) {
+        let workers = format::estimate(expected, |workers| format!("{workers:.0}"));
+        text.push_str(&format!(" Cores x (1 + wait / compute) is {workers} workers."));
+    }
+    let mut refused: Vec<NoLaw> = Vec::new();
+    for scaling in &known {
+        match scaling.law {
+            Ok(law) => {
+                let share = |estimate| format::estimate(estimate, format::percent);
+                let (contention, coherency) = (share(&law.contention), share(&law.coherency));
+                let name = &scaling.executor;
+                text.push_str(&format!(
+                    " Universal Scalability Law of {name}: contention {contention}, coherency {coherency}."
+                ));
+            }
+            // Said once, and not for each executor.
+            Err(why) if !refused.contains(&why) => refused.push(why),
+            Err(_) => {}
+        }
+    }
+    for why in refused {
+        text.push_str(&format!(" No Universal Scalability Law is fitted: {why}."));
+    }
+    text
+}
+
+fn scaling<'a>(context: &Context<'a>, group: &Group<'_>, executor: &str) -> Option<&'a Scaling> {
+    let cell = group.cells.iter().find(|cell| cell.executor == executor)?;
+    let is_of = |it: &&Scaling| it.workload == cell.workload && it.params == cell.params && it.executor == executor;
+    context.run.scaling.iter().find(is_of)
 }
 
 /// The causes of the slow cells among those that are drawn, each with its letter.
@@ -245,20 +283,25 @@ fn hint(point: &Point<'_>) -> String {
     format!("{}, workers {}: {figure}", shorten(&point.cell.executor, 60), point.cell.workers)
 }
 
-fn table(group: &Group<'_>) -> Table {
+fn table(context: &Context<'_>, group: &Group<'_>) -> Table {
     let mut table = Table::new(
         format!("Throughput of {}: medians with their intervals", group.title),
-        &["Executor", "Workers#", "Throughput#", "Makespan#", "Verdict"],
+        &["Executor", "Workers#", "Throughput#", "Makespan#", "Speed-up#", "Efficiency#", "Serial share#", "Verdict"],
     );
     for name in group.executors() {
+        let scaling = scaling(context, group, name);
         let mut own: Vec<&&Cell> = group.cells.iter().filter(|cell| cell.executor == name).collect();
         own.sort_by_key(|cell| cell.workers);
         for cell in own {
+            let point = scaling.and_then(|it| it.points.iter().find(|point| point.workers == cell.workers));
             table.push(vec![
                 Field::text(name),
                 Field::text(cell.workers.to_string()),
                 Field::estimate(cell.tasks_per_second.as_ref(), format::rate),
                 Field::estimate(cell.makespan_ns.as_ref(), format::duration),
+                Field::estimate(point.map(|point| &point.speed_up), format::times),
+                Field::estimate(point.map(ScalingPoint::efficiency).as_ref(), format::percent),
+                Field::estimate(point.and_then(|point| point.serial_share.as_ref()), format::percent),
                 Field::verdict(&cell.verdict),
             ]);
         }
@@ -294,6 +337,25 @@ mod tests {
         assert_eq!((keys[0].tag.as_str(), keys[0].value.as_str()), ("A", "2.04x the time of serial"));
         assert!(keys[0].note.contains("page faults"));
         assert!(gallery.charts[2].pictures[0].contains(">A</text>"));
+    }
+
+    #[test]
+    fn how_speed_grows_is_in_the_caption_and_in_the_table() {
+        let run = fixture::run();
+        let gallery = gallery(&Context::new(&run)).unwrap();
+        let of = |title: &str| gallery.charts.iter().find(|chart| chart.title.starts_with(title)).unwrap();
+        let (hashed, fetched) = (of("sha256"), of("fetch"));
+        assert!(
+            hashed.caption.contains("Universal Scalability Law of thread: contention 3% (1% to 5%"),
+            "{}",
+            hashed.caption
+        );
+        let refused = "No Universal Scalability Law is fitted: it needs six numbers of workers";
+        assert_eq!(fetched.caption.matches(refused).count(), 1, "{}", fetched.caption);
+        assert!(fetched.caption.contains("Cores x (1 + wait / compute) is 31 (29 to 33"), "{}", fetched.caption);
+        let rows = &hashed.table.as_ref().unwrap().rows;
+        let row = rows.iter().find(|row| row[0].main == "thread" && row[1].main == "2").unwrap();
+        assert_eq!((row[4].main.as_str(), row[5].main.as_str(), row[6].main.as_str()), ("1.90x", "95%", "5.3%"));
     }
 
     #[test]

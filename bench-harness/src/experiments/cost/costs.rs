@@ -27,11 +27,11 @@ pub(in super::super) enum Batch {
     Nested,
     /// The same as `SharedBytes`.
     Shared,
-    /// 200 tasks of 0.4 ms.
+    /// 150 tasks of 0.4 ms.
     Short,
     /// A pool that is built for two tasks that do nothing.
     Start,
-    /// A pool that is built for 20 tasks of 0.5 ms.
+    /// A pool that is built for 120 tasks of 0.5 ms.
     ColdShort,
     /// A pool that is built for one task a core, of 20 ms.
     ColdFew,
@@ -46,9 +46,9 @@ impl Batch {
             Self::Values => (200, 4 << 10, Some(Lane::Nested), false, false),
             Self::Nested => (32, 128 << 10, Some(Lane::Nested), false, false),
             Self::Shared => (32, 128 << 10, Some(Lane::Shared), false, false),
-            Self::Short => (200, 0, None, false, true),
+            Self::Short => (150, 0, None, false, true),
             Self::Start => (2, 0, None, true, false),
-            Self::ColdShort => (20, 0, None, true, true),
+            Self::ColdShort => (120, 0, None, true, true),
             Self::ColdFew => (cores, 0, None, true, true),
         };
         !held_out && (tasks, bytes_in, lane, cold, iterations > 0) == (of_tasks, of_bytes, of_lane, is_cold, works)

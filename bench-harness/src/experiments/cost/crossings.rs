@@ -7,7 +7,7 @@ use reports::{
 
 use super::{
     design::Shape,
-    fit::{Drawn, quantile},
+    fit::Drawn,
     probe::{Measured, Pool},
 };
 use crate::{executors::Kind, stats};
@@ -75,7 +75,7 @@ pub(super) fn settle(middle: f64, draws: &[f64], factor: f64, blocks: usize) -> 
     };
     let middle_ln = middle.max(f64::MIN_POSITIVE).ln();
     let end = |share| {
-        let at = quantile(draws, share);
+        let at = stats::quantile(draws, share);
         // Widened in the logarithm, since a crossing is a quotient.
         if at > 0.0 && at.is_finite() && middle.is_finite() && middle > 0.0 {
             (middle_ln + factor * (at.ln() - middle_ln)).exp()

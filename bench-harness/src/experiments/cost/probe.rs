@@ -19,6 +19,8 @@ use crate::{
 const FEWEST_ROUNDS: usize = 3;
 /// A batch that takes less is timed so long: a short one differs more from time to time.
 const ROUNDS_NS: f64 = 15e6;
+/// A batch that takes more is timed once: it does not differ so much.
+const LONG_NS: f64 = 60e6;
 
 /// The description of a block, as it is sent to its process.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -81,7 +83,7 @@ const PLAIN: Shape =
 /// Whether a batch was timed often enough.
 fn is_enough(rounds: &[(f64, f64)]) -> bool {
     let taken: f64 = rounds.iter().map(|(work, wall)| work + wall).sum();
-    rounds.len() >= FEWEST_ROUNDS && taken >= ROUNDS_NS
+    taken >= LONG_NS || (rounds.len() >= FEWEST_ROUNDS && taken >= ROUNDS_NS)
 }
 
 /// The argument and the result with nested bytes.

@@ -25,7 +25,7 @@ fn plant() -> Vec<f64> {
             Term::Task => 1500.0,
             Term::Work => 1.0 / 1.9,
             Term::Lane(Lane::Shared) => 8000.0,
-            Term::Lane(_) => 900.0,
+            Term::Lane(_) | Term::LaneOut(_) => 900.0,
             Term::ByteIn(Lane::Nested) => 2.5,
             Term::ByteOut(Lane::Nested) => 1.5,
             Term::ByteIn(_) | Term::ByteOut(_) => 0.2,

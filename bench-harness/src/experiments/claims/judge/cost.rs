@@ -74,8 +74,8 @@ pub(in super::super) fn overhead(taken: &Taken) -> Judgement {
 
 /// Batches in which tasks are shorter than 0.1 s by a factor of five or more.
 const SHORT: [(Batch, &str); 3] = [
-    (Batch::Short, "200 tasks of 0.4 ms, processes / serial"),
-    (Batch::ColdShort, "pool built for 20 tasks of 0.5 ms, processes / serial"),
+    (Batch::Short, "150 tasks of 0.4 ms, processes / serial"),
+    (Batch::ColdShort, "pool built for 120 tasks of 0.5 ms, processes / serial"),
     (Batch::ColdFew, "pool built for one task a core of 20 ms, processes / serial"),
 ];
 
