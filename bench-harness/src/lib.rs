@@ -14,6 +14,7 @@ mod error;
 mod executors;
 mod experiments;
 mod fitness;
+mod late_start;
 mod machine;
 mod noise;
 mod open_loop;

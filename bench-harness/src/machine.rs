@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fs};
 
 use reports::model::{Host, Warning};
 
-use crate::{noise::Noise, runner::counters::ticks_of_all_cores};
+use crate::{late_start::LateStart, noise::Noise, runner::counters::ticks_of_all_cores};
 
 /// Inspects the machine. Facts that it does not provide are left out.
 pub(crate) fn inspect() -> Host {
@@ -51,6 +51,10 @@ pub(crate) fn inspect() -> Host {
     let noise = Noise::watch();
     fact("interruptions of a core", noise.fact());
     warnings.extend(noise.warning());
+    if let Some(late) = LateStart::look(cores) {
+        fact("start of a woken thread", late.fact());
+        warnings.extend(late.warning());
+    }
     // The kernel answers in one word: "notsupported", "notimplemented".
     fact("SMT", read("/sys/devices/system/cpu/smt/control").replacen("not", "not ", 1));
     fact("turbo disabled", read("/sys/devices/system/cpu/intel_pstate/no_turbo"));

@@ -36,6 +36,11 @@ pub enum Warning {
         /// Share of all short tasks that is hit.
         share: f64,
     },
+    /// A thread that is woken starts late although a core is idle, if the one that has woken it computes on.
+    LateStart {
+        /// Median time from the wake-up.
+        late_ns: u64,
+    },
     /// Too few cores to measure how executors scale.
     FewCores(u32),
     /// The lab was built without optimization.
@@ -66,6 +71,12 @@ impl fmt::Display for Warning {
                  1 µs on two cores are hit, so their 99th percentile is the machine's",
                 *length_ns as f64 / 1e3,
                 100.0 * share
+            ),
+            Self::LateStart { late_ns } => write!(
+                f,
+                "a woken thread starts {} late (median) if the one that has woken it computes on, though another core is idle: \
+                 batches of a few milliseconds may take twice their time on every executor",
+                crate::format::duration(*late_ns as f64)
             ),
             Self::FewCores(cores) => {
                 write!(f, "only {cores} cores: too few to measure how executors scale")
