@@ -73,6 +73,7 @@ fn no_thread_for_a_moment_costs_what_meets_it_and_nothing_else() {
     a_task_that_waits_without_a_stand_in_runs_what_it_waits_for();
     what_is_run_for_want_of_a_stand_in_may_wait_as_well();
     a_stand_in_is_started_when_there_are_threads_again();
+    a_second_worker_is_started_when_there_are_threads_again();
 }
 
 struct Listener(mpsc::Sender<TaskEnd>);
@@ -240,4 +241,26 @@ fn a_stand_in_is_started_when_there_are_threads_again() {
     drop(crowded);
     assert_eq!(result(inner), Ok(true));
     assert_eq!(result(outer.unwrap()), Ok(Ok(7)));
+}
+
+/// Not only when the next task is submitted, or when the first worker is free: its task may wait for the second one in ways that the
+/// pool does not see.
+fn a_second_worker_is_started_when_there_are_threads_again() {
+    for waits_for_many in [false, true] {
+        let pool = pool(2);
+        let ((runs, running), (release, held)) = (mpsc::channel(), mpsc::channel());
+        let first = pool.spawn(move || {
+            runs.send(()).unwrap();
+            held.recv_timeout(LONG / 2).is_ok()
+        });
+        running.recv_timeout(LONG).unwrap();
+        let crowded = Crowded::new();
+        let second = pool.spawn(move || release.send(()).is_ok()).unwrap();
+        drop(crowded);
+        if waits_for_many {
+            assert!(wait([&second], Some(LONG), ReturnWhen::AllCompleted).not_done.is_empty());
+        }
+        assert_eq!(result(second), Ok(true));
+        assert_eq!(result(first.unwrap()), Ok(true));
+    }
 }

@@ -36,6 +36,7 @@ pub(crate) use pool_context::{
     new_pool_id,
 };
 pub use promise::{CancelHook, Promise, Promises};
+pub(crate) use shortage::note as note_shortage;
 #[cfg(unix)]
 pub(crate) use spin::{has_time, spin};
 pub(crate) use spin::{note_asleep, note_awake, spin_for_work};

@@ -1,5 +1,6 @@
-//! Threads of this crate that the system has refused for the moment: those that belong to no pool. The next one who needs such a thread
-//! tries again, and until then each thread that waits does, some times in a second: it may be waiting for what that thread would do.
+//! Threads of this crate that the system has refused for the moment: those that belong to no pool, and workers of thread pools. The next
+//! call that needs such a thread tries again, and until then each thread that waits does, some times in a second: it may be waiting for
+//! what that thread would do.
 
 use std::sync::{
     Mutex, MutexGuard, PoisonError,
@@ -27,7 +28,7 @@ impl Shortage {
 
 /// From now on threads that wait call `attempt`, which calls this again if it is in vain. An attempt runs none of the user's code:
 /// threads that wait may have locks.
-pub(super) fn note(attempt: fn()) {
+pub(crate) fn note(attempt: fn()) {
     let shortage = SHORTAGE.get();
     let mut attempts = shortage.attempts();
     if !attempts.iter().any(|other| std::ptr::fn_addr_eq(*other, attempt)) {

@@ -1,14 +1,15 @@
 //! How a pool's threads start and live, and what happens when an initializer fails.
 
 use std::{
-    sync::{Arc, Mutex, PoisonError, atomic::Ordering},
+    io,
+    sync::{Arc, Mutex, PoisonError, Weak, atomic::Ordering},
     thread,
 };
 
-use super::Pool;
+use super::{POOLS, Pool};
 use crate::{
     error::{Cause, TaskError},
-    future::{end_if_elsewhere, enter_pool, leave_pool},
+    future::{end_if_elsewhere, enter_pool, leave_pool, note_shortage},
     panic,
     thread::{
         state,
@@ -17,10 +18,64 @@ use crate::{
     },
 };
 
+/// The system has no thread for a worker.
+struct Refused {
+    cause: io::Error,
+    /// Whether the pool has no worker at all.
+    is_alone: bool,
+}
+
+/// Starts workers of all pools, for tasks that wait for them.
+fn start_missing() {
+    // Not under the lock of the list: the last reference to a pool takes the pool out of it.
+    let all = || -> Vec<_> {
+        let pools = POOLS.get().read().unwrap_or_else(PoisonError::into_inner);
+        pools.values().filter_map(Weak::upgrade).collect()
+    };
+    all().iter().for_each(Pool::start_missing);
+}
+
 impl Pool {
     /// Starts workers, which count as awake and searching already.
     #[cold]
     pub(super) fn start(self: &Arc<Self>, workers: usize) {
+        let Err(Refused { cause, is_alone }) = self.try_to_start(workers) else { return };
+        // Tasks that were announced until now count on this call. They wait for a worker that exists, which may have fallen asleep
+        // because of this call, and for threads that try again; without any worker, no thread would run them. The next submit tries
+        // again: the system may have threads then.
+        if is_alone {
+            let cause = Cause::new(format!("failed to start a thread: {cause}"));
+            self.fail_all(&TaskError::NoWorker { cause });
+        } else {
+            note_shortage(start_missing);
+            if self.idle.sleeping() > 0 && self.queues.has_any_work() {
+                self.call(1);
+            }
+        }
+        self.ended.notify_all();
+    }
+
+    /// Starts a worker if the pool has tasks for which none could be started before. Ends no task, because that would run the user's
+    /// code: a pool that has lost its last worker meanwhile keeps its tasks until the next attempt.
+    fn start_missing(self: &Arc<Self>) {
+        // ORDERING: a hint; a missed value is read again at the next attempt.
+        if !self.is_short.load(Ordering::Relaxed) || !self.queues.has_any_work() {
+            return;
+        }
+        let start = self.idle.wake_for(1);
+        if start == 0 || self.try_to_start(start).is_ok() {
+            return;
+        }
+        note_shortage(start_missing);
+        // A worker may have fallen asleep because of this attempt.
+        if self.idle.sleeping() > 0 && self.queues.has_any_work() {
+            (0..self.idle.wake_for(1)).for_each(|_| self.idle.note_failed_start());
+        }
+        self.ended.notify_all();
+    }
+
+    /// Starts workers, or as many as the system has threads for; the others do not count any more.
+    fn try_to_start(self: &Arc<Self>, workers: usize) -> Result<(), Refused> {
         for started in 0..workers {
             let mut threads = self.threads();
             let number = threads.next;
@@ -53,28 +108,18 @@ impl Pool {
                     // ORDERING: a hint; a missed value is read again at the next look.
                     self.is_short.store(false, Ordering::Relaxed);
                 }
-                Err(error) => {
+                Err(cause) => {
                     threads.slots.extend(take(&offered));
                     // ORDERING: a hint for blocked workers; a missed value is read again at the next look.
                     self.is_short.store(true, Ordering::Relaxed);
                     // Under the lock: a worker that leaves after this look sees that no thread was started in its place.
-                    let alone = threads.live == 0;
+                    let is_alone = threads.live == 0;
                     (started..workers).for_each(|_| self.idle.note_failed_start());
-                    drop(threads);
-                    // Tasks that were announced until now count on this call. They wait for a worker that exists, which may have
-                    // fallen asleep because of this call; without any, no thread would run them. The next submit tries again: the
-                    // system may have threads then.
-                    if alone {
-                        let cause = Cause::new(format!("failed to start a thread: {error}"));
-                        self.fail_all(&TaskError::NoWorker { cause });
-                    } else if self.idle.sleeping() > 0 && self.queues.has_any_work() {
-                        self.call(1);
-                    }
-                    self.ended.notify_all();
-                    return;
+                    return Err(Refused { cause, is_alone });
                 }
             }
         }
+        Ok(())
     }
 
     /// The life of a worker's thread.
