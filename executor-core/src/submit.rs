@@ -100,6 +100,7 @@ pub trait Submit: Clone + Send + Sync + 'static {
         Err(collect)
     }
 
-    /// Returns the largest number of workers that run tasks at the same time.
+    /// Returns the largest number of workers that run tasks at the same time. A map takes 0, which an executor may have for the
+    /// moment, as 1.
     fn max_workers(&self) -> usize;
 }

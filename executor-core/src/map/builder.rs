@@ -95,6 +95,12 @@ where
     marker: PhantomData<fn() -> M>,
 }
 
+/// How many chunks run at the same time. An executor of a user's may say that it has no workers at the moment: its map waits for them,
+/// where one without chunks would seem to be at its end.
+fn workers_of<F, A, M>(handle: &impl MapBackend<F, A, M>) -> usize {
+    handle.workers().max(1)
+}
+
 enum UnderWay<R> {
     Ordered(VecDeque<Pending<R>>),
     Unordered(AsCompleted<(usize, TaskFuture<ChunkOutput<R>>)>),
@@ -113,7 +119,7 @@ where
     I: Iterator,
 {
     pub(crate) fn new(handle: C, task: F, input: I) -> Self {
-        let spare = Arc::new(BufferPool::new(handle.workers().saturating_mul(CHUNKS_PER_WORKER)));
+        let spare = Arc::new(BufferPool::new(workers_of(&handle).saturating_mul(CHUNKS_PER_WORKER)));
         Self {
             handle,
             task,
@@ -271,7 +277,7 @@ where
             let by_time = TARGET_CHUNK_TIME.as_nanos() as f64 / item_time.max(1.0);
             // Towards the end chunks shrink, so that no worker is left with a large one while the others have none.
             let left = self.input.as_ref().map_or(0, |input| input.size_hint().0);
-            let share = left / self.handle.workers().saturating_mul(2).max(1);
+            let share = left / workers_of(&self.handle).saturating_mul(2);
             let limit = if left == 0 { MAX_CHUNK } else { share.clamp(1, MAX_CHUNK) };
             (by_time as usize).clamp(1, limit)
         });
@@ -285,7 +291,7 @@ where
             let buffer = match self.buffer_size {
                 Some(buffer) => buffer,
                 None if whole => usize::MAX,
-                None => chunk.saturating_mul(self.handle.workers().saturating_mul(CHUNKS_PER_WORKER)),
+                None => chunk.saturating_mul(workers_of(&self.handle).saturating_mul(CHUNKS_PER_WORKER)),
             };
             let room = buffer.saturating_sub(self.taken).min(chunk);
             // On executors that run tasks in `submit`, this is where time passes.

@@ -9,7 +9,8 @@ use std::{
 };
 
 use executor_core::{
-    Executor, SerialExecutor, Shutdown, Submit, SubmitError, TaskError, TaskOptions, TryMapError, partial,
+    Executor, Payload, PoolState, SerialExecutor, Shutdown, ShutdownReport, Stats, Submit, SubmitError, Task,
+    TaskError, TaskFuture, TaskOptions, TryMapError, partial,
 };
 
 use crate::{
@@ -234,4 +235,54 @@ fn a_map_that_has_answered_everything_is_not_late() {
         let errors = if is_late { vec![Err(TaskError::DeadlineExceeded)] } else { Vec::new() };
         assert_eq!(results, [vec![Ok(()), Ok(())], errors].concat());
     }
+}
+
+/// An executor of a user's whose workers come and go: it has none at the moment. What it is given runs later, or here, at once.
+#[derive(Clone)]
+struct NoWorkersYet(<SerialExecutor as Executor>::Handle);
+
+impl Submit for NoWorkersYet {
+    fn submit_task<F, A, M>(&self, task: F, args: A, options: TaskOptions) -> Result<TaskFuture<F::Output>, SubmitError>
+    where
+        F: Task<A, M>,
+        A: Payload,
+        F::Output: Payload,
+        M: 'static,
+    {
+        self.0.submit_task(task, args, options)
+    }
+
+    fn max_workers(&self) -> usize {
+        0
+    }
+}
+
+impl Executor for NoWorkersYet {
+    type Handle = Self;
+
+    fn handle(&self) -> &Self {
+        self
+    }
+
+    fn stats(&self) -> Stats {
+        Stats::default()
+    }
+
+    fn state(&self) -> PoolState {
+        PoolState::Active
+    }
+
+    fn shutdown(&self, _: Shutdown, _: Option<Duration>) -> ShutdownReport {
+        ShutdownReport::default()
+    }
+}
+
+#[test]
+fn a_map_of_an_executor_without_workers_loses_nothing() {
+    let serial = SerialExecutor::new();
+    let executor = NoWorkersYet(serial.handle().clone());
+    let all: Result<Vec<u64>, TaskError> = Ok((0..10).map(square).collect());
+    assert_eq!(executor.map(square, 0..10).into_vec(), all);
+    assert_eq!(executor.map(square, 0..10).unordered().collect::<Result<Vec<_>, _>>(), all);
+    assert_eq!(executor.map(square, 0..10).start().collect::<Result<Vec<_>, _>>(), all);
 }
