@@ -18,7 +18,7 @@ use output::{Output, lock};
 use super::executor::ThreadPoolHandle;
 use crate::{
     error::{SubmitError, TaskError},
-    future::{BlockingGuard, TaskFuture, current_pool, end_if_elsewhere},
+    future::{BlockingGuard, TaskFuture, current_pool, end_if_elsewhere, is_elsewhere},
     map::{Collect, Source},
     panic,
     task::TaskOptions,
@@ -201,11 +201,16 @@ where
     }
 }
 
-/// Takes the input away before the caller's borrow of it ends, however that happens.
-struct Borrowed<'a, F, A, R>(&'a Work<F, A, R>);
+/// Takes the input away before the caller's borrow of it ends, however that happens. The number is that of the pool.
+struct Borrowed<'a, F, A, R>(&'a Work<F, A, R>, u64);
 
 impl<F, A, R> Drop for Borrowed<'_, F, A, R> {
     fn drop(&mut self) {
+        // In a forked copy that the user's code has made on the caller's thread, no thread touches the input any more, and one that is
+        // not in the copy may have locked it.
+        if is_elsewhere(self.1) {
+            return;
+        }
         let source = self.0.input().source.take();
         drop(source);
     }
@@ -263,7 +268,7 @@ where
     let Collect { source, hint, most, chunk_size, deadline } = collect;
     let is_exact = most == Some(hint);
     // SAFETY: only the lifetime changes. `Borrowed` takes the source away, and drops it, before this function returns, and
-    // it is only called under the lock that `Borrowed` takes.
+    // it is only called under the lock that `Borrowed` takes. In a forked copy, where `Borrowed` leaves it, no thread calls it.
     let source = unsafe { std::mem::transmute::<Source<'_, A>, Source<'static, A>>(source) };
     let workers = handle.workers();
     let work = Arc::new(Work {
@@ -284,7 +289,7 @@ where
         chunk_size,
         workers,
     });
-    let borrowed = Borrowed(&*work);
+    let borrowed = Borrowed(&*work, handle.id());
     // If the input does not say how many items there are, there may be some for each worker.
     let most = if is_exact { hint } else { hint.max(most.unwrap_or(usize::MAX).min(UNPROMISED_HELPERS)) };
     let helpers = workers.min(most.div_ceil(chunk_size.unwrap_or(1)).max(1));

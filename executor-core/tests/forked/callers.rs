@@ -1,7 +1,11 @@
 //! Copies that are made on the program's own threads, in the middle of a call of the crate's or while another thread makes one.
 
 use std::{
-    sync::atomic::{AtomicBool, AtomicI32, Ordering},
+    sync::{
+        Mutex,
+        atomic::{AtomicBool, AtomicI32, AtomicUsize, Ordering},
+        mpsc,
+    },
     time::{Duration, Instant},
 };
 
@@ -40,6 +44,44 @@ fn a_copy_that_an_observer_makes_of_a_thread_that_submits_goes_on_without_the_po
         let outcome: Vec<_> = outcome.unwrap().into_iter().map(TaskFuture::result).collect();
         assert_eq!((outcome[0].clone(), end_of(pid)), (Ok(0), Ok(0)), "{many}");
     }
+}
+
+/// Forks when it is told that a second task is queued, and the first one is asking for input.
+struct ForksAtTheSecond {
+    queued: AtomicUsize,
+    copy: &'static AtomicI32,
+    is_asked: Mutex<mpsc::Receiver<()>>,
+    release: mpsc::Sender<()>,
+}
+
+impl Observer for ForksAtTheSecond {
+    fn task_queued(&self, _: TaskId) {
+        if self.queued.fetch_add(1, Ordering::SeqCst) == 1 {
+            self.is_asked.lock().unwrap().recv().unwrap();
+            self.copy.store(fork(), Ordering::SeqCst);
+            self.release.send(()).unwrap();
+        }
+    }
+}
+
+/// The worker that asks for input is not in the copy, and has the lock there for ever.
+#[test]
+fn a_copy_that_an_observer_makes_of_a_thread_that_maps_does_not_wait_for_the_input() {
+    let copy: &'static AtomicI32 = Box::leak(Box::new(AtomicI32::new(NOT_YET)));
+    let ((ask, asked), (release, released)) = (mpsc::channel(), mpsc::channel());
+    let observer = ForksAtTheSecond { queued: AtomicUsize::new(0), copy, is_asked: Mutex::new(asked), release };
+    let pool = ThreadPoolExecutor::builder().max_workers(2).observer(observer).build().unwrap();
+    let first = std::iter::once_with(move || {
+        ask.send(()).unwrap();
+        released.recv().unwrap();
+        0
+    });
+    let outcome = pool.map(square, first.chain(1..4)).into_vec();
+    let pid = copy.load(Ordering::SeqCst);
+    if pid == 0 {
+        end(&[outcome == Err(TaskError::ShutDown)]);
+    }
+    assert_eq!((outcome, end_of(pid)), (Ok(vec![0, 1, 4, 9]), Ok(0)));
 }
 
 #[test]
