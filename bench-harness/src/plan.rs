@@ -12,6 +12,8 @@ pub(crate) struct Size {
     pub(crate) repetitions: u32,
     pub(crate) cpu_workers: Vec<u32>,
     pub(crate) io_workers: Vec<u32>,
+    /// Of executors that keep no workers only the second number of workers: they are there for comparison, and take most of the time.
+    pub(crate) only_pools_scale: bool,
 }
 
 impl Size {
@@ -24,7 +26,7 @@ impl Size {
             (doubling(4 * cores).collect(), doubling(32).chain([50]).collect())
         };
         // Six samples are the fewest whose range covers the median with 95%.
-        Self { repetitions: if quick { 3 } else { 6 }, cpu_workers, io_workers }
+        Self { repetitions: if quick { 3 } else { 6 }, cpu_workers, io_workers, only_pools_scale: quick }
     }
 }
 
@@ -66,6 +68,8 @@ impl Plan {
             plan.cells.push(cell(Kind::Serial, 1));
             for &executor in executors.iter().filter(|executor| **executor != Kind::Serial) {
                 let workers = if work.waits() { &size.io_workers } else { &size.cpu_workers };
+                let is_one = size.only_pools_scale && workers.len() > 1 && !Kind::pools().any(|pool| pool == executor);
+                let workers = if is_one { &workers[1..2] } else { &workers[..] };
                 plan.cells.extend(workers.iter().map(|workers| cell(executor, *workers)));
             }
         }

@@ -29,37 +29,46 @@ use crate::{
     tell::tell,
 };
 
-/// Measures all workloads on all executors.
-pub(super) fn bench(
-    registry: &Registry,
-    quick: bool,
-    no_python: bool,
-    where_to: &WhereTo,
-) -> Result<ExitCode, LabError> {
-    let wanted = |experiment: &&dyn Experiment| !no_python || experiment.id() != PythonBeside::ID;
-    let experiments: Vec<&dyn Experiment> = experiments::ALL.iter().copied().filter(wanted).collect();
-    part(registry, if no_python { "bench --no-python" } else { "bench" }, &experiments, quick, where_to)
+/// The arguments of the main job.
+pub(super) struct Bench {
+    pub(super) quick: bool,
+    pub(super) full: bool,
+    pub(super) no_python: bool,
 }
 
-/// Takes some of the experiments of a bench. `words` are the name of the command and options of its own.
+/// Samples of each cell in a full run.
+const FULL: u32 = 12;
+
+/// Measures all workloads on all executors.
+pub(super) fn bench(registry: &Registry, bench: Bench, where_to: &WhereTo) -> Result<ExitCode, LabError> {
+    let Bench { quick, full, no_python } = bench;
+    let wanted = |experiment: &&dyn Experiment| !no_python || experiment.id() != PythonBeside::ID;
+    let claims = Claims { only: Vec::new() };
+    let more = full.then_some(&claims as &dyn Experiment);
+    let experiments: Vec<&dyn Experiment> = experiments::ALL.iter().copied().filter(wanted).chain(more).collect();
+    let seed = where_to.seed.unwrap_or_else(fresh_seed);
+    let words = [(quick, " --quick"), (full, " --full"), (no_python, " --no-python")];
+    let words: String = words.into_iter().filter(|(is_set, _)| *is_set).map(|(_, word)| word).collect();
+    let command = format!("{} bench{words} --seed {seed}", own_input::program());
+    let settings = settings(registry, where_to, quick, (command, seed));
+    let settings = Settings { repetitions: full.then_some(FULL), ..settings };
+    measure("bench", where_to, &experiments, settings)
+}
+
+/// Takes some of the experiments of a bench.
 pub(super) fn part(
     registry: &Registry,
-    words: &str,
+    name: &str,
     experiments: &[&dyn Experiment],
     quick: bool,
     where_to: &WhereTo,
 ) -> Result<ExitCode, LabError> {
     let seed = where_to.seed.unwrap_or_else(fresh_seed);
-    let name = words.split(' ').next().unwrap_or(words);
+    let command = format!("{} {name}{} --seed {seed}", own_input::program(), if quick { " --quick" } else { "" });
     let settings = Settings {
-        // The other parts have kernels of their own, and need no workload's input.
-        workload: (name != "bench").then_some(""),
-        ..settings(
-            registry,
-            where_to,
-            quick,
-            (format!("{} {words}{} --seed {seed}", own_input::program(), if quick { " --quick" } else { "" }), seed),
-        )
+        // They have kernels of their own, and need no workload's input.
+        workload: Some(""),
+        ..settings(registry, where_to, quick, (command, seed))
     };
     measure(name, where_to, experiments, settings)
 }

@@ -40,7 +40,9 @@ pub(crate) fn run(registry: &Registry) -> Result<ExitCode, LabError> {
     let matches = arguments::command(registry).get_matches();
     let options_of = |command: &str| matches.subcommand_matches(command);
     match Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit()).command {
-        Command::Bench { quick, no_python, where_to } => job::bench(registry, quick, no_python, &where_to),
+        Command::Bench { quick, full, no_python, where_to } => {
+            job::bench(registry, job::Bench { quick, full, no_python }, &where_to)
+        }
         Command::Breakeven { quick, where_to } => {
             job::part(registry, "breakeven", experiments::BREAK_EVEN, quick, &where_to)
         }

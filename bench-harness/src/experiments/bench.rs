@@ -107,6 +107,7 @@ fn size(settings: &Settings<'_>, cores: u32) -> Size {
     if !settings.workers.is_empty() {
         size.cpu_workers.clone_from(&settings.workers);
         size.io_workers.clone_from(&settings.workers);
+        size.only_pools_scale = false;
     }
     if let Some(repetitions) = settings.repetitions {
         size.repetitions = repetitions;

@@ -36,7 +36,9 @@ pub(crate) struct BreakEven;
 
 fn plan(job: &Job<'_>) -> Plan {
     // Six are the fewest whose range covers the median with 95%; of nine, one may be disturbed.
-    let sizes = Sizes { blocks: if job.settings.quick { 6 } else { 9 }, ..Sizes::BENCH };
+    let blocks =
+        if job.settings.quick { 6 } else { job.settings.repetitions.map_or(9, |repetitions| repetitions.max(9)) };
+    let sizes = Sizes { blocks, ..Sizes::BENCH };
     let workers = job.cores.min(2) as usize;
     Plan { measurements: vec![Measurement::Metg], workers, sizes, seed: job.settings.seed }
 }

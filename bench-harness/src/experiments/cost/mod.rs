@@ -45,7 +45,7 @@ fn pools(job: &Job<'_>) -> Vec<Pool> {
 
 fn blocks(job: &Job<'_>) -> u32 {
     // Six are the fewest whose range covers the median with 95%.
-    if job.settings.quick { 6 } else { 9 }
+    if job.settings.quick { 6 } else { job.settings.repetitions.map_or(9, |repetitions| repetitions.max(9)) }
 }
 
 impl Experiment for Cost {
