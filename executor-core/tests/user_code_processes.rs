@@ -6,6 +6,7 @@ mod pool_kinds;
 mod tasks;
 
 use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc, Mutex, OnceLock,
         atomic::{AtomicUsize, Ordering},
@@ -16,8 +17,8 @@ use std::{
 };
 
 use executor_core::{
-    CancelToken, Executor, Observer, ProcessPoolExecutor, SharedBytes, Shutdown, TaskEnd, TaskError, TaskId,
-    TaskOptions, in_worker, is_user_code_forbidden, partial,
+    CancelToken, Executor, Observer, ProcessPoolExecutor, SharedBytes, Shutdown, SubmitError, TaskEnd, TaskError,
+    TaskId, TaskOptions, in_worker, is_user_code_forbidden, partial,
 };
 use pool_kinds::{Kind, on_every_kind_of_pool};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
@@ -320,6 +321,51 @@ fn owners_behind_bytes_cost_no_other_task() {
         }
         assert!(pool.shutdown(Shutdown::Drain, Some(LONG)).is_complete());
     }
+}
+
+/// Bytes that find no shared memory are kept as they are, and dropped by the submit that is refused.
+#[cfg(all(feature = "bytes", target_os = "linux"))]
+#[test]
+fn an_owner_behind_bytes_that_are_refused_costs_the_submit_nothing() {
+    struct Owner(Vec<u8>);
+    impl AsRef<[u8]> for Owner {
+        fn as_ref(&self) -> &[u8] {
+            &self.0
+        }
+    }
+    impl Drop for Owner {
+        fn drop(&mut self) {
+            assert!(!is_user_code_forbidden());
+            panic!("this panic is part of the test");
+        }
+    }
+    fn length(bytes: bytes::Bytes) -> usize {
+        bytes.len()
+    }
+    fn fail(_: ()) -> Result<(), String> {
+        Err("it is to fail".to_owned())
+    }
+    let owned = || bytes::Bytes::from_owner(Owner(vec![1; 1 << 20]));
+    let full = ProcessPoolExecutor::builder().max_workers(1).queue_capacity(40).grace(Duration::ZERO).build().unwrap();
+    let token = CancelToken::new();
+    let held = full.submit(hold, token.clone()).unwrap();
+    while !held.running() {
+        thread::yield_now();
+    }
+    // All the shared memory that there is for such arguments.
+    let queued: Vec<_> = (0..40).map(|_| full.submit(length, bytes::Bytes::from(vec![1; 1 << 20])).unwrap()).collect();
+    let outcome = catch_unwind(AssertUnwindSafe(|| {
+        assert!(matches!(full.try_submit(length, owned()), Err(SubmitError::Full)));
+        let broken = ProcessPoolExecutor::builder().max_workers(1).initializer(fail, ()).build().unwrap();
+        assert!(broken.warm_up().is_err());
+        let outcome = broken.submit(length, owned()).unwrap().result();
+        assert!(matches!(outcome, Err(TaskError::InitializerFailed { .. })));
+        full.shutdown(Shutdown::Drain, Some(Duration::ZERO));
+        assert!(matches!(full.submit(length, owned()), Err(SubmitError::ShutDown)));
+    }));
+    token.cancel();
+    assert!(outcome.is_ok(), "a submit has panicked");
+    assert!(queued.into_iter().all(|future| future.result() == Ok(1 << 20)));
 }
 
 /// A value that is encoded once more, by whatever its author likes, and decoded when it is needed.

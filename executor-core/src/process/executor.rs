@@ -109,6 +109,9 @@ impl ProcessPoolExecutor {
         state.staffing.begin_warm_up(pool.config.max_workers);
         state.sleep.call();
         pool.conclude(state);
+        if pool.is_elsewhere() {
+            return Err(TaskError::Forked);
+        }
         state = pool.lock();
         let outcome = loop {
             if let Some(error) = state.lifecycle.broken().or(state.staffing.warm_up_failure()) {
@@ -189,6 +192,9 @@ impl ProcessPoolExecutor {
                 }
                 // The lock is released between turns, so a long queue does not keep other threads from the pool.
                 pool.conclude(state);
+                if pool.is_elsewhere() {
+                    return ShutdownReport::default();
+                }
                 state = pool.lock();
             }
             if how == Shutdown::Kill {
@@ -200,6 +206,9 @@ impl ProcessPoolExecutor {
             }
             state.queue.end_closing();
             pool.conclude(state);
+            if pool.is_elsewhere() {
+                return ShutdownReport::default();
+            }
             if how == Shutdown::Kill {
                 pool.token.cancel();
             }
@@ -292,14 +301,16 @@ impl Executor for ProcessPoolExecutor {
 
 impl Drop for ProcessPoolExecutor {
     fn drop(&mut self) {
+        if !self.handle.shared.is_elsewhere() {
+            let how = if thread::panicking() { Shutdown::CancelQueued } else { Shutdown::Drain };
+            self.shutdown(how, None);
+        }
+        // Also where what the shutdown has called has made the copy.
         if self.handle.shared.is_elsewhere() {
             // The workers are not this process's, nor is the thread behind the handle here.
             std::mem::forget(Arc::clone(&self.handle.shared));
             std::mem::forget(self.supervisor.get_mut().unwrap_or_else(PoisonError::into_inner).take());
-            return;
         }
-        let how = if thread::panicking() { Shutdown::CancelQueued } else { Shutdown::Drain };
-        self.shutdown(how, None);
     }
 }
 

@@ -57,6 +57,22 @@ impl ProcessPoolHandle {
         bytes: &mut Vec<u8>,
         options: TaskOptions,
     ) -> Result<TaskFuture<D::Output>, SubmitError> {
+        let mut encoded = Some(encoded);
+        let outcome = self.try_enqueue::<D>(&mut encoded, bytes, options);
+        // What was not taken may have an owner behind `Bytes`, whose destructor is the user's code.
+        if let Some(Ok(request)) = encoded {
+            panic::drop_contained(request);
+        }
+        outcome
+    }
+
+    /// Takes the request out, if the pool takes it.
+    fn try_enqueue<D: Decode>(
+        &self,
+        encoded: &mut Option<Result<Request, TaskError>>,
+        bytes: &mut Vec<u8>,
+        options: TaskOptions,
+    ) -> Result<TaskFuture<D::Output>, SubmitError> {
         let pool = &self.shared;
         if pool.is_elsewhere() {
             return Err(SubmitError::ShutDown);
@@ -73,9 +89,9 @@ impl ProcessPoolHandle {
             if state.lifecycle.is_shut_down() {
                 return Err(SubmitError::ShutDown);
             }
-            let error = match (state.lifecycle.broken(), &encoded) {
-                (Some(error), _) | (None, Err(error)) => Some(error),
-                (None, Ok(_)) => None,
+            let error = match (state.lifecycle.broken(), &*encoded) {
+                (Some(error), _) | (None, Some(Err(error))) => Some(error),
+                (None, _) => None,
             };
             if let Some(error) = error {
                 let (promise, future) = Promise::new();
@@ -100,6 +116,9 @@ impl ProcessPoolHandle {
             }
             state.begin_wait_for_space();
             pool.conclude(state);
+            if pool.is_elsewhere() {
+                return Err(SubmitError::ShutDown);
+            }
             state = pool.lock();
             let mut is_late = false;
             while state.waiting() >= pool.config.queue_capacity && matches!(state.lifecycle, Lifecycle::Open) {
@@ -118,7 +137,7 @@ impl ProcessPoolHandle {
                 return Err(SubmitError::Full);
             }
         }
-        let mut request = encoded.map_err(|_| SubmitError::ShutDown)?;
+        let Some(Ok(mut request)) = encoded.take() else { return Err(SubmitError::ShutDown) };
         if let Some(limit) = options.timeout.or(pool.config.task_timeout) {
             request.extras().time_limit = Some(limit);
         }

@@ -1,20 +1,151 @@
 //! Copies that are made on the program's own threads, in the middle of a call of the crate's or while another thread makes one.
 
 use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    pin::Pin,
     sync::{
-        Mutex,
+        Arc, Mutex,
         atomic::{AtomicBool, AtomicI32, AtomicUsize, Ordering},
         mpsc,
     },
+    task::{Context, Wake, Waker},
+    thread::{self, ThreadId},
     time::{Duration, Instant},
 };
 
 use executor_core::{
-    Executor, Observer, Promise, Promises, Shutdown, SubmitError, TaskError, TaskFuture, TaskId, TaskState,
-    ThreadPoolExecutor,
+    Executor, Observer, Promise, Promises, Shutdown, ShutdownReport, SubmitError, TaskEnd, TaskError, TaskFuture,
+    TaskId, TaskState, ThreadPoolExecutor,
 };
 
-use super::{end, end_of, fork, never_return, square};
+use super::{
+    end, end_of, fork, never_return,
+    pool_kinds::{Kind, on_every_kind_of_pool},
+    square,
+};
+
+on_every_kind_of_pool!(
+    over every transport;
+    a_copy_that_a_process_pools_observer_makes_goes_on_without_the_pool,
+    a_copy_that_is_made_of_a_thread_that_shuts_a_process_pool_down_does_not_wait,
+    a_copy_that_a_waker_makes_of_a_thread_that_waits_for_a_process_does_not_wait,
+);
+
+/// Forks once, and only on the thread that has made it: what the crate calls on a thread of its own ends there in a copy.
+#[derive(Clone)]
+struct ForksHere(ThreadId, Arc<AtomicI32>);
+
+impl ForksHere {
+    fn new() -> Self {
+        Self(thread::current().id(), Arc::new(AtomicI32::new(NOT_YET)))
+    }
+
+    fn copy(&self) -> i32 {
+        self.1.load(Ordering::SeqCst)
+    }
+
+    fn fork(&self) {
+        if thread::current().id() == self.0 && self.copy() == NOT_YET {
+            self.1.store(fork(), Ordering::SeqCst);
+        }
+    }
+}
+
+impl Observer for ForksHere {
+    fn task_queued(&self, _: TaskId) {
+        self.fork();
+    }
+}
+
+impl Wake for ForksHere {
+    fn wake(self: Arc<Self>) {
+        self.fork();
+    }
+}
+
+/// Which thread tells an observer is not known, so this is tried again until it is the one that submits.
+fn a_copy_that_a_process_pools_observer_makes_goes_on_without_the_pool(kind: Kind) {
+    let forks = ForksHere::new();
+    let pool = kind.builder().max_workers(1).observer(forks.clone()).build().unwrap();
+    loop {
+        let outcome = catch_unwind(AssertUnwindSafe(|| pool.submit(square, 3)));
+        if forks.copy() == 0 {
+            let is_refused = match outcome {
+                Ok(Ok(future)) => future.result() == Err(TaskError::Forked),
+                Ok(Err(error)) => matches!(error, SubmitError::ShutDown),
+                Err(_) => false,
+            };
+            end(&[is_refused, pool.shutdown(Shutdown::Kill, None) == ShutdownReport::default()]);
+        }
+        assert_eq!(outcome.unwrap().unwrap().result(), Ok(9));
+        if forks.copy() != NOT_YET {
+            break;
+        }
+    }
+    assert_eq!(end_of(forks.copy()), Ok(0));
+    assert_eq!(pool.submit(square, 2).unwrap().result(), Ok(4));
+}
+
+/// Forks when it is told of the end of a task that was cancelled.
+struct ForksWhenCancelled(ForksHere);
+
+impl Observer for ForksWhenCancelled {
+    fn task_ended(&self, _: TaskId, end: TaskEnd) {
+        if end == TaskEnd::Cancelled {
+            self.0.fork();
+        }
+    }
+}
+
+fn a_copy_that_is_made_of_a_thread_that_shuts_a_process_pool_down_does_not_wait(kind: Kind) {
+    loop {
+        let forks = ForksHere::new();
+        let pool = kind.builder().max_workers(1).observer(ForksWhenCancelled(forks.clone())).build().unwrap();
+        let running = pool.submit(never_return, ()).unwrap();
+        while !running.running() {
+            thread::yield_now();
+        }
+        let queued = pool.submit(square, 1).unwrap();
+        let killer = thread::spawn(move || {
+            // The shutdown has begun, and waits for this one.
+            assert_eq!(queued.result(), Err(TaskError::Cancelled));
+            running.kill()
+        });
+        let report = catch_unwind(AssertUnwindSafe(|| pool.shutdown(Shutdown::CancelQueued, None)));
+        if forks.copy() == 0 {
+            end(&[report.is_ok_and(|report| report == ShutdownReport::default())]);
+        }
+        assert_eq!((report.unwrap().cancelled, killer.join().unwrap()), (1, true));
+        if forks.copy() != NOT_YET {
+            assert_eq!(end_of(forks.copy()), Ok(0));
+            return;
+        }
+    }
+}
+
+/// A thread that spins for an answer calls the wakers of other tasks that have ended meanwhile.
+fn a_copy_that_a_waker_makes_of_a_thread_that_waits_for_a_process_does_not_wait(kind: Kind) {
+    let pool = kind.builder().max_workers(1).build().unwrap();
+    let forks = ForksHere::new();
+    let waker = Waker::from(Arc::new(forks.clone()));
+    loop {
+        let mut futures: Vec<_> = (0..8).map(|x| pool.submit(square, x).unwrap()).collect();
+        let last = futures.pop().unwrap();
+        for future in &mut futures {
+            let _ = Future::poll(Pin::new(future), &mut Context::from_waker(&waker));
+        }
+        let outcome = catch_unwind(AssertUnwindSafe(|| last.result()));
+        if forks.copy() == 0 {
+            end(&[outcome.is_ok_and(|outcome| matches!(outcome, Ok(49) | Err(TaskError::Forked)))]);
+        }
+        assert_eq!(outcome.unwrap(), Ok(49));
+        if forks.copy() != NOT_YET {
+            break;
+        }
+    }
+    assert_eq!(end_of(forks.copy()), Ok(0));
+    assert_eq!(pool.submit(square, 2).unwrap().result(), Ok(4));
+}
 
 /// Forks once, when it is told that a task is queued.
 struct ForksWhenQueued(&'static AtomicI32);

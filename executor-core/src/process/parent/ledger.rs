@@ -22,6 +22,7 @@ use crate::{
     },
     process::transport::{NotifyPolicy, Reply, ReplyKind},
     stats::{Stats, TaskEnd},
+    sys,
     untrusted::Malformed,
 };
 
@@ -74,9 +75,16 @@ impl Drop for ToWake {
 }
 
 impl ToWake {
+    /// Where a waker, or the destructor of a value that is left, forks on this thread, the copy wakes no waiters of the program.
     pub(in crate::process) fn wake(mut self) {
-        for job in std::mem::take(&mut self.0) {
+        let generation = sys::generation();
+        let mut jobs = std::mem::take(&mut self.0).into_iter();
+        while let Some(job) = jobs.next() {
             job.cell().wake();
+            drop(job);
+            if sys::generation() != generation {
+                return std::mem::forget(jobs);
+            }
         }
     }
 

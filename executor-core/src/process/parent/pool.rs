@@ -118,6 +118,9 @@ impl PoolShared {
 
     /// Releases the lock, tells what has happened, and wakes the threads that have to know: waiters of tasks that are done,
     /// submitters, the supervisor.
+    ///
+    /// That calls wakers and an observer, on the caller's thread. They may fork there, and then the caller goes on in the copy as
+    /// well: before it takes the lock again, it asks whether the pool [is elsewhere](Self::is_elsewhere).
     pub(in crate::process) fn conclude(&self, mut state: Locked<'_>) {
         let to_wake = state.take_to_wake();
         #[cfg(debug_assertions)]
@@ -141,7 +144,7 @@ impl PoolShared {
         }
         // Last, for an observer may take its time; and what was woken may have ended the pool, and waited until all was told: so no
         // other thread may be kept from telling until here.
-        if has_untold {
+        if has_untold && !self.is_elsewhere() {
             let untold = self.lock().ledger.events.begin_telling();
             untold.into_iter().for_each(|untold| self.tell(untold));
         }
@@ -165,6 +168,9 @@ impl PoolShared {
     fn tell(&self, mut untold: Untold) {
         let end = Instant::now() + LONGEST_TELLING;
         if !self.is_supervisor_here() && untold.tell(self.config.observer.as_deref(), Some(end)) {
+            if self.is_elsewhere() {
+                return;
+            }
             let more = self.lock().ledger.events.more();
             self.note_told();
             match more {
@@ -181,6 +187,9 @@ impl PoolShared {
     fn tell_all(&self, mut untold: Untold) {
         loop {
             untold.tell(self.config.observer.as_deref(), None);
+            if self.is_elsewhere() {
+                return;
+            }
             let more = self.lock().ledger.events.more();
             self.note_told();
             match more {
@@ -299,6 +308,9 @@ impl TaskOwner for PoolShared {
         state.begin_spin();
         let is_crowded = state.workers.busy() >= sys::available_cpus();
         self.conclude(state);
+        if self.is_elsewhere() {
+            return is_done();
+        }
         // Other threads run for some milliseconds once this one yields.
         let may_yield = has_time(deadline);
         let mut turn = 0_u32;
@@ -319,9 +331,13 @@ impl TaskOwner for PoolShared {
                     state.refill();
                 }
                 self.conclude(state);
+                return is_done() || self.is_elsewhere();
             }
             is_done()
         });
+        if self.is_elsewhere() {
+            return is_done();
+        }
         let mut state = self.lock();
         state.end_spin();
         self.conclude(state);

@@ -129,9 +129,9 @@ fn supervise(pool: &Arc<PoolShared>, mut doorbell_rx: &UnixStream) -> End {
         }
         let fds = Fds::of(&mut state);
         pool.conclude(state);
-        let ready = fds.wait(doorbell_rx, &launcher, deadline);
         // A waker or an observer may have forked on this thread.
         end_if_elsewhere(pool.id);
+        let ready = fds.wait(doorbell_rx, &launcher, deadline);
         let mut buffer = [0; 64];
         while doorbell_rx.read(&mut buffer).is_ok_and(|count| count == buffer.len()) {}
         let mut state = pool.lock();

@@ -11,6 +11,7 @@ use crate::{
     portable::job::Job,
     span,
     stats::{Observer, TaskEnd},
+    sys,
 };
 
 /// An event of a task or a worker.
@@ -133,12 +134,18 @@ impl Events {
 }
 
 impl Untold {
-    /// Tells, until all is told or it is time; `true` when all is.
+    /// Tells, until all is told or it is time; `true` when all is. In a copy that the observer has forked on this thread there is
+    /// nothing more to tell: it is the program's.
     pub(in crate::process) fn tell(&mut self, observer: Option<&dyn Observer>, end: Option<Instant>) -> bool {
+        let generation = sys::generation();
         let outer = IS_TELLING.try_with(|telling| telling.replace(true));
         while let Some(event) = self.0.pop_front() {
             // The next one is told all the same.
             crate::panic::contain(|| event.tell(observer));
+            if sys::generation() != generation {
+                std::mem::forget(std::mem::take(&mut self.0));
+                break;
+            }
             if end.is_some_and(|end| Instant::now() >= end) {
                 break;
             }
