@@ -214,6 +214,9 @@ impl ProcessPoolBuilder {
     /// (SIGTERM, the grace time, SIGKILL) and replaced, and the task or item resolves with [`TaskError::TimedOut`]; the other items
     /// of its chunk go on. Default: no limit.
     ///
+    /// A task that takes SIGTERM and ends within the grace time has its result. If that was an item of a chunk, the worker goes on with
+    /// the next ones, and what runs when SIGKILL comes resolves with [`TaskError::WorkerDied`].
+    ///
     /// The time includes that in which a worker wakes up. Where a worker has not begun the task when the time is over, because it
     /// was stopped by a signal for example, the task goes to another worker, once.
     ///
@@ -260,7 +263,7 @@ impl ProcessPoolBuilder {
     /// interactive shells do). SIGTERM, where a task is stopped, goes to the whole group; and when the worker has ended, whatever
     /// the reason was (a time limit, [`kill`](crate::TaskFuture::kill), a crash, [`Shutdown`](crate::Shutdown), the end of its use,
     /// the death of the program), what is left of the group gets SIGKILL. With `false` all that is for the worker alone, and what
-    /// its tasks have started lives on.
+    /// its tasks have started lives on. What a preload has started in a fork server ends with that in either case.
     pub fn kill_process_group(mut self, kill: bool) -> Self {
         self.kill_process_group = kill;
         self

@@ -12,6 +12,7 @@ use crate::{
 
 on_every_kind_of_pool!(
     a_time_limit_is_for_each_item_of_a_chunk,
+    an_item_that_ends_when_it_is_told_to_leaves_its_time_limit_to_no_other_one,
     values_that_cannot_travel_cost_their_own_task,
     of_a_chunk_only_the_item_that_was_running_is_lost,
     a_chunk_with_items_that_cannot_be_encoded_or_panic_keeps_the_others,
@@ -80,6 +81,30 @@ fn a_time_limit_is_for_each_item_of_a_chunk(kind: Kind) {
         }
     }
     assert_eq!(pool.stats().died, 0);
+}
+
+/// The first item ends when it gets SIGTERM, as a program does that shuts down in order; the next one never ends.
+fn an_item_that_ends_when_it_is_told_to_leaves_its_time_limit_to_no_other_one(kind: Kind) {
+    let work = |item: u64| {
+        if item == 0 {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(async {
+                let kind = tokio::signal::unix::SignalKind::terminate();
+                tokio::signal::unix::signal(kind).unwrap().recv().await;
+            });
+        }
+        if item == 1 {
+            loop {
+                std::thread::park();
+            }
+        }
+        item
+    };
+    let limit = Duration::from_millis(300);
+    let pool = kind.builder().max_workers(1).grace(Duration::from_secs(2)).task_timeout(limit).build().unwrap();
+    let mut results: Vec<_> = pool.map(work, 0..4).chunk_size(4).collect();
+    let died = results.remove(1).unwrap_err();
+    assert_eq!((results, exit_of(died)), (vec![Ok(0), Ok(2), Ok(3)], WorkerExit::Signal(9)));
 }
 
 /// Cannot be written (0), cannot be read back (1), panics when it is read (9), or is none of this.

@@ -84,11 +84,14 @@ pub(super) fn reap(pool: &PoolShared, state: &mut State, number: u32) {
     take_last_words(pool, state, number);
     let Some(worker) = state.workers.get_mut(number) else { return };
     let stop = worker.take_stop();
-    let error = cause_of_death(worker, stop.as_ref(), exit);
+    // The item that has run into its limit may have ended within the grace time. What runs now was not told to stop.
+    let has_gone_on = worker.in_flight().has_gone_on(worker.channel.open_items());
+    let guilty = stop.as_ref().filter(|stop| !(has_gone_on && matches!(stop.error, TaskError::TimedOut { .. })));
+    let error = cause_of_death(worker, guilty, exit);
     if !was_dying {
         note_end(state, number);
     }
-    let was_running = state.recover(number, &error, stop.is_some());
+    let was_running = state.recover(number, &error, guilty.is_some());
     let Some(mut worker) = state.workers.remove(number) else { return };
     state.ledger.spend_all(worker.channel.control().take_unsent().into_iter().map(Spent::Long));
     if worker.is_announced {

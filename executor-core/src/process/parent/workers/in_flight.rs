@@ -215,6 +215,13 @@ impl InFlight {
         }
     }
 
+    /// Whether the item of the front whose clock runs has ended, and its worker, which says that it has finished so many items beyond
+    /// those it has answered, has gone on to the next one.
+    pub(in crate::process::parent) fn has_gone_on(&self, open_items: u32) -> bool {
+        let items = self.front().map_or(0, |(_, front)| front.request.items());
+        self.progress.is_some_and(|progress| items.saturating_sub(open_items) < progress.left)
+    }
+
     /// Since when the front, or the item of it that runs, has been known to run, if it has a time limit.
     pub(in crate::process::parent) fn front_since(&self) -> Option<Instant> {
         Some(self.progress?.since)
