@@ -7,6 +7,7 @@ use std::{
     collections::BTreeMap,
     fs,
     path::Path,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -20,6 +21,7 @@ use serde::{Deserialize, Serialize, Serializer};
 executor_core::test_worker!();
 
 on_every_kind_of_pool!(
+    workers_are_not_started_all_at_once,
     a_worker_ends_after_its_tasks,
     idle_workers_leave_and_come_back,
     a_retry_runs_a_task_again_and_no_more_often,
@@ -50,6 +52,22 @@ fn signal(pid: u32, signal: &str) {
 
 fn pid_of_worker(_: u64) -> u32 {
     std::process::id()
+}
+
+/// How long a submit waits for the lock is not measured; but somebody has had it in between.
+fn workers_are_not_started_all_at_once(kind: Kind) {
+    const MOST: usize = 24;
+    until("the lock is kept until all workers are started", || {
+        let pool = Arc::new(kind.builder().max_workers(MOST).build().unwrap());
+        let warmed = Arc::clone(&pool);
+        let warm_up = std::thread::spawn(move || warmed.warm_up());
+        let mut is_seen = false;
+        while !warm_up.is_finished() {
+            is_seen |= (2..MOST).contains(&pool.stats().workers);
+        }
+        assert_eq!(warm_up.join().unwrap(), Ok(()));
+        is_seen
+    });
 }
 
 fn a_worker_ends_after_its_tasks(kind: Kind) {

@@ -37,8 +37,13 @@ const FIRST_PAUSE: Duration = Duration::from_millis(5);
 /// ... and what waits fails when it has had none for so long.
 const SHORTAGE: Duration = Duration::from_millis(500);
 
-/// Starts the workers that are missing.
-pub(super) fn start_workers(pool: &PoolShared, launcher: &mut Launcher, state: &mut State) {
+/// Each start takes about a millisecond, and more where those that were started before need the cores. So after this time other
+/// threads can have the lock.
+const LONGEST_TURN: Duration = Duration::from_millis(1);
+
+/// Starts the workers that are missing, or some of them: `true` where the supervisor has to come again at once.
+#[must_use]
+pub(super) fn start_workers(pool: &PoolShared, launcher: &mut Launcher, state: &mut State) -> bool {
     let most = pool.config.max_workers;
     // Those that leave have nothing to do any more, and those that die do nothing any more. What is used up still runs something,
     // and its successor waits for its place.
@@ -47,7 +52,7 @@ pub(super) fn start_workers(pool: &PoolShared, launcher: &mut Launcher, state: &
     let is_full = |state: &State| state.workers.len() - going >= most || state.workers.len() >= most.saturating_mul(2);
     state.staffing.is_full = is_full(state);
     if state.lifecycle.broken().is_some() || state.lifecycle.is_shut_down() && state.queue.is_empty() {
-        return;
+        return false;
     }
     if !state.queue.is_empty() {
         let free = state.workers.count(|worker| {
@@ -61,29 +66,36 @@ pub(super) fn start_workers(pool: &PoolShared, launcher: &mut Launcher, state: &
     }
     let now = Instant::now();
     if state.staffing.refused.is_some_and(|refused| refused.again > now) || state.staffing.rests_until(now).is_some() {
-        return;
+        return false;
     }
+    let mut has_started = false;
     while state.workers.len() - going < state.staffing.wanted() && !is_full(state) {
+        if has_started && now.elapsed() >= LONGEST_TURN {
+            return true;
+        }
         // Where some were always on their way, none would be known to be the last that could not be had.
         if state.staffing.refused.is_some_and(|refused| refused.by_worker)
             && state.workers.iter().any(WorkerHandle::is_starting)
         {
-            return;
+            return false;
         }
         match start_worker(pool, launcher) {
             Ok(worker) => {
                 state.workers.add(worker);
                 state.staffing.is_full = is_full(state);
                 state.staffing.note_started();
+                has_started = true;
             }
             // The supervisor will come here again.
-            Err(LaunchError::NotYet) => return,
+            Err(LaunchError::NotYet) => return false,
             Err(LaunchError::System(error)) => {
                 let is_for_a_moment = sys::is_for_a_moment(&error);
-                return be_refused(pool, state, &error, is_for_a_moment, None);
+                be_refused(pool, state, &error, is_for_a_moment, None);
+                return false;
             }
         }
     }
+    false
 }
 
 /// The system has refused a worker. Workers that exist go on without it. `started`: when a worker was started that has itself
