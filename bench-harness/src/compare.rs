@@ -8,7 +8,7 @@ use reports::{
 use crate::{error::LabError, stats};
 
 /// A smaller change is not reported.
-const EVEN: f64 = 0.03;
+pub(crate) const EVEN: f64 = 0.03;
 
 /// Compares `new` with `base`, cell by cell.
 ///

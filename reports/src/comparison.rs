@@ -88,7 +88,7 @@ impl Change {
     }
 
     /// Whether only one of the runs has the cell.
-    fn is_one_sided(self) -> bool {
+    pub(crate) fn is_one_sided(self) -> bool {
         matches!(self, Self::Gone | Self::Added)
     }
 }
@@ -141,15 +141,18 @@ impl Comparison {
     /// The text below the table: the counts, and the cells that only one run has. These are not rows, because they would be
     /// most rows where one run has more workloads.
     fn last_lines(&self) -> Vec<String> {
+        self.only_on_one_side().into_iter().chain([self.summary()]).collect()
+    }
+
+    pub(crate) fn only_on_one_side(&self) -> Option<String> {
         let (gone, added) = (self.count(Change::Gone), self.count(Change::Added));
-        let one_sided = (gone + added > 0).then(|| {
+        (gone + added > 0).then(|| {
             format!("only on one side: {gone} cells of {}, {added} of {}", one_line(&self.base), one_line(&self.new))
-        });
-        one_sided.into_iter().chain([self.summary()]).collect()
+        })
     }
 
     /// How many cells have which verdict.
-    fn summary(&self) -> String {
+    pub(crate) fn summary(&self) -> String {
         let usual = [Change::Faster, Change::Slower, Change::Unclear, Change::Same];
         let mut counts: Vec<(&str, usize)> = usual.map(|change| (change.name(), self.count(change))).to_vec();
         for row in self.rows.iter().filter(|row| !row.verdict.is_one_sided()) {
@@ -162,24 +165,29 @@ impl Comparison {
         counts.iter().map(|(word, count)| format!("{count} {word}")).collect::<Vec<_>>().join(", ")
     }
 
-    /// The rows as text, one field per column.
+    /// The rows as text.
     fn fields(&self) -> Vec<Vec<String>> {
+        let both = self.rows.iter().filter(|row| !row.verdict.is_one_sided());
+        both.map(|row| row.fields().to_vec()).collect()
+    }
+}
+
+impl ComparisonRow {
+    /// One field per column.
+    pub(crate) fn fields(&self) -> [String; HEADER.len()] {
         let shown =
             |value: Option<f64>, format: fn(f64) -> String| value.map_or_else(|| format::NONE.to_owned(), format);
-        let row = |row: &ComparisonRow| {
-            vec![
-                one_line(&row.cell),
-                shown(row.base_median_ns, format::duration),
-                shown(row.new_median_ns, format::duration),
-                shown(row.ratio, format::ratio),
-                match (row.low, row.high) {
-                    (Some(low), Some(high)) => format::interval(low, high, format::ratio),
-                    _ => format::NONE.to_owned(),
-                },
-                row.verdict.name().to_owned(),
-            ]
-        };
-        self.rows.iter().filter(|row| !row.verdict.is_one_sided()).map(row).collect()
+        [
+            one_line(&self.cell),
+            shown(self.base_median_ns, format::duration),
+            shown(self.new_median_ns, format::duration),
+            shown(self.ratio, format::ratio),
+            match (self.low, self.high) {
+                (Some(low), Some(high)) => format::interval(low, high, format::ratio),
+                _ => format::NONE.to_owned(),
+            },
+            self.verdict.name().to_owned(),
+        ]
     }
 }
 

@@ -9,7 +9,7 @@
 //! | read a run back                                 | [`load`]                                            |
 //! | get the page as text                            | [`render_html`]                                     |
 //! | export the raw samples                          | [`csv::samples`]                                    |
-//! | show two runs side by side                      | [`comparison::Comparison`]                          |
+//! | show two runs side by side                      | [`comparison::Comparison`], [`render_comparison`]   |
 //! | fill the summary page of an automated job       | [`markdown::summary`]                               |
 //! | word a figure as the page does                  | [`format`](mod@format)                              |
 //! | choose an executor by it                        | [`advice::advise`]                                  |
@@ -26,6 +26,7 @@ mod choice;
 pub mod claims;
 mod columns;
 pub mod comparison;
+mod comparison_page;
 pub mod cost;
 pub mod csv;
 mod error;
@@ -39,6 +40,7 @@ mod store;
 mod table;
 mod verdicts;
 
+pub use comparison_page::render_comparison;
 pub use error::ReportError;
 pub use html::render_html;
 pub use store::{Claim, HTML_NAME, JSON_NAME, Written, check_folder, claim, load, write};

@@ -212,6 +212,9 @@ pub(super) enum Command {
         new: PathBuf,
         #[arg(long, value_enum, default_value_t = TableFormat::Text)]
         format: TableFormat,
+        /// Write one HTML page with a chart of all cells as well.
+        #[arg(long, value_name = "FILE")]
+        page: Option<PathBuf>,
     },
     /// Describe the machine, and check whether it is quiet enough to benchmark.
     Machine {

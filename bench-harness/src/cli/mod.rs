@@ -85,7 +85,7 @@ pub(crate) fn run(registry: &Registry) -> Result<ExitCode, LabError> {
             stress(&settings, format)
         }
         Command::Report { run, out } => report(&run, out),
-        Command::Compare { base, new, format } => compare(&base, &new, format),
+        Command::Compare { base, new, format, page } => compare(&base, &new, format, page.as_deref()),
         Command::Machine { format } => {
             let host = machine::inspect();
             match format {
@@ -150,8 +150,12 @@ fn report(run: &Path, out: Option<PathBuf>) -> Result<ExitCode, LabError> {
     print(format!("{}\n", written.html.display()).as_bytes())
 }
 
-fn compare(base: &Path, new: &Path, format: TableFormat) -> Result<ExitCode, LabError> {
+fn compare(base: &Path, new: &Path, format: TableFormat, page: Option<&Path>) -> Result<ExitCode, LabError> {
     let comparison = compare::compare(&reports::load(base)?, &reports::load(new)?)?;
+    if let Some(page) = page {
+        let html = reports::render_comparison(&comparison, compare::EVEN)?;
+        std::fs::write(page, html).map_err(LabError::file("write", page))?;
+    }
     match format {
         TableFormat::Text => print(comparison.to_text().as_bytes()),
         TableFormat::Markdown => print(comparison.to_markdown().as_bytes()),

@@ -98,7 +98,7 @@ impl LegendEntry {
     }
 
     /// Any other look.
-    pub(super) fn other(label: impl Into<String>, shape: Shape, slot: u8, look: Look) -> Result<Self, ReportError> {
+    pub(crate) fn other(label: impl Into<String>, shape: Shape, slot: u8, look: Look) -> Result<Self, ReportError> {
         Ok(LegendEntry { swatch: swatch(shape, slot, look)?, label: label.into() })
     }
 }
