@@ -54,7 +54,7 @@ fn pid_of_worker(_: u64) -> u32 {
     std::process::id()
 }
 
-/// How long a submit waits for the lock is not measured; but somebody has had it in between.
+/// How long a submit waits for the lock is not measured; but another thread has had it in between.
 fn workers_are_not_started_all_at_once(kind: Kind) {
     const MOST: usize = 24;
     until("the lock is kept until all workers are started", || {

@@ -21,6 +21,7 @@ struct Page<'a> {
     base: &'a str,
     new: &'a str,
     headline: String,
+    summary: String,
     told: Vec<Told>,
     apart: String,
     even: String,
@@ -43,12 +44,18 @@ struct Told {
 /// [`ReportError`] where a picture cannot be drawn.
 pub fn render_comparison(comparison: &Comparison, even: f64) -> Result<String, ReportError> {
     let both: Vec<&ComparisonRow> = comparison.rows.iter().filter(|row| !row.verdict.is_one_sided()).collect();
-    let headline = if both.is_empty() { "No cell was measured in both runs".to_owned() } else { comparison.summary() };
+    let count = |change| both.iter().filter(|row| row.verdict == change).count();
+    let headline = match (both.len(), count(Change::Faster) + count(Change::Slower)) {
+        (0, _) => "No cell was measured in both runs".to_owned(),
+        (_, 0) => "No cell became faster or slower for certain".to_owned(),
+        _ => format!("{} slower, {} faster", count(Change::Slower), count(Change::Faster)),
+    };
     let page = Page {
         style: STYLE,
         base: &comparison.base,
         new: &comparison.new,
         headline,
+        summary: comparison.summary(),
         told: told(&both),
         apart: comparison.only_on_one_side().unwrap_or_default(),
         even: format::percent(even),
