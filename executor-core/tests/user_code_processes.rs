@@ -6,7 +6,6 @@ mod pool_kinds;
 mod tasks;
 
 use std::{
-    panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc, Mutex, OnceLock,
         atomic::{AtomicUsize, Ordering},
@@ -17,8 +16,8 @@ use std::{
 };
 
 use executor_core::{
-    CancelToken, Executor, Observer, ProcessPoolExecutor, SharedBytes, Shutdown, SubmitError, TaskEnd, TaskError,
-    TaskId, TaskOptions, in_worker, is_user_code_forbidden, partial,
+    CancelToken, Executor, Observer, ProcessPoolExecutor, SharedBytes, Shutdown, TaskEnd, TaskError, TaskId,
+    TaskOptions, in_worker, is_user_code_forbidden, partial,
 };
 use pool_kinds::{Kind, on_every_kind_of_pool};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
@@ -327,6 +326,9 @@ fn owners_behind_bytes_cost_no_other_task() {
 #[cfg(all(feature = "bytes", target_os = "linux"))]
 #[test]
 fn an_owner_behind_bytes_that_are_refused_costs_the_submit_nothing() {
+    use executor_core::SubmitError;
+    use std::panic::{self, AssertUnwindSafe};
+
     struct Owner(Vec<u8>);
     impl AsRef<[u8]> for Owner {
         fn as_ref(&self) -> &[u8] {
@@ -354,7 +356,7 @@ fn an_owner_behind_bytes_that_are_refused_costs_the_submit_nothing() {
     }
     // All the shared memory that there is for such arguments.
     let queued: Vec<_> = (0..40).map(|_| full.submit(length, bytes::Bytes::from(vec![1; 1 << 20])).unwrap()).collect();
-    let outcome = catch_unwind(AssertUnwindSafe(|| {
+    let outcome = panic::catch_unwind(AssertUnwindSafe(|| {
         assert!(matches!(full.try_submit(length, owned()), Err(SubmitError::Full)));
         let broken = ProcessPoolExecutor::builder().max_workers(1).initializer(fail, ()).build().unwrap();
         assert!(broken.warm_up().is_err());
