@@ -14,6 +14,7 @@ use crate::sys::{self, PerProcess};
 #[cfg(unix)]
 use crate::{
     pins::Pins,
+    role::in_worker,
     shm::flags::{Flag, RemoteFlag},
 };
 
@@ -22,7 +23,9 @@ use crate::{
 /// Tokens form a tree: cancelling a token cancels all tokens below it. A token is an argument like any other, also for a task in
 /// a worker process, where [`is_cancelled`](Self::is_cancelled) reads a flag in shared memory. A cancellation in the worker is
 /// not seen by the program, but by clones of the token, and by tokens below it, that are made from it in that worker. A copy that
-/// a worker keeps for longer than its task learns of a cancellation as long as the program has the token, or one below it.
+/// a worker keeps for longer than its task learns of a cancellation as long as the program has the token, or one below it. A token
+/// that a task in a worker returns is, in the program, a token below the one that the task was given, if the program still has that
+/// one, and otherwise a new one.
 ///
 /// # Examples
 ///
@@ -213,7 +216,8 @@ impl Node {
         if let Some(flag) = &links.flag {
             return Ok(Arc::clone(flag));
         }
-        let flag = Arc::new(Flag::new()?);
+        let owner: Weak<Self> = Arc::downgrade(self);
+        let flag = Arc::new(Flag::new(owner)?);
         // ORDERING: under the lock that `cancel` holds when it sets this.
         if self.cancelled.load(Ordering::Relaxed) {
             flag.raise();
@@ -300,7 +304,14 @@ impl<'de> Deserialize<'de> for CancelToken {
         {
             let flag = RemoteFlag::deserialize(deserializer)?;
             flag.check().map_err(D::Error::custom)?;
-            Ok(Self { inner: Inner::Remote(flag, Arc::new(Node::new(None))) })
+            if in_worker() {
+                return Ok(Self { inner: Inner::Remote(flag, Arc::new(Node::new(None))) });
+            }
+            // It has come back from a worker, which is not trusted: what it names is seen, and not cancelled, by the token that it
+            // becomes.
+            let above = flag.owner().and_then(|owner| owner.downcast::<Node>().ok());
+            let node = above.map_or_else(|| Arc::new(Node::new(None)), |above| Node::child(&above));
+            Ok(Self { inner: Inner::Local(node) })
         }
         #[cfg(not(unix))]
         let _ = deserializer;

@@ -5,10 +5,11 @@
 //! than its task sees a flag that is never raised.
 
 use std::{
+    any::Any,
     fmt, io,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
     sync::{
-        Mutex, OnceLock, PoisonError,
+        Arc, Mutex, OnceLock, PoisonError, Weak,
         atomic::{AtomicU64, Ordering},
     },
 };
@@ -33,8 +34,12 @@ static SLOTS_IN_USE: PerProcess<Mutex<Slots>> = PerProcess::new(Mutex::default);
 #[derive(Default)]
 struct Slots {
     free: Vec<u32>,
-    next: u32,
+    /// Of each slot that was ever used, what its flag belongs to, while it has one.
+    owners: Vec<Option<Weak<Owner>>>,
 }
+
+/// What a flag belongs to.
+type Owner = dyn Any + Send + Sync;
 
 fn table() -> Result<&'static SharedWords, String> {
     if crate::role::in_worker() {
@@ -85,21 +90,24 @@ pub(crate) struct Flag {
 }
 
 impl Flag {
-    pub(crate) fn new() -> Result<Self, String> {
+    pub(crate) fn new(owner: Weak<Owner>) -> Result<Self, String> {
         if crate::role::in_worker() {
             return Err("a cancel token made in a worker process cannot be sent to another process".to_owned());
         }
         let table = table()?;
         let slot = {
             let mut slots = slots();
-            match slots.free.pop() {
+            let slot = match slots.free.pop() {
                 Some(slot) => slot,
-                None if (slots.next as usize) < SLOTS => {
-                    slots.next += 1;
-                    slots.next - 1
+                None if slots.owners.len() < SLOTS => {
+                    slots.owners.push(None);
+                    // Fits: it is less than SLOTS.
+                    slots.owners.len() as u32 - 1
                 }
                 None => return Err(format!("more than {SLOTS} cancel tokens are known to processes")),
-            }
+            };
+            slots.owners[slot as usize] = Some(owner);
+            slot
         };
         let word = table.get(slot as usize).ok_or("the table of cancel tokens is too short")?;
         // ORDERING: the slot is this flag's alone; another process learns of it only through a message sent later.
@@ -133,7 +141,9 @@ impl Drop for Flag {
         }
         // ORDERING: a later flag in this slot is told of by a later message.
         self.word.store((self.remote.generation + 1) << 1, Ordering::Relaxed);
-        slots().free.push(self.remote.slot);
+        let mut slots = slots();
+        slots.owners[self.remote.slot as usize] = None;
+        slots.free.push(self.remote.slot);
     }
 }
 
@@ -154,6 +164,15 @@ impl RemoteFlag {
     /// Whether the table that this process sees has such a flag.
     pub(crate) fn check(self) -> Result<(), String> {
         table()?.get(self.slot as usize).map(drop).ok_or_else(|| "no such cancel token".to_owned())
+    }
+
+    /// In the program: what the flag belongs to, if that is still there.
+    pub(crate) fn owner(self) -> Option<Arc<Owner>> {
+        let word = table().ok()?.get(self.slot as usize)?;
+        let slots = slots();
+        let owner = slots.owners.get(self.slot as usize)?.as_ref()?;
+        // ORDERING: under the lock. The last step of a flag is to give its slot away under it, with another generation.
+        if word.load(Ordering::Relaxed) >> 1 == self.generation { owner.upgrade() } else { None }
     }
 
     pub(crate) fn is_raised(self) -> bool {

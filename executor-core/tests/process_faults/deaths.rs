@@ -28,6 +28,7 @@ on_every_kind_of_pool!(
     a_task_that_kill_says_it_stops_is_cancelled_even_if_it_was_about_to_end,
     a_submit_with_a_time_for_space_does_not_wait_longer,
     a_token_stops_a_task_in_another_process,
+    a_token_that_comes_back_is_below_the_one_that_was_sent,
     a_task_may_use_threads_but_no_process_pool,
     kill_at_shutdown_resolves_everything,
     workers_that_die_as_soon_as_they_are_ready_are_not_started_without_end,
@@ -155,6 +156,35 @@ fn a_token_stops_a_task_in_another_process(kind: Kind) {
     // Sent after the cancellation, and known as cancelled from the start.
     assert_eq!(pool.submit(|token: CancelToken| token.is_cancelled(), root).unwrap().result(), Ok(true));
     assert_eq!(pool.submit(|token: CancelToken| token.is_cancelled(), CancelToken::new()).unwrap().result(), Ok(false));
+}
+
+fn give_back(token: CancelToken) -> CancelToken {
+    token
+}
+
+fn is_cancelled(token: CancelToken) -> bool {
+    token.is_cancelled()
+}
+
+/// It is as if the task had made a token below its own one in the program.
+fn a_token_that_comes_back_is_below_the_one_that_was_sent(kind: Kind) {
+    let pool = pool(kind, 1);
+    let seen = |token: &CancelToken| pool.submit(is_cancelled, token.clone()).unwrap().result().unwrap();
+    let token = CancelToken::new();
+    let [own, from_above, late] = [(); 3].map(|()| pool.submit(give_back, token.clone()).unwrap().result().unwrap());
+    let below = own.child();
+    own.cancel();
+    assert_eq!([&own, &below, &token, &from_above].map(CancelToken::is_cancelled), [true, true, false, false]);
+    assert_eq!([&own, &below, &token, &from_above].map(seen), [true, true, false, false]);
+    assert!(!seen(&from_above.child()));
+    token.cancel();
+    assert_eq!([&from_above, &late, &late.child()].map(CancelToken::is_cancelled), [true; 3]);
+    assert_eq!([&from_above, &late, &late.child()].map(seen), [true; 3]);
+    // The token that was sent is gone when its copy comes back, or soon after.
+    let alone = pool.submit(give_back, CancelToken::new()).unwrap().result().unwrap();
+    assert!(!alone.is_cancelled() && !seen(&alone));
+    alone.cancel();
+    assert!(alone.is_cancelled() && seen(&alone));
 }
 
 fn a_task_may_use_threads_but_no_process_pool(kind: Kind) {
