@@ -39,7 +39,9 @@ fn gallery(context: &Context<'_>) -> Result<Gallery, ReportError> {
     }
     let legend =
         names.iter().map(|name| LegendEntry::series(name, context.palette.slot(name))).collect::<Result<_, _>>()?;
-    Ok(Gallery { legend, charts: vec![residuals(context, model)?, terms(model), held_out(model)] })
+    let surface = super::surface::chart(model, context.run.host.cores)?;
+    let charts = surface.into_iter().chain([residuals(context, model)?, terms(model), held_out(model)]).collect();
+    Ok(Gallery { legend, charts })
 }
 
 /// Every point, measured against predicted.
@@ -205,10 +207,11 @@ mod tests {
         let gallery = gallery(&Context::new(&run)).unwrap();
         let model = run.cost.as_ref().unwrap();
         let points: usize = model.fits.iter().map(|fit| fit.points.len()).sum();
-        assert_eq!(gallery.charts[0].pictures[0].matches("class=\"hit\"").count(), points);
-        assert_eq!(gallery.charts[0].keys.len(), model.break_even.len());
+        let of = |id: &str| gallery.charts.iter().find(|chart| chart.id == id).unwrap();
+        assert_eq!(of("cost-residuals").pictures[0].matches("class=\"hit\"").count(), points);
+        assert_eq!(of("cost-residuals").keys.len(), model.break_even.len());
         let rows: usize = model.fits.iter().map(|fit| fit.terms.len()).sum();
-        assert_eq!(gallery.charts[1].table.as_ref().unwrap().rows.len(), rows);
-        assert!(!gallery.charts[2].table.as_ref().unwrap().rows.is_empty());
+        assert_eq!(of("cost-terms").table.as_ref().unwrap().rows.len(), rows);
+        assert!(!of("cost-held-out").table.as_ref().unwrap().rows.is_empty());
     }
 }

@@ -116,7 +116,9 @@ impl<'a> Context<'a> {
     pub(crate) fn new(run: &'a Run) -> Self {
         let cells = run.cells.iter().map(|cell| cell.executor.as_str());
         let curves = run.efficiency.iter().map(|curve| curve.executor.as_str());
-        Context { run, palette: Palette::new(cells.chain(curves)) }
+        let fits = run.cost.iter().flat_map(|model| &model.fits).map(|fit| fit.executor.as_str());
+        let loads = run.loads.iter().map(|point| point.executor.as_str());
+        Context { run, palette: Palette::new(cells.chain(curves).chain(fits).chain(loads)) }
     }
 }
 

@@ -9,6 +9,7 @@ mod overhead;
 mod pathologies;
 mod python;
 mod scaling;
+mod surface;
 
 pub(crate) use gallery::{Chart, Context, Gallery, LegendEntry, SectionSpec};
 pub(crate) use latency::median_sample;

@@ -13,7 +13,7 @@ pub(super) const DASHES: u8 = 5;
 const MARK: u8 = 0x17;
 
 /// The table of the keys: the first byte of a key is the number of a row here, the second one the slot of the series.
-const TABLE: [(Role, &str); 13] = [
+const TABLE: [(Role, &str); 14] = [
     (Role::Text, "text"),
     (Role::Muted, "muted"),
     (Role::Grid, "grid"),
@@ -27,6 +27,7 @@ const TABLE: [(Role, &str); 13] = [
     (Role::Mark, "mark"),
     (Role::Bar, "bar"),
     (Role::Band, "band"),
+    (Role::Shade, "shade"),
 ];
 
 /// A row of [`TABLE`], by number.
@@ -45,6 +46,7 @@ enum Role {
     Mark,
     Bar,
     Band,
+    Shade,
 }
 
 /// The role of a stroke, an area or a text, and its series.
@@ -98,6 +100,11 @@ impl Ink {
         Ink { role: Role::Band, slot }
     }
 
+    /// The field of a heat map: from 0, far below the middle, over 3 to 6, far above it (`.h0` to `.h6` in the style sheet).
+    pub(crate) const fn shade(step: u8) -> Self {
+        Ink { role: Role::Shade, slot: step }
+    }
+
     /// The ink that has this color as its key.
     pub(super) fn of(color: BackendColor) -> Option<Self> {
         let (row, slot, mark) = color.rgb;
@@ -121,6 +128,7 @@ impl Ink {
         match self.role {
             Role::Line => format!("{how}-{name} c{color} d{dash}"),
             Role::Mark | Role::Bar | Role::Band => format!("{how}-{name} c{color}"),
+            Role::Shade => format!("{how}-{name} h{}", self.slot.min(6)),
             _ => format!("{how}-{name}"),
         }
     }
