@@ -1,4 +1,5 @@
-//! How a task tells its pool about its start and its end.
+//! How a task tells its pool about its start and its end. A task's place in a bounded queue is free before the observer is told, which
+//! may submit the next task, and wait for room.
 
 use std::sync::atomic::Ordering;
 
@@ -34,10 +35,10 @@ impl Owner for PoolOf {
             // Run in place of a wait in a worker's exit hook.
             None => {
                 if let Some(pool) = Pool::find(self.0) {
-                    pool.observe(|observer| observer.task_started(cell.id()));
                     // ORDERING: Release pairs with the Acquire in `stats`.
                     pool.outside.started.fetch_add(1, Ordering::Release);
                     pool.mark_cancelled();
+                    pool.observe(|observer| observer.task_started(cell.id()));
                 }
             }
         });
@@ -68,9 +69,8 @@ impl Owner for PoolOf {
         if let Some(pool) = Pool::find(self.0) {
             // ORDERING: Release pairs with the Acquire in `stats`.
             pool.outside.refused.fetch_add(1, Ordering::Release);
-            if pool.observe(|observer| observer.task_ended(cell.id(), TaskEnd::Failed)) {
-                pool.release_capacity();
-            }
+            pool.release_capacity();
+            pool.observe(|observer| observer.task_ended(cell.id(), TaskEnd::Failed));
         }
     }
 
@@ -78,9 +78,8 @@ impl Owner for PoolOf {
         if let Some(pool) = Pool::find(self.0) {
             // ORDERING: Release pairs with the Acquire in `stats`.
             pool.outside.cancelled.fetch_add(1, Ordering::Release);
-            if pool.observe(|observer| observer.task_ended(cell.id(), TaskEnd::Cancelled)) {
-                pool.mark_queued_cancelled();
-            }
+            pool.mark_queued_cancelled();
+            pool.observe(|observer| observer.task_ended(cell.id(), TaskEnd::Cancelled));
         }
     }
 
@@ -88,9 +87,8 @@ impl Owner for PoolOf {
         if let Some(pool) = Pool::find(self.0) {
             // ORDERING: Release pairs with the Acquire in `stats`.
             pool.outside.expired.fetch_add(1, Ordering::Release);
-            if pool.observe(|observer| observer.task_ended(cell.id(), TaskEnd::Expired)) {
-                pool.mark_queued_cancelled();
-            }
+            pool.mark_queued_cancelled();
+            pool.observe(|observer| observer.task_ended(cell.id(), TaskEnd::Expired));
         }
     }
 

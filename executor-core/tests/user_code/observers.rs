@@ -61,6 +61,42 @@ fn an_observer_may_wait_for_a_task_of_its_pool_before_one_that_waits_for_the_nex
     assert_eq!(pool.stats().done, 3);
 }
 
+/// Submits a task when it is told of the first one that has ended without having run, and waits for room in the queue.
+struct SubmitsAtTheEnd(Mutex<Option<ThreadPoolHandle>>, mpsc::Sender<bool>);
+
+impl Observer for SubmitsAtTheEnd {
+    fn task_ended(&self, _: TaskId, end: TaskEnd) {
+        if matches!(end, TaskEnd::Cancelled | TaskEnd::Expired) {
+            let handle = self.0.lock().unwrap().take().unwrap();
+            let next = handle.submit_task(|x: u64| x + 1, 1, TaskOptions::new().space_timeout(LONG / 2));
+            self.1.send(next.is_ok()).unwrap();
+        }
+    }
+}
+
+#[test]
+fn an_observer_that_submits_finds_the_place_of_the_task_that_has_ended() {
+    for expires in [false, true] {
+        let (tell, is_told) = mpsc::channel();
+        let submits = Arc::new(SubmitsAtTheEnd(Mutex::default(), tell));
+        let builder = ThreadPoolExecutor::builder().max_workers(1).queue_capacity(1);
+        let pool = builder.observer(Arc::clone(&submits)).build().unwrap();
+        *submits.0.lock().unwrap() = Some(pool.handle().clone());
+        let (task, release) = held();
+        let running = pool.spawn(task).unwrap();
+        while !running.running() {
+            thread::yield_now();
+        }
+        let options = TaskOptions::new();
+        let options = if expires { options.queue_timeout(Duration::from_millis(1)) } else { options };
+        let queued = pool.spawn_with(|| (), options).unwrap();
+        assert!(expires || queued.cancel());
+        assert_eq!(is_told.recv_timeout(LONG), Ok(true), "{expires}");
+        release.send(()).unwrap();
+        assert!(queued.result().is_err() && running.result().is_ok());
+    }
+}
+
 /// Blocks when it is told of a cancellation; its destructor panics.
 struct LastBomb {
     told: mpsc::Sender<()>,
