@@ -88,7 +88,8 @@ fn supervise(pool: &Arc<PoolShared>, mut doorbell_rx: &UnixStream) -> End {
         }
         reap_faulty(pool, &mut state);
         state.keep_claims(now, pool.config.grace);
-        let are_missing = start_workers(pool, &mut launcher, &mut state);
+        let comes_again;
+        (state, comes_again) = start_workers(pool, &mut launcher, state);
         state.workers.open_held();
         launcher.end_unwanted();
         if let Some(error) = state.lifecycle.broken().cloned()
@@ -124,7 +125,7 @@ fn supervise(pool: &Arc<PoolShared>, mut doorbell_rx: &UnixStream) -> End {
         state.sleep.fall_asleep(deadline);
         let is_unattended =
             |worker: &mut WorkerHandle| !worker.is_dying() && (worker.violated_protocol || worker.has_pending_frames());
-        if are_missing || state.queue.is_doomed() || state.workers.iter_mut().any(|(_, worker)| is_unattended(worker)) {
+        if comes_again || state.queue.is_doomed() || state.workers.iter_mut().any(|(_, worker)| is_unattended(worker)) {
             state.sleep.call();
         }
         let fds = Fds::of(&mut state);

@@ -160,6 +160,11 @@ impl Launcher {
 }
 
 impl Launcher {
+    /// Whether the next start takes as long as the start of a program.
+    pub(in crate::process) fn spawns(&self) -> bool {
+        self.settings.method == StartMethod::Spawn
+    }
+
     /// The preload that a worker has to run by itself, because it was not forked from a process that has run it.
     pub(in crate::process) fn preload_of_worker(&self) -> Option<&Call> {
         match self.settings.method {

@@ -11,11 +11,14 @@ use crate::process::parent::workers::leases::Leases;
 use crate::{
     codec,
     error::{Cause, TaskError},
+    future::end_if_elsewhere,
     process::{
         config::Transport,
         parent::{
             launch::{LaunchError, Launcher},
+            lock::Locked,
             pool::PoolShared,
+            spent::Spent,
             staffing::Refused,
             state::State,
             workers::handle::WorkerHandle,
@@ -37,28 +40,74 @@ const FIRST_PAUSE: Duration = Duration::from_millis(5);
 /// ... and what waits fails when it has had none for so long.
 const SHORTAGE: Duration = Duration::from_millis(500);
 
-/// Each start takes about a millisecond, and more where those that were started before need the cores. So after this time other
-/// threads can have the lock.
+/// Each start takes about a millisecond. After this time the supervisor attends to everything else before the next one.
 const LONGEST_TURN: Duration = Duration::from_millis(1);
 
-/// Starts the workers that are missing, or some of them: `true` where the supervisor has to come again at once.
+/// Starts the workers that are missing, or some of them. `true` where the supervisor must not sleep before it has looked at everything
+/// once more: workers are still missing, or the lock was released meanwhile.
 #[must_use]
-pub(super) fn start_workers(pool: &PoolShared, launcher: &mut Launcher, state: &mut State) -> bool {
+pub(super) fn start_workers<'a>(
+    pool: &'a PoolShared,
+    launcher: &mut Launcher,
+    mut state: Locked<'a>,
+) -> (Locked<'a>, bool) {
+    let begun = Instant::now();
+    let mut was_released = false;
+    while is_missing(pool, &mut state) {
+        let outcome = if launcher.spawns() {
+            was_released = true;
+            pool.conclude(state);
+            end_if_elsewhere(pool.id);
+            let outcome = start_worker(pool, launcher);
+            state = pool.lock();
+            outcome
+        } else {
+            start_worker(pool, launcher)
+        };
+        match outcome {
+            // Whoever has ended the pool meanwhile has not seen it. It has nothing to do, and is killed.
+            Ok(worker) if needs_no_more(&state) => state.ledger.spend(Spent::Worker(Box::new(worker))),
+            Ok(worker) => {
+                state.workers.add(worker);
+                state.staffing.note_started();
+            }
+            // The supervisor will come here again.
+            Err(LaunchError::NotYet) => break,
+            Err(LaunchError::System(error)) => {
+                let is_for_a_moment = sys::is_for_a_moment(&error);
+                be_refused(pool, &mut state, &error, is_for_a_moment, None);
+                break;
+            }
+        }
+        if begun.elapsed() >= LONGEST_TURN {
+            return (state, true);
+        }
+    }
+    (state, was_released)
+}
+
+/// Whether no task will run that has no worker yet.
+fn needs_no_more(state: &State) -> bool {
+    state.lifecycle.broken().is_some() || state.lifecycle.is_shut_down() && state.queue.is_empty()
+}
+
+/// Whether one more worker is to be started now.
+fn is_missing(pool: &PoolShared, state: &mut State) -> bool {
     let most = pool.config.max_workers;
     // Those that leave have nothing to do any more, and those that die do nothing any more. What is used up still runs something,
     // and its successor waits for its place.
     let going = state.workers.count(|worker| worker.is_leaving() || worker.is_succeeded() || worker.is_dying());
+    let staying = state.workers.len() - going;
     // Workers that leave may take their time, but there may only be so many of them.
-    let is_full = |state: &State| state.workers.len() - going >= most || state.workers.len() >= most.saturating_mul(2);
-    state.staffing.is_full = is_full(state);
-    if state.lifecycle.broken().is_some() || state.lifecycle.is_shut_down() && state.queue.is_empty() {
+    state.staffing.is_full = staying >= most || state.workers.len() >= most.saturating_mul(2);
+    if needs_no_more(state) {
         return false;
     }
     if !state.queue.is_empty() {
         let free = state.workers.count(|worker| {
             worker.is_starting() || worker.is_ready() && worker.is_held() || worker.is_open() && worker.is_idle()
         });
-        let demand = state.workers.len() - going + state.queue.len().saturating_sub(free);
+        let demand = staying + state.queue.len().saturating_sub(free);
         state.staffing.want(demand.min(most));
     }
     if state.staffing.warms_up_still() {
@@ -68,34 +117,10 @@ pub(super) fn start_workers(pool: &PoolShared, launcher: &mut Launcher, state: &
     if state.staffing.refused.is_some_and(|refused| refused.again > now) || state.staffing.rests_until(now).is_some() {
         return false;
     }
-    let mut has_started = false;
-    while state.workers.len() - going < state.staffing.wanted() && !is_full(state) {
-        if has_started && now.elapsed() >= LONGEST_TURN {
-            return true;
-        }
-        // Where some were always on their way, none would be known to be the last that could not be had.
-        if state.staffing.refused.is_some_and(|refused| refused.by_worker)
-            && state.workers.iter().any(WorkerHandle::is_starting)
-        {
-            return false;
-        }
-        match start_worker(pool, launcher) {
-            Ok(worker) => {
-                state.workers.add(worker);
-                state.staffing.is_full = is_full(state);
-                state.staffing.note_started();
-                has_started = true;
-            }
-            // The supervisor will come here again.
-            Err(LaunchError::NotYet) => return false,
-            Err(LaunchError::System(error)) => {
-                let is_for_a_moment = sys::is_for_a_moment(&error);
-                be_refused(pool, state, &error, is_for_a_moment, None);
-                return false;
-            }
-        }
-    }
-    false
+    // Where some were always on their way, none would be known to be the last that could not be had.
+    let has_to_wait = state.staffing.refused.is_some_and(|refused| refused.by_worker)
+        && state.workers.iter().any(WorkerHandle::is_starting);
+    staying < state.staffing.wanted() && !state.staffing.is_full && !has_to_wait
 }
 
 /// The system has refused a worker. Workers that exist go on without it. `started`: when a worker was started that has itself
