@@ -12,12 +12,12 @@ pub(crate) struct Size {
     pub(crate) repetitions: u32,
     pub(crate) cpu_workers: Vec<u32>,
     pub(crate) io_workers: Vec<u32>,
-    /// Of executors that keep no workers only the second number of workers: they are there for comparison, and take most of the time.
+    /// Of executors that keep no workers only the second number of workers: they are there for comparison, and take much of the time.
     pub(crate) only_pools_scale: bool,
 }
 
 impl Size {
-    /// The default job (about five minutes on two cores), or the quick one (about one).
+    /// The grid of the default job (about four minutes on two cores), or of the quick one (less than one).
     pub(crate) fn of_bench(quick: bool, cores: u32) -> Self {
         let doubling = |to: u32| std::iter::successors(Some(1), |n| Some(n * 2)).take_while(move |n| *n <= to);
         let (cpu_workers, io_workers) = if quick {
@@ -26,7 +26,7 @@ impl Size {
             (doubling(4 * cores).collect(), doubling(32).chain([50]).collect())
         };
         // Six samples are the fewest whose range covers the median with 95%.
-        Self { repetitions: if quick { 3 } else { 6 }, cpu_workers, io_workers, only_pools_scale: quick }
+        Self { repetitions: if quick { 3 } else { 6 }, cpu_workers, io_workers, only_pools_scale: true }
     }
 }
 

@@ -107,8 +107,9 @@ fn size(settings: &Settings<'_>, cores: u32) -> Size {
     if !settings.workers.is_empty() {
         size.cpu_workers.clone_from(&settings.workers);
         size.io_workers.clone_from(&settings.workers);
-        size.only_pools_scale = false;
     }
+    // A sweep, and a run with a number of samples of its own, has time for all.
+    size.only_pools_scale = settings.workload.is_none() && settings.repetitions.is_none();
     if let Some(repetitions) = settings.repetitions {
         size.repetitions = repetitions;
     }

@@ -38,7 +38,11 @@ use crate::{error::LabError, executors::Kind, runner::progress::Progress};
 pub(crate) struct Cost;
 
 fn pools(job: &Job<'_>) -> Vec<Pool> {
-    let mut workers = if job.settings.quick { vec![job.cores] } else { vec![1, job.cores, 2 * job.cores] };
+    let mut workers = match (job.settings.quick, job.settings.repetitions) {
+        (true, _) => vec![job.cores],
+        (false, None) => vec![1, job.cores],
+        (false, Some(_)) => vec![1, job.cores, 2 * job.cores],
+    };
     workers.dedup();
     Kind::pools().flat_map(|kind| workers.iter().map(move |workers| (kind, *workers)).collect::<Vec<_>>()).collect()
 }
