@@ -144,7 +144,10 @@ fn laws(context: &Context<'_>, group: &Group<'_>) -> String {
         let workers = format::estimate(expected, |workers| format!("{workers:.0}"));
         text.push_str(&format!(" Cores x (1 + wait / compute) is {workers} workers."));
     }
-    let mut refused: Vec<NoLaw> = Vec::new();
+    // Said once, where it is first met, and not for each executor and each workload.
+    let is_first = |scaling: &Scaling, why: NoLaw| {
+        context.run.scaling.iter().find(|other| other.law == Err(why)).is_some_and(|first| std::ptr::eq(first, scaling))
+    };
     for scaling in &known {
         match scaling.law {
             Ok(law) => {
@@ -155,13 +158,11 @@ fn laws(context: &Context<'_>, group: &Group<'_>) -> String {
                     " Universal Scalability Law of {name}: contention {contention}, coherency {coherency}."
                 ));
             }
-            // Said once, and not for each executor.
-            Err(why) if !refused.contains(&why) => refused.push(why),
+            Err(why) if is_first(scaling, why) => {
+                text.push_str(&format!(" No Universal Scalability Law is fitted: {why}."));
+            }
             Err(_) => {}
         }
-    }
-    for why in refused {
-        text.push_str(&format!(" No Universal Scalability Law is fitted: {why}."));
     }
     text
 }
