@@ -111,7 +111,8 @@ pub enum TaskEnd {
 /// For each task, the observer is told that it was queued, perhaps that it has started, and how it ended, in this order.
 ///
 /// A thread pool calls the observer on the thread where the event happens, at that moment. The end of a task is told just before
-/// its future resolves.
+/// its future resolves. A task has its place in a bounded queue when `task_queued` is called, and none any more when its start or its
+/// end is told: an observer that waits for room in that queue may do so in all methods but `task_queued`.
 ///
 /// A process pool calls the observer in this process, one event at a time and in their order, soon after it has learned of the
 /// event. If the calls take long, a separate thread makes them, and the end of the pool waits for it. No lock is held during a
