@@ -191,17 +191,20 @@ fn what_was_announced_before_a_shutdown_that_drains_is_run() {
     let (sender, receiver) = mpsc::channel::<u64>();
     let (gate, closed) = mpsc::channel::<()>();
     let holds = pool.spawn(move || closed.recv()).unwrap();
-    let (queued, asked) = mpsc::channel();
+    while !holds.running() {
+        std::thread::yield_now();
+    }
+    let (asks, asked) = mpsc::channel();
     let submits = std::thread::spawn(move || {
-        let input = receiver.into_iter().inspect(move |x| queued.send(*x).unwrap());
+        let input = std::iter::from_fn(move || {
+            asks.send(()).unwrap();
+            receiver.recv().ok()
+        });
         core.submit_tasks(|x: u64| x, input, TaskOptions::new())
     });
     (0..4).for_each(|x| sender.send(x).unwrap());
-    (0..4).for_each(|x| assert_eq!(asked.recv_timeout(LONG), Ok(x)));
-    // The last one was asked for; it is queued when the worker is seen to have all of them before it.
-    while pool.stats().queued < 4 {
-        std::thread::yield_now();
-    }
+    // When the input is asked for the fifth one, the fourth one was announced.
+    (0..5).for_each(|_| asked.recv_timeout(LONG).unwrap());
     assert_eq!(pool.shutdown(Shutdown::Drain, Some(Duration::ZERO)).queued, 4);
     drop(sender);
     let futures = submits.join().unwrap().unwrap();
