@@ -59,13 +59,7 @@ pub(crate) fn run(registry: &Registry) -> Result<ExitCode, LabError> {
         },
         Command::Overhead { only, workers, quick, blocks, seed, format } => {
             let seed = seed.unwrap_or_else(fresh_seed);
-            let (document, code) = overhead::measure(Wanted { only, workers, quick, blocks, seed })?;
-            match format {
-                TableFormat::Text => print(document.to_text().as_bytes())?,
-                TableFormat::Markdown => print(document.to_markdown().as_bytes())?,
-                TableFormat::Json => print_json(&document)?,
-            };
-            Ok(code)
+            show_overhead(Wanted { only, workers, quick, blocks, seed }, format)
         }
         Command::Pathologies { only, workers, reps, quick, where_to } => {
             job::pathologies(registry, job::Causes { only, workers, reps, quick }, &where_to)
@@ -86,48 +80,45 @@ pub(crate) fn run(registry: &Registry) -> Result<ExitCode, LabError> {
         }
         Command::Report { run, out } => report(&run, out),
         Command::Compare { base, new, format, page } => compare(&base, &new, format, page.as_deref()),
-        Command::Machine { format } => {
-            let host = machine::inspect();
-            match format {
-                Format::Json => print_json(&host),
-                Format::Text => print(machine_text(&host).as_bytes()),
-            }
-        }
+        Command::Machine { format: Format::Json } => print_json(&machine::inspect()),
+        Command::Machine { format: Format::Text } => print(machine_text(&machine::inspect()).as_bytes()),
         Command::Sample => {
-            child::end_with_the_lab();
-            let spec: CellSpec = read_json()?;
+            let spec: CellSpec = ordered()?;
             print_json(&registry.find(spec.work.name())?.measure(&spec)?)
         }
         Command::Beside { workload, config } => {
             registry.find(&workload)?.beside(&config).map_err(LabError::Output)?;
             Ok(ExitCode::SUCCESS)
         }
-        Command::Probe => {
-            child::end_with_the_lab();
-            let probe: Probe = read_json()?;
-            print_json(&experiments::overhead::measure(&probe))
-        }
+        Command::Probe => print_json(&experiments::overhead::measure(&ordered::<Probe>()?)),
         Command::OpenLoopSample => {
-            child::end_with_the_lab();
-            let spec: OpenLoopSpec = read_json()?;
+            let spec: OpenLoopSpec = ordered()?;
             print_json(&registry.find(spec.cell.work.name())?.open_loop(&spec)?)
         }
-        Command::CostSample => {
-            child::end_with_the_lab();
-            let probe: CostProbe = read_json()?;
-            print_json(&experiments::cost::measure(&probe))
-        }
-        Command::ClaimSample => {
-            child::end_with_the_lab();
-            let probe: ClaimProbe = read_json()?;
-            print_json(&experiments::claims::answer(probe))
-        }
+        Command::CostSample => print_json(&experiments::cost::measure(&ordered::<CostProbe>()?)),
+        Command::ClaimSample => print_json(&experiments::claims::answer(ordered::<ClaimProbe>()?)),
         #[cfg(target_os = "linux")]
         Command::Baseline { baseline } => {
             crate::peers::baselines::run_peer(baseline).map_err(LabError::Output)?;
             Ok(ExitCode::SUCCESS)
         }
     }
+}
+
+/// What the lab has ordered of this process, which ends with it.
+fn ordered<T: serde::de::DeserializeOwned>() -> Result<T, LabError> {
+    child::end_with_the_lab();
+    read_json()
+}
+
+fn show_overhead(wanted: Wanted, format: TableFormat) -> Result<ExitCode, LabError> {
+    let (document, code) = overhead::measure(wanted)?;
+    match format {
+        TableFormat::Text => print(document.to_text().as_bytes())?,
+        TableFormat::Markdown => print(document.to_markdown().as_bytes())?,
+        TableFormat::Json => print_json(&document)?,
+    };
+    Ok(code)
 }
 
 fn stress(settings: &stress::Settings, format: Format) -> Result<ExitCode, LabError> {

@@ -66,6 +66,20 @@ impl ProcessPoolHandle {
         outcome
     }
 
+    /// Most tasks have none of them.
+    fn set_extras(&self, request: &mut Request, options: &TaskOptions) {
+        let config = &self.shared.config;
+        if let Some(limit) = options.timeout.or(config.task_timeout) {
+            request.extras().time_limit = Some(limit);
+        }
+        if config.retries > 0 {
+            request.extras().retries = config.retries;
+        }
+        if options.priority != 0 {
+            request.extras().priority = options.priority;
+        }
+    }
+
     /// Takes the request out, if the pool takes it.
     fn try_enqueue<D: Decode>(
         &self,
@@ -138,15 +152,7 @@ impl ProcessPoolHandle {
             }
         }
         let Some(Ok(mut request)) = encoded.take() else { return Err(SubmitError::ShutDown) };
-        if let Some(limit) = options.timeout.or(pool.config.task_timeout) {
-            request.extras().time_limit = Some(limit);
-        }
-        if pool.config.retries > 0 {
-            request.extras().retries = pool.config.retries;
-        }
-        if options.priority != 0 {
-            request.extras().priority = options.priority;
-        }
+        self.set_extras(&mut request, &options);
         let (task, future) = TaskRef::allocate::<Encoded<D>>(ProcessTask::new(Arc::clone(&self.owner), span));
         let job = Job::new(task);
         state.ledger.events.queued(job.cell());

@@ -135,20 +135,25 @@ fn supervise(pool: &Arc<PoolShared>, mut doorbell_rx: &UnixStream) -> End {
         let ready = fds.wait(doorbell_rx, &launcher, deadline);
         let mut buffer = [0; 64];
         while doorbell_rx.read(&mut buffer).is_ok_and(|count| count == buffer.len()) {}
-        let mut state = pool.lock();
-        state.sleep.wake_up();
-        let launcher_is_late = launcher.deadline().is_some_and(|deadline| deadline <= Instant::now());
-        if (launcher_is_late || ready.contains(&Ready::Launcher))
-            && let Err(error) = launcher.attend()
-        {
-            state.staffing.fork_server = launcher.server_pid();
-            pool.break_pool(&mut state, error);
-        }
-        for ready in ready {
-            if let Ready::Worker(number) = ready {
-                attend(pool, &mut state, number);
-            }
-        }
-        pool.conclude(state);
+        attend_all(pool, &mut launcher, &ready);
     }
+}
+
+/// What has come while this thread slept.
+fn attend_all(pool: &Arc<PoolShared>, launcher: &mut Launcher, ready: &[Ready]) {
+    let mut state = pool.lock();
+    state.sleep.wake_up();
+    let is_late = launcher.deadline().is_some_and(|deadline| deadline <= Instant::now());
+    if (is_late || ready.contains(&Ready::Launcher))
+        && let Err(error) = launcher.attend()
+    {
+        state.staffing.fork_server = launcher.server_pid();
+        pool.break_pool(&mut state, error);
+    }
+    for ready in ready {
+        if let Ready::Worker(number) = ready {
+            attend(pool, &mut state, *number);
+        }
+    }
+    pool.conclude(state);
 }
