@@ -17,6 +17,7 @@ use crate::{
     role::in_worker,
     sys::{self, Mapping, PerProcess, Writable},
     untrusted::Malformed,
+    user_code::is_forbidden,
 };
 
 struct Record {
@@ -266,8 +267,10 @@ pub(crate) fn is_free(id: u64) -> bool {
     with_store(|store| store.records.get(&id).is_none_or(|record| record.state.may_be_written()))
 }
 
-/// Looks whether workers have dropped their last holders of segments that are withdrawn.
+/// Looks whether workers have dropped their last holders of segments that are withdrawn, and frees these: to unmap much memory takes
+/// long, so no lock may be held.
 pub(crate) fn sweep() {
+    debug_assert!(!is_forbidden(), "memory is not unmapped under a pool's lock");
     let freed = with_store(|store| if store.withdrawn > 0 { store.sweep() } else { Freed(Vec::new()) });
     drop(freed);
 }

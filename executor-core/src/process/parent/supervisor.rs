@@ -69,7 +69,7 @@ fn supervise(pool: &Arc<PoolShared>, mut doorbell_rx: &UnixStream) -> End {
     let mut look_again = None;
     loop {
         #[cfg(target_os = "linux")]
-        let preallocated = crate::shm::preallocated();
+        let preallocated = exchange_segments();
         let mut state = pool.lock();
         let now = Instant::now();
         #[cfg(test)]
@@ -78,7 +78,7 @@ fn supervise(pool: &Arc<PoolShared>, mut doorbell_rx: &UnixStream) -> End {
             return End::Poisoned;
         }
         state.receive_all();
-        attend_pending_frames(pool, &mut state);
+        let has_attended = attend_pending_frames(pool, &mut state);
         send_refused(&mut state, now);
         state.expire(now);
         keep_deadlines(pool, &mut state, now);
@@ -125,7 +125,11 @@ fn supervise(pool: &Arc<PoolShared>, mut doorbell_rx: &UnixStream) -> End {
         state.sleep.fall_asleep(deadline);
         let is_unattended =
             |worker: &mut WorkerHandle| !worker.is_dying() && (worker.violated_protocol || worker.has_pending_frames());
-        if comes_again || state.queue.is_doomed() || state.workers.iter_mut().any(|(_, worker)| is_unattended(worker)) {
+        if comes_again
+            || has_attended
+            || state.queue.is_doomed()
+            || state.workers.iter_mut().any(|(_, worker)| is_unattended(worker))
+        {
             state.sleep.call();
         }
         let fds = Fds::of(&mut state);
@@ -137,6 +141,14 @@ fn supervise(pool: &Arc<PoolShared>, mut doorbell_rx: &UnixStream) -> End {
         while doorbell_rx.read(&mut buffer).is_ok_and(|count| count == buffer.len()) {}
         attend_all(pool, &mut launcher, &ready);
     }
+}
+
+/// Frees what no worker holds any more, and makes what is missing. Without the lock, because that takes time. A kick may say that a
+/// worker has dropped its last holder of a segment; so whatever reads kicks has the supervisor come back here.
+#[cfg(target_os = "linux")]
+fn exchange_segments() -> Vec<Arc<crate::shm::Segment>> {
+    crate::shm::sweep();
+    crate::shm::preallocated()
 }
 
 /// What has come while this thread slept.

@@ -9,14 +9,17 @@ use crate::{
 };
 
 /// Attends to the workers whose frames were read by a thread that received replies: the socket does not become readable for them
-/// again.
-pub(super) fn attend_pending_frames(pool: &PoolShared, state: &mut State) {
+/// again. Says whether there were any.
+#[must_use]
+pub(super) fn attend_pending_frames(pool: &PoolShared, state: &mut State) -> bool {
     let workers = state.workers.iter_mut().filter(|(_, worker)| !worker.is_dying());
     let pending: Vec<u32> =
         workers.filter_map(|(number, worker)| worker.has_pending_frames().then_some(number)).collect();
+    let are_any = !pending.is_empty();
     for number in pending {
         attend(pool, state, number);
     }
+    are_any
 }
 
 /// Sends what the system has refused to take, where it is time to try again.
@@ -47,8 +50,6 @@ pub(super) fn attend(pool: &PoolShared, state: &mut State, number: u32) {
         sane = sane && take_frame(pool, state, number, kind, &body).is_ok();
     }
     state.receive(number);
-    #[cfg(target_os = "linux")]
-    crate::shm::sweep();
     let Some(worker) = state.workers.get_mut(number) else { return };
     worker.violated_protocol |= !sane;
     if worker.violated_protocol || ended || open == Ok(false) {
