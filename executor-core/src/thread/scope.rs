@@ -28,11 +28,28 @@ pub struct Scope<'scope, 'env: 'scope, E = Infallible> {
     env: PhantomData<&'env mut &'env ()>,
 }
 
+/// So many tasks that have ended may be kept, or as many as there are others.
+const MOST_ENDED: usize = 32;
+
 struct State<E> {
     /// Tasks that the scope has not waited for yet.
     tasks: Vec<TaskFuture<()>>,
     /// The first error of any task.
     error: Option<TryMapError<E>>,
+}
+
+impl<E> State<E> {
+    /// Takes the tasks that have ended, if the list would have to grow otherwise: a scope may spawn for as long as the program runs.
+    /// The list then has room for as many tasks as it has, so each of them pays for a step or two.
+    fn take_ended(&mut self) -> Vec<TaskFuture<()>> {
+        if self.tasks.len() < self.tasks.capacity() {
+            return Vec::new();
+        }
+        let (ended, left) = std::mem::take(&mut self.tasks).into_iter().partition(TaskFuture::done);
+        self.tasks = left;
+        self.tasks.reserve(self.tasks.len().max(MOST_ENDED));
+        ended
+    }
 }
 
 /// Counts closures that still borrow. A future says that its task is cancelled before the thread that cancels drops the closure.
@@ -133,7 +150,11 @@ impl<'scope, E: Send + 'scope> Scope<'scope, '_, E> {
         // gone with what they borrow; the scope itself, which they borrow as well, lives in that frame.
         let work = unsafe { std::mem::transmute::<Box<dyn FnOnce() + Send + 'scope>, Box<dyn FnOnce() + Send>>(work) };
         let future = self.handle.enqueue(work, TaskOptions::new())?;
-        self.lock().tasks.push(future);
+        let mut state = self.lock();
+        let ended = state.take_ended();
+        state.tasks.push(future);
+        drop(state);
+        ended.into_iter().for_each(|task| self.note_end(task));
         Ok(())
     }
 
@@ -183,12 +204,17 @@ impl<'scope, E: Send + 'scope> Scope<'scope, '_, E> {
                     return;
                 }
             }
-            match task.result() {
-                Ok(()) => {}
-                // Cancelled by this scope, and not by another thread, such as one that shuts the pool down.
-                Err(TaskError::Cancelled) if self.lock().error.is_some() => {}
-                Err(error) => self.fail(TryMapError::Task(error)),
-            }
+            self.note_end(task);
+        }
+    }
+
+    /// Waits for a task. One that has failed ends the scope.
+    fn note_end(&self, task: TaskFuture<()>) {
+        match task.result() {
+            Ok(()) => {}
+            // Cancelled by this scope, and not by another thread, such as one that shuts the pool down.
+            Err(TaskError::Cancelled) if self.lock().error.is_some() => {}
+            Err(error) => self.fail(TryMapError::Task(error)),
         }
     }
 }
@@ -282,5 +308,38 @@ impl ThreadPoolExecutor {
 impl<E> fmt::Debug for Scope<'_, '_, E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Scope").finish_non_exhaustive()
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tasks_that_have_ended_take_no_memory_in_a_scope_that_goes_on() {
+        let pool = ThreadPoolExecutor::new(1).unwrap();
+        let most = pool.scope(|scope| {
+            let (ends, ended) = std::sync::mpsc::channel();
+            let each = (0..1000).map(|_| {
+                let ends = ends.clone();
+                scope.spawn(move || ends.send(()).unwrap()).unwrap();
+                ended.recv().unwrap();
+                scope.lock().tasks.capacity()
+            });
+            each.max()
+        });
+        assert!(most.as_ref().is_ok_and(|most| *most < Some(10 * MOST_ENDED)), "{most:?}");
+    }
+
+    #[test]
+    fn a_task_that_has_failed_ends_a_scope_that_goes_on() {
+        let pool = ThreadPoolExecutor::new(1).unwrap();
+        let outcome = pool.scope(|scope| {
+            scope.spawn(|| std::panic::resume_unwind(Box::new(()))).unwrap();
+            while !scope.cancel_token().is_cancelled() {
+                scope.spawn(|| ()).unwrap();
+            }
+        });
+        assert!(matches!(outcome, Err(TaskError::Panicked { .. })), "{outcome:?}");
     }
 }
