@@ -65,7 +65,7 @@ pub(super) fn start_workers<'a>(
             start_worker(pool, launcher)
         };
         match outcome {
-            // Whoever has ended the pool meanwhile has not seen it. It has nothing to do, and is killed.
+            // The thread that has ended the pool meanwhile has not seen it. It has nothing to do, and is killed.
             Ok(worker) if needs_no_more(&state) => state.ledger.spend(Spent::Worker(Box::new(worker))),
             Ok(worker) => {
                 state.workers.add(worker);
