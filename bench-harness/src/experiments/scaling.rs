@@ -136,7 +136,8 @@ fn whole(value: f64) -> String {
 /// The best number of workers for tasks that wait, against the rule.
 fn of_waiting(run: &Run, scaling: &Scaling) -> Option<Finding> {
     let expected = scaling.expected_workers.filter(|expected| expected.confidence > 0.0)?;
-    let best = scaling.best_workers?;
+    // One number of workers is the best of none.
+    let best = scaling.best_workers.filter(|_| scaling.points.len() > 1)?;
     let most = scaling.points.last()?.workers;
     let among = if best == most { ", the most that were measured" } else { "" };
     let text = format!(
@@ -242,5 +243,6 @@ mod tests {
         assert_eq!(good.note, "");
         assert!(told(64).text.contains("64 workers, the most that were measured"));
         assert!(told(8).note.contains("only so many at a time"), "{:?}", told(8));
+        assert_eq!(Laws.findings(&run(2, &[8], true, |_| 2.0)), [], "one width is the best of none");
     }
 }
